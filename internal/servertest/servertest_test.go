@@ -1,0 +1,29 @@
+package servertest_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/tenantry/tenantry/internal/servertest"
+)
+
+func TestServersStart(t *testing.T) {
+	redis := servertest.StartRedis(t)
+	redis.Kill()
+	redis.Start()
+
+	pg := servertest.Postgres(t)
+	if a, b := pg.Database(t), pg.Database(t); a == b {
+		t.Fatalf("two databases share the DSN %s", a)
+	}
+
+	s3 := servertest.S3(t)
+	answer, err := http.Get(s3.Endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = answer.Body.Close()
+	if answer.StatusCode != http.StatusForbidden {
+		t.Fatalf("an anonymous list of buckets got %s, expected 403", answer.Status)
+	}
+}

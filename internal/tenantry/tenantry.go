@@ -1,0 +1,224 @@
+// Package tenantry owns the nouns of the fleet: typed identifiers, the kinds of
+// work, and the kinds of error. Every room may import it; it imports only the
+// standard library.
+//
+// Words: a provider runs the fleet; a tenant is one customer's Microsoft 365
+// organisation; a resource is one protected thing of a tenant; a workload is
+// one service's data of one resource and the unit a worker runs; a series is
+// the sequence of snapshots of one workload of one resource and the unit of
+// exclusion.
+package tenantry
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// TenantID names a tenant inside Tenantry. It is ours, not Microsoft's: a tenant
+// exists here before its administrator has consented.
+type TenantID string
+
+// ResourceID names a protected thing of a tenant. It is derived from Microsoft's
+// object ID (see UserResource, GroupResource, SiteResource), so that the same
+// object has the same ID after a restore and in a bucket without a catalog.
+type ResourceID string
+
+// PolicyID names a protection plan of one tenant.
+type PolicyID string
+
+// RunID names one execution of a policy or one manual request.
+type RunID string
+
+// TaskID names one task. It begins with its creation time (see NewTaskID), so
+// that IDs sort by age and task rows expire by time partition.
+type TaskID string
+
+// ProcessID names one worker or scheduler process for as long as it lives.
+type ProcessID string
+
+// NewTenantID returns a fresh random tenant ID.
+func NewTenantID() TenantID { return TenantID("t-" + randomHex(8)) }
+
+// NewPolicyID returns a fresh random policy ID.
+func NewPolicyID() PolicyID { return PolicyID("p-" + randomHex(8)) }
+
+// NewRunID returns a fresh run ID that sorts by now.
+func NewRunID(now time.Time) RunID { return RunID(timePrefix(now) + randomHex(6)) }
+
+// NewTaskID returns a fresh task ID that sorts by now.
+func NewTaskID(now time.Time) TaskID { return TaskID(timePrefix(now) + randomHex(8)) }
+
+// TaskIDFloor returns the smallest ID a task created at t can have: the bound of
+// a time partition.
+func TaskIDFloor(t time.Time) TaskID { return TaskID(timePrefix(t)) }
+
+// NewProcessID returns a fresh process ID, readable by its role and host.
+func NewProcessID(role, host string) ProcessID {
+	return ProcessID(role + "@" + host + "-" + randomHex(4))
+}
+
+func timePrefix(t time.Time) string { return fmt.Sprintf("%013x", t.UnixMicro()) }
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // crypto/rand.Read never fails since Go 1.24
+	return hex.EncodeToString(b)
+}
+
+// ResourceKind says what Microsoft 365 object a resource stands for.
+type ResourceKind string
+
+// The kinds of resource.
+const (
+	User  ResourceKind = "user"
+	Group ResourceKind = "group"
+	Site  ResourceKind = "site"
+)
+
+// UserResource returns the ID of the user with the given Entra object ID.
+func UserResource(objectID string) ResourceID { return ResourceID("u-" + objectID) }
+
+// GroupResource returns the ID of the group with the given Entra object ID.
+func GroupResource(objectID string) ResourceID { return ResourceID("g-" + objectID) }
+
+// SiteResource returns the ID of a site. Microsoft's site ID is
+// "host,collection,web"; the host can be renamed, so only the two GUIDs count.
+func SiteResource(siteID string) ResourceID {
+	parts := strings.SplitN(siteID, ",", 2)
+	return ResourceID("s-" + strings.ReplaceAll(parts[len(parts)-1], ",", "-"))
+}
+
+// LifeState is where a resource stands in its life.
+//
+//	active -> inactive   soft-deleted in Microsoft 365: greyed, not backed up
+//	inactive -> active   restored there
+//	inactive -> gone     no longer readable: leaves the list, backups stay
+//	active -> gone       deleted for good at once
+//	gone -> active       restored there after all
+type LifeState string
+
+// The life states of a resource.
+const (
+	Active   LifeState = "active"
+	Inactive LifeState = "inactive"
+	Gone     LifeState = "gone"
+)
+
+// TenantState is where a tenant stands in its connection to Microsoft 365.
+//
+//	pending -> connected       consent given, token and roles proved
+//	pending -> refused         the administrator refused or the wrong tenant consented
+//	connected -> disconnected  consent revoked, application removed: reconnect
+//	refused, disconnected -> connected
+type TenantState string
+
+// The states of a tenant.
+const (
+	TenantPending      TenantState = "pending"
+	TenantConnected    TenantState = "connected"
+	TenantRefused      TenantState = "refused"
+	TenantDisconnected TenantState = "disconnected"
+)
+
+// Workload is one service's data of one resource.
+type Workload string
+
+// The workloads. Site, group and team are named here, and run by a later release.
+const (
+	Mailbox      Workload = "mailbox"
+	Drive        Workload = "drive"
+	SiteContent  Workload = "site"
+	GroupContent Workload = "group"
+	TeamContent  Workload = "team"
+)
+
+// Series is the sequence of snapshots of one workload of one resource.
+type Series struct {
+	Tenant   TenantID
+	Resource ResourceID
+	Workload Workload
+}
+
+func (s Series) String() string {
+	return string(s.Tenant) + "/" + string(s.Resource) + "/" + string(s.Workload)
+}
+
+// Action is what a task does.
+type Action string
+
+// The actions of tasks.
+const (
+	Connect Action = "connect" // prove a consent: token, roles, tenant facts
+	Sync    Action = "sync"    // users, groups and sites of a tenant
+	Backup  Action = "backup"  // one workload to one sealed snapshot
+	Restore Action = "restore" // one snapshot, or part of it, back to Microsoft 365
+	Verify  Action = "verify"  // re-read everything a snapshot names
+)
+
+// Counts is what a task has done so far, in items and bytes.
+type Counts struct {
+	Items   int64 `json:"items"`   // items listed or written: done
+	Total   int64 `json:"total"`   // items expected, 0 while unknown
+	Skipped int64 `json:"skipped"` // items that cannot be saved, each with its reason
+	Bytes   int64 `json:"bytes"`   // payload bytes read or written, before compression
+	Stored  int64 `json:"stored"`  // bytes added to the bucket
+}
+
+// Add returns the sum of c and d, field by field.
+func (c Counts) Add(d Counts) Counts {
+	return Counts{
+		Items: c.Items + d.Items, Total: c.Total + d.Total, Skipped: c.Skipped + d.Skipped,
+		Bytes: c.Bytes + d.Bytes, Stored: c.Stored + d.Stored,
+	}
+}
+
+// Secret is a value that never shows itself: it prints and marshals as "***".
+// Read it with Reveal, at the place that needs it and nowhere else.
+type Secret struct{ value string }
+
+// NewSecret wraps a value.
+func NewSecret(value string) Secret { return Secret{value} }
+
+// Reveal returns the wrapped value.
+func (s Secret) Reveal() string { return s.value }
+
+// IsZero reports whether nothing is wrapped.
+func (s Secret) IsZero() bool { return s.value == "" }
+
+func (s Secret) String() string { return "***" }
+
+// GoString keeps %#v from showing the value.
+func (s Secret) GoString() string { return "***" }
+
+// MarshalText keeps encoders from showing the value.
+func (s Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }
+
+// UnmarshalText wraps the text, so that configuration files can carry secrets.
+func (s *Secret) UnmarshalText(text []byte) error {
+	s.value = string(text)
+	return nil
+}
+
+// ConnectRequest is the parameter of a connect task.
+type ConnectRequest struct {
+	// Directory is the Microsoft tenant GUID that came back from the consent page.
+	Directory string `json:"directory"`
+}
+
+// RestoreRequest is the parameter of a restore task; the task itself names the
+// series that is restored.
+type RestoreRequest struct {
+	Snapshot int64      `json:"snapshot"`           // sequence number of the snapshot
+	Items    []string   `json:"items,omitempty"`    // IDs of folders and items; empty: everything
+	To       ResourceID `json:"to,omitempty"`       // another resource; empty: the same
+	Folder   string     `json:"folder,omitempty"`   // name of a new folder; empty: the original place
+	Conflict string     `json:"conflict,omitempty"` // skip, copy or replace, when a different item has the place; default copy
+}
+
+// VerifyRequest is the parameter of a verify task.
+type VerifyRequest struct {
+	Snapshot int64 `json:"snapshot"`
+}
