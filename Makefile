@@ -1,0 +1,57 @@
+# Two commands do everything: `make demo` and `make test`.
+GO ?= go
+BIN := $(CURDIR)/bin
+TOOLS := $(CURDIR)/.bin
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test check build graph deps tools generate format lint fleet-up fleet-down clean
+
+help: ## Say what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+demo: build ## Back up and restore three simulated tenants, on embedded defaults
+	$(BIN)/tenantry demo $(ARGS)
+
+test: deps tools graph-race ## Set up what is missing and run all tests
+	$(GO) test -race -timeout 20m -p 2 $(TESTFLAGS) ./...
+
+check: tools graph ## Format, vet, lint, and generated code up to date
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
+	$(GO) vet -p 2 ./...
+	$(TOOLS)/buf lint
+	$(TOOLS)/golangci-lint run
+	./.ci/generated
+
+build: graph ## Build the programs into bin/
+	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
+
+# The Graph SDK has packages that take 4.5 GB to compile: one at a time.
+.PHONY: graph graph-race
+graph:
+	$(GO) build -p 1 ./internal/graph
+graph-race:
+	$(GO) build -race -p 1 ./internal/graph
+
+deps: ## Install redis-server, Postgres and what else tests need (Debian, Ubuntu)
+	./.ci/deps
+
+tools: $(TOOLS)/.built ## Build the pinned tools into .bin/
+$(TOOLS)/.built: tools/go.mod tools/go.sum
+	cd tools && GOBIN=$(TOOLS) $(GO) install -p 2 tool
+	@touch $@
+
+generate: tools ## Generate code from proto/ and the OpenAPI document
+	$(TOOLS)/buf generate
+	$(GO) generate ./internal/apiclient/...
+
+format: ## Format the code
+	gofmt -w $$(git ls-files '*.go')
+
+fleet-up: deps tools build ## Start a fleet of processes on real Redis, Postgres and S3
+	./deployments/fleet up
+
+fleet-down: ## Stop that fleet
+	./deployments/fleet down
+
+clean: ## Remove what was built
+	rm -rf $(BIN) $(TOOLS) demo-data

@@ -1,0 +1,307 @@
+package app
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/peterbourgon/ff/v3"
+	"github.com/peterbourgon/ff/v3/ffyaml"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Role is which program of the fleet a process is.
+type Role string
+
+// The roles.
+const (
+	RoleAPI       Role = "api"
+	RoleWorker    Role = "worker"
+	RoleScheduler Role = "scheduler"
+)
+
+// Config is the whole configuration of every program of the fleet. The same file
+// serves all of them; each uses the keys of its role.
+//
+// A key is set, from strongest to weakest, by its flag (-redis), its environment
+// variable (TENANTRY_REDIS), the YAML file named by -config, its default.
+type Config struct {
+	LogLevel string
+	LogJSON  bool
+	Listen   string
+
+	Catalog string
+	Redis   string
+	Bucket  string
+	KeyFile string
+
+	Cloud        string
+	GraphURL     string
+	LoginURL     string
+	ClientID     string
+	ClientSecret tenantry.Secret
+	Certificate  string
+	LimitsFile   string
+
+	PublicURL string
+
+	SlotsInteractive int
+	SlotsDirectory   int
+	SlotsBackup      int
+	SlotsMaintenance int
+	SliceTime        time.Duration
+	CheckpointBytes  int64
+	CheckpointTime   time.Duration
+	Concurrency      int
+	DrainTime        time.Duration
+
+	TenantCap int
+	KeepTasks time.Duration
+}
+
+// Load reads the configuration of a program from its arguments, the environment and
+// the YAML file they name, and validates it. It returns flag.ErrHelp after it has
+// printed the help on out, and an Invalid error that names every wrong key.
+func Load(role Role, args []string, out io.Writer) (Config, error) {
+	var c Config
+	fs := c.flagSet(role)
+	fs.SetOutput(io.Discard)
+	err := ff.Parse(fs, args,
+		ff.WithEnvVarPrefix("TENANTRY"),
+		ff.WithConfigFileFlag("config"),
+		ff.WithConfigFileParser(ffyaml.Parser),
+	)
+	if errors.Is(err, flag.ErrHelp) {
+		printHelp(fs, role, out)
+		return c, flag.ErrHelp
+	}
+	if err != nil {
+		return c, tenantry.Errorf(tenantry.Invalid, "configuration: %w", err)
+	}
+	if fs.NArg() > 0 {
+		return c, tenantry.Errorf(tenantry.Invalid, "configuration: unexpected argument %q: see -help", fs.Arg(0))
+	}
+	return c, c.Validate(role)
+}
+
+// Defaults returns the configuration with every key at its default.
+func Defaults() Config {
+	var c Config
+	_ = c.flagSet(RoleWorker).Parse(nil)
+	return c
+}
+
+func (c *Config) flagSet(role Role) *flag.FlagSet {
+	fs := flag.NewFlagSet(string(role), flag.ContinueOnError)
+	fs.String("config", "", "YAML `FILE` with any of these keys, one per line: \"redis: 127.0.0.1:6379\"")
+
+	fs.StringVar(&c.LogLevel, "log-level", "info", "least severe `LEVEL` that is logged: debug, info, warn, error")
+	fs.BoolVar(&c.LogJSON, "log-json", false, "log JSON lines instead of text")
+	fs.StringVar(&c.Listen, "listen", defaultListen(role),
+		"`ADDRESS` to serve on: the REST API (api), health and metrics (worker, scheduler)")
+
+	fs.StringVar(&c.Catalog, "catalog", "sqlite:tenantry.db",
+		"`DSN` of the catalog: sqlite:PATH (one machine) or postgres://USER:PASSWORD@HOST/DB (a fleet)")
+	fs.StringVar(&c.Redis, "redis", "127.0.0.1:6379", "`ADDRESS` of Redis or Valkey: HOST:PORT or redis://USER:PASSWORD@HOST:PORT/DB")
+	fs.StringVar(&c.Bucket, "bucket", "file:backups",
+		"`URL` of the storage: file:FOLDER, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME with credentials from AWS_* as usual")
+	fs.StringVar(&c.KeyFile, "key-file", "tenantry.keys", "`FILE` with the wrapping key of every tenant; without it no backup can be read: keep a copy elsewhere")
+
+	fs.StringVar(&c.Cloud, "cloud", "global", "Microsoft `CLOUD`: global, gcchigh, dod, china")
+	fs.StringVar(&c.GraphURL, "graph-url", "", "`URL` of Graph instead of the cloud's, for a simulator")
+	fs.StringVar(&c.LoginURL, "login-url", "", "`URL` of the login host instead of the cloud's, for a simulator")
+	fs.StringVar(&c.ClientID, "client-id", "", "`ID` of the Entra application (api, worker)")
+	fs.Var((*secretFlag)(&c.ClientSecret), "client-secret", "`SECRET` of the application (worker); better in the environment or the file than on the command line")
+	fs.StringVar(&c.Certificate, "certificate", "", "PEM `FILE` with the application's certificate and key, instead of a secret (worker)")
+	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits")
+
+	fs.StringVar(&c.PublicURL, "public-url", "http://127.0.0.1:8080", "`URL` under which browsers reach the API: consent comes back to it (api)")
+
+	fs.IntVar(&c.SlotsInteractive, "slots-interactive", 4, "`TASKS` of restores, run-now and connects at once (worker)")
+	fs.IntVar(&c.SlotsDirectory, "slots-directory", 2, "directory syncs at once, in `TASKS` (worker)")
+	fs.IntVar(&c.SlotsBackup, "slots-backup", 16, "backups at once, in `TASKS` (worker)")
+	fs.IntVar(&c.SlotsMaintenance, "slots-maintenance", 2, "verifications and other upkeep at once, in `TASKS` (worker)")
+	fs.DurationVar(&c.SliceTime, "slice-time", 2*time.Minute, "longest `TIME` a task holds its slot before it checkpoints and queues again (worker)")
+	fs.Int64Var(&c.CheckpointBytes, "checkpoint-bytes", 8<<20, "new `BYTES` of packs after which a checkpoint is committed (worker)")
+	fs.DurationVar(&c.CheckpointTime, "checkpoint-time", 5*time.Minute, "`TIME` after which a checkpoint is committed (worker)")
+	fs.IntVar(&c.Concurrency, "concurrency", 3, "`REQUESTS` to one mailbox or drive at once; Graph allows 4 per mailbox (worker)")
+	fs.DurationVar(&c.DrainTime, "drain-time", 30*time.Second, "`TIME` that running slices get to checkpoint when the process is told to stop (worker)")
+
+	fs.IntVar(&c.TenantCap, "tenant-cap", 8, "most `TASKS` of one tenant in flight at once (scheduler)")
+	fs.DurationVar(&c.KeepTasks, "keep-tasks", 90*24*time.Hour, "`TIME` that ended tasks stay in the catalog (scheduler)")
+	return fs
+}
+
+func defaultListen(role Role) string {
+	switch role {
+	case RoleWorker:
+		return "127.0.0.1:8081"
+	case RoleScheduler:
+		return "127.0.0.1:8082"
+	}
+	return "127.0.0.1:8080"
+}
+
+// secretFlag keeps the value of a secret out of help and errors.
+type secretFlag tenantry.Secret
+
+func (s *secretFlag) String() string { return "" }
+
+func (s *secretFlag) Set(v string) error {
+	*s = secretFlag(tenantry.NewSecret(v))
+	return nil
+}
+
+// Validate checks the keys that the role uses and names each that is wrong.
+func (c Config) Validate(role Role) error {
+	var wrong []string
+	bad := func(key, value, may string) {
+		wrong = append(wrong, fmt.Sprintf("%s is %q; it may be %s", key, value, may))
+	}
+	if !oneOf(c.LogLevel, "debug", "info", "warn", "error") {
+		bad("log-level", c.LogLevel, "debug, info, warn or error")
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		bad("listen", c.Listen, "HOST:PORT, for example 127.0.0.1:8080")
+	}
+	if !hasPrefix(c.Catalog, "sqlite:", "postgres://", "postgresql://") {
+		bad("catalog", redactURL(c.Catalog), "sqlite:PATH or postgres://USER:PASSWORD@HOST/DB")
+	}
+	if _, _, err := net.SplitHostPort(c.Redis); err != nil && !hasPrefix(c.Redis, "redis://", "rediss://") {
+		bad("redis", redactURL(c.Redis), "HOST:PORT or redis://USER:PASSWORD@HOST:PORT/DB")
+	}
+	if role != RoleScheduler {
+		c.validateStorage(bad)
+	}
+	if role == RoleAPI {
+		if !webURL(c.PublicURL) {
+			bad("public-url", c.PublicURL, "an http or https URL")
+		}
+	}
+	if role == RoleWorker {
+		c.validateWorker(bad)
+	}
+	if role == RoleScheduler {
+		atLeast(bad, "tenant-cap", c.TenantCap, 1)
+		if c.KeepTasks < 24*time.Hour {
+			bad("keep-tasks", c.KeepTasks.String(), "24h or more")
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	sort.Strings(wrong)
+	return tenantry.Errorf(tenantry.Invalid, "configuration: %s", strings.Join(wrong, "; "))
+}
+
+type complain func(key, value, may string)
+
+func (c Config) validateStorage(bad complain) {
+	if !hasPrefix(c.Bucket, "file:", "s3://") {
+		bad("bucket", redactURL(c.Bucket), "file:FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=NAME")
+	}
+	if c.KeyFile == "" {
+		bad("key-file", "", "the path of a file")
+	}
+	if !oneOf(c.Cloud, "global", "gcchigh", "dod", "china") {
+		bad("cloud", c.Cloud, "global, gcchigh, dod or china")
+	}
+	for key, value := range map[string]string{"graph-url": c.GraphURL, "login-url": c.LoginURL} {
+		if value != "" && !webURL(value) {
+			bad(key, value, "empty or an http or https URL")
+		}
+	}
+	if c.ClientID == "" {
+		bad("client-id", "", "the application (client) ID that Entra shows")
+	}
+}
+
+func (c Config) validateWorker(bad complain) {
+	if c.ClientSecret.IsZero() == (c.Certificate == "") {
+		bad("client-secret", "", "a secret, or leave it empty and give certificate a PEM file; exactly one of the two")
+	}
+	if c.Certificate != "" {
+		if _, err := os.Stat(c.Certificate); err != nil {
+			bad("certificate", c.Certificate, "the path of a readable PEM file")
+		}
+	}
+	atLeast(bad, "slots-interactive", c.SlotsInteractive, 1)
+	atLeast(bad, "slots-directory", c.SlotsDirectory, 1)
+	atLeast(bad, "slots-backup", c.SlotsBackup, 1)
+	atLeast(bad, "slots-maintenance", c.SlotsMaintenance, 1)
+	atLeast(bad, "concurrency", c.Concurrency, 1)
+	if c.Concurrency > 4 {
+		bad("concurrency", fmt.Sprint(c.Concurrency), "1 to 4: Graph allows 4 requests to a mailbox at once")
+	}
+	if c.SliceTime < time.Second || c.SliceTime > time.Hour {
+		bad("slice-time", c.SliceTime.String(), "1s to 1h")
+	}
+	if c.CheckpointBytes < 64<<10 {
+		bad("checkpoint-bytes", fmt.Sprint(c.CheckpointBytes), "65536 or more")
+	}
+	if c.CheckpointTime < time.Second || c.CheckpointTime > time.Hour {
+		bad("checkpoint-time", c.CheckpointTime.String(), "1s to 1h")
+	}
+	if c.DrainTime < time.Second {
+		bad("drain-time", c.DrainTime.String(), "1s or more")
+	}
+}
+
+func atLeast(bad complain, key string, value, least int) {
+	if value < least {
+		bad(key, fmt.Sprint(value), fmt.Sprintf("%d or more", least))
+	}
+}
+
+func oneOf(value string, allowed ...string) bool {
+	for _, a := range allowed {
+		if value == a {
+			return true
+		}
+	}
+	return false
+}
+
+func hasPrefix(value string, prefixes ...string) bool {
+	for _, p := range prefixes {
+		if len(value) > len(p) && strings.HasPrefix(value, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func webURL(value string) bool {
+	u, err := url.Parse(value)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// redactURL keeps passwords out of errors and logs.
+func redactURL(value string) string {
+	if u, err := url.Parse(value); err == nil {
+		return u.Redacted()
+	}
+	return "(not a URL)"
+}
+
+func printHelp(fs *flag.FlagSet, role Role, out io.Writer) {
+	_, _ = fmt.Fprintf(out, "%s: a program of the Tenantry fleet\n\n", role)
+	_, _ = fmt.Fprintf(out, "Every key can be given as a flag, as an environment variable, or in the YAML file named by -config,\nin this order of strength.\n\n")
+	fs.VisitAll(func(f *flag.Flag) {
+		name, usage := flag.UnquoteUsage(f)
+		env := "TENANTRY_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
+		_, _ = fmt.Fprintf(out, "  -%s %s\n        %s\n        environment: %s", f.Name, name, usage, env)
+		if f.DefValue != "" {
+			_, _ = fmt.Fprintf(out, "; default: %s", f.DefValue)
+		}
+		_, _ = fmt.Fprintln(out)
+	})
+}

@@ -1,0 +1,92 @@
+package app
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+func TestLoadOrderOfStrength(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "tenantry.yaml")
+	text := "redis: 10.0.0.1:1\ncatalog: sqlite:from-file.db\nclient-id: file-id\nclient-secret: file-secret\nslots-backup: 3\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TENANTRY_CATALOG", "sqlite:from-env.db")
+	t.Setenv("TENANTRY_REDIS", "10.0.0.2:2")
+	c, err := Load(RoleWorker, []string{"-config", file, "-redis", "10.0.0.3:3"}, &bytes.Buffer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Redis != "10.0.0.3:3" || c.Catalog != "sqlite:from-env.db" || c.ClientID != "file-id" || c.SlotsBackup != 3 {
+		t.Fatalf("flag, environment, file and default are mixed up: %+v", c)
+	}
+	if c.ClientSecret.Reveal() != "file-secret" {
+		t.Fatal("the secret from the file is not there")
+	}
+}
+
+func TestLoadNamesTheKey(t *testing.T) {
+	good := []string{"-client-id", "id", "-client-secret", "s3cr3t"}
+	for _, test := range []struct {
+		args []string
+		want []string
+	}{
+		{[]string{"-catalog", "mysql://root:hunter2@h/db"}, []string{"catalog", "sqlite:PATH or postgres://"}},
+		{[]string{"-redis", "nowhere"}, []string{"redis", "HOST:PORT"}},
+		{[]string{"-bucket", "ftp://x"}, []string{"bucket", "file:FOLDER or s3://"}},
+		{[]string{"-cloud", "mars"}, []string{"cloud", "global, gcchigh, dod or china"}},
+		{[]string{"-concurrency", "5"}, []string{"concurrency", "1 to 4"}},
+		{[]string{"-slots-backup", "0"}, []string{"slots-backup", "1 or more"}},
+		{[]string{"-slice-time", "2h"}, []string{"slice-time", "1s to 1h"}},
+		{[]string{"-certificate", "/does/not/exist"}, []string{"client-secret", "exactly one"}},
+		{[]string{"-no-such-key", "1"}, []string{"no-such-key"}},
+		{[]string{"stray"}, []string{"stray"}},
+	} {
+		_, err := Load(RoleWorker, append(append([]string{}, good...), test.args...), &bytes.Buffer{})
+		if tenantry.KindOf(err) != tenantry.Invalid {
+			t.Errorf("%v: got %v, expected an Invalid error", test.args, err)
+			continue
+		}
+		for _, want := range test.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%v: %q does not say %q", test.args, err, want)
+			}
+		}
+		if strings.Contains(err.Error(), "hunter2") || strings.Contains(err.Error(), "s3cr3t") {
+			t.Errorf("%v: %q shows a password", test.args, err)
+		}
+	}
+}
+
+func TestHelpIsComplete(t *testing.T) {
+	var out bytes.Buffer
+	if _, err := Load(RoleAPI, []string{"-help"}, &out); !errors.Is(err, flag.ErrHelp) {
+		t.Fatalf("got %v", err)
+	}
+	var c Config
+	c.flagSet(RoleAPI).VisitAll(func(f *flag.Flag) {
+		if !strings.Contains(out.String(), "-"+f.Name+" ") {
+			t.Errorf("help does not name %s", f.Name)
+		}
+		if f.Usage == "" {
+			t.Errorf("%s says nothing", f.Name)
+		}
+	})
+}
+
+func TestDefaultsNeedOnlyTheApplication(t *testing.T) {
+	c := Defaults()
+	c.ClientID, c.ClientSecret = "id", tenantry.NewSecret("secret")
+	for _, role := range []Role{RoleAPI, RoleWorker, RoleScheduler} {
+		if err := c.Validate(role); err != nil {
+			t.Errorf("%s: %v", role, err)
+		}
+	}
+}
