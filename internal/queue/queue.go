@@ -1,22 +1,60 @@
 // Package queue owns asynq: enqueueing admitted tasks, serving them, looking at
-// what Redis holds. Payloads are IDs in protobuf JSON; what to do stands in SQL.
-// (CONTRACT FILE: signatures first, to be filled in.)
+// what Redis holds. Payloads are IDs in protobuf JSON; what to do stands in SQL,
+// and so does the only retry policy: nothing here retries a task.
+//
+// A delivery is one admission of one task, under the asynq task ID "task:admission":
+//
+//	            Enqueue                taken by a worker
+//	Missing ------------> Pending ------------------------> Active
+//	                         |                                |
+//	   archived or deleted   |        handler ended: completed, or archived when its
+//	   by hand in asynqmon   |        error is permanent; worker dead: lease expired
+//	                         v                                v
+//	                      Settled <------------------------ Settled
+//
+// Settled stays for an hour (archived ones longer) and keeps its ID blocked, so a
+// task that runs again gets a new admission number and with it a new ID. Losing all
+// of Redis turns every delivery into Missing; the scheduler enqueues again what SQL
+// says is admitted.
+//
+// Why these options (measured with asynq 0.26): MaxRetry(0), because our policy is
+// in SQL and asynq's would run beside it; no unique locks, because one survives the
+// archive and leaks on an ID conflict; an explicit Timeout, because 0 means 30
+// minutes; short check intervals, because asynq polls once a second by default.
 package queue
 
 import (
 	"context"
-	"net/http"
+	"errors"
+	"strconv"
 	"time"
 
+	"google.golang.org/protobuf/encoding/protojson"
+
 	"github.com/tenantry/tenantry/internal/tenantry"
+	queuev1 "github.com/tenantry/tenantry/proto/queue/v1"
 )
 
-// The queues of a worker pool.
+// The queues of a worker pool. There is never a queue per tenant: a dequeue costs
+// Redis one look at each queue.
 const (
 	Interactive = "interactive" // restores, run now, connect
 	Directory   = "directory"
 	Backup      = "backup"
 	Maintenance = "maintenance"
+)
+
+// Names returns all queues, the most urgent first.
+func Names() []string { return []string{Interactive, Directory, Backup, Maintenance} }
+
+const (
+	// taskType is the one asynq task type: what a task does stands in SQL.
+	taskType = "task"
+	// retention is how long a completed delivery can be looked at in asynqmon.
+	retention = time.Hour
+	// timeout is when asynq gives a handler up. A worker bounds its slices at one
+	// hour itself; this only catches one that does not.
+	timeout = 2 * time.Hour
 )
 
 // Ref is what travels: an admission of a task.
@@ -26,49 +64,48 @@ type Ref struct {
 	Admission int64
 }
 
-// Options say where Redis is. Addr "host:port" or "redis://..." URL.
-type Options struct{ URL string }
+// ID returns the delivery's asynq task ID, "task:admission".
+func (r Ref) ID() string { return string(r.Task) + ":" + strconv.FormatInt(r.Admission, 10) }
+
+func encode(r Ref) ([]byte, error) {
+	payload, err := protojson.Marshal(&queuev1.Task{
+		TenantId: string(r.Tenant), TaskId: string(r.Task), Admission: r.Admission,
+	})
+	if err != nil {
+		return nil, tenantry.E(tenantry.Invalid, "encode delivery "+r.ID(), err)
+	}
+	return payload, nil
+}
+
+// decode accepts unknown fields, because version N+1 of a scheduler may enqueue for
+// version N of a worker during a rolling upgrade.
+func decode(payload []byte) (Ref, error) {
+	var m queuev1.Task
+	if err := (protojson.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(payload, &m); err != nil {
+		return Ref{}, tenantry.E(tenantry.Invalid, "decode delivery", err)
+	}
+	if m.GetTaskId() == "" || m.GetTenantId() == "" {
+		return Ref{}, tenantry.Errorf(tenantry.Invalid, "decode delivery: it names no task or no tenant")
+	}
+	return Ref{
+		Tenant: tenantry.TenantID(m.GetTenantId()), Task: tenantry.TaskID(m.GetTaskId()), Admission: m.GetAdmission(),
+	}, nil
+}
 
 // State of a delivery in Redis.
 type State string
 
 const (
-	Pending State = "pending" // pending, scheduled, retry
-	Active  State = "active"
-	Settled State = "settled" // completed or archived
+	// Pending waits for a worker.
+	Pending State = "pending"
+	// Active is in the hands of a worker that renews its lease.
+	Active State = "active"
+	// Settled will not run any more under this ID, though the ID is taken:
+	// completed, archived, or taken by a process that stopped renewing its lease.
+	Settled State = "settled"
+	// Missing is unknown to Redis: never enqueued, deleted, expired, or Redis lost it.
 	Missing State = "missing"
 )
-
-type Client struct{}
-
-func NewClient(o Options) (*Client, error)       { panic("contract") }
-func (c *Client) Close() error                   { panic("contract") }
-func (c *Client) Ping(ctx context.Context) error { panic("contract") }
-
-// Enqueue adds a delivery under TaskID "task:admission". If that ID is in Redis already, nothing is added and its state is returned.
-func (c *Client) Enqueue(ctx context.Context, queue string, r Ref) (State, error) { panic("contract") }
-
-// Inspect returns the state of a delivery.
-func (c *Client) Inspect(ctx context.Context, queue string, r Ref) (State, error) { panic("contract") }
-
-// Paused lists paused queues. Depth is pending+active per queue.
-func (c *Client) Paused(ctx context.Context) ([]string, error)      { panic("contract") }
-func (c *Client) Depth(ctx context.Context) (map[string]int, error) { panic("contract") }
-
-// Handler runs one delivery. The line is kept as asynq result for asynqmon. err with kind that will never be retried
-// stands in the archive; any other outcome is completed (our retry policy is in SQL). ctx ends when drain's grace is over.
-type Handler func(ctx context.Context, r Ref) (line string, err error)
-
-type Server struct{}
-
-// NewServer serves interactive with its own asynq server and slots (check interval 20 ms) and the other queues with another (100 ms).
-func NewServer(o Options, slots map[string]int, h Handler, log Logger) (*Server, error) {
-	panic("contract")
-}
-func (s *Server) Start(ctx context.Context) error { panic("contract") }
-
-// Drain stops taking deliveries, and waits for handlers until ctx ends; then cancels their contexts and waits for them.
-func (s *Server) Drain(ctx context.Context) error { panic("contract") }
 
 // Logger is what this package says for operators (zap's SugaredLogger has it).
 type Logger interface {
@@ -78,13 +115,11 @@ type Logger interface {
 	Errorw(msg string, kv ...any)
 }
 
-// Describe turns a payload into what asynqmon shows (tenant, resource, workload, attempt, why parked). It must not fail.
-type Describe func(ctx context.Context, r Ref) string
-
-// Monitor serves asynqmon under root ("/queues"), read and write, WITHOUT authentication: mount it behind it. It checks
-// same-origin on writes and sets a content security policy.
-func Monitor(o Options, root string, d Describe) (http.Handler, func() error, error) {
-	panic("contract")
+// redisError says that Redis did not do what it was asked: a cause that hits every
+// tenant, unless it was the caller who stopped waiting.
+func redisError(op string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return tenantry.E(tenantry.Canceled, op, err)
+	}
+	return tenantry.E(tenantry.Shared, op, err)
 }
-
-var _ = time.Second
