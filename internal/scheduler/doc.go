@@ -1,0 +1,28 @@
+// Package scheduler owns what is due, who goes next, and the leader that acts on it.
+//
+// Every scheduler process campaigns for one lease in SQL; the one that holds it leads:
+//
+//	standby --lease free--> leading --renewed every third of the lease--> leading
+//	leading --lease lost, or not renewed in time--> standby
+//
+// A leader acts under the fence of its lease. It cancels everything under way before
+// the lease can have passed to another, and SQL refuses the writes of an old fence, so
+// a leader that slept acts no more.
+//
+// One tick: tenants whose directory is due get a sync run, protections whose time has
+// come get tasks (each moved to its next time in the same transaction), and Pick
+// chooses which ready tasks are admitted and enqueued. Beside the ticks the leader
+// reaps processes whose lease ended, and offers admitted tasks that nobody claimed to
+// Redis again, so that a Redis that lost everything loses no task.
+//
+// A shared cause (our credential, the bucket, Redis, Microsoft) stands as an alarm in
+// SQL and stops admission:
+//
+//	closed --worker or leader raises an alarm--> open (nothing is admitted)
+//	open --until has passed--> probing (one task is admitted)
+//	probing --alarm raised again--> open
+//	probing --the probe ended, or ran a minute, without it--> closed (alarm resumed)
+//
+// What the leader decides is pure (Pick, Demand); what it does is SQL and Redis only.
+// It never talks to Microsoft and needs no credential.
+package scheduler
