@@ -1,0 +1,216 @@
+// Package api owns the REST surface of the fleet: authentication, the tenant
+// gate, the OpenAPI document, the consent callback, and the pages a person
+// opens in a browser. It is thin: it writes rows, wakes the leader and reads.
+// It holds no Graph credential and reads no content, only indexes.
+//
+// Who may call what:
+//
+//	/v1/...               bearer token
+//	/queues               bearer token, or the cookie set by /login
+//	/v1/consent/callback  open: Microsoft redirects an administrator's browser here
+//	/login /logout        open: a form that takes a token
+//	/docs /openapi.json   open: the same for every installation
+//	/healthz /readyz /metrics  open, without secrets
+//
+// A token is 32 random bytes; SQL keeps its SHA-256. The cookie carries the token
+// itself, is valid under /queues alone, and never authenticates /v1, so no
+// foreign page can make a browser call the API.
+//
+// Consent is one-time:
+//
+//	POST .../consent -> state issued: 32 random bytes to the browser, their hash,
+//	                    the tenant and an expiry of one hour to SQL
+//	callback         -> state burnt, whatever the answer was
+//	                      error in the answer  -> refused, page says why
+//	                      another directory    -> refused, page names both
+//	                      else                 -> connect task, leader woken
+//
+// The state needs no signature: only what SQL knows is accepted, so a forged one
+// is as worthless as an unknown one, and any replica can take the callback.
+// Nothing in the callback is believed beyond it: the worker's connect task proves
+// the directory and the roles by asking for a token.
+//
+// Every write through this package is written to the audit log before it is
+// done; when the log cannot be written, neither is anything else.
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"go.uber.org/zap"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Version is the version of the REST contract, as its OpenAPI document states it.
+const Version = "1.0.0"
+
+const (
+	// handlerTimeout ends every request's context. The slowest are reads of a
+	// large index from the bucket.
+	handlerTimeout = 30 * time.Second
+	// bodyLimit bounds what a caller can make us hold, in bytes.
+	bodyLimit = 1 << 20
+)
+
+// Consent tells where an administrator consents. It is called once per consent
+// request, from any goroutine; directory is a GUID or a domain.
+type Consent interface {
+	URL(directory, state, redirect string) (string, error)
+}
+
+// Config is what the API is built from. Catalog and PublicURL are required.
+type Config struct {
+	Catalog *catalog.Catalog
+	// Consent builds consent URLs. Without it asking for consent answers 503.
+	Consent Consent
+	// Browser reads indexes of snapshots. Without it browsing answers 503.
+	Browser Browser
+	// Monitor is served under /queues behind authentication; nil leaves it out.
+	Monitor http.Handler
+	// PublicURL is where browsers and Microsoft reach this API, "https://backup.example.com".
+	// It may carry a path when a proxy strips it. With https the session cookie is Secure.
+	PublicURL string
+	// Now is the clock; nil is time.Now.
+	Now func() time.Time
+	// Logger hears of internal errors, once each; nil is silence.
+	Logger *zap.Logger
+	// Ready says why this process cannot serve; nil is always ready.
+	Ready func(ctx context.Context) error
+	// Metrics is served under /metrics; nil leaves it out.
+	Metrics http.Handler
+}
+
+// service is the state behind the handlers. It is immutable after New.
+type service struct {
+	Config
+	public *url.URL
+	api    huma.API
+	pages  pages
+}
+
+// New returns the handler of the whole API. It starts nothing and is safe for
+// concurrent use. Errors are kind Invalid and name the field.
+func New(cfg Config) (http.Handler, error) {
+	if cfg.Catalog == nil {
+		return nil, tenantry.Errorf(tenantry.Invalid, "api: Catalog is missing")
+	}
+	public, err := url.Parse(strings.TrimRight(cfg.PublicURL, "/"))
+	if err != nil || public.Host == "" || (public.Scheme != "https" && public.Scheme != "http") {
+		return nil, tenantry.Errorf(tenantry.Invalid, "api: PublicURL %q is not an absolute http or https URL", cfg.PublicURL)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = zap.NewNop()
+	}
+	s, mux, err := build(cfg, public)
+	if err != nil {
+		return nil, err
+	}
+	return s.harden(s.recovered(limited(unmatched(mux)))), nil
+}
+
+// OpenAPI returns the document of the API as JSON in OpenAPI 3.0, the version
+// client generators understand. The API itself serves 3.1 at /openapi.json.
+func OpenAPI() ([]byte, error) {
+	s, _, err := build(Config{Now: time.Now, Logger: zap.NewNop()}, &url.URL{})
+	if err != nil {
+		return nil, err
+	}
+	return s.api.OpenAPI().Downgrade()
+}
+
+// build registers every route.
+func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
+	installProblems()
+	pages, err := loadPages()
+	if err != nil {
+		return nil, nil, err
+	}
+	mux := http.NewServeMux()
+	s := &service{Config: cfg, public: public, pages: pages}
+	s.api = humago.New(mux, humaConfig())
+	s.api.UseMiddleware(s.authenticate)
+
+	s.tenantRoutes()
+	s.resourceRoutes()
+	s.policyRoutes()
+	s.runRoutes()
+	s.snapshotRoutes()
+	s.restoreRoutes()
+	s.fleetRoutes()
+
+	s.consentCallback(mux)
+	s.queueRoutes(mux)
+	s.docsRoutes(mux)
+	s.healthRoutes(mux)
+	return s, mux, nil
+}
+
+func humaConfig() huma.Config {
+	cfg := huma.DefaultConfig("Tenantry", Version)
+	cfg.Info.Description = "Microsoft 365 backup for service providers. " +
+		"Every operation under /v1 needs a bearer token; errors are RFC 9457 problem details whose `kind` says what to do next."
+	cfg.DocsPath, cfg.SchemasPath = "", "" // our own page loads nothing from elsewhere
+	cfg.CreateHooks = nil                  // no $schema in bodies
+	cfg.RejectUnknownQueryParameters = true
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token": {Type: "http", Scheme: "bearer", Description: "A token as `tenantry init` prints it."},
+	}
+	cfg.Security = []map[string][]string{{"token": {}}}
+	cfg.Tags = []*huma.Tag{
+		{Name: "tenants", Description: "Customers and their consent"},
+		{Name: "resources", Description: "What a tenant has that can be backed up"},
+		{Name: "policies", Description: "What is backed up, and when"},
+		{Name: "runs", Description: "What was done, what is under way"},
+		{Name: "snapshots", Description: "Restore points and what is in them"},
+		{Name: "restores", Description: "Bringing content back, and proving that it can be"},
+		{Name: "fleet", Description: "The processes and what holds them up"},
+	}
+	return cfg
+}
+
+// tenant is the gate of every operation on one tenant: the handle confines every
+// statement to it, and an unknown tenant ends here.
+func (s *service) tenant(ctx context.Context, id tenantry.TenantID) (*catalog.Tenant, catalog.TenantRow, error) {
+	t := s.Catalog.Tenant(id)
+	row, err := t.Get(ctx)
+	if tenantry.KindOf(err) == tenantry.NotFound {
+		return nil, row, tenantry.Errorf(tenantry.NotFound, "tenant %q is unknown", id)
+	}
+	return t, row, err
+}
+
+// connected is the gate of operations that will ask Microsoft for something.
+func (s *service) connected(ctx context.Context, id tenantry.TenantID) (*catalog.Tenant, error) {
+	t, row, err := s.tenant(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if row.State != tenantry.TenantConnected {
+		reason := row.Reason
+		if reason == "" {
+			reason = "its administrator has not consented yet"
+		}
+		return nil, tenantry.Errorf(tenantry.Reconnect,
+			"tenant %q is %s (%s): ask for a consent URL and have its administrator open it", row.Name, row.State, reason)
+	}
+	return t, nil
+}
+
+// wake tells the leader that rows were written. The rows are what counts: the
+// leader finds them by itself a little later, so a failure is logged, not returned.
+func (s *service) wake(ctx context.Context) {
+	if err := s.Catalog.Fleet().Wake(ctx); err != nil {
+		s.Logger.Warn("wake the leader", zap.Error(err))
+	}
+}

@@ -1,0 +1,131 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"runtime/debug"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// policy lets our own pages load our own files and nothing else. asynqmon sets
+// its own, wider one.
+const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; " +
+	"connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+// harden sets the headers that make browsers careful. A handler may replace them.
+func (s *service) harden(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", contentPolicy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		// Not no-referrer: browsers then send "Origin: null" with our own forms.
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cache-Control", "no-store")
+		if s.public.Scheme == "https" {
+			h.Set("Strict-Transport-Security", "max-age=31536000")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// recovered turns a panic into one log entry and a 500.
+func (s *service) recovered(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			cause := recover()
+			if cause == nil {
+				return
+			}
+			if cause == http.ErrAbortHandler {
+				panic(cause) // net/http's own way to cut a connection
+			}
+			s.Logger.Error("panic", zap.String("method", r.Method), zap.String("path", r.URL.Path),
+				zap.Any("cause", cause), zap.ByteString("stack", debug.Stack()))
+			writeProblem(w, newProblem(tenantry.Internal, "the cause is in the log of the API"))
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// limited bounds every request in time and in bytes.
+func limited(next http.Handler) http.Handler {
+	return http.MaxBytesHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), handlerTimeout)
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	}), bodyLimit+1) // huma's own limit answers first, with its reason
+}
+
+// unmatched answers paths and methods that no route has with problem details too.
+func unmatched(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		only := headerOnly{header: http.Header{}, status: http.StatusOK}
+		answer.ServeHTTP(&only, r)
+		p := newProblem(tenantry.NotFound, "there is nothing at "+r.URL.Path)
+		if only.status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", only.header.Get("Allow"))
+			p = newProblem(tenantry.Invalid, r.Method+" is not possible here, but "+only.header.Get("Allow"))
+			p.Status = http.StatusMethodNotAllowed
+		}
+		writeProblem(w, p)
+	})
+}
+
+// headerOnly learns status and header of an answer and drops its body.
+type headerOnly struct {
+	header http.Header
+	status int
+}
+
+func (h *headerOnly) Header() http.Header         { return h.header }
+func (h *headerOnly) WriteHeader(status int)      { h.status = status }
+func (h *headerOnly) Write(b []byte) (int, error) { return len(b), nil }
+
+// healthRoutes serves what orchestrators ask.
+func (s *service) healthRoutes(mux *http.ServeMux) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { plain(w, http.StatusOK, "ok\n") })
+	mux.HandleFunc("GET /readyz", s.readyz())
+	if s.Metrics != nil {
+		mux.Handle("GET /metrics", s.Metrics)
+	}
+}
+
+// readyz says whether this process can serve. Why not is for the log, once per
+// change, not for whoever can reach the port.
+func (s *service) readyz() http.HandlerFunc {
+	var failing atomic.Bool
+	return func(w http.ResponseWriter, r *http.Request) {
+		var err error
+		if s.Ready != nil {
+			err = s.Ready(r.Context())
+		}
+		if gaveUp(r.Context()) {
+			return
+		}
+		if failing.Swap(err != nil) != (err != nil) {
+			s.Logger.Warn("readiness changed", zap.Bool("ready", err == nil), zap.Error(err))
+		}
+		if err != nil {
+			plain(w, http.StatusServiceUnavailable, "not ready\n")
+			return
+		}
+		plain(w, http.StatusOK, "ready\n")
+	}
+}
+
+func plain(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text))
+}

@@ -1,0 +1,82 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// queueRoutes serves asynqmon behind authentication, and the way to sign in.
+// Writes from foreign pages are refused here, and again by the monitor itself.
+func (s *service) queueRoutes(mux *http.ServeMux) {
+	sameOrigin := http.NewCrossOriginProtection()
+	mux.HandleFunc("GET /login", s.loginPage)
+	mux.Handle("POST /login", sameOrigin.Handler(http.HandlerFunc(s.login)))
+	mux.Handle("POST /logout", sameOrigin.Handler(http.HandlerFunc(s.logout)))
+	if s.Monitor != nil {
+		mux.Handle("/queues", sameOrigin.Handler(s.guarded(s.Monitor)))
+		mux.Handle("/queues/", sameOrigin.Handler(s.guarded(s.Monitor)))
+	}
+}
+
+// guarded lets authenticated callers through, sends people to the login page, and
+// writes what they change there to the audit log.
+func (s *service) guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		actor, err := s.operatorOf(r)
+		if err != nil {
+			s.refuse(w, r, err)
+			return
+		}
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			if err := s.audit(r.Context(), actor, "", "queues-"+strings.ToLower(r.Method), r.URL.Path); err != nil {
+				writeProblem(w, s.problem("queues", err))
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *service) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	p := s.problem("queues", err)
+	if p.Kind != tenantry.Unauthorized {
+		writeProblem(w, p)
+		return
+	}
+	person := r.Method == http.MethodGet && r.Header.Get("Authorization") == "" &&
+		strings.Contains(r.Header.Get("Accept"), "text/html")
+	if person {
+		http.Redirect(w, r, s.public.Path+"/login", http.StatusSeeOther)
+		return
+	}
+	w.Header().Set("WWW-Authenticate", challenge)
+	writeProblem(w, p)
+}
+
+func (s *service) loginPage(w http.ResponseWriter, _ *http.Request) {
+	s.page(w, http.StatusOK, "login.html", page{Title: "Sign in"})
+}
+
+// login takes a token from the form and answers with the session cookie.
+func (s *service) login(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 4096)
+	token := strings.TrimSpace(r.PostFormValue("token"))
+	if _, err := s.tokenName(r.Context(), token); err != nil {
+		p := s.problem("login", err)
+		message := "This token is not valid."
+		if p.Kind != tenantry.Unauthorized {
+			message = "Signing in is not possible now. Try again in a minute."
+		}
+		s.page(w, p.Status, "login.html", page{Title: "Sign in", Failure: true, Text: message})
+		return
+	}
+	http.SetCookie(w, s.session(token, sessionSeconds))
+	http.Redirect(w, r, s.public.Path+"/queues/", http.StatusSeeOther)
+}
+
+func (s *service) logout(w http.ResponseWriter, r *http.Request) {
+	http.SetCookie(w, s.session("", -1))
+	http.Redirect(w, r, s.public.Path+"/login", http.StatusSeeOther)
+}

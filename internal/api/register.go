@@ -1,0 +1,90 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+	"go.uber.org/zap"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// auditDetail bounds what one audit entry keeps of a request, in bytes.
+const auditDetail = 2000
+
+// audited is an input of a write: it says what the audit log shall keep.
+type audited interface {
+	// audit names the tenant, "" for none, and what was asked for.
+	audit() (tenantry.TenantID, any)
+}
+
+// read registers an operation that changes nothing.
+func read[I, O any](s *service, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, s.problem(op.OperationID, err)
+		}
+		return out, nil
+	})
+}
+
+// write registers an operation that changes something. The audit entry comes
+// first, after validation: no entry, no write. A failure adds a second entry.
+func write[I any, P interface {
+	*I
+	audited
+}, O any](s *service, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		tenant, detail := P(in).audit()
+		actor := actorOf(ctx)
+		if err := s.audit(ctx, actor, tenant, op.OperationID, detail); err != nil {
+			return nil, s.problem(op.OperationID, err)
+		}
+		out, err := handler(ctx, in)
+		if err != nil {
+			p := s.problem(op.OperationID, err)
+			failed := map[string]any{"kind": tenantry.KindOf(err), "reason": p.Error()}
+			if err := s.audit(ctx, actor, tenant, op.OperationID+".failed", failed); err != nil {
+				s.Logger.Error("audit", zap.String("operation", op.OperationID), zap.Error(err))
+			}
+			return nil, p
+		}
+		return out, nil
+	})
+}
+
+// audit writes one entry; detail is kept as JSON. Bodies of this API hold no secrets.
+func (s *service) audit(ctx context.Context, actor string, tenant tenantry.TenantID, action string, detail any) error {
+	text, err := json.Marshal(detail)
+	if err != nil {
+		return tenantry.E(tenantry.Internal, "describe "+action+" for the audit log", err)
+	}
+	if len(text) > auditDetail {
+		text = append(text[:auditDetail:auditDetail], "..."...)
+	}
+	return s.Catalog.Fleet().Audit(ctx, s.Now(), actor, string(tenant), action, string(text))
+}
+
+// get, post and remove describe operations; the ID is "noun-verb" and names the
+// method of the generated client.
+func get(id, tag, path, summary string) huma.Operation {
+	return operation(http.MethodGet, http.StatusOK, id, tag, path, summary)
+}
+
+func post(status int, id, tag, path, summary string) huma.Operation {
+	return operation(http.MethodPost, status, id, tag, path, summary)
+}
+
+func remove(id, tag, path, summary string) huma.Operation {
+	return operation(http.MethodDelete, http.StatusNoContent, id, tag, path, summary)
+}
+
+func operation(method string, status int, id, tag, path, summary string) huma.Operation {
+	return huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary,
+		Tags: []string{tag}, DefaultStatus: status, MaxBodyBytes: bodyLimit,
+	}
+}

@@ -1,0 +1,158 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// NewRestore brings a snapshot, or part of it, back to Microsoft 365.
+type NewRestore struct {
+	Resource tenantry.ResourceID `json:"resource" minLength:"1" maxLength:"200" doc:"Whose snapshot"`
+	Workload tenantry.Workload   `json:"workload" enum:"mailbox,drive"`
+	Snapshot int64               `json:"snapshot" minimum:"1" doc:"Sequence number of the snapshot"`
+	Items    []string            `json:"items,omitempty" nullable:"false" maxItems:"1000" uniqueItems:"true" doc:"IDs of folders and items; without it everything"`
+	To       tenantry.ResourceID `json:"to,omitempty" maxLength:"200" doc:"Another resource of the tenant; without it the same"`
+	Folder   string              `json:"folder,omitempty" maxLength:"200" doc:"Name of a new folder for it; without it the original place"`
+	Conflict string              `json:"conflict,omitempty" enum:"skip,copy,replace" default:"copy" doc:"What to do where a different item has the place"`
+}
+
+// NewVerification re-reads everything a snapshot names.
+type NewVerification struct {
+	Resource tenantry.ResourceID `json:"resource" minLength:"1" maxLength:"200" doc:"Whose snapshot"`
+	Workload tenantry.Workload   `json:"workload" enum:"mailbox,drive"`
+	Snapshot int64               `json:"snapshot" minimum:"1" doc:"Sequence number of the snapshot"`
+}
+
+type restoreInput struct {
+	TenantPath
+	Body NewRestore
+}
+
+func (in *restoreInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Body }
+
+type verifyInput struct {
+	TenantPath
+	Body NewVerification
+}
+
+func (in *verifyInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Body }
+
+func (s *service) restoreRoutes() {
+	const tag = "restores"
+	write(s, post(http.StatusCreated, "start-restore", tag, "/v1/tenants/{tenant}/restores", "Restore a snapshot or part of it"), s.startRestore)
+	write(s, post(http.StatusCreated, "start-verification", tag, "/v1/tenants/{tenant}/verifications", "Verify a snapshot: re-read and check everything it names"), s.startVerification)
+}
+
+func (s *service) startRestore(ctx context.Context, in *restoreInput) (*created[Run], error) {
+	n := in.Body
+	if err := checkFolder(n.Folder); err != nil {
+		return nil, err
+	}
+	for _, item := range n.Items {
+		if item == "" || len(item) > 1000 {
+			return nil, invalid("body.items", item, "an ID of an item has 1 to 1000 characters")
+		}
+	}
+	t, err := s.connected(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	source, err := sourceOf(ctx, t, n.Resource, n.Workload, n.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkTarget(ctx, t, source, n); err != nil {
+		return nil, err
+	}
+	return s.startOn(ctx, t, tenantry.Restore, n.Resource, n.Workload, tenantry.RestoreRequest{
+		Snapshot: n.Snapshot, Items: n.Items, To: n.To, Folder: strings.TrimSpace(n.Folder), Conflict: n.Conflict,
+	})
+}
+
+// startVerification works for any state of tenant and resource: it reads the
+// bucket alone.
+func (s *service) startVerification(ctx context.Context, in *verifyInput) (*created[Run], error) {
+	n := in.Body
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := sourceOf(ctx, t, n.Resource, n.Workload, n.Snapshot); err != nil {
+		return nil, err
+	}
+	return s.startOn(ctx, t, tenantry.Verify, n.Resource, n.Workload, tenantry.VerifyRequest{Snapshot: n.Snapshot})
+}
+
+// startOn starts a run of one task on one series.
+func (s *service) startOn(ctx context.Context, t *catalog.Tenant, action tenantry.Action, r tenantry.ResourceID, w tenantry.Workload, request any) (*created[Run], error) {
+	params, err := json.Marshal(request)
+	if err != nil {
+		return nil, tenantry.E(tenantry.Internal, "encode "+string(action)+" request", err)
+	}
+	return s.start(ctx, t, action, "", []catalog.NewTask{{Resource: r, Workload: w, Params: params}})
+}
+
+// sourceOf finds the resource and checks that it has the snapshot. The resource
+// may be in any state: what is gone in Microsoft 365 is what gets restored.
+func sourceOf(ctx context.Context, t *catalog.Tenant, id tenantry.ResourceID, w tenantry.Workload, seq int64) (catalog.Resource, error) {
+	r, err := t.Resource(ctx, id)
+	if tenantry.KindOf(err) == tenantry.NotFound {
+		return r, invalid("body.resource", id, "the tenant has no such resource")
+	}
+	if err != nil {
+		return r, err
+	}
+	rows, err := t.Snapshots(ctx, id, w, seq+1, 1)
+	if err != nil {
+		return r, err
+	}
+	if len(rows) == 0 || rows[0].Seq != seq {
+		return r, invalid("body.snapshot", seq, "the %s of %q has no such snapshot", w, r.Name)
+	}
+	return r, nil
+}
+
+// checkTarget refuses a restore that has nowhere to go.
+func checkTarget(ctx context.Context, t *catalog.Tenant, source catalog.Resource, n NewRestore) error {
+	if n.To == "" || n.To == source.ID {
+		if source.State != tenantry.Active {
+			return invalid("body.to", n.To, "%q is %s in Microsoft 365: name another resource to restore to", source.Name, source.State)
+		}
+		return nil
+	}
+	target, err := t.Resource(ctx, n.To)
+	if tenantry.KindOf(err) == tenantry.NotFound {
+		return invalid("body.to", n.To, "the tenant has no such resource")
+	}
+	if err != nil {
+		return err
+	}
+	if target.State != tenantry.Active {
+		return invalid("body.to", n.To, "%q is %s in Microsoft 365", target.Name, target.State)
+	}
+	if !slices.Contains(target.Workloads, n.Workload) {
+		return invalid("body.to", n.To, "%q has no %s", target.Name, n.Workload)
+	}
+	return nil
+}
+
+// checkFolder refuses names that a drive cannot have; a mailbox could, but one
+// rule is easier to know.
+func checkFolder(name string) error {
+	switch {
+	case name == "":
+		return nil
+	case strings.TrimSpace(name) == "" || name == "." || name == "..":
+		return invalid("body.folder", name, "must be a name")
+	case strings.ContainsAny(name, `"*:<>?/\|`) || strings.ContainsFunc(name, unicode.IsControl):
+		return invalid("body.folder", name, `must not have control characters or any of " * : < > ? / \ |`)
+	}
+	return nil
+}

@@ -1,0 +1,344 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	// problemTasks bounds the tasks a run shows with their problems, problemScan how
+	// many tasks one request looks through for them: a run may have 200,000.
+	problemTasks = 50
+	problemScan  = 5000
+	scanPage     = 500
+)
+
+// Counts is progress in items and bytes.
+type Counts struct {
+	Items   int64 `json:"items" doc:"Items done"`
+	Total   int64 `json:"total" doc:"Items expected, 0 while unknown"`
+	Skipped int64 `json:"skipped" doc:"Items that could not be saved or written, each with its reason"`
+	Bytes   int64 `json:"bytes" doc:"Bytes read or written, before compression"`
+	Stored  int64 `json:"stored" doc:"Bytes added to the bucket"`
+}
+
+// Run is one execution of a policy, or one request of a person.
+type Run struct {
+	ID          tenantry.RunID    `json:"id"`
+	Tenant      tenantry.TenantID `json:"tenant"`
+	Policy      tenantry.PolicyID `json:"policy,omitempty"`
+	Action      tenantry.Action   `json:"action" enum:"connect,sync,backup,restore,verify"`
+	Trigger     string            `json:"trigger" enum:"schedule,manual,system"`
+	State       catalog.RunState  `json:"state" enum:"running,done,partial,failed"`
+	Tasks       int64             `json:"tasks" doc:"How many tasks it has"`
+	TasksDone   int64             `json:"tasks_done"`
+	TasksFailed int64             `json:"tasks_failed"`
+	Progress    Counts            `json:"progress" doc:"Sum over its tasks"`
+	CreatedAt   *time.Time        `json:"created_at,omitempty"`
+	EndedAt     *time.Time        `json:"ended_at,omitempty"`
+	// What went wrong is shown with a single run, not in listings.
+	Problems     []TaskProblem `json:"problems,omitempty" nullable:"false" doc:"On a single run: its tasks that failed, wait, or ended without all their data, at most 50"`
+	MoreProblems bool          `json:"more_problems,omitempty" doc:"There are, or may be, more problems: see its tasks"`
+}
+
+func runOf(r catalog.Run) Run {
+	return Run{
+		ID: r.ID, Tenant: r.Tenant, Policy: r.Policy, Action: r.Action, Trigger: r.Trigger, State: r.State,
+		Tasks: r.Tasks, TasksDone: r.Done, TasksFailed: r.Failed, Progress: Counts(r.Counts),
+		CreatedAt: when(r.CreatedAt), EndedAt: when(r.EndedAt),
+	}
+}
+
+// TaskProblem says why a task failed, waits, or could not take everything.
+type TaskProblem struct {
+	Task     tenantry.TaskID     `json:"task"`
+	Resource tenantry.ResourceID `json:"resource,omitempty"`
+	Workload tenantry.Workload   `json:"workload,omitempty"`
+	State    catalog.TaskState   `json:"state" enum:"ready,admitted,running,done,failed,canceled"`
+	Kind     tenantry.Kind       `json:"kind,omitempty" doc:"Kind of error: what to do next"`
+	Reason   string              `json:"reason,omitempty"`
+	Skipped  int64               `json:"skipped" doc:"Items it could not take: the task names up to 100"`
+}
+
+// Task is one workload to back up, restore or verify, or one step for a tenant.
+type Task struct {
+	ID        tenantry.TaskID     `json:"id"`
+	Run       tenantry.RunID      `json:"run"`
+	Resource  tenantry.ResourceID `json:"resource,omitempty"`
+	Workload  tenantry.Workload   `json:"workload,omitempty"`
+	Action    tenantry.Action     `json:"action" enum:"connect,sync,backup,restore,verify"`
+	Queue     string              `json:"queue"`
+	State     catalog.TaskState   `json:"state" enum:"ready,admitted,running,done,failed,canceled"`
+	Attempt   int                 `json:"attempt" doc:"Failures since the last progress"`
+	NotBefore *time.Time          `json:"not_before,omitempty" doc:"Waits until then"`
+	Kind      tenantry.Kind       `json:"kind,omitempty" doc:"Kind of the last error"`
+	Reason    string              `json:"reason,omitempty" doc:"Why it waits, failed, or ended without data"`
+	Progress  Counts              `json:"progress"`
+	Snapshot  int64               `json:"snapshot,omitempty" doc:"Sequence number of the snapshot it sealed"`
+	Process   tenantry.ProcessID  `json:"process,omitempty" doc:"The worker that has it"`
+	CreatedAt *time.Time          `json:"created_at,omitempty"`
+	StartedAt *time.Time          `json:"started_at,omitempty"`
+	EndedAt   *time.Time          `json:"ended_at,omitempty"`
+	Problems  []ItemProblem       `json:"problems,omitempty" nullable:"false" doc:"On a single task: items it could not take, at most 100; progress.skipped counts them all"`
+}
+
+func taskOf(t catalog.Task) Task {
+	return Task{
+		ID: t.ID, Run: t.Run, Resource: t.Resource, Workload: t.Workload, Action: t.Action, Queue: t.Queue,
+		State: t.State, Attempt: t.Attempt, NotBefore: when(t.NotBefore), Kind: t.Kind, Reason: t.Reason,
+		Progress: Counts(t.Counts), Snapshot: t.Snapshot, Process: t.Process,
+		CreatedAt: when(t.CreatedAt), StartedAt: when(t.StartedAt), EndedAt: when(t.EndedAt),
+	}
+}
+
+// ItemProblem is one item that could not be saved or written.
+type ItemProblem struct {
+	Item   string `json:"item"`
+	Name   string `json:"name,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// NewRun starts backups now: those of a policy, or of named resources.
+type NewRun struct {
+	Policy    tenantry.PolicyID     `json:"policy,omitempty" maxLength:"64" doc:"All targets of this policy"`
+	Resources []tenantry.ResourceID `json:"resources,omitempty" nullable:"false" maxItems:"500" uniqueItems:"true" doc:"Or these resources"`
+	Workloads []tenantry.Workload   `json:"workloads,omitempty" nullable:"false" maxItems:"5" enum:"mailbox,drive" uniqueItems:"true" doc:"With resources: only these workloads; without it what each resource has"`
+}
+
+type startRunInput struct {
+	TenantPath
+	Body NewRun
+}
+
+func (in *startRunInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Body }
+
+type listRunsInput struct {
+	TenantPath
+	PageQuery
+}
+
+type runInput struct{ RunPath }
+
+type cancelRunInput struct{ RunPath }
+
+func (in *cancelRunInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Run }
+
+type listTasksInput struct {
+	RunPath
+	PageQuery
+}
+
+type taskInput struct {
+	RunPath
+	Task tenantry.TaskID `path:"task" maxLength:"64" doc:"ID of the task"`
+}
+
+func (s *service) runRoutes() {
+	const tag, all, one = "runs", "/v1/tenants/{tenant}/runs", "/v1/tenants/{tenant}/runs/{run}"
+	write(s, post(http.StatusCreated, "start-run", tag, all, "Back up now: a policy's targets, or named resources"), s.startRun)
+	read(s, get("list-runs", tag, all, "List the runs of a tenant, newest first"), s.listRuns)
+	read(s, get("get-run", tag, one, "Show a run: state, progress, problems"), s.getRun)
+	write(s, post(http.StatusOK, "cancel-run", tag, one+"/cancel", "Cancel the tasks of a run that no worker has begun"), s.cancelRun)
+	read(s, get("list-tasks", tag, one+"/tasks", "List the tasks of a run"), s.listTasks)
+	read(s, get("get-task", tag, one+"/tasks/{task}", "Show a task, and the items it could not take"), s.getTask)
+}
+
+func (s *service) startRun(ctx context.Context, in *startRunInput) (*created[Run], error) {
+	n := in.Body
+	if (n.Policy == "") == (len(n.Resources) == 0) {
+		return nil, invalid("body.policy", n.Policy, "name either a policy or resources")
+	}
+	if n.Policy != "" && len(n.Workloads) > 0 {
+		return nil, invalid("body.workloads", n.Workloads, "a policy has its own workloads; name them with resources only")
+	}
+	t, err := s.connected(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := targets(ctx, t, n)
+	if err != nil {
+		return nil, err
+	}
+	return s.start(ctx, t, tenantry.Backup, n.Policy, targets)
+}
+
+// targets lists the backups that a request names.
+func targets(ctx context.Context, t *catalog.Tenant, n NewRun) ([]catalog.NewTask, error) {
+	if n.Policy == "" {
+		return resourceTargets(ctx, t, n.Resources, n.Workloads)
+	}
+	if _, err := policyIn(ctx, t, n.Policy); err != nil {
+		return nil, err
+	}
+	tasks, err := t.PolicyTargets(ctx, n.Policy)
+	if err == nil && len(tasks) == 0 {
+		err = tenantry.Errorf(tenantry.Conflict, "policy %q has no active resource yet: the tenant's next sync enrols them", n.Policy)
+	}
+	return tasks, err
+}
+
+func resourceTargets(ctx context.Context, t *catalog.Tenant, ids []tenantry.ResourceID, want []tenantry.Workload) ([]catalog.NewTask, error) {
+	var tasks []catalog.NewTask
+	for i, id := range ids {
+		field := fmt.Sprintf("body.resources[%d]", i)
+		r, err := resourceIn(ctx, t, id)
+		if tenantry.KindOf(err) == tenantry.NotFound {
+			return nil, invalid(field, id, "the tenant has no such resource")
+		}
+		if err != nil {
+			return nil, err
+		}
+		if r.State != tenantry.Active {
+			return nil, invalid(field, id, "%q is %s in Microsoft 365 and cannot be backed up", r.Name, r.State)
+		}
+		workloads := want
+		if len(workloads) == 0 {
+			workloads = r.Workloads
+		}
+		if len(workloads) == 0 {
+			return nil, invalid(field, id, "%q has nothing that can be backed up", r.Name)
+		}
+		for _, w := range workloads {
+			if !slices.Contains(r.Workloads, w) {
+				return nil, invalid(field, id, "%q has no %s", r.Name, w)
+			}
+			tasks = append(tasks, catalog.NewTask{Resource: id, Workload: w, Action: tenantry.Backup})
+		}
+	}
+	return tasks, nil
+}
+
+// start inserts a run that a person asked for and wakes the leader.
+func (s *service) start(ctx context.Context, t *catalog.Tenant, action tenantry.Action, policy tenantry.PolicyID, tasks []catalog.NewTask) (*created[Run], error) {
+	for i := range tasks {
+		tasks[i].Action = action
+	}
+	run, err := t.StartRun(ctx, action, "manual", policy, tasks, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	s.wake(ctx)
+	return &created[Run]{fmt.Sprintf("/v1/tenants/%s/runs/%s", run.Tenant, run.ID), runOf(run)}, nil
+}
+
+func (s *service) listRuns(ctx context.Context, in *listRunsInput) (*body[Page[Run]], error) {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.Runs(ctx, tenantry.RunID(in.After), in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	return paged(rows, in.Limit, runOf, func(r catalog.Run) string { return string(r.ID) }), nil
+}
+
+// run is the gate of operations on one run of one tenant.
+func (s *service) run(ctx context.Context, p RunPath) (*catalog.Tenant, catalog.Run, error) {
+	t, _, err := s.tenant(ctx, p.Tenant)
+	if err != nil {
+		return nil, catalog.Run{}, err
+	}
+	r, err := t.Run(ctx, p.Run)
+	if tenantry.KindOf(err) == tenantry.NotFound {
+		err = tenantry.Errorf(tenantry.NotFound, "the tenant has no run %q", p.Run)
+	}
+	return t, r, err
+}
+
+func (s *service) getRun(ctx context.Context, in *runInput) (*body[Run], error) {
+	t, row, err := s.run(ctx, in.RunPath)
+	if err != nil {
+		return nil, err
+	}
+	run := runOf(row)
+	if run.State != catalog.RunDone || run.Progress.Skipped > 0 {
+		run.Problems, run.MoreProblems, err = problems(ctx, t, row.ID)
+	}
+	return &body[Run]{run}, err
+}
+
+// problems looks through a run's tasks for those with a reason to show.
+func problems(ctx context.Context, t *catalog.Tenant, run tenantry.RunID) (found []TaskProblem, more bool, err error) {
+	var after tenantry.TaskID
+	for scanned := 0; scanned < problemScan; scanned += scanPage {
+		tasks, err := t.Tasks(ctx, run, after, scanPage)
+		if err != nil {
+			return found, false, err
+		}
+		for _, task := range tasks {
+			if task.Reason == "" && task.Counts.Skipped == 0 && task.State != catalog.TaskFailed {
+				continue
+			}
+			if len(found) == problemTasks {
+				return found, true, nil
+			}
+			found = append(found, TaskProblem{
+				Task: task.ID, Resource: task.Resource, Workload: task.Workload, State: task.State,
+				Kind: task.Kind, Reason: task.Reason, Skipped: task.Counts.Skipped,
+			})
+		}
+		if len(tasks) < scanPage {
+			return found, false, nil
+		}
+		after = tasks[len(tasks)-1].ID
+	}
+	return found, true, nil
+}
+
+func (s *service) cancelRun(ctx context.Context, in *cancelRunInput) (*body[Run], error) {
+	t, row, err := s.run(ctx, in.RunPath)
+	if err != nil {
+		return nil, err
+	}
+	if row.State != catalog.RunRunning {
+		return nil, tenantry.Errorf(tenantry.Conflict, "run %q has ended already: %s", row.ID, row.State)
+	}
+	if err := t.CancelRun(ctx, row.ID, s.Now()); err != nil {
+		return nil, err
+	}
+	s.wake(ctx)
+	row, err = t.Run(ctx, row.ID)
+	return &body[Run]{runOf(row)}, err
+}
+
+func (s *service) listTasks(ctx context.Context, in *listTasksInput) (*body[Page[Task]], error) {
+	t, row, err := s.run(ctx, in.RunPath)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.Tasks(ctx, row.ID, tenantry.TaskID(in.After), in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	return paged(rows, in.Limit, taskOf, func(t catalog.Task) string { return string(t.ID) }), nil
+}
+
+func (s *service) getTask(ctx context.Context, in *taskInput) (*body[Task], error) {
+	t, run, err := s.run(ctx, in.RunPath)
+	if err != nil {
+		return nil, err
+	}
+	row, err := t.Task(ctx, in.Task)
+	if tenantry.KindOf(err) == tenantry.NotFound || (err == nil && row.Run != run.ID) {
+		return nil, tenantry.Errorf(tenantry.NotFound, "the run has no task %q", in.Task)
+	}
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.Problems(ctx, row.ID)
+	if err != nil {
+		return nil, err
+	}
+	task := taskOf(row)
+	for _, p := range rows {
+		task.Problems = append(task.Problems, ItemProblem{Item: p.ItemID, Name: p.Name, Reason: p.Reason})
+	}
+	return &body[Task]{task}, nil
+}

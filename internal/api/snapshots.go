@@ -1,0 +1,135 @@
+package api
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Browser reads the index of a snapshot, never content. Both methods are called
+// from any goroutine with a context that ends after 30 s. Errors: NotFound for an
+// unknown snapshot or item; Corrupt, WrongKey and Shared (bucket) reach the caller
+// with their reason.
+type Browser interface {
+	// Children lists what lies in parent ("" is the root) by ascending name, at
+	// most limit, from after on ("" or a next); next "" ends the listing.
+	Children(ctx context.Context, s tenantry.Series, seq int64, parent, after string, limit int) (items []BrowseItem, next string, err error)
+	// Item finds one item by its ID.
+	Item(ctx context.Context, s tenantry.Series, seq int64, id string) (BrowseItem, error)
+}
+
+// BrowseItem is a folder, message or file in a snapshot.
+type BrowseItem struct {
+	ID       string     `json:"id"`
+	Parent   string     `json:"parent,omitempty" doc:"ID of the folder it lies in; absent at the root"`
+	Kind     string     `json:"kind" doc:"folder, message, file, ..." example:"message"`
+	Name     string     `json:"name" doc:"What a person recognises: subject, file name"`
+	Size     int64      `json:"size" doc:"Bytes at the source"`
+	Modified *time.Time `json:"modified,omitempty"`
+	Parts    int        `json:"parts,omitempty" doc:"How many attachments or streams it has"`
+	Problem  string     `json:"problem,omitempty" doc:"Why it could not be saved, if it could not"`
+}
+
+// Snapshot is a sealed restore point of a series.
+type Snapshot struct {
+	Seq    int64           `json:"seq" doc:"Sequence number: names the snapshot within its series"`
+	Time   *time.Time      `json:"time,omitempty"`
+	Task   tenantry.TaskID `json:"task,omitempty" doc:"The task that sealed it"`
+	Counts Counts          `json:"counts"`
+}
+
+func snapshotOf(r catalog.SnapshotRow) Snapshot {
+	return Snapshot{Seq: r.Seq, Time: when(r.Time), Task: r.Task, Counts: Counts(r.Counts)}
+}
+
+type listSnapshotsInput struct {
+	SeriesPath
+	PageQuery
+}
+
+type browseInput struct {
+	SnapshotPath
+	PageQuery
+	Parent string `query:"parent" maxLength:"1000" doc:"ID of a folder; without it the root"`
+}
+
+type browseItemInput struct {
+	SnapshotPath
+	Item string `path:"item" maxLength:"1000" doc:"ID of the item"`
+}
+
+func (s *service) snapshotRoutes() {
+	const tag = "snapshots"
+	const all = "/v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots"
+	read(s, get("list-snapshots", tag, all, "List the snapshots of a resource's workload, newest first"), s.listSnapshots)
+	read(s, get("browse-items", tag, all+"/{snapshot}/items", "List what lies in a folder of a snapshot"), s.browse)
+	read(s, get("get-item", tag, all+"/{snapshot}/items/{item}", "Show one item of a snapshot"), s.browseItem)
+}
+
+func (s *service) listSnapshots(ctx context.Context, in *listSnapshotsInput) (*body[Page[Snapshot]], error) {
+	before, err := beforeSeq(in.After)
+	if err != nil {
+		return nil, err
+	}
+	t, r, err := s.resource(ctx, in.ResourcePath)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.Snapshots(ctx, r.ID, in.Workload, before, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	return paged(rows, in.Limit, snapshotOf, func(r catalog.SnapshotRow) string { return strconv.FormatInt(r.Seq, 10) }), nil
+}
+
+// beforeSeq reads a cursor of this listing; 0 starts at the newest.
+func beforeSeq(after string) (int64, error) {
+	if after == "" {
+		return 0, nil
+	}
+	seq, err := strconv.ParseInt(after, 10, 64)
+	if err != nil || seq < 1 {
+		return 0, invalid("query.after", after, "must be 'next' of the page before")
+	}
+	return seq, nil
+}
+
+func (s *service) browse(ctx context.Context, in *browseInput) (*body[Page[BrowseItem]], error) {
+	if err := s.browsable(ctx, in.SnapshotPath); err != nil {
+		return nil, err
+	}
+	items, next, err := s.Browser.Children(ctx, in.series(), in.Snapshot, in.Parent, in.After, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	if items == nil {
+		items = []BrowseItem{}
+	}
+	return &body[Page[BrowseItem]]{Page[BrowseItem]{Items: items, Next: next}}, nil
+}
+
+func (s *service) browseItem(ctx context.Context, in *browseItemInput) (*body[BrowseItem], error) {
+	if err := s.browsable(ctx, in.SnapshotPath); err != nil {
+		return nil, err
+	}
+	item, err := s.Browser.Item(ctx, in.series(), in.Snapshot, in.Item)
+	if err != nil {
+		return nil, err
+	}
+	return &body[BrowseItem]{item}, nil
+}
+
+// browsable is the gate of operations that read the bucket. The snapshot itself is
+// looked up there: SQL only mirrors it.
+func (s *service) browsable(ctx context.Context, p SnapshotPath) error {
+	if _, _, err := s.resource(ctx, p.ResourcePath); err != nil {
+		return err
+	}
+	if s.Browser == nil {
+		return tenantry.Errorf(tenantry.Shared, "this API is not told which bucket holds the snapshots")
+	}
+	return nil
+}

@@ -1,0 +1,116 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Tenant is a customer's Microsoft 365 organisation.
+type Tenant struct {
+	ID          tenantry.TenantID    `json:"id"`
+	Name        string               `json:"name"`
+	Directory   string               `json:"directory" doc:"The Microsoft tenant that is expected to consent: GUID or domain"`
+	DirectoryID string               `json:"directory_id,omitempty" doc:"The Microsoft tenant that is proved to have consented"`
+	State       tenantry.TenantState `json:"state" enum:"pending,connected,refused,disconnected"`
+	Reason      string               `json:"reason,omitempty" doc:"Why it is in this state, for a person"`
+	Weight      int                  `json:"weight" doc:"Service level: its share when the fleet is busy"`
+	Users       int64                `json:"users" doc:"Users in the directory, as the last sync saw it"`
+	Licences    int64                `json:"licences"`
+	AddedAt     *time.Time           `json:"added_at,omitempty"`
+	StateAt     *time.Time           `json:"state_at,omitempty" doc:"Since when it is in this state"`
+	LastSyncAt  *time.Time           `json:"last_sync_at,omitempty"`
+	NextSyncAt  *time.Time           `json:"next_sync_at,omitempty"`
+}
+
+func tenantOf(r catalog.TenantRow) Tenant {
+	return Tenant{
+		ID: r.ID, Name: r.Name, Directory: r.Directory, DirectoryID: r.DirectoryID,
+		State: r.State, Reason: r.Reason, Weight: r.Weight, Users: r.Users, Licences: r.Licences,
+		AddedAt: when(r.AddedAt), StateAt: when(r.StateAt), LastSyncAt: when(r.LastSyncAt), NextSyncAt: when(r.NextSyncAt),
+	}
+}
+
+// NewTenant is what adds a tenant.
+type NewTenant struct {
+	Name      string `json:"name" minLength:"1" maxLength:"200" doc:"What people call the customer"`
+	Directory string `json:"directory" minLength:"1" maxLength:"253" doc:"The Microsoft tenant that is expected to consent: its GUID, or one of its domains" example:"contoso.com"`
+	Weight    int    `json:"weight,omitempty" minimum:"1" maximum:"100" default:"10" doc:"Service level: its share when the fleet is busy"`
+}
+
+type addTenantInput struct{ Body NewTenant }
+
+func (in *addTenantInput) audit() (tenantry.TenantID, any) { return "", in.Body }
+
+type tenantInput struct{ TenantPath }
+
+type refreshInput struct{ TenantPath }
+
+func (in *refreshInput) audit() (tenantry.TenantID, any) { return in.Tenant, nil }
+
+func (s *service) tenantRoutes() {
+	const tag, one = "tenants", "/v1/tenants/{tenant}"
+	write(s, post(http.StatusCreated, "add-tenant", tag, "/v1/tenants", "Add a tenant"), s.addTenant)
+	read(s, get("list-tenants", tag, "/v1/tenants", "List tenants"), s.listTenants)
+	read(s, get("get-tenant", tag, one, "Show a tenant"), s.getTenant)
+	write(s, post(http.StatusOK, "start-consent", tag, one+"/consent", "Ask for a one-time URL where an administrator of the tenant consents"), s.startConsent)
+	write(s, post(http.StatusCreated, "refresh-tenant", tag, one+"/refresh", "Read users, groups and sites of the tenant now"), s.refreshTenant)
+}
+
+func (s *service) addTenant(ctx context.Context, in *addTenantInput) (*created[Tenant], error) {
+	row, err := newTenantRow(in.Body, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Catalog.Fleet().AddTenant(ctx, row); err != nil {
+		return nil, err
+	}
+	_, row, err = s.tenant(ctx, row.ID)
+	if err != nil {
+		return nil, err
+	}
+	return &created[Tenant]{"/v1/tenants/" + string(row.ID), tenantOf(row)}, nil
+}
+
+func newTenantRow(n NewTenant, now time.Time) (catalog.TenantRow, error) {
+	name, directory := strings.TrimSpace(n.Name), strings.ToLower(strings.TrimSpace(n.Directory))
+	if name == "" || strings.ContainsFunc(name, unicode.IsControl) {
+		return catalog.TenantRow{}, invalid("body.name", n.Name, "must be a name without control characters")
+	}
+	if !guidPattern.MatchString(directory) && !domainPattern.MatchString(directory) {
+		return catalog.TenantRow{}, invalid("body.directory", n.Directory, "must be the GUID or a domain of a Microsoft tenant")
+	}
+	return catalog.TenantRow{
+		ID: tenantry.NewTenantID(), Name: name, Directory: directory, State: tenantry.TenantPending,
+		Weight: n.Weight, AddedAt: now, StateAt: now,
+	}, nil
+}
+
+func (s *service) listTenants(ctx context.Context, in *PageQuery) (*body[Page[Tenant]], error) {
+	rows, err := s.Catalog.Fleet().Tenants(ctx, tenantry.TenantID(in.After), in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	return paged(rows, in.Limit, tenantOf, func(r catalog.TenantRow) string { return string(r.ID) }), nil
+}
+
+func (s *service) getTenant(ctx context.Context, in *tenantInput) (*body[Tenant], error) {
+	_, row, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return &body[Tenant]{tenantOf(row)}, nil
+}
+
+func (s *service) refreshTenant(ctx context.Context, in *refreshInput) (*created[Run], error) {
+	t, err := s.connected(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return s.start(ctx, t, tenantry.Sync, "", []catalog.NewTask{{Action: tenantry.Sync}})
+}
