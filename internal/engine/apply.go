@@ -1,0 +1,229 @@
+package engine
+
+import (
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// apply brings one page into the index: removals first, then items, whose separate content is
+// fetched a batch at a time. Items become visible one by one, the cursor moves only behind the whole
+// page, so that a checkpoint between batches is safe: the page is read again and finds them stored.
+func (b *backup) apply(ctx context.Context, collection string, generation int64, page Page) error {
+	for _, id := range page.Removed {
+		if err := b.removed(ctx, collection, id); err != nil {
+			return err
+		}
+	}
+	size := max(4*b.limits.Concurrency, 16)
+	batch := make([]change, 0, size)
+	for _, item := range page.Items {
+		c, err := b.compare(ctx, collection, generation, item)
+		if err != nil {
+			return err
+		}
+		if !c.fetch {
+			if err := b.store(ctx, c); err != nil {
+				return err
+			}
+			continue
+		}
+		if batch = append(batch, c); len(batch) == size {
+			if err := b.fetchAll(ctx, batch); err != nil {
+				return err
+			}
+			batch = batch[:0]
+			if err := b.pause(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return b.fetchAll(ctx, batch)
+}
+
+// removed takes an item out of the index, if this collection has a say in it.
+func (b *backup) removed(ctx context.Context, collection, id string) error {
+	e, ok, err := b.w.Lookup(ctx, id)
+	switch {
+	case err != nil:
+		return ofSeries(err)
+	case !ok:
+		// Never seen, and it may be because it has moved to where we have looked already.
+		b.again = b.again || b.src.Scoped()
+		return nil
+	case b.src.Scoped() && home(e) != collection:
+		return nil
+	}
+	b.again = b.again || b.src.Scoped()
+	b.remember(e)
+	return b.discard(ctx, e)
+}
+
+// discard drops an entry; if it is a container, what hangs under it is swept before the seal.
+func (b *backup) discard(ctx context.Context, e repository.Entry) error {
+	if container(e) {
+		b.plan.condemned[e.ID] = struct{}{}
+	}
+	if e.Collection != "" {
+		delete(b.plan.collections, e.Collection)
+		// Should the folder come back before the sweep, it must outdo what the old one left.
+		b.w.SetCursor(e.Collection, repository.Cursor{Generation: b.cursor(e.Collection).Generation + 1})
+	}
+	return ofSeries(b.w.Remove(ctx, e.ID))
+}
+
+// remember keeps a removed entry for a while: if it only moved, its content need not be read again.
+// The content is safe to name: this series has not been sealed without it yet.
+func (b *backup) remember(e repository.Entry) {
+	if len(b.gone) < maxGone {
+		b.gone[e.ID] = e
+	}
+}
+
+// home returns the collection that lists an entry of a scoped source: folders are listed by the
+// root, everything else by its folder.
+func home(e repository.Entry) string {
+	if e.Collection != "" {
+		return RootCollection
+	}
+	return e.Parent
+}
+
+func container(e repository.Entry) bool {
+	return e.Collection != "" || e.Kind == KindFolder || e.Kind == KindPackage
+}
+
+// change is one listed item against what is stored.
+type change struct {
+	item   Item
+	stored repository.Entry // zero if nothing is known of the item
+	known  bool             // stored has something
+	fetch  bool             // its parts have to be read
+	dirty  bool             // the index has to change
+	entry  repository.Entry // what the index shall say
+}
+
+// compare decides what a listed item changes, without reading its content.
+func (b *backup) compare(ctx context.Context, collection string, generation int64, item Item) (change, error) {
+	stored, indexed, err := b.w.Lookup(ctx, item.ID)
+	if err != nil {
+		return change{}, ofSeries(err)
+	}
+	known := indexed
+	if !indexed {
+		stored, known = b.gone[item.ID]
+	}
+	c := change{item: item, stored: stored, known: known, dirty: !indexed}
+	c.entry = repository.Entry{
+		ID: item.ID, Parent: item.Parent, Kind: item.Kind, Name: item.Name, ETag: joinVersion(item.ETag, item.Content),
+		Modified: item.Modified, Size: item.Size, Collection: item.Collection,
+		Generation: b.generation(collection, generation, item),
+		Payload:    stored.Payload, Parts: stored.Parts,
+	}
+	b.add(tenantry.Counts{Items: 1})
+	if item.Problem != "" {
+		c.failed(item.Problem)
+		if !known && len(item.Raw) > 0 {
+			c.entry.Payload, err = b.w.PutPayload(ctx, item.Raw)
+		}
+		return c, ofSeries(err)
+	}
+	etag, content := splitVersion(stored.ETag)
+	whole := known && stored.Problem == ""
+	sameVersion := known && item.ETag != "" && item.ETag == etag
+	sameContent := whole && (sameVersion || item.Content != "" && item.Content == content)
+	if c.fetch = item.Parts != nil && !sameContent; item.Parts == nil {
+		c.entry.Parts = nil
+	}
+	if sameContent && item.Content == "" {
+		c.entry.ETag = joinVersion(item.ETag, content)
+	}
+	c.dirty = c.dirty || !whole || !sameVersion || !sameShape(stored, c.entry)
+	if sameVersion && sameShape(stored, c.entry) || len(item.Raw) == 0 {
+		return c, nil
+	}
+	c.entry.Payload, err = b.w.PutPayload(ctx, item.Raw)
+	b.add(tenantry.Counts{Bytes: int64(len(item.Raw))})
+	return c, ofSeries(err)
+}
+
+// generation is the generation an item is seen in: that of the collection it belongs to, which for
+// an item that is listed while it moves is not the one that lists it.
+func (b *backup) generation(collection string, generation int64, item Item) int64 {
+	if !b.src.Scoped() || item.Collection != "" || item.Parent == collection {
+		return generation
+	}
+	return b.cursor(item.Parent).Generation
+}
+
+// failed makes the change one of the reason alone: the last good version stays.
+func (c *change) failed(reason string) {
+	c.dirty = c.dirty || c.stored.Problem != reason || !sameShape(c.stored, c.entry) || c.stored.Generation != c.entry.Generation
+	c.entry.ETag, c.entry.Payload, c.entry.Parts = c.stored.ETag, c.stored.Payload, c.stored.Parts
+	c.entry.Problem, c.entry.ProblemAt = reason, c.stored.ProblemAt
+	if c.stored.Problem != reason {
+		c.entry.ProblemAt = time.Now()
+	}
+}
+
+// sameShape reports whether the index says of two entries the same, versions and content aside.
+func sameShape(a, b repository.Entry) bool {
+	return a.Parent == b.Parent && a.Kind == b.Kind && a.Name == b.Name && a.Size == b.Size && a.Collection == b.Collection
+}
+
+// store brings a decided change into the index.
+func (b *backup) store(ctx context.Context, c change) error {
+	e := c.entry
+	if e.Problem != "" {
+		b.problem(e.ID, e.Name, e.Problem)
+	}
+	if e.Collection != "" {
+		b.plan.collections[e.Collection] = struct{}{}
+	}
+	delete(b.plan.condemned, e.ID)
+	delete(b.gone, e.ID)
+	if !c.dirty && e.Generation == c.stored.Generation {
+		return nil
+	}
+	return ofSeries(b.w.Put(ctx, e))
+}
+
+// fetchAll reads the parts of a batch of items, several at once, and stores what came of it. An item
+// that was read stays stored when another one ends the slice.
+func (b *backup) fetchAll(ctx context.Context, batch []change) error {
+	var mu sync.Mutex // guards the plan and what is remembered
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(b.limits.Concurrency)
+	for _, c := range batch {
+		g.Go(func() error {
+			gone, err := b.fetch(ctx, &c)
+			if err != nil {
+				return err
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			b.again = b.again || gone
+			return b.store(ctx, c)
+		})
+	}
+	return g.Wait()
+}
+
+// An entry's ETag holds the item's version and, behind a line feed, that of its separate content.
+func joinVersion(etag, content string) string {
+	if content == "" {
+		return etag
+	}
+	return etag + "\n" + content
+}
+
+func splitVersion(v string) (etag, content string) {
+	etag, content, _ = strings.Cut(v, "\n")
+	return etag, content
+}

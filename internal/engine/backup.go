@@ -1,0 +1,158 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	// maxRounds is how many further rounds follow the first. Each one closes the gap that moves
+	// during the round before it left; a mailbox that never rests is sealed all the same, and the
+	// next run finds the rest.
+	maxRounds = 3
+	// maxRestarts is how often one collection may be enumerated anew within a slice. A link that
+	// is refused over and over then waits for the task's backoff instead of looping.
+	maxRestarts = 3
+	// maxGone is how many removed entries are remembered so that a move need not fetch again.
+	maxGone = 10_000
+)
+
+// errSliceOver ends a slice in good order.
+var errSliceOver = errors.New("slice is over")
+
+// backup is one slice of a backup.
+type backup struct {
+	*slice
+	src    Source
+	w      Series
+	plan   *plan
+	commit time.Time // when the last checkpoint was
+
+	again    bool                        // a further round is due
+	restarts map[string]int              // enumerations started over, by collection
+	lost     map[string]error            // collections that were not found
+	gone     map[string]repository.Entry // removed in this slice: their content is known
+}
+
+// Backup runs one slice of a backup: it reads what changed since the series' last commit, stores it,
+// and seals when everything was read. It ends with Outcome.Done false and a committed checkpoint when
+// the slice's time is up or drain is closed. Errors of the source end the slice too, after a
+// checkpoint, so that nothing is read twice: Throttled and Transient to be tried again, Reconnect,
+// Denied, Absent and Shared for the worker to judge. An error of the series (Fenced above all) means
+// that what was not committed is void. The outcome is valid beside an error.
+//
+// When the series was sealed by this very task already, Backup returns that snapshot and reads nothing.
+func Backup(ctx context.Context, src Source, w Series, l Limits, drain <-chan struct{}, progress func(tenantry.Counts)) (Outcome, error) {
+	if snap, ok := w.SealedByTask(); ok {
+		return Outcome{Done: true, Snapshot: snap}, nil
+	}
+	p, err := loadPlan(w)
+	if err != nil {
+		return Outcome{}, err
+	}
+	b := &backup{
+		slice: newSlice(l, drain, progress), src: src, w: w, plan: p, commit: time.Now(),
+		restarts: map[string]int{}, lost: map[string]error{}, gone: map[string]repository.Entry{},
+	}
+	if err := b.rounds(ctx); err != nil {
+		return b.park(ctx, err)
+	}
+	return b.seal(ctx)
+}
+
+// seal sweeps and commits the snapshot.
+func (b *backup) seal(ctx context.Context) (Outcome, error) {
+	for id, cause := range b.lost {
+		if b.plan.has(id) {
+			b.problem(id, "", "folder cannot be read: "+cause.Error())
+		}
+	}
+	if err := b.sweep(ctx); err != nil {
+		return b.outcome(false), err
+	}
+	if err := b.plan.save(b.w); err != nil {
+		return b.outcome(false), err
+	}
+	snap, err := b.w.Seal(ctx, time.Now())
+	if err != nil {
+		return b.outcome(false), err
+	}
+	out := b.outcome(true)
+	out.Snapshot = snap
+	return out, nil
+}
+
+// park ends a slice early. What was read so far is committed first, unless the series itself failed:
+// then its memory is void.
+func (b *backup) park(ctx context.Context, cause error) (Outcome, error) {
+	if isOfSeries(cause) || ctx.Err() != nil {
+		return b.outcome(false), cause
+	}
+	if err := b.checkpoint(ctx); err != nil {
+		return b.outcome(false), err
+	}
+	if errors.Is(cause, errSliceOver) {
+		cause = nil
+	}
+	return b.outcome(false), cause
+}
+
+func (b *backup) checkpoint(ctx context.Context) error {
+	if err := b.plan.save(b.w); err != nil {
+		return err
+	}
+	if err := b.w.Checkpoint(ctx); err != nil {
+		return &seriesError{err}
+	}
+	b.commit = time.Now()
+	b.progress()
+	return nil
+}
+
+// pause is called between pages and between batches of a page: it commits when enough has come
+// together and ends the slice when it is over.
+func (b *backup) pause(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return tenantry.E(tenantry.KindOf(err), "back up", err)
+	}
+	if b.over() {
+		return errSliceOver
+	}
+	if b.w.Pending() >= b.limits.CheckpointBytes || time.Since(b.commit) >= b.limits.CheckpointTime {
+		return b.checkpoint(ctx)
+	}
+	b.progress()
+	return nil
+}
+
+func (b *backup) progress() {
+	out := b.outcome(false)
+	b.report(out.Counts)
+}
+
+// outcome adds to the slice's what the series tells.
+func (b *backup) outcome(done bool) Outcome {
+	out := b.slice.outcome(done)
+	out.Counts.Stored = b.w.Stored()
+	return out
+}
+
+// seriesError marks an error that came from the series: whatever is uncommitted is void, and no
+// checkpoint may follow.
+type seriesError struct{ err error }
+
+func (e *seriesError) Error() string { return e.err.Error() }
+func (e *seriesError) Unwrap() error { return e.err }
+
+func isOfSeries(err error) bool { var bad *seriesError; return errors.As(err, &bad) }
+
+func ofSeries(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &seriesError{err}
+}

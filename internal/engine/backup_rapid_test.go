@@ -1,0 +1,110 @@
+package engine_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/tenantry/tenantry/internal/engine"
+)
+
+// TestBackupTellsTheTruth runs backups of a mailbox and of a drive that change in every way between
+// and during pages, with expired links, repeated pages, lies about missing folders, throttling and
+// kills. Whatever happens: once the source rests, the next snapshot is its truth; and no snapshot
+// misses an item that was there from before its run to after it.
+func TestBackupTellsTheTruth(t *testing.T) {
+	for name, scoped := range map[string]bool{"mailbox": true, "drive": false} {
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				w := newWorld(rapid.Uint64().Draw(t, "seed"), scoped)
+				m := newMemory()
+				for range rapid.IntRange(1, 4).Draw(t, "runs") {
+					for range rapid.IntRange(0, 25).Draw(t, "changes") {
+						w.change()
+					}
+					before := items(w)
+					w.mutations = rapid.IntRange(0, 3).Draw(t, "changes under way")
+					w.faults = rapid.IntRange(0, 6).Draw(t, "faults")
+					w.pageSize = rapid.IntRange(1, 6).Draw(t, "page size")
+					run(t, w, m)
+					after := items(w)
+					for id := range before {
+						if _, ok := m.now.entries[id]; after[id] && !ok {
+							t.Fatalf("item %s was there all the time and is not in the snapshot", id)
+						}
+					}
+				}
+				w.mutations, w.faults = 0, rapid.IntRange(0, 3).Draw(t, "last faults")
+				run(t, w, m)
+				w.faults = 0
+				run(t, w, m)
+				compare(t, w, m)
+
+				w.downloads, m.puts = 0, 0
+				run(t, w, m)
+				if w.downloads > 0 || m.puts > 0 {
+					t.Fatalf("a run over what rests read %d contents and changed %d entries", w.downloads, m.puts)
+				}
+			})
+		})
+	}
+}
+
+func items(w *world) map[string]bool {
+	ids := map[string]bool{}
+	for id, n := range w.nodes {
+		ids[id] = !n.folder
+	}
+	return ids
+}
+
+// run backs up until the series is sealed, beginning anew after every kill.
+func run(t *rapid.T, w *world, m *memory) {
+	m.begin()
+	for range 100 {
+		drain := make(chan struct{})
+		if w.fault(10) {
+			close(drain)
+		}
+		l := engine.Limits{Concurrency: 1 + w.rnd.IntN(3), CheckpointBytes: 1 + w.rnd.Int64N(400)}
+		out, err := engine.Backup(context.Background(), w, m, l, drain, nil)
+		if err == nil && out.Done {
+			return
+		}
+		if w.killed || w.rnd.IntN(2) == 0 {
+			w.killed = false
+			m.begin()
+		}
+	}
+	t.Fatal("the backup does not come to an end")
+}
+
+// compare holds the sealed state against the model.
+func compare(t *rapid.T, w *world, m *memory) {
+	t.Helper()
+	for id, n := range w.nodes {
+		e, ok := m.committed.entries[id]
+		switch etag, _, _ := strings.Cut(e.ETag, "\n"); {
+		case !ok:
+			t.Fatalf("%s is missing", id)
+		case e.Parent != n.parent || e.Name != n.name || etag != n.etag() || e.Problem != "":
+			t.Fatalf("%s is stored as %+v, is %+v", id, e, n)
+		case m.committed.payloads[id] != n.raw():
+			t.Fatalf("%s has the payload %s, is %s", id, m.committed.payloads[id], n.raw())
+		case !n.folder && (len(e.Parts) != 1 || string(e.Parts[0].Digest) != n.text()):
+			t.Fatalf("%s has the parts %v, is %q", id, e.Parts, n.text())
+		}
+	}
+	for id := range m.committed.entries {
+		if _, ok := w.nodes[id]; !ok {
+			t.Fatalf("%s is stored and gone: %+v", id, m.committed.entries[id])
+		}
+	}
+	for c := range m.committed.cursors {
+		if _, ok := w.nodes[c]; !ok && c != engine.RootCollection && c != "engine:plan" {
+			t.Fatalf("there is a cursor of %s, which is gone", c)
+		}
+	}
+}

@@ -1,0 +1,143 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// fetch reads the parts of an item and completes its change. What cannot be read is named in the
+// entry's problem; gone tells that something was not found, which a further round may explain. An
+// error ends the slice.
+func (b *backup) fetch(ctx context.Context, c *change) (gone bool, err error) {
+	c.dirty = true
+	list, err := twice(ctx, c.item.Parts)
+	if err != nil {
+		if !oneBadItem(err) {
+			return false, err
+		}
+		c.partly([]string{"its parts cannot be listed: " + err.Error()})
+		return tenantry.KindOf(err) == tenantry.NotFound, nil
+	}
+	if c.item.Content == "" {
+		version := partsVersion(list)
+		_, stored := splitVersion(c.stored.ETag)
+		c.entry.ETag = joinVersion(c.item.ETag, version)
+		if c.known && c.stored.Problem == "" && version != "" && version == stored {
+			return false, nil
+		}
+	}
+	c.entry.Parts = make([]repository.Part, 0, len(list))
+	var reasons []string
+	for _, p := range list {
+		part, err := b.fetchPart(ctx, p)
+		if err != nil && !oneBadItem(err) {
+			return false, err
+		}
+		if err != nil {
+			gone = gone || tenantry.KindOf(err) == tenantry.NotFound
+			reasons = append(reasons, p.Name+": "+err.Error())
+			old := slices.IndexFunc(c.stored.Parts, func(o repository.Part) bool { return o.Name == p.Name })
+			if old < 0 {
+				continue
+			}
+			part = c.stored.Parts[old]
+		}
+		c.entry.Parts = append(c.entry.Parts, part)
+	}
+	if len(reasons) > 0 {
+		c.partly(reasons)
+	}
+	return gone, nil
+}
+
+// partly records what is missing of an item whose payload and other parts are saved.
+func (c *change) partly(reasons []string) {
+	const shown = 5
+	text := strings.Join(reasons[:min(shown, len(reasons))], "; ")
+	if more := len(reasons) - shown; more > 0 {
+		text += fmt.Sprintf("; and %d more", more)
+	}
+	entry := c.entry
+	c.failed(text)
+	c.entry.ETag, c.entry.Payload, c.entry.Parts = entry.ETag, entry.Payload, entry.Parts
+}
+
+// fetchPart stores one part, trying a second time when the answer was one that nobody expects.
+func (b *backup) fetchPart(ctx context.Context, p ItemPart) (repository.Part, error) {
+	return twice(ctx, func(ctx context.Context) (repository.Part, error) {
+		body, err := p.Open(ctx)
+		if err != nil {
+			return repository.Part{}, err
+		}
+		defer body.Close() //nolint:errcheck // it was read to its end or has failed already
+		in := &sourceReader{r: body}
+		part, err := b.w.PutContent(ctx, in)
+		b.add(tenantry.Counts{Bytes: in.n})
+		switch {
+		case in.err != nil:
+			return repository.Part{}, in.err
+		case err != nil:
+			return repository.Part{}, ofSeries(err)
+		}
+		part.Name = p.Name
+		return part, nil
+	})
+}
+
+// twice calls f, and once more after an answer of kind Internal.
+func twice[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
+	v, err := f(ctx)
+	if err != nil && tenantry.KindOf(err) == tenantry.Internal && ctx.Err() == nil && !isOfSeries(err) {
+		return f(ctx)
+	}
+	return v, err
+}
+
+// oneBadItem reports whether an error concerns one item or part alone, so that the rest goes on.
+func oneBadItem(err error) bool {
+	if isOfSeries(err) {
+		return false
+	}
+	switch tenantry.KindOf(err) {
+	case tenantry.Poison, tenantry.Denied, tenantry.NotFound, tenantry.Absent, tenantry.Invalid,
+		tenantry.Conflict, tenantry.Corrupt, tenantry.Internal:
+		return true
+	}
+	return false
+}
+
+// partsVersion identifies the content of all parts together, or is "" if one does not tell.
+func partsVersion(list []ItemPart) string {
+	h := sha256.New()
+	for _, p := range list {
+		if p.Version == "" {
+			return ""
+		}
+		fmt.Fprintf(h, "%q %d %q\n", p.Name, p.Size, p.Version)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16])
+}
+
+// sourceReader counts what the source gives and keeps its error apart from the repository's.
+type sourceReader struct {
+	r   io.Reader
+	n   int64
+	err error
+}
+
+func (s *sourceReader) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	s.n += int64(n)
+	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader says io.EOF itself
+		s.err = err
+	}
+	return n, err
+}

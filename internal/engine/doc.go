@@ -1,0 +1,35 @@
+// Package engine owns how a series is backed up, restored, browsed and verified. It knows the
+// rules of delta reading and nothing of Microsoft 365 or of buckets: workloads are a [Source]
+// and a [Target], the repository is a [Series] and a [Snapshot].
+//
+// # Backup
+//
+// A source has collections, each with its own delta: a mailbox has [RootCollection] (its folders)
+// and one collection per folder, a drive has the root alone. A collection's cursor is
+//
+//	(none) --first page--> reading --last page--> swept? --> complete --+
+//	                          ^  |                                      | next run: changes only
+//	                          |  +-- link expired: generation+1, ""     |
+//	                          +------------- delta link expired --------+
+//
+// and a run is
+//
+//	read root, then every folder ("a round")
+//	   something was removed or enumerated: one more round, at most maxRounds more
+//	sweep what completed enumerations did not see and what hangs under removed folders
+//	seal
+//
+// The rules that keep it right whatever moves, dies or repeats:
+//
+//   - The index key is the immutable ID. A removal from folder F counts only while the index says
+//     that the item lies in F: a move is an addition there and a removal here, in either order.
+//   - Whatever a page changes becomes durable together with the cursor behind it, or not at all.
+//     A page that is read twice finds its versions stored and changes nothing.
+//   - A round over all collections that saw a removal, or enumerated a collection anew, is followed
+//     by another: the item that left an unread folder may lie in one that was read before.
+//   - An enumeration after the first marks what it sees with its generation. Only when it has come
+//     to its end is the unseen dropped, at the end of the run.
+//   - A folder that cannot be found is believed gone only once a fresh enumeration of the root does
+//     not show it.
+//   - One bad item is data: it is stored with its reason and its last good version.
+package engine

@@ -1,0 +1,117 @@
+package engine
+
+import (
+	"cmp"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Limits bound a slice of a task. A zero field stands for its default.
+type Limits struct {
+	// SliceTime ends a slice that has got something done; default 15 minutes, and never above the
+	// hour for which the repository holds uncommitted shared content safe.
+	SliceTime time.Duration
+	// CheckpointBytes of uncommitted packs make a checkpoint; default 8 MiB.
+	CheckpointBytes int64
+	// CheckpointTime since the last one makes a checkpoint; default 5 minutes.
+	CheckpointTime time.Duration
+	// Concurrency is how many items are fetched or written at once; default 4, which is what
+	// Graph allows for one mailbox.
+	Concurrency int
+}
+
+func (l Limits) orDefault() Limits {
+	return Limits{
+		SliceTime:       min(cmp.Or(l.SliceTime, 15*time.Minute), time.Hour),
+		CheckpointBytes: cmp.Or(l.CheckpointBytes, 8<<20),
+		CheckpointTime:  cmp.Or(l.CheckpointTime, 5*time.Minute),
+		Concurrency:     cmp.Or(l.Concurrency, 4),
+	}
+}
+
+// maxProblems is how many problems an Outcome lists.
+const maxProblems = 100
+
+// Outcome says how a slice ended.
+type Outcome struct {
+	Done     bool // false: more to do; a backup has committed a checkpoint
+	Snapshot repository.Snapshot
+	Counts   tenantry.Counts
+	Problems []Problem // at most 100 kept, Counts.Skipped says how many
+}
+
+// Problem is one item that could not be saved, restored or verified, and why.
+type Problem struct{ ID, Name, Reason string }
+
+// slice is the bounded stretch of work that every action runs in: what it has done so far, and
+// whether it is over. Safe for concurrent use.
+type slice struct {
+	limits   Limits
+	drain    <-chan struct{}
+	report   func(tenantry.Counts)
+	started  time.Time
+	mu       sync.Mutex
+	counts   tenantry.Counts
+	problems []Problem
+	worked   bool
+}
+
+func newSlice(l Limits, drain <-chan struct{}, progress func(tenantry.Counts)) *slice {
+	if progress == nil {
+		progress = func(tenantry.Counts) {}
+	}
+	return &slice{limits: l.orDefault(), drain: drain, report: progress, started: time.Now()}
+}
+
+func (s *slice) add(c tenantry.Counts) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts = s.counts.Add(c)
+}
+
+func (s *slice) problem(id, name, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.Skipped++
+	if len(s.problems) < maxProblems {
+		s.problems = append(s.problems, Problem{ID: id, Name: name, Reason: reason})
+	}
+}
+
+// progressed notes that the slice changed something: only then does its time end it. So a slice
+// that spends its time finding that nothing is new still comes to an end of the task.
+func (s *slice) progressed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.worked = true
+}
+
+// over reports whether the slice has to end: the worker drains, or its time is up.
+func (s *slice) over() bool {
+	if s.draining() {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.worked && time.Since(s.started) >= s.limits.SliceTime
+}
+
+func (s *slice) draining() bool {
+	select {
+	case <-s.drain:
+		return true
+	default:
+		return false
+	}
+}
+
+func (s *slice) progress() { s.report(s.outcome(false).Counts) }
+
+func (s *slice) outcome(done bool) Outcome {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return Outcome{Done: done, Counts: s.counts, Problems: append([]Problem(nil), s.problems...)}
+}

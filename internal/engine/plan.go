@@ -1,0 +1,88 @@
+package engine
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// planCursor is the name under which the plan is kept among the cursors, where it is committed
+// together with them. No source has a collection of that name.
+const planCursor = "engine:plan"
+
+// plan is what a backup has to know between slices besides the index and the cursors. It saves a
+// scan of the whole index at every start: the cost of a run follows what changed.
+type plan struct {
+	collections map[string]struct{} // folders that are collections
+	condemned   map[string]struct{} // removed containers whose content is to be swept
+	sweeps      map[string]int64    // collections enumerated anew to the end: their generation
+	saved       string
+}
+
+type planFile struct {
+	Collections []string         `json:"collections,omitempty"`
+	Condemned   []string         `json:"condemned,omitempty"`
+	Sweeps      map[string]int64 `json:"sweeps,omitempty"`
+}
+
+func loadPlan(w Cursors) (*plan, error) {
+	cur, _ := w.Cursor(planCursor)
+	var f planFile
+	if cur.Link != "" {
+		if err := json.Unmarshal([]byte(cur.Link), &f); err != nil {
+			return nil, tenantry.E(tenantry.Corrupt, "read the plan of the series", err)
+		}
+	}
+	if f.Sweeps == nil {
+		f.Sweeps = map[string]int64{}
+	}
+	return &plan{collections: set(f.Collections), condemned: set(f.Condemned), sweeps: f.Sweeps, saved: cur.Link}, nil
+}
+
+// save puts the plan among the cursors if it changed: an unchanged series must not make a commit.
+func (p *plan) save(w Cursors) error {
+	f := planFile{Collections: sorted(p.collections), Condemned: sorted(p.condemned), Sweeps: p.sweeps}
+	text, err := json.Marshal(f)
+	if err != nil {
+		return tenantry.E(tenantry.Internal, "write the plan of the series", err)
+	}
+	if string(text) != p.saved && (p.saved != "" || string(text) != "{}") {
+		p.saved = string(text)
+		w.SetCursor(planCursor, repository.Cursor{Link: p.saved})
+	}
+	return nil
+}
+
+func (p *plan) has(collection string) bool { _, ok := p.collections[collection]; return ok }
+
+// order returns the collections to read: those in the middle of an enumeration first.
+func (p *plan) order(w Cursors) []string {
+	var reading, rest []string
+	for _, c := range sorted(p.collections) {
+		if cur, ok := w.Cursor(c); ok && !cur.Complete && cur.Link != "" {
+			reading = append(reading, c)
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	return append(reading, rest...)
+}
+
+func set(ids []string) map[string]struct{} {
+	m := make(map[string]struct{}, len(ids))
+	for _, id := range ids {
+		m[id] = struct{}{}
+	}
+	return m
+}
+
+func sorted(m map[string]struct{}) []string {
+	ids := make([]string, 0, len(m))
+	for id := range m {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	return ids
+}

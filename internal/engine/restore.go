@@ -1,0 +1,212 @@
+package engine
+
+import (
+	"context"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// maxDepth bounds the depth of folders; Exchange allows 300 levels.
+const maxDepth = 400
+
+// restore is one slice of a restore.
+type restore struct {
+	*slice
+	snap    Snapshot
+	dst     Target
+	chosen  map[string]bool   // IDs that were asked for; empty: everything
+	folders map[string]string // folders on the way to what was asked for: their ID in the target
+}
+
+// Restore runs one slice of a restore of req.Items, or of everything if that is empty; a folder stands
+// for all that lies under it. Folders are made before what they hold. What a target refuses for one item
+// is recorded as a problem and the rest goes on; errors that concern more than one item are returned.
+//
+// A restore may run any number of times: the target recognises what is there. So a slice that ends
+// early (drain, or the slice's time after something was written) simply walks the same way again.
+// It uses memory for one folder chain, not for the selection.
+func Restore(ctx context.Context, snap Snapshot, dst Target, req tenantry.RestoreRequest, l Limits, drain <-chan struct{}, progress func(tenantry.Counts)) (Outcome, error) {
+	r := &restore{slice: newSlice(l, drain, progress), snap: snap, dst: dst, chosen: map[string]bool{}, folders: map[string]string{}}
+	for _, id := range req.Items {
+		r.chosen[id] = true
+	}
+	var err error
+	if len(req.Items) == 0 {
+		r.counts.Total = snap.Snapshot().Counts.Items
+		err = r.children(ctx, "", "", 0)
+	} else {
+		err = r.selection(ctx, req.Items)
+	}
+	r.progress()
+	out := r.outcome(err == nil)
+	out.Snapshot = snap.Snapshot()
+	if err == errSliceOver { //nolint:errorlint // it is never wrapped
+		err = nil
+	}
+	return out, err
+}
+
+// selection restores the chosen entries, each in its place.
+func (r *restore) selection(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		e, ok, err := r.snap.Lookup(ctx, id)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			r.problem(id, "", "it is not in this snapshot")
+			continue
+		}
+		path, covered, err := r.path(ctx, e)
+		if err != nil {
+			return err
+		}
+		if covered {
+			continue
+		}
+		parent, err := r.chain(ctx, path)
+		if err == nil {
+			err = r.entry(ctx, parent, e, len(path))
+		}
+		if err := r.settle(e, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// path returns the folders above e, outermost first; covered if one of them is chosen itself.
+func (r *restore) path(ctx context.Context, e repository.Entry) (path []repository.Entry, covered bool, err error) {
+	for at := e; at.Parent != ""; {
+		parent, ok, err := r.snap.Lookup(ctx, at.Parent)
+		if err != nil {
+			return nil, false, err
+		}
+		if !ok || len(path) == maxDepth {
+			break // what lies outside the snapshot is restored at the root of the target
+		}
+		if r.chosen[parent.ID] {
+			return nil, true, nil
+		}
+		path = append([]repository.Entry{parent}, path...)
+		at = parent
+	}
+	return path, false, nil
+}
+
+// chain finds or makes a chain of folders, and remembers them for the next selection.
+func (r *restore) chain(ctx context.Context, path []repository.Entry) (id string, err error) {
+	for _, e := range path {
+		known, ok := r.folders[e.ID]
+		if !ok {
+			if known, err = r.folder(ctx, id, e); err != nil {
+				return "", err
+			}
+			if len(r.folders) < maxGone {
+				r.folders[e.ID] = known
+			}
+		}
+		id = known
+	}
+	return id, nil
+}
+
+func (r *restore) folder(ctx context.Context, parent string, e repository.Entry) (string, error) {
+	raw, err := r.snap.Payload(ctx, e)
+	if err != nil {
+		return "", err
+	}
+	return r.dst.Folder(ctx, parent, e, raw)
+}
+
+// entry restores e under the target's folder parent: a container with all it holds, or one item.
+func (r *restore) entry(ctx context.Context, parent string, e repository.Entry, depth int) error {
+	if !container(e) {
+		return r.item(ctx, parent, e)
+	}
+	if depth >= maxDepth {
+		return tenantry.Errorf(tenantry.Invalid, "restore folder %s: more than %d folders deep", e.Name, maxDepth)
+	}
+	id, err := r.folder(ctx, parent, e)
+	if err != nil {
+		return err
+	}
+	r.add(tenantry.Counts{Items: 1})
+	return r.children(ctx, id, e.ID, depth+1)
+}
+
+// children restores what lies in the folder source of the snapshot into the target's folder id:
+// its items several at once, its folders one after another.
+func (r *restore) children(ctx context.Context, id, source string, depth int) error {
+	g, items := errgroup.WithContext(ctx)
+	g.SetLimit(r.limits.Concurrency)
+	err := r.walk(ctx, g, items, id, source, depth)
+	if failed := g.Wait(); failed != nil {
+		return failed
+	}
+	return err
+}
+
+func (r *restore) walk(ctx context.Context, g *errgroup.Group, items context.Context, id, source string, depth int) error {
+	for e, err := range r.snap.Children(ctx, source) {
+		switch {
+		case err != nil:
+			return err
+		case items.Err() != nil: // an item ended the slice, or we were told to stop
+			return tenantry.E(tenantry.KindOf(items.Err()), "restore", items.Err())
+		case r.over():
+			return errSliceOver
+		case container(e):
+			if err := r.settle(e, r.entry(ctx, id, e, depth)); err != nil {
+				return err
+			}
+			continue
+		}
+		g.Go(func() error { return r.settle(e, r.item(items, id, e)) })
+	}
+	return nil
+}
+
+// item restores one item, unless it is there.
+func (r *restore) item(ctx context.Context, folder string, e repository.Entry) error {
+	if !saved(e) {
+		return tenantry.Errorf(tenantry.Poison, "no version of it was saved: %s", e.Problem)
+	}
+	raw, err := r.snap.Payload(ctx, e)
+	if err != nil {
+		return err
+	}
+	count := tenantry.Counts{Items: 1, Bytes: int64(len(raw))}
+	for _, p := range e.Parts {
+		count.Bytes += p.Size
+	}
+	open := func(ctx context.Context, p repository.Part) (io.ReadCloser, error) { return r.snap.Open(ctx, e, p) }
+	written, err := r.dst.Item(ctx, folder, e, raw, open)
+	if err != nil {
+		return err
+	}
+	if written.Existed {
+		count.Bytes = 0
+	} else {
+		r.progressed()
+	}
+	r.add(count)
+	r.progress()
+	return nil
+}
+
+// saved reports whether there is a good version of the entry.
+func saved(e repository.Entry) bool { return e.Problem == "" || e.ETag != "" }
+
+// settle records an error that is one entry's own, and returns any other.
+func (r *restore) settle(e repository.Entry, err error) error {
+	if err == nil || err == errSliceOver || !oneBadItem(err) { //nolint:errorlint // errSliceOver is never wrapped
+		return err
+	}
+	r.problem(e.ID, e.Name, err.Error())
+	return nil
+}

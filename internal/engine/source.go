@@ -1,0 +1,96 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/repository"
+)
+
+// RootCollection is the collection every read starts with: a mailbox's folders, a drive's items.
+const RootCollection = ""
+
+// The kinds of entry that the engine knows. Every other kind is an item that holds no others.
+const (
+	// KindFolder is a container that a restore makes before what it holds.
+	KindFolder = "folder"
+	// KindPackage is a container that is not a folder to its users: a OneNote notebook on a drive.
+	KindPackage = "package"
+)
+
+// Source reads the changes of one workload from Microsoft 365. Page is called from one goroutine at
+// a time, parts of a page from up to Limits.Concurrency. Errors carry kinds: Resync when a link is
+// no longer valid, NotFound for a collection other than the root that is gone; every other kind ends
+// the slice.
+type Source interface {
+	// Page reads one page of a collection; link "" starts from the beginning.
+	Page(ctx context.Context, collection, link string) (Page, error)
+	// Scoped reports whether a removal counts only for the collection that the index names as
+	// parent (mail, where items move between collections); false: removals are absolute (drive).
+	Scoped() bool
+}
+
+// Page is one page of changes, in the state in which the source last showed each item: an ID
+// stands at most once, in Items or in Removed.
+type Page struct {
+	Items   []Item
+	Removed []string // IDs
+	Next    string   // link of the next page, or the delta link when Done
+	Done    bool
+}
+
+// Item is one added or changed item.
+type Item struct {
+	ID     string // immutable
+	Parent string // ID of the containing folder, "" for a root
+	Kind   string
+	Name   string // what a person recognises
+	// ETag is the item's version, metadata and content. Empty: unknown, always stored anew.
+	ETag     string
+	Modified time.Time
+	Size     int64 // bytes at the source
+	// Collection is the item's own ID if its content is read as a collection of that name, else "".
+	Collection string
+	// Raw is the payload, byte-identical as the source sent it.
+	Raw []byte
+	// Content identifies the separate content where the source knows it without reading (a hash):
+	// while it stays the same, a new ETag does not fetch the parts again. Empty: unknown.
+	Content string
+	// Problem says why the item cannot be saved; its last good version is kept.
+	Problem string
+	// Parts lists separate content. nil: none. Called only if the content differs from what is stored.
+	Parts func(ctx context.Context) ([]ItemPart, error)
+}
+
+// ItemPart is separate content of an item, opened when it is stored.
+type ItemPart struct {
+	Name string // unique within the item, stable between runs
+	Size int64  // bytes, where known
+	// Version changes whenever the content does. When every part of an item has one, and none
+	// differs from what is stored, nothing is fetched. Empty: unknown.
+	Version string
+	// Open streams the content. An error of the kinds Poison, Denied, NotFound, Absent and Invalid,
+	// here or while reading, is recorded and the item goes on without this part; Internal too, after
+	// a second attempt.
+	Open func(ctx context.Context) (io.ReadCloser, error)
+}
+
+// Target writes items back to Microsoft 365. Folder is called from one goroutine at a time, Item
+// from up to Limits.Concurrency. An error of the kinds Poison, Denied, NotFound, Absent, Invalid,
+// Conflict, Corrupt and Internal is recorded for its item; every other kind ends the slice.
+type Target interface {
+	// Folder finds or makes the folder that stands for e under parent ("" = the target's root) and returns its ID.
+	Folder(ctx context.Context, parent string, e repository.Entry, raw []byte) (string, error)
+	// Item writes e into folder unless it is there already (then Existed). It may run twice: no duplicates.
+	Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open OpenPart) (Written, error)
+}
+
+// OpenPart streams the stored bytes of one part of the item at hand.
+type OpenPart = func(context.Context, repository.Part) (io.ReadCloser, error)
+
+// Written says what became of a restored item.
+type Written struct {
+	ID      string
+	Existed bool
+}

@@ -1,0 +1,98 @@
+package engine
+
+import (
+	"context"
+	"io"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Verify reads everything a snapshot names, as a restore would, and lists every damaged item as a
+// problem with what is wrong with it. It returns an error when the index itself cannot be read, or when
+// the storage does not answer: then nothing is known. Closing drain ends it with Outcome.Done
+// false; it keeps no position and starts over, so it ignores Limits.SliceTime.
+func Verify(ctx context.Context, snap Snapshot, l Limits, drain <-chan struct{}, progress func(tenantry.Counts)) (Outcome, error) {
+	v := &verify{slice: newSlice(l, drain, progress), snap: snap}
+	v.counts.Total = snap.Snapshot().Counts.Items
+	done, err := v.all(ctx)
+	v.progress()
+	out := v.outcome(done && err == nil)
+	out.Snapshot = snap.Snapshot()
+	return out, err
+}
+
+type verify struct {
+	*slice
+	snap Snapshot
+}
+
+func (v *verify) all(ctx context.Context) (done bool, err error) {
+	g, items := errgroup.WithContext(ctx)
+	g.SetLimit(v.limits.Concurrency)
+	done, err = v.walk(ctx, g, items)
+	if failed := g.Wait(); failed != nil {
+		return false, failed
+	}
+	return done, err
+}
+
+func (v *verify) walk(ctx context.Context, g *errgroup.Group, items context.Context) (done bool, err error) {
+	for e, err := range v.snap.Entries(ctx) {
+		if err != nil {
+			return false, err
+		}
+		if items.Err() != nil {
+			return false, tenantry.E(tenantry.KindOf(items.Err()), "verify", items.Err())
+		}
+		if v.draining() {
+			return false, nil
+		}
+		g.Go(func() error { return v.entry(items, e) })
+	}
+	return true, nil
+}
+
+// entry reads the payload and every part of one entry.
+func (v *verify) entry(ctx context.Context, e repository.Entry) error {
+	n, err := v.read(ctx, e)
+	v.add(tenantry.Counts{Items: 1, Bytes: n})
+	v.progress()
+	if err != nil && oneBadItem(err) {
+		v.problem(e.ID, e.Name, err.Error())
+		return nil
+	}
+	return err
+}
+
+func (v *verify) read(ctx context.Context, e repository.Entry) (n int64, err error) {
+	if saved(e) {
+		raw, err := v.snap.Payload(ctx, e)
+		if err != nil {
+			return 0, err
+		}
+		n = int64(len(raw))
+	}
+	for _, p := range e.Parts {
+		size, err := v.part(ctx, e, p)
+		n += size
+		if err != nil {
+			return n, err
+		}
+		if size != p.Size {
+			return n, tenantry.Errorf(tenantry.Corrupt, "part %s has %d bytes, not %d", p.Name, size, p.Size)
+		}
+	}
+	return n, nil
+}
+
+func (v *verify) part(ctx context.Context, e repository.Entry, p repository.Part) (int64, error) {
+	body, err := v.snap.Open(ctx, e, p)
+	if err != nil {
+		return 0, err
+	}
+	defer body.Close() //nolint:errcheck // reading it told what there is to tell
+	return io.Copy(io.Discard, body)
+}

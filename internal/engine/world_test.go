@@ -1,0 +1,354 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// node is one folder or item of the model.
+type node struct {
+	id, parent, name string
+	folder           bool
+	version, content int
+}
+
+func (n node) etag() string { return fmt.Sprint("v", n.version) }
+func (n node) raw() string {
+	return fmt.Sprintf(`{"ID":%q,"parent":%q,"name":%q,"version":%d}`, n.id, n.parent, n.name, n.version)
+}
+func (n node) text() string { return fmt.Sprintf("content %d of %s", n.content, n.id) }
+
+// event is the last thing that happened to an ID in a collection.
+type event struct {
+	seq     int
+	present bool
+}
+
+// world is a mailbox (scoped) or a drive that changes while it is read, and a delta server that
+// tells the truth about it in as awkward a way as the rules of delta queries allow.
+type world struct {
+	mu     sync.Mutex
+	rnd    *rand.Rand
+	scoped bool
+	stale  bool // enumerations page through the state at their first page
+	seq    int
+	nodes  map[string]node
+	dead   map[string]node // removed folders, which may come back
+	log    map[string]map[string]event
+	born   map[string]int // collections that came back: links from before are void
+	frozen [][]engine.Item // enumerations under way when stale
+
+	pageSize  int
+	mutations int // how many changes the current run will still meet under way
+	faults    int // how many faults are left
+	killed    bool
+	downloads int
+}
+
+func newWorld(seed uint64, scoped bool) *world {
+	w := &world{
+		rnd: rand.New(rand.NewPCG(seed, 1)), scoped: scoped, nodes: map[string]node{}, dead: map[string]node{},
+		log: map[string]map[string]event{}, born: map[string]int{},
+	}
+	w.stale = w.rnd.IntN(2) == 0
+	return w
+}
+
+func (w *world) collection(n node) string {
+	if !w.scoped || n.folder {
+		return engine.RootCollection
+	}
+	return n.parent
+}
+
+func (w *world) note(collection, id string, present bool) {
+	if w.log[collection] == nil {
+		w.log[collection] = map[string]event{}
+	}
+	w.seq++
+	w.log[collection][id] = event{w.seq, present}
+}
+
+func (w *world) put(n node) {
+	if old, ok := w.nodes[n.id]; ok && w.collection(old) != w.collection(n) {
+		defer w.note(w.collection(old), n.id, false)
+	}
+	w.nodes[n.id] = n
+	w.note(w.collection(n), n.id, true)
+}
+
+func (w *world) drop(id string) {
+	n := w.nodes[id]
+	w.remove(id)
+	w.note(w.collection(n), id, false)
+	if n.folder {
+		w.dead[id] = n
+	}
+}
+
+// remove takes a node and all below it away. What lay below may be told or not.
+func (w *world) remove(id string) {
+	for _, c := range slices.Sorted(maps.Keys(w.nodes)) {
+		n, ok := w.nodes[c]
+		if !ok || n.parent != id {
+			continue
+		}
+		w.remove(c)
+		w.dead[c] = n
+		delete(w.log[w.collection(n)], c)
+		if w.rnd.IntN(2) == 0 && (n.folder || !w.scoped) {
+			w.note(w.collection(n), c, false)
+		}
+	}
+	delete(w.nodes, id)
+	if w.scoped {
+		delete(w.log, id)
+	}
+}
+
+func (w *world) pick(want func(node) bool) (node, bool) {
+	var ids []string
+	for _, id := range slices.Sorted(maps.Keys(w.nodes)) {
+		if want(w.nodes[id]) {
+			ids = append(ids, id)
+		}
+	}
+	if len(ids) == 0 {
+		return node{}, false
+	}
+	return w.nodes[ids[w.rnd.IntN(len(ids))]], true
+}
+
+func isFolder(n node) bool { return n.folder }
+func isItem(n node) bool   { return !n.folder }
+
+func (w *world) under(id, ancestor string) bool {
+	for ; id != ""; id = w.nodes[id].parent {
+		if id == ancestor {
+			return true
+		}
+	}
+	return false
+}
+
+// change does one random thing to the model.
+func (w *world) change() {
+	folder, hasFolder := w.pick(isFolder)
+	item, hasItem := w.pick(isItem)
+	switch op := w.rnd.IntN(20); {
+	case op < 2 || !hasFolder:
+		parent := ""
+		if hasFolder && w.rnd.IntN(3) > 0 {
+			parent = folder.id
+		}
+		w.put(node{id: fmt.Sprint("f", w.seq), parent: parent, name: "folder", folder: true})
+	case op < 8 || !hasItem:
+		w.put(node{id: fmt.Sprint("m", w.seq), parent: folder.id, name: "item"})
+	case op < 10: // new content
+		item.version++
+		item.content++
+		w.put(item)
+	case op < 12: // new metadata
+		item.version++
+		item.name += "'"
+		w.put(item)
+	case op < 16: // move, which some servers count as a new version
+		item.parent = folder.id
+		item.version += w.rnd.IntN(2)
+		w.put(item)
+	case op < 17:
+		to, _ := w.pick(isFolder)
+		if !w.under(to.id, folder.id) {
+			folder.parent, folder.version = to.id, folder.version+1
+			w.put(folder)
+		}
+	case op < 18:
+		w.drop(item.id)
+	case op < 19:
+		w.drop(folder.id)
+	default:
+		w.revive()
+	}
+}
+
+// revive brings a removed folder back under its old ID; what it held stays away, and is told.
+func (w *world) revive() {
+	for _, id := range slices.Sorted(maps.Keys(w.dead)) {
+		n := w.dead[id]
+		if _, ok := w.nodes[n.parent]; !n.folder || !ok && n.parent != "" {
+			continue
+		}
+		delete(w.dead, id)
+		n.version++
+		w.put(n)
+		w.born[id] = w.seq
+		w.tellDead(id)
+		return
+	}
+}
+
+func (w *world) tellDead(parent string) {
+	for _, id := range slices.Sorted(maps.Keys(w.dead)) {
+		if n := w.dead[id]; n.parent == parent {
+			delete(w.dead, id)
+			if n.folder || !w.scoped {
+				w.note(engine.RootCollection, id, false)
+			}
+			w.tellDead(id)
+		}
+	}
+}
+
+// fault draws a fault for a call, if one is left.
+func (w *world) fault(odds int) bool {
+	if w.faults == 0 || w.rnd.IntN(odds) > 0 {
+		return false
+	}
+	w.faults--
+	return true
+}
+
+func (w *world) meddle() {
+	for w.mutations > 0 && w.rnd.IntN(3) == 0 {
+		w.mutations--
+		w.change()
+	}
+}
+
+func (w *world) Scoped() bool { return w.scoped }
+
+func (w *world) Page(_ context.Context, collection, link string) (engine.Page, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.meddle()
+	switch {
+	case w.fault(8):
+		w.killed = true
+		return engine.Page{}, tenantry.Errorf(tenantry.Canceled, "killed")
+	case w.fault(8):
+		return engine.Page{}, tenantry.Errorf(tenantry.Throttled, "slow down")
+	case link != "" && w.fault(6):
+		return engine.Page{}, tenantry.Errorf(tenantry.Resync, "link expired")
+	case collection != "" && w.fault(10):
+		return engine.Page{}, tenantry.Errorf(tenantry.NotFound, "no such folder, they say")
+	}
+	if _, ok := w.nodes[collection]; collection != "" && !ok {
+		return engine.Page{}, tenantry.Errorf(tenantry.NotFound, "no such folder")
+	}
+	if since := seqOf(link); link != "" && since < w.born[collection] {
+		return engine.Page{}, tenantry.Errorf(tenantry.Resync, "the link is of an older folder")
+	}
+	return w.page(collection, link), nil
+}
+
+func seqOf(link string) (since int) {
+	_, _ = fmt.Sscanf(link[strings.LastIndexAny(link, "ti.")+1:], "%d", &since)
+	return since
+}
+
+// page serves links of three forms: "" (from the start), "t<seq>" (changes since seq),
+// "i<start>.<seq>" (the same within an enumeration that began at start), "s<n>.<offset>.<seq>" (frozen enumeration n).
+func (w *world) page(collection, link string) engine.Page {
+	var n, offset, since int
+	if _, err := fmt.Sscanf(link, "s%d.%d.%d", &n, &offset, &since); err == nil {
+		return w.frozenPage(n, offset, since)
+	}
+	if link == "" && w.stale {
+		var items []engine.Item
+		for _, id := range slices.Sorted(maps.Keys(w.nodes)) {
+			if w.collection(w.nodes[id]) == collection {
+				items = append(items, w.item(w.nodes[id]))
+			}
+		}
+		w.frozen = append(w.frozen, items)
+		return w.frozenPage(len(w.frozen)-1, 0, w.seq)
+	}
+	start := w.seq // an enumeration owes removals only of what it may have shown itself
+	if _, err := fmt.Sscanf(link, "i%d.%d", &start, &since); err != nil && link != "" {
+		start, since = 0, seqOf(link)
+	}
+	var ids []string
+	for id, e := range w.log[collection] {
+		if e.seq > since {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b string) int { return w.log[collection][a].seq - w.log[collection][b].seq })
+	p := engine.Page{Done: len(ids) <= w.pageSize}
+	last := w.seq
+	if !p.Done {
+		ids = ids[:w.pageSize]
+		last = w.log[collection][ids[len(ids)-1]].seq
+	}
+	listed := map[string]bool{}
+	for _, id := range ids {
+		if listed[id] = true; w.log[collection][id].present {
+			p.Items = append(p.Items, w.item(w.nodes[id]))
+		} else if w.log[collection][id].seq > start {
+			p.Removed = append(p.Removed, id)
+		}
+	}
+	// Some servers repeat what has not changed.
+	if n, ok := w.pick(func(n node) bool { return w.collection(n) == collection && !listed[n.id] }); ok && w.rnd.IntN(4) == 0 {
+		p.Items = append(p.Items, w.item(n))
+	}
+	if p.Next = fmt.Sprintf("t%d", last); start > 0 && !p.Done {
+		p.Next = fmt.Sprintf("i%d.%d", start, last)
+	}
+	return p
+}
+
+func (w *world) frozenPage(n, offset, since int) engine.Page {
+	items := w.frozen[n]
+	end := min(offset+w.pageSize, len(items))
+	p := engine.Page{Items: items[offset:end], Done: end == len(items)}
+	if p.Next = fmt.Sprintf("t%d", since); !p.Done {
+		p.Next = fmt.Sprintf("s%d.%d.%d", n, end, since)
+	}
+	return p
+}
+
+// item shows a node the way its service does: a drive knows a hash of its content, mail does not.
+func (w *world) item(n node) engine.Item {
+	item := engine.Item{ID: n.id, Parent: n.parent, Kind: "item", Name: n.name, ETag: n.etag(), Raw: []byte(n.raw())}
+	if n.folder {
+		item.Kind = engine.KindFolder
+		if w.scoped {
+			item.Collection = n.id
+		}
+		return item
+	}
+	if !w.scoped {
+		item.Content = n.text()
+	}
+	item.Parts = func(context.Context) ([]engine.ItemPart, error) { return w.parts(n.id) }
+	return item
+}
+
+func (w *world) parts(id string) ([]engine.ItemPart, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.meddle()
+	if w.fault(12) {
+		return nil, tenantry.Errorf(tenantry.Transient, "cut")
+	}
+	n, ok := w.nodes[id]
+	if !ok {
+		return nil, tenantry.Errorf(tenantry.NotFound, "no such item")
+	}
+	return []engine.ItemPart{{Name: "content", Version: fmt.Sprint(n.content), Open: func(context.Context) (io.ReadCloser, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.downloads++
+		return io.NopCloser(strings.NewReader(n.text())), nil
+	}}}, nil
+}
