@@ -56,6 +56,10 @@ func (b *backup) removed(ctx context.Context, collection, id string) error {
 	case !ok:
 		// Never seen, and it may be because it has moved to where we have looked already.
 		b.again = b.again || b.src.Scoped()
+		if _, ok := b.plan.awaited[id]; ok {
+			delete(b.plan.awaited, id)
+			b.plan.condemned[id] = struct{}{}
+		}
 		return nil
 	case b.src.Scoped() && home(e) != collection:
 		return nil
@@ -119,6 +123,9 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 	if !indexed {
 		stored, known = b.gone[item.ID]
 	}
+	if err := b.await(ctx, item); err != nil {
+		return change{}, err
+	}
 	c := change{item: item, stored: stored, known: known, dirty: !indexed}
 	c.entry = repository.Entry{
 		ID: item.ID, Parent: item.Parent, Kind: item.Kind, Name: item.Name, ETag: joinVersion(item.ETag, item.Content),
@@ -151,6 +158,19 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 	c.entry.Payload, err = b.w.PutPayload(ctx, item.Raw)
 	b.add(tenantry.Counts{Bytes: int64(len(item.Raw))})
 	return c, ofSeries(err)
+}
+
+// await notes a parent that was not listed yet: should it vanish before it ever is, what lies in it
+// must go with it. Items of a folder's own collection need no such note, the folder has been listed.
+func (b *backup) await(ctx context.Context, item Item) error {
+	if item.Parent == "" || b.src.Scoped() && item.Collection == "" {
+		return nil
+	}
+	_, ok, err := b.w.Lookup(ctx, item.Parent)
+	if _, doomed := b.plan.condemned[item.Parent]; err == nil && !ok && !doomed {
+		b.plan.awaited[item.Parent] = struct{}{}
+	}
+	return ofSeries(err)
 }
 
 // generation is the generation an item is seen in: that of the collection it belongs to, which for
@@ -187,6 +207,7 @@ func (b *backup) store(ctx context.Context, c change) error {
 		b.plan.collections[e.Collection] = struct{}{}
 	}
 	delete(b.plan.condemned, e.ID)
+	delete(b.plan.awaited, e.ID)
 	delete(b.gone, e.ID)
 	if !c.dirty && e.Generation == c.stored.Generation {
 		return nil

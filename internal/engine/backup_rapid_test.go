@@ -28,7 +28,9 @@ func TestBackupTellsTheTruth(t *testing.T) {
 					w.mutations = rapid.IntRange(0, 3).Draw(t, "changes under way")
 					w.faults = rapid.IntRange(0, 6).Draw(t, "faults")
 					w.pageSize = rapid.IntRange(1, 6).Draw(t, "page size")
-					run(t, w, m)
+					if len(run(t, w, m).Problems) > 0 {
+						continue // a folder that cannot be read, they say, twice
+					}
 					after := items(w)
 					for id := range before {
 						if _, ok := m.now.entries[id]; after[id] && !ok {
@@ -61,7 +63,7 @@ func items(w *world) map[string]bool {
 }
 
 // run backs up until the series is sealed, beginning anew after every kill.
-func run(t *rapid.T, w *world, m *memory) {
+func run(t *rapid.T, w *world, m *memory) engine.Outcome {
 	m.begin()
 	for range 100 {
 		drain := make(chan struct{})
@@ -71,7 +73,7 @@ func run(t *rapid.T, w *world, m *memory) {
 		l := engine.Limits{Concurrency: 1 + w.rnd.IntN(3), CheckpointBytes: 1 + w.rnd.Int64N(400)}
 		out, err := engine.Backup(context.Background(), w, m, l, drain, nil)
 		if err == nil && out.Done {
-			return
+			return out
 		}
 		if w.killed || w.rnd.IntN(2) == 0 {
 			w.killed = false
@@ -79,6 +81,7 @@ func run(t *rapid.T, w *world, m *memory) {
 		}
 	}
 	t.Fatal("the backup does not come to an end")
+	return engine.Outcome{}
 }
 
 // compare holds the sealed state against the model.

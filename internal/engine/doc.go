@@ -23,8 +23,8 @@
 //
 //   - The index key is the immutable ID. A removal from folder F counts only while the index says
 //     that the item lies in F: a move is an addition there and a removal here, in either order.
-//   - Whatever a page changes becomes durable together with the cursor behind it, or not at all.
-//     A page that is read twice finds its versions stored and changes nothing.
+//   - A page's changes become durable with the cursor behind it or before it, never after. A page
+//     that is read twice finds its versions stored and changes nothing.
 //   - A round over all collections that saw a removal, or enumerated a collection anew, is followed
 //     by another: the item that left an unread folder may lie in one that was read before.
 //   - An enumeration after the first marks what it sees with its generation. Only when it has come

@@ -55,6 +55,11 @@ func (b *backup) read(ctx context.Context, collection string) error {
 			return tenantry.Errorf(tenantry.Internal, "read %s: the next page is the page itself", describe(collection))
 		}
 		delete(b.lost, collection)
+		if cur.Link == "" {
+			// Should only a part of this page become durable, then the enumeration begins anew, and
+			// what vanishes in between is told by nobody: that one has to sweep.
+			b.w.SetCursor(collection, repository.Cursor{Generation: cur.Generation + 1})
+		}
 		if err := b.apply(ctx, collection, cur.Generation, page); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 // node is one folder or item of the model.
 type node struct {
 	id, parent, name string
-	folder           bool
+	folder, moved    bool
 	version, content int
 }
 
@@ -44,7 +44,7 @@ type world struct {
 	nodes  map[string]node
 	dead   map[string]node // removed folders, which may come back
 	log    map[string]map[string]event
-	born   map[string]int // collections that came back: links from before are void
+	born   map[string]int  // collections that came back: links from before are void
 	frozen [][]engine.Item // enumerations under way when stale
 
 	pageSize  int
@@ -79,9 +79,11 @@ func (w *world) note(collection, id string, present bool) {
 }
 
 func (w *world) put(n node) {
-	if old, ok := w.nodes[n.id]; ok && w.collection(old) != w.collection(n) {
+	old, ok := w.nodes[n.id]
+	if ok && w.collection(old) != w.collection(n) {
 		defer w.note(w.collection(old), n.id, false)
 	}
+	n.moved = n.moved || ok && old.parent != n.parent
 	w.nodes[n.id] = n
 	w.note(w.collection(n), n.id, true)
 }
@@ -95,7 +97,8 @@ func (w *world) drop(id string) {
 	}
 }
 
-// remove takes a node and all below it away. What lay below may be told or not.
+// remove takes a node and all below it away. What lay below may be told or not, unless it was moved
+// there: then nobody could know.
 func (w *world) remove(id string) {
 	for _, c := range slices.Sorted(maps.Keys(w.nodes)) {
 		n, ok := w.nodes[c]
@@ -105,7 +108,7 @@ func (w *world) remove(id string) {
 		w.remove(c)
 		w.dead[c] = n
 		delete(w.log[w.collection(n)], c)
-		if w.rnd.IntN(2) == 0 && (n.folder || !w.scoped) {
+		if (n.moved || w.rnd.IntN(2) == 0) && (n.folder || !w.scoped) {
 			w.note(w.collection(n), c, false)
 		}
 	}
