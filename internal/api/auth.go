@@ -15,7 +15,7 @@ import (
 )
 
 // tokenPrefix lets secret scanners recognise a leaked token.
-const tokenPrefix = "tnt_"
+const tokenPrefix = "tenantry_"
 
 // tokenMax bounds what is hashed for an unknown caller, in bytes.
 const tokenMax = 256
@@ -97,7 +97,7 @@ func (s *service) tokenName(ctx context.Context, token string) (string, error) {
 }
 
 func unauthorized() error {
-	return tenantry.Errorf(tenantry.Unauthorized, "send a valid token: Authorization: Bearer tnt_...")
+	return tenantry.Errorf(tenantry.Unauthorized, "send a valid token: Authorization: Bearer tenantry_...")
 }
 
 // sessionCookie carries a token for browsers, which cannot send a header when a

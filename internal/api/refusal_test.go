@@ -1,0 +1,274 @@
+package api_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/api"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Each bad input is refused, naming its field.
+func TestBadInputNamesField(t *testing.T) {
+	h := newHouse(t)
+	id := h.addConnected("Contoso", contosoGUID)
+	h.seal(id)
+	base := "/v1/tenants/" + string(id)
+	series := base + "/resources/" + string(ada) + "/workloads/"
+	type fields map[string]any
+	restore := func(change fields) fields {
+		f := fields{"resource": ada, "workload": "mailbox", "snapshot": 7}
+		for k, v := range change {
+			f[k] = v
+		}
+		return f
+	}
+	for _, c := range []struct {
+		method, path string
+		body         any
+		field        string
+	}{
+		{"POST", "/v1/tenants", fields{"directory": contosoGUID}, "name"},
+		{"POST", "/v1/tenants", fields{"name": " \t", "directory": contosoGUID}, "body.name"},
+		{"POST", "/v1/tenants", fields{"name": "a\nb", "directory": contosoGUID}, "body.name"},
+		{"POST", "/v1/tenants", fields{"name": "A", "directory": "common"}, "body.directory"},
+		{"POST", "/v1/tenants", fields{"name": "A", "directory": "https://contoso.com"}, "body.directory"},
+		{"POST", "/v1/tenants", fields{"name": "A", "directory": "../x"}, "body.directory"},
+		{"POST", "/v1/tenants", fields{"name": "A", "directory": contosoGUID, "weight": 101}, "body.weight"},
+		{"POST", "/v1/tenants", fields{"name": "A", "directory": contosoGUID, "wieght": 1}, "wieght"},
+		{"POST", "/v1/tenants", fields{"name": 7, "directory": contosoGUID}, "body.name"},
+		{"GET", "/v1/tenants?limit=501", nil, "query.limit"},
+		{"GET", "/v1/tenants?limit=x", nil, "query.limit"},
+		{"GET", "/v1/tenants?offset=1", nil, "query.offset"},
+		{"GET", base + "/resources?kind=printer", nil, "query.kind"},
+		{"GET", base + "/resources?state=dead", nil, "query.state"},
+		{"POST", base + "/policies", fields{"name": "P"}, "at"},
+		{"POST", base + "/policies", fields{"name": " ", "at": "01:30"}, "body.name"},
+		{"POST", base + "/policies", fields{"name": "P", "at": "24:00"}, "body.at"},
+		{"POST", base + "/policies", fields{"name": "P", "at": "1:30"}, "body.at"},
+		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "time_zone": "Vienna"}, "body.time_zone"},
+		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "time_zone": "Local"}, "body.time_zone"},
+		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "time_zone": "../../etc/passwd"}, "body.time_zone"},
+		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "window_minutes": 1441}, "body.window_minutes"},
+		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "workloads": []string{"site"}}, "body.workloads[0]"},
+		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "kinds": []string{"group"}}, "body.kinds[0]"},
+		{"POST", base + "/runs", fields{}, "body.policy"},
+		{"POST", base + "/runs", fields{"policy": "p-1", "resources": []string{string(ada)}}, "body.policy"},
+		{"POST", base + "/runs", fields{"policy": "p-1", "workloads": []string{"drive"}}, "body.workloads"},
+		{"POST", base + "/runs", fields{"resources": []string{string(ada), "u-none"}}, "body.resources[1]"},
+		{"POST", base + "/runs", fields{"resources": []string{string(gone)}}, "body.resources[0]"},
+		{"POST", base + "/runs", fields{"resources": []string{string(bob)}, "workloads": []string{"drive"}}, "body.resources[0]"},
+		{"GET", series + "fax/snapshots", nil, "path.workload"},
+		{"GET", series + "mailbox/snapshots?after=x", nil, "query.after"},
+		{"GET", series + "mailbox/snapshots/0/items", nil, "path.snapshot"},
+		{"GET", series + "mailbox/snapshots/one/items", nil, "path.snapshot"},
+		{"POST", base + "/restores", restore(fields{"resource": "u-none"}), "body.resource"},
+		{"POST", base + "/restores", restore(fields{"workload": "fax"}), "body.workload"},
+		{"POST", base + "/restores", restore(fields{"snapshot": 6}), "body.snapshot"},
+		{"POST", base + "/restores", restore(fields{"snapshot": 8}), "body.snapshot"},
+		{"POST", base + "/restores", restore(fields{"workload": "drive"}), "body.snapshot"},
+		{"POST", base + "/restores", restore(fields{"to": "u-none"}), "body.to"},
+		{"POST", base + "/restores", restore(fields{"to": gone}), "body.to"},
+		{"POST", base + "/restores", restore(fields{"conflict": "merge"}), "body.conflict"},
+		{"POST", base + "/restores", restore(fields{"folder": "a/b"}), "body.folder"},
+		{"POST", base + "/restores", restore(fields{"folder": ".."}), "body.folder"},
+		{"POST", base + "/restores", restore(fields{"items": []string{""}}), "body.items"},
+		{"POST", base + "/verifications", fields{"resource": ada, "workload": "mailbox", "snapshot": 6}, "body.snapshot"},
+	} {
+		r := h.call(c.method, c.path, c.body)
+		h.problemWith(r, http.StatusUnprocessableEntity, tenantry.Invalid)
+		if !strings.Contains(r.text("detail"), c.field) {
+			t.Errorf("%s %s %v: the detail does not name %q: %s", c.method, c.path, c.body, c.field, r.body)
+		}
+	}
+	if n := h.runCount(id); n != 1 {
+		t.Errorf("%d runs, want the one backup only", n)
+	}
+}
+
+func TestMalformedRequests(t *testing.T) {
+	h := newHouse(t)
+	for name, c := range map[string]struct {
+		method, path string
+		body         string
+		status       int
+	}{
+		"no JSON":        {"POST", "/v1/tenants", "{", http.StatusBadRequest},
+		"no body":        {"POST", "/v1/tenants", "", http.StatusBadRequest},
+		"too large":      {"POST", "/v1/tenants", `{"name":"` + strings.Repeat("x", 2<<20) + `"}`, http.StatusRequestEntityTooLarge},
+		"unknown path":   {"GET", "/v2/tenants", "", http.StatusNotFound},
+		"unknown method": {"PATCH", "/v1/tenants", "{}", http.StatusMethodNotAllowed},
+	} {
+		r := h.call(c.method, c.path, c.body)
+		if r.status != c.status || r.text("kind") == "" || r.text("detail") == "" {
+			t.Errorf("%s: %d, want %d: %s", name, r.status, c.status, r.body)
+		}
+	}
+}
+
+// What the tenant's state does not allow is a conflict that says what to do.
+func TestNotConnected(t *testing.T) {
+	h := newHouse(t)
+	pending := h.addTenant("Contoso", contosoGUID)
+	revoked := h.addConnected("Fabrikam", fabrikamGUID)
+	h.seal(revoked)
+	must(t, h.catalog.Tenant(revoked).SetState(t.Context(), tenantry.TenantDisconnected, "AADSTS700016: consent revoked"))
+	for _, id := range []tenantry.TenantID{pending, revoked} {
+		for path, body := range map[string]any{
+			"/refresh":  nil,
+			"/runs":     map[string]any{"resources": []string{string(ada)}},
+			"/restores": map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7},
+		} {
+			r := h.call("POST", "/v1/tenants/"+string(id)+path, body)
+			h.problemWith(r, http.StatusConflict, tenantry.Reconnect, "consent")
+			if id == revoked && !strings.Contains(r.text("detail"), "AADSTS700016") {
+				t.Errorf("%s: the reason is lost: %s", path, r.body)
+			}
+		}
+	}
+	// Reading the bucket needs no consent: a departed customer's backups can be verified.
+	h.want(http.StatusCreated, "POST", "/v1/tenants/"+string(revoked)+"/verifications",
+		map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7})
+}
+
+func TestConflicts(t *testing.T) {
+	h := newHouse(t)
+	id := h.addConnected("Contoso", contosoGUID)
+	base := "/v1/tenants/" + string(id)
+	h.problemWith(h.call("POST", "/v1/tenants", map[string]any{"name": "Again", "directory": contosoGUID}), http.StatusConflict, tenantry.Conflict)
+	body := map[string]any{"resources": []string{string(bob)}}
+	run := h.want(http.StatusCreated, "POST", base+"/runs", body).text("id")
+	h.problemWith(h.call("POST", base+"/runs", body), http.StatusConflict, tenantry.Conflict)
+	h.want(http.StatusOK, "POST", base+"/runs/"+run+"/cancel", nil)
+	h.problemWith(h.call("POST", base+"/runs/"+run+"/cancel", nil), http.StatusConflict, tenantry.Conflict, "ended")
+}
+
+// An ID of one tenant leads nowhere under another.
+func TestTenantsAreApart(t *testing.T) {
+	h := newHouse(t)
+	mine := h.addConnected("Contoso", contosoGUID)
+	theirs := h.addTenant("Fabrikam", fabrikamGUID)
+	must(t, h.catalog.Tenant(theirs).SetState(t.Context(), tenantry.TenantConnected, ""))
+	h.seal(mine)
+	own := "/v1/tenants/" + string(mine)
+	policy := h.want(201, "POST", own+"/policies", map[string]any{"name": "P", "at": "01:00"}).text("id")
+	run := h.want(200, "GET", own+"/runs", nil).text("items.0.id")
+	task := h.want(200, "GET", own+"/runs/"+run+"/tasks", nil).text("items.0.id")
+	paths := strings.NewReplacer("{resource}", string(ada), "{workload}", "mailbox", "{snapshot}", "7", "{item}", "i1",
+		"{policy}", policy, "{run}", run, "{task}", task)
+
+	for _, op := range operations(t) {
+		if !strings.Contains(op.path, "{tenant}/") {
+			continue
+		}
+		for _, other := range []tenantry.TenantID{theirs, "t-unknown"} {
+			path := paths.Replace(strings.Replace(op.path, "{tenant}", string(other), 1))
+			var body any
+			switch op.id {
+			case "start-restore", "start-verification":
+				body = map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7}
+			case "start-run":
+				body = map[string]any{"resources": []string{string(ada)}}
+			case "add-policy":
+				body = map[string]any{"name": "P", "at": "01:00"}
+			}
+			r := h.call(op.method, path, body)
+			named := strings.Count(op.path, "{") > 1 || op.id == "start-restore" || op.id == "start-verification" || op.id == "start-run"
+			switch {
+			case named && r.status != http.StatusNotFound && r.status != http.StatusUnprocessableEntity,
+				other == "t-unknown" && r.status != http.StatusNotFound:
+				t.Errorf("%s under %s: %d %s", op.id, other, r.status, r.body)
+			case strings.Contains(string(r.body), "ada@contoso.com"):
+				t.Errorf("%s under %s shows another tenant's resource", op.id, other)
+			}
+		}
+	}
+	if got := h.want(200, "GET", own+"/policies/"+policy, nil).text("id"); got != policy {
+		t.Error("another tenant's path deleted the policy")
+	}
+	body := map[string]any{"policy": policy}
+	h.problemWith(h.call("POST", "/v1/tenants/"+string(theirs)+"/runs", body), http.StatusNotFound, tenantry.NotFound)
+}
+
+// Every kind of error becomes its status, shows its reason unless it is internal,
+// and is logged once when it is not the caller's fault.
+func TestKindsBecomeProblems(t *testing.T) {
+	h := newHouse(t)
+	id := h.addConnected("Contoso", contosoGUID)
+	path := "/v1/tenants/" + string(id) + "/resources/" + string(ada) + "/workloads/mailbox/snapshots/7/items"
+	cause := errors.New("dial tcp: password=hunter2")
+	for _, c := range []struct {
+		kind   tenantry.Kind
+		status int
+		shown  bool
+		retry  bool
+		logged int
+	}{
+		{tenantry.Internal, 500, false, false, 1},
+		{tenantry.Transient, 503, true, true, 1},
+		{tenantry.Throttled, 503, true, true, 1},
+		{tenantry.Invalid, 422, true, false, 0},
+		{tenantry.NotFound, 404, true, false, 0},
+		{tenantry.Conflict, 409, true, false, 0},
+		{tenantry.Absent, 409, true, false, 0},
+		{tenantry.Denied, 502, true, false, 1},
+		{tenantry.Reconnect, 409, true, false, 0},
+		{tenantry.Shared, 503, true, true, 1},
+		{tenantry.Resync, 500, true, false, 1},
+		{tenantry.Poison, 500, true, false, 1},
+		{tenantry.Capacity, 507, true, false, 1},
+		{tenantry.Corrupt, 500, true, false, 1},
+		{tenantry.WrongKey, 500, true, false, 1},
+		{tenantry.Fenced, 409, true, false, 0},
+		{tenantry.Canceled, 503, true, true, 0},
+	} {
+		h.logs.TakeAll()
+		failure := tenantry.E(c.kind, "open pack 12", cause)
+		failure.Code = "NoSuchBucket"
+		h.browser.fail(failure)
+		r := h.call("GET", path, nil)
+		h.problemWith(r, c.status, c.kind)
+		if got := strings.Contains(r.text("detail"), "open pack 12"); got != c.shown {
+			t.Errorf("%s: detail %q", c.kind, r.text("detail"))
+		}
+		if c.shown != (r.text("code") == "NoSuchBucket") {
+			t.Errorf("%s: code %q", c.kind, r.text("code"))
+		}
+		if !c.shown && strings.Contains(string(r.body), "hunter2") {
+			t.Errorf("%s leaks its cause: %s", c.kind, r.body)
+		}
+		if (r.header.Get("Retry-After") != "") != c.retry {
+			t.Errorf("%s: Retry-After %q", c.kind, r.header.Get("Retry-After"))
+		}
+		if n := h.logs.Len(); n != c.logged {
+			t.Errorf("%s: logged %d times, want %d", c.kind, n, c.logged)
+		}
+		if r.text("type") != "urn:tenantry:problem:"+string(c.kind) || r.field("status") != float64(c.status) {
+			t.Errorf("%s: %s", c.kind, r.body)
+		}
+	}
+}
+
+func TestRetryAfterIsWhenTheCauseSays(t *testing.T) {
+	h := newHouse(t)
+	id := h.addConnected("Contoso", contosoGUID)
+	h.browser.fail(&tenantry.Error{Kind: tenantry.Throttled, Op: "read", Until: h.clock.Now().Add(90*time.Second + 1)})
+	r := h.call("GET", "/v1/tenants/"+string(id)+"/resources/"+string(ada)+"/workloads/mailbox/snapshots/7/items", nil)
+	if got := r.header.Get("Retry-After"); got != "91" {
+		t.Errorf("Retry-After %q, want 91", got)
+	}
+}
+
+// A part that is not wired is named, not a crash.
+func TestMissingParts(t *testing.T) {
+	h := newHouse(t, func(c *api.Config) { c.Consent, c.Browser, c.Monitor, c.Metrics = nil, nil, nil, nil })
+	id := h.addConnected("Contoso", contosoGUID)
+	base := "/v1/tenants/" + string(id)
+	h.problemWith(h.call("POST", base+"/consent", nil), 503, tenantry.Shared, "application")
+	h.problemWith(h.call("GET", base+"/resources/"+string(ada)+"/workloads/mailbox/snapshots/7/items", nil), 503, tenantry.Shared, "bucket")
+	h.problemWith(h.call("GET", "/queues/", nil), 404, tenantry.NotFound)
+	h.problemWith(h.call("GET", "/metrics", nil), 404, tenantry.NotFound)
+}

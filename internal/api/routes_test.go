@@ -1,0 +1,231 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/internal/api"
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Every operation of the document answers once as it should.
+func TestEveryOperation(t *testing.T) {
+	h := newHouse(t)
+	h.browser.items = []api.BrowseItem{
+		{ID: "inbox", Kind: "folder", Name: "Inbox"},
+		{ID: "i1", Parent: "inbox", Kind: "message", Name: "Hello", Size: 12},
+		{ID: "i2", Parent: "inbox", Kind: "message", Name: "World", Size: 13, Problem: "too large"},
+	}
+	id := h.addConnected("Contoso", contosoGUID)
+	seq := h.seal(id, catalog.Problem{ItemID: "m1", Name: "A mail", Reason: "ErrorItemCorrupt"})
+	base := "/v1/tenants/" + string(id)
+
+	done := map[string]bool{}
+	call := func(operation string, status int, method, path string, body any, checks map[string]any) reply {
+		t.Helper()
+		done[operation] = true
+		r := h.want(status, method, path, body)
+		for field, want := range checks {
+			if got := r.field(field); fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("%s: %s is %v, want %v: %s", operation, field, got, want, r.body)
+			}
+		}
+		return r
+	}
+
+	call("add-tenant", 201, "POST", "/v1/tenants", map[string]any{"name": "Fabrikam", "directory": "Fabrikam.com", "weight": 20},
+		map[string]any{"state": "pending", "directory": "fabrikam.com", "weight": 20})
+	call("list-tenants", 200, "GET", "/v1/tenants", nil, map[string]any{"next": nil})
+	call("get-tenant", 200, "GET", base, nil, map[string]any{"name": "Contoso", "state": "connected", "directory_id": contosoGUID, "weight": 10})
+	call("start-consent", 200, "POST", base+"/consent", nil, nil)
+	call("refresh-tenant", 201, "POST", base+"/refresh", nil, map[string]any{"action": "sync", "state": "running", "tasks": 1})
+
+	call("list-resources", 200, "GET", base+"/resources", nil, map[string]any{"items.0.name": "Ada", "items.1.name": "Bob", "items.2": nil})
+	call("get-resource", 200, "GET", base+"/resources/"+string(ada), nil, map[string]any{"address": "ada@contoso.com", "workloads": "[mailbox drive]", "licensed": true})
+
+	p := call("add-policy", 201, "POST", base+"/policies", map[string]any{"name": "Nightly", "at": "01:30", "time_zone": "Europe/Vienna"},
+		map[string]any{"at": "01:30", "window_minutes": 240, "kinds": "[user]", "workloads": "[mailbox drive]"})
+	policy := base + "/policies/" + p.text("id")
+	call("list-policies", 200, "GET", base+"/policies", nil, map[string]any{"items.0.name": "Nightly"})
+	call("get-policy", 200, "GET", policy, nil, map[string]any{"time_zone": "Europe/Vienna"})
+
+	run := call("start-run", 201, "POST", base+"/runs", map[string]any{"policy": p.text("id")},
+		map[string]any{"action": "backup", "trigger": "manual", "tasks": 3, "policy": p.text("id")})
+	one := base + "/runs/" + run.text("id")
+	if got := run.header.Get("Location"); got != one {
+		t.Errorf("location %q, want %q", got, one)
+	}
+	runs := call("list-runs", 200, "GET", base+"/runs", nil, map[string]any{"items.0.id": run.text("id")})
+	tasks := call("list-tasks", 200, "GET", one+"/tasks", nil, map[string]any{"items.0.state": "ready"})
+	call("get-task", 200, "GET", one+"/tasks/"+tasks.text("items.0.id"), nil, map[string]any{"action": "backup"})
+	call("cancel-run", 200, "POST", one+"/cancel", nil, nil)
+	for _, item := range runs.field("items").([]any) {
+		if sealed := item.(map[string]any); sealed["state"] == "done" && sealed["action"] == "backup" {
+			call("get-run", 200, "GET", base+"/runs/"+sealed["id"].(string), nil, map[string]any{
+				"progress.items": 40, "progress.total": 42, "progress.skipped": 1, "tasks_done": 1, "problems.0.skipped": 1,
+			})
+		}
+	}
+	call("delete-policy", 204, "DELETE", policy, nil, nil)
+	h.want(404, "GET", policy, nil)
+
+	snapshots := base + "/resources/" + string(ada) + "/workloads/mailbox/snapshots"
+	call("list-snapshots", 200, "GET", snapshots, nil, map[string]any{"items.0.seq": seq, "items.0.counts.items": 40})
+	call("browse-items", 200, "GET", snapshots+"/7/items?parent=inbox&limit=1", nil, map[string]any{"items.0.id": "i1", "items.1": nil, "next": "Hello"})
+	call("browse-items", 200, "GET", snapshots+"/7/items?parent=inbox&after=Hello", nil, map[string]any{"items.0.problem": "too large", "next": nil})
+	call("get-item", 200, "GET", snapshots+"/7/items/i1", nil, map[string]any{"name": "Hello", "size": 12})
+	if want := (tenantry.Series{Tenant: id, Resource: ada, Workload: tenantry.Mailbox}); !slices.Equal(h.browser.asked, []tenantry.Series{want, want}) {
+		t.Errorf("browsed %v", h.browser.asked)
+	}
+
+	restored := call("start-restore", 201, "POST", base+"/restores", map[string]any{
+		"resource": ada, "workload": "mailbox", "snapshot": seq, "items": []string{"i1"}, "to": bob, "folder": "Restored",
+	}, map[string]any{"action": "restore", "tasks": 1})
+	checkRestore(t, h, id, tenantry.RunID(restored.text("id")))
+	call("start-verification", 201, "POST", base+"/verifications", map[string]any{"resource": ada, "workload": "mailbox", "snapshot": seq},
+		map[string]any{"action": "verify"})
+
+	must(t, h.catalog.Fleet().Pause(t.Context(), "bucket", "no such bucket", h.clock.Now().Add(1e12), h.clock.Now()))
+	call("list-alarms", 200, "GET", "/v1/alarms", nil, map[string]any{"items.0.cause": "bucket", "items.0.detail": "no such bucket"})
+	call("list-processes", 200, "GET", "/v1/processes", nil, map[string]any{"items.0.role": "worker", "items.0.slots.interactive": 2})
+
+	for _, op := range operations(t) {
+		if !done[op.id] {
+			t.Errorf("%s is not tested", op.id)
+		}
+	}
+}
+
+func checkRestore(t *testing.T, h *house, id tenantry.TenantID, run tenantry.RunID) {
+	t.Helper()
+	tasks, err := h.catalog.Tenant(id).Tasks(t.Context(), run, "", 10)
+	must(t, err)
+	var got tenantry.RestoreRequest
+	must(t, json.Unmarshal(tasks[0].Params, &got))
+	want := tenantry.RestoreRequest{Snapshot: 7, Items: []string{"i1"}, To: bob, Folder: "Restored", Conflict: "copy"}
+	if fmt.Sprint(got) != fmt.Sprint(want) || tasks[0].Resource != ada || tasks[0].Workload != tenantry.Mailbox {
+		t.Errorf("task %+v with %+v, want %+v", tasks[0], got, want)
+	}
+}
+
+// The problems of a single task are named item by item.
+func TestTaskNamesItsItems(t *testing.T) {
+	h := newHouse(t)
+	id := h.addConnected("Contoso", contosoGUID)
+	h.seal(id, catalog.Problem{ItemID: "m1", Name: "A mail", Reason: "ErrorItemCorrupt"})
+	base := "/v1/tenants/" + string(id) + "/runs"
+	run := h.want(200, "GET", base, nil).text("items.0.id")
+	task := h.want(200, "GET", base+"/"+run+"/tasks", nil).text("items.0.id")
+	r := h.want(200, "GET", base+"/"+run+"/tasks/"+task, nil)
+	if r.text("problems.0.reason") != "ErrorItemCorrupt" || r.text("problems.0.name") != "A mail" || r.field("snapshot") != 7.0 {
+		t.Errorf("task %s", r.body)
+	}
+}
+
+// A run shows why its task failed, with the kind.
+func TestRunShowsReasons(t *testing.T) {
+	for _, c := range []struct {
+		kind   tenantry.Kind
+		reason string
+	}{
+		{tenantry.Reconnect, "AADSTS700016: the application was removed"},
+		{tenantry.Absent, "the mailbox has no licence"},
+		{tenantry.Corrupt, "pack 12 is damaged"},
+		{tenantry.WrongKey, "the key does not open the repository"},
+		{tenantry.Capacity, "no space left on device"},
+	} {
+		h := newHouse(t)
+		id := h.addConnected("Contoso", contosoGUID)
+		base := "/v1/tenants/" + string(id) + "/runs"
+		run := h.want(201, "POST", base, map[string]any{"resources": []string{string(bob)}}).text("id")
+		claim := h.claim(id, tenantry.RunID(run))
+		must(t, h.catalog.Tenant(id).Settle(t.Context(), claim, catalog.Settlement{
+			State: catalog.TaskFailed, Kind: c.kind, Reason: c.reason, Attempt: 1,
+		}, h.clock.Now()))
+		r := h.want(200, "GET", base+"/"+run, nil)
+		if r.text("state") != "failed" || r.text("problems.0.kind") != string(c.kind) || r.text("problems.0.reason") != c.reason {
+			t.Errorf("%s: %s", c.kind, r.body)
+		}
+	}
+}
+
+func TestResourceFilters(t *testing.T) {
+	h := newHouse(t)
+	id := h.addConnected("Contoso", contosoGUID)
+	for query, want := range map[string]string{
+		"":                      "Ada Bob",
+		"?state=gone":           "Gone",
+		"?state=inactive":       "",
+		"?kind=group":           "",
+		"?kind=user&limit=1":    "Ada",
+		"?after=" + string(ada): "Bob",
+	} {
+		r := h.want(200, "GET", "/v1/tenants/"+string(id)+"/resources"+query, nil)
+		var names []string
+		for _, item := range r.field("items").([]any) {
+			names = append(names, item.(map[string]any)["name"].(string))
+		}
+		if got := strings.Join(names, " "); got != want {
+			t.Errorf("resources%s: %q, want %q", query, got, want)
+		}
+	}
+}
+
+// Walking the pages meets everything once, whatever the page size.
+func TestPages(t *testing.T) {
+	h := newHouse(t)
+	want := map[string]bool{}
+	for i := range 7 {
+		want[string(h.addTenant("T", fmt.Sprintf("t%d.example.com", i)))] = true
+	}
+	for _, limit := range []int{1, 3, 7, 500} {
+		seen, after, pages := map[string]bool{}, "", 0
+		for {
+			r := h.want(200, "GET", fmt.Sprintf("/v1/tenants?limit=%d&after=%s", limit, after), nil)
+			for _, item := range r.field("items").([]any) {
+				seen[item.(map[string]any)["id"].(string)] = true
+			}
+			pages++
+			if after = r.text("next"); after == "" {
+				break
+			}
+		}
+		if len(seen) != len(want) || pages != (len(want)+limit-1)/limit {
+			t.Errorf("limit %d: %d tenants on %d pages", limit, len(seen), pages)
+		}
+	}
+}
+
+// The generated client is that of this API.
+func TestGeneratedDocumentIsCurrent(t *testing.T) {
+	doc, err := api.OpenAPI()
+	must(t, err)
+	file, err := os.ReadFile("../apiclient/openapi.json")
+	must(t, err)
+	var now, then any
+	must(t, json.Unmarshal(doc, &now))
+	must(t, json.Unmarshal(file, &then))
+	if fmt.Sprint(now) != fmt.Sprint(then) {
+		t.Error("internal/apiclient/openapi.json is old: run go generate ./internal/apiclient")
+	}
+}
+
+// The docs page and its script name no other host.
+func TestDocsLoadNothingForeign(t *testing.T) {
+	h := newHouse(t)
+	for _, path := range []string{"/docs", "/assets/docs.js", "/assets/page.css", "/login"} {
+		r := h.send(h.request("GET", path, nil))
+		if found := regexp.MustCompile(`(https?:)?//[a-z]`).FindString(strings.ReplaceAll(string(r.body), "// ", "")); found != "" {
+			t.Errorf("%s names %q", path, found)
+		}
+		if !strings.Contains(r.header.Get("Content-Security-Policy"), "default-src 'none'") {
+			t.Errorf("%s: policy %q", path, r.header.Get("Content-Security-Policy"))
+		}
+	}
+}
