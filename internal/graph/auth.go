@@ -1,0 +1,221 @@
+package graph
+
+import (
+	"context"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/uuid"
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/clientcredentials"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	// tokenTimeout bounds one token request: x/oauth2 knows no other bound.
+	tokenTimeout = 20 * time.Second
+	// renewBefore is how long before its end a token is renewed, plus jitter.
+	renewBefore = 5 * time.Minute
+	renewJitter = time.Minute
+	// renewPause is how long renewing waits after it failed in passing.
+	renewPause = 15 * time.Second
+	// assertionLife is how long a signed assertion is good for.
+	assertionLife = 5 * time.Minute
+	// refusalLife is how long a refusal is remembered: a thousand tasks of a
+	// tenant without consent must not ask a thousand times (AADSTS50196 punishes
+	// that), yet a repaired consent must work at once for people.
+	refusalLife = 5 * time.Second
+)
+
+// tokens fetches and keeps the access tokens of one application in one cloud:
+// one per directory, in memory only. Safe for concurrent use; concurrent callers
+// for one directory share one request.
+type tokens struct {
+	at       endpoints
+	clientID string
+	secret   tenantry.Secret
+	signer   *signer // nil: the secret is used
+	http     *http.Client
+	flight   singleflight.Group
+
+	mu    sync.Mutex
+	known map[string]token // by directory
+}
+
+// token is what is known of one directory: a token, or a fresh refusal.
+type token struct {
+	value   string
+	renew   time.Time // from here on a new one is fetched
+	expires time.Time
+	refusal error
+}
+
+func newTokens(cfg Config, at endpoints, rt http.RoundTripper) (*tokens, error) {
+	t := &tokens{
+		at: at, clientID: cfg.ClientID, secret: cfg.Secret,
+		http:  &http.Client{Transport: rt, CheckRedirect: refuseRedirects, Timeout: tokenTimeout},
+		known: map[string]token{},
+	}
+	switch {
+	case cfg.Certificate != "":
+		signer, err := loadSigner(cfg.Certificate)
+		if err != nil {
+			return nil, err
+		}
+		t.signer = signer
+	case cfg.Secret.IsZero():
+		return nil, tenantry.Errorf(tenantry.Invalid, "client-secret: missing: give a secret or a certificate")
+	}
+	return t, nil
+}
+
+// get returns a token of directory that is good for a while. When renewing a
+// token that still works fails in passing, the old one is used on.
+func (t *tokens) get(ctx context.Context, directory string) (string, error) {
+	now := time.Now()
+	t.mu.Lock()
+	k, ok := t.known[directory]
+	t.mu.Unlock()
+	if ok && now.Before(k.renew) {
+		return k.value, k.refusal
+	}
+	fresh, err := t.fetch(ctx, directory)
+	if err != nil && k.value != "" && now.Before(k.expires) && !lasting(err) && ctx.Err() == nil {
+		return k.value, nil
+	}
+	return fresh.value, err
+}
+
+// lasting reports whether a refusal stays until somebody repairs its cause.
+func lasting(err error) bool {
+	kind := tenantry.KindOf(err)
+	return kind == tenantry.Reconnect || kind == tenantry.Shared
+}
+
+// drop forgets a token that Graph refused, unless it was replaced meanwhile.
+func (t *tokens) drop(directory, value string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.known[directory].value == value {
+		delete(t.known, directory)
+	}
+}
+
+// fetch asks for a new token, together with whoever else asks for this
+// directory now. The request outlives a caller that gives up, by tokenTimeout at
+// most: the others still want it.
+func (t *tokens) fetch(ctx context.Context, directory string) (token, error) {
+	asked := t.flight.DoChan(directory, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTimeout)
+		defer cancel()
+		k, err := t.request(ctx, directory)
+		t.remember(directory, k, err)
+		return k, err
+	})
+	select {
+	case r := <-asked:
+		if r.Err != nil {
+			return token{}, r.Err
+		}
+		return r.Val.(token), nil
+	case <-ctx.Done():
+		return token{}, unreached("wait for a token", ctx.Err())
+	}
+}
+
+// remember keeps what came of a request: the token, for a short while a refusal
+// that asking again would not change, or that renewing may wait a little. What
+// has expired of other directories goes on the way.
+func (t *tokens) remember(directory string, k token, err error) {
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for d, old := range t.known {
+		if old.expires.Before(now) {
+			delete(t.known, d)
+		}
+	}
+	old, ok := t.known[directory]
+	switch {
+	case err == nil:
+		t.known[directory] = k
+	case lasting(err):
+		until := now.Add(refusalLife)
+		t.known[directory] = token{refusal: err, renew: until, expires: until}
+	case ok:
+		old.renew = now.Add(renewPause)
+		t.known[directory] = old
+	}
+}
+
+// request sends one client-credentials request (Microsoft identity platform,
+// "OAuth 2.0 client credentials flow").
+func (t *tokens) request(ctx context.Context, directory string) (token, error) {
+	const op = "get a token"
+	cfg := clientcredentials.Config{
+		ClientID: t.clientID, ClientSecret: t.secret.Reveal(),
+		TokenURL: t.at.tokenURL(directory), Scopes: []string{t.at.scope},
+		AuthStyle: oauth2.AuthStyleInParams, // Entra takes both; detecting would ask twice
+	}
+	if t.signer != nil {
+		assertion, err := t.signer.assertion(t.clientID, cfg.TokenURL, time.Now())
+		if err != nil {
+			return token{}, tenantry.E(tenantry.Shared, "sign the client assertion", err)
+		}
+		cfg.ClientSecret = ""
+		cfg.EndpointParams = url.Values{
+			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+			"client_assertion":      {assertion},
+		}
+	}
+	got, err := cfg.Token(context.WithValue(ctx, oauth2.HTTPClient, t.http))
+	if err != nil {
+		return token{}, refused(op, err, time.Now())
+	}
+	return newToken(got.AccessToken, got.Expiry, time.Now()), nil
+}
+
+// newToken says when to renew: 5 to 6 minutes before the end, but not in the
+// first half of a short life (a tenant's policy may set 10 minutes).
+func newToken(value string, expires, now time.Time) token {
+	if expires.IsZero() {
+		expires = now.Add(10 * time.Minute) // no expires_in: the shortest life there is
+	}
+	early := renewBefore + time.Duration(rand.Int64N(int64(renewJitter)))
+	if half := expires.Sub(now) / 2; early > half {
+		early = half
+	}
+	return token{value: value, expires: expires, renew: expires.Add(-early)}
+}
+
+// signer signs client assertions with the application's certificate.
+type signer struct {
+	key        *rsa.PrivateKey
+	thumbprint string
+}
+
+func newSigner(certificate []byte, key *rsa.PrivateKey) *signer {
+	sum := sha256.Sum256(certificate)
+	return &signer{key: key, thumbprint: base64.RawURLEncoding.EncodeToString(sum[:])}
+}
+
+// assertion returns the signed JWT that stands for a secret: PS256, certificate
+// by x5t#S256 (Microsoft identity platform, "certificate credentials").
+func (s *signer) assertion(clientID, audience string, now time.Time) (string, error) {
+	claims := jwt.MapClaims{
+		"aud": audience, "iss": clientID, "sub": clientID, "jti": uuid.NewString(),
+		"nbf": now.Unix(), "iat": now.Unix(), "exp": now.Add(assertionLife).Unix(),
+	}
+	token := jwt.NewWithClaims(jwt.SigningMethodPS256, claims)
+	token.Header["x5t#S256"] = s.thumbprint
+	return token.SignedString(s.key)
+}

@@ -1,0 +1,257 @@
+package graph
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	// maxResumes is how often in a row, without a byte between, a download is
+	// taken up again where it broke.
+	maxResumes = 5
+	// maxLinks is how often in a row a download address is asked for again that
+	// its host no longer takes.
+	maxLinks = 3
+)
+
+const opDownload = "download a file"
+
+// Download streams a file's content from offset on (bytes). A stream that is cut
+// is taken up again where it broke; one whose file changed meanwhile fails with
+// Conflict. Poison: Microsoft found malware in it. Errors of Read are of the
+// kinds of every call. The caller closes.
+func (t *Tenant) Download(ctx context.Context, drive, item string, offset int64) (io.ReadCloser, error) {
+	if err := given(opDownload, drive, item); err != nil {
+		return nil, err
+	}
+	if offset < 0 {
+		return nil, tenantry.Errorf(tenantry.Invalid, "%s: the offset is negative", opDownload)
+	}
+	d := &download{t: t, ctx: ctx, drive: drive, item: item, at: offset}
+	if err := d.connect(); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+// download reads one file over as many connections as it takes.
+//
+//	no address ──content──▶ address ──GET, Range──▶ reading ──▶ done
+//	     ▲                     │  401 403 404 410      │
+//	     └─────────────────────┘◀────── cut ───────────┘
+type download struct {
+	t           *Tenant
+	ctx         context.Context
+	drive, item string
+
+	at       int64  // the next byte
+	link     string // pre-authenticated; "" while none is good
+	used     bool   // link has been asked: the next time costs
+	version  string // ETag of the content that the first bytes came from
+	body     *answer
+	resumes  int
+	finished error
+}
+
+// Read is for one goroutine.
+func (d *download) Read(p []byte) (int, error) {
+	for d.finished == nil {
+		if d.body == nil {
+			if err := d.connect(); err != nil {
+				d.finished = err
+				break
+			}
+		}
+		n, err := d.body.Read(p)
+		d.at += int64(n)
+		if n > 0 {
+			d.resumes = 0
+		}
+		switch {
+		case err == io.EOF:
+			d.finished = io.EOF
+		case err != nil:
+			d.cut(err)
+		}
+		if n > 0 || d.finished == nil && err == nil {
+			return n, nil
+		}
+	}
+	return 0, d.finished
+}
+
+// cut ends a connection that broke, and the download if that keeps happening.
+func (d *download) cut(err error) {
+	d.body.Close()
+	d.body = nil
+	d.resumes++
+	if d.resumes > maxResumes || d.ctx.Err() != nil || tenantry.KindOf(err) != tenantry.Transient {
+		d.finished = err
+	}
+}
+
+// Close ends the download.
+func (d *download) Close() error {
+	if d.body != nil {
+		d.body.Close()
+		d.body = nil
+	}
+	if d.finished == nil {
+		d.finished = tenantry.E(tenantry.Canceled, opDownload, errors.New("closed"))
+	}
+	return nil
+}
+
+// connect opens the content at d.at, with a new address as long as the host does
+// not take the one we have.
+func (d *download) connect() error {
+	for n := 1; ; n++ {
+		err := d.locate()
+		if err == nil && d.body == nil {
+			err = d.get()
+		}
+		if err == nil || n == maxLinks || !stale(err) {
+			return err
+		}
+		d.link = ""
+	}
+}
+
+// stale reports whether a content host refused an address: they are good for
+// minutes, and for one use perhaps.
+func stale(err error) bool {
+	f := faultOf(err)
+	if f == nil || !f.open || f.code != "" && kindOf(f) == tenantry.Poison {
+		return false
+	}
+	switch f.status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusGone:
+		return true
+	}
+	return false
+}
+
+// locate asks Graph for a download address. Should Graph send the content itself,
+// that is read.
+func (d *download) locate() error {
+	if d.link != "" {
+		return nil
+	}
+	b := d.t.client.build
+	c, err := b.built(d.ctx, opDownload, d.t.sharePoint(oneItem, false))(
+		b.drives().ByDriveId(d.drive).Items().ByDriveItemId(d.item).Content().ToGetRequestInformation(d.ctx, nil))
+	if err != nil {
+		return err
+	}
+	c.header.Set("Accept", "*/*")
+	c.header.Set("Accept-Encoding", "identity")
+	c.stream = true
+	a, err := d.t.open(d.ctx, c)
+	if err != nil {
+		return err
+	}
+	if a.resp.StatusCode < http.StatusMultipleChoices {
+		return d.begin(a)
+	}
+	defer a.Close()
+	d.link, d.used = a.resp.Header.Get("Location"), false
+	if !d.t.client.at.contentLink(d.link) {
+		d.link = ""
+		return wrong(tenantry.Internal, codeForeign, opDownload, "the download address is not on a content host of this cloud: refused")
+	}
+	return nil
+}
+
+// get asks the content host, without a bearer token, for d.at and what follows.
+func (d *download) get() error {
+	cost := d.t.sharePoint(covered, false)
+	if d.used {
+		cost = d.t.sharePoint(oneItem, false)
+	}
+	d.used = true
+	// Compressed on the way, a range would count other bytes than ours.
+	header := http.Header{"Accept-Encoding": {"identity"}}
+	if d.at > 0 {
+		header.Set("Range", fmt.Sprintf("bytes=%d-", d.at))
+	}
+	a, err := d.t.open(d.ctx, call{op: opDownload, method: http.MethodGet, url: d.link, header: header, cost: cost, open: true, stream: true})
+	if statusOf(err) == http.StatusRequestedRangeNotSatisfiable && d.at > 0 {
+		return d.pastEnd(err)
+	}
+	if err != nil {
+		return err
+	}
+	return d.begin(a)
+}
+
+// pastEnd decides what a refused range means: at the very end, that all is read.
+func (d *download) pastEnd(err error) error {
+	if f := faultOf(err); f != nil && f.size == d.at {
+		d.finished = io.EOF
+		return nil
+	}
+	return tenantry.E(tenantry.Conflict, opDownload, err)
+}
+
+// begin checks that an answer continues what was read so far, and makes it the
+// body.
+func (d *download) begin(a *answer) error {
+	err := d.continues(a)
+	if err != nil {
+		a.Close()
+		return err
+	}
+	d.body = a
+	return nil
+}
+
+func (d *download) continues(a *answer) error {
+	switch a.resp.StatusCode {
+	case http.StatusOK, http.StatusPartialContent:
+	default:
+		return wrong(tenantry.Transient, codeIncomplete, opDownload, "the answer is "+a.resp.Status)
+	}
+	version := a.resp.Header.Get("ETag")
+	if d.version != "" && version != "" && version != d.version {
+		return wrong(tenantry.Conflict, "resourceModified", opDownload, "the file changed while it was read")
+	}
+	if version != "" {
+		d.version = version
+	}
+	skip := d.at
+	if a.resp.StatusCode == http.StatusPartialContent {
+		start, ok := rangeStart(a.resp.Header.Get("Content-Range"))
+		if !ok || start > d.at {
+			return wrong(tenantry.Transient, codeIncomplete, opDownload, "the answer is another range than was asked for")
+		}
+		skip = d.at - start
+	}
+	// A host that ignores the range sends all of it.
+	if _, err := io.CopyN(io.Discard, a, skip); err == io.EOF {
+		return wrong(tenantry.Conflict, "resourceModified", opDownload, "the file ends before the offset")
+	} else if err != nil {
+		return err
+	}
+	return nil
+}
+
+// rangeStart reads "bytes 100-199/200" or "bytes 100-199/*".
+func rangeStart(header string) (int64, bool) {
+	text, ok := strings.CutPrefix(header, "bytes ")
+	if !ok {
+		return 0, false
+	}
+	first, _, ok := strings.Cut(text, "-")
+	if !ok {
+		return 0, false
+	}
+	start, err := strconv.ParseInt(strings.TrimSpace(first), 10, 64)
+	return start, err == nil && start >= 0
+}

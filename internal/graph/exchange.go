@@ -1,0 +1,256 @@
+package graph
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
+)
+
+const (
+	// requestTimeout bounds one try with its body. It ends before a mailbox's
+	// permit does, so that an account never counts fewer requests than run.
+	requestTimeout = 100 * time.Second
+	// stallTimeout is how long a stream may bring nothing, its header included.
+	stallTimeout = 60 * time.Second
+)
+
+// call is one request as it is meant, apart from token, tries and permits.
+type call struct {
+	op     string // what fails if it fails: "read a page of messages"
+	method string
+	url    string
+	header http.Header
+	body   []byte
+	cost   throttle.Call
+	// open: the address carries its own credential. No bearer token goes there.
+	open bool
+	// once: carrying it out twice does its work twice.
+	once bool
+	// stream: the body is read at the reader's pace, bounded by stalls (and by
+	// limit, if set), not by requestTimeout.
+	stream bool
+	limit  time.Duration
+}
+
+// do sends c, by the retry policy, and hands the answer (2xx, 3xx) to use within
+// the try, so that a body that breaks is asked for again. The answer is closed
+// when use returns.
+func (t *Tenant) do(ctx context.Context, c call, use func(*answer) error) error {
+	return t.client.policy.retry(ctx, c.once, func() error {
+		a, err := t.attempt(ctx, c)
+		if err != nil {
+			return err
+		}
+		defer a.Close()
+		return use(a)
+	})
+}
+
+// open sends c like do and returns the answer, whose body the caller reads and
+// closes.
+func (t *Tenant) open(ctx context.Context, c call) (*answer, error) {
+	var a *answer
+	err := t.client.policy.retry(ctx, c.once, func() (err error) {
+		a, err = t.attempt(ctx, c)
+		return err
+	})
+	return a, err
+}
+
+// attempt is one try. A 401 has one more with a fresh token: the cached one may
+// have been revoked. The second 401 is the tenant's answer.
+func (t *Tenant) attempt(ctx context.Context, c call) (*answer, error) {
+	if c.open {
+		return t.send(ctx, c, "")
+	}
+	for fresh := false; ; fresh = true {
+		bearer, err := t.client.tokens.get(ctx, t.directory)
+		if err != nil {
+			return nil, notSent(c.op, err)
+		}
+		a, err := t.send(ctx, c, bearer)
+		if statusOf(err) != http.StatusUnauthorized {
+			return a, err
+		}
+		t.client.tokens.drop(t.directory, bearer)
+		if fresh {
+			return nil, err
+		}
+	}
+}
+
+// notSent keeps kind, time and code of an error that came before the request.
+func notSent(op string, err error) error {
+	e := &tenantry.Error{Kind: tenantry.KindOf(err), Op: op, Until: tenantry.UntilOf(err), Code: tenantry.CodeOf(err)}
+	e.Err = sendError{err}
+	return e
+}
+
+// sendError marks its cause as one of before the request left.
+type sendError struct{ error }
+
+func (e sendError) Unwrap() []error { return []error{e.error, errNotSent} }
+
+// send makes one HTTP request under one permit.
+func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, error) {
+	if err := t.client.permitted(c); err != nil {
+		return nil, err
+	}
+	permit, err := t.client.limiter.Acquire(ctx, c.cost)
+	if err != nil {
+		return nil, notSent(c.op, err)
+	}
+	a := newAnswer(ctx, c, permit)
+	req, err := http.NewRequestWithContext(a.ctx, c.method, c.url, body(c))
+	if err != nil {
+		a.Close()
+		return nil, tenantry.E(tenantry.Invalid, c.op, errors.New("the address is malformed"))
+	}
+	t.client.dress(req, c, bearer)
+	resp, err := t.client.http.Do(req)
+	if err != nil {
+		err = a.cause(err)
+		a.done(0, nil)
+		a.Close()
+		return nil, unreached(c.op, err)
+	}
+	a.resp = resp
+	if a.stall != nil {
+		a.stall.Stop()
+	}
+	wait := a.done(resp.StatusCode, resp.Header)
+	if resp.StatusCode < http.StatusBadRequest {
+		return a, nil
+	}
+	now := time.Now()
+	f := readFault(resp, c.open, now)
+	f.wait = max(f.wait, wait)
+	a.Close()
+	return nil, failed(c.op, f, now)
+}
+
+// permitted refuses to send a token to a host that is not this cloud's Graph,
+// and a pre-authenticated request to one that keeps no content of this cloud.
+func (c *Client) permitted(call call) error {
+	if call.open && c.at.contentLink(call.url) || !call.open && c.at.ownLink(call.url) {
+		return nil
+	}
+	return &tenantry.Error{Kind: tenantry.Internal, Code: codeForeign, Op: call.op,
+		Err: errors.New("the address is not on a host of this cloud: refused")}
+}
+
+func body(c call) io.Reader {
+	if c.body == nil {
+		return nil
+	}
+	return bytes.NewReader(c.body) // with a known length: nothing goes chunked
+}
+
+// dress adds what every request carries. A fresh client-request-id per try is
+// what Microsoft's support asks for.
+func (c *Client) dress(req *http.Request, call call, bearer string) {
+	for name, values := range call.header {
+		req.Header[http.CanonicalHeaderKey(name)] = values
+	}
+	req.Header.Set("User-Agent", c.cfg.UserAgent)
+	if call.open {
+		return
+	}
+	req.Header.Set("Authorization", "Bearer "+bearer)
+	req.Header.Set("Client-Request-Id", uuid.NewString())
+	if req.Header.Get("Accept") == "" {
+		req.Header.Set("Accept", "application/json")
+	}
+}
+
+// An answer is a response (2xx, 3xx) with its permit and its clock. Its reader
+// turns what breaks into errors of ours. For one goroutine.
+type answer struct {
+	resp   *http.Response
+	op     string
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	stop   context.CancelFunc
+	stall  *time.Timer // nil unless the body is a stream
+	permit *throttle.Permit
+	closed sync.Once
+}
+
+var (
+	errStalled = errors.New("nothing came for too long")
+	errTooSlow = errors.New("no complete answer in time")
+)
+
+func newAnswer(ctx context.Context, c call, permit *throttle.Permit) *answer {
+	a := &answer{op: c.op, permit: permit}
+	limit := c.limit
+	if limit == 0 && !c.stream {
+		limit = requestTimeout
+	}
+	a.stop = func() {}
+	if limit > 0 {
+		ctx, a.stop = context.WithTimeoutCause(ctx, limit, errTooSlow)
+	}
+	a.ctx, a.cancel = context.WithCancelCause(ctx)
+	if c.stream {
+		a.stall = time.AfterFunc(stallTimeout, func() { a.cancel(errStalled) })
+	}
+	return a
+}
+
+// done tells the account book what came back, and returns how long it says to
+// wait.
+func (a *answer) done(status int, h http.Header) time.Duration {
+	if a.permit == nil {
+		return 0
+	}
+	return a.permit.Done(status, h)
+}
+
+// cause names what ended the request if one of our clocks did.
+func (a *answer) cause(err error) error {
+	if c := context.Cause(a.ctx); errors.Is(c, errStalled) || errors.Is(c, errTooSlow) {
+		return c
+	}
+	return err
+}
+
+// Read reads the body. A body that breaks is Transient.
+func (a *answer) Read(p []byte) (int, error) {
+	if a.stall != nil { // runs only while we wait for Graph, not for our reader
+		a.stall.Reset(stallTimeout)
+		defer a.stall.Stop()
+	}
+	n, err := a.resp.Body.Read(p)
+	if err != nil && err != io.EOF {
+		err = unreached(a.op, a.cause(err))
+	}
+	return n, err
+}
+
+// Close ends the request and gives its permit back. It may be called again.
+func (a *answer) Close() error {
+	a.closed.Do(func() {
+		if a.stall != nil {
+			a.stall.Stop()
+		}
+		if a.resp != nil {
+			_ = a.resp.Body.Close()
+		}
+		a.cancel(nil)
+		a.stop()
+		if a.permit != nil {
+			a.permit.Release()
+		}
+	})
+	return nil
+}

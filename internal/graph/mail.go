@@ -1,0 +1,326 @@
+package graph
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+	abstractions "github.com/microsoft/kiota-abstractions-go"
+	"github.com/microsoftgraph/msgraph-sdk-go/users"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	// immutableIDs makes message and attachment IDs survive moves within a
+	// mailbox. It is asked for per request, so every request asks.
+	immutableIDs = `IdType="ImmutableId"`
+	// folderPage and attachmentPage are how many small entries a page holds.
+	folderPage     = 250
+	attachmentPage = 100
+	// messagePage is the page size when the caller names none, findPage that of
+	// lists of a few properties.
+	messagePage = 50
+	findPage    = 250
+	// contentLimit bounds an attachment's stream as a whole: it holds one of its
+	// mailbox's four permits, and those expire.
+	contentLimit = 4 * time.Minute
+)
+
+// messageProperties are all that a message has and that can be restored or
+// searched; uniqueBody is derived from body. Headers come only when selected.
+var messageProperties = []string{
+	"id", "createdDateTime", "lastModifiedDateTime", "changeKey", "categories", "receivedDateTime", "sentDateTime",
+	"hasAttachments", "internetMessageId", "internetMessageHeaders", "subject", "bodyPreview", "body", "importance",
+	"parentFolderId", "conversationId", "conversationIndex", "isDeliveryReceiptRequested", "isReadReceiptRequested",
+	"isRead", "isDraft", "webLink", "inferenceClassification", "sender", "from", "toRecipients", "ccRecipients",
+	"bccRecipients", "replyTo", "flag",
+}
+
+// attachmentProperties leave out contentBytes; contentId belongs to the derived
+// type, and inline pictures are lost without it.
+var attachmentProperties = []string{
+	"id", "name", "contentType", "size", "isInline", "lastModifiedDateTime", "microsoft.graph.fileAttachment/contentId",
+}
+
+// prefer is the header of Outlook requests, with a page size if there is one.
+func prefer(pageSize int) string {
+	if pageSize <= 0 {
+		return immutableIDs
+	}
+	return immutableIDs + ", odata.maxpagesize=" + strconv.Itoa(pageSize)
+}
+
+func mailHeaders(pageSize int) *abstractions.RequestHeaders {
+	h := abstractions.NewRequestHeaders()
+	h.Add("Prefer", prefer(pageSize))
+	return h
+}
+
+// mailError reads what a mailbox's errors mean: Exchange says "resource not
+// found" of a whole mailbox; a missing message has a code of its own.
+func mailError(err error) error {
+	e, ok := err.(*tenantry.Error)
+	if !ok || e.Kind != tenantry.NotFound {
+		return err
+	}
+	switch strings.ToLower(e.Code) {
+	case "resourcenotfound", "request_resourcenotfound":
+		absent := *e
+		absent.Kind = tenantry.Absent
+		return &absent
+	}
+	return err
+}
+
+// mailPage reads the page that c names, or link if there is one.
+func (t *Tenant) mailPage(ctx context.Context, c call, link string, delta bool) (RawPage, error) {
+	if link != "" {
+		var err error
+		if c, err = t.client.linked(c, link); err != nil {
+			return RawPage{}, err
+		}
+	}
+	page, err := t.page(ctx, c, delta)
+	return page, mailError(err)
+}
+
+// MailboxKind returns what a mailbox is for: user, linked, shared, room,
+// equipment, others, or a word that is newer than this. Absent: there is none in
+// the cloud.
+func (t *Tenant) MailboxKind(ctx context.Context, user string) (string, error) {
+	const op = "read a mailbox's purpose"
+	if err := given(op, user); err != nil {
+		return "", err
+	}
+	c := t.client.build.plain(op, http.MethodGet, t.outlook(user), url.Values{"$select": {"userPurpose"}}, "users", user, "mailboxSettings")
+	c.header.Set("Prefer", prefer(0))
+	doc, err := t.document(ctx, c)
+	if err != nil {
+		return "", mailError(err)
+	}
+	var settings struct {
+		UserPurpose any `json:"userPurpose"`
+	}
+	if err := json.Unmarshal(doc, &settings); err != nil {
+		return "", misread(op, err)
+	}
+	switch purpose := settings.UserPurpose.(type) {
+	case string:
+		return purpose, nil
+	case map[string]any: // seen as {"@odata.context": …, "value": "shared"}
+		kind, _ := purpose["value"].(string)
+		return kind, nil
+	}
+	return "", nil
+}
+
+// MailFolderChanges returns the page of mail folders that link names, or with
+// link "" the first page of a full round. Whether hidden folders are in it is
+// not documented: see MailFolders.
+func (t *Tenant) MailFolderChanges(ctx context.Context, user, link string) (RawPage, error) {
+	const op = "read a page of mail folders"
+	if err := given(op, user); err != nil {
+		return RawPage{}, err
+	}
+	c, err := t.client.build.built(ctx, op, t.outlook(user))(
+		t.client.build.users().ByUserId(user).MailFolders().Delta().ToGetRequestInformation(ctx,
+			&users.ItemMailFoldersDeltaRequestBuilderGetRequestConfiguration{Headers: mailHeaders(folderPage)}))
+	if err != nil {
+		return RawPage{}, err
+	}
+	return t.mailPage(ctx, c, link, true)
+}
+
+// MailFolderID returns the ID of a well-known folder: "msgfolderroot", "inbox",
+// "recoverableitemsdeletions", … NotFound: this mailbox has none.
+func (t *Tenant) MailFolderID(ctx context.Context, user, wellKnown string) (string, error) {
+	const op = "find a mail folder"
+	if err := given(op, user, wellKnown); err != nil {
+		return "", err
+	}
+	c, err := t.client.build.built(ctx, op, t.outlook(user))(
+		t.client.build.users().ByUserId(user).MailFolders().ByMailFolderId(wellKnown).ToGetRequestInformation(ctx,
+			&users.ItemMailFoldersMailFolderItemRequestBuilderGetRequestConfiguration{Headers: mailHeaders(0),
+				QueryParameters: &users.ItemMailFoldersMailFolderItemRequestBuilderGetQueryParameters{Select: []string{"id"}}}))
+	if err != nil {
+		return "", err
+	}
+	id, err := t.identifier(ctx, c)
+	return id, mailError(err)
+}
+
+// MailFolders lists the folders below parent, hidden ones included; parent ""
+// is the root. It does not descend.
+func (t *Tenant) MailFolders(ctx context.Context, user, parent, link string) (RawPage, error) {
+	const op = "list mail folders"
+	if err := given(op, user); err != nil {
+		return RawPage{}, err
+	}
+	hidden, top := "true", int32(folderPage)
+	folders := t.client.build.users().ByUserId(user).MailFolders()
+	var info *abstractions.RequestInformation
+	var err error
+	if parent == "" {
+		info, err = folders.ToGetRequestInformation(ctx, &users.ItemMailFoldersRequestBuilderGetRequestConfiguration{Headers: mailHeaders(0),
+			QueryParameters: &users.ItemMailFoldersRequestBuilderGetQueryParameters{IncludeHiddenFolders: &hidden, Top: &top}})
+	} else {
+		info, err = folders.ByMailFolderId(parent).ChildFolders().ToGetRequestInformation(ctx,
+			&users.ItemMailFoldersItemChildFoldersRequestBuilderGetRequestConfiguration{Headers: mailHeaders(0),
+				QueryParameters: &users.ItemMailFoldersItemChildFoldersRequestBuilderGetQueryParameters{IncludeHiddenFolders: &hidden, Top: &top}})
+	}
+	c, err := t.client.build.built(ctx, op, t.outlook(user))(info, err)
+	if err != nil {
+		return RawPage{}, err
+	}
+	return t.mailPage(ctx, c, link, false)
+}
+
+// MessageChanges returns the page of one folder's messages that link names, or
+// with link "" the first page of a full round; children of the folder have
+// rounds of their own. Messages come with body and internet headers, without
+// attachments. pageSize is a wish (0: a default); a page that is too heavy for
+// Graph or for memory is asked for in smaller portions. Resync: begin with "".
+func (t *Tenant) MessageChanges(ctx context.Context, user, folder, link string, pageSize int) (RawPage, error) {
+	const op = "read a page of messages"
+	if err := given(op, user, folder); err != nil {
+		return RawPage{}, err
+	}
+	if pageSize <= 0 {
+		pageSize = messagePage
+	}
+	c, err := t.client.build.built(ctx, op, t.outlook(user))(
+		t.client.build.users().ByUserId(user).MailFolders().ByMailFolderId(folder).Messages().Delta().ToGetRequestInformation(ctx,
+			&users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetRequestConfiguration{
+				QueryParameters: &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetQueryParameters{Select: messageProperties}}))
+	if err != nil {
+		return RawPage{}, err
+	}
+	for {
+		c.header = http.Header{"Prefer": {prefer(pageSize)}}
+		page, err := t.mailPage(ctx, c, link, true)
+		if err == nil || pageSize == 1 || !tooHeavy(err) || ctx.Err() != nil {
+			return page, err
+		}
+		pageSize = max(1, pageSize/5)
+	}
+}
+
+// tooHeavy reports whether a page failed in a way that a smaller one may not.
+func tooHeavy(err error) bool {
+	return statusOf(err) == http.StatusGatewayTimeout || tenantry.CodeOf(err) == codeTooLarge
+}
+
+// Attachments lists a message's attachments without their content.
+func (t *Tenant) Attachments(ctx context.Context, user, message, link string) (RawPage, error) {
+	const op = "list attachments"
+	if err := given(op, user, message); err != nil {
+		return RawPage{}, err
+	}
+	top := int32(attachmentPage)
+	c, err := t.client.build.built(ctx, op, t.outlook(user))(
+		t.client.build.users().ByUserId(user).Messages().ByMessageId(message).Attachments().ToGetRequestInformation(ctx,
+			&users.ItemMessagesItemAttachmentsRequestBuilderGetRequestConfiguration{Headers: mailHeaders(0),
+				QueryParameters: &users.ItemMessagesItemAttachmentsRequestBuilderGetQueryParameters{Select: attachmentProperties, Top: &top}}))
+	if err != nil {
+		return RawPage{}, err
+	}
+	return t.mailPage(ctx, c, link, false)
+}
+
+// Attachment returns one attachment as Graph describes it, an attached item
+// expanded. For files prefer AttachmentContent: this carries them as Base64,
+// within 64 MiB. Poison: it cannot be opened.
+func (t *Tenant) Attachment(ctx context.Context, user, message, attachment string) (jsontext.Value, error) {
+	const op = "read an attachment"
+	if err := given(op, user, message, attachment); err != nil {
+		return nil, err
+	}
+	c, err := t.client.build.built(ctx, op, t.outlook(user))(
+		t.client.build.users().ByUserId(user).Messages().ByMessageId(message).Attachments().ByAttachmentId(attachment).ToGetRequestInformation(ctx,
+			&users.ItemMessagesItemAttachmentsAttachmentItemRequestBuilderGetRequestConfiguration{Headers: mailHeaders(0),
+				QueryParameters: &users.ItemMessagesItemAttachmentsAttachmentItemRequestBuilderGetQueryParameters{
+					Expand: []string{"microsoft.graph.itemattachment/item"}}}))
+	if err != nil {
+		return nil, err
+	}
+	doc, err := t.document(ctx, c)
+	if tenantry.CodeOf(err) == codeTooLarge {
+		return nil, &tenantry.Error{Kind: tenantry.Poison, Code: codeTooLarge, Op: op, Err: errTooLarge}
+	}
+	return doc, mailError(err)
+}
+
+// AttachmentContent streams an attachment's bytes: of a file as they are, of an
+// item as MIME, vCard or iCalendar. Links to cloud files have none (Invalid).
+// The stream holds one of the mailbox's permits until it is closed, at most four
+// minutes; a stream that breaks fails with Transient and has to be opened anew.
+func (t *Tenant) AttachmentContent(ctx context.Context, user, message, attachment string) (io.ReadCloser, error) {
+	const op = "read an attachment's content"
+	if err := given(op, user, message, attachment); err != nil {
+		return nil, err
+	}
+	c := t.client.build.plain(op, http.MethodGet, t.outlook(user), nil, "users", user, "messages", message, "attachments", attachment, "$value")
+	c.header.Set("Prefer", prefer(0))
+	c.header.Set("Accept", "*/*")
+	c.stream, c.limit = true, contentLimit
+	a, err := t.open(ctx, c)
+	if err != nil {
+		return nil, mailError(err)
+	}
+	return a, nil
+}
+
+// Messages lists a folder's messages with the properties that sel names (comma
+// separated) and the string extended property prop ("" none), to find what was
+// restored.
+func (t *Tenant) Messages(ctx context.Context, user, folder, sel, prop, link string) (RawPage, error) {
+	const op = "list messages"
+	if err := given(op, user, folder); err != nil {
+		return RawPage{}, err
+	}
+	top := int32(findPage)
+	query := &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{Top: &top}
+	if sel != "" {
+		query.Select = strings.Split(sel, ",")
+	}
+	if prop != "" {
+		query.Expand = []string{fmt.Sprintf("singleValueExtendedProperties($filter=id eq '%s')", strings.ReplaceAll(prop, "'", "''"))}
+	}
+	c, err := t.client.build.built(ctx, op, t.outlook(user))(
+		t.client.build.users().ByUserId(user).MailFolders().ByMailFolderId(folder).Messages().ToGetRequestInformation(ctx,
+			&users.ItemMailFoldersItemMessagesRequestBuilderGetRequestConfiguration{Headers: mailHeaders(0), QueryParameters: query}))
+	if err != nil {
+		return RawPage{}, err
+	}
+	return t.mailPage(ctx, c, link, false)
+}
+
+// identifier reads the "id" of the object that c names.
+func (t *Tenant) identifier(ctx context.Context, c call) (string, error) {
+	doc, err := t.document(ctx, c)
+	if err != nil {
+		return "", err
+	}
+	return idOf(c.op, doc)
+}
+
+func idOf(op string, doc jsontext.Value) (string, error) {
+	var object struct {
+		ID string `json:"id"`
+	}
+	if err := json.Unmarshal(doc, &object); err != nil {
+		return "", misread(op, err)
+	}
+	if object.ID == "" {
+		return "", wrong(tenantry.Transient, codeIncomplete, op, "the answer has no ID")
+	}
+	return object.ID, nil
+}
