@@ -1,0 +1,64 @@
+package worker
+
+import (
+	"context"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// backup runs one slice of a backup under an epoch above everything in the bucket.
+func (j *job) backup(ctx context.Context, tenant catalog.TenantRow, progress func(tenantry.Counts)) (end, error) {
+	resource, err := j.scope.Resource(ctx, j.claim.Resource)
+	if err != nil {
+		return end{}, err
+	}
+	if resource.State != tenantry.Active {
+		return end{}, tenantry.Errorf(tenantry.Absent, "%s is %s in Microsoft 365", resource.Name, resource.State)
+	}
+	writer, err := j.writer(ctx)
+	if err != nil {
+		return end{}, err
+	}
+	defer writer.Close()
+	if snap, sealed := writer.SealedByTask(); sealed {
+		// An earlier slice sealed and died before it could settle.
+		return end{done: true, snapshot: j.snapshot(snap)}, nil
+	}
+	src, err := j.cfg.Workloads.Source(ctx, tenant, resource, j.claim.Workload)
+	if err != nil {
+		return end{}, fromGraph(err)
+	}
+	out, err := engine.Backup(ctx, markedSource{src}, writer, j.cfg.Limits, j.drain, progress)
+	e := end{done: out.Done, counts: out.Counts, problems: out.Problems}
+	if err == nil && out.Done {
+		e.snapshot = j.snapshot(out.Snapshot)
+	}
+	return e, fromBucket(err)
+}
+
+// writer takes the series in the bucket under the claim's epoch, which SQL raises first
+// if the bucket has seen a higher one: SQL may have been restored from an older copy.
+func (j *job) writer(ctx context.Context) (*repository.Writer, error) {
+	repo, err := j.cfg.Repositories.Open(ctx, j.claim.Tenant)
+	if err != nil {
+		return nil, fromBucket(err)
+	}
+	head, err := repo.Head(ctx, j.claim.Series())
+	if err != nil {
+		return nil, fromBucket(err)
+	}
+	if head.Epoch >= j.claim.Epoch {
+		if j.claim.Epoch, err = j.scope.RaiseEpoch(ctx, j.claim, head.Epoch); err != nil {
+			return nil, err
+		}
+	}
+	writer, err := repo.Begin(ctx, j.claim.Series(), repository.Fence{Epoch: j.claim.Epoch, Task: j.claim.ID})
+	return writer, fromBucket(err)
+}
+
+func (j *job) snapshot(s repository.Snapshot) *catalog.SnapshotRow {
+	return &catalog.SnapshotRow{Series: j.claim.Series(), Seq: s.Seq, Time: s.Time, Task: j.claim.ID, Counts: s.Counts}
+}

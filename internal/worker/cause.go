@@ -1,0 +1,103 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// The causes of alarms that a worker raises, beside "redis", which the leader resumes by
+// asking Redis itself.
+const (
+	causeBucket     = "bucket"
+	causeGraph      = "graph"
+	causeCredential = "credential"
+	causeRedis      = "redis"
+	causeCatalog    = "catalog" // what nobody marked is SQL, which everything here uses
+)
+
+// caused is an error that knows where it came from, so that an alarm can name it.
+type caused struct {
+	error
+	cause string
+}
+
+func (c caused) Unwrap() error { return c.error }
+
+func mark(err error, cause string) error {
+	if tenantry.KindOf(err) != tenantry.Shared || errors.As(err, new(caused)) {
+		return err
+	}
+	return caused{err, cause}
+}
+
+func fromBucket(err error) error { return mark(err, causeBucket) }
+
+// fromGraph marks an error of the Graph side: our own credential (auth.md 7), the account
+// book in Redis, or Microsoft itself.
+func fromGraph(err error) error {
+	switch code := strings.ToLower(tenantry.CodeOf(err)); {
+	case strings.Contains(code, "redis"):
+		return mark(err, causeRedis)
+	case strings.HasPrefix(code, "aadsts"):
+		return mark(err, causeCredential)
+	}
+	return mark(err, causeGraph)
+}
+
+// causeOf names the alarm of a Shared error.
+func causeOf(err error) string {
+	var c caused
+	if errors.As(err, &c) {
+		return c.cause
+	}
+	return causeCatalog
+}
+
+// markedSource marks the errors of a source, which the engine returns beside those of the
+// bucket.
+type markedSource struct{ engine.Source }
+
+func (s markedSource) Page(ctx context.Context, collection, link string) (engine.Page, error) {
+	page, err := s.Source.Page(ctx, collection, link)
+	for i, item := range page.Items {
+		if item.Parts != nil {
+			page.Items[i].Parts = markedParts(item.Parts)
+		}
+	}
+	return page, fromGraph(err)
+}
+
+func markedParts(list func(context.Context) ([]engine.ItemPart, error)) func(context.Context) ([]engine.ItemPart, error) {
+	return func(ctx context.Context) ([]engine.ItemPart, error) {
+		parts, err := list(ctx)
+		for i, p := range parts {
+			parts[i].Open = func(ctx context.Context) (io.ReadCloser, error) {
+				r, err := p.Open(ctx)
+				return r, fromGraph(err)
+			}
+		}
+		return parts, fromGraph(err)
+	}
+}
+
+// markedTarget marks the errors of a target, and those of the bucket that pass through it.
+type markedTarget struct{ engine.Target }
+
+func (t markedTarget) Folder(ctx context.Context, parent string, e repository.Entry, raw []byte) (string, error) {
+	id, err := t.Target.Folder(ctx, parent, e, raw)
+	return id, fromGraph(err)
+}
+
+func (t markedTarget) Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open engine.OpenPart) (engine.Written, error) {
+	written, err := t.Target.Item(ctx, folder, e, raw, func(ctx context.Context, p repository.Part) (io.ReadCloser, error) {
+		r, err := open(ctx, p)
+		return r, fromBucket(err)
+	})
+	return written, fromGraph(err)
+}

@@ -1,0 +1,167 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/queue"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// handle runs one delivery: claim, slice, settle. The line and the error are for people
+// who look at Redis; what becomes of the task stands in SQL.
+func (w *Worker) handle(ctx context.Context, r queue.Ref) (string, error) {
+	scope := w.cfg.Catalog.Tenant(r.Tenant)
+	claim, err := scope.Claim(ctx, r.Task, r.Admission, w.cfg.ID)
+	if err != nil {
+		return w.unclaimed(r, err), nil
+	}
+	j := &job{Worker: w, scope: scope, claim: claim, before: claim.Counts, began: time.Now()}
+	end, err := j.slice(ctx)
+	return j.settle(ctx, end, err)
+}
+
+// unclaimed explains a delivery that this worker does not run. The task is not lost: it
+// was claimed elsewhere, went back to ready, or stays admitted and is offered again.
+func (w *Worker) unclaimed(r queue.Ref, err error) string {
+	switch tenantry.KindOf(err) {
+	case tenantry.Conflict, tenantry.NotFound:
+		return "dropped: a stale delivery"
+	case tenantry.Transient:
+		return "dropped: its series is busy, it is tried again soon"
+	}
+	w.cfg.Log.Warnw("cannot claim a task; it is offered again", "task", r.Task, "tenant", r.Tenant, "error", err)
+	return "not claimed: " + err.Error()
+}
+
+// job is one claimed task in this worker's hands.
+type job struct {
+	*Worker
+	scope  *catalog.Tenant
+	claim  catalog.Claim
+	before tenantry.Counts // of earlier slices
+	began  time.Time
+}
+
+// end says how a slice ended, beside its error.
+type end struct {
+	done     bool // nothing is left to do
+	counts   tenantry.Counts
+	snapshot *catalog.SnapshotRow
+	problems []engine.Problem
+}
+
+// slice runs one slice under the process's lease, and reports its progress meanwhile.
+func (j *job) slice(ctx context.Context) (e end, err error) {
+	ctx, cancel := j.lease.bind(ctx)
+	defer cancel(nil)
+	p := j.report(ctx, cancel)
+	defer p.stop()
+	defer func() {
+		if r := recover(); r != nil {
+			err = tenantry.Errorf(tenantry.Internal, "%s: panic: %v", j.claim.Action, r)
+			j.cfg.Log.Errorw("a slice panicked", "task", j.claim.ID, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+		}
+		// A canceled call has many faces; the cause says whether we were fenced.
+		if cause := context.Cause(ctx); err != nil && tenantry.KindOf(cause) == tenantry.Fenced {
+			err = cause
+		}
+	}()
+	return j.run(ctx, p.set)
+}
+
+func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, error) {
+	tenant, err := j.scope.Get(ctx)
+	if err != nil {
+		return end{}, err
+	}
+	if a := j.claim.Action; a != tenantry.Connect && a != tenantry.Verify && tenant.State != tenantry.TenantConnected {
+		return end{}, tenantry.Errorf(tenantry.Reconnect, "tenant %s is %s: %s", tenant.Name, tenant.State, tenant.Reason)
+	}
+	switch j.claim.Action {
+	case tenantry.Connect:
+		return j.connect(ctx)
+	case tenantry.Sync:
+		return j.sync(ctx)
+	case tenantry.Backup:
+		return j.backup(ctx, tenant, progress)
+	case tenantry.Restore:
+		return j.restore(ctx, tenant, progress)
+	case tenantry.Verify:
+		return j.verify(ctx, progress)
+	}
+	return end{}, tenantry.Errorf(tenantry.Invalid, "this worker does not know the action %q", j.claim.Action)
+}
+
+// progress writes the counts of a running slice to the catalog now and then, off the
+// slice's own path.
+type progress struct {
+	latest chan tenantry.Counts // the newest, at most one
+	done   chan struct{}
+	cancel context.CancelFunc
+}
+
+// report starts to write progress. When the catalog says that the claim is not ours any
+// more, fence ends the slice.
+func (j *job) report(ctx context.Context, fence context.CancelCauseFunc) *progress {
+	ctx, cancel := context.WithCancel(ctx)
+	p := &progress{latest: make(chan tenantry.Counts, 1), done: make(chan struct{}), cancel: cancel}
+	go func() {
+		defer close(p.done)
+		ticker := time.NewTicker(j.cfg.ProgressEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			select {
+			case counts := <-p.latest:
+				err := j.scope.Progress(ctx, j.claim, j.total(counts))
+				if tenantry.KindOf(err) == tenantry.Fenced {
+					fence(err)
+					return
+				}
+				if err != nil && ctx.Err() == nil {
+					j.cfg.Log.Debugw("cannot write progress", "task", j.claim.ID, "error", err)
+				}
+			default:
+			}
+		}
+	}()
+	return p
+}
+
+// set is handed to the engine; it never blocks.
+func (p *progress) set(c tenantry.Counts) {
+	for {
+		select {
+		case p.latest <- c:
+			return
+		default:
+		}
+		select {
+		case <-p.latest:
+		default:
+		}
+	}
+}
+
+func (p *progress) stop() {
+	p.cancel()
+	<-p.done
+}
+
+// total is what the task has done in all. A backup goes on where it was; the others walk
+// their way again from the start, so that their last slice counts.
+func (j *job) total(slice tenantry.Counts) tenantry.Counts {
+	if j.claim.Action == tenantry.Backup {
+		return j.before.Add(slice)
+	}
+	return slice
+}

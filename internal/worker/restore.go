@@ -1,0 +1,84 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// restore runs one slice of a restore: from the task's series to its own resource, or to
+// another one of the same tenant.
+func (j *job) restore(ctx context.Context, tenant catalog.TenantRow, progress func(tenantry.Counts)) (end, error) {
+	var req tenantry.RestoreRequest
+	if err := j.params(&req); err != nil {
+		return end{}, err
+	}
+	if req.To == "" {
+		req.To = j.claim.Resource
+	}
+	if req.Conflict == "" {
+		req.Conflict = "copy"
+	}
+	to, err := j.scope.Resource(ctx, req.To)
+	if err != nil {
+		return end{}, err
+	}
+	if to.State != tenantry.Active {
+		return end{}, tenantry.Errorf(tenantry.Invalid, "%s is %s in Microsoft 365: restore to another resource", to.Name, to.State)
+	}
+	reader, err := j.reader(ctx, req.Snapshot)
+	if err != nil {
+		return end{}, err
+	}
+	defer reader.Close()
+	dst, err := j.cfg.Workloads.Target(ctx, tenant, to, j.claim.Workload, req)
+	if err != nil {
+		return end{}, fromGraph(err)
+	}
+	out, err := engine.Restore(ctx, reader, markedTarget{dst}, req, j.cfg.Limits, j.drain, progress)
+	return end{done: out.Done, counts: out.Counts, problems: out.Problems}, fromBucket(err)
+}
+
+// verify re-reads everything a snapshot names. Damage is what it looks for: it ends the
+// task as failed, with the damaged items as its problems.
+func (j *job) verify(ctx context.Context, progress func(tenantry.Counts)) (end, error) {
+	var req tenantry.VerifyRequest
+	if err := j.params(&req); err != nil {
+		return end{}, err
+	}
+	reader, err := j.reader(ctx, req.Snapshot)
+	if err != nil {
+		return end{}, err
+	}
+	defer reader.Close()
+	out, err := engine.Verify(ctx, reader, j.cfg.Limits, j.drain, progress)
+	e := end{done: out.Done, counts: out.Counts, problems: out.Problems}
+	if err == nil && out.Done && out.Counts.Skipped > 0 {
+		return e, tenantry.Errorf(tenantry.Corrupt, "snapshot %d has %d damaged items", req.Snapshot, out.Counts.Skipped)
+	}
+	return e, fromBucket(err)
+}
+
+func (j *job) reader(ctx context.Context, seq int64) (*repository.Reader, error) {
+	repo, err := j.cfg.Repositories.Open(ctx, j.claim.Tenant)
+	if err != nil {
+		return nil, fromBucket(err)
+	}
+	reader, err := repo.OpenSnapshot(ctx, j.claim.Series(), seq)
+	return reader, fromBucket(err)
+}
+
+// params reads the parameters of the task's action.
+func (j *job) params(into any) error {
+	if len(j.claim.Params) == 0 {
+		return tenantry.Errorf(tenantry.Invalid, "the %s task has no parameters", j.claim.Action)
+	}
+	if err := json.Unmarshal(j.claim.Params, into); err != nil {
+		return tenantry.E(tenantry.Invalid, "read the parameters of the task", err)
+	}
+	return nil
+}

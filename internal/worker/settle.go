@@ -1,0 +1,182 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/queue"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	sharedPause   = 30 * time.Second // how long an alarm stops admission before a probe
+	settleTimeout = 10 * time.Second
+	settleRetry   = 200 * time.Millisecond
+	settleRetries = 5 * time.Second // longest wait between two tries
+	lastTry       = 5 * time.Second // after the drain's grace is over
+)
+
+// settle writes down what becomes of the task, and tells Redis in a line.
+func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
+	now := j.cfg.Now()
+	s := catalog.Settlement{Counts: j.total(e.counts), Snapshot: e.snapshot}
+	for _, p := range e.problems {
+		s.Problems = append(s.Problems, catalog.Problem{ItemID: p.ID, Name: p.Name, Reason: p.Reason})
+	}
+	if err == nil {
+		s.State = catalog.TaskDone
+		if !e.done {
+			s.State, s.NotBefore = catalog.TaskReady, now
+		}
+		return j.finish(ctx, s, nil)
+	}
+	f := failure{
+		action: j.claim.Action, kind: tenantry.KindOf(err), until: tenantry.UntilOf(err),
+		attempt: j.claim.Attempt, created: j.claim.CreatedAt,
+	}
+	if e.counts.Stored > 0 {
+		f.attempt = 0 // it got further: the failures before do not count
+	}
+	v := decide(f, now, rand.Float64())
+	if v.drop {
+		return j.dropped(err), nil
+	}
+	j.consequences(ctx, v, f.kind, err)
+	s.State, s.NotBefore, s.Attempt = v.state, v.notBefore, v.attempt
+	s.Kind, s.Reason = f.kind, err.Error()
+	return j.finish(ctx, s, err)
+}
+
+// consequences are what a failure means beyond its task. They come before the settlement,
+// so that whoever sees that sees them too.
+func (j *job) consequences(ctx context.Context, v verdict, kind tenantry.Kind, cause error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	defer cancel()
+	var err error
+	switch {
+	case kind == tenantry.Shared:
+		now := j.cfg.Now()
+		err = j.cfg.Catalog.Fleet().Pause(ctx, causeOf(cause), cause.Error(), now.Add(sharedPause), now)
+	case j.claim.Action == tenantry.Connect && v.state == catalog.TaskFailed:
+		err = j.refuse(ctx, kind, cause)
+	case kind == tenantry.Reconnect:
+		err = j.disconnect(ctx, cause)
+	}
+	if err != nil {
+		j.cfg.Log.Warnw("cannot note what a failure means for others; the next one will", "task", j.claim.ID, "error", err)
+	}
+}
+
+// refuse keeps the reason why a connect failed for good on the tenant. A connected tenant
+// stays so unless its own consent is what is wrong: another organisation's administrator
+// who followed its link changes nothing for it.
+func (j *job) refuse(ctx context.Context, kind tenantry.Kind, cause error) error {
+	tenant, err := j.scope.Get(ctx)
+	if err != nil {
+		return err
+	}
+	switch tenant.State {
+	case tenantry.TenantConnected:
+		if kind != tenantry.Reconnect {
+			return nil
+		}
+		return j.scope.SetState(ctx, tenantry.TenantDisconnected, cause.Error())
+	case tenantry.TenantDisconnected:
+		return j.scope.SetState(ctx, tenantry.TenantDisconnected, cause.Error())
+	}
+	return j.scope.SetState(ctx, tenantry.TenantRefused, cause.Error())
+}
+
+// disconnect marks the tenant whose consent is gone, once.
+func (j *job) disconnect(ctx context.Context, cause error) error {
+	tenant, err := j.scope.Get(ctx)
+	if err != nil || tenant.State != tenantry.TenantConnected {
+		return err
+	}
+	j.cfg.Log.Warnw("a tenant is disconnected: it has to consent again", "tenant", tenant.ID, "name", tenant.Name, "reason", cause)
+	return j.scope.SetState(ctx, tenantry.TenantDisconnected, cause.Error())
+}
+
+// finish settles, and goes on trying while SQL is away: the task is ours as long as the
+// process lives, and nobody else would take it. It ends without having settled only when
+// the claim was taken away or the process leaves, which returns the task to ready.
+func (j *job) finish(ctx context.Context, s catalog.Settlement, cause error) (string, error) {
+	ctx = context.WithoutCancel(ctx)
+	for wait := settleRetry; ; wait = min(2*wait, settleRetries) {
+		err := j.try(ctx, s)
+		if err == nil {
+			break
+		}
+		if k := tenantry.KindOf(err); k == tenantry.Fenced || k == tenantry.NotFound || k == tenantry.Conflict {
+			return j.dropped(err), nil
+		}
+		j.cfg.Log.Warnw("cannot settle a task; trying on", "task", j.claim.ID, "error", err)
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+			continue
+		case <-j.graceOver:
+			timer.Stop()
+		}
+		last, cancel := context.WithTimeout(ctx, lastTry)
+		err = j.try(last, s)
+		cancel()
+		if err != nil {
+			return j.dropped(err), nil
+		}
+		break
+	}
+	return j.told(s, cause)
+}
+
+func (j *job) try(ctx context.Context, s catalog.Settlement) error {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	return j.scope.Settle(ctx, j.claim, s, j.cfg.Now())
+}
+
+// told reports the settlement to the log, to metrics and to Redis.
+func (j *job) told(s catalog.Settlement, cause error) (string, error) {
+	line, result := describe(s, j.cfg.Now())
+	j.cfg.Observer.Slice(j.claim.Queue, j.claim.Action, result, time.Since(j.began))
+	say := j.cfg.Log.Debugw
+	if s.State == catalog.TaskFailed {
+		say = j.cfg.Log.Warnw
+	}
+	say("slice ended: "+line, "tenant", j.claim.Tenant, "task", j.claim.ID, "action", j.claim.Action,
+		"resource", j.claim.Resource, "workload", j.claim.Workload, "took", time.Since(j.began))
+	if s.State == catalog.TaskFailed {
+		return line, queue.Permanent(cause)
+	}
+	return line, nil
+}
+
+func (j *job) dropped(err error) string {
+	j.cfg.Observer.Slice(j.claim.Queue, j.claim.Action, "dropped", time.Since(j.began))
+	j.cfg.Log.Infow("a slice's claim was taken away; what it committed stands", "task", j.claim.ID, "reason", err)
+	return "dropped: " + err.Error()
+}
+
+// describe says in a line, and in a word, what a settlement means.
+func describe(s catalog.Settlement, now time.Time) (line, result string) {
+	c := fmt.Sprintf("%d items, %d skipped, %d bytes, %d stored", s.Counts.Items, s.Counts.Skipped, s.Counts.Bytes, s.Counts.Stored)
+	switch {
+	case s.State == catalog.TaskFailed:
+		return fmt.Sprintf("failed (%s) at attempt %d: %s", s.Kind, s.Attempt, s.Reason), "failed"
+	case s.State == catalog.TaskDone && s.Reason != "":
+		return "done, nothing to back up: " + s.Reason, "done"
+	case s.State == catalog.TaskDone && s.Snapshot != nil:
+		return fmt.Sprintf("done: snapshot %d, %s", s.Snapshot.Seq, c), "done"
+	case s.State == catalog.TaskDone:
+		return "done: " + c, "done"
+	case s.Reason == "" || s.Kind == tenantry.Canceled:
+		return "more to do: " + c, "more"
+	case s.Kind == tenantry.Throttled:
+		return fmt.Sprintf("parked until %s: %s", s.NotBefore.UTC().Format(time.TimeOnly), s.Reason), "parked"
+	}
+	wait := s.NotBefore.Sub(now).Round(time.Second)
+	return fmt.Sprintf("again in %s after failure %d (%s): %s", wait, s.Attempt, s.Kind, s.Reason), "retry"
+}
