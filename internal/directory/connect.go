@@ -1,0 +1,156 @@
+package directory
+
+import (
+	"cmp"
+	"context"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/graph"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// RequiredRoles are the application permissions that a directory sync and backups of
+// mailboxes and drives need (auth.md 9.1). Restores need more, which a customer grants
+// when it wants them (auth.md 9.2).
+func RequiredRoles() []string {
+	return []string{
+		"User.Read.All", "Group.Read.All", "Organization.Read.All",
+		"MailboxSettings.Read", "Mail.Read", "Files.Read.All", "Sites.Read.All",
+	}
+}
+
+// stronger names, for a permission, those that include it (directory.md 1, auth.md 9).
+var stronger = map[string][]string{
+	"User.Read.All":         {"User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
+	"Group.Read.All":        {"Group.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
+	"Organization.Read.All": {"Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
+	"MailboxSettings.Read":  {"MailboxSettings.ReadWrite"},
+	"Mail.Read":             {"Mail.ReadWrite"},
+	"Files.Read.All":        {"Files.ReadWrite.All", "Sites.FullControl.All"},
+	"Sites.Read.All":        {"Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"},
+}
+
+// MissingRoles returns the required permissions that granted lacks, in their order.
+func MissingRoles(required, granted []string) []string {
+	var missing []string
+	for _, role := range required {
+		enough := append([]string{role}, stronger[role]...)
+		if !slices.ContainsFunc(enough, func(r string) bool { return slices.Contains(granted, r) }) {
+			missing = append(missing, role)
+		}
+	}
+	return missing
+}
+
+// Connect proves the consent of a tenant: a token for the directory that consented, its
+// permissions, and that it is the organisation that was expected. On success the tenant
+// is connected, its first sync is inserted as a run of its own, and the leader is woken.
+//
+// When it fails it changes nothing; the caller decides how long to try. Errors:
+// Transient while a consent may not have taken effect yet; Reconnect, naming what is
+// missing; Invalid, naming both, when another organisation consented than was expected.
+func (d *Directory) Connect(ctx context.Context, t tenantry.TenantID, req tenantry.ConnectRequest) error {
+	scope := d.cfg.Catalog.Tenant(t)
+	row, err := scope.Get(ctx)
+	if err != nil {
+		return err
+	}
+	id := cmp.Or(req.Directory, row.DirectoryID, row.Directory)
+	if isGUID(row.Directory) && isGUID(id) && !strings.EqualFold(row.Directory, id) {
+		return wrongOrganization(row.Directory, id)
+	}
+	g := d.cfg.Open(t, id)
+	grant, err := g.Grant(ctx)
+	if err != nil {
+		return settling(err)
+	}
+	if len(grant.Roles) == 0 {
+		return tenantry.Errorf(tenantry.Transient, "the consent of %s gives no permission yet", id)
+	}
+	org, err := g.Organization(ctx)
+	if err != nil {
+		return settling(err)
+	}
+	if err := expected(row, grant, org); err != nil {
+		return err
+	}
+	if missing := MissingRoles(d.cfg.Required, grant.Roles); len(missing) > 0 {
+		return tenantry.Errorf(tenantry.Reconnect,
+			"the consent of %s lacks %s: consent again with an application that asks for it", named(org), strings.Join(missing, ", "))
+	}
+	licences, err := g.Licences(ctx)
+	if err != nil {
+		return settling(err)
+	}
+	return d.connected(ctx, scope, row, grant.DirectoryID, licences)
+}
+
+// connected writes down a proved consent. It may be interrupted and repeated.
+func (d *Directory) connected(ctx context.Context, scope *catalog.Tenant, row catalog.TenantRow, directoryID string, licences int64) error {
+	if row.DirectoryID != directoryID {
+		if err := scope.SetDirectoryID(ctx, directoryID); err != nil {
+			return err
+		}
+	}
+	if err := scope.SetSize(ctx, row.Users, licences); err != nil {
+		return err
+	}
+	if err := scope.SetState(ctx, tenantry.TenantConnected, ""); err != nil {
+		return err
+	}
+	first := []catalog.NewTask{{Action: tenantry.Sync}}
+	_, err := scope.StartRun(ctx, tenantry.Sync, "system", "", first, d.cfg.Now())
+	if err != nil && tenantry.KindOf(err) != tenantry.Conflict { // Conflict: one is under way
+		return err
+	}
+	return d.cfg.Catalog.Fleet().Wake(ctx)
+}
+
+// expected refuses an organisation that is not the one the tenant was added for, or not
+// the one that was connected before.
+func expected(row catalog.TenantRow, grant graph.Grant, org graph.Organization) error {
+	if !strings.EqualFold(grant.DirectoryID, org.ID) {
+		return tenantry.Errorf(tenantry.Internal, "the token is of directory %s, and the organisation says %s", grant.DirectoryID, org.ID)
+	}
+	if row.DirectoryID != "" && !strings.EqualFold(row.DirectoryID, org.ID) {
+		return wrongOrganization(row.DirectoryID, named(org))
+	}
+	same := func(domain string) bool { return strings.EqualFold(domain, row.Directory) }
+	switch {
+	case row.Directory == "", same(org.ID), slices.ContainsFunc(org.Domains, same):
+		return nil
+	}
+	return wrongOrganization(row.Directory, named(org))
+}
+
+func wrongOrganization(want, got string) error {
+	return tenantry.Errorf(tenantry.Invalid, "expected the consent of %s, but %s consented", want, got)
+}
+
+func named(org graph.Organization) string {
+	if org.Name == "" {
+		return org.ID
+	}
+	return org.Name + " (" + org.ID + ")"
+}
+
+// settling turns the errors of a consent that has not taken effect everywhere into
+// Transient (auth.md 2: AADSTS700016, AADSTS65001 or 403 for a while).
+func settling(err error) error {
+	if tenantry.KindOf(err) != tenantry.Reconnect {
+		return err
+	}
+	code := tenantry.CodeOf(err)
+	switch strings.TrimPrefix(strings.ToUpper(code), "AADSTS") {
+	case "700016", "65001", "AUTHORIZATION_REQUESTDENIED":
+		return &tenantry.Error{Kind: tenantry.Transient, Op: "wait for the consent to take effect", Code: code, Err: err}
+	}
+	return err
+}
+
+var guid = regexp.MustCompile(`^(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
+
+func isGUID(s string) bool { return guid.MatchString(s) }

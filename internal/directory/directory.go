@@ -1,0 +1,117 @@
+// Package directory owns how a tenant gets connected, and the users, groups and sites
+// that it has: their sync from Microsoft 365 and the life cycle of a resource.
+//
+// A resource lives as follows; what moves it is in brackets:
+//
+//	(none) --[reported]--> active
+//	active --[reported as soft-deleted, or a site as deleted]--> inactive
+//	active | inactive --[reported as deleted for good]--> gone
+//	inactive --[a look finds it no more]--> gone
+//	inactive | gone --[reported again: restored]--> active
+//	inactive --[a look finds it in its place]--> active
+//
+// Inactive resources are shown but not backed up; gone ones leave the list, and their
+// backups stay. What was never known and is reported as deleted is not a resource.
+//
+// A sync reads the delta of each kind of object page by page, and each page is applied
+// in one transaction together with the link behind it: any page may be read twice, none
+// is lost. A round from the start, when something is known already (the link expired:
+// 7 days for users and groups), keeps no position before its end: only a complete round
+// tells what it did not show, and that is looked up object by object before it is
+// believed gone (directory.md 8).
+package directory
+
+import (
+	"context"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/graph"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Graph is what this package asks of one Microsoft tenant (*graph.Tenant). Lookups are
+// called from up to four goroutines, the rest from one. Errors carry kinds.
+type Graph interface {
+	Facts
+	Changes
+	Lookups
+}
+
+// Facts are asked once per connect or sync.
+type Facts interface {
+	// Grant asks for a fresh token and tells whose it is and what it permits.
+	Grant(ctx context.Context) (graph.Grant, error)
+	Organization(ctx context.Context) (graph.Organization, error)
+	Licences(ctx context.Context) (int64, error)
+}
+
+// Changes are pages of deltas; link "" begins a round. Resync: the link is not valid any more.
+type Changes interface {
+	UserChanges(ctx context.Context, link string) (graph.Changes[graph.User], error)
+	GroupChanges(ctx context.Context, link string) (graph.Changes[graph.Group], error)
+	SiteChanges(ctx context.Context, link string) (graph.Changes[graph.Site], error)
+}
+
+// Lookups ask about one object.
+type Lookups interface {
+	UserState(ctx context.Context, objectID string) (tenantry.LifeState, error)
+	GroupState(ctx context.Context, objectID string) (tenantry.LifeState, error)
+	SiteState(ctx context.Context, siteID string) (tenantry.LifeState, error)
+	// MailboxKind is the purpose of a user's mailbox. Absent: there is none.
+	MailboxKind(ctx context.Context, objectID string) (string, error)
+}
+
+// Logger is what this package says for operators (zap's SugaredLogger has it).
+type Logger interface {
+	Infow(msg string, kv ...any)
+	Warnw(msg string, kv ...any)
+}
+
+// Config is what a Directory works with.
+type Config struct {
+	Catalog *catalog.Catalog
+	// Open returns the handle of a Microsoft tenant, named by GUID or domain.
+	Open func(t tenantry.TenantID, directory string) Graph
+	Log  Logger
+	// Required are the application permissions without which a tenant is not connected
+	// (default RequiredRoles). A provider whose customers narrow mailboxes by Exchange's
+	// RBAC for Applications leaves Mail.Read out: such a token lacks the role, and calls
+	// work all the same (auth.md 10).
+	Required []string
+	// Now is the clock (default time.Now).
+	Now func() time.Time
+}
+
+// Directory connects tenants and syncs them. Safe for concurrent use; two syncs of one
+// tenant at once are harmless and wasteful.
+type Directory struct {
+	cfg Config
+}
+
+// New returns a Directory. Invalid if a part is missing.
+func New(cfg Config) (*Directory, error) {
+	if cfg.Catalog == nil || cfg.Open == nil || cfg.Log == nil {
+		return nil, tenantry.Errorf(tenantry.Invalid, "directory: catalog, open and log are needed")
+	}
+	if cfg.Required == nil {
+		cfg.Required = RequiredRoles()
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Directory{cfg: cfg}, nil
+}
+
+// syncEvery is how often a tenant is synced. Delta links of users and groups live 7 days
+// (directory.md 2), so that a missed day or five does no harm.
+const syncEvery = 24 * time.Hour
+
+// NextSync returns the first time after now that is a whole number of days after the
+// tenant was added: stable, and spread over the day as tenants came.
+func NextSync(added, now time.Time) time.Time {
+	if !now.After(added) {
+		return added.Add(syncEvery)
+	}
+	return added.Add((now.Sub(added)/syncEvery + 1) * syncEvery)
+}
