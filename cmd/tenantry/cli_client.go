@@ -1,0 +1,178 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/internal/apiclient"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	defaultURL  = "http://127.0.0.1:8080"
+	defaultRows = 1000 // rows a listing shows unless --limit says otherwise
+	pageRows    = 500  // the most the API gives at once
+	timeLayout  = "2006-01-02 15:04"
+)
+
+// clientCommands are the commands that talk to a fleet over its REST API.
+func clientCommands() []*cobra.Command {
+	c := &connection{}
+	commands := []*cobra.Command{
+		tenantsCommand(c), resourcesCommand(c), policiesCommand(c), runsCommand(c),
+		snapshotsCommand(c), browseCommand(c), restoreCommand(c), verifyCommand(c),
+		alarmsCommand(c), processesCommand(c),
+	}
+	for _, command := range commands {
+		c.addFlags(command)
+	}
+	return commands
+}
+
+// connection says which fleet to talk to, and as whom.
+type connection struct {
+	url, token string
+	limit      int
+}
+
+func (c *connection) addFlags(command *cobra.Command) {
+	flags := command.PersistentFlags()
+	flags.StringVar(&c.url, "url", "", "address of the API (TENANTRY_URL, else "+defaultURL+")")
+	flags.StringVar(&c.token, "token", "", "token of the API (better: TENANTRY_TOKEN, which other users cannot see)")
+	flags.IntVar(&c.limit, "limit", defaultRows, "show at most so many rows")
+}
+
+// client reads flags and environment when the command runs, not before.
+func (c *connection) client() (*apiclient.ClientWithResponses, error) {
+	token := cmp.Or(c.token, os.Getenv("TENANTRY_TOKEN"))
+	if token == "" {
+		return nil, tenantry.Errorf(tenantry.Invalid, "no token: set TENANTRY_TOKEN to what tenantry init printed, or give --token")
+	}
+	return apiclient.New(cmp.Or(c.url, os.Getenv("TENANTRY_URL"), defaultURL), tenantry.NewSecret(token))
+}
+
+// group is a command that only has others below it.
+func group(use, short string, below ...*cobra.Command) *cobra.Command {
+	command := &cobra.Command{Use: use, Short: short}
+	command.AddCommand(below...)
+	return command
+}
+
+// action is a command with so many arguments, run with a client.
+func (c *connection) action(use, short string, args int, run func(*cobra.Command, *apiclient.ClientWithResponses, []string) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Args: cobra.ExactArgs(args),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			client, err := c.client()
+			if err != nil {
+				return err
+			}
+			return run(cmd, client, args)
+		},
+	}
+}
+
+// pager names one page to ask for.
+type pager struct {
+	after *string
+	limit *int64
+}
+
+// all reads page after page until the limit of rows; more tells that there are others.
+func all[T any](limit int, fetch func(pager) (items []T, next string, err error)) (rows []T, more bool, err error) {
+	var after *string
+	for {
+		size := int64(min(pageRows, max(limit-len(rows), 1)))
+		items, next, err := fetch(pager{after, &size})
+		if err != nil {
+			return nil, false, err
+		}
+		rows = append(rows, items...)
+		if next == "" || len(rows) >= limit {
+			return rows, next != "", nil
+		}
+		after = &next
+	}
+}
+
+// table prints rows under a header.
+func table(cmd *cobra.Command, header string, rows [][]string, more bool) error {
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	line(w, strings.Fields(header))
+	for _, row := range rows {
+		line(w, row)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if more {
+		cmd.PrintErrln("There are more: raise --limit.")
+	}
+	return nil
+}
+
+// line prints one row. Cells hold customers' text: what would steer a terminal is
+// replaced.
+func line(w io.Writer, cells []string) {
+	shown := make([]string, len(cells))
+	for i, cell := range cells {
+		shown[i] = cmp.Or(visible(cell), "-")
+	}
+	_, _ = fmt.Fprintln(w, strings.Join(shown, "\t")) // kept by tabwriter until Flush
+}
+
+func visible(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?'
+	}, text)
+}
+
+// fields prints one thing as name and value, line by line, leaving out what is empty.
+func fields(cmd *cobra.Command, pairs ...string) error {
+	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+	for i := 0; i+1 < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			line(w, pairs[i:i+2])
+		}
+	}
+	return w.Flush()
+}
+
+// when shows a time in the zone of whoever looks.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format(timeLayout)
+}
+
+func count(n int64) string { return fmt.Sprint(n) }
+
+// given is a query parameter that is left out when it is empty.
+func given[T ~string](value string) *T {
+	if value == "" {
+		return nil
+	}
+	v := T(value)
+	return &v
+}
+
+// words turns flag values into the generated type of an enumeration.
+func words[T ~string](values []string) []T {
+	var list []T
+	for _, v := range values {
+		list = append(list, T(v))
+	}
+	return list
+}

@@ -1,0 +1,50 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/internal/apiclient"
+)
+
+func alarmsCommand(c *connection) *cobra.Command {
+	return c.action("alarms", "List what holds up every tenant now", 0,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {
+			answer, err := client.ListAlarmsWithResponse(cmd.Context())
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for _, a := range answer.JSON200.Items {
+				rows = append(rows, []string{a.Cause, when(a.Since), when(a.Until), count(a.Times), a.Detail})
+			}
+			return table(cmd, "CAUSE SINCE UNTIL TIMES DETAIL", rows, false)
+		})
+}
+
+func processesCommand(c *connection) *cobra.Command {
+	return c.action("processes", "List the workers and schedulers that are alive", 0,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {
+			answer, err := client.ListProcessesWithResponse(cmd.Context())
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for _, p := range answer.JSON200.Items {
+				rows = append(rows, []string{p.Id, p.Role, slotList(p.Slots)})
+			}
+			return table(cmd, "ID ROLE SLOTS", rows, false)
+		})
+}
+
+func slotList(slots map[string]int64) string {
+	var list []string
+	for _, queue := range slices.Sorted(maps.Keys(slots)) {
+		list = append(list, fmt.Sprintf("%s=%d", queue, slots[queue]))
+	}
+	return strings.Join(list, " ")
+}

@@ -1,0 +1,240 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/tenantry/tenantry/internal/apiclient"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// watchInterval is how often a watched run is read.
+const watchInterval = time.Second
+
+func runsCommand(c *connection) *cobra.Command {
+	return group("runs", "What was done, what is under way",
+		c.runsList(), c.runsStart(), c.runsShow(), c.runsTasks(), c.runsCancel())
+}
+
+func watchFlag(command *cobra.Command, watch *bool) {
+	command.Flags().BoolVar(watch, "watch", false, "show progress until it has ended; fails if the run fails")
+}
+
+func (c *connection) runsList() *cobra.Command {
+	return c.action("list TENANT", "List the runs of a tenant, newest first", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			runs, more, err := all(c.limit, func(p pager) ([]apiclient.Run, string, error) {
+				answer, err := client.ListRunsWithResponse(cmd.Context(), args[0], &apiclient.ListRunsParams{After: p.after, Limit: p.limit})
+				if err != nil {
+					return nil, "", err
+				}
+				return answer.JSON200.Items, answer.JSON200.Next, nil
+			})
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for _, r := range runs {
+				rows = append(rows, []string{
+					r.Id, string(r.Action), string(r.Trigger), string(r.State),
+					fmt.Sprintf("%d/%d", r.TasksDone+r.TasksFailed, r.Tasks), progress(r.Progress), when(r.CreatedAt), when(r.EndedAt),
+				})
+			}
+			return table(cmd, "ID ACTION TRIGGER STATE TASKS ITEMS STARTED ENDED", rows, more)
+		})
+}
+
+func (c *connection) runsStart() *cobra.Command {
+	var n apiclient.NewRun
+	var workloads []string
+	var watch bool
+	command := c.action("start TENANT", "Back up now: a policy's targets, or named resources", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			n.Workloads = words[apiclient.NewRunWorkloads](workloads)
+			answer, err := client.StartRunWithResponse(cmd.Context(), args[0], n)
+			if err != nil {
+				return err
+			}
+			return started(cmd, client, answer.JSON201, watch)
+		})
+	command.Flags().StringVar(&n.Policy, "policy", "", "ID of a policy")
+	command.Flags().StringSliceVar(&n.Resources, "resource", nil, "IDs of resources, instead of a policy")
+	command.Flags().StringSliceVar(&workloads, "workload", nil, "with --resource: mailbox, drive (default what each has)")
+	command.MarkFlagsMutuallyExclusive("policy", "resource")
+	command.MarkFlagsOneRequired("policy", "resource")
+	watchFlag(command, &watch)
+	return command
+}
+
+func (c *connection) runsShow() *cobra.Command {
+	var watch bool
+	command := c.action("show TENANT RUN", "Show a run: state, progress, problems", 2,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.GetRunWithResponse(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			if watch {
+				return watched(cmd, client, answer.JSON200)
+			}
+			return showRun(cmd, answer.JSON200)
+		})
+	watchFlag(command, &watch)
+	return command
+}
+
+func (c *connection) runsTasks() *cobra.Command {
+	return c.action("tasks TENANT RUN", "List the tasks of a run", 2,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			tasks, more, err := all(c.limit, func(p pager) ([]apiclient.Task, string, error) {
+				answer, err := client.ListTasksWithResponse(cmd.Context(), args[0], args[1], &apiclient.ListTasksParams{After: p.after, Limit: p.limit})
+				if err != nil {
+					return nil, "", err
+				}
+				return answer.JSON200.Items, answer.JSON200.Next, nil
+			})
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for _, t := range tasks {
+				rows = append(rows, []string{t.Id, t.Resource, t.Workload, string(t.State), progress(t.Progress), when(t.NotBefore), t.Reason})
+			}
+			return table(cmd, "ID RESOURCE WORKLOAD STATE ITEMS NOT-BEFORE REASON", rows, more)
+		})
+}
+
+func (c *connection) runsCancel() *cobra.Command {
+	return c.action("cancel TENANT RUN", "Cancel the tasks of a run that no worker has begun", 2,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.CancelRunWithResponse(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return showRun(cmd, answer.JSON200)
+		})
+}
+
+// started shows a run that was just started, and waits for it if it is watched.
+func started(cmd *cobra.Command, client *apiclient.ClientWithResponses, run *apiclient.Run, watch bool) error {
+	if watch {
+		return watched(cmd, client, run)
+	}
+	return showRun(cmd, run)
+}
+
+// watched shows progress until the run has ended, then the run. A run that failed
+// is an error, so that scripts notice.
+func watched(cmd *cobra.Command, client *apiclient.ClientWithResponses, run *apiclient.Run) error {
+	bars := mpb.NewWithContext(cmd.Context(), mpb.WithOutput(cmd.ErrOrStderr()), mpb.WithWidth(40))
+	last, err := follow(cmd.Context(), client, run, newRunBar(bars, run))
+	bars.Wait()
+	if err != nil {
+		return err
+	}
+	if err := showRun(cmd, last); err != nil {
+		return err
+	}
+	if last.State == apiclient.RunStateFailed {
+		return tenantry.Errorf(tenantry.Conflict, "run %s failed", last.Id)
+	}
+	return nil
+}
+
+// follow reads the run until it has ended.
+func follow(ctx context.Context, client *apiclient.ClientWithResponses, run *apiclient.Run, bar *runBar) (*apiclient.Run, error) {
+	defer bar.stop()
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	for {
+		answer, err := client.GetRunWithResponse(ctx, run.Tenant, run.Id)
+		if err != nil {
+			return nil, err
+		}
+		run = answer.JSON200
+		bar.show(run)
+		if run.State != apiclient.RunStateRunning {
+			return run, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, tenantry.E(tenantry.Canceled, "watch run "+run.Id, ctx.Err())
+		case <-tick.C:
+		}
+	}
+}
+
+// runBar shows the tasks of a run as a bar and its items as text. Only follow's
+// goroutine writes text; the bar's own reads it through a channel of one.
+type runBar struct {
+	bar  *mpb.Bar
+	text chan string
+}
+
+func newRunBar(bars *mpb.Progress, run *apiclient.Run) *runBar {
+	b := &runBar{text: make(chan string, 1)}
+	shown := ""
+	b.bar = bars.AddBar(max(run.Tasks, 1),
+		mpb.PrependDecorators(decor.Name(string(run.Action)+" "), decor.CountersNoUnit("%d/%d tasks")),
+		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
+			select {
+			case shown = <-b.text:
+			default:
+			}
+			return shown
+		})))
+	return b
+}
+
+func (b *runBar) show(run *apiclient.Run) {
+	text := progress(run.Progress) + " items, " + byteSize(run.Progress.Bytes)
+	select {
+	case <-b.text: // not shown yet: newer text takes its place
+	default:
+	}
+	b.text <- text
+	b.bar.SetTotal(max(run.Tasks, 1), false)
+	b.bar.SetCurrent(run.TasksDone + run.TasksFailed)
+}
+
+func (b *runBar) stop() { b.bar.Abort(false) }
+
+func progress(p apiclient.Counts) string {
+	text := count(p.Items)
+	if p.Total > 0 {
+		text += "/" + count(p.Total)
+	}
+	if p.Skipped > 0 {
+		text += fmt.Sprintf(" (%d skipped)", p.Skipped)
+	}
+	return text
+}
+
+func showRun(cmd *cobra.Command, r *apiclient.Run) error {
+	err := fields(cmd, "id", r.Id, "tenant", r.Tenant, "policy", r.Policy, "action", string(r.Action), "trigger", string(r.Trigger),
+		"state", string(r.State), "tasks", fmt.Sprintf("%d, %d done, %d failed", r.Tasks, r.TasksDone, r.TasksFailed),
+		"items", progress(r.Progress), "read", byteSize(r.Progress.Bytes), "stored", byteSize(r.Progress.Stored),
+		"started", when(r.CreatedAt), "ended", when(r.EndedAt))
+	if err != nil || len(r.Problems) == 0 {
+		return err
+	}
+	if _, err := fmt.Fprintln(cmd.OutOrStdout()); err != nil {
+		return err
+	}
+	var rows [][]string
+	for _, p := range r.Problems {
+		rows = append(rows, []string{p.Task, p.Resource, p.Workload, string(p.State), p.Kind, count(p.Skipped), p.Reason})
+	}
+	if err := table(cmd, "TASK RESOURCE WORKLOAD STATE KIND SKIPPED REASON", rows, false); err != nil {
+		return err
+	}
+	if r.MoreProblems {
+		cmd.PrintErrln("There may be more problems: see runs tasks.")
+	}
+	return nil
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/internal/apiclient"
+)
+
+func tenantsCommand(c *connection) *cobra.Command {
+	return group("tenants", "Customers and their consent",
+		c.tenantsList(), c.tenantsAdd(), c.tenantsShow(), c.tenantsConsent(), c.tenantsRefresh())
+}
+
+func (c *connection) tenantsList() *cobra.Command {
+	return c.action("list", "List tenants", 0, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {
+		tenants, more, err := all(c.limit, func(p pager) ([]apiclient.Tenant, string, error) {
+			answer, err := client.ListTenantsWithResponse(cmd.Context(), &apiclient.ListTenantsParams{After: p.after, Limit: p.limit})
+			if err != nil {
+				return nil, "", err
+			}
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		})
+		if err != nil {
+			return err
+		}
+		var rows [][]string
+		for _, t := range tenants {
+			rows = append(rows, []string{t.Id, t.Name, t.Directory, string(t.State), count(t.Users), when(t.LastSyncAt), t.Reason})
+		}
+		return table(cmd, "ID NAME DIRECTORY STATE USERS SYNCED REASON", rows, more)
+	})
+}
+
+func (c *connection) tenantsAdd() *cobra.Command {
+	var weight int64
+	command := c.action("add NAME DIRECTORY", "Add a tenant; DIRECTORY is its Microsoft GUID or a domain", 2,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.AddTenantWithResponse(cmd.Context(), apiclient.NewTenant{Name: args[0], Directory: args[1], Weight: weight})
+			if err != nil {
+				return err
+			}
+			return showTenant(cmd, answer.JSON201)
+		})
+	command.Flags().Int64Var(&weight, "weight", 0, "service level, 1 to 100 (default 10)")
+	return command
+}
+
+func (c *connection) tenantsShow() *cobra.Command {
+	return c.action("show TENANT", "Show a tenant", 1, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+		answer, err := client.GetTenantWithResponse(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		return showTenant(cmd, answer.JSON200)
+	})
+}
+
+func showTenant(cmd *cobra.Command, t *apiclient.Tenant) error {
+	return fields(cmd, "id", t.Id, "name", t.Name, "directory", t.Directory, "proved", t.DirectoryId,
+		"state", string(t.State), "since", when(t.StateAt), "reason", t.Reason, "weight", count(t.Weight),
+		"users", count(t.Users), "licences", count(t.Licences), "added", when(t.AddedAt),
+		"last sync", when(t.LastSyncAt), "next sync", when(t.NextSyncAt))
+}
+
+func (c *connection) tenantsConsent() *cobra.Command {
+	return c.action("consent TENANT", "Print a one-time URL for the tenant's administrator", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.StartConsentWithResponse(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			cmd.PrintErrf("Works once, until %s:\n", when(answer.JSON200.Expires))
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), answer.JSON200.Url)
+			return err
+		})
+}
+
+func (c *connection) tenantsRefresh() *cobra.Command {
+	var watch bool
+	command := c.action("refresh TENANT", "Read the tenant's users, groups and sites now", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.RefreshTenantWithResponse(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return started(cmd, client, answer.JSON201, watch)
+		})
+	watchFlag(command, &watch)
+	return command
+}
+
+func resourcesCommand(c *connection) *cobra.Command {
+	return group("resources", "What a tenant has that can be backed up", c.resourcesList(), c.resourcesShow())
+}
+
+func (c *connection) resourcesList() *cobra.Command {
+	var kind, state string
+	command := c.action("list TENANT", "List resources; those that are gone only with --state gone", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			resources, more, err := all(c.limit, func(p pager) ([]apiclient.Resource, string, error) {
+				answer, err := client.ListResourcesWithResponse(cmd.Context(), args[0], &apiclient.ListResourcesParams{
+					After: p.after, Limit: p.limit,
+					Kind: given[apiclient.ListResourcesParamsKind](kind), State: given[apiclient.ListResourcesParamsState](state),
+				})
+				if err != nil {
+					return nil, "", err
+				}
+				return answer.JSON200.Items, answer.JSON200.Next, nil
+			})
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for _, r := range resources {
+				rows = append(rows, []string{r.Id, string(r.Kind), r.Name, r.Address, string(r.State), r.MailboxKind, strings.Join(r.Workloads, ",")})
+			}
+			return table(cmd, "ID KIND NAME ADDRESS STATE MAILBOX WORKLOADS", rows, more)
+		})
+	command.Flags().StringVar(&kind, "kind", "", "only user, group or site")
+	command.Flags().StringVar(&state, "state", "", "only active, inactive or gone")
+	return command
+}
+
+func (c *connection) resourcesShow() *cobra.Command {
+	return c.action("show TENANT RESOURCE", "Show a resource", 2,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.GetResourceWithResponse(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			r := answer.JSON200
+			licensed := "no"
+			if r.Licensed {
+				licensed = "yes"
+			}
+			return fields(cmd, "id", r.Id, "kind", string(r.Kind), "name", r.Name, "address", r.Address, "object", r.ObjectId,
+				"state", string(r.State), "since", when(r.StateAt), "mailbox", r.MailboxKind, "licensed", licensed,
+				"workloads", strings.Join(r.Workloads, ", "))
+		})
+}
+
+func policiesCommand(c *connection) *cobra.Command {
+	return group("policies", "What is backed up, and when", c.policiesList(), c.policiesAdd(), c.policiesDelete())
+}
+
+func (c *connection) policiesList() *cobra.Command {
+	return c.action("list TENANT", "List the policies of a tenant", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.ListPoliciesWithResponse(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for _, p := range answer.JSON200.Items {
+				rows = append(rows, policyRow(p))
+			}
+			return table(cmd, policyHeader, rows, false)
+		})
+}
+
+const policyHeader = "ID NAME KINDS WORKLOADS AT ZONE WINDOW"
+
+func policyRow(p apiclient.Policy) []string {
+	return []string{p.Id, p.Name, strings.Join(p.Kinds, ","), strings.Join(p.Workloads, ","), p.At, p.TimeZone, count(p.WindowMinutes) + " min"}
+}
+
+func (c *connection) policiesAdd() *cobra.Command {
+	var p apiclient.NewPolicy
+	var workloads []string
+	command := c.action("add TENANT NAME", "Back up all users of a tenant every day", 2,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			p.Name, p.Workloads = args[1], words[apiclient.NewPolicyWorkloads](workloads)
+			answer, err := client.AddPolicyWithResponse(cmd.Context(), args[0], p)
+			if err != nil {
+				return err
+			}
+			return table(cmd, policyHeader, [][]string{policyRow(*answer.JSON201)}, false)
+		})
+	command.Flags().StringVar(&p.At, "at", "01:00", "local time of day at which backups begin to start, HH:MM")
+	command.Flags().Int64Var(&p.WindowMinutes, "window", 0, "minutes over which starts are spread (default 240)")
+	command.Flags().StringVar(&p.TimeZone, "time-zone", "", "IANA time zone, such as Europe/Vienna (default UTC)")
+	command.Flags().StringSliceVar(&workloads, "workload", nil, "mailbox, drive (default both)")
+	return command
+}
+
+func (c *connection) policiesDelete() *cobra.Command {
+	return c.action("delete TENANT POLICY", "Delete a policy; what it backed up stays", 2,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			_, err := client.DeletePolicyWithResponse(cmd.Context(), args[0], args[1])
+			return err
+		})
+}

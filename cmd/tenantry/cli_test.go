@@ -1,0 +1,205 @@
+package main
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/internal/api"
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const adaObject = "aaaaaaaa-0000-4000-8000-000000000001"
+
+// office is a fleet without workers: the real API over a real catalog.
+type office struct {
+	t       *testing.T
+	catalog *catalog.Catalog
+	token   string
+}
+
+type plainConsent struct{}
+
+func (plainConsent) URL(directory, state, _ string) (string, error) {
+	return "https://login.example/" + directory + "?state=" + state, nil
+}
+
+func newOffice(t *testing.T) *office {
+	t.Helper()
+	cat, err := catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	must(t, err)
+	t.Cleanup(func() { must(t, cat.Close()) })
+	handler, err := api.New(api.Config{Catalog: cat, Consent: plainConsent{}, PublicURL: "http://127.0.0.1"})
+	must(t, err)
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	token, hash := api.NewToken()
+	must(t, cat.Fleet().AddToken(t.Context(), "test", hash, time.Now()))
+	t.Setenv("TENANTRY_URL", server.URL)
+	t.Setenv("TENANTRY_TOKEN", token.Reveal())
+	return &office{t, cat, token.Reveal()}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// run executes a command line and returns what it printed.
+func (o *office) run(line ...string) (string, error) {
+	root := &cobra.Command{Use: "tenantry", SilenceErrors: true, SilenceUsage: true}
+	root.AddCommand(clientCommands()...)
+	var out, errOut bytes.Buffer
+	root.SetOut(&out)
+	root.SetErr(&errOut)
+	root.SetArgs(line)
+	err := root.ExecuteContext(o.t.Context())
+	return out.String(), err
+}
+
+// shows runs a command line and checks that it prints every word.
+func (o *office) shows(words []string, line ...string) string {
+	o.t.Helper()
+	out, err := o.run(line...)
+	if err != nil {
+		o.t.Fatalf("tenantry %s: %v", strings.Join(line, " "), err)
+	}
+	for _, w := range words {
+		if !strings.Contains(out, w) {
+			o.t.Errorf("tenantry %s does not say %q:\n%s", strings.Join(line, " "), w, out)
+		}
+	}
+	return out
+}
+
+// value finds "name  value" in what show commands print.
+func value(out, name string) string {
+	for _, line := range strings.Split(out, "\n") {
+		if rest, ok := strings.CutPrefix(line, name+" "); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return ""
+}
+
+func (o *office) connected() (tenant, user string) {
+	o.t.Helper()
+	tenant = value(o.shows([]string{"pending"}, "tenants", "add", "Contoso", "contoso.com"), "id")
+	t := o.catalog.Tenant(tenantry.TenantID(tenant))
+	must(o.t, t.SetState(o.t.Context(), tenantry.TenantConnected, ""))
+	ada := catalog.Resource{
+		ID: tenantry.UserResource(adaObject), Kind: tenantry.User, ObjectID: adaObject, Name: "Ada \x1b[31mred", Address: "ada@contoso.com",
+		State: tenantry.Active, StateAt: time.Now(), Workloads: []tenantry.Workload{tenantry.Mailbox, tenantry.Drive},
+	}
+	must(o.t, t.ApplySync(o.t.Context(), tenantry.User, []catalog.Resource{ada}, "link", time.Now()))
+	return tenant, string(ada.ID)
+}
+
+func TestCommands(t *testing.T) {
+	o := newOffice(t)
+	tenant, user := o.connected()
+	o.shows([]string{"Contoso", "connected", tenant}, "tenants", "list")
+	o.shows([]string{"contoso.com"}, "tenants", "show", tenant)
+	o.shows([]string{"https://login.example/contoso.com?state="}, "tenants", "consent", tenant)
+	o.shows([]string{"sync", "running"}, "tenants", "refresh", tenant)
+	o.shows([]string{"Ada ?[31mred", "mailbox,drive"}, "resources", "list", tenant, "--kind", "user")
+	o.shows([]string{adaObject, "active"}, "resources", "show", tenant, user)
+	policy := strings.Fields(o.shows([]string{"Nightly", "02:15", "Europe/Vienna"},
+		"policies", "add", tenant, "Nightly", "--at", "02:15", "--time-zone", "Europe/Vienna"))[7]
+	o.shows([]string{"Nightly", policy}, "policies", "list", tenant)
+	run := value(o.shows([]string{"backup", "2, 0 done, 0 failed"}, "runs", "start", tenant, "--policy", policy), "id")
+	o.shows([]string{run, "manual"}, "runs", "list", tenant, "--limit", "1")
+	o.shows([]string{"mailbox", "drive", "ready"}, "runs", "tasks", tenant, run)
+	o.shows([]string{run}, "runs", "cancel", tenant, run)
+	o.shows([]string{run}, "runs", "show", tenant, run)
+	o.shows(nil, "policies", "delete", tenant, policy)
+	o.shows([]string{"SNAPSHOT"}, "snapshots", tenant, user, "mailbox")
+	o.shows([]string{"CAUSE"}, "alarms")
+	o.shows([]string{"ROLE"}, "processes")
+}
+
+// Refusals reach the person with the API's reason and kind.
+func TestRefusals(t *testing.T) {
+	o := newOffice(t)
+	tenant, user := o.connected()
+	for _, c := range []struct {
+		kind tenantry.Kind
+		word string
+		line []string
+	}{
+		{tenantry.NotFound, "t-none", []string{"tenants", "show", "t-none"}},
+		{tenantry.Invalid, "body.directory", []string{"tenants", "add", "A", "nowhere"}},
+		{tenantry.Conflict, "", []string{"tenants", "add", "A", "contoso.com"}},
+		{tenantry.Invalid, "body.at", []string{"policies", "add", tenant, "P", "--at", "25:00"}},
+		{tenantry.Invalid, "query.kind", []string{"resources", "list", tenant, "--kind", "fax"}},
+		{tenantry.Invalid, "body.snapshot", []string{"restore", tenant, user, "mailbox", "3"}},
+		{tenantry.Invalid, "body.snapshot", []string{"verify", tenant, user, "mailbox", "3"}},
+		{tenantry.Invalid, "SNAPSHOT", []string{"verify", tenant, user, "mailbox", "latest"}},
+		{tenantry.Shared, "bucket", []string{"browse", tenant, user, "mailbox", "3"}},
+		{tenantry.Unauthorized, "token", []string{"tenants", "list", "--token", "tenantry_wrong"}},
+		{tenantry.Invalid, "url", []string{"tenants", "list", "--url", "nowhere"}},
+	} {
+		_, err := o.run(c.line...)
+		if tenantry.KindOf(err) != c.kind || !strings.Contains(err.Error(), c.word) {
+			t.Errorf("tenantry %s: %s %v, want %s naming %q", strings.Join(c.line, " "), tenantry.KindOf(err), err, c.kind, c.word)
+		}
+	}
+	t.Setenv("TENANTRY_TOKEN", "")
+	if _, err := o.run("tenants", "list"); err == nil || !strings.Contains(err.Error(), "TENANTRY_TOKEN") {
+		t.Errorf("without token: %v", err)
+	}
+}
+
+// Listings walk all pages, and say when they stop early.
+func TestListingsWalkPages(t *testing.T) {
+	next, asked := map[string]string{"": "b", "b": "c", "c": ""}, 0
+	fetch := func(p pager) ([]string, string, error) {
+		after := ""
+		if p.after != nil {
+			after = *p.after
+		}
+		asked++
+		return []string{after + "1", after + "2"}, next[after], nil
+	}
+	rows, more, err := all(100, fetch)
+	if len(rows) != 6 || more || err != nil || asked != 3 {
+		t.Errorf("%v, more %v, %v, %d pages", rows, more, err, asked)
+	}
+	if rows, more, _ = all(3, fetch); len(rows) < 3 || !more {
+		t.Errorf("%v, more %v", rows, more)
+	}
+}
+
+// Watching reads the run until it has ended, and fails when the run failed.
+func TestWatch(t *testing.T) {
+	for state, fails := range map[string]bool{"done": false, "partial": false, "failed": true} {
+		reads := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			reads++
+			now := "running"
+			if reads > 1 {
+				now = state
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(`{"id":"r1","tenant":"t-1","action":"backup","trigger":"manual","state":"` + now +
+				`","tasks":2,"tasks_done":1,"tasks_failed":1,"progress":{"items":5,"total":9,"skipped":1},` +
+				`"problems":[{"task":"k1","state":"failed","kind":"absent","reason":"no licence","skipped":0}]}`))
+		}))
+		t.Setenv("TENANTRY_URL", server.URL)
+		t.Setenv("TENANTRY_TOKEN", "tenantry_x")
+		out, err := (&office{t: t}).run("runs", "show", "t-1", "r1", "--watch")
+		server.Close()
+		if (err != nil) != fails || !strings.Contains(out, "no licence") || !strings.Contains(out, "5/9 (1 skipped)") || reads < 2 {
+			t.Errorf("%s: %v after %d reads:\n%s", state, err, reads, out)
+		}
+	}
+}
