@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -77,7 +78,7 @@ func (b *backup) fetchPart(ctx context.Context, p ItemPart) (repository.Part, er
 		if err != nil {
 			return repository.Part{}, err
 		}
-		defer body.Close() //nolint:errcheck // it was read to its end or has failed already
+		defer body.Close()
 		in := &sourceReader{r: body}
 		part, err := b.w.PutContent(ctx, in)
 		b.add(tenantry.Counts{Bytes: in.n})
@@ -136,7 +137,7 @@ type sourceReader struct {
 func (s *sourceReader) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	s.n += int64(n)
-	if err != nil && err != io.EOF { //nolint:errorlint // io.Reader says io.EOF itself
+	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
 	}
 	return n, err

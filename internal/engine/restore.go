@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 
 	"golang.org/x/sync/errgroup"
@@ -44,7 +45,7 @@ func Restore(ctx context.Context, snap Snapshot, dst Target, req tenantry.Restor
 	r.progress()
 	out := r.outcome(err == nil)
 	out.Snapshot = snap.Snapshot()
-	if err == errSliceOver { //nolint:errorlint // it is never wrapped
+	if errors.Is(err, errSliceOver) {
 		err = nil
 	}
 	return out, err
@@ -204,7 +205,7 @@ func saved(e repository.Entry) bool { return e.Problem == "" || e.ETag != "" }
 
 // settle records an error that is one entry's own, and returns any other.
 func (r *restore) settle(e repository.Entry, err error) error {
-	if err == nil || err == errSliceOver || !oneBadItem(err) { //nolint:errorlint // errSliceOver is never wrapped
+	if err == nil || errors.Is(err, errSliceOver) || !oneBadItem(err) {
 		return err
 	}
 	r.problem(e.ID, e.Name, err.Error())

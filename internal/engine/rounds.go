@@ -109,9 +109,13 @@ func (b *backup) restart(collection string, cause error) error {
 }
 
 // missing notes that a folder was not found. A lone 404 may be a lie, so it is the root that decides:
-// it is enumerated anew, once in a slice, and the sweep drops the folder if it is not there.
+// it is enumerated anew, once in a slice, and the sweep drops the folder if it is not there. What was
+// left of the folder's own enumeration is given up: read after the other folders, it may show the past.
 func (b *backup) missing(collection string, cause error) error {
 	b.lost[collection] = cause
+	if cur := b.cursor(collection); !cur.Complete && cur.Link != "" {
+		b.w.SetCursor(collection, repository.Cursor{Generation: cur.Generation + 1})
+	}
 	if b.restarts[RootCollection] > 0 {
 		return nil
 	}

@@ -93,6 +93,6 @@ func (v *verify) part(ctx context.Context, e repository.Entry, p repository.Part
 	if err != nil {
 		return 0, err
 	}
-	defer body.Close() //nolint:errcheck // reading it told what there is to tell
+	defer body.Close()
 	return io.Copy(io.Discard, body)
 }
