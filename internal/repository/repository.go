@@ -1,174 +1,188 @@
 // Package repository owns a tenant's encrypted storage in a bucket: packs of small
-// items, shared content, and the manifests that commit them under a fence.
-// (CONTRACT FILE: signatures first, to be filled in.)
+// items, shared content, and the manifests that commit them under a fence. docs/FORMAT.md
+// has every byte of it.
+//
+// Truth: what is stored is what the newest manifest of a series names, nothing else. A
+// manifest is written once, under a name that only one writer can take (see commit), so a
+// series is a chain of commits:
+//
+//	         Begin by another owner            Checkpoint        Seal
+//	empty ───────────────────────────► open ◄──────────► open ────────► sealed
+//	  │                                  ▲                                │
+//	  └──────────── Begin ───────────────┴───────────── Begin ────────────┘
+//
+// A sealed manifest is a snapshot: self-contained, its index the fold of the index deltas
+// in its packs' footers and of its own inline delta. An open manifest is a checkpoint:
+// progress that the next owner goes on from. What no manifest names is garbage and harms
+// nobody.
+//
+// Concurrency: any number of processes may read. Of those that write one series, the
+// manifests decide: a writer that was overtaken gets Fenced at its next commit, and what
+// it wrote since its last one is garbage. Different series share only content (chunks),
+// which is named by what it holds.
+//
+// Errors: Corrupt for what is damaged, missing or tampered with, naming series and
+// object, and the item where one was asked for; WrongKey if the keyring does not open the
+// repository; Fenced; and the kinds of package blob.
 package repository
 
 import (
 	"context"
+	"errors"
 	"io"
-	"iter"
-	"time"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/zeebo/blake3"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// Ref points at stored content: where its plain bytes are and how to check them.
-// It is opaque to callers, small, and survives encoding.
-type Ref struct { /* pack, frame, offset, length | list of chunk hashes with generation and size */
+// Repository is one tenant's repository, opened. Safe for concurrent use. It holds the
+// tenant's keys and nothing else that needs closing.
+type Repository struct {
+	store  blob.Store
+	tenant tenantry.TenantID
+	keys   *keys
 }
 
-// Part is separate content of an entry: an attachment, a file's bytes.
-type Part struct {
-	Name   string // attachment ID or "content"
-	Size   int64  // plain bytes
-	Digest []byte // BLAKE3 of the plain bytes, keyed by the tenant
-	Ref    Ref
-}
-
-// Entry is one item of a series' index, keyed by its immutable ID.
-type Entry struct {
-	ID         string
-	Parent     string // ID of the containing folder, "" for a root
-	Kind       string // "folder", "message", "file", ...: the workload's word
-	Name       string // what a person recognises: subject, file name
-	ETag       string // version at the source, to know content again
-	Modified   time.Time
-	Size       int64  // payload bytes at the source
-	Collection string // if not "", the delta collection whose items lie in this entry
-	Generation int64  // generation of the round that saw it last (see engine)
-	Problem    string // why it could not be saved, "" if it was
-	ProblemAt  time.Time
-	Payload    Ref // the raw bytes Graph sent, byte-identical
-	Parts      []Part
-}
-
-// Cursor is how far one delta collection has been read. It is part of a manifest.
-type Cursor struct {
-	Link       string // nextLink within a round, deltaLink after it; "" = from the start
-	Generation int64  // rises with every resync of this collection
-	Complete   bool   // a whole round has been read: Link is a deltaLink
-}
-
-// Snapshot is one sealed restore point.
-type Snapshot struct {
-	Seq    int64
-	Time   time.Time
-	Task   tenantry.TaskID
-	Nonce  []byte
-	Counts tenantry.Counts // items in the snapshot, bytes of payload, skipped = entries with a problem
-}
-
-// Keyring wraps and unwraps tenant keys: a local key file now, KMS later.
-type Keyring interface {
-	// Wrap encrypts a fresh tenant key under the tenant's own wrapping key, creating
-	// that if the tenant has none, and names the wrapping key.
-	Wrap(ctx context.Context, tenant tenantry.TenantID, key []byte) (wrapped []byte, keyID string, err error)
-	// Unwrap is the inverse. WrongKey if the ring has no such key or it does not fit.
-	Unwrap(ctx context.Context, tenant tenantry.TenantID, keyID string, wrapped []byte) ([]byte, error)
-}
-
-// OpenKeyFile opens (and with create, makes, mode 0600) a local key file: one wrapping key per tenant.
-func OpenKeyFile(path string, create bool) (Keyring, error) { panic("contract") }
-
-// Repository is one tenant's repository, opened. Safe for concurrent use.
-type Repository struct{}
-
-// Open opens the tenant's repository in the store, creating it (its key object) if it is new.
+// Open opens the tenant's repository in the store, creating it (its key object) if it is
+// new. Several workers may do so at once. Corrupt if the key object is missing while other
+// objects of the tenant are there.
 func Open(ctx context.Context, store blob.Store, ring Keyring, tenant tenantry.TenantID) (*Repository, error) {
-	panic("contract")
+	r, err := OpenExisting(ctx, store, ring, tenant)
+	if tenantry.KindOf(err) != tenantry.NotFound {
+		return r, err
+	}
+	k, err := createKeys(ctx, store, ring, tenant)
+	if err != nil {
+		return nil, tenantry.Errorf(tenantry.KindOf(err), "create repository of tenant %s: %w", tenant, err)
+	}
+	return &Repository{store: store, tenant: tenant, keys: k}, nil
 }
 
-// Fence is the right to write a series: the epoch claimed in SQL and the task that claimed it.
-type Fence struct {
-	Epoch int64
-	Task  tenantry.TaskID
+// OpenExisting is Open for those that only read: NotFound if there is no such repository.
+func OpenExisting(ctx context.Context, store blob.Store, ring Keyring, tenant tenantry.TenantID) (*Repository, error) {
+	if !segment.MatchString(string(tenant)) {
+		return nil, tenantry.Errorf(tenantry.Invalid, "tenant ID %q cannot name a repository", tenant)
+	}
+	k, err := openKeys(ctx, store, ring, tenant)
+	if isNotFound(err) {
+		return nil, tenantry.E(tenantry.NotFound, "open repository of tenant "+string(tenant), err)
+	}
+	if err != nil {
+		return nil, tenantry.Errorf(tenantry.KindOf(err), "open repository of tenant %s: %w", tenant, err)
+	}
+	return &Repository{store: store, tenant: tenant, keys: k}, nil
 }
 
-// Head is what the newest manifest of a series says.
-type Head struct {
-	Seq    int64 // 0: the series is empty
-	Epoch  int64
-	Sealed bool
-	Task   tenantry.TaskID
-	Live   []Snapshot // newest first
+// Tenants lists the tenants that have a repository in the store, in ascending order: one
+// listing and one look per tenant.
+func Tenants(ctx context.Context, store blob.Store) ([]tenantry.TenantID, error) {
+	var tenants []tenantry.TenantID
+	for name, err := range store.Folders(ctx, "") {
+		if err != nil {
+			return nil, err
+		}
+		if !segment.MatchString(name) {
+			continue
+		}
+		_, err := store.Stat(ctx, name+"/"+keyName)
+		if isNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		tenants = append(tenants, tenantry.TenantID(name))
+	}
+	return tenants, nil
 }
 
-// Head reads the newest manifest of a series.
-func (r *Repository) Head(ctx context.Context, s tenantry.Series) (Head, error) { panic("contract") }
+// listers is how many resources are looked into at once by List.
+const listers = 16
 
-// Begin takes the series for writing under the fence: it reads the head, refuses a head of
-// a higher epoch (Fenced), commits an empty open manifest when it takes over an unfinished
-// series of another epoch, and loads what an incremental needs. On a head of the same epoch
-// and task it resumes.
-func (r *Repository) Begin(ctx context.Context, s tenantry.Series, f Fence) (*Writer, error) {
-	panic("contract")
+// List returns all series that the repository has, in ascending order: one listing per
+// resource, and none of what is in a series.
+func (r *Repository) List(ctx context.Context) ([]tenantry.Series, error) {
+	var mu sync.Mutex
+	var found []tenantry.Series
+	group, inner := errgroup.WithContext(ctx)
+	group.SetLimit(listers)
+	var err error
+	for resource, listErr := range r.store.Folders(ctx, r.object("r/")) {
+		if err = listErr; err != nil || inner.Err() != nil {
+			break
+		}
+		group.Go(func() error {
+			for workload, err := range r.store.Folders(inner, r.object("r/"+resource+"/")) {
+				if err != nil {
+					return err
+				}
+				mu.Lock()
+				found = append(found, tenantry.Series{
+					Tenant: r.tenant, Resource: tenantry.ResourceID(resource), Workload: tenantry.Workload(workload),
+				})
+				mu.Unlock()
+			}
+			return nil
+		})
+	}
+	if err := errors.Join(err, group.Wait()); err != nil {
+		return nil, tenantry.Errorf(tenantry.KindOf(err), "list series of tenant %s: %w", r.tenant, err)
+	}
+	slices.SortFunc(found, func(a, b tenantry.Series) int { return strings.Compare(a.String(), b.String()) })
+	return found, nil
 }
 
-// Writer writes one series under one fence. Safe for concurrent use except Checkpoint,
-// Seal and Close, which wait for what is under way.
-type Writer struct{}
-
-// SealedByTask reports the snapshot that this very task has sealed already, if it has: then there is only to settle.
-func (w *Writer) SealedByTask() (Snapshot, bool) { panic("contract") }
-
-// Lookup finds an entry in the state as of now (head + what was put since).
-func (w *Writer) Lookup(ctx context.Context, id string) (Entry, bool, error) { panic("contract") }
-
-// Entries yields the current state in unspecified order; the state must not be changed while it runs.
-func (w *Writer) Entries(ctx context.Context) iter.Seq2[Entry, error] { panic("contract") }
-
-// PutPayload stores a small payload (an item's raw bytes) in the current pack.
-func (w *Writer) PutPayload(ctx context.Context, b []byte) (Ref, error) { panic("contract") }
-
-// PutContent streams separate content: below 128 KiB into the pack, above as shared chunks.
-// Bounded memory whatever the size. Returns reference, digest and size.
-func (w *Writer) PutContent(ctx context.Context, r io.Reader) (Part, error) { panic("contract") }
-
-// Put sets an entry; Remove drops one. Both become durable with the next Checkpoint or Seal.
-func (w *Writer) Put(ctx context.Context, e Entry) error      { panic("contract") }
-func (w *Writer) Remove(ctx context.Context, id string) error { panic("contract") }
-
-// Cursor and SetCursor read and set the cursor of a collection; DropCursor forgets it.
-func (w *Writer) Cursor(collection string) (Cursor, bool) { panic("contract") }
-func (w *Writer) SetCursor(collection string, c Cursor)   { panic("contract") }
-func (w *Writer) DropCursor(collection string)            { panic("contract") }
-
-// Pending is how many bytes of packs are not committed yet.
-func (w *Writer) Pending() int64 { panic("contract") }
-
-// Checkpoint commits an open manifest: packs, index delta, cursors. Nothing new: no PUT.
-// Fenced if another owner took the series: everything in memory is then void.
-func (w *Writer) Checkpoint(ctx context.Context) error { panic("contract") }
-
-// Seal commits a sealed manifest: the snapshot.
-func (w *Writer) Seal(ctx context.Context, now time.Time) (Snapshot, error) { panic("contract") }
-
-// Stored is how many bytes this writer has added to the bucket.
-func (w *Writer) Stored() int64 { panic("contract") }
-
-// Close releases memory; what was not committed is void.
-func (w *Writer) Close() { panic("contract") }
-
-// OpenSnapshot opens a sealed snapshot for reading.
-func (r *Repository) OpenSnapshot(ctx context.Context, s tenantry.Series, seq int64) (*Reader, error) {
-	panic("contract")
+// Snapshots returns the live snapshots of a series, newest first.
+func (r *Repository) Snapshots(ctx context.Context, s tenantry.Series) ([]Snapshot, error) {
+	head, err := r.Head(ctx, s)
+	return head.Live, err
 }
 
-// Reader reads one sealed snapshot. Safe for concurrent use.
-type Reader struct{}
+// object returns the key in the store of an object of this tenant.
+func (r *Repository) object(name string) string { return string(r.tenant) + "/" + name }
 
-func (rd *Reader) Snapshot() Snapshot                                         { panic("contract") }
-func (rd *Reader) Lookup(ctx context.Context, id string) (Entry, bool, error) { panic("contract") }
-func (rd *Reader) Entries(ctx context.Context) iter.Seq2[Entry, error]        { panic("contract") } // ascending ID
-func (rd *Reader) Children(ctx context.Context, parent string) iter.Seq2[Entry, error] {
-	panic("contract")
-} // ascending name, then ID
-// Payload reads an entry's raw bytes, checked. Corrupt names series, item and object.
-func (rd *Reader) Payload(ctx context.Context, e Entry) ([]byte, error) { panic("contract") }
+// segment is what may stand between two slashes of an object's name.
+var segment = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._@=-]{0,199}$`)
 
-// Open streams a part's plain bytes; the digest is checked at the end, before io.EOF.
-func (rd *Reader) Open(ctx context.Context, e Entry, p Part) (io.ReadCloser, error) {
-	panic("contract")
+// check returns Invalid unless s is a series that this repository can hold.
+func (r *Repository) check(s tenantry.Series) error {
+	if s.Tenant != r.tenant {
+		return tenantry.Errorf(tenantry.Invalid, "series %s is not of tenant %s", s, r.tenant)
+	}
+	if !segment.MatchString(string(s.Resource)) || !segment.MatchString(string(s.Workload)) {
+		return tenantry.Errorf(tenantry.Invalid, "series %s: resource or workload cannot name objects", s)
+	}
+	return nil
 }
-func (rd *Reader) Close() { panic("contract") }
+
+// fail says which series an error is about, keeping its kind; nil stays nil.
+func (r *Repository) fail(s tenantry.Series, err error) error {
+	if err == nil {
+		return nil
+	}
+	return tenantry.Errorf(tenantry.KindOf(err), "series %s: %w", s, err)
+}
+
+func isNotFound(err error) bool { return errors.Is(err, blob.ErrNotFound) }
+
+func digestOf(body []byte) []byte {
+	sum := blake3.Sum256(body)
+	return sum[:]
+}
+
+// readExactly reads n bytes; fewer are Corrupt.
+func readExactly(body io.Reader, n int64) ([]byte, error) {
+	data := make([]byte, n)
+	got, err := io.ReadFull(body, data)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, tenantry.Errorf(tenantry.Corrupt, "it is cut short: %d bytes where %d were expected", got, n)
+	}
+	return data, err
+}

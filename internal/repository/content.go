@@ -1,0 +1,337 @@
+package repository
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
+	_ "github.com/PlakarKorp/go-cdc-chunkers/chunkers/fastcdc" // registers the algorithm below
+	"github.com/zeebo/blake3"
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tenantry/tenantry/internal/blob"
+	"github.com/tenantry/tenantry/internal/tenantry"
+	pb "github.com/tenantry/tenantry/proto/repository/v1"
+)
+
+// Chunk boundaries. Changing any of these, or the version of the chunker, stores all
+// content anew on the next change: nothing breaks, but nothing is shared with the past.
+const (
+	chunkAlgorithm = "fastcdc-v1.0.0"
+	minChunk       = 128 << 10
+	averageChunk   = 512 << 10
+	maxChunk       = 4 << 20
+)
+
+const (
+	// maxRefChunks is how many chunks a Ref names itself; more go into a stored list.
+	maxRefChunks = 64
+	// maxDepth bounds lists of lists: three levels are more than 10^15 bytes.
+	maxDepth = 3
+	// chunkUploads and contentStreams bound the memory of one writer: so many chunks of up
+	// to 4 MiB (plain and sealed) on their way, so many buffers of 8 MiB being cut.
+	chunkUploads   = 4
+	contentStreams = 4
+	// chunkTries bounds how often one chunk is looked for and written.
+	chunkTries = 4
+)
+
+// PutContent streams separate content: below 128 KiB into the pack, above as shared chunks,
+// which are durable when it returns. Memory is bounded whatever the size. Returns reference,
+// digest and size; the name is the caller's to set. An error of r is returned wrapped, with
+// its own kind.
+func (w *Writer) PutContent(ctx context.Context, r io.Reader) (Part, error) {
+	w.life.RLock()
+	defer w.life.RUnlock()
+	if err := w.writable(); err != nil {
+		return Part{}, err
+	}
+	begin := smallBuffers.Get().(*[]byte)
+	defer smallBuffers.Put(begin)
+	n, err := readUpTo(r, *begin)
+	if err != nil {
+		return Part{}, fmt.Errorf("read content: %w", err)
+	}
+	digest := w.repo.keys.hasher()
+	if n < smallContent {
+		_, _ = digest.Write((*begin)[:n])
+		ref, err := w.putSmall(ctx, (*begin)[:n])
+		return Part{Size: int64(n), Digest: digest.Sum(nil), Ref: ref}, err
+	}
+	all := io.TeeReader(io.MultiReader(bytes.NewReader((*begin)[:n]), r), digest)
+	chunks, size, err := w.putChunks(ctx, all)
+	if err != nil {
+		return Part{}, err
+	}
+	ref, err := w.refTo(ctx, chunks, 0)
+	return Part{Size: size, Digest: digest.Sum(nil), Ref: ref}, err
+}
+
+// PutPayload stores a payload (an item's raw bytes) in the current pack; one of 128 KiB
+// and more becomes shared chunks as content does.
+func (w *Writer) PutPayload(ctx context.Context, b []byte) (Ref, error) {
+	w.life.RLock()
+	defer w.life.RUnlock()
+	if err := w.writable(); err != nil {
+		return Ref{}, err
+	}
+	return w.putBytes(ctx, b)
+}
+
+func (w *Writer) putBytes(ctx context.Context, b []byte) (Ref, error) {
+	if len(b) < smallContent {
+		return w.putSmall(ctx, b)
+	}
+	chunks, _, err := w.putChunks(ctx, bytes.NewReader(b))
+	if err != nil {
+		return Ref{}, err
+	}
+	return w.refTo(ctx, chunks, 0)
+}
+
+// refTo returns a Ref to the chunks, storing their list first if it is long.
+func (w *Writer) refTo(ctx context.Context, chunks []chunk, depth uint8) (Ref, error) {
+	for len(chunks) > maxRefChunks {
+		if depth++; depth > maxDepth {
+			return Ref{}, tenantry.Errorf(tenantry.Invalid, "content is too large: %d lists deep", depth)
+		}
+		list, err := marshal(&pb.ChunkList{Chunks: chunkMessages(chunks)})
+		if err != nil {
+			return Ref{}, err
+		}
+		if len(list) < smallContent {
+			ref, err := w.putSmall(ctx, list)
+			ref.depth = depth
+			return ref, err
+		}
+		if chunks, _, err = w.putChunks(ctx, bytes.NewReader(list)); err != nil {
+			return Ref{}, err
+		}
+	}
+	return Ref{chunks: chunks, depth: depth}, nil
+}
+
+// putChunks cuts r into chunks and stores those that the tenant does not have yet.
+func (w *Writer) putChunks(ctx context.Context, r io.Reader) ([]chunk, int64, error) {
+	release, err := acquire(ctx, w.streams)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer release()
+	buffer := chunkBuffers.Get().(*[]byte)
+	defer chunkBuffers.Put(buffer)
+	cutter, err := chunkers.NewChunkerBuffer(chunkAlgorithm, r,
+		&chunkers.ChunkerOpts{MinSize: minChunk, NormalSize: averageChunk, MaxSize: maxChunk, Key: w.repo.keys.gear}, *buffer)
+	if err != nil {
+		return nil, 0, tenantry.E(tenantry.Internal, "make a chunker", err)
+	}
+	stored, size, err := w.storeChunks(ctx, cutter)
+	if err != nil {
+		return nil, 0, err
+	}
+	chunks := make([]chunk, len(stored))
+	for i, c := range stored {
+		chunks[i] = *c
+	}
+	return chunks, size, nil
+}
+
+// storeChunks stores what the cutter cuts, a few at a time. On an error it waits for
+// those under way.
+func (w *Writer) storeChunks(ctx context.Context, cutter *chunkers.Chunker) (stored []*chunk, size int64, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	for {
+		piece, readErr := cutter.Next()
+		if readErr != nil && readErr != io.EOF {
+			err = fmt.Errorf("read content: %w", readErr)
+			break
+		}
+		if len(piece) > 0 {
+			var release func()
+			if release, err = acquire(ctx, w.chunks); err != nil {
+				break
+			}
+			plain := chunkBuffers.Get().(*[]byte)
+			n := copy(*plain, piece)
+			c := &chunk{size: uint32(n)}
+			stored, size = append(stored, c), size+int64(n)
+			group.Go(func() error {
+				defer release()
+				defer chunkBuffers.Put(plain)
+				return w.storeChunk(ctx, c, (*plain)[:n])
+			})
+		}
+		if readErr == io.EOF {
+			break
+		}
+	}
+	if waitErr := group.Wait(); waitErr != nil {
+		err = waitErr // the first cause; what the loop saw is its echo
+	}
+	return stored, size, err
+}
+
+// storeChunk fills in c's name and stores it unless it is there already.
+func (w *Writer) storeChunk(ctx context.Context, c *chunk, plain []byte) error {
+	c.hash = w.repo.keys.chunkHash(plain)
+	var object []byte
+	var last error
+	for try := range chunkTries {
+		if err := pause(ctx, try); err != nil {
+			return err
+		}
+		info, err := w.repo.store.Stat(ctx, w.repo.object(c.name()))
+		if err == nil {
+			if info.Size <= headerSize+frameOverhead {
+				return tenantry.Errorf(tenantry.Corrupt, "object %s: it has only %d bytes", info.Key, info.Size)
+			}
+			return nil
+		}
+		if errors.Is(err, blob.ErrNotFound) {
+			if object == nil {
+				if object, err = w.repo.sealChunk(*c, plain); err != nil {
+					return err
+				}
+			}
+			err = w.repo.store.PutIfAbsent(ctx, w.repo.object(c.name()), object)
+			if err == nil {
+				w.stored.Add(int64(len(object)))
+				return nil
+			}
+			if errors.Is(err, blob.ErrExists) {
+				return nil // another series has just stored the same
+			}
+		}
+		if tenantry.KindOf(err) != tenantry.Transient || ctx.Err() != nil {
+			return err
+		}
+		last = err
+	}
+	return last
+}
+
+// putSmall appends to the current pack, cutting it when it is full. It waits while two
+// packs are on their way already.
+func (w *Writer) putSmall(ctx context.Context, b []byte) (Ref, error) {
+	if len(b) == 0 {
+		return Ref{}, nil
+	}
+	w.packing.Lock()
+	defer w.packing.Unlock()
+	p, err := w.currentPack()
+	if err != nil {
+		return Ref{}, err
+	}
+	ref := p.add(b)
+	if p.full() {
+		return ref, w.cut(ctx)
+	}
+	return ref, nil
+}
+
+func (r *Repository) sealChunk(c chunk, plain []byte) ([]byte, error) {
+	b, err := r.keys.newBox(c.name(), kindChunk)
+	if err != nil {
+		return nil, err
+	}
+	return b.seal(append([]byte(nil), b.header[:]...), plain, 0), nil
+}
+
+// readChunk reads one chunk and checks that it is what its name says.
+func (r *Repository) readChunk(ctx context.Context, c chunk) ([]byte, error) {
+	plain, err := r.openChunk(ctx, c)
+	if err != nil {
+		return nil, objectError(r.object(c.name()), err)
+	}
+	return plain, nil
+}
+
+func (r *Repository) openChunk(ctx context.Context, c chunk) ([]byte, error) {
+	// zstd adds at most some bytes per block of 128 KiB to what it cannot compress.
+	body, err := blob.ReadAll(ctx, r.store, r.object(c.name()), int64(c.size)+int64(c.size)/64+1024)
+	if err != nil {
+		return nil, missing(err)
+	}
+	if len(body) < headerSize {
+		return nil, tenantry.Errorf(tenantry.Corrupt, "it is cut short at %d bytes", len(body))
+	}
+	b, err := r.keys.openBox(c.name(), kindChunk, body[:headerSize])
+	if err != nil {
+		return nil, err
+	}
+	plain, err := b.open(body[headerSize:], 0, maxChunk)
+	if err != nil {
+		return nil, err
+	}
+	if len(plain) != int(c.size) || r.keys.chunkHash(plain) != c.hash {
+		return nil, tenantry.Errorf(tenantry.Corrupt, "it does not hold the bytes that its name says")
+	}
+	return plain, nil
+}
+
+// hasher returns BLAKE3 keyed by the tenant.
+func (k *keys) hasher() *blake3.Hasher {
+	h, err := blake3.NewKeyed(k.hash)
+	if err != nil {
+		panic("repository: BLAKE3 refuses a key of 32 bytes: " + err.Error())
+	}
+	return h
+}
+
+func (k *keys) chunkHash(plain []byte) (sum chunkHash) {
+	h := k.hasher()
+	_, _ = h.Write(plain)
+	h.Sum(sum[:0])
+	return sum
+}
+
+// decodeChunkList is the inverse of what refTo stores.
+func decodeChunkList(data []byte) ([]chunk, error) {
+	var list pb.ChunkList
+	if err := proto.Unmarshal(data, &list); err != nil {
+		return nil, tenantry.E(tenantry.Corrupt, "decode a list of chunks", err)
+	}
+	return toChunks(list.Chunks)
+}
+
+// readUpTo fills p unless r ends before. Unlike io.ReadFull it tells an end from a cut
+// connection, which readers report as io.ErrUnexpectedEOF.
+func readUpTo(r io.Reader, p []byte) (int, error) {
+	n, empty := 0, 0
+	for n < len(p) {
+		m, err := r.Read(p[n:])
+		n += m
+		if err == io.EOF {
+			return n, nil
+		}
+		if err != nil {
+			return n, err
+		}
+		if m > 0 {
+			empty = 0
+		} else if empty++; empty > 100 {
+			return n, io.ErrNoProgress
+		}
+	}
+	return n, nil
+}
+
+// acquire takes a slot and returns how to give it back.
+func acquire(ctx context.Context, slots chan struct{}) (release func(), err error) {
+	select {
+	case slots <- struct{}{}:
+		return func() { <-slots }, nil
+	case <-ctx.Done():
+		return nil, tenantry.E(tenantry.KindOf(ctx.Err()), "store content", ctx.Err())
+	}
+}
+
+var (
+	smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallContent); return &b }}
+	chunkBuffers = sync.Pool{New: func() any { b := make([]byte, maxChunk); return &b }}
+)

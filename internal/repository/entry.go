@@ -1,0 +1,182 @@
+package repository
+
+import (
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+	pb "github.com/tenantry/tenantry/proto/repository/v1"
+)
+
+// KindFolder is the Kind of entries that are places, not items: they do not count
+// as items of a snapshot. Neither does any entry with a Collection.
+const KindFolder = "folder"
+
+// Part is separate content of an entry: an attachment, a file's bytes.
+type Part struct {
+	Name   string // attachment ID or "content"
+	Size   int64  // plain bytes
+	Digest []byte // BLAKE3 of the plain bytes, keyed by the tenant
+	Ref    Ref
+}
+
+// Entry is one item of a series' index, keyed by its immutable ID. Times are kept to
+// the microsecond and come back in UTC. All strings must be UTF-8; in Name and Problem,
+// which are for people, other bytes are replaced.
+type Entry struct {
+	ID         string
+	Parent     string // ID of the containing folder, "" for a root
+	Kind       string // "folder", "message", "file", ...: the workload's word
+	Name       string // what a person recognises: subject, file name
+	ETag       string // version at the source, to know content again
+	Modified   time.Time
+	Size       int64  // payload bytes at the source
+	Collection string // if not "", the delta collection whose items lie in this entry
+	Generation int64  // generation of the round that saw it last (see engine)
+	Problem    string // why it could not be saved, "" if it was
+	ProblemAt  time.Time
+	Payload    Ref // the raw bytes Graph sent, byte-identical
+	Parts      []Part
+}
+
+// counts is what one entry adds to a snapshot's counts.
+func (e *Entry) counts() tenantry.Counts {
+	var c tenantry.Counts
+	if e.Kind != KindFolder && e.Collection == "" {
+		c.Items = 1
+	}
+	if e.Problem != "" {
+		c.Skipped = 1
+	}
+	c.Bytes = e.Payload.plainSize()
+	for i := range e.Parts {
+		c.Bytes += e.Parts[i].Size
+	}
+	return c
+}
+
+// plainSize is how many bytes r points at; 0 where only reading would tell (payloads are
+// never that large).
+func (r Ref) plainSize() int64 {
+	if r.depth > 0 {
+		return 0
+	}
+	n := int64(r.length)
+	for i := range r.chunks {
+		n += int64(r.chunks[i].size)
+	}
+	return n
+}
+
+// minus returns c less d, field by field.
+func minus(c, d tenantry.Counts) tenantry.Counts {
+	return c.Add(tenantry.Counts{Items: -d.Items, Total: -d.Total, Skipped: -d.Skipped, Bytes: -d.Bytes, Stored: -d.Stored})
+}
+
+// tables are what the entries of one index delta share, built while it is written.
+type tables struct {
+	packs   []packID
+	packAt  map[packID]uint32
+	words   []string
+	wordsAt map[string]uint32
+}
+
+func newTables() tables {
+	return tables{packAt: map[packID]uint32{}, wordsAt: map[string]uint32{}}
+}
+
+// word returns the number of s in the table, from 1; 0 is the empty word.
+func (t *tables) word(s string) uint32 {
+	if s == "" {
+		return 0
+	}
+	at, ok := t.wordsAt[s]
+	if !ok {
+		t.words = append(t.words, s)
+		at = uint32(len(t.words))
+		t.wordsAt[s] = at
+	}
+	return at
+}
+
+func (t *tables) ref(r Ref) *pb.Ref {
+	if r.length == 0 {
+		return r.message(0)
+	}
+	at, ok := t.packAt[r.pack]
+	if !ok {
+		at = uint32(len(t.packs))
+		t.packs = append(t.packs, r.pack)
+		t.packAt[r.pack] = at
+	}
+	return r.message(at)
+}
+
+// appendEntry appends e's encoding to dst.
+func (t *tables) appendEntry(dst []byte, e *Entry) ([]byte, error) {
+	m := &pb.Entry{
+		Id: e.ID, Parent: t.word(e.Parent), Kind: t.word(e.Kind), Name: strings.ToValidUTF8(e.Name, "\uFFFD"), Etag: e.ETag,
+		Modified: toMicros(e.Modified), Size: e.Size, Collection: e.Collection, Generation: e.Generation,
+		Problem: strings.ToValidUTF8(e.Problem, "\uFFFD"), ProblemAt: toMicros(e.ProblemAt), Payload: t.ref(e.Payload),
+	}
+	for i := range e.Parts {
+		p := &e.Parts[i]
+		m.Parts = append(m.Parts, &pb.Part{Name: p.Name, Size: p.Size, Digest: p.Digest, Ref: t.ref(p.Ref)})
+	}
+	out, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(dst, m)
+	if err != nil {
+		return dst, tenantry.Errorf(tenantry.Invalid, "encode item %q: %w", e.ID, err)
+	}
+	return out, nil
+}
+
+// decodeEntry is the inverse of appendEntry.
+func decodeEntry(data []byte, packs []packID, words []string) (Entry, error) {
+	var m pb.Entry
+	if err := proto.Unmarshal(data, &m); err != nil {
+		return Entry{}, tenantry.E(tenantry.Corrupt, "decode an index entry", err)
+	}
+	if int(m.Parent) > len(words) || int(m.Kind) > len(words) {
+		return Entry{}, tenantry.Errorf(tenantry.Corrupt, "index entry %q points past its delta's words", m.Id)
+	}
+	word := func(at uint32) string {
+		if at == 0 {
+			return ""
+		}
+		return words[at-1]
+	}
+	e := Entry{
+		ID: m.Id, Parent: word(m.Parent), Kind: word(m.Kind), Name: m.Name, ETag: m.Etag,
+		Modified: fromMicros(m.Modified), Size: m.Size, Collection: m.Collection, Generation: m.Generation,
+		Problem: m.Problem, ProblemAt: fromMicros(m.ProblemAt),
+	}
+	var err error
+	if e.Payload, err = toRef(m.Payload, packs); err != nil {
+		return Entry{}, err
+	}
+	for _, p := range m.Parts {
+		ref, err := toRef(p.Ref, packs)
+		if err != nil {
+			return Entry{}, err
+		}
+		e.Parts = append(e.Parts, Part{Name: p.Name, Size: p.Size, Digest: p.Digest, Ref: ref})
+	}
+	return e, nil
+}
+
+// toMicros keeps the zero time apart from 1970.
+func toMicros(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	return proto.Int64(t.UnixMicro())
+}
+
+func fromMicros(us *int64) time.Time {
+	if us == nil {
+		return time.Time{}
+	}
+	return time.UnixMicro(*us).UTC()
+}

@@ -1,0 +1,275 @@
+package repository
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Keyring wraps and unwraps tenant keys: a local key file now, KMS later. Called once
+// per opened repository, from any goroutine.
+type Keyring interface {
+	// Wrap encrypts a fresh tenant key under the tenant's own wrapping key, creating
+	// that if the tenant has none, and names the wrapping key.
+	Wrap(ctx context.Context, tenant tenantry.TenantID, key []byte) (wrapped []byte, keyID string, err error)
+	// Unwrap is the inverse. WrongKey if the ring has no such key or it does not fit.
+	Unwrap(ctx context.Context, tenant tenantry.TenantID, keyID string, wrapped []byte) ([]byte, error)
+}
+
+// lockWait bounds how long a process waits for another one that writes the key file.
+const lockWait = 10 * time.Second
+
+// keyFile is a Keyring in a JSON file (docs/FORMAT.md, "Key file"). Every change is
+// made under flock(2) on a file beside it, on what the file holds at that moment, and
+// replaces it whole, so that several processes can share it.
+type keyFile struct {
+	path string
+	mu   sync.Mutex
+	keys map[tenantry.TenantID]map[string][]byte // by key ID; what was read last
+}
+
+type keyFileJSON struct {
+	Version int                                 `json:"version"`
+	Tenants map[tenantry.TenantID][]wrappingKey `json:"tenants"`
+}
+
+type wrappingKey struct {
+	ID  string `json:"id"`
+	Key []byte `json:"key"` // 32 bytes, base64
+}
+
+// OpenKeyFile opens (and with create, makes, mode 0600) a local key file: one wrapping
+// key of 32 bytes per tenant. Losing the file loses every backup; destroying a tenant's
+// entry destroys that tenant's backups for good.
+//
+// NotFound if there is none and create is false; Invalid if others on the machine may
+// read it or it is not a key file. The ring is safe for concurrent use, by processes too.
+func OpenKeyFile(path string, create bool) (Keyring, error) {
+	f := &keyFile{path: path}
+	err := f.read()
+	if tenantry.KindOf(err) != tenantry.NotFound || !create {
+		if err != nil {
+			return nil, err
+		}
+		return f, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	err = f.locked(ctx, func() error {
+		if err := f.read(); tenantry.KindOf(err) != tenantry.NotFound {
+			return err // another process has made it meanwhile
+		}
+		return f.write(keyFileJSON{Version: 1, Tenants: map[tenantry.TenantID][]wrappingKey{}})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// Wrap implements Keyring.
+func (f *keyFile) Wrap(ctx context.Context, tenant tenantry.TenantID, key []byte) ([]byte, string, error) {
+	id, wrapping, err := f.newest(ctx, tenant)
+	if err != nil {
+		return nil, "", err
+	}
+	aead, err := newAEAD(wrapping)
+	if err != nil {
+		return nil, "", err
+	}
+	return aead.Seal(nil, nil, key, wrapAD(tenant, id)), id, nil
+}
+
+// Unwrap implements Keyring.
+func (f *keyFile) Unwrap(_ context.Context, tenant tenantry.TenantID, keyID string, wrapped []byte) ([]byte, error) {
+	wrapping, err := f.find(tenant, keyID)
+	if err != nil {
+		return nil, err
+	}
+	aead, err := newAEAD(wrapping)
+	if err != nil {
+		return nil, err
+	}
+	key, err := aead.Open(nil, nil, wrapped, wrapAD(tenant, keyID))
+	if err != nil {
+		return nil, tenantry.Errorf(tenantry.WrongKey, "wrapping key %s of tenant %s in key file %s does not fit", keyID, tenant, f.path)
+	}
+	return key, nil
+}
+
+// wrapAD binds a wrapped key to its tenant and wrapping key.
+func wrapAD(tenant tenantry.TenantID, keyID string) []byte {
+	return []byte("tenantry wrap v1 " + string(tenant) + " " + keyID)
+}
+
+// find returns a wrapping key, reading the file again if another process may have made it.
+func (f *keyFile) find(tenant tenantry.TenantID, id string) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if key, ok := f.keys[tenant][id]; ok {
+		return key, nil
+	}
+	if err := f.readLocked(); err != nil {
+		return nil, err
+	}
+	if key, ok := f.keys[tenant][id]; ok {
+		return key, nil
+	}
+	return nil, tenantry.Errorf(tenantry.WrongKey, "key file %s has no wrapping key %s of tenant %s", f.path, id, tenant)
+}
+
+// newest returns the key that wraps for a tenant, making the tenant's first one.
+func (f *keyFile) newest(ctx context.Context, tenant tenantry.TenantID) (id string, key []byte, err error) {
+	err = f.locked(ctx, func() error {
+		doc, err := f.load()
+		if err != nil {
+			return err
+		}
+		if ring := doc.Tenants[tenant]; len(ring) > 0 {
+			id, key = ring[len(ring)-1].ID, ring[len(ring)-1].Key
+			return nil
+		}
+		var number [4]byte
+		_, _ = rand.Read(number[:])
+		id, key = "file-"+hex.EncodeToString(number[:]), make([]byte, 32)
+		_, _ = rand.Read(key)
+		doc.Tenants[tenant] = []wrappingKey{{ID: id, Key: key}}
+		return f.write(doc)
+	})
+	return id, key, err
+}
+
+func (f *keyFile) read() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.readLocked()
+}
+
+// readLocked fills the map from the file.
+func (f *keyFile) readLocked() error {
+	doc, err := f.load()
+	if err != nil {
+		return err
+	}
+	f.keys = make(map[tenantry.TenantID]map[string][]byte, len(doc.Tenants))
+	for tenant, ring := range doc.Tenants {
+		f.keys[tenant] = make(map[string][]byte, len(ring))
+		for _, k := range ring {
+			f.keys[tenant][k.ID] = k.Key
+		}
+	}
+	return nil
+}
+
+// load reads and checks the file.
+func (f *keyFile) load() (keyFileJSON, error) {
+	var doc keyFileJSON
+	info, err := os.Stat(f.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return doc, tenantry.E(tenantry.NotFound, "open key file", err)
+	}
+	if err != nil {
+		return doc, tenantry.E(tenantry.Shared, "open key file", err)
+	}
+	if info.Mode().Perm()&0o007 != 0 {
+		return doc, tenantry.Errorf(tenantry.Invalid, "key file %s can be used by everybody on this machine (mode %04o): chmod 600 it", f.path, info.Mode().Perm())
+	}
+	text, err := os.ReadFile(f.path)
+	if err != nil {
+		return doc, tenantry.E(tenantry.Shared, "read key file", err)
+	}
+	// The decoder's errors may quote the file, so they are not passed on.
+	if json.Unmarshal(text, &doc) != nil || doc.Version != 1 {
+		return doc, tenantry.Errorf(tenantry.Invalid, "key file %s is not a key file of version 1", f.path)
+	}
+	for tenant, ring := range doc.Tenants {
+		for _, k := range ring {
+			if len(k.Key) != 32 || k.ID == "" {
+				return doc, tenantry.Errorf(tenantry.Invalid, "key file %s: a key of tenant %s is not an ID and 32 bytes", f.path, tenant)
+			}
+		}
+	}
+	if doc.Tenants == nil {
+		doc.Tenants = map[tenantry.TenantID][]wrappingKey{}
+	}
+	return doc, nil
+}
+
+// write replaces the file, durably and whole. The caller holds the file lock.
+func (f *keyFile) write(doc keyFileJSON) error {
+	fail := func(err error) error { return tenantry.E(tenantry.Shared, "write key file "+f.path, err) }
+	text, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		return fail(err)
+	}
+	temp, err := os.CreateTemp(filepath.Dir(f.path), ".keys-*") // mode 0600
+	if err != nil {
+		return fail(err)
+	}
+	defer os.Remove(temp.Name()) // fails once it has its final name
+	_, err = temp.Write(append(text, '\n'))
+	if err == nil {
+		err = temp.Sync()
+	}
+	if closeErr := temp.Close(); err == nil {
+		err = closeErr
+	}
+	if err == nil {
+		err = os.Rename(temp.Name(), f.path)
+	}
+	if err == nil {
+		err = syncDir(filepath.Dir(f.path))
+	}
+	if err != nil {
+		return fail(err)
+	}
+	return nil
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// locked runs fn while this process alone holds the lock file.
+func (f *keyFile) locked(ctx context.Context, fn func() error) error {
+	lock, err := os.OpenFile(f.path+".lock", os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return tenantry.E(tenantry.Shared, "lock key file", err)
+	}
+	defer lock.Close() // releases the lock
+	deadline := time.NewTimer(lockWait)
+	defer deadline.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil {
+			return fn()
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
+			return tenantry.E(tenantry.Shared, "lock key file "+f.path, err)
+		}
+		select {
+		case <-ctx.Done():
+			return tenantry.E(tenantry.KindOf(ctx.Err()), "wait for the lock of key file "+f.path, ctx.Err())
+		case <-deadline.C:
+			return tenantry.Errorf(tenantry.Shared, "key file %s is locked by another process for more than %v", f.path, lockWait)
+		case <-tick.C:
+		}
+	}
+}

@@ -1,0 +1,233 @@
+package repository
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tenantry/tenantry/internal/blob"
+	"github.com/tenantry/tenantry/internal/tenantry"
+	pb "github.com/tenantry/tenantry/proto/repository/v1"
+)
+
+const (
+	// frameSize is how many plain bytes are grouped into one frame: more compresses
+	// little better and makes reading one item dearer.
+	frameSize = 1 << 20
+	// packSize is when a pack is cut. With the last frame it may be a frame larger.
+	packSize = 8 << 20
+	// smallContent is the first size that goes into shared chunks instead of a pack.
+	smallContent = 128 << 10
+	// trailerSize is the length of the footer and the second half of the header, so that
+	// one ranged read of the end opens a pack.
+	trailerSize = 8
+	// maxFooter bounds the footer of a pack that is read.
+	maxFooter = 1 << 30
+)
+
+const (
+	footerFrames = 1
+	footerDelta  = 2
+)
+
+// packer fills one pack. Not safe for concurrent use.
+type packer struct {
+	id     packID
+	box    *box
+	object []byte // header and sealed frames so far
+	plain  []byte // the frame being filled
+	frames []*pb.Frame
+}
+
+func newPacker(k *keys, s tenantry.Series) (*packer, error) {
+	p := &packer{}
+	_, _ = rand.Read(p.id[:])
+	b, err := k.newBox(packName(s, p.id), kindPack)
+	if err != nil {
+		return nil, err
+	}
+	p.box = b
+	p.object = append(p.object, b.header[:]...)
+	return p, nil
+}
+
+// add appends plain bytes, fewer than smallContent, and says where they are.
+func (p *packer) add(b []byte) Ref {
+	if len(p.plain)+len(b) > frameSize {
+		p.flush()
+	}
+	r := Ref{pack: p.id, frame: uint32(len(p.frames)), offset: uint32(len(p.plain)), length: uint32(len(b))}
+	p.plain = append(p.plain, b...)
+	return r
+}
+
+// flush seals the frame being filled.
+func (p *packer) flush() {
+	if len(p.plain) == 0 {
+		return
+	}
+	before := len(p.object)
+	p.object = p.box.seal(p.object, p.plain, uint32(len(p.frames)))
+	p.frames = append(p.frames, &pb.Frame{Stored: uint32(len(p.object) - before), Plain: uint32(len(p.plain))})
+	p.plain = p.plain[:0]
+}
+
+// size is how many bytes the pack has grown to, the frame being filled uncompressed.
+func (p *packer) size() int64 {
+	if len(p.frames) == 0 && len(p.plain) == 0 {
+		return 0
+	}
+	return int64(len(p.object) + len(p.plain))
+}
+
+// full reports whether it is time to cut.
+func (p *packer) full() bool { return len(p.object) >= packSize }
+
+// cut ends the pack with a footer that carries the delta.
+func (p *packer) cut(d encoded) ([]byte, *pb.Pack, error) {
+	p.flush()
+	var footer []byte
+	for _, f := range p.frames {
+		m, err := marshal(f)
+		if err != nil {
+			return nil, nil, err
+		}
+		footer = appendBytes(footer, footerFrames, m)
+	}
+	footer = appendBytes(footer, footerDelta, d.data)
+	before := len(p.object)
+	p.object = p.box.seal(p.object, footer, footerFrame)
+	sealed := len(p.object) - before
+	p.object = binary.BigEndian.AppendUint32(p.object, uint32(sealed))
+	p.object = append(p.object, p.box.header[4:]...)
+	return p.object, &pb.Pack{
+		Id: p.id[:], Size: int64(len(p.object)), Footer: int64(sealed), Entries: int64(d.entries), Removed: int64(d.removed),
+	}, nil
+}
+
+// packReader knows where the frames of a stored pack are. Safe for concurrent use.
+type packReader struct {
+	name    string
+	box     *box
+	offsets []int64 // of each frame in the object, and of the footer
+	plain   []uint32
+}
+
+// openPack reads a pack's footer: one ranged GET. It returns the encoded index delta.
+func (r *Repository) openPack(ctx context.Context, s tenantry.Series, p *pb.Pack) (*packReader, []byte, error) {
+	id, err := toPackID(p.Id)
+	if err != nil {
+		return nil, nil, err
+	}
+	name := packName(s, id)
+	pr, delta, err := r.readFooter(ctx, name, p)
+	if err != nil {
+		return nil, nil, objectError(r.object(name), err)
+	}
+	return pr, delta, nil
+}
+
+func (r *Repository) readFooter(ctx context.Context, name string, p *pb.Pack) (*packReader, []byte, error) {
+	begin := p.Size - trailerSize - p.Footer
+	if p.Footer < frameOverhead || p.Footer > maxFooter || begin < headerSize {
+		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "its manifest says that %d of its %d bytes are a footer", p.Footer, p.Size)
+	}
+	end, err := r.readRange(ctx, name, begin, p.Footer+trailerSize)
+	if err != nil {
+		return nil, nil, err
+	}
+	trailer := end[p.Footer:]
+	if int64(binary.BigEndian.Uint32(trailer)) != p.Footer {
+		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "its trailer does not fit its manifest")
+	}
+	b, err := r.keys.openBox(name, kindPack, append([]byte(magic), trailer[4:]...))
+	if err != nil {
+		return nil, nil, err
+	}
+	footer, err := b.open(end[:p.Footer], footerFrame, maxPlain)
+	if err != nil {
+		return nil, nil, fmt.Errorf("footer: %w", err)
+	}
+	pr := &packReader{name: name, box: b, offsets: []int64{headerSize}}
+	delta, err := pr.parse(footer)
+	if err != nil {
+		return nil, nil, err
+	}
+	if pr.offsets[len(pr.offsets)-1] != begin {
+		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "its frames do not end where its footer begins")
+	}
+	return pr, delta, nil
+}
+
+// parse fills the frame table from a footer and returns the delta, undecoded.
+func (pr *packReader) parse(footer []byte) (delta []byte, err error) {
+	for len(footer) > 0 {
+		var field protowire.Number
+		var value []byte
+		var n int
+		field, value, n, err = nextBytes(footer)
+		if err != nil {
+			return nil, err
+		}
+		footer = footer[n:]
+		switch field {
+		case footerFrames:
+			var f pb.Frame
+			if err := proto.Unmarshal(value, &f); err != nil {
+				return nil, tenantry.E(tenantry.Corrupt, "decode its frame table", err)
+			}
+			pr.offsets = append(pr.offsets, pr.offsets[len(pr.offsets)-1]+int64(f.Stored))
+			pr.plain = append(pr.plain, f.Plain)
+		case footerDelta:
+			delta = value
+		}
+	}
+	return delta, nil
+}
+
+// frame reads and opens one frame: one ranged GET.
+func (r *Repository) frame(ctx context.Context, pr *packReader, number uint32) ([]byte, error) {
+	if int(number) >= len(pr.plain) {
+		return nil, tenantry.Errorf(tenantry.Corrupt, "object %s: it has no frame %d", r.object(pr.name), number)
+	}
+	begin := pr.offsets[number]
+	stored, err := r.readRange(ctx, pr.name, begin, pr.offsets[number+1]-begin)
+	if err != nil {
+		return nil, objectError(r.object(pr.name), err)
+	}
+	plain, err := pr.box.open(stored, number, int(pr.plain[number]))
+	if err == nil && len(plain) != int(pr.plain[number]) {
+		err = tenantry.Errorf(tenantry.Corrupt, "it holds %d bytes, expected %d", len(plain), pr.plain[number])
+	}
+	if err != nil {
+		return nil, objectError(r.object(pr.name), fmt.Errorf("frame %d: %w", number, err))
+	}
+	return plain, nil
+}
+
+// readRange reads exactly n bytes of an object. An object that is absent or shorter is
+// Corrupt: only named objects are read.
+func (r *Repository) readRange(ctx context.Context, name string, offset, n int64) ([]byte, error) {
+	body, err := r.store.Get(ctx, r.object(name), offset, n)
+	if err != nil {
+		return nil, missing(err)
+	}
+	defer body.Close()
+	return readExactly(body, n)
+}
+
+// missing turns ErrNotFound of an object that must be there into Corrupt.
+func missing(err error) error {
+	if isNotFound(err) {
+		return tenantry.E(tenantry.Corrupt, "it is missing", blob.ErrNotFound)
+	}
+	return err
+}
+
+func objectError(object string, err error) error {
+	return tenantry.Errorf(tenantry.KindOf(err), "object %s: %w", object, err)
+}

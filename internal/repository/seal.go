@@ -1,0 +1,179 @@
+package repository
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"encoding/binary"
+	"runtime"
+	"sync"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// An object is a header and sealed frames (docs/FORMAT.md, "Sealed objects").
+const (
+	magic         = "TNRY"
+	formatVersion = 1
+	headerSize    = 8
+	// frameOverhead is a nonce of 12 bytes before and a tag of 16 after each frame.
+	frameOverhead = 12 + 16
+)
+
+// objectKind is the header's byte that says what an object is.
+type objectKind byte
+
+const (
+	kindManifest objectKind = 'm'
+	kindPack     objectKind = 'p'
+	kindChunk    objectKind = 'c'
+)
+
+// footerFrame is the frame number of a pack's footer, whatever the number of frames.
+const footerFrame = 1<<32 - 1
+
+// keys are a tenant's opened keys. Read-only after opening.
+type keys struct {
+	data   map[uint16][]byte
+	newest uint16
+	hash   []byte // 32 bytes: key of BLAKE3 for content
+	gear   []byte // 32 bytes: key of the chunker's table
+}
+
+// box seals and opens the frames of one object.
+type box struct {
+	aead   cipher.AEAD
+	header [headerSize]byte
+	name   string
+}
+
+// newBox returns the box of a new object, under the newest data key.
+func (k *keys) newBox(name string, kind objectKind) (*box, error) {
+	return k.boxFor(name, kind, k.newest)
+}
+
+// openBox returns the box of a stored object, from its header or the half of it
+// that a pack repeats in its trailer. The error says what is wrong, not where.
+func (k *keys) openBox(name string, kind objectKind, header []byte) (*box, error) {
+	if len(header) != headerSize || string(header[:4]) != magic {
+		return nil, tenantry.Errorf(tenantry.Corrupt, "it does not begin as one of our objects")
+	}
+	if header[4] != formatVersion {
+		return nil, tenantry.Errorf(tenantry.Invalid, "it has format version %d, this program reads %d", header[4], formatVersion)
+	}
+	if objectKind(header[5]) != kind {
+		return nil, tenantry.Errorf(tenantry.Corrupt, "it is of kind %q, expected %q", header[5], byte(kind))
+	}
+	number := binary.BigEndian.Uint16(header[6:])
+	if _, ok := k.data[number]; !ok {
+		return nil, tenantry.Errorf(tenantry.WrongKey, "it is sealed under data key %d, which the repository's key object does not hold", number)
+	}
+	return k.boxFor(name, kind, number)
+}
+
+func (k *keys) boxFor(name string, kind objectKind, number uint16) (*box, error) {
+	key, err := hkdf.Key(sha256.New, k.data[number], nil, "tenantry object v1 "+name, 32)
+	if err != nil {
+		return nil, tenantry.E(tenantry.Internal, "derive an object's key", err)
+	}
+	aead, err := newAEAD(key)
+	if err != nil {
+		return nil, err
+	}
+	b := &box{aead: aead, name: name}
+	copy(b.header[:], magic)
+	b.header[4], b.header[5] = formatVersion, byte(kind)
+	binary.BigEndian.PutUint16(b.header[6:], number)
+	return b, nil
+}
+
+// newAEAD returns AES-256-GCM that draws a random nonce and puts it before the ciphertext.
+func newAEAD(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, tenantry.E(tenantry.Internal, "make a cipher", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, tenantry.E(tenantry.Internal, "make a cipher", err)
+	}
+	return aead, nil
+}
+
+// bound is the associated data of a frame: header, name and frame number. A frame
+// that is moved within an object or between objects does not open.
+func (b *box) bound(frame uint32) []byte {
+	ad := make([]byte, 0, headerSize+len(b.name)+4)
+	ad = append(ad, b.header[:]...)
+	ad = append(ad, b.name...)
+	return binary.BigEndian.AppendUint32(ad, frame)
+}
+
+// seal compresses plain and appends it, sealed, to dst.
+func (b *box) seal(dst, plain []byte, frame uint32) []byte {
+	scratch := scratches.Get().(*[]byte)
+	*scratch = encoder().EncodeAll(plain, (*scratch)[:0])
+	dst = b.aead.Seal(dst, nil, *scratch, b.bound(frame))
+	if cap(*scratch) <= maxScratch {
+		scratches.Put(scratch)
+	}
+	return dst
+}
+
+// open returns the plain bytes of a frame, at most limit.
+func (b *box) open(stored []byte, frame uint32, limit int) ([]byte, error) {
+	scratch := scratches.Get().(*[]byte)
+	defer func() {
+		if cap(*scratch) <= maxScratch {
+			scratches.Put(scratch)
+		}
+	}()
+	packed, err := b.aead.Open((*scratch)[:0], nil, stored, b.bound(frame))
+	if err != nil {
+		return nil, tenantry.Errorf(tenantry.Corrupt, "it does not authenticate: damaged, cut short or tampered with")
+	}
+	*scratch = packed[:0]
+	var h zstd.Header
+	if err := h.Decode(packed); err != nil {
+		return nil, tenantry.E(tenantry.Corrupt, "it does not decompress", err)
+	}
+	if h.HasFCS && h.FrameContentSize > uint64(limit) {
+		return nil, tenantry.Errorf(tenantry.Corrupt, "it decompresses to %d bytes, more than %d", h.FrameContentSize, limit)
+	}
+	plain, err := decoder().DecodeAll(packed, make([]byte, 0, int(h.FrameContentSize)))
+	if err != nil {
+		return nil, tenantry.E(tenantry.Corrupt, "it does not decompress", err)
+	}
+	return plain, nil
+}
+
+// maxScratch keeps a rare giant out of the pool.
+const maxScratch = 8 << 20
+
+var scratches = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxPlain bounds what any frame may decompress to: an index of about a million
+// changed entries in one delta.
+const maxPlain = 1 << 30
+
+// encoder compresses everything: stateless calls, safe for concurrent use. A window
+// of 1 MiB is a whole frame; AES-GCM authenticates, so zstd's own checksum is off.
+var encoder = sync.OnceValue(func() *zstd.Encoder {
+	e, err := zstd.NewWriter(nil, zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false), zstd.WithZeroFrames(true),
+		zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
+	if err != nil {
+		panic("repository: zstd refuses constant options: " + err.Error())
+	}
+	return e
+})
+
+var decoder = sync.OnceValue(func() *zstd.Decoder {
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(runtime.GOMAXPROCS(0)), zstd.WithDecoderMaxMemory(maxPlain))
+	if err != nil {
+		panic("repository: zstd refuses constant options: " + err.Error())
+	}
+	return d
+})
