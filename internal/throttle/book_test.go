@@ -1,0 +1,616 @@
+package throttle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
+
+	"github.com/tenantry/tenantry/internal/servertest"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// clock is a time that a test moves; it also stands in for Redis's.
+type clock struct {
+	mu sync.Mutex
+	t  time.Time
+}
+
+func newClock() *clock { return &clock{t: time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+func connect(t testing.TB, addr string) redis.UniversalClient {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+// onRedis runs a test on a real Redis and on miniredis, the embedded one.
+func onRedis(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
+	t.Run("redis", func(t *testing.T) { test(t, connect(t, servertest.Redis(t))) })
+	t.Run("embedded", func(t *testing.T) { test(t, connect(t, miniredis.RunT(t).Addr())) })
+}
+
+func small(tenantry.TenantID) Size { return Size{Users: 10, Licences: 10} }
+
+// open opens a book on a test's clock. It does not sweep by itself.
+func open(t testing.TB, rdb redis.UniversalClient, c *clock, l Limits) *Book {
+	t.Helper()
+	if err := l.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	b := New(rdb, "app", l, small)
+	b.now, b.redisNow = c.now, func() int64 { return c.now().UnixMilli() }
+	b.sweeping = true
+	t.Cleanup(func() { _ = b.Close(context.Background()) })
+	return b
+}
+
+// resumed opens the book of a new installation.
+func resumed(t testing.TB, rdb redis.UniversalClient, c *clock, l Limits) *Book {
+	t.Helper()
+	b := open(t, rdb, c, l)
+	if err := b.Resume(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func outlook(box string) Call {
+	return Call{Tenant: "t1", Service: Outlook, Mailbox: box}
+}
+
+func sharePoint(units int) Call { return Call{Tenant: "t1", Service: SharePoint, Units: units} }
+
+// take tries once and returns the permit, or the refusal.
+func take(t testing.TB, b *Book, c Call) (*Permit, refusal) {
+	t.Helper()
+	p, no, err := b.try(context.Background(), b.draft(c))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, no
+}
+
+func mustTake(t testing.TB, b *Book, c Call) *Permit {
+	t.Helper()
+	p, no := take(t, b, c)
+	if p == nil {
+		t.Fatalf("refused: %+v", no)
+	}
+	return p
+}
+
+func mustRefuse(t testing.TB, b *Book, c Call, code string) refusal {
+	t.Helper()
+	p, no := take(t, b, c)
+	if p != nil {
+		t.Fatalf("granted %+v, want refused by %s", c, code)
+	}
+	if no.code != code || no.wait <= 0 {
+		t.Fatalf("refused by %q for %v, want %s", no.code, no.wait, code)
+	}
+	return no
+}
+
+func TestEveryServiceDrawsItsAccounts(t *testing.T) {
+	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		b := resumed(t, rdb, newClock(), Documented())
+		for _, c := range []Call{
+			{Tenant: "t1", Service: Identity, Units: 2},
+			{Tenant: "t1", Service: Identity, Write: true},
+			{Tenant: "t1", Service: SharePoint, Units: 5},
+			{Tenant: "t1", Service: Teams},
+			{Tenant: "t1", Service: Outlook, Mailbox: "ada", Write: true, UploadBytes: 1 << 20},
+			{Tenant: "t1", Service: Outlook},
+		} {
+			mustTake(t, b, c).Release()
+		}
+		have, err := rdb.Keys(t.Context(), "*").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{
+			"a/app", "a/app/identity", "a/identity/t1", "a/app/writes", "a/writes/t1", "a/minute/t1", "a/day/t1",
+			"a/app/teams", "a/teams/t1", "a/mailbox/t1/ada", "a/upload/t1/ada", "permits/t1/ada", "book", "days",
+		} {
+			if !contains(have, "tenantry:{app}:"+name) {
+				t.Errorf("%s was not drawn on; keys: %v", name, have)
+			}
+		}
+		for _, key := range have {
+			if !strings.HasPrefix(key, "tenantry:{app}:") {
+				t.Errorf("key %s is in another slot", key)
+			}
+		}
+	})
+}
+
+func contains(list []string, s string) bool {
+	for _, x := range list {
+		if x == s {
+			return true
+		}
+	}
+	return false
+}
+
+// Nothing is taken from any account when one of them refuses.
+func TestAllOrNothing(t *testing.T) {
+	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		c, l := newClock(), Documented()
+		l.SharePoint.Tiers[0].Day = per(10, day)
+		b := resumed(t, rdb, c, l)
+		call := sharePoint(4)
+		call.Reserve = true // to the last unit
+		mustTake(t, b, call)
+		mustTake(t, b, call)
+		before := levels(t, rdb)
+		mustRefuse(t, b, call, sharePointDay)
+		if after := levels(t, rdb); after != before {
+			t.Errorf("a refused call changed the accounts:\n%s\n%s", before, after)
+		}
+	})
+}
+
+func levels(t *testing.T, rdb redis.UniversalClient) string {
+	t.Helper()
+	text := ""
+	for _, name := range []string{"a/app", "a/minute/t1", "a/day/t1"} {
+		h, err := rdb.HGetAll(t.Context(), "tenantry:{app}:"+name).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text += fmt.Sprint(name, h, "; ")
+	}
+	return text
+}
+
+func TestReserveIsForRestores(t *testing.T) {
+	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		c, l := newClock(), Documented()
+		l.SharePoint.Tiers[0].Minute = per(10_000, time.Minute)
+		l.SharePoint.Tiers[0].Day = per(1_000, day)
+		b := resumed(t, rdb, c, l)
+		bulk, restore := sharePoint(1), sharePoint(1)
+		restore.Reserve = true
+		n := 0
+		for ; ; n++ {
+			if p, no := take(t, b, bulk); p == nil {
+				if no.code != sharePointDay {
+					t.Fatalf("refused by %s", no.code)
+				}
+				break
+			}
+			c.pass(time.Second)
+		}
+		// Noon: half of the tenth has melted.
+		if n < 940 || n > 951 {
+			t.Errorf("bulk drew %d of 1000", n)
+		}
+		for n = 0; ; n++ {
+			if p, _ := take(t, b, restore); p == nil {
+				break
+			}
+			c.pass(time.Second)
+		}
+		if n < 49 || n > 60 {
+			t.Errorf("restores drew %d more", n)
+		}
+	})
+}
+
+func TestMailboxPermits(t *testing.T) {
+	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		c := newClock()
+		a, other := resumed(t, rdb, c, Documented()), open(t, rdb, c, Documented())
+		restore := outlook("ada")
+		restore.Reserve = true
+		held := []*Permit{
+			mustTake(t, a, outlook("ada")), mustTake(t, other, outlook("ada")), mustTake(t, a, outlook("ada")),
+		}
+		mustRefuse(t, other, outlook("ada"), outlookPermits) // the fourth is for restores
+		mustTake(t, other, outlook("bob")).Release()         // another mailbox
+		held = append(held, mustTake(t, other, restore))
+		mustRefuse(t, a, restore, outlookPermits)
+
+		scripts := a.scripts
+		held[0].Release()
+		held[0].Release() // only the first counts
+		held[0] = mustTake(t, a, outlook("ada"))
+		if a.scripts != scripts {
+			t.Error("a permit that was free here was asked of Redis")
+		}
+		mustRefuse(t, other, restore, outlookPermits)
+		held[0].Release()
+		c.pass(sweepEvery)
+		a.sweep() // idle: given back
+		held[0] = mustTake(t, other, restore)
+		mustRefuse(t, a, restore, outlookPermits)
+
+		// A dead process's permits expire, after its requests must have ended.
+		if d := held[0].Deadline(); d.Before(c.now().Add(a.longest())) {
+			t.Errorf("deadline %v leaves less than the longest request", d.Sub(c.now()))
+		}
+		c.pass(time.Until(held[0].Deadline()) - time.Until(c.now()))
+		mustRefuse(t, a, restore, outlookPermits)
+		c.pass(2 * permitMargin)
+		mustTake(t, a, restore)
+	})
+}
+
+// A permit that is free here serves even while blocks have to be asked for.
+func TestFreePermitServesWhileBlocksAreShort(t *testing.T) {
+	c := newClock()
+	b := resumed(t, connect(t, miniredis.RunT(t).Addr()), c, Documented())
+	for range 20 {
+		mustTake(t, b, outlook("ada")).Release()
+		c.pass(600 * time.Millisecond) // the application's block expires
+	}
+	if n := len(b.mailboxes["t1/ada"].free); n != 1 {
+		t.Errorf("%d permits for one request at a time", n)
+	}
+}
+
+func TestUpload(t *testing.T) {
+	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		c := newClock()
+		b := resumed(t, rdb, c, Documented())
+		put := Call{Tenant: "t1", Service: Outlook, Mailbox: "ada", Write: true, UploadBytes: 30 << 20, Reserve: true}
+		for range 5 {
+			mustTake(t, b, put).Release()
+		}
+		no := mustRefuse(t, b, put, outlookUpload)
+		if no.wait < 4*time.Minute || no.wait > 6*time.Minute {
+			t.Errorf("wait %v", no.wait)
+		}
+		mustTake(t, b, outlook("ada")).Release() // reads go on
+		c.pass(no.wait)
+		mustTake(t, b, put).Release()
+	})
+}
+
+func TestWaitsInPlaceAndParksBeyond(t *testing.T) {
+	l := Documented()
+	l.Teams.Tenant = per(100, time.Second)
+	l.Reserve = 0
+	b := New(connect(t, servertest.Redis(t)), "app", l, small)
+	defer func() { _ = b.Close(context.Background()) }()
+	if err := b.Resume(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	teams := Call{Tenant: "t1", Service: Teams}
+	start := time.Now()
+	var all sync.WaitGroup
+	for range 40 { // 8 at once, the others at 84 per second
+		all.Go(func() {
+			p, err := b.Acquire(context.Background(), teams)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			p.Release()
+		})
+	}
+	all.Wait()
+	if took := time.Since(start); took < 200*time.Millisecond || took > 4*time.Second {
+		t.Errorf("took %v", took)
+	}
+
+	p, err := b.Acquire(t.Context(), teams)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait := p.Done(http.StatusTooManyRequests, http.Header{"Retry-After": {"60"}})
+	p.Release()
+	if wait < time.Minute || wait > 70*time.Second {
+		t.Errorf("Done says %v", wait)
+	}
+	start = time.Now()
+	_, err = b.Acquire(t.Context(), teams)
+	if tenantry.KindOf(err) != tenantry.Throttled || tenantry.CodeOf(err) != "cooldown/tenant/t1/teams" {
+		t.Fatalf("%v, code %s", err, tenantry.CodeOf(err))
+	}
+	if until := time.Until(tenantry.UntilOf(err)); until < 55*time.Second || until > 70*time.Second {
+		t.Errorf("until %v", until)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("waited %v before parking", took)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := b.Acquire(ctx, sharePoint(1)); tenantry.KindOf(err) != tenantry.Canceled {
+		t.Errorf("cancelled: %v", err)
+	}
+}
+
+func TestRedisDown(t *testing.T) {
+	server := servertest.StartRedis(t)
+	c := newClock()
+	rdb := connect(t, server.Addr)
+	b := resumed(t, rdb, c, Documented())
+	mustTake(t, b, sharePoint(1))
+	server.Kill()
+	c.pass(longestLife)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	for what, f := range map[string]func() error{
+		"Acquire":  func() error { _, err := b.Acquire(ctx, sharePoint(1)); return err },
+		"Snapshot": func() error { _, err := b.Snapshot(ctx); return err },
+		"Resume":   func() error { return b.Resume(ctx, nil) },
+		"Usage":    func() error { _, err := b.Usage(ctx, "t1"); return err },
+	} {
+		if err := f(); tenantry.KindOf(err) != tenantry.Shared {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	server.Start()
+	mustRefuse(t, b, sharePoint(1), bookLost)
+}
+
+// After a loss buckets start at zero, rings wait for the mirror, and then go on where
+// they were.
+func TestLostBook(t *testing.T) {
+	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		c, l := newClock(), Documented()
+		l.SharePoint.Tiers[0].Day = per(5_000, day)
+		b := resumed(t, rdb, c, l)
+		for range 100 {
+			mustTake(t, b, sharePoint(5))
+			c.pass(time.Second)
+		}
+		doc, err := b.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		b.purses = map[string]*purse{} // as in a new process
+
+		mustRefuse(t, b, outlook("ada"), outlookRequests)
+		upload := outlook("ada")
+		upload.UploadBytes = 1000
+		mustRefuse(t, b, sharePoint(5), bookLost)
+		if _, err := b.Snapshot(t.Context()); tenantry.KindOf(err) != tenantry.Conflict || tenantry.CodeOf(err) != bookLost {
+			t.Errorf("a lost book was mirrored: %v", err)
+		}
+		if u := usageOf(t, b, sharePointDay); u.Left != 0 {
+			t.Errorf("left %d while unknown", u.Left)
+		}
+		if err := b.Resume(t.Context(), doc); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Resume(t.Context(), nil); err != nil { // a second has no effect
+			t.Fatal(err)
+		}
+		mustRefuse(t, b, upload, bookLost) // not mirrored: one window
+		c.pass(time.Second)
+		mustTake(t, b, sharePoint(5))
+		// 500 drawn, perhaps 1250 in the minute of the gap, 5 now, and blocks.
+		if u := usageOf(t, b, sharePointDay); u.Left > 5_000-500-1_250-5 || u.Left < 5_000-500-1_250-100 {
+			t.Errorf("left %d", u.Left)
+		}
+		c.pass(time.Duration(l.Outlook.Upload.Window))
+		mustTake(t, b, upload).Release()
+	})
+}
+
+func usageOf(t *testing.T, b *Book, name string) Account {
+	t.Helper()
+	list, err := b.Usage(t.Context(), "t1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range list {
+		if a.Name == name {
+			return a
+		}
+	}
+	t.Fatalf("no account %s in %+v", name, list)
+	return Account{}
+}
+
+func TestResumeRefusesWhatItCannotRead(t *testing.T) {
+	b := open(t, connect(t, miniredis.RunT(t).Addr()), newClock(), Documented())
+	for _, doc := range []string{"{", `{"version":2}`, `{"version":1,"days":{"t1":null}}`, `{"version":1,"days":{"t1":{"x":1}}}`} {
+		if err := b.Resume(t.Context(), []byte(doc)); tenantry.KindOf(err) != tenantry.Invalid {
+			t.Errorf("%s: %v", doc, err)
+		}
+	}
+	mustRefuse(t, b, sharePoint(1), bookLost)
+}
+
+// A mirror larger than one batch comes back whole.
+func TestMirrorOfManyTenants(t *testing.T) {
+	rdb := connect(t, servertest.Redis(t))
+	c := newClock()
+	b := resumed(t, rdb, c, Documented())
+	const tenants = 2*mirrorBatch + 7
+	call := func(i int) Call {
+		return Call{Tenant: tenantry.TenantID(fmt.Sprint("t", i)), Service: SharePoint, Units: 5}
+	}
+	for i := range tenants {
+		mustTake(t, b, call(i))
+		c.pass(10 * time.Millisecond)
+	}
+	doc, err := b.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Resume(t.Context(), doc); err != nil {
+		t.Fatal(err)
+	}
+	for i := range tenants {
+		list, err := b.Usage(t.Context(), call(i).Tenant)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, a := range list {
+			if a.Name == sharePointDay && a.Left > a.Limit-5-1250 {
+				t.Fatalf("tenant %d has %d left", i, a.Left)
+			}
+		}
+	}
+}
+
+func TestUsage(t *testing.T) {
+	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		c := newClock()
+		b := resumed(t, rdb, c, Documented())
+		if u := usageOf(t, b, identityUnits); u.Limit != 3500 || u.Left != 3500 || !u.CoolingUntil.IsZero() {
+			t.Errorf("fresh: %+v", u)
+		}
+		call := sharePoint(5)
+		p := mustTake(t, b, call)
+		if u := usageOf(t, b, sharePointDay); u.Limit != 1_200_000 || u.Left >= u.Limit {
+			t.Errorf("after a call: %+v", u)
+		}
+		p.Done(http.StatusTooManyRequests, http.Header{"Retry-After": {"30"}})
+		o := mustTake(t, b, outlook("ada"))
+		o.Done(http.StatusTooManyRequests, http.Header{"Retry-After": {"30"}})
+		for _, name := range []string{sharePointMinute, sharePointDay, "outlook/mailbox/ada"} {
+			if u := usageOf(t, b, name); u.CoolingUntil.Before(c.now().Add(30*time.Second)) || u.CoolingUntil.After(c.now().Add(35*time.Second)) {
+				t.Errorf("%s cools until %v", name, u.CoolingUntil)
+			}
+		}
+		if u := usageOf(t, b, identityUnits); !u.CoolingUntil.IsZero() {
+			t.Errorf("identity cools: %+v", u)
+		}
+	})
+}
+
+func TestClose(t *testing.T) {
+	rdb := connect(t, servertest.Redis(t))
+	c := newClock()
+	b, other := resumed(t, rdb, c, Documented()), open(t, rdb, c, Documented())
+	for range 3 {
+		mustTake(t, b, outlook("ada")).Release()
+	}
+	mustTake(t, b, sharePoint(1))
+	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Acquire(t.Context(), sharePoint(2)); tenantry.KindOf(err) != tenantry.Canceled {
+		t.Errorf("closed: %v", err)
+	}
+	if n := rdb.ZCard(t.Context(), "tenantry:{app}:permits/t1/ada").Val(); n != 0 {
+		t.Errorf("%d permits left", n)
+	}
+	if u := usageOf(t, other, sharePointDay); u.Left != u.Limit-1 {
+		t.Errorf("the block of the day account did not come back: %+v", u)
+	}
+}
+
+func TestZeroPermit(t *testing.T) {
+	p := &Permit{}
+	p.Release()
+	for _, tc := range []struct {
+		status int
+		header string
+		want   time.Duration
+	}{{429, "7", 7 * time.Second}, {503, "1.5", 1500 * time.Millisecond}, {429, "", 0}, {200, "7", 0}, {404, "7", 0}} {
+		if got := p.Done(tc.status, http.Header{"Retry-After": {tc.header}}); got != tc.want {
+			t.Errorf("%d %q: %v, want %v", tc.status, tc.header, got, tc.want)
+		}
+	}
+	if !p.Deadline().IsZero() {
+		t.Error("a deadline out of nothing")
+	}
+}
+
+// A busy process asks Redis about once in twenty requests.
+func TestBlocksSpareRedis(t *testing.T) {
+	c := newClock()
+	rdb := connect(t, servertest.Redis(t))
+	b := resumed(t, rdb, c, Documented())
+	const mailboxes, requests = 100, 60
+	for r := range requests {
+		for m := range mailboxes {
+			p := mustTake(t, b, outlook(fmt.Sprint("box", m)))
+			p.Done(http.StatusOK, nil)
+			p.Release()
+			c.pass(time.Millisecond) // ten requests a second on each mailbox
+		}
+		_ = r
+	}
+	acquired, scripts := b.Traffic()
+	t.Logf("%d requests, %d script calls: one for %.1f", acquired, scripts, float64(acquired)/float64(scripts))
+	if acquired != mailboxes*requests || scripts*15 > acquired {
+		t.Errorf("%d script calls for %d requests", scripts, acquired)
+	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	l := Documented()
+	b := New(connect(t, servertest.Redis(t)), "app", l, small)
+	defer func() { _ = b.Close(context.Background()) }()
+	if err := b.Resume(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	var inside, most, throttledCalls atomic.Int32
+	for i := range 8 {
+		all.Go(func() {
+			for range 20 {
+				p, err := b.Acquire(context.Background(), outlook("ada"))
+				if err != nil {
+					if tenantry.KindOf(err) != tenantry.Throttled {
+						t.Error(err)
+					}
+					throttledCalls.Add(1)
+					continue
+				}
+				n := inside.Add(1)
+				for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+				}
+				if i%2 == 0 {
+					p.Done(http.StatusOK, http.Header{})
+				}
+				inside.Add(-1)
+				p.Release()
+			}
+		})
+	}
+	all.Wait()
+	if most.Load() > 3 || throttledCalls.Load() > 0 {
+		t.Errorf("%d at once, %d refused", most.Load(), throttledCalls.Load())
+	}
+}
+
+func TestErrorsAreOurs(t *testing.T) {
+	err := throttled(refusal{time.Minute, sharePointDay})
+	var e *tenantry.Error
+	if !errors.As(err, &e) || e.Code != sharePointDay || !strings.Contains(e.Error(), "sharepoint/day") {
+		t.Errorf("%v", err)
+	}
+}

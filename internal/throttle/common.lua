@@ -1,0 +1,41 @@
+-- Shared head of the scripts. Every script is called with KEYS book, cool, news, ...
+-- and one JSON document. Times are milliseconds of Redis's clock; tests bring their own.
+local req = cjson.decode(ARGV[1])
+local now = req.now
+if not now then
+  local t = redis.call('TIME')
+  now = tonumber(t[1]) * 1000 + math.floor(tonumber(t[2]) / 1000)
+end
+
+local function int(n) return string.format('%d', n) end
+
+local function cooling_till(scope)
+  return tonumber(redis.call('ZSCORE', KEYS[2], scope) or 0)
+end
+
+-- The latest end of a cooldown wins; each change gets the next number.
+local function cool(scope, till)
+  if till > math.max(now, cooling_till(scope)) then
+    redis.call('ZADD', KEYS[2], till, scope)
+    redis.call('ZADD', KEYS[3], redis.call('HINCRBY', KEYS[1], 'seq', 1), scope)
+  end
+end
+
+-- Cooldowns set since the caller last asked, and the number to ask from next time.
+local function news()
+  local seq, seen, list = tonumber(redis.call('HGET', KEYS[1], 'seq') or 0), req.seen, {}
+  if seen > seq then seen = 0 end -- a lower number is another book
+  if seq > seen then
+    local fresh = redis.call('ZRANGEBYSCORE', KEYS[3], '(' .. int(seen), '+inf', 'WITHSCORES', 'LIMIT', 0, 200)
+    for i = 1, #fresh, 2 do
+      local till = cooling_till(fresh[i])
+      if till > now then
+        list[#list + 1] = fresh[i]
+        list[#list + 1] = till - now
+      end
+    end
+    if #fresh == 400 then seq = tonumber(fresh[400]) end
+  end
+  return seq, list
+end
+

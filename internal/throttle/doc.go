@@ -1,0 +1,43 @@
+// Package throttle owns the account book of Graph's budgets that the whole fleet
+// shares in Redis: what a request costs, what is left, cooldowns, what headers teach.
+//
+// A request draws on several accounts at once (application, tenant, mailbox). One Lua
+// script takes from all of them or from none, on Redis's clock; the keys of one
+// application share a hash slot. Accounts have one of two shapes:
+//
+//   - A bucket is for short windows with many requests. With limit L in window W,
+//     what stands in it plus what is lent out as blocks never exceeds a slack of 4 %
+//     of L, and it refills at (L - slack) per W. Whatever is used in any stretch of
+//     length W was therefore in it or lent out at the beginning (slack) or refilled
+//     since (L - slack): at most L, in fixed windows and in sliding ones.
+//   - A ring is for long windows and large amounts (24 hours, upload bytes). It counts
+//     what was drawn in slots of W/48 and admits while the slots that touch the last W
+//     hold less than L. It may be spent in one burst, and its history can be mirrored.
+//
+// Blocks. A process draws a little more than it needs and serves the next requests
+// from that without asking Redis. A block lives a twentieth of its window, at most
+// 5 s, by the process's monotonic clock, counted from before the question was sent.
+// What is neither used nor returned by then counts as spent. Block sizes follow use:
+// doubled when used up, halved when they expire more than half full.
+//
+// Permits. Outlook allows four requests at once per mailbox. A permit is a member of
+// a sorted set that expires by itself, slightly after the longest request; a process
+// keeps a free one for a second for the next request on the mailbox.
+//
+// Cooldowns. A 429, 503 or 509 closes a scope (mailbox; service of a tenant; service
+// of the application) until a time; the latest time wins. Each has a number from a
+// sequence, and every script call tells the process which are new to it; a process
+// that holds blocks calls at least once a second. So a block of a scope that cools
+// is void at once in every process that asks Redis, and after one second in all.
+//
+// A book that was lost (Redis came back empty) is noticed by its missing birth mark.
+// Its buckets start at zero, not full. Its rings admit nothing for one window, because
+// what they held may all have been recent; those of 24 hours are resumed from the
+// mirror in SQL (Snapshot, Resume). Life of the book:
+//
+//	absent --first use--> born --Resume(mirror)--> resumed --Redis lost--> absent
+//	absent or born --Resume(nil): a new installation, nothing was ever drawn--> resumed
+//
+// Restores keep a reserve: calls without Call.Reserve leave the last tenth of each
+// balance untouched. In the 24 h account that tenth melts over the UTC day.
+package throttle

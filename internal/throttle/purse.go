@@ -1,0 +1,95 @@
+package throttle
+
+import (
+	"slices"
+	"time"
+)
+
+// purse is what this process holds of one account. Guarded by Book.mu.
+type purse struct {
+	ring    bool
+	cap     float64
+	max     int64
+	want    int64 // size of the next block
+	blocks  []*block
+	used    time.Time // last taken from
+	refused refused
+}
+
+// block is an amount drawn ahead.
+type block struct {
+	left, size int64
+	until      time.Time
+	slot       int64 // where the account counts it
+}
+
+// refused remembers what an account could not give, so that all who wait for it do
+// not ask Redis again before it can.
+type refused struct {
+	until   time.Time
+	believe time.Time // limits change: a long refusal is asked for again
+	need    int64
+	reserve bool
+	code    string
+}
+
+// covers reports whether the refusal stands for another call too: one that needs no
+// less and may not draw deeper.
+func (r refused) covers(need int64, reserve bool, now time.Time) bool {
+	return now.Before(r.believe) && need >= r.need && (r.reserve || !reserve)
+}
+
+// purse returns the purse of an account, as its present limits size it.
+func (b *Book) purse(a account) *purse {
+	p := b.purses[a.key]
+	if p == nil {
+		p = &purse{want: (a.max + 1) / 2, used: b.now()}
+		b.purses[a.key] = p
+	}
+	p.ring, p.cap, p.max = a.ring, a.Cap, a.max
+	p.want = min(p.want, p.max)
+	return p
+}
+
+// expire forgets blocks whose time is over: what is left of them counts as spent.
+func (p *purse) expire(now time.Time) {
+	p.blocks = slices.DeleteFunc(p.blocks, func(k *block) bool {
+		if now.Before(k.until) {
+			return k.left == 0
+		}
+		if k.left*2 > k.size {
+			p.want = max(1, p.want/2)
+		}
+		return true
+	})
+}
+
+// has reports whether the blocks hold an amount.
+func (p *purse) has(amount int64, now time.Time) bool {
+	p.expire(now)
+	for _, k := range p.blocks {
+		amount -= k.left
+	}
+	return amount <= 0
+}
+
+// take takes an amount that the blocks hold, from the one that expires first.
+func (p *purse) take(amount int64, now time.Time) {
+	p.used = now
+	for _, k := range p.blocks {
+		n := min(k.left, amount)
+		k.left -= n
+		amount -= n
+		if k.left == 0 && n > 0 {
+			p.want = min(p.max, p.want*2)
+		}
+	}
+}
+
+// put adds a block.
+func (p *purse) put(amount, slot int64, until, now time.Time) {
+	p.used, p.refused = now, refused{}
+	if amount > 0 {
+		p.blocks = append(p.blocks, &block{left: amount, size: amount, until: until, slot: slot})
+	}
+}

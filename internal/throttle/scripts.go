@@ -1,0 +1,194 @@
+package throttle
+
+import (
+	"context"
+	_ "embed" // the scripts
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+var (
+	//go:embed common.lua
+	commonLua string
+	//go:embed take.lua
+	takeLua string
+	//go:embed settle.lua
+	settleLua string
+	//go:embed resume.lua
+	resumeLua string
+
+	takeScript   = redis.NewScript(commonLua + takeLua)
+	settleScript = redis.NewScript(commonLua + settleLua)
+	resumeScript = redis.NewScript(commonLua + resumeLua)
+)
+
+// takeRequest is the document of take.lua.
+type takeRequest struct {
+	Now      int64          `json:"now,omitempty"`
+	Seen     int64          `json:"seen"`
+	Reserve  bool           `json:"reserve"`
+	Scopes   []string       `json:"scopes"`
+	Accounts []account      `json:"accounts"`
+	Permit   *permitRequest `json:"permit,omitempty"`
+}
+
+type permitRequest struct {
+	ID   string   `json:"id"`
+	Name string   `json:"name"`
+	Max  int      `json:"max"`
+	TTL  int64    `json:"ttl"`
+	Poll int64    `json:"poll"`
+	Drop []string `json:"drop,omitempty"`
+}
+
+// head lists the keys every script begins with.
+func (b *Book) head() []string {
+	return []string{b.key("book"), b.key("cool"), b.key("news")}
+}
+
+func (b *Book) key(name string) string { return b.prefix + name }
+
+func accountKey(name string) string { return "a/" + name }
+
+func permitsKey(mailbox string) string { return "permits/" + mailbox }
+
+// run calls a script that answers with a list of so many parts.
+func (b *Book) run(ctx context.Context, script *redis.Script, keys []string, req any, parts int) ([]any, error) {
+	doc, err := json.Marshal(req)
+	if err != nil {
+		return nil, tenantry.E(tenantry.Internal, "ask the account book", err)
+	}
+	b.mu.Lock()
+	b.scripts++
+	b.mu.Unlock()
+	reply, err := script.Run(ctx, b.rdb, keys, doc).Slice()
+	if err != nil {
+		return nil, redisError("ask the account book", err)
+	}
+	if len(reply) != parts {
+		return nil, tenantry.Errorf(tenantry.Internal, "ask the account book: answer of %d parts, not %d", len(reply), parts)
+	}
+	return reply, nil
+}
+
+// redisError says that Redis did not answer, unless it was the caller who stopped waiting.
+func redisError(op string, err error) error {
+	if errors.Is(err, context.Canceled) {
+		return tenantry.E(tenantry.Canceled, op, err)
+	}
+	return tenantry.E(tenantry.Shared, op, err)
+}
+
+// ask draws what the call needs and blocks for the next ones. Called with its gate held.
+func (b *Book) ask(ctx context.Context, d draft) (*Permit, refusal, error) {
+	req, permit := b.takeRequest(d)
+	keys := append(b.head(), b.key("days"))
+	for _, a := range d.accounts {
+		keys = append(keys, b.key(accountKey(a.key)))
+	}
+	if req.Permit != nil {
+		keys = append(keys, b.key(permitsKey(d.mailbox)))
+	}
+	sent := b.now()
+	reply, err := b.run(ctx, takeScript, keys, req, 5)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err == nil {
+		b.hear(reply[1], reply[2], sent)
+	}
+	if err != nil || integer(reply[0]) == 0 {
+		if permit != nil && req.Permit == nil { // it was free already
+			b.mailbox(d.mailbox).give(permit, sent)
+		}
+		if err != nil {
+			return nil, refusal{}, err
+		}
+		no := refusal{time.Duration(integer(reply[3])) * time.Millisecond, fmt.Sprint(reply[4])}
+		b.remember(d, no, sent)
+		return nil, no, nil
+	}
+	surplus, slots := list(reply[3]), list(reply[4])
+	for i, a := range d.accounts {
+		b.purse(a).put(integer(surplus[i]), integer(slots[i]), sent.Add(a.life), sent)
+	}
+	if req.Permit != nil {
+		permit.until = sent.Add(b.longest() + permitHold - permitMargin)
+		b.mailbox(d.mailbox).inUse++
+	}
+	b.acquired++
+	return b.permit(d, permit), refusal{}, nil
+}
+
+// takeRequest asks for what the call needs, for blocks where little is held, and for a
+// permit unless one is free here, which it then takes.
+func (b *Book) takeRequest(d draft) (takeRequest, *slot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := b.now()
+	req := takeRequest{
+		Now: b.redisNow(), Seen: b.seen, Reserve: d.call.Reserve, Scopes: d.scopes,
+		Accounts: make([]account, len(d.accounts)),
+	}
+	copy(req.Accounts, d.accounts)
+	for i, a := range d.accounts {
+		p := b.purse(a)
+		if !p.has(a.Need+p.want/2, now) { // else there is enough ahead already
+			req.Accounts[i].Want = p.want
+		}
+	}
+	if d.mailbox == "" {
+		return req, nil
+	}
+	m, limits := b.mailbox(d.mailbox), b.limits.Outlook
+	if s := m.idle(d.call.Reserve, now.Add(b.longest())); s != nil {
+		return req, s
+	}
+	s := &slot{id: newSlotID(), reserve: d.call.Reserve}
+	req.Permit = &permitRequest{
+		ID: s.id, Name: outlookPermits, Max: limits.Concurrency,
+		TTL:  (b.longest() + permitHold).Milliseconds(),
+		Poll: permitPoll.Milliseconds(), Drop: m.drop,
+	}
+	m.drop = nil
+	if !d.call.Reserve {
+		req.Permit.Max -= limits.KeepFree
+	}
+	return req, s
+}
+
+// remember keeps a refusal with the account that caused it.
+func (b *Book) remember(d draft, no refusal, now time.Time) {
+	for _, a := range d.accounts {
+		if a.Name == no.code || (no.code == bookLost && a.ring) {
+			b.purse(a).refused = refused{
+				until: now.Add(no.wait), believe: now.Add(min(no.wait, longestLife)),
+				need: a.Need, reserve: d.call.Reserve, code: no.code,
+			}
+		}
+	}
+}
+
+// hear learns the cooldowns that a script told.
+func (b *Book) hear(seq, news any, sent time.Time) {
+	b.seen, b.asked = integer(seq), sent
+	told, now := list(news), b.now()
+	for i := 0; i+1 < len(told); i += 2 {
+		b.cool(fmt.Sprint(told[i]), now.Add(time.Duration(integer(told[i+1]))*time.Millisecond))
+	}
+}
+
+func integer(v any) int64 {
+	n, _ := v.(int64)
+	return n
+}
+
+func list(v any) []any {
+	l, _ := v.([]any)
+	return l
+}

@@ -1,0 +1,187 @@
+package throttle
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// sweepEvery is how often idle blocks and permits go back, and how old a
+	// process's knowledge of cooldowns can be while it holds blocks.
+	sweepEvery = time.Second
+	// forgetAfter is when a purse or mailbox that nobody uses is forgotten.
+	forgetAfter = 10 * time.Second
+	// settleBatch bounds the keys of one script call.
+	settleBatch = 500
+)
+
+// settlement is the document of settle.lua, with its keys.
+type settlement struct {
+	Now  int64      `json:"now,omitempty"`
+	Seen int64      `json:"seen"`
+	Cool []chill    `json:"cool"`
+	Give []gift     `json:"give"`
+	Drop [][]string `json:"drop"`
+
+	giveKeys, dropKeys []string
+}
+
+type chill struct {
+	Scope string `json:"scope"`
+	MS    int64  `json:"ms"`
+}
+
+type gift struct {
+	Slot   int64   `json:"slot"`
+	Amount int64   `json:"amount"`
+	Ring   bool    `json:"ring"`
+	Cap    float64 `json:"cap"`
+}
+
+func newSettlement() *settlement {
+	// Not nil: the scripts expect lists.
+	return &settlement{Cool: []chill{}, Give: []gift{}, Drop: [][]string{}}
+}
+
+func (l *settlement) empty() bool { return len(l.Cool)+len(l.Give)+len(l.Drop) == 0 }
+
+func (l *settlement) full() bool { return len(l.Cool)+len(l.Give)+len(l.Drop) >= settleBatch }
+
+// startSweeping starts the sweeper once. Called with mu held.
+func (b *Book) startSweeping() {
+	if b.sweeping || b.closed {
+		return
+	}
+	b.sweeping = true
+	b.swept.Go(func() {
+		tick := time.NewTicker(sweepEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-b.stop:
+				return
+			case <-tick.C:
+				b.sweep()
+			}
+		}
+	})
+}
+
+// sweep gives back what is idle, sends cooldowns that could not be sent, and asks for
+// new ones if this process could otherwise miss them.
+func (b *Book) sweep() {
+	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+	defer cancel()
+	b.mu.Lock()
+	now := b.now()
+	l := b.collectCooldowns(now)
+	holds := b.collect(l, now.Add(-sweepEvery), now)
+	curious := holds && now.Sub(b.asked) >= sweepEvery
+	b.mu.Unlock()
+	if !l.empty() || curious {
+		// What cannot be given back counts as spent; who needs Redis will be told.
+		_ = b.settle(ctx, l)
+	}
+}
+
+// collectCooldowns takes what the fleet has not heard of. Called with mu held.
+func (b *Book) collectCooldowns(now time.Time) *settlement {
+	l := newSettlement()
+	for scope, c := range b.cooling {
+		switch {
+		case !now.Before(c.until):
+			c.unsent = false
+			if now.Sub(c.until) > strikesKept {
+				delete(b.cooling, scope)
+			}
+		case c.unsent && !l.full():
+			c.unsent = false
+			l.Cool = append(l.Cool, chill{scope, max(1, c.until.Sub(now).Milliseconds())})
+		}
+	}
+	return l
+}
+
+// collect takes what has been idle since a time out of purses and mailboxes, forgets
+// those nobody uses, and reports whether anything is still held. Called with mu held.
+func (b *Book) collect(l *settlement, since, now time.Time) (holds bool) {
+	for key, p := range b.purses {
+		p.expire(now)
+		if !p.used.After(since) && !l.full() {
+			for _, k := range p.blocks {
+				l.Give = append(l.Give, gift{k.slot, k.left, p.ring, p.cap})
+				l.giveKeys = append(l.giveKeys, b.key(accountKey(key)))
+			}
+			p.blocks = nil
+		}
+		if len(p.blocks) > 0 {
+			holds = true
+		} else if now.Sub(p.used) > forgetAfter && now.After(p.refused.until) {
+			delete(b.purses, key)
+		}
+	}
+	for key, m := range b.mailboxes {
+		if l.full() {
+			break
+		}
+		if ids := m.retire(since); len(ids) > 0 {
+			l.Drop = append(l.Drop, ids)
+			l.dropKeys = append(l.dropKeys, b.key(permitsKey(key)))
+		}
+		if len(m.free)+len(m.drop)+m.inUse == 0 {
+			delete(b.mailboxes, key)
+		}
+		holds = holds || m.inUse > 0
+	}
+	return holds
+}
+
+// settle runs settle.lua. If it fails, cooldowns are kept for the next time.
+func (b *Book) settle(ctx context.Context, l *settlement) error {
+	b.mu.Lock()
+	l.Now, l.Seen = b.redisNow(), b.seen
+	b.mu.Unlock()
+	keys := append(append(b.head(), l.giveKeys...), l.dropKeys...)
+	sent := b.now()
+	reply, err := b.run(ctx, settleScript, keys, l, 2)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err != nil {
+		for _, c := range l.Cool {
+			if known := b.cooling[c.Scope]; known != nil {
+				known.unsent = true
+			}
+		}
+		return err
+	}
+	b.hear(reply[0], reply[1], sent)
+	return nil
+}
+
+// Close gives back what this process holds and ends its goroutine. Permits that are
+// still out expire by themselves. Shared if Redis does not answer: what is held then
+// counts as spent. Acquire fails afterwards.
+func (b *Book) Close(ctx context.Context) error {
+	b.mu.Lock()
+	if b.closed {
+		b.mu.Unlock()
+		return nil
+	}
+	b.closed = true
+	close(b.stop)
+	b.mu.Unlock()
+	b.swept.Wait()
+	for {
+		b.mu.Lock()
+		now := b.now()
+		l := b.collectCooldowns(now)
+		b.collect(l, now, now)
+		b.mu.Unlock()
+		if l.empty() {
+			return nil
+		}
+		if err := b.settle(ctx, l); err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,121 @@
+-- Takes from all accounts of a call or from none.
+--
+-- KEYS: book, cool, news, days, the accounts in the order of req.accounts, and
+-- the mailbox's permits if req.permit is there. ARGV[1]: the request as JSON.
+-- Answers {1, seq, news, surplus per account, slot per account} or
+-- {0, seq, news, wait in ms, code}. Times are milliseconds of Redis's clock.
+local HEAD = 4
+local born, resumed = tonumber(redis.call('HGET', KEYS[1], 'born') or nil), redis.call('HGET', KEYS[1], 'resumed')
+if not born then
+  born = now
+  redis.call('HSET', KEYS[1], 'born', int(now))
+end
+local seq, fresh = news()
+
+local wait, code = 0, ''
+local function refuse(w, c)
+  if w > wait then wait, code = w, c end
+end
+
+for _, scope in ipairs(req.scopes) do
+  refuse(cooling_till(scope) - now, 'cooldown/' .. scope)
+end
+if wait > 0 then return {0, seq, fresh, wait, code} end
+
+-- A bucket: level and time, and what is lent out by the time it expires.
+local function bucket(key, a)
+  local level, at, out, dead = nil, now, 0, {}
+  local h = redis.call('HGETALL', key)
+  for i = 1, #h, 2 do
+    local field, value = h[i], tonumber(h[i + 1])
+    if field == 'level' then level = value
+    elseif field == 'at' then at = value
+    elseif tonumber(field) <= now then dead[#dead + 1] = field
+    else out = out + value end
+  end
+  if level then level = level + math.max(0, now - at) * a.rate
+  else level = (now - born) * a.rate end -- unknown: idle since, or a lost book
+  level = math.min(a.cap, level)
+
+  local floor = req.reserve and 0 or a.floor
+  local enough = math.min(a.need + floor, a.cap)
+  if level < enough then
+    refuse(math.max(1, math.ceil((enough - level) / a.rate)), a.name)
+    return nil
+  end
+  local surplus = math.max(0, math.floor(math.min(a.want, level - a.need - a.floor, a.out - out)))
+  local slot = math.ceil((now + a.life) / a.slot) * a.slot
+  return surplus, slot, function()
+    if #dead > 0 then redis.call('HDEL', key, unpack(dead)) end
+    redis.call('HSET', key, 'level', string.format('%.6f', level - a.need - surplus), 'at', int(math.max(at, now)))
+    if surplus > 0 then redis.call('HINCRBY', key, int(slot), surplus) end
+    redis.call('PEXPIRE', key, a.ttl)
+  end
+end
+
+-- A ring: what was drawn, by slot of time.
+local function ring(key, a)
+  if now - born < a.window and not (a.mirrored and resumed) then
+    local left = born + a.window - now
+    if a.mirrored then left = math.min(left, 10000) end -- Resume is due any moment
+    refuse(left, 'book/lost')
+    return nil
+  end
+  local current = math.floor(now / a.slot)
+  local total, live, dead = 0, {}, {}
+  local h = redis.call('HGETALL', key)
+  for i = 1, #h, 2 do
+    local slot, value = tonumber(h[i]), tonumber(h[i + 1])
+    if slot < current - a.slots then dead[#dead + 1] = h[i]
+    else
+      total = total + value
+      live[#live + 1] = {slot, value}
+    end
+  end
+  local kept = a.floor
+  if a.melts then kept = kept * (1 - (now % 86400000) / 86400000) end
+  local floor = req.reserve and 0 or kept
+  local enough = math.min(a.need + floor, a.limit)
+  if total + enough > a.limit then
+    table.sort(live, function(x, y) return x[1] < y[1] end)
+    local over, w = total + enough - a.limit, a.window
+    for _, s in ipairs(live) do
+      over = over - s[2]
+      if over <= 0 then
+        w = (s[1] + a.slots + 1) * a.slot - now
+        break
+      end
+    end
+    refuse(math.max(1, w), a.name)
+    return nil
+  end
+  local surplus = math.max(0, math.floor(math.min(a.want, a.limit - total - a.need - kept)))
+  return surplus, current, function()
+    if #dead > 0 then redis.call('HDEL', key, unpack(dead)) end
+    redis.call('HINCRBY', key, int(current), a.need + surplus)
+    redis.call('PEXPIRE', key, a.ttl)
+    if a.mirrored then redis.call('SADD', KEYS[4], key) end
+  end
+end
+
+local surplus, slots, writes = {}, {}, {}
+for i, a in ipairs(req.accounts) do
+  local shape = a.ring and ring or bucket
+  surplus[i], slots[i], writes[i] = shape(KEYS[HEAD + i], a)
+end
+
+local p = req.permit
+if p then
+  local key = KEYS[#KEYS]
+  if p.drop then redis.call('ZREM', key, unpack(p.drop)) end
+  redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
+  if redis.call('ZCARD', key) >= p.max then refuse(p.poll, p.name) end
+end
+if wait > 0 then return {0, seq, fresh, wait, code} end
+
+for _, write in ipairs(writes) do write() end
+if p then
+  redis.call('ZADD', KEYS[#KEYS], now + p.ttl, p.id)
+  redis.call('PEXPIRE', KEYS[#KEYS], p.ttl)
+end
+return {1, seq, fresh, surplus, slots}
