@@ -226,6 +226,7 @@ func (r reply) text(path string) string {
 // send sends one request as it is, and follows no redirect.
 func (h *house) send(r *http.Request) reply {
 	h.t.Helper()
+	h.clock.Add(time.Millisecond) // no two requests at once: listings by age are certain
 	client := &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       10 * time.Second,
@@ -347,7 +348,7 @@ func (h *house) claim(id tenantry.TenantID, run tenantry.RunID) catalog.Claim {
 	return claim
 }
 
-// audits returns the actions in the audit log, oldest first.
+// problemWith checks that an answer is a problem of the kind, and what its detail says.
 func (h *house) problemWith(r reply, status int, kind tenantry.Kind, words ...string) {
 	h.t.Helper()
 	if r.status != status || r.text("kind") != string(kind) || r.header.Get("Content-Type") != "application/problem+json" {

@@ -255,7 +255,7 @@ func TestKindsBecomeProblems(t *testing.T) {
 func TestRetryAfterIsWhenTheCauseSays(t *testing.T) {
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
-	h.browser.fail(&tenantry.Error{Kind: tenantry.Throttled, Op: "read", Until: h.clock.Now().Add(90*time.Second + 1)})
+	h.browser.fail(&tenantry.Error{Kind: tenantry.Throttled, Op: "read", Until: h.clock.Now().Add(90*time.Second + 500*time.Millisecond)})
 	r := h.call("GET", "/v1/tenants/"+string(id)+"/resources/"+string(ada)+"/workloads/mailbox/snapshots/7/items", nil)
 	if got := r.header.Get("Retry-After"); got != "91" {
 		t.Errorf("Retry-After %q, want 91", got)
