@@ -62,6 +62,8 @@ func (b *backup) removed(ctx context.Context, collection, id string) error {
 		}
 		return nil
 	case b.src.Scoped() && home(e) != collection:
+		// It lies elsewhere; but an enumeration under way may not have shown it there yet.
+		b.again = b.again || e.Generation < b.cursor(home(e)).Generation
 		return nil
 	}
 	b.again = b.again || b.src.Scoped()
@@ -223,13 +225,13 @@ func (b *backup) fetchAll(ctx context.Context, batch []change) error {
 	g.SetLimit(b.limits.Concurrency)
 	for _, c := range batch {
 		g.Go(func() error {
-			gone, err := b.fetch(ctx, &c)
+			moved, err := b.fetch(ctx, &c)
 			if err != nil {
 				return err
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			b.again = b.again || gone
+			b.again = b.again || moved
 			return b.store(ctx, c)
 		})
 	}

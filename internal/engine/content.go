@@ -15,9 +15,9 @@ import (
 )
 
 // fetch reads the parts of an item and completes its change. What cannot be read is named in the
-// entry's problem; gone tells that something was not found, which a further round may explain. An
-// error ends the slice.
-func (b *backup) fetch(ctx context.Context, c *change) (gone bool, err error) {
+// entry's problem; moved tells that something was not found or not as listed, which a further round may
+// explain. An error ends the slice.
+func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 	c.dirty = true
 	list, err := twice(ctx, c.item.Parts)
 	if err != nil {
@@ -25,7 +25,7 @@ func (b *backup) fetch(ctx context.Context, c *change) (gone bool, err error) {
 			return false, err
 		}
 		c.partly([]string{"its parts cannot be listed: " + err.Error()})
-		return tenantry.KindOf(err) == tenantry.NotFound, nil
+		return changing(err), nil
 	}
 	if c.item.Content == "" {
 		version := partsVersion(list)
@@ -43,7 +43,7 @@ func (b *backup) fetch(ctx context.Context, c *change) (gone bool, err error) {
 			return false, err
 		}
 		if err != nil {
-			gone = gone || tenantry.KindOf(err) == tenantry.NotFound
+			moved = moved || changing(err)
 			reasons = append(reasons, p.Name+": "+err.Error())
 			old := slices.IndexFunc(c.stored.Parts, func(o repository.Part) bool { return o.Name == p.Name })
 			if old < 0 {
@@ -56,7 +56,7 @@ func (b *backup) fetch(ctx context.Context, c *change) (gone bool, err error) {
 	if len(reasons) > 0 {
 		c.partly(reasons)
 	}
-	return gone, nil
+	return moved, nil
 }
 
 // partly records what is missing of an item whose payload and other parts are saved.
@@ -93,13 +93,22 @@ func (b *backup) fetchPart(ctx context.Context, p ItemPart) (repository.Part, er
 	})
 }
 
-// twice calls f, and once more after an answer of kind Internal.
+// twice calls f, and once more after an answer that nobody expects, or content that changed under way.
 func twice[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
 	v, err := f(ctx)
-	if err != nil && tenantry.KindOf(err) == tenantry.Internal && ctx.Err() == nil && !isOfSeries(err) {
-		return f(ctx)
+	if kind := tenantry.KindOf(err); kind != tenantry.Internal && kind != tenantry.Conflict {
+		return v, err
 	}
-	return v, err
+	if ctx.Err() != nil || isOfSeries(err) {
+		return v, err
+	}
+	return f(ctx)
+}
+
+// changing reports whether an error may come of a change since the item was listed.
+func changing(err error) bool {
+	kind := tenantry.KindOf(err)
+	return kind == tenantry.NotFound || kind == tenantry.Conflict
 }
 
 // oneBadItem reports whether an error concerns one item or part alone, so that the rest goes on.

@@ -71,8 +71,8 @@ type ItemPart struct {
 	// differs from what is stored, nothing is fetched. Empty: unknown.
 	Version string
 	// Open streams the content. An error of the kinds Poison, Denied, NotFound, Absent and Invalid,
-	// here or while reading, is recorded and the item goes on without this part; Internal too, after
-	// a second attempt.
+	// here or while reading, is recorded and the item goes on without this part; Internal and Conflict
+	// (it is not as listed) too, after a second attempt.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }
 

@@ -1,0 +1,114 @@
+package workload
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// page is a page of payloads as graph.RawPage has it: byte-identical items, and a link that is a
+// delta link when Done. The rooms' packages must not need the Graph SDK to be tested, so the interfaces
+// below are generic over the name of that type.
+type page struct {
+	Items []jsontext.Value
+	Next  string
+	Done  bool
+}
+
+// Pages is any type of the shape of graph.RawPage.
+type Pages interface {
+	~struct {
+		Items []jsontext.Value
+		Next  string
+		Done  bool
+	}
+}
+
+// MailFolderReader lists folders. parent "" is the root of what a user sees, and well-known names
+// stand for IDs. *graph.Tenant is one.
+type MailFolderReader[P Pages] interface {
+	MailFolderID(ctx context.Context, user, wellKnown string) (string, error)
+	MailFolders(ctx context.Context, user, parent, link string) (P, error)
+}
+
+// AttachmentReader reads the attachments of a message.
+type AttachmentReader[P Pages] interface {
+	Attachments(ctx context.Context, user, message, link string) (P, error)
+	Attachment(ctx context.Context, user, message, attachment string) (jsontext.Value, error)
+	AttachmentContent(ctx context.Context, user, message, attachment string) (io.ReadCloser, error)
+}
+
+// MailReader is what a mailbox's source needs of Graph. It is used from several goroutines at once.
+type MailReader[P Pages] interface {
+	MailFolderReader[P]
+	AttachmentReader[P]
+	MailFolderChanges(ctx context.Context, user, link string) (P, error)
+	MessageChanges(ctx context.Context, user, folder, link string, pageSize int) (P, error)
+}
+
+// AttachmentWriter adds attachments to a message that was created.
+type AttachmentWriter[P Pages] interface {
+	Attachments(ctx context.Context, user, message, link string) (P, error)
+	AddAttachment(ctx context.Context, user, message string, body []byte) error
+	UploadAttachment(ctx context.Context, user, message, name, contentType, contentID string, inline bool, size int64, r io.Reader) error
+}
+
+// MailWriter is what a mailbox's target needs of Graph. It is used from several goroutines at once.
+type MailWriter[P Pages] interface {
+	MailFolderReader[P]
+	AttachmentWriter[P]
+	CreateMailFolder(ctx context.Context, user, parent, name string, hidden bool) (id string, err error)
+	Messages(ctx context.Context, user, folder, sel, prop, link string) (P, error)
+	CreateMessage(ctx context.Context, user, folder string, body []byte) (id string, err error)
+	DeleteMessage(ctx context.Context, user, message string) error
+}
+
+// DriveReader is what a drive's source needs of Graph. It is used from several goroutines at once.
+type DriveReader[P Pages] interface {
+	DriveChanges(ctx context.Context, drive, link string) (P, error)
+	Download(ctx context.Context, drive, item string, offset int64) (io.ReadCloser, error)
+}
+
+// DriveWriter is what a drive's target needs of Graph. It is used from several goroutines at once.
+type DriveWriter interface {
+	DriveRoot(ctx context.Context, drive string) (itemID string, err error)
+	DriveChild(ctx context.Context, drive, folder, name string) (jsontext.Value, error)
+	CreateDriveFolder(ctx context.Context, drive, parent, name string) (jsontext.Value, error)
+	Upload(ctx context.Context, drive, parent, name, conflict string, size int64, created, modified time.Time, r io.Reader) (jsontext.Value, error)
+}
+
+// parse reads what it needs of a payload. Graph is known to write a name twice now and then.
+func parse(what string, raw jsontext.Value, into any) error {
+	if err := json.Unmarshal(raw, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
+		return tenantry.E(tenantry.Internal, "read "+what, err)
+	}
+	return nil
+}
+
+// walk calls visit for each item of every page that list yields.
+func walk[P Pages](list func(link string) (P, error), visit func(jsontext.Value) error) error {
+	for link := ""; ; {
+		got, err := list(link)
+		if err != nil {
+			return err
+		}
+		p := page(got)
+		for _, item := range p.Items {
+			if err := visit(item); err != nil {
+				return err
+			}
+		}
+		if p.Done || p.Next == "" {
+			return nil
+		}
+		if p.Next == link {
+			return tenantry.Errorf(tenantry.Internal, "list: the next page is the page itself")
+		}
+		link = p.Next
+	}
+}

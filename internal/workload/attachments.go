@@ -1,0 +1,115 @@
+package workload
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	attachmentsPart = "attachments.json"
+	jsonSuffix      = ".json" // an item attachment, expanded
+)
+
+// The types of attachment.
+const (
+	fileAttachment = "#microsoft.graph.fileAttachment"
+	itemAttachment = "#microsoft.graph.itemAttachment"
+)
+
+type attachment struct {
+	ID          string `json:"id"`
+	Type        string `json:"'@odata.type'"`
+	Name        string `json:"name"`
+	ContentType string `json:"contentType"`
+	Size        int64  `json:"size"`
+	Inline      bool   `json:"isInline"`
+	ContentID   string `json:"contentId"`
+	Modified    string `json:"lastModifiedDateTime"`
+}
+
+// attachments lists the parts of a message: the list itself, and what each attachment holds. Content is
+// read one by one: with many at once the service fails.
+func (s *mailboxSource[P]) attachments(ctx context.Context, message string) ([]engine.ItemPart, error) {
+	var list []jsontext.Value
+	var parts []engine.ItemPart
+	err := walk(func(link string) (P, error) { return s.api.Attachments(ctx, s.user, message, link) }, func(raw jsontext.Value) error {
+		var a attachment
+		if err := parse("an attachment", raw, &a); err != nil {
+			return err
+		}
+		list = append(list, raw)
+		parts = append(parts, s.attachment(message, a, raw)...)
+		return nil
+	})
+	if err != nil || len(list) == 0 {
+		return nil, err
+	}
+	return append([]engine.ItemPart{bytesPart(attachmentsPart, array(list))}, parts...), nil
+}
+
+func (s *mailboxSource[P]) attachment(message string, a attachment, raw jsontext.Value) []engine.ItemPart {
+	version := digest(raw)
+	content := engine.ItemPart{
+		Name: a.ID, Size: a.Size, Version: version,
+		Open: func(ctx context.Context) (io.ReadCloser, error) {
+			return s.api.AttachmentContent(ctx, s.user, message, a.ID)
+		},
+	}
+	switch a.Type {
+	case fileAttachment:
+		return []engine.ItemPart{content}
+	case itemAttachment:
+		expanded := engine.ItemPart{
+			Name: a.ID + jsonSuffix, Version: version,
+			Open: func(ctx context.Context) (io.ReadCloser, error) {
+				v, err := s.api.Attachment(ctx, s.user, message, a.ID)
+				return io.NopCloser(bytes.NewReader(v)), err
+			},
+		}
+		return []engine.ItemPart{expanded, content}
+	}
+	return nil // a reference, and whatever comes to be: the list has what there is
+}
+
+// bytesPart is a part whose content is at hand.
+func bytesPart(name string, content []byte) engine.ItemPart {
+	return engine.ItemPart{
+		Name: name, Size: int64(len(content)), Version: digest(content),
+		Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+	}
+}
+
+// array joins values to a JSON array without touching them.
+func array(list []jsontext.Value) []byte {
+	var b strings.Builder
+	b.WriteByte('[')
+	for i, v := range list {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.Write(v)
+	}
+	b.WriteByte(']')
+	return []byte(b.String())
+}
+
+// readAll reads a stored part that is small by its nature.
+func readAll(ctx context.Context, open func(context.Context) (io.ReadCloser, error), limit int64) ([]byte, error) {
+	body, err := open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	b, err := io.ReadAll(io.LimitReader(body, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = tenantry.Errorf(tenantry.Invalid, "read a part: it is larger than %d bytes", limit)
+	}
+	return b, err
+}

@@ -1,0 +1,258 @@
+package workload
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	kindMessage = "message"
+
+	// maxMailPage messages come with their bodies, some megabytes in all. Above a few hundred the
+	// service answers with 504.
+	maxMailPage = 100
+	minMailPage = 10
+
+	// While the folders are enumerated, the link says so: only then the hidden ones, which the delta
+	// is not documented to show, are looked for.
+	enumerating = "enumerating "
+	hidden      = "hidden "
+)
+
+// wellKnown are the names that stand for a folder in every language.
+var wellKnown = []string{
+	"inbox", "drafts", "sentitems", "deleteditems", "junkemail", "archive", "outbox", "conversationhistory",
+}
+
+// mailboxSource reads one mailbox.
+type mailboxSource[P Pages] struct {
+	api  MailReader[P]
+	user string
+
+	pageSize int // of messages, adapted to what the service answers in time
+	root     string
+
+	mu    sync.Mutex // guards names, which parts ask for
+	names map[string]string
+}
+
+// NewMailboxSource returns the source of a user's mail; user is the Entra object ID. Its collections
+// are the folders of the mailbox.
+func NewMailboxSource[P Pages](api MailReader[P], user string) engine.Source {
+	return &mailboxSource[P]{api: api, user: user, pageSize: maxMailPage}
+}
+
+// Scoped says that messages move between folders.
+func (s *mailboxSource[P]) Scoped() bool { return true }
+
+// Page reads a page of folders, or of the messages of one.
+func (s *mailboxSource[P]) Page(ctx context.Context, collection, link string) (engine.Page, error) {
+	if collection != engine.RootCollection {
+		return s.messages(ctx, collection, link)
+	}
+	if s.root == "" {
+		id, err := s.api.MailFolderID(ctx, s.user, "msgfolderroot")
+		if err != nil {
+			return engine.Page{}, err
+		}
+		s.root = id
+	}
+	if delta, ok := strings.CutPrefix(link, hidden); ok {
+		return s.hiddenFolders(ctx, delta)
+	}
+	return s.folders(ctx, link)
+}
+
+// folders reads a page of the folders' delta.
+func (s *mailboxSource[P]) folders(ctx context.Context, link string) (engine.Page, error) {
+	next, within := strings.CutPrefix(link, enumerating)
+	got, err := s.api.MailFolderChanges(ctx, s.user, next)
+	if err != nil {
+		return engine.Page{}, err
+	}
+	p := page(got)
+	list := newChanges(len(p.Items))
+	for _, raw := range p.Items {
+		if err := s.folder(list, raw, false); err != nil {
+			return engine.Page{}, err
+		}
+	}
+	switch full := within || link == ""; {
+	case full && p.Done:
+		return list.page(hidden+p.Next, false), nil
+	case full:
+		return list.page(enumerating+p.Next, false), nil
+	}
+	return list.page(p.Next, p.Done), nil
+}
+
+type mailFolder struct {
+	ID         string    `json:"id"`
+	Type       string    `json:"'@odata.type'"`
+	ETag       string    `json:"'@odata.etag'"`
+	Removed    *struct{} `json:"'@removed'"`
+	Name       string    `json:"displayName"`
+	Parent     string    `json:"parentFolderId"`
+	Children   int       `json:"childFolderCount"`
+	Hidden     bool      `json:"isHidden"`
+	TotalItems int64     `json:"totalItemCount"`
+}
+
+// folder adds one folder to a page. Search folders are left out: they only show items of others.
+func (s *mailboxSource[P]) folder(list *changes, raw jsontext.Value, below bool) error {
+	var f mailFolder
+	switch err := parse("a mail folder", raw, &f); {
+	case err != nil:
+		return err
+	case f.ID == "":
+		return tenantry.Errorf(tenantry.Internal, "read a mail folder: it has no ID")
+	case f.Removed != nil:
+		list.remove(f.ID)
+		return nil
+	case f.ID == s.root || strings.HasSuffix(f.Type, "mailSearchFolder") || below && !f.Hidden:
+		return nil
+	case f.Parent == s.root:
+		f.Parent = ""
+	}
+	item := engine.Item{
+		ID: f.ID, Parent: f.Parent, Kind: engine.KindFolder, Name: f.Name, Collection: f.ID,
+		// Folders have no version of their own that all clouds show. What counts their items is a part of it.
+		ETag: digest(raw), Raw: raw,
+		Content: "well-known name", // asked for once: it never changes
+		Parts:   func(ctx context.Context) ([]engine.ItemPart, error) { return s.wellKnownName(ctx, f.ID) },
+	}
+	list.put(item)
+	return nil
+}
+
+// hiddenFolders closes an enumeration with the folders that the delta may not show.
+func (s *mailboxSource[P]) hiddenFolders(ctx context.Context, delta string) (engine.Page, error) {
+	list := newChanges(0)
+	level := []string{""}
+	for depth := 0; len(level) > 0 && depth < maxFolderDepth; depth++ {
+		var below []string
+		for _, parent := range level {
+			err := walk(func(link string) (P, error) { return s.api.MailFolders(ctx, s.user, parent, link) }, func(raw jsontext.Value) error {
+				var f mailFolder
+				if err := parse("a mail folder", raw, &f); err != nil {
+					return err
+				}
+				if f.Children > 0 && !strings.HasSuffix(f.Type, "mailSearchFolder") {
+					below = append(below, f.ID)
+				}
+				return s.folder(list, raw, true)
+			})
+			// A folder that vanished in the meantime is told by the next round of the delta.
+			if err != nil && tenantry.KindOf(err) != tenantry.NotFound {
+				return engine.Page{}, err
+			}
+		}
+		level = below
+	}
+	return list.page(delta, true), nil
+}
+
+// maxFolderDepth is what Exchange allows.
+const maxFolderDepth = 300
+
+// wellKnownName returns a folder's well-known name as a part, if it has one.
+func (s *mailboxSource[P]) wellKnownName(ctx context.Context, id string) ([]engine.ItemPart, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.names == nil {
+		names := map[string]string{}
+		for _, name := range wellKnown {
+			folder, err := s.api.MailFolderID(ctx, s.user, name)
+			switch {
+			case tenantry.KindOf(err) == tenantry.NotFound: // not every mailbox has all of them
+			case err != nil:
+				return nil, err
+			default:
+				names[folder] = name
+			}
+		}
+		s.names = names
+	}
+	name, ok := s.names[id]
+	if !ok {
+		return nil, nil
+	}
+	return []engine.ItemPart{bytesPart(wellKnownPart+name, nil)}, nil
+}
+
+const wellKnownPart = "wellKnown="
+
+type message struct {
+	ID          string    `json:"id"`
+	ETag        string    `json:"'@odata.etag'"`
+	ChangeKey   string    `json:"changeKey"`
+	Removed     *struct{} `json:"'@removed'"`
+	Subject     string    `json:"subject"`
+	Parent      string    `json:"parentFolderId"`
+	Modified    string    `json:"lastModifiedDateTime"`
+	Attachments bool      `json:"hasAttachments"`
+}
+
+// messages reads a page of a folder's delta, in a size that the service answers in time.
+func (s *mailboxSource[P]) messages(ctx context.Context, folder, link string) (engine.Page, error) {
+	got, err := s.api.MessageChanges(ctx, s.user, folder, link, s.pageSize)
+	for tenantry.KindOf(err) == tenantry.Transient && s.pageSize > minMailPage && ctx.Err() == nil {
+		s.pageSize = max(s.pageSize/2, minMailPage)
+		got, err = s.api.MessageChanges(ctx, s.user, folder, link, s.pageSize)
+	}
+	if err != nil {
+		return engine.Page{}, err
+	}
+	s.pageSize = min(s.pageSize+s.pageSize/4, maxMailPage)
+	p := page(got)
+	list := newChanges(len(p.Items))
+	for _, raw := range p.Items {
+		if err := s.message(list, folder, raw); err != nil {
+			return engine.Page{}, err
+		}
+	}
+	return list.page(p.Next, p.Done), nil
+}
+
+func (s *mailboxSource[P]) message(list *changes, folder string, raw jsontext.Value) error {
+	var m message
+	switch err := parse("a message", raw, &m); {
+	case err != nil:
+		return err
+	case m.ID == "":
+		return tenantry.Errorf(tenantry.Internal, "read a message: it has no ID")
+	case m.Removed != nil:
+		list.remove(m.ID)
+		return nil
+	}
+	item := engine.Item{
+		ID: m.ID, Parent: m.Parent, Kind: kindMessage, Name: m.Subject, ETag: m.ETag,
+		Modified: instant(m.Modified), Size: int64(len(raw)), Raw: raw,
+	}
+	if item.Parent == "" {
+		item.Parent = folder
+	}
+	if item.ETag == "" {
+		item.ETag = digest(raw)
+	}
+	// hasAttachments is false when all of them are shown within the text (notes of other products).
+	if m.Attachments || bytes.Contains(raw, []byte("cid:")) {
+		item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) { return s.attachments(ctx, m.ID) }
+	}
+	list.put(item)
+	return nil
+}
+
+// instant reads a time; zero if it is not one, which is not worth losing an item over.
+func instant(s string) time.Time {
+	t, _ := time.Parse(time.RFC3339Nano, s)
+	return t
+}

@@ -1,0 +1,203 @@
+package workload
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// What to do when a different item has the place of a restored one.
+const (
+	conflictSkip    = "skip"
+	conflictCopy    = "copy"
+	conflictReplace = "replace"
+)
+
+// mailTarget writes into one mailbox.
+type mailTarget[P Pages] struct {
+	api      MailWriter[P]
+	user     string
+	folder   string
+	conflict string
+
+	mu      sync.Mutex // guards what follows
+	root    string
+	folders map[string]map[string]string // by parent, then name in lower case
+	present presences
+}
+
+// NewMailboxTarget returns the target that writes into a user's mailbox: into a folder of its own that
+// is found or made under the root, or, with folder "", to the original places, where well-known folders
+// stand for each other. conflict is skip, copy or replace ("" is copy) and says what becomes of an
+// item that is there in a different version. Invalid names a conflict that is none of these at the
+// first write.
+func NewMailboxTarget[P Pages](api MailWriter[P], user, folder, conflict string) engine.Target {
+	return &mailTarget[P]{api: api, user: user, folder: folder, conflict: conflict, folders: map[string]map[string]string{}}
+}
+
+// Folder finds or makes the folder that stands for e.
+func (t *mailTarget[P]) Folder(ctx context.Context, parent string, e repository.Entry, raw []byte) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var f mailFolder
+	if err := parse("a stored folder", raw, &f); err != nil {
+		return "", err
+	}
+	if parent == "" && t.folder == "" {
+		if id, ok, err := t.wellKnown(ctx, e); err != nil || ok {
+			return id, err
+		}
+	}
+	parent, err := t.place(ctx, parent)
+	if err != nil {
+		return "", err
+	}
+	return t.findOrMake(ctx, parent, f.Name, f.Hidden)
+}
+
+// wellKnown returns the folder of the same well-known name.
+func (t *mailTarget[P]) wellKnown(ctx context.Context, e repository.Entry) (id string, ok bool, err error) {
+	for _, p := range e.Parts {
+		name, found := strings.CutPrefix(p.Name, wellKnownPart)
+		if !found {
+			continue
+		}
+		id, err := t.api.MailFolderID(ctx, t.user, name)
+		if tenantry.KindOf(err) == tenantry.NotFound {
+			return "", false, nil // this mailbox has none yet: by its name, then
+		}
+		return id, err == nil, err
+	}
+	return "", false, nil
+}
+
+// place returns the ID of a folder that the engine names; "" is the target's root.
+func (t *mailTarget[P]) place(ctx context.Context, folder string) (string, error) {
+	if folder != "" || t.root != "" {
+		return orElse(folder, t.root), nil
+	}
+	switch t.conflict {
+	case "", conflictSkip, conflictCopy, conflictReplace:
+	default:
+		return "", tenantry.Errorf(tenantry.Invalid, "restore: conflict is %q, not skip, copy or replace", t.conflict)
+	}
+	root, err := t.api.MailFolderID(ctx, t.user, "msgfolderroot")
+	if err != nil {
+		return "", err
+	}
+	if t.folder != "" {
+		if root, err = t.findOrMake(ctx, root, t.folder, false); err != nil {
+			return "", err
+		}
+	}
+	t.root = root
+	return root, nil
+}
+
+func orElse(s, otherwise string) string {
+	if s != "" {
+		return s
+	}
+	return otherwise
+}
+
+// findOrMake finds a folder by its name, which Exchange compares without case, or makes it.
+func (t *mailTarget[P]) findOrMake(ctx context.Context, parent, name string, hidden bool) (string, error) {
+	known, err := t.children(ctx, parent)
+	if err != nil {
+		return "", err
+	}
+	if id, ok := known[strings.ToLower(name)]; ok {
+		return id, nil
+	}
+	id, err := t.api.CreateMailFolder(ctx, t.user, parent, name, hidden)
+	if tenantry.KindOf(err) == tenantry.Conflict { // made by somebody else since we looked
+		delete(t.folders, parent)
+		if known, err := t.children(ctx, parent); err != nil || known[strings.ToLower(name)] != "" {
+			return known[strings.ToLower(name)], err
+		}
+	}
+	if err != nil {
+		return "", err
+	}
+	known[strings.ToLower(name)] = id
+	return id, nil
+}
+
+func (t *mailTarget[P]) children(ctx context.Context, parent string) (map[string]string, error) {
+	if known, ok := t.folders[parent]; ok {
+		return known, nil
+	}
+	known := map[string]string{}
+	err := walk(func(link string) (P, error) { return t.api.MailFolders(ctx, t.user, parent, link) }, func(raw jsontext.Value) error {
+		var f mailFolder
+		if err := parse("a mail folder", raw, &f); err != nil {
+			return err
+		}
+		known[strings.ToLower(f.Name)] = f.ID
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	t.folders[parent] = known
+	return known, nil
+}
+
+// Item writes a message, unless it is there.
+func (t *mailTarget[P]) Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open engine.OpenPart) (engine.Written, error) {
+	if e.Kind != kindMessage {
+		return engine.Written{}, tenantry.Errorf(tenantry.Invalid, "restore into a mailbox: there is no way to write a %s", e.Kind)
+	}
+	m, err := newRestored(e, raw)
+	if err != nil {
+		return engine.Written{}, err
+	}
+	folder, there, err := t.folderContent(ctx, folder)
+	if err != nil {
+		return engine.Written{}, err
+	}
+	if id, ok := there.made(m.mark); ok { // perhaps by a restore that was killed before it was complete
+		return engine.Written{ID: id, Existed: true}, t.attach(ctx, id, e, open)
+	}
+	other, same := there.rival(m)
+	if same || other != "" && t.conflict == conflictSkip {
+		return engine.Written{ID: other, Existed: true}, nil
+	}
+	id, err := t.api.CreateMessage(ctx, t.user, folder, m.body)
+	if err != nil {
+		return engine.Written{}, err
+	}
+	there.note(m.mark, id)
+	if err := t.attach(ctx, id, e, open); err != nil {
+		return engine.Written{}, err
+	}
+	if other != "" && t.conflict == conflictReplace {
+		if err := t.api.DeleteMessage(ctx, t.user, other); err != nil && tenantry.KindOf(err) != tenantry.NotFound {
+			return engine.Written{}, err
+		}
+	}
+	return engine.Written{ID: id}, nil
+}
+
+// folderContent returns the ID of a folder that the engine names, and what is known to be in it.
+func (t *mailTarget[P]) folderContent(ctx context.Context, folder string) (string, *presence, error) {
+	t.mu.Lock()
+	id, err := t.place(ctx, folder)
+	there := t.present.of(id)
+	t.mu.Unlock()
+	if err != nil {
+		return "", nil, err
+	}
+	return id, there, there.load(func(visit func(jsontext.Value) error) error {
+		return walk(func(link string) (P, error) {
+			return t.api.Messages(ctx, t.user, id, presenceSelect, markProperty, link)
+		}, visit)
+	})
+}

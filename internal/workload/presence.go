@@ -1,0 +1,156 @@
+package workload
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"sync"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// markProperty names the version of the item that a restored message was made from. The GUID is ours:
+// it makes the name a property set of its own.
+const markProperty = "String {5d0e2ac5-2f0e-4a07-9f2b-6f2c7a3e9b14} Name TenantryItem"
+
+// presenceSelect is what tells whether a message is the one that was backed up.
+const presenceSelect = "id,changeKey,subject,sentDateTime,internetMessageId,isDraft,hasAttachments"
+
+// mark names an item and its version: two short hashes.
+type mark struct{ item, version string }
+
+func (m mark) String() string { return m.item + "." + m.version }
+
+func shortHash(parts ...[]byte) string {
+	h := sha256.New()
+	for _, p := range parts {
+		h.Write(p)
+		h.Write([]byte{0})
+	}
+	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:12])
+}
+
+// identity is what makes a message the same to its owner. Exchange gives it a new change key when it is
+// merely read.
+type identity struct {
+	ID          string `json:"id"`
+	ChangeKey   string `json:"changeKey"`
+	Subject     string `json:"subject"`
+	Sent        string `json:"sentDateTime"`
+	MessageID   string `json:"internetMessageId"`
+	Draft       bool   `json:"isDraft"`
+	Attachments bool   `json:"hasAttachments"`
+	Properties  []struct {
+		ID    string `json:"id"`
+		Value string `json:"value"`
+	} `json:"singleValueExtendedProperties"`
+}
+
+// fingerprint is the identity in little memory: of a draft, which its owner still writes, any version
+// counts as another message.
+func (i *identity) fingerprint() string {
+	if i.Draft || i.MessageID == "" {
+		return shortHash([]byte(i.ChangeKey))
+	}
+	has := []byte{0}
+	if i.Attachments {
+		has[0] = 1
+	}
+	return shortHash([]byte(i.Subject), []byte(i.Sent), []byte(i.MessageID), has)
+}
+
+// presence is what is known to be in one folder of the target: some 100 bytes a message. Safe for
+// concurrent use.
+type presence struct {
+	mu        sync.Mutex
+	loaded    bool
+	marks     map[string]string // by mark: the ID of the message that was made
+	items     map[string]string // by marked item: any version of it
+	originals map[string]string // by hash of the ID: fingerprint
+}
+
+// load lists the folder, once.
+func (p *presence) load(list func(visit func(jsontext.Value) error) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.loaded {
+		return nil
+	}
+	p.marks, p.items, p.originals = map[string]string{}, map[string]string{}, map[string]string{}
+	if err := list(p.add); err != nil {
+		return err
+	}
+	p.loaded = true
+	return nil
+}
+
+func (p *presence) add(raw jsontext.Value) error {
+	var m identity
+	if err := parse("a message", raw, &m); err != nil {
+		return err
+	}
+	for _, property := range m.Properties {
+		if len(property.Value) == markLength {
+			p.marks[property.Value] = m.ID
+			p.items[property.Value[:hashLength]] = m.ID
+		}
+	}
+	p.originals[shortHash([]byte(m.ID))] = m.fingerprint()
+	return nil
+}
+
+// hashLength is that of 12 bytes in Base64.
+const (
+	hashLength = 16
+	markLength = hashLength + 1 + hashLength
+)
+
+// made returns the message that an earlier restore made of this very version.
+func (p *presence) made(m mark) (id string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	id, ok = p.marks[m.String()]
+	return id, ok
+}
+
+func (p *presence) note(m mark, id string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.marks[m.String()], p.items[m.item] = id, id
+}
+
+// rival returns the message that has the place of m: the original, or what was made of another version.
+// same tells that it is as good as m.
+func (p *presence) rival(m *restored) (id string, same bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if print, ok := p.originals[shortHash([]byte(m.id))]; ok {
+		return m.id, print == m.fingerprint
+	}
+	return p.items[m.mark.item], false
+}
+
+// maxPresences is how many folders are remembered: those on the way down the tree, and a few. A folder
+// that comes again later is listed again.
+const maxPresences = 16
+
+// presences keeps the folders that were used last. The caller locks.
+type presences struct {
+	order []string
+	byID  map[string]*presence
+}
+
+func (p *presences) of(folder string) *presence {
+	if known, ok := p.byID[folder]; ok {
+		return known
+	}
+	if p.byID == nil {
+		p.byID = map[string]*presence{}
+	}
+	if len(p.order) == maxPresences {
+		delete(p.byID, p.order[0])
+		p.order = p.order[1:]
+	}
+	p.order = append(p.order, folder)
+	p.byID[folder] = &presence{}
+	return p.byID[folder]
+}

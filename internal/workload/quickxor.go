@@ -1,0 +1,42 @@
+package workload
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+)
+
+// quickXor computes the hash that OneDrive for Business and SharePoint name for a file's content
+// (Microsoft, onedrive-api-docs, "QuickXorHash Algorithm"). Byte i is XORed into a register of 160 bits
+// at bit 11*i mod 160, wrapping around its end; the length into the last 64 bits. Bytes 160 apart
+// meet at the same bit, so they are folded together first and shifted once, in Sum.
+type quickXor struct {
+	folded [160]byte
+	length uint64
+}
+
+func (q *quickXor) Write(p []byte) (int, error) {
+	at := int(q.length % 160)
+	q.length += uint64(len(p))
+	for rest := p; len(rest) > 0; at = 0 {
+		n := min(len(rest), 160-at)
+		for i, b := range rest[:n] {
+			q.folded[at+i] ^= b
+		}
+		rest = rest[n:]
+	}
+	return len(p), nil
+}
+
+// Sum returns the hash as the service writes it: standard Base64 of 20 bytes.
+func (q *quickXor) Sum() string {
+	var out [20]byte
+	for i, b := range q.folded {
+		bit := 11 * i % 160
+		at, shift := bit/8, bit%8
+		out[at] ^= b << shift
+		out[(at+1)%20] ^= byte(uint16(b) >> (8 - shift))
+	}
+	tail := out[12:]
+	binary.LittleEndian.PutUint64(tail, binary.LittleEndian.Uint64(tail)^q.length)
+	return base64.StdEncoding.EncodeToString(out[:])
+}

@@ -1,0 +1,237 @@
+package workload
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// writable are the properties of a message that can be given at its creation. What is not among them is
+// either the service's (IDs, change keys, times, previews) or given as a MAPI property.
+var writable = []string{
+	"subject", "body", "importance", "categories", "isRead", "flag", "inferenceClassification",
+	"isDeliveryReceiptRequested", "isReadReceiptRequested", "internetMessageId",
+	"sender", "from", "toRecipients", "ccRecipients", "bccRecipients", "replyTo",
+}
+
+// The MAPI properties (MS-OXPROPS) that make a created message look received instead of drafted.
+const (
+	propFlags    = "Integer 0x0E07"    // PidTagMessageFlags
+	propSent     = "SystemTime 0x0039" // PidTagClientSubmitTime
+	propReceived = "SystemTime 0x0E06" // PidTagMessageDeliveryTime
+	// notDraft leaves MSGFLAG_UNSENT out; the value is that of a tool in the field (exchange.md 2.5).
+	notDraft = "4"
+)
+
+// restored is a message to be created.
+type restored struct {
+	id          string // of the original
+	mark        mark
+	fingerprint string
+	body        []byte
+}
+
+func newRestored(e repository.Entry, raw []byte) (*restored, error) {
+	var have map[string]jsontext.Value
+	if err := parse("a stored message", raw, &have); err != nil {
+		return nil, err
+	}
+	var who identity
+	if err := parse("a stored message", raw, &who); err != nil {
+		return nil, err
+	}
+	fields := keep(have, writable)
+	content := [][]byte{[]byte(fields)}
+	for _, p := range e.Parts {
+		content = append(content, p.Digest)
+	}
+	m := &restored{id: e.ID, fingerprint: who.fingerprint()}
+	m.mark = mark{item: shortHash([]byte(e.ID)), version: shortHash(content...)}
+	properties := []string{property(markProperty, m.mark.String())}
+	if !who.Draft {
+		properties = append(properties, property(propFlags, notDraft))
+	}
+	for _, p := range [][2]string{{propSent, "sentDateTime"}, {propReceived, "receivedDateTime"}} {
+		var when string
+		if json.Unmarshal(have[p[1]], &when) == nil && when != "" {
+			properties = append(properties, property(p[0], when))
+		}
+	}
+	m.body = []byte("{" + fields + `"singleValueExtendedProperties":[` + strings.Join(properties, ",") + "]}")
+	return m, nil
+}
+
+// keep writes the named members of an object as they stand, each with a comma behind it; nulls are left out.
+func keep(have map[string]jsontext.Value, names []string) string {
+	var b strings.Builder
+	for _, name := range names {
+		if v, ok := have[name]; ok && v.Kind() != 'n' {
+			b.WriteString(quote(name) + ":" + string(v) + ",")
+		}
+	}
+	return b.String()
+}
+
+func property(id, value string) string {
+	return `{"id":` + quote(id) + `,"value":` + quote(value) + `}`
+}
+
+func quote(s string) string {
+	b, err := jsontext.AppendQuote(nil, strings.ToValidUTF8(s, "\uFFFD"))
+	if err != nil { // only of invalid UTF-8
+		return `""`
+	}
+	return string(b)
+}
+
+const (
+	// From here on an attachment takes an upload session; below, a session is refused.
+	sessionSize = 3_000_000
+	// maxList bounds what is read of a list of attachments, and of an expanded one.
+	maxList = 64 << 20
+)
+
+// attach adds the attachments that the message does not have yet. What cannot be written is told at the
+// end, as Poison, when all the others are there.
+func (t *mailTarget[P]) attach(ctx context.Context, message string, e repository.Entry, open engine.OpenPart) error {
+	parts := map[string]repository.Part{}
+	for _, p := range e.Parts {
+		parts[p.Name] = p
+	}
+	listed, ok := parts[attachmentsPart]
+	if !ok {
+		return nil
+	}
+	raw, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, listed) }, maxList)
+	if err != nil {
+		return err
+	}
+	var list []attachment
+	if err := parse("a stored list of attachments", raw, &list); err != nil {
+		return err
+	}
+	if list, err = t.missing(ctx, message, list); err != nil {
+		return err
+	}
+	var lost []string
+	for _, a := range list {
+		part, ok := parts[a.ID]
+		switch {
+		case !ok && a.Type != fileAttachment && a.Type != itemAttachment:
+			lost = append(lost, a.Name+" (a link, which Graph cannot write)")
+		case !ok:
+			lost = append(lost, a.Name+" (its content was not saved)")
+		default:
+			if err := t.addAttachment(ctx, message, a, part, parts[a.ID+jsonSuffix], open); err != nil {
+				return err
+			}
+		}
+	}
+	if len(lost) > 0 {
+		return tenantry.Errorf(tenantry.Poison, "restored without the attachments %s", strings.Join(lost, ", "))
+	}
+	return nil
+}
+
+// missing returns those of list that the message does not have. Attachments are matched by name and
+// size first; what is left then by name alone, since a service may count sizes anew.
+func (t *mailTarget[P]) missing(ctx context.Context, message string, list []attachment) ([]attachment, error) {
+	var have []attachment
+	err := walk(func(link string) (P, error) { return t.api.Attachments(ctx, t.user, message, link) }, func(raw jsontext.Value) error {
+		var a attachment
+		if err := parse("an attachment", raw, &a); err != nil {
+			return err
+		}
+		have = append(have, a)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, same := range []func(a, b attachment) bool{
+		func(a, b attachment) bool { return a.Name == b.Name && a.Size == b.Size },
+		func(a, b attachment) bool { return a.Name == b.Name },
+	} {
+		list = slices.DeleteFunc(slices.Clone(list), func(a attachment) bool {
+			at := slices.IndexFunc(have, func(b attachment) bool { return same(a, b) })
+			if at >= 0 {
+				have = slices.Delete(have, at, at+1)
+			}
+			return at >= 0
+		})
+	}
+	return list, nil
+}
+
+func (t *mailTarget[P]) addAttachment(ctx context.Context, message string, a attachment, part, expanded repository.Part, open engine.OpenPart) error {
+	if a.Type == itemAttachment {
+		body, err := t.itemAttachment(ctx, a, expanded, open)
+		if err != nil {
+			return err
+		}
+		return t.api.AddAttachment(ctx, t.user, message, body)
+	}
+	content, err := open(ctx, part)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	if part.Size >= sessionSize {
+		return t.api.UploadAttachment(ctx, t.user, message, a.Name, a.ContentType, a.ContentID, a.Inline, part.Size, content)
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, `{"@odata.type":%s,"name":%s,"contentType":%s,"isInline":%t,`, quote(fileAttachment), quote(a.Name),
+		quote(orElse(a.ContentType, "application/octet-stream")), a.Inline)
+	if a.ContentID != "" {
+		fmt.Fprintf(&b, `"contentId":%s,`, quote(a.ContentID))
+	}
+	b.WriteString(`"contentBytes":"`)
+	enc := base64.NewEncoder(base64.StdEncoding, &b)
+	if _, err := io.Copy(enc, content); err != nil {
+		return err
+	}
+	_ = enc.Close() // a Buffer takes everything
+	b.WriteString(`"}`)
+	return t.api.AddAttachment(ctx, t.user, message, b.Bytes())
+}
+
+// itemAttachment makes an item attachment of its expanded JSON, less what the service writes itself.
+func (t *mailTarget[P]) itemAttachment(ctx context.Context, a attachment, expanded repository.Part, open engine.OpenPart) ([]byte, error) {
+	raw, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, expanded) }, maxList)
+	if err != nil {
+		return nil, err
+	}
+	var outer struct {
+		Item map[string]jsontext.Value `json:"item"`
+	}
+	if err := parse("a stored item attachment", raw, &outer); err != nil {
+		return nil, err
+	}
+	for name := range outer.Item {
+		if slices.Contains(readOnly, name) || strings.Contains(name, "@odata.") && name != "@odata.type" {
+			delete(outer.Item, name)
+		}
+	}
+	item, err := json.Marshal(outer.Item, json.Deterministic(true))
+	if err != nil {
+		return nil, tenantry.E(tenantry.Internal, "write an item attachment", err)
+	}
+	return fmt.Appendf(nil, `{"@odata.type":%s,"name":%s,"item":%s}`, quote(itemAttachment), quote(a.Name), item), nil
+}
+
+// readOnly are the properties of an embedded item that only the service writes.
+var readOnly = []string{
+	"id", "changeKey", "createdDateTime", "lastModifiedDateTime", "parentFolderId", "webLink", "bodyPreview",
+	"uniqueBody", "conversationId", "conversationIndex", "hasAttachments", "iCalUId", "attachments",
+}
