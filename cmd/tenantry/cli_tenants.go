@@ -62,7 +62,18 @@ func showTenant(cmd *cobra.Command, t *apiclient.Tenant) error {
 	return fields(cmd, "id", t.Id, "name", t.Name, "directory", t.Directory, "proved", t.DirectoryId,
 		"state", string(t.State), "since", when(t.StateAt), "reason", t.Reason, "weight", count(t.Weight),
 		"users", count(t.Users), "licences", count(t.Licences), "added", when(t.AddedAt),
-		"last sync", when(t.LastSyncAt), "next sync", when(t.NextSyncAt))
+		"last sync", when(t.LastSyncAt), "next sync", when(t.NextSyncAt), "resources", resourceCounts(t.Resources))
+}
+
+func resourceCounts(c apiclient.ResourceCounts) string {
+	if c == (apiclient.ResourceCounts{}) {
+		return ""
+	}
+	text := fmt.Sprintf("%d active, %d inactive, %d gone", c.Active, c.Inactive, c.Gone)
+	if c.More {
+		text += ", and more"
+	}
+	return text
 }
 
 func (c *connection) tenantsConsent() *cobra.Command {

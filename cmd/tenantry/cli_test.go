@@ -108,7 +108,7 @@ func TestCommands(t *testing.T) {
 	o := newOffice(t)
 	tenant, user := o.connected()
 	o.shows([]string{"Contoso", "connected", tenant}, "tenants", "list")
-	o.shows([]string{"contoso.com"}, "tenants", "show", tenant)
+	o.shows([]string{"contoso.com", "1 active, 0 inactive, 0 gone"}, "tenants", "show", tenant)
 	o.shows([]string{"https://login.example/contoso.com?state="}, "tenants", "consent", tenant)
 	o.shows([]string{"sync", "running"}, "tenants", "refresh", tenant)
 	o.shows([]string{"Ada ?[31mred", "mailbox,drive"}, "resources", "list", tenant, "--kind", "user")

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"runtime/debug"
 	"sync/atomic"
@@ -11,7 +12,7 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// policy lets our own pages load our own files and nothing else. asynqmon sets
+// contentPolicy lets our own pages load our own files and nothing else. asynqmon sets
 // its own, wider one.
 const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; " +
 	"connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -42,7 +43,7 @@ func (s *service) recovered(next http.Handler) http.Handler {
 			if cause == nil {
 				return
 			}
-			if cause == http.ErrAbortHandler {
+			if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 				panic(cause) // net/http's own way to cut a connection
 			}
 			s.Logger.Error("panic", zap.String("method", r.Method), zap.String("path", r.URL.Path),

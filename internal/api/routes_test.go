@@ -42,7 +42,8 @@ func TestEveryOperation(t *testing.T) {
 	call("add-tenant", 201, "POST", "/v1/tenants", map[string]any{"name": "Fabrikam", "directory": "Fabrikam.com", "weight": 20},
 		map[string]any{"state": "pending", "directory": "fabrikam.com", "weight": 20})
 	call("list-tenants", 200, "GET", "/v1/tenants", nil, map[string]any{"next": nil})
-	call("get-tenant", 200, "GET", base, nil, map[string]any{"name": "Contoso", "state": "connected", "directory_id": contosoGUID, "weight": 10})
+	call("get-tenant", 200, "GET", base, nil, map[string]any{"name": "Contoso", "state": "connected", "directory_id": contosoGUID, "weight": 10,
+		"resources.active": 2, "resources.inactive": 0, "resources.gone": 1})
 	call("start-consent", 200, "POST", base+"/consent", nil, nil)
 	call("refresh-tenant", 201, "POST", base+"/refresh", nil, map[string]any{"action": "sync", "state": "running", "tasks": 1})
 

@@ -26,6 +26,8 @@ type Tenant struct {
 	StateAt     *time.Time           `json:"state_at,omitempty" doc:"Since when it is in this state"`
 	LastSyncAt  *time.Time           `json:"last_sync_at,omitempty"`
 	NextSyncAt  *time.Time           `json:"next_sync_at,omitempty"`
+	// Counting takes more than a row, so listings go without.
+	Resources *ResourceCounts `json:"resources,omitempty" doc:"On a single tenant: what it has"`
 }
 
 func tenantOf(r catalog.TenantRow) Tenant {
@@ -100,11 +102,13 @@ func (s *service) listTenants(ctx context.Context, in *PageQuery) (*body[Page[Te
 }
 
 func (s *service) getTenant(ctx context.Context, in *tenantInput) (*body[Tenant], error) {
-	_, row, err := s.tenant(ctx, in.Tenant)
+	t, row, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	return &body[Tenant]{tenantOf(row)}, nil
+	tenant := tenantOf(row)
+	tenant.Resources, err = countResources(ctx, t)
+	return &body[Tenant]{tenant}, err
 }
 
 func (s *service) refreshTenant(ctx context.Context, in *refreshInput) (*created[Run], error) {

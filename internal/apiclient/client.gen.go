@@ -804,6 +804,16 @@ type ResourceKind string
 // ResourceState inactive: deleted in Microsoft 365, not backed up; gone: no longer readable there, its backups stay
 type ResourceState string
 
+// ResourceCounts defines model for ResourceCounts.
+type ResourceCounts struct {
+	Active   int64 `json:"active"`
+	Gone     int64 `json:"gone"`
+	Inactive int64 `json:"inactive"`
+
+	// More There are more: these are the first 20,000
+	More bool `json:"more,omitempty,omitzero"`
+}
+
 // Run defines model for Run.
 type Run struct {
 	Action    RunAction `json:"action"`
@@ -924,8 +934,9 @@ type Tenant struct {
 	NextSyncAt  time.Time `json:"next_sync_at,omitempty,omitzero"`
 
 	// Reason Why it is in this state, for a person
-	Reason string      `json:"reason,omitempty,omitzero"`
-	State  TenantState `json:"state"`
+	Reason    string         `json:"reason,omitempty,omitzero"`
+	Resources ResourceCounts `json:"resources,omitempty,omitzero"`
+	State     TenantState    `json:"state"`
 
 	// StateAt Since when it is in this state
 	StateAt time.Time `json:"state_at,omitempty,omitzero"`
