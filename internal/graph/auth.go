@@ -81,18 +81,23 @@ func newTokens(cfg Config, at endpoints, rt http.RoundTripper) (*tokens, error) 
 // get returns a token of directory that is good for a while. When renewing a
 // token that still works fails in passing, the old one is used on.
 func (t *tokens) get(ctx context.Context, directory string) (string, error) {
-	now := time.Now()
-	t.mu.Lock()
-	k, ok := t.known[directory]
-	t.mu.Unlock()
-	if ok && now.Before(k.renew) {
+	k, ok := t.recall(directory)
+	if ok {
 		return k.value, k.refusal
 	}
-	fresh, err := t.fetch(ctx, directory)
-	if err != nil && k.value != "" && now.Before(k.expires) && !lasting(err) && ctx.Err() == nil {
+	fresh, err := t.fetch(ctx, directory, false)
+	if err != nil && k.value != "" && time.Now().Before(k.expires) && !lasting(err) && ctx.Err() == nil {
 		return k.value, nil
 	}
 	return fresh.value, err
+}
+
+// recall returns what is known of directory, and whether it will do.
+func (t *tokens) recall(directory string) (token, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	k := t.known[directory]
+	return k, time.Now().Before(k.renew)
 }
 
 // lasting reports whether a refusal stays until somebody repairs its cause.
@@ -111,10 +116,18 @@ func (t *tokens) drop(directory, value string) {
 }
 
 // fetch asks for a new token, together with whoever else asks for this
-// directory now. The request outlives a caller that gives up, by tokenTimeout at
-// most: the others still want it.
-func (t *tokens) fetch(ctx context.Context, directory string) (token, error) {
-	asked := t.flight.DoChan(directory, func() (any, error) {
+// directory now; anew says that one which just came will not do. The request
+// outlives a caller that gives up, by tokenTimeout at most: the others still
+// want it.
+func (t *tokens) fetch(ctx context.Context, directory string, anew bool) (token, error) {
+	key := directory
+	if anew {
+		key += " anew"
+	}
+	asked := t.flight.DoChan(key, func() (any, error) {
+		if k, ok := t.recall(directory); ok && !anew {
+			return k, k.refusal
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTimeout)
 		defer cancel()
 		k, err := t.request(ctx, directory)

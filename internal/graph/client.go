@@ -13,8 +13,8 @@ import (
 )
 
 // Limiter is the account book as this package needs it (*throttle.Book): asked
-// once before every HTTP request, from any goroutine. A nil permit stands for a
-// request that no account covers.
+// once before every HTTP request, tokens apart, from any goroutine. An error comes
+// with a kind; Throttled has its time.
 type Limiter interface {
 	Acquire(ctx context.Context, c throttle.Call) (*throttle.Permit, error)
 }

@@ -66,13 +66,15 @@ func (t *Tenant) Organization(ctx context.Context) (Organization, error) {
 	if err != nil {
 		return Organization{}, err
 	}
-	if len(page.GetValue()) == 0 || page.GetValue()[0] == nil {
+	if len(page.GetValue()) == 0 || page.GetValue()[0] == nil || page.GetValue()[0].GetId() == nil {
 		return Organization{}, wrong(tenantry.Transient, codeIncomplete, c.op, "the tenant has no organization entry")
 	}
 	o := page.GetValue()[0]
 	org := Organization{ID: value(o.GetId()), Name: value(o.GetDisplayName())}
 	for _, d := range o.GetVerifiedDomains() {
-		org.Domains = append(org.Domains, value(d.GetName()))
+		if d != nil && d.GetName() != nil {
+			org.Domains = append(org.Domains, *d.GetName())
+		}
 	}
 	return org, nil
 }
@@ -88,8 +90,8 @@ func (t *Tenant) Licences(ctx context.Context) (int64, error) {
 	}
 	var sum int64
 	for _, sku := range page.GetValue() {
-		if units := sku.GetPrepaidUnits(); units != nil {
-			sum += int64(value(units.GetEnabled()))
+		if sku != nil && sku.GetPrepaidUnits() != nil {
+			sum += int64(value(sku.GetPrepaidUnits().GetEnabled()))
 		}
 	}
 	return sum, nil
@@ -114,7 +116,8 @@ func (t *Tenant) UserChanges(ctx context.Context, link string) (Changes[User], e
 			return delta[User]{}, err
 		}
 		return newDelta(page, page.GetValue(), func(u models.Userable) (User, bool) {
-			return newUser(u), complete(u, u.GetUserPrincipalName(), u.GetAccountEnabled()) && u.GetAssignedPlans() != nil
+			whole := u.GetUserPrincipalName() != nil && u.GetAccountEnabled() != nil && u.GetAssignedPlans() != nil
+			return newUser(u), whole || removed(u) != ""
 		}), nil
 	}, t.user, func(u User) string { return u.ID })
 }
@@ -149,7 +152,8 @@ func (t *Tenant) GroupChanges(ctx context.Context, link string) (Changes[Group],
 			return delta[Group]{}, err
 		}
 		return newDelta(page, page.GetValue(), func(g models.Groupable) (Group, bool) {
-			return newGroup(g), complete(g, g.GetDisplayName(), g.GetSecurityEnabled()) && g.GetGroupTypes() != nil
+			whole := g.GetDisplayName() != nil && g.GetSecurityEnabled() != nil && g.GetGroupTypes() != nil
+			return newGroup(g), whole || removed(g) != ""
 		}), nil
 	}, t.group, func(g Group) string { return g.ID })
 }
@@ -308,12 +312,6 @@ func text(v any) string {
 		return value(s)
 	}
 	return ""
-}
-
-// complete reports whether an entry of a delta carries the properties that no
-// entry lacks; removed ones need none.
-func complete(m annotated, name *string, flag *bool) bool {
-	return removed(m) != "" || name != nil && flag != nil
 }
 
 func newUser(u models.Userable) User {

@@ -15,14 +15,6 @@ import (
 	"github.com/tenantry/tenantry/internal/throttle"
 )
 
-const (
-	// requestTimeout bounds one try with its body. It ends before a mailbox's
-	// permit does, so that an account never counts fewer requests than run.
-	requestTimeout = 100 * time.Second
-	// stallTimeout is how long a stream may bring nothing, its header included.
-	stallTimeout = 60 * time.Second
-)
-
 // call is one request as it is meant, apart from token, tries and permits.
 type call struct {
 	op     string // what fails if it fails: "read a page of messages"
@@ -35,10 +27,9 @@ type call struct {
 	open bool
 	// once: carrying it out twice does its work twice.
 	once bool
-	// stream: the body is read at the reader's pace, bounded by stalls (and by
-	// limit, if set), not by requestTimeout.
+	// stream: the body is read at the reader's pace, bounded by stalls and by the
+	// permit, not by the policy's time for a request.
 	stream bool
-	limit  time.Duration
 }
 
 // do sends c, by the retry policy, and hands the answer (2xx, 3xx) to use within
@@ -109,7 +100,7 @@ func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, erro
 	if err != nil {
 		return nil, notSent(c.op, err)
 	}
-	a := newAnswer(ctx, c, permit)
+	a := newAnswer(ctx, c, t.client.policy, permit)
 	req, err := http.NewRequestWithContext(a.ctx, c.method, c.url, body(c))
 	if err != nil {
 		a.Close()
@@ -119,7 +110,7 @@ func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, erro
 	resp, err := t.client.http.Do(req)
 	if err != nil {
 		err = a.cause(err)
-		a.done(0, nil)
+		permit.Done(0, nil)
 		a.Close()
 		return nil, unreached(c.op, err)
 	}
@@ -127,7 +118,7 @@ func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, erro
 	if a.stall != nil {
 		a.stall.Stop()
 	}
-	wait := a.done(resp.StatusCode, resp.Header)
+	wait := permit.Done(resp.StatusCode, resp.Header)
 	if resp.StatusCode < http.StatusBadRequest {
 		return a, nil
 	}
@@ -175,14 +166,15 @@ func (c *Client) dress(req *http.Request, call call, bearer string) {
 // An answer is a response (2xx, 3xx) with its permit and its clock. Its reader
 // turns what breaks into errors of ours. For one goroutine.
 type answer struct {
-	resp   *http.Response
-	op     string
-	ctx    context.Context
-	cancel context.CancelCauseFunc
-	stop   context.CancelFunc
-	stall  *time.Timer // nil unless the body is a stream
-	permit *throttle.Permit
-	closed sync.Once
+	resp     *http.Response
+	op       string
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	stop     context.CancelFunc
+	stall    *time.Timer // nil unless the body is a stream
+	patience time.Duration
+	permit   *throttle.Permit
+	closed   sync.Once
 }
 
 var (
@@ -190,30 +182,24 @@ var (
 	errTooSlow = errors.New("no complete answer in time")
 )
 
-func newAnswer(ctx context.Context, c call, permit *throttle.Permit) *answer {
-	a := &answer{op: c.op, permit: permit}
-	limit := c.limit
-	if limit == 0 && !c.stream {
-		limit = requestTimeout
+func newAnswer(ctx context.Context, c call, p policy, permit *throttle.Permit) *answer {
+	a := &answer{op: c.op, patience: p.stall, permit: permit}
+	end := time.Time{}
+	if !c.stream {
+		end = time.Now().Add(p.request)
+	}
+	if !permit.Deadline().IsZero() && (end.IsZero() || permit.Deadline().Before(end)) {
+		end = permit.Deadline() // beyond it the mailbox would see more requests than the book counts
 	}
 	a.stop = func() {}
-	if limit > 0 {
-		ctx, a.stop = context.WithTimeoutCause(ctx, limit, errTooSlow)
+	if !end.IsZero() {
+		ctx, a.stop = context.WithDeadlineCause(ctx, end, errTooSlow)
 	}
 	a.ctx, a.cancel = context.WithCancelCause(ctx)
 	if c.stream {
-		a.stall = time.AfterFunc(stallTimeout, func() { a.cancel(errStalled) })
+		a.stall = time.AfterFunc(p.stall, func() { a.cancel(errStalled) })
 	}
 	return a
-}
-
-// done tells the account book what came back, and returns how long it says to
-// wait.
-func (a *answer) done(status int, h http.Header) time.Duration {
-	if a.permit == nil {
-		return 0
-	}
-	return a.permit.Done(status, h)
 }
 
 // cause names what ended the request if one of our clocks did.
@@ -227,7 +213,7 @@ func (a *answer) cause(err error) error {
 // Read reads the body. A body that breaks is Transient.
 func (a *answer) Read(p []byte) (int, error) {
 	if a.stall != nil { // runs only while we wait for Graph, not for our reader
-		a.stall.Reset(stallTimeout)
+		a.stall.Reset(a.patience)
 		defer a.stall.Stop()
 	}
 	n, err := a.resp.Body.Read(p)
@@ -248,9 +234,7 @@ func (a *answer) Close() error {
 		}
 		a.cancel(nil)
 		a.stop()
-		if a.permit != nil {
-			a.permit.Release()
-		}
+		a.permit.Release()
 	})
 	return nil
 }

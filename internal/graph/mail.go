@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	abstractions "github.com/microsoft/kiota-abstractions-go"
@@ -29,9 +28,6 @@ const (
 	// lists of a few properties.
 	messagePage = 50
 	findPage    = 250
-	// contentLimit bounds an attachment's stream as a whole: it holds one of its
-	// mailbox's four permits, and those expire.
-	contentLimit = 4 * time.Minute
 )
 
 // messageProperties are all that a message has and that can be restored or
@@ -260,8 +256,8 @@ func (t *Tenant) Attachment(ctx context.Context, user, message, attachment strin
 
 // AttachmentContent streams an attachment's bytes: of a file as they are, of an
 // item as MIME, vCard or iCalendar. Links to cloud files have none (Invalid).
-// The stream holds one of the mailbox's permits until it is closed, at most four
-// minutes; a stream that breaks fails with Transient and has to be opened anew.
+// The stream holds one of the mailbox's permits until it is closed, and ends with
+// it; a stream that breaks fails with Transient and has to be opened anew.
 func (t *Tenant) AttachmentContent(ctx context.Context, user, message, attachment string) (io.ReadCloser, error) {
 	const op = "read an attachment's content"
 	if err := given(op, user, message, attachment); err != nil {
@@ -270,7 +266,7 @@ func (t *Tenant) AttachmentContent(ctx context.Context, user, message, attachmen
 	c := t.client.build.plain(op, http.MethodGet, t.outlook(user), nil, "users", user, "messages", message, "attachments", attachment, "$value")
 	c.header.Set("Prefer", prefer(0))
 	c.header.Set("Accept", "*/*")
-	c.stream, c.limit = true, contentLimit
+	c.stream = true
 	a, err := t.open(ctx, c)
 	if err != nil {
 		return nil, mailError(err)

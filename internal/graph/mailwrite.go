@@ -15,8 +15,9 @@ const (
 	// attachmentSessionFrom is the size from which Exchange takes an upload
 	// session for an attachment; below it wants a plain POST.
 	attachmentSessionFrom = 3 << 20
-	// attachmentFragment is one PUT of an attachment; Exchange wants less than 4 MB.
-	attachmentFragment = 3 << 20
+	// attachmentFragment is one PUT of an attachment: less than the 4 MB that
+	// Exchange takes, and like everywhere a multiple of 320 KiB.
+	attachmentFragment = 11 * 320 << 10
 )
 
 // mailWrite is a JSON request that changes a mailbox.

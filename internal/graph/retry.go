@@ -11,16 +11,22 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// policy is the one retry policy, in place. Nothing holds a worker's slot for
+// policy is the one policy of tries, pauses and time-outs, in place. Nothing holds a worker's slot for
 // longer than it says: what needs more goes back to the caller, who parks.
 type policy struct {
 	tries int           // of a request that fails in passing, the first one included
 	first time.Duration // pause before the second try; doubles
 	pause time.Duration // longest single pause; a throttle that asks for more is not waited for
 	total time.Duration // longest sum of pauses of one request
+
+	request time.Duration // of one try with its body; ends before a mailbox's permit does
+	stall   time.Duration // a stream may bring nothing for so long, its header included
 }
 
-var standardPolicy = policy{tries: 5, first: time.Second, pause: 5 * time.Second, total: 20 * time.Second}
+var standardPolicy = policy{
+	tries: 5, first: time.Second, pause: 5 * time.Second, total: 20 * time.Second,
+	request: 100 * time.Second, stall: 60 * time.Second,
+}
 
 // retry runs try until it succeeds, fails for good, or the policy is used up.
 // once says that repeating a request that may have been carried out would do its
