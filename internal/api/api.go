@@ -76,7 +76,8 @@ type Config struct {
 	// Monitor is served under /queues behind authentication; nil leaves it out.
 	Monitor http.Handler
 	// PublicURL is where browsers and Microsoft reach this API, "https://backup.example.com".
-	// It may carry a path when a proxy strips it. With https the session cookie is Secure.
+	// It may carry a path when a proxy strips it, except that asynqmon then needs the
+	// same path in its own root. With https the session cookie is Secure.
 	PublicURL string
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time

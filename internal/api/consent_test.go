@@ -117,6 +117,32 @@ func TestConsentIsOneTime(t *testing.T) {
 	}
 }
 
+// However many browsers come back at once, one of them connects.
+func TestConsentRace(t *testing.T) {
+	h := newHouse(t)
+	id := h.addTenant("Contoso", contosoGUID)
+	address := h.server.URL + "/v1/consent/callback?" + agreed(h.ask(id), contosoGUID).Encode()
+	statuses := make(chan int)
+	for range 8 {
+		go func() {
+			answer, err := http.Get(address)
+			if err != nil {
+				statuses <- 0
+				return
+			}
+			_ = answer.Body.Close()
+			statuses <- answer.StatusCode
+		}()
+	}
+	got := map[int]int{}
+	for range 8 {
+		got[<-statuses]++
+	}
+	if got[http.StatusOK] != 1 || got[http.StatusGone] != 7 || h.runCount(id) != 1 {
+		t.Errorf("answers %v, %d runs, want one 200 and one run", got, h.runCount(id))
+	}
+}
+
 func TestConsentExpires(t *testing.T) {
 	h := newHouse(t)
 	id := h.addTenant("Contoso", contosoGUID)

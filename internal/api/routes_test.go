@@ -178,6 +178,42 @@ func TestResourceFilters(t *testing.T) {
 	}
 }
 
+// However many departed resources lie between, walking the pages finds all the
+// others, each once.
+func TestPagesSkipGone(t *testing.T) {
+	h := newHouse(t)
+	id := h.addTenant("Contoso", contosoGUID)
+	var users []catalog.Resource
+	want := 0
+	for i := range 120 {
+		object := fmt.Sprintf("bbbbbbbb-0000-4000-8000-%012d", i)
+		state := tenantry.Gone
+		if i%40 == 39 {
+			state = tenantry.Active
+			want++
+		}
+		users = append(users, catalog.Resource{ID: tenantry.UserResource(object), Kind: tenantry.User, ObjectID: object, Name: object, State: state, StateAt: h.clock.Now()})
+	}
+	must(t, h.catalog.Tenant(id).ApplySync(t.Context(), tenantry.User, users, "link", h.clock.Now()))
+	for _, limit := range []int{1, 2, 3, 100} {
+		seen, after, pages := map[string]bool{}, "", 0
+		for ; pages == 0 || after != ""; pages++ {
+			r := h.want(200, "GET", fmt.Sprintf("/v1/tenants/%s/resources?limit=%d&after=%s", id, limit, after), nil)
+			for _, item := range r.field("items").([]any) {
+				if name := item.(map[string]any)["id"].(string); seen[name] {
+					t.Errorf("limit %d: %s twice", limit, name)
+				} else {
+					seen[name] = true
+				}
+			}
+			after = r.text("next")
+		}
+		if len(seen) != want || pages > 10 {
+			t.Errorf("limit %d: %d resources on %d pages, want %d", limit, len(seen), pages, want)
+		}
+	}
+}
+
 // Walking the pages meets everything once, whatever the page size.
 func TestPages(t *testing.T) {
 	h := newHouse(t)
