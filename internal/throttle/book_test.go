@@ -255,7 +255,7 @@ func TestMailboxPermits(t *testing.T) {
 		if d := held[0].Deadline(); d.Before(c.now().Add(a.longest())) {
 			t.Errorf("deadline %v leaves less than the longest request", d.Sub(c.now()))
 		}
-		c.pass(time.Until(held[0].Deadline()) - time.Until(c.now()))
+		c.pass(held[0].Deadline().Sub(c.now()) - time.Millisecond)
 		mustRefuse(t, a, restore, outlookPermits)
 		c.pass(2 * permitMargin)
 		mustTake(t, a, restore)
@@ -554,14 +554,13 @@ func TestBlocksSpareRedis(t *testing.T) {
 	rdb := connect(t, servertest.Redis(t))
 	b := resumed(t, rdb, c, Documented())
 	const mailboxes, requests = 100, 60
-	for r := range requests {
+	for range requests {
 		for m := range mailboxes {
 			p := mustTake(t, b, outlook(fmt.Sprint("box", m)))
 			p.Done(http.StatusOK, nil)
 			p.Release()
 			c.pass(time.Millisecond) // ten requests a second on each mailbox
 		}
-		_ = r
 	}
 	acquired, scripts := b.Traffic()
 	t.Logf("%d requests, %d script calls: one for %.1f", acquired, scripts, float64(acquired)/float64(scripts))

@@ -1,9 +1,6 @@
 package throttle
 
-import (
-	"crypto/rand"
-	"time"
-)
+import "time"
 
 const (
 	// permitHold is by how much a permit outlives the longest request: for so long
@@ -31,8 +28,6 @@ type slot struct {
 	freed   time.Time
 	reserve bool // beyond what calls without Reserve may use
 }
-
-func newSlotID() string { return rand.Text() }
 
 func (b *Book) mailbox(key string) *mailbox {
 	m := b.mailboxes[key]

@@ -73,16 +73,28 @@ func (p *purse) has(amount int64, now time.Time) bool {
 	return amount <= 0
 }
 
-// take takes an amount that the blocks hold, from the one that expires first.
-func (p *purse) take(amount int64, now time.Time) {
+// take takes an amount that the blocks hold, the oldest first, and returns the pieces.
+func (p *purse) take(amount int64, now time.Time) (pieces []block) {
 	p.used = now
 	for _, k := range p.blocks {
 		n := min(k.left, amount)
+		if n == 0 {
+			continue
+		}
 		k.left -= n
 		amount -= n
-		if k.left == 0 && n > 0 {
+		pieces = append(pieces, block{left: n, size: k.size, until: k.until, slot: k.slot})
+		if k.left == 0 {
 			p.want = min(p.max, p.want*2)
 		}
+	}
+	return pieces
+}
+
+// putBack undoes take.
+func (p *purse) putBack(pieces []block) {
+	for _, k := range pieces {
+		p.blocks = append(p.blocks, &k)
 	}
 }
 

@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"context"
+	"crypto/rand"
 	_ "embed" // the scripts
 	"encoding/json"
 	"errors"
@@ -85,81 +86,102 @@ func redisError(op string, err error) error {
 	return tenantry.E(tenantry.Shared, op, err)
 }
 
+// question is a request to take.lua with what it leaves out because it is held here.
+type question struct {
+	req    takeRequest
+	keys   []string
+	asked  []account // what Redis is asked for
+	pieces map[string][]block
+	permit *slot
+}
+
 // ask draws what the call needs and blocks for the next ones. Called with its gate held.
 func (b *Book) ask(ctx context.Context, d draft) (*Permit, refusal, error) {
-	req, permit := b.takeRequest(d)
-	keys := append(b.head(), b.key("days"))
-	for _, a := range d.accounts {
-		keys = append(keys, b.key(accountKey(a.key)))
-	}
-	if req.Permit != nil {
-		keys = append(keys, b.key(permitsKey(d.mailbox)))
-	}
+	q := b.question(d)
 	sent := b.now()
-	reply, err := b.run(ctx, takeScript, keys, req, 5)
+	reply, err := b.run(ctx, takeScript, q.keys, q.req, 5)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if err == nil {
-		b.hear(reply[1], reply[2], sent)
+	if err != nil {
+		b.takeBack(d, q, sent)
+		return nil, refusal{}, err
 	}
-	if err != nil || integer(reply[0]) == 0 {
-		if permit != nil && req.Permit == nil { // it was free already
-			b.mailbox(d.mailbox).give(permit, sent)
-		}
-		if err != nil {
-			return nil, refusal{}, err
-		}
+	b.hear(reply[1], reply[2], sent)
+	if integer(reply[0]) == 0 {
+		b.takeBack(d, q, sent)
 		no := refusal{time.Duration(integer(reply[3])) * time.Millisecond, fmt.Sprint(reply[4])}
 		b.remember(d, no, sent)
 		return nil, no, nil
 	}
 	surplus, slots := list(reply[3]), list(reply[4])
-	for i, a := range d.accounts {
+	for i, a := range q.asked {
 		b.purse(a).put(integer(surplus[i]), integer(slots[i]), sent.Add(a.life), sent)
 	}
-	if req.Permit != nil {
-		permit.until = sent.Add(b.longest() + permitHold - permitMargin)
+	if q.req.Permit != nil {
+		q.permit.until = sent.Add(b.longest() + permitHold - permitMargin)
 		b.mailbox(d.mailbox).inUse++
 	}
 	b.acquired++
-	return b.permit(d, permit), refusal{}, nil
+	return b.permit(d, q.permit), refusal{}, nil
 }
 
-// takeRequest asks for what the call needs, for blocks where little is held, and for a
-// permit unless one is free here, which it then takes.
-func (b *Book) takeRequest(d draft) (takeRequest, *slot) {
+// question takes what is held here for the call and asks for the rest: what other
+// accounts it needs, with blocks, and a permit.
+func (b *Book) question(d draft) question {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
-	req := takeRequest{
-		Now: b.redisNow(), Seen: b.seen, Reserve: d.call.Reserve, Scopes: d.scopes,
-		Accounts: make([]account, len(d.accounts)),
+	q := question{
+		req: takeRequest{
+			Now: b.redisNow(), Seen: b.seen, Reserve: d.call.Reserve, Scopes: d.scopes, Accounts: []account{},
+		},
+		keys: append(b.head(), b.key("days")), pieces: map[string][]block{},
 	}
-	copy(req.Accounts, d.accounts)
-	for i, a := range d.accounts {
+	for _, a := range d.accounts {
 		p := b.purse(a)
-		if !p.has(a.Need+p.want/2, now) { // else there is enough ahead already
-			req.Accounts[i].Want = p.want
+		if p.has(a.Need, now) {
+			q.pieces[a.key] = p.take(a.Need, now)
+			continue
 		}
+		if a.Need <= a.max { // a large one would leave a small block that serves nobody
+			a.Want = p.want
+		}
+		q.asked, q.keys = append(q.asked, a), append(q.keys, b.key(accountKey(a.key)))
 	}
-	if d.mailbox == "" {
-		return req, nil
+	q.req.Accounts = append(q.req.Accounts, q.asked...)
+	if d.mailbox != "" {
+		b.askPermit(d, &q, now)
 	}
+	return q
+}
+
+// askPermit uses a free permit, or asks for one.
+func (b *Book) askPermit(d draft, q *question, now time.Time) {
 	m, limits := b.mailbox(d.mailbox), b.limits.Outlook
-	if s := m.idle(d.call.Reserve, now.Add(b.longest())); s != nil {
-		return req, s
+	if q.permit = m.idle(d.call.Reserve, now.Add(b.longest())); q.permit != nil {
+		return
 	}
-	s := &slot{id: newSlotID(), reserve: d.call.Reserve}
-	req.Permit = &permitRequest{
-		ID: s.id, Name: outlookPermits, Max: limits.Concurrency,
+	q.permit = &slot{id: rand.Text(), reserve: d.call.Reserve}
+	q.keys = append(q.keys, b.key(permitsKey(d.mailbox)))
+	q.req.Permit = &permitRequest{
+		ID: q.permit.id, Name: outlookPermits, Max: limits.Concurrency,
 		TTL:  (b.longest() + permitHold).Milliseconds(),
 		Poll: permitPoll.Milliseconds(), Drop: m.drop,
 	}
 	m.drop = nil
 	if !d.call.Reserve {
-		req.Permit.Max -= limits.KeepFree
+		q.req.Permit.Max -= limits.KeepFree
 	}
-	return req, s
+}
+
+// takeBack undoes what a question took here. Called with mu held.
+func (b *Book) takeBack(d draft, q question, now time.Time) {
+	for _, a := range d.accounts {
+		b.purse(a).putBack(q.pieces[a.key])
+	}
+	if q.permit != nil && q.req.Permit == nil {
+		b.mailbox(d.mailbox).give(q.permit, now)
+	}
 }
 
 // remember keeps a refusal with the account that caused it.
