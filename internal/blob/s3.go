@@ -51,9 +51,9 @@ const (
 type S3 struct {
 	client   *s3.Client
 	bucket   string
-	prefix   string // empty or ending with a slash
-	endpoint string // for messages
-	http     *http.Client
+	prefix   string       // empty or ending with a slash
+	endpoint string       // for messages
+	http     *http.Client // nil if the configuration brought one of another type
 }
 
 // s3Target is what a storage URL says about a bucket.
@@ -78,14 +78,13 @@ func openS3(ctx context.Context, t s3Target, o S3Options) (*S3, error) {
 	if t.region == "" && t.endpoint != "" {
 		t.region = "us-east-1" // what servers beside AWS expect in a signature unless told otherwise
 	}
-	client := &http.Client{Transport: awshttp.NewBuildableClient().
-		WithDialerOptions(func(d *net.Dialer) { d.Timeout = s3DialTimeout }).
-		WithTransportOptions(func(tr *http.Transport) {
-			tr.MaxIdleConnsPerHost = s3Connections
-			tr.ResponseHeaderTimeout = s3HeaderTimeout
-		}).GetTransport()}
 	load := []func(*config.LoadOptions) error{
-		config.WithHTTPClient(client),
+		config.WithHTTPClient(awshttp.NewBuildableClient().
+			WithDialerOptions(func(d *net.Dialer) { d.Timeout = s3DialTimeout }).
+			WithTransportOptions(func(tr *http.Transport) {
+				tr.MaxIdleConnsPerHost = s3Connections
+				tr.ResponseHeaderTimeout = s3HeaderTimeout
+			})),
 		config.WithRetryer(func() aws.Retryer {
 			return retry.NewStandard(func(so *retry.StandardOptions) {
 				so.MaxAttempts, so.MaxBackoff = s3Attempts, s3Backoff
@@ -103,7 +102,16 @@ func openS3(ctx context.Context, t s3Target, o S3Options) (*S3, error) {
 	if err != nil {
 		return nil, tenantry.E(tenantry.Invalid, "read the S3 configuration", err)
 	}
-	s := &S3{bucket: t.bucket, prefix: t.prefix, endpoint: t.endpoint, http: client}
+	s := &S3{bucket: t.bucket, prefix: t.prefix, endpoint: t.endpoint}
+	// The configuration may have added a CA bundle to the client. A plain client in its
+	// place lets Close reach its connections.
+	if built, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		s.http = &http.Client{
+			Transport:     built.GetTransport(),
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+		cfg.HTTPClient = s.http
+	}
 	if s.endpoint == "" {
 		s.endpoint = "AWS " + cfg.Region
 	}
@@ -119,7 +127,9 @@ func openS3(ctx context.Context, t s3Target, o S3Options) (*S3, error) {
 
 // Close drops idle connections. Calls under way are not disturbed.
 func (s *S3) Close() error {
-	s.http.CloseIdleConnections()
+	if s.http != nil {
+		s.http.CloseIdleConnections()
+	}
 	return nil
 }
 
