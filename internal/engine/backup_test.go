@@ -1,0 +1,259 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// script is a source whose pages are written down.
+type script struct {
+	scoped bool
+	pages  map[string]func() (engine.Page, error) // by collection and link
+	asked  []string
+}
+
+func (s *script) Scoped() bool { return s.scoped }
+func (s *script) Page(_ context.Context, collection, link string) (engine.Page, error) {
+	key := collection + "|" + link
+	s.asked = append(s.asked, key)
+	if p := s.pages[key]; p != nil {
+		return p()
+	}
+	return engine.Page{Next: link, Done: true}, nil
+}
+
+func once(p engine.Page) func() (engine.Page, error) {
+	return func() (engine.Page, error) { return p, nil }
+}
+
+// file is an item with one part that reads as content, or fails.
+func file(id, etag, content string, fail error) engine.Item {
+	return engine.Item{
+		ID: id, Kind: "item", ETag: etag, Raw: fmt.Appendf(nil, `{"ID":%q,"etag":%q}`, id, etag),
+		Parts: func(context.Context) ([]engine.ItemPart, error) {
+			return []engine.ItemPart{
+				{Name: "a", Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), fail }},
+				{Name: "b", Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(strings.NewReader("b")), nil }},
+			}, nil
+		},
+	}
+}
+
+func backup(t *testing.T, src engine.Source, m *memory) engine.Outcome {
+	t.Helper()
+	m.begin()
+	out, err := engine.Backup(t.Context(), src, m, engine.Limits{}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func TestOneBadPartKeepsTheItemAndItsLastGoodVersion(t *testing.T) {
+	for _, kind := range []tenantry.Kind{tenantry.Poison, tenantry.Denied, tenantry.NotFound, tenantry.Absent, tenantry.Internal, tenantry.Conflict} {
+		m := newMemory()
+		bad := tenantry.Errorf(kind, "cannot be read")
+		s := &script{pages: map[string]func() (engine.Page, error){
+			"|": once(engine.Page{Items: []engine.Item{file("x", "1", "good", nil), file("y", "1", "", bad)}, Next: "d1", Done: true}),
+		}}
+		out := backup(t, s, m)
+		y := m.committed.entries["y"]
+		if !out.Done || out.Counts.Skipped != 1 || !strings.Contains(y.Problem, "cannot be read") || len(y.Parts) != 1 || y.Parts[0].Name != "b" {
+			t.Errorf("%s: %+v, %+v", kind, out, y)
+		}
+		s.pages["|d1"] = once(engine.Page{Items: []engine.Item{file("x", "2", "", bad)}, Next: "d2", Done: true})
+		backup(t, s, m)
+		x := m.committed.entries["x"]
+		if x.Problem == "" || x.ProblemAt.IsZero() || len(x.Parts) != 2 || string(x.Parts[0].Digest) != "good" || !strings.HasPrefix(x.ETag, "2") {
+			t.Errorf("%s: %+v", kind, x)
+		}
+		s.pages["|d2"] = once(engine.Page{Items: []engine.Item{file("x", "3", "better", nil)}, Next: "d3", Done: true})
+		backup(t, s, m)
+		x = m.committed.entries["x"]
+		if x.Problem != "" || !x.ProblemAt.IsZero() || string(x.Parts[0].Digest) != "better" {
+			t.Errorf("%s: %+v", kind, x)
+		}
+	}
+}
+
+func TestAnItemThatCannotBeSavedKeepsItsLastGoodVersion(t *testing.T) {
+	m := newMemory()
+	infected := engine.Item{ID: "x", Kind: "item", ETag: "2", Raw: []byte(`{"ID":"x","etag":"2"}`), Problem: "malware"}
+	s := &script{pages: map[string]func() (engine.Page, error){
+		"|":   once(engine.Page{Items: []engine.Item{file("x", "1", "good", nil)}, Next: "d1", Done: true}),
+		"|d1": once(engine.Page{Items: []engine.Item{infected}, Next: "d2", Done: true}),
+	}}
+	backup(t, s, m)
+	out := backup(t, s, m)
+	x := m.committed.entries["x"]
+	if len(out.Problems) != 1 || x.Problem != "malware" || x.ETag != "1" || string(x.Parts[0].Digest) != "good" || !strings.Contains(m.committed.payloads["x"], `"1"`) {
+		t.Errorf("%+v %+v %s", out, x, m.committed.payloads["x"])
+	}
+}
+
+// TestErrorsEndTheSliceBehindACheckpoint shows that what was read before an error is not read again.
+func TestErrorsEndTheSliceBehindACheckpoint(t *testing.T) {
+	for _, kind := range []tenantry.Kind{tenantry.Throttled, tenantry.Transient, tenantry.Shared, tenantry.Reconnect, tenantry.Denied, tenantry.Absent} {
+		m := newMemory()
+		fails := true
+		s := &script{pages: map[string]func() (engine.Page, error){
+			"|": once(engine.Page{Items: []engine.Item{file("x", "1", "good", nil)}, Next: "n1"}),
+			"|n1": func() (engine.Page, error) {
+				if fails {
+					return engine.Page{}, tenantry.Errorf(kind, "not now")
+				}
+				return engine.Page{Next: "d1", Done: true}, nil
+			},
+		}}
+		m.begin()
+		out, err := engine.Backup(t.Context(), s, m, engine.Limits{}, nil, nil)
+		if tenantry.KindOf(err) != kind || out.Done || out.Counts.Items != 1 || m.commits != 1 {
+			t.Errorf("%s: %+v %v, %d commits", kind, out, err, m.commits)
+		}
+		fails, s.asked = false, nil
+		if out := backup(t, s, m); !out.Done || s.asked[0] != "|n1" {
+			t.Errorf("%s: asked %v", kind, s.asked)
+		}
+	}
+}
+
+// TestAFailingSeriesIsNotCheckpointed: what a fenced writer holds is void.
+func TestAFailingSeriesIsNotCheckpointed(t *testing.T) {
+	m := newMemory()
+	s := &script{pages: map[string]func() (engine.Page, error){"|": once(engine.Page{Items: []engine.Item{file("x", "1", "good", nil)}, Next: "n1"})}}
+	m.begin()
+	_, err := engine.Backup(t.Context(), s, fenced{m}, engine.Limits{}, nil, nil)
+	if tenantry.KindOf(err) != tenantry.Fenced || m.commits != 0 {
+		t.Errorf("%v, %d commits", err, m.commits)
+	}
+}
+
+type fenced struct{ *memory }
+
+func (fenced) Put(context.Context, repository.Entry) error {
+	return tenantry.Errorf(tenantry.Fenced, "another owner took the series")
+}
+
+func TestSealedByThisTaskIsOnlySettled(t *testing.T) {
+	m := newMemory()
+	s := &script{}
+	backup(t, s, m)
+	s.asked = nil
+	out, err := engine.Backup(t.Context(), s, m, engine.Limits{}, nil, nil)
+	if err != nil || !out.Done || len(s.asked) > 0 || out.Snapshot.Time.IsZero() {
+		t.Errorf("%+v %v, asked %v", out, err, s.asked)
+	}
+}
+
+// TestLinksThatAlwaysExpire must not loop: in the field, a client asked 4,801 times in 20 s.
+func TestLinksThatAlwaysExpire(t *testing.T) {
+	m := newMemory()
+	s := &script{pages: map[string]func() (engine.Page, error){
+		"|": once(engine.Page{Next: "n1"}),
+		"|n1": func() (engine.Page, error) {
+			return engine.Page{}, tenantry.Errorf(tenantry.Resync, "syncStateNotFound")
+		},
+	}}
+	m.begin()
+	_, err := engine.Backup(t.Context(), s, m, engine.Limits{}, nil, nil)
+	if tenantry.KindOf(err) != tenantry.Transient || len(s.asked) > 10 {
+		t.Errorf("%v after %d requests", err, len(s.asked))
+	}
+}
+
+func TestAPageThatLeadsToItself(t *testing.T) {
+	m := newMemory()
+	s := &script{pages: map[string]func() (engine.Page, error){"|": once(engine.Page{Next: "n1"}), "|n1": once(engine.Page{Next: "n1"})}}
+	m.begin()
+	if _, err := engine.Backup(t.Context(), s, m, engine.Limits{}, nil, nil); tenantry.KindOf(err) != tenantry.Internal {
+		t.Error(err)
+	}
+}
+
+// TestContentIsReadOnce holds what a rename, a flag and a move cost: no content, and for mail one list.
+func TestContentIsReadOnce(t *testing.T) {
+	w := newWorld(3, true)
+	w.pageSize = 10
+	for _, n := range []node{{id: "a", folder: true}, {id: "b", folder: true}, {id: "m", parent: "b"}} {
+		w.put(n)
+	}
+	m := newMemory()
+	m.begin()
+	backup(t, w, m)
+	for name, change := range map[string]func(*node){
+		"flag":      func(n *node) { n.version++ },
+		"move":      func(n *node) { n.parent = map[string]string{"a": "b", "b": "a"}[n.parent] },
+		"move back": func(n *node) { n.parent, n.version = map[string]string{"a": "b", "b": "a"}[n.parent], n.version+1 },
+	} {
+		n := w.nodes["m"]
+		change(&n)
+		w.put(n)
+		w.downloads = 0
+		backup(t, w, m)
+		if e := m.committed.entries["m"]; w.downloads > 0 || e.Parent != n.parent || !strings.HasPrefix(e.ETag, n.etag()) {
+			t.Errorf("%s: %d downloads, %+v", name, w.downloads, e)
+		}
+	}
+}
+
+// TestCheckpoints shows the three reasons to commit before the end: bytes, time, and a drain.
+func TestCheckpoints(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pages := map[string]func() (engine.Page, error){}
+		for i := range 10 {
+			link, next := fmt.Sprint("|n", i), fmt.Sprint("n", i+1)
+			if i == 0 {
+				link = "|"
+			}
+			pages[link] = func() (engine.Page, error) {
+				time.Sleep(time.Minute) // of the bubble's clock
+				return engine.Page{Items: []engine.Item{file(fmt.Sprint("x", i), "1", strings.Repeat("z", 100), nil)}, Next: next, Done: i == 9}, nil
+			}
+		}
+		for name, c := range map[string]struct {
+			limits engine.Limits
+			want   int // commits, the seal among them
+		}{
+			"by bytes":   {engine.Limits{CheckpointBytes: 250}, 4}, // a page has some 130
+			"by time":    {engine.Limits{CheckpointTime: 3 * time.Minute}, 4},
+			"by default": {engine.Limits{}, 3}, // 5 minutes
+		} {
+			m := newMemory()
+			m.begin()
+			out, err := engine.Backup(t.Context(), &script{pages: pages}, m, c.limits, nil, nil)
+			if err != nil || !out.Done || m.commits != c.want {
+				t.Errorf("%s: %v, %d commits, want %d", name, err, m.commits, c.want)
+			}
+		}
+		m := newMemory()
+		m.begin()
+		slices := 1
+		for {
+			out, err := engine.Backup(t.Context(), &script{pages: pages}, m, engine.Limits{SliceTime: 4 * time.Minute}, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if out.Done {
+				break
+			}
+			slices++
+			m.begin()
+		}
+		if slices != 3 || len(m.committed.entries) != 10 {
+			t.Errorf("%d slices, %d entries", slices, len(m.committed.entries))
+		}
+	})
+}
