@@ -1,0 +1,224 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/schema"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// LoadDepth is how far Loads counts the ready tasks of one tenant and queue. A dispatcher
+// looks no deeper in one tick, and counting all of 1,000,000 would take its whole tick.
+const LoadDepth = 128
+
+// blocked is the condition on a tenant's row under which only its connect tasks run.
+const blocked = "state IN ('disconnected', 'refused')"
+
+// Load is what the dispatcher knows of one tenant and queue.
+type Load struct {
+	Tenant   tenantry.TenantID
+	Queue    string
+	Weight   int
+	Ready    int     // admissible now (not_before passed, tenant connected), at most LoadDepth
+	InFlight int     // admitted + running
+	Virtual  float64 // virtual time spent so far, kept over leader changes
+}
+
+// Loads lists the tenants and queues that have admissible tasks or tasks in flight, by
+// tenant and queue. Its cost is one index descent per (tenant, queue) that has ready
+// tasks and LoadDepth index entries for each, whatever the backlog.
+func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
+	var found []Load
+	// The two recursions walk the index tasks_ready from one distinct key to the next.
+	err := f.c.read(ctx, "read loads", &found, `
+		WITH RECURSIVE queues (queue) AS (
+			SELECT min(queue) FROM tasks WHERE state = 'ready'
+			UNION ALL
+			SELECT (SELECT min(t.queue) FROM tasks t WHERE t.state = 'ready' AND t.queue > q.queue)
+			FROM queues q WHERE q.queue IS NOT NULL
+		), lanes (queue, tenant) AS (
+			SELECT q.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.state = 'ready' AND t.queue = q.queue)
+			FROM queues q WHERE q.queue IS NOT NULL
+			UNION ALL
+			SELECT l.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant > l.tenant)
+			FROM lanes l WHERE l.tenant IS NOT NULL
+		), counted (queue, tenant, ready, in_flight) AS (
+			SELECT l.queue, l.tenant, CASE
+				WHEN NOT (n.`+blocked+`) THEN (SELECT count(*) FROM (
+					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant
+						AND t.not_before <= ?0 LIMIT ?1) AS few)
+				WHEN l.queue = ?2 THEN (SELECT count(*) FROM (
+					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant
+						AND t.not_before <= ?0 AND t.action = 'connect' LIMIT ?1) AS few)
+				ELSE 0 END, 0
+			FROM lanes l JOIN tenants n ON n.id = l.tenant WHERE l.tenant IS NOT NULL
+			UNION ALL
+			SELECT queue, tenant, 0, count(*) FROM tasks WHERE state IN ('admitted', 'running') GROUP BY queue, tenant
+		)
+		SELECT c.tenant, c.queue, n.weight, CAST(sum(c.ready) AS bigint) AS ready, CAST(sum(c.in_flight) AS bigint) AS in_flight, n.virtual
+		FROM counted c JOIN tenants n ON n.id = c.tenant
+		GROUP BY c.tenant, c.queue, n.weight, n.virtual HAVING sum(c.ready) + sum(c.in_flight) > 0
+		ORDER BY c.tenant, c.queue`, micros(now), LoadDepth, queueInteractive)
+	return found, err
+}
+
+// Pick is so many tasks of one tenant and queue to admit, oldest first.
+type Pick struct {
+	Tenant  tenantry.TenantID
+	Queue   string
+	N       int
+	Virtual float64 // new virtual time of the tenant
+}
+
+// picksAtOnce is how many picks one statement serves; SQLite takes at most 500 terms.
+const picksAtOnce = 100
+
+// Admit marks tasks admitted and raises their admission, in one transaction guarded by the
+// fence (Fenced). It returns them, oldest first, for enqueueing: fewer than picked where
+// they were canceled meanwhile. Oldest is by when they became admissible.
+func (f *Fleet) Admit(ctx context.Context, fence int64, picks []Pick, now time.Time) ([]Task, error) {
+	var admitted []taskRow
+	err := f.c.write(ctx, "admit tasks", func(ctx context.Context, tx bun.Tx) error {
+		admitted = nil
+		if err := f.c.fence(ctx, tx, fence); err != nil {
+			return err
+		}
+		for chunk := range slices.Chunk(picks, picksAtOnce) {
+			found, err := f.c.admit(ctx, tx, chunk, now)
+			if err != nil {
+				return err
+			}
+			admitted = append(admitted, found...)
+		}
+		return spend(ctx, tx, picks)
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(admitted, func(a, b taskRow) int {
+		return cmp.Or(cmp.Compare(a.NotBefore, b.NotBefore), cmp.Compare(a.ID, b.ID))
+	})
+	return tasksOf(admitted), nil
+}
+
+func (c *Catalog) admit(ctx context.Context, tx bun.Tx, picks []Pick, now time.Time) ([]taskRow, error) {
+	var found []taskRow
+	err := scan(ctx, tx, &found, `
+		WITH picked (id) AS MATERIALIZED (?0)
+		UPDATE tasks SET state = 'admitted', admission = admission + 1, admitted_at = ?1
+		WHERE state = 'ready' AND id IN (SELECT id FROM picked) RETURNING ?2`,
+		c.selectPicks(picks, now), micros(now), taskColumns)
+	return found, err
+}
+
+// selectPicks is the SELECT of the oldest admissible tasks of each pick.
+func (c *Catalog) selectPicks(picks []Pick, now time.Time) schema.QueryAppender {
+	union := unionAll{}
+	for _, pick := range picks {
+		union = append(union, bun.SafeQuery(`SELECT id FROM (
+			SELECT id FROM tasks WHERE state = 'ready' AND queue = ?0 AND tenant = ?1 AND not_before <= ?2
+				AND (action = 'connect' OR NOT EXISTS (SELECT 1 FROM tenants WHERE id = ?1 AND `+blocked+`))
+			ORDER BY not_before, id LIMIT ?3 ?4) AS pick`,
+			pick.Queue, pick.Tenant, micros(now), max(0, pick.N), c.lock(skipTaken)))
+	}
+	return union
+}
+
+// unionAll formats as the UNION ALL of queries. Never empty.
+type unionAll []schema.QueryWithArgs
+
+// AppendQuery implements schema.QueryAppender.
+func (u unionAll) AppendQuery(gen schema.QueryGen, b []byte) ([]byte, error) {
+	var err error
+	for i, query := range u {
+		if i > 0 {
+			b = append(b, " UNION ALL "...)
+		}
+		if b, err = query.AppendQuery(gen, b); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}
+
+// spend stores the virtual times of picks, the highest of each tenant.
+func spend(ctx context.Context, tx bun.Tx, picks []Pick) error {
+	highest := map[tenantry.TenantID]float64{}
+	for _, pick := range picks {
+		if v, ok := highest[pick.Tenant]; !ok || pick.Virtual > v {
+			highest[pick.Tenant] = pick.Virtual
+		}
+	}
+	var values rows
+	for id, virtual := range highest {
+		values = append(values, []any{id, virtual})
+	}
+	for chunk := range slices.Chunk(values, batch) {
+		_, err := exec(ctx, tx, `WITH v (id, virtual) AS (VALUES ?)
+			UPDATE tenants SET virtual = v.virtual FROM v WHERE tenants.id = v.id`, chunk)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Unclaimed lists tasks admitted before t and not claimed, the longest admitted first;
+// limit 0 is 100, at most 1000.
+func (f *Fleet) Unclaimed(ctx context.Context, before time.Time, limit int) ([]Task, error) {
+	var found []taskRow
+	err := f.c.read(ctx, "list unclaimed tasks", &found,
+		"SELECT ? FROM tasks WHERE state = 'admitted' AND admitted_at < ? ORDER BY admitted_at, id LIMIT ?",
+		taskColumns, micros(before), page(limit))
+	return tasksOf(found), err
+}
+
+// Readmit raises the admission of a task whose delivery was lost or settled in asynq; the
+// guard is the old number. Fenced; Conflict: it was claimed, canceled or readmitted meanwhile.
+func (f *Fleet) Readmit(ctx context.Context, fence int64, id tenantry.TaskID, admission int64, now time.Time) (Task, error) {
+	op := "readmit task " + string(id)
+	var found []taskRow
+	err := f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		found = nil
+		if err := f.c.fence(ctx, tx, fence); err != nil {
+			return err
+		}
+		err := scan(ctx, tx, &found, `UPDATE tasks SET admission = admission + 1, admitted_at = ?
+			WHERE id = ? AND admission = ? AND state = 'admitted' RETURNING ?`, micros(now), id, admission, taskColumns)
+		if err == nil && len(found) == 0 {
+			err = tenantry.Errorf(tenantry.Conflict, "%s: admission %d is not waiting for its claim", op, admission)
+		}
+		return err
+	})
+	if err != nil {
+		return Task{}, err
+	}
+	return found[0].task(), nil
+}
+
+// Backlog is the number of unfinished tasks of one queue.
+type Backlog struct {
+	Queue    string
+	Ready    int64 // admissible now
+	Parked   int64 // ready later
+	InFlight int64 // admitted + running
+}
+
+// Backlogs counts all unfinished tasks by queue: exact, for metrics and autoscaling, and
+// too slow for every tick (it reads the whole index of ready tasks).
+func (f *Fleet) Backlogs(ctx context.Context, now time.Time) ([]Backlog, error) {
+	var found []Backlog
+	err := f.c.read(ctx, "count the backlog", &found, `
+		SELECT queue, CAST(sum(ready) AS bigint) AS ready, CAST(sum(parked) AS bigint) AS parked, CAST(sum(in_flight) AS bigint) AS in_flight
+		FROM (
+			SELECT queue, count(*) AS ready, 0 AS parked, 0 AS in_flight FROM tasks WHERE state = 'ready' AND not_before <= ?0 GROUP BY queue
+			UNION ALL SELECT queue, 0, count(*), 0 FROM tasks WHERE state = 'ready' AND not_before > ?0 GROUP BY queue
+			UNION ALL SELECT queue, 0, 0, count(*) FROM tasks WHERE state IN ('admitted', 'running') GROUP BY queue
+		) AS counted GROUP BY queue ORDER BY queue`, micros(now))
+	return found, err
+}

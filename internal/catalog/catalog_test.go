@@ -1,0 +1,42 @@
+package catalog_test
+
+import (
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
+	"github.com/tenantry/tenantry/internal/servertest"
+)
+
+func TestMain(m *testing.M) {
+	if childMain() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func open(t testing.TB, dsn string) *catalog.Catalog {
+	t.Helper()
+	c, err := catalog.Open(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func sqliteDSN(t testing.TB) string {
+	return "sqlite:" + filepath.Join(t.TempDir(), "a folder", "it's #1 100%.db")
+}
+
+func TestSQLite(t *testing.T) {
+	catalogtest.Run(t, func(t *testing.T) *catalog.Catalog { return open(t, sqliteDSN(t)) })
+}
+
+func TestPostgres(t *testing.T) {
+	server := servertest.Postgres(t)
+	catalogtest.Run(t, func(t *testing.T) *catalog.Catalog { return open(t, server.Database(t)) })
+}

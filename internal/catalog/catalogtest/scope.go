@@ -1,0 +1,173 @@
+package catalogtest
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// filled is a tenant with a row in every table; another one has the same names.
+type filled struct {
+	*catalog.Tenant
+	id             tenantry.TenantID
+	run            catalog.Run
+	ended, running catalog.Claim
+	waiting        catalog.Task
+}
+
+func (w *world) fill(name string, p tenantry.ProcessID) filled {
+	w.t.Helper()
+	f := filled{Tenant: w.enrolled(name, 4), id: tenantry.TenantID("t-" + name)}
+	run, claims := w.claimed(f.Tenant, p, 3)
+	f.run, f.ended, f.running = run, claims[0], claims[1]
+	snapshot := &catalog.SnapshotRow{Seq: 1, Time: now}
+	w.ok(f.Settle(w.ctx, f.ended, catalog.Settlement{State: catalog.TaskDone, Snapshot: snapshot, Problems: []catalog.Problem{{ItemID: name}}}, now))
+	w.ok(f.Settle(w.ctx, claims[2], catalog.Settlement{State: catalog.TaskReady, Counts: tenantry.Counts{Items: 3}}, now))
+	w.ok(f.Progress(w.ctx, f.running, tenantry.Counts{Items: 7}))
+	f.waiting = w.admit(f.id, "backup", 1)[0]
+	w.ok(w.f.Audit(w.ctx, now, "admin", string(f.id), "fill", ""))
+	return f
+}
+
+// dump reads all that can be read of a tenant.
+func (w *world) dump(f filled) map[string]any {
+	w.t.Helper()
+	out := map[string]any{}
+	for name, read := range map[string]func() (any, error){
+		"row":       func() (any, error) { return f.Get(w.ctx) },
+		"resources": func() (any, error) { return f.Resources(w.ctx, catalog.ResourceFilter{}) },
+		"policies":  func() (any, error) { return f.Policies(w.ctx) },
+		"targets":   func() (any, error) { return f.PolicyTargets(w.ctx, "p-daily") },
+		"runs":      func() (any, error) { return f.Runs(w.ctx, "", 0) },
+		"tasks":     func() (any, error) { return f.Tasks(w.ctx, f.run.ID, "", 0) },
+		"problems":  func() (any, error) { return f.Problems(w.ctx, f.ended.ID) },
+		"snapshots": func() (any, error) { return f.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0) },
+		"audit":     func() (any, error) { return f.AuditTrail(w.ctx, 0, 0) },
+		"link":      func() (any, error) { link, _, err := f.SyncLink(w.ctx, tenantry.User); return link, err },
+		"due": func() (any, error) {
+			due, err := w.f.Due(w.ctx, now.Add(72*time.Hour), 10000)
+			var own []catalog.Due
+			for _, d := range due {
+				if d.Tenant == f.id {
+					own = append(own, d)
+				}
+			}
+			return own, err
+		},
+	} {
+		value, err := read()
+		w.ok(err)
+		out[name] = value
+	}
+	return out
+}
+
+// testScope calls every method of the tenant handle with everything it can be given of
+// another tenant, and holds that the other's rows are neither returned nor changed.
+func testScope(_ *testing.T, w *world) {
+	p := w.worker("1")
+	mine, other := w.fill("mine", p), w.fill("other", p)
+	before := w.dump(other)
+	after := now.Add(time.Minute)
+	stolen := func(c catalog.Claim) catalog.Claim { c.Tenant = mine.id; return c }
+
+	// Each returns what it read; errors are the method's affair, rows are not.
+	calls := map[string]func() any{
+		"Get":            func() any { row, _ := mine.Get(w.ctx); return row },
+		"SetState":       func() any { return mine.SetState(w.ctx, tenantry.TenantDisconnected, "x") },
+		"SetDirectoryID": func() any { return mine.SetDirectoryID(w.ctx, "guid") },
+		"SetSize":        func() any { return mine.SetSize(w.ctx, 1, 2) },
+		"SyncDone":       func() any { return mine.SyncDone(w.ctx, after, after) },
+		"StartConsent":   func() any { return mine.StartConsent(w.ctx, "hash", after) },
+		"Resources":      func() any { list, _ := mine.Resources(w.ctx, catalog.ResourceFilter{}); return len(list) },
+		"Resource":       func() any { r, _ := mine.Resource(w.ctx, user(0)); return r },
+		"SyncLink":       func() any { link, _, _ := mine.SyncLink(w.ctx, tenantry.User); return link },
+		"ApplySync": func() any {
+			gone := users(2)
+			gone[0].State, gone[1].Name = tenantry.Gone, "renamed"
+			return mine.ApplySync(w.ctx, tenantry.User, gone, "mine", after)
+		},
+		"AddPolicy":     func() any { return mine.AddPolicy(w.ctx, policy("more"), after) },
+		"Policies":      func() any { list, _ := mine.Policies(w.ctx); return list },
+		"Policy":        func() any { p, _ := mine.Policy(w.ctx, "p-daily"); return p },
+		"PolicyTargets": func() any { list, _ := mine.PolicyTargets(w.ctx, "p-daily"); return len(list) },
+		"StartRun": func() any {
+			_, err := mine.StartRun(w.ctx, tenantry.Backup, catalog.TriggerManual, "", mailboxes(4), after)
+			return err
+		},
+		"Run":       func() any { run, _ := mine.Run(w.ctx, other.run.ID); return run },
+		"Runs":      func() any { list, _ := mine.Runs(w.ctx, "", 0); return list },
+		"Tasks":     func() any { list, _ := mine.Tasks(w.ctx, other.run.ID, "", 0); return list },
+		"Task":      func() any { task, _ := mine.Task(w.ctx, other.running.ID); return task },
+		"Problems":  func() any { list, _ := mine.Problems(w.ctx, other.ended.ID); return list },
+		"Snapshots": func() any { list, _ := mine.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0); return list },
+		"AuditTrail": func() any {
+			list, _ := mine.AuditTrail(w.ctx, 0, 0)
+			return list
+		},
+		"CancelRun": func() any { return mine.CancelRun(w.ctx, other.run.ID, after) },
+		"Claim": func() any {
+			c, _ := mine.Claim(w.ctx, other.waiting.ID, other.waiting.Admission, p)
+			return c
+		},
+		"RaiseEpoch": func() any { epoch, _ := mine.RaiseEpoch(w.ctx, stolen(other.running), 99); return epoch },
+		"Progress":   func() any { return mine.Progress(w.ctx, stolen(other.running), tenantry.Counts{Items: 99}) },
+		"Settle": func() any {
+			return mine.Settle(w.ctx, stolen(other.running), catalog.Settlement{State: catalog.TaskFailed}, after)
+		},
+		"DeletePolicy": func() any { return mine.DeletePolicy(w.ctx, "p-daily") },
+	}
+
+	methods := reflect.TypeFor[*catalog.Tenant]()
+	for i := range methods.NumMethod() {
+		name := methods.Method(i).Name
+		call, ok := calls[name]
+		if !ok {
+			w.t.Errorf("Tenant.%s is not in the test of the tenant scope", name)
+			continue
+		}
+		got := call()
+		if names(reflect.ValueOf(got), string(other.id)) {
+			w.t.Errorf("Tenant.%s returns a row of another tenant: %+v", name, got)
+		}
+		if diff := cmp.Diff(before, w.dump(other)); diff != "" {
+			w.t.Fatalf("Tenant.%s changes rows of another tenant:\n%s", name, diff)
+		}
+	}
+	for _, foreign := range []string{"Run", "Task", "Claim"} {
+		if got := reflect.ValueOf(calls[foreign]()); !got.IsZero() {
+			w.t.Errorf("Tenant.%s finds another tenant's: %+v", foreign, got)
+		}
+	}
+	// The other tenant's claim still holds.
+	w.ok(other.Settle(w.ctx, other.running, catalog.Settlement{State: catalog.TaskDone}, now))
+	epoch, err := other.Claim(w.ctx, other.waiting.ID, other.waiting.Admission, p)
+	w.ok(err)
+	expect(w, "epoch of the other's series", epoch.Epoch, int64(2))
+}
+
+// names reports whether a value shows the ID anywhere outside of an error.
+func names(v reflect.Value, id string) bool {
+	switch v.Kind() {
+	case reflect.String:
+		return v.String() == id
+	case reflect.Slice:
+		for i := range v.Len() {
+			if names(v.Index(i), id) {
+				return true
+			}
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if names(v.Field(i), id) {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,151 @@
+package catalogtest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+func testTenants(_ *testing.T, w *world) {
+	w.kind(w.f.AddTenant(w.ctx, catalog.TenantRow{}), tenantry.Invalid)
+	w.kind(w.f.AddTenant(w.ctx, catalog.TenantRow{ID: "t-x", Weight: 101}), tenantry.Invalid)
+	w.ok(w.f.AddTenant(w.ctx, catalog.TenantRow{ID: "t-a", Name: "It's \"A\" ? \\", Directory: "a.example", AddedAt: now}))
+	w.kind(w.f.AddTenant(w.ctx, catalog.TenantRow{ID: "t-b", Directory: "A.example"}), tenantry.Conflict)
+	w.kind(w.f.AddTenant(w.ctx, catalog.TenantRow{ID: "t-a"}), tenantry.Conflict)
+	w.ok(w.f.AddTenant(w.ctx, catalog.TenantRow{ID: "t-b", AddedAt: now}))
+	w.ok(w.f.AddTenant(w.ctx, catalog.TenantRow{ID: "t-c", AddedAt: now}))
+
+	a := w.c.Tenant("t-a")
+	got, err := a.Get(w.ctx)
+	w.ok(err)
+	expected := catalog.TenantRow{
+		ID: "t-a", Name: "It's \"A\" ? \\", Directory: "a.example", State: tenantry.TenantPending, Weight: 10, AddedAt: now, StateAt: now,
+	}
+	if diff := cmp.Diff(expected, got); diff != "" {
+		w.t.Fatal(diff)
+	}
+
+	w.ok(a.SetDirectoryID(w.ctx, "guid-1"))
+	w.kind(w.c.Tenant("t-b").SetDirectoryID(w.ctx, "GUID-1"), tenantry.Conflict)
+	w.ok(a.SetSize(w.ctx, 100, 90))
+	w.ok(a.SyncDone(w.ctx, now, now.Add(time.Hour)))
+	w.ok(a.SetState(w.ctx, tenantry.TenantConnected, "consented"))
+	w.kind(a.SetState(w.ctx, "odd", ""), tenantry.Invalid)
+	first, err := a.Get(w.ctx)
+	w.ok(err)
+	w.ok(a.SetState(w.ctx, tenantry.TenantConnected, "again"))
+	again, err := a.Get(w.ctx)
+	w.ok(err)
+	expect(w, "state_at of an unchanged state", again.StateAt, first.StateAt)
+	again.StateAt = time.Time{}
+	expected = catalog.TenantRow{
+		ID: "t-a", Name: expected.Name, Directory: "a.example", DirectoryID: "guid-1", State: tenantry.TenantConnected, Reason: "again",
+		Weight: 10, Users: 100, Licences: 90, AddedAt: now, LastSyncAt: now, NextSyncAt: now.Add(time.Hour),
+	}
+	if diff := cmp.Diff(expected, again); diff != "" {
+		w.t.Fatal(diff)
+	}
+
+	page, err := w.f.Tenants(w.ctx, "t-a", 1)
+	w.ok(err)
+	expect(w, "tenants after t-a", page[0].ID, "t-b")
+	expect(w, "length of the page", len(page), 1)
+
+	nobody := w.c.Tenant("t-nobody")
+	_, err = nobody.Get(w.ctx)
+	w.kind(err, tenantry.NotFound)
+	w.kind(nobody.SetSize(w.ctx, 1, 1), tenantry.NotFound)
+	w.kind(nobody.SetState(w.ctx, tenantry.TenantConnected, ""), tenantry.NotFound)
+	w.kind(nobody.AddPolicy(w.ctx, policy("x"), now), tenantry.NotFound)
+	w.kind(nobody.ApplySync(w.ctx, tenantry.User, users(1), "", now), tenantry.NotFound)
+	_, err = nobody.StartRun(w.ctx, tenantry.Backup, catalog.TriggerManual, "", mailboxes(1), now)
+	w.kind(err, tenantry.NotFound)
+}
+
+func testConsents(_ *testing.T, w *world) {
+	a := w.tenant("a")
+	w.kind(w.c.Tenant("t-nobody").StartConsent(w.ctx, "hash", now), tenantry.NotFound)
+	w.ok(a.StartConsent(w.ctx, "used", now.Add(time.Minute)))
+	w.ok(a.StartConsent(w.ctx, "expired", now))
+	_, err := w.f.UseConsent(w.ctx, "expired", now)
+	w.kind(err, tenantry.NotFound)
+	_, err = w.f.UseConsent(w.ctx, "unknown", now)
+	w.kind(err, tenantry.NotFound)
+	errs := race(8, func(int) error {
+		id, err := w.f.UseConsent(w.ctx, "used", now)
+		if err == nil && id != "t-a" {
+			w.t.Errorf("consent is of tenant %s", id)
+		}
+		return err
+	})
+	expect(w, "uses of one consent", count(errs, ""), 1)
+	expect(w, "refused uses", count(errs, tenantry.NotFound), 7)
+}
+
+func testTokens(_ *testing.T, w *world) {
+	n, err := w.f.CountTokens(w.ctx)
+	w.ok(err)
+	expect(w, "tokens at first", n, 0)
+	w.ok(w.f.AddToken(w.ctx, "admin", "h1", now))
+	w.kind(w.f.AddToken(w.ctx, "admin", "h2", now), tenantry.Conflict)
+	name, err := w.f.TokenName(w.ctx, "h1")
+	w.ok(err)
+	expect(w, "name", name, "admin")
+	_, err = w.f.TokenName(w.ctx, "h2")
+	w.kind(err, tenantry.Unauthorized)
+	n, err = w.f.CountTokens(w.ctx)
+	w.ok(err)
+	expect(w, "tokens", n, 1)
+}
+
+func testAudit(_ *testing.T, w *world) {
+	for _, action := range []string{"one", "two", "three"} {
+		w.ok(w.f.Audit(w.ctx, now, "admin", "t-a", action, "detail"))
+	}
+	w.ok(w.f.Audit(w.ctx, now, "admin", "", "fleet", ""))
+	trail, err := w.c.Tenant("t-a").AuditTrail(w.ctx, 0, 2)
+	w.ok(err)
+	expect(w, "length", len(trail), 2)
+	expect(w, "newest", trail[0].Action, "three")
+	older, err := w.c.Tenant("t-a").AuditTrail(w.ctx, trail[1].ID, 2)
+	w.ok(err)
+	expect(w, "length of the second page", len(older), 1)
+	expect(w, "oldest", older[0], catalog.AuditEntry{ID: older[0].ID, At: now, Actor: "admin", Tenant: "t-a", Action: "one", Detail: "detail"})
+}
+
+func testAlarms(_ *testing.T, w *world) {
+	minute := func(n int) time.Time { return now.Add(time.Duration(n) * time.Minute) }
+	w.ok(w.f.Pause(w.ctx, "bucket", "first", minute(5), now))
+	w.ok(w.f.Pause(w.ctx, "bucket", "second", minute(4), minute(1)))
+	w.ok(w.f.Pause(w.ctx, "redis", "down", minute(1), now))
+	got, err := w.f.Paused(w.ctx, minute(2))
+	w.ok(err)
+	expected := []catalog.Alarm{{Cause: "bucket", Detail: "second", Since: now, Until: minute(5), Times: 2}}
+	if diff := cmp.Diff(expected, got); diff != "" {
+		w.t.Fatal(diff)
+	}
+	w.ok(w.f.Pause(w.ctx, "redis", "again", minute(9), minute(3)))
+	w.ok(w.f.Resume(w.ctx, "bucket"))
+	w.ok(w.f.Resume(w.ctx, "bucket"))
+	got, err = w.f.Paused(w.ctx, minute(4))
+	w.ok(err)
+	expected = []catalog.Alarm{{Cause: "redis", Detail: "again", Since: minute(3), Until: minute(9), Times: 1}}
+	if diff := cmp.Diff(expected, got); diff != "" {
+		w.t.Fatal(diff)
+	}
+}
+
+func testMirrors(_ *testing.T, w *world) {
+	_, _, err := w.f.LoadMirror(w.ctx, "throttle")
+	w.kind(err, tenantry.NotFound)
+	w.ok(w.f.SaveMirror(w.ctx, "throttle", []byte(`{"a":"it's ?"}`), now))
+	w.ok(w.f.SaveMirror(w.ctx, "throttle", []byte("\x00\xff'"), now.Add(time.Second)))
+	doc, at, err := w.f.LoadMirror(w.ctx, "throttle")
+	w.ok(err)
+	expect(w, "document", string(doc), "\x00\xff'")
+	expect(w, "time", at, now.Add(time.Second))
+}

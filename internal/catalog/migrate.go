@@ -1,0 +1,89 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"io/fs"
+	"net/url"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// One directory per dialect: what differs are partitions, collations and the wake counter.
+//
+//go:embed migrations
+var migrations embed.FS
+
+const (
+	// migrateLock is the key of the advisory lock under which one process migrates.
+	migrateLock = 0x74656e616e747279 // "tenantry"
+	// migrateWait bounds the wait for it, in tries one second apart.
+	migrateWait = 120
+)
+
+func migratePostgres(ctx context.Context, db *sql.DB) error {
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(migrateLock), lock.WithLockTimeout(1, migrateWait))
+	if err != nil {
+		return wrap("migrate catalog", err)
+	}
+	return migrate(ctx, db, goose.DialectPostgres, "migrations/postgres", goose.WithSessionLocker(locker))
+}
+
+func migrateSQLite(ctx context.Context, db *sql.DB, path string) error {
+	return migrate(ctx, db, goose.DialectSQLite3, "migrations/sqlite", goose.WithLocker(&fileLocker{path: path + "-migrate"}))
+}
+
+func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, dir string, locker goose.ProviderOption) error {
+	const op = "migrate catalog"
+	if err := db.PingContext(ctx); err != nil {
+		return wrap(op, err)
+	}
+	files, err := fs.Sub(migrations, dir)
+	if err != nil {
+		return wrap(op, err)
+	}
+	provider, err := goose.NewProvider(dialect, db, files, locker, goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return wrap(op, err)
+	}
+	sources := provider.ListSources()
+	if migrated(ctx, db, sources[len(sources)-1].Version) {
+		return nil
+	}
+	_, err = provider.Up(ctx)
+	return wrap(op, err)
+}
+
+// migrated reports whether the schema is at least at the target, without any lock: the
+// usual case, and the one in which a process of the last release meets a newer schema.
+func migrated(ctx context.Context, db *sql.DB, target int64) bool {
+	var version int64
+	err := db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&version)
+	return err == nil && version >= target
+}
+
+// fileLocker lets one process at a time migrate a SQLite file: goose checks versions
+// outside of its transactions, so that two would apply the same migration. It holds an
+// exclusive transaction on a database beside the file, which dies with its process.
+type fileLocker struct {
+	path string
+	db   *sql.DB
+}
+
+func (l *fileLocker) Lock(ctx context.Context, _ *sql.DB) error {
+	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: l.path}).EscapedPath()+"?_pragma=busy_timeout(60000)&_txlock=exclusive")
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	if _, err := db.BeginTx(ctx, nil); err != nil {
+		_ = db.Close()
+		return err
+	}
+	l.db = db
+	return nil
+}
+
+func (l *fileLocker) Unlock(context.Context, *sql.DB) error { return l.db.Close() }

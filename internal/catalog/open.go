@@ -1,0 +1,165 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/uptrace/bun"
+	"github.com/uptrace/bun/dialect/pgdialect"
+	"github.com/uptrace/bun/dialect/sqlitedialect"
+	_ "modernc.org/sqlite" // the database/sql driver "sqlite"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	// postgresConns bounds the connections of one process.
+	postgresConns = 16
+	// sqliteReaders bounds the concurrent readers of one process; there is one writer.
+	sqliteReaders = 4
+	// sqliteBusy is how long a writer waits for another process's transaction, in milliseconds.
+	sqliteBusy = "10000"
+)
+
+// Catalog is an open database. Safe for concurrent use, like its handles.
+type Catalog struct {
+	writer *bun.DB // SQLite: one connection, every transaction immediate
+	reader *bun.DB // SQLite: several, read-only; Postgres: the same pool
+	// postgres is the configuration of further connections; nil on SQLite.
+	postgres *pgx.ConnConfig
+	local    local // wakes inside this process, SQLite only
+
+	closing context.Context // ends when Close is called
+	close   context.CancelFunc
+	owned   sync.WaitGroup // goroutines of Wakes
+}
+
+// Tenant is the handle for one tenant: none of its statements sees or changes a row of
+// another. Cheap to make; safe for concurrent use.
+type Tenant struct {
+	c  *Catalog
+	id tenantry.TenantID
+}
+
+// Fleet is the handle over all tenants. Safe for concurrent use.
+type Fleet struct{ c *Catalog }
+
+// Open opens "sqlite:PATH" or "postgres://..." and migrates it to the current schema
+// (safe when several processes start at once). Errors are kind Shared, or Invalid for a
+// bad DSN; neither shows the DSN's password.
+func Open(ctx context.Context, dsn string) (*Catalog, error) {
+	scheme, rest, _ := strings.Cut(dsn, ":")
+	switch scheme {
+	case "sqlite":
+		return openSQLite(ctx, rest)
+	case "postgres", "postgresql":
+		return openPostgres(ctx, dsn)
+	}
+	return nil, tenantry.Errorf(tenantry.Invalid, `open catalog: the DSN must begin with "sqlite:" or "postgres://"`)
+}
+
+func openSQLite(ctx context.Context, path string) (*Catalog, error) {
+	if path == "" || strings.HasPrefix(path, ":memory:") || strings.ContainsAny(path, "?\x00") {
+		return nil, tenantry.Errorf(tenantry.Invalid, `open catalog: "sqlite:" must be followed by the path of a file, without parameters`)
+	}
+	if err := prepareFile(path); err != nil {
+		return nil, tenantry.E(tenantry.Shared, "open catalog", err)
+	}
+	file := "file:" + (&url.URL{Path: path}).EscapedPath() +
+		"?_pragma=busy_timeout(" + sqliteBusy + ")&_pragma=foreign_keys(1)&_pragma=journal_mode(WAL)"
+	// synchronous=FULL: a settled task stays settled when the machine loses power.
+	writer, err := sql.Open("sqlite", file+"&_pragma=synchronous(FULL)&_txlock=immediate")
+	if err != nil {
+		return nil, wrap("open catalog", err)
+	}
+	writer.SetMaxOpenConns(1)
+	if err := migrateSQLite(ctx, writer, path); err != nil {
+		_ = writer.Close()
+		return nil, err
+	}
+	reader, err := sql.Open("sqlite", file+"&_pragma=query_only(1)")
+	if err != nil {
+		_ = writer.Close()
+		return nil, wrap("open catalog", err)
+	}
+	reader.SetMaxOpenConns(sqliteReaders)
+	reader.SetMaxIdleConns(sqliteReaders)
+	return newCatalog(bun.NewDB(writer, sqlitedialect.New()), bun.NewDB(reader, sqlitedialect.New()), nil), nil
+}
+
+// prepareFile creates the database for its owner only: it names every user of every tenant.
+func prepareFile(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return file.Close()
+}
+
+func openPostgres(ctx context.Context, dsn string) (*Catalog, error) {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
+		// The cause quotes the DSN, and with it what stands in the place of a password.
+		return nil, tenantry.Errorf(tenantry.Invalid, "open catalog: the postgres DSN cannot be parsed")
+	}
+	// bun writes the arguments into the statement: preparing each would fill the server's
+	// cache with statements that never come again.
+	config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	if config.RuntimeParams["application_name"] == "" {
+		config.RuntimeParams["application_name"] = "tenantry"
+	}
+	pool := stdlib.OpenDB(*config)
+	pool.SetMaxOpenConns(postgresConns)
+	pool.SetMaxIdleConns(postgresConns)
+	if err := migratePostgres(ctx, pool); err != nil {
+		_ = pool.Close()
+		return nil, err
+	}
+	db := bun.NewDB(pool, pgdialect.New())
+	c := newCatalog(db, db, config)
+	if err := c.preparePartitions(ctx); err != nil {
+		_ = c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func newCatalog(writer, reader *bun.DB, postgres *pgx.ConnConfig) *Catalog {
+	c := &Catalog{writer: writer, reader: reader, postgres: postgres}
+	c.closing, c.close = context.WithCancel(context.Background())
+	return c
+}
+
+// Close ends all wakes, waits for their goroutines and closes the connections.
+func (c *Catalog) Close() error {
+	c.close()
+	c.owned.Wait()
+	err := c.writer.Close()
+	if c.reader != c.writer {
+		if readErr := c.reader.Close(); err == nil {
+			err = readErr
+		}
+	}
+	return wrap("close catalog", err)
+}
+
+// Ping asks the database for an answer. Shared when there is none.
+func (c *Catalog) Ping(ctx context.Context) error {
+	return c.read(ctx, "ping the catalog", new(int), "SELECT 1")
+}
+
+// Tenant returns the handle for one tenant. Whether that exists shows in the calls.
+func (c *Catalog) Tenant(id tenantry.TenantID) *Tenant { return &Tenant{c: c, id: id} }
+
+// Fleet returns the handle over all tenants.
+func (c *Catalog) Fleet() *Fleet { return &Fleet{c: c} }

@@ -1,0 +1,3 @@
+package catalog_test
+
+func childMain() bool { return false }

@@ -1,0 +1,176 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Resource is one protected thing of a tenant.
+type Resource struct {
+	ID            tenantry.ResourceID
+	Kind          tenantry.ResourceKind
+	ObjectID      string // Entra object ID or full SharePoint site ID
+	Name, Address string // display name; user principal name, mail or web URL
+	MailboxKind   string // user, shared, room, equipment; "" unknown
+	Licensed      bool
+	State         tenantry.LifeState
+	StateAt       time.Time
+	Workloads     []tenantry.Workload // what it can have
+}
+
+type resourceRow struct {
+	bun.BaseModel `bun:"table:resources"`
+
+	Tenant      tenantry.TenantID
+	ID          tenantry.ResourceID
+	Kind        tenantry.ResourceKind
+	ObjectID    string
+	Name        string
+	Address     string
+	MailboxKind string
+	Licensed    bool
+	State       tenantry.LifeState
+	StateAt     int64
+	Workloads   string
+}
+
+const resourceColumns bun.Safe = "tenant, id, kind, object_id, name, address, mailbox_kind, licensed, state, state_at, workloads"
+
+func (r resourceRow) resource() Resource {
+	return Resource{
+		ID: r.ID, Kind: r.Kind, ObjectID: r.ObjectID, Name: r.Name, Address: r.Address, MailboxKind: r.MailboxKind,
+		Licensed: r.Licensed, State: r.State, StateAt: fromMicros(r.StateAt), Workloads: split[tenantry.Workload](r.Workloads),
+	}
+}
+
+// ResourceFilter narrows a listing. Zero fields do not narrow. Paged by ascending ID.
+type ResourceFilter struct {
+	Kind  tenantry.ResourceKind
+	State tenantry.LifeState
+	After tenantry.ResourceID
+	Limit int // default 100, at most 1000
+}
+
+// Resources lists resources of the tenant.
+func (t *Tenant) Resources(ctx context.Context, f ResourceFilter) ([]Resource, error) {
+	var found []resourceRow
+	err := t.c.read(ctx, "list resources of tenant "+string(t.id), &found, `
+		SELECT ? FROM resources
+		WHERE tenant = ? AND id > ? AND (? = '' OR kind = ?) AND (? = '' OR state = ?)
+		ORDER BY id LIMIT ?`,
+		resourceColumns, t.id, f.After, f.Kind, f.Kind, f.State, f.State, page(f.Limit))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Resource, len(found))
+	for i, row := range found {
+		out[i] = row.resource()
+	}
+	return out, nil
+}
+
+// Resource reads one resource. NotFound.
+func (t *Tenant) Resource(ctx context.Context, id tenantry.ResourceID) (Resource, error) {
+	var found []resourceRow
+	op := fmt.Sprintf("read resource %s of tenant %s", id, t.id)
+	if err := t.c.read(ctx, op, &found, "SELECT ? FROM resources WHERE tenant = ? AND id = ?", resourceColumns, t.id, id); err != nil {
+		return Resource{}, err
+	}
+	if len(found) == 0 {
+		return Resource{}, tenantry.Errorf(tenantry.NotFound, "%s: there is no such resource", op)
+	}
+	return found[0].resource(), nil
+}
+
+// SyncLink is the stored delta link of users, groups or sites ("" before the first round).
+func (t *Tenant) SyncLink(ctx context.Context, kind tenantry.ResourceKind) (link string, at time.Time, err error) {
+	var found []struct {
+		Link string
+		At   int64
+	}
+	err = t.c.read(ctx, fmt.Sprintf("read sync link of %s of tenant %s", kind, t.id), &found,
+		"SELECT link, at FROM sync_links WHERE tenant = ? AND kind = ?", t.id, kind)
+	if err != nil || len(found) == 0 {
+		return "", time.Time{}, err
+	}
+	return found[0].Link, fromMicros(found[0].At), nil
+}
+
+// ApplySync stores changed resources and the link that follows them in one transaction,
+// and enrols resources that became active in the tenant's policies (and un-enrols inactive
+// and gone ones, and workloads that a resource has no longer). Of a resource given twice
+// the last counts. StateAt moves only when the state does; zero means now. Invalid: a
+// resource without ID or of another kind; NotFound: no such tenant.
+func (t *Tenant) ApplySync(ctx context.Context, kind tenantry.ResourceKind, changed []Resource, link string, now time.Time) error {
+	op := fmt.Sprintf("apply sync of %s of tenant %s", kind, t.id)
+	found, err := t.resourceRows(op, kind, changed, now)
+	if err != nil {
+		return err
+	}
+	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		if err := t.lockEnrolment(ctx, tx, op); err != nil {
+			return err
+		}
+		policies, err := t.policies(ctx, op, tx)
+		if err != nil {
+			return err
+		}
+		for chunk := range slices.Chunk(found, batch) {
+			if err := upsertResources(ctx, tx, chunk); err != nil {
+				return err
+			}
+			if err := t.enrol(ctx, tx, policies, chunk, now); err != nil {
+				return err
+			}
+		}
+		_, err = exec(ctx, tx, `INSERT INTO sync_links (tenant, kind, link, at) VALUES (?, ?, ?, ?)
+			ON CONFLICT (tenant, kind) DO UPDATE SET link = excluded.link, at = excluded.at`, t.id, kind, link, micros(now))
+		return err
+	})
+}
+
+func (t *Tenant) resourceRows(op string, kind tenantry.ResourceKind, changed []Resource, now time.Time) ([]resourceRow, error) {
+	out := make([]resourceRow, 0, len(changed))
+	at := make(map[tenantry.ResourceID]int, len(changed))
+	for _, r := range changed {
+		switch {
+		case r.ID == "":
+			return nil, tenantry.Errorf(tenantry.Invalid, "%s: a resource has no id", op)
+		case r.Kind != "" && r.Kind != kind:
+			return nil, tenantry.Errorf(tenantry.Invalid, "%s: resource %s is a %s", op, r.ID, r.Kind)
+		case r.State != tenantry.Active && r.State != tenantry.Inactive && r.State != tenantry.Gone:
+			return nil, tenantry.Errorf(tenantry.Invalid, "%s: resource %s has the state %q", op, r.ID, r.State)
+		}
+		if r.StateAt.IsZero() {
+			r.StateAt = now
+		}
+		row := resourceRow{
+			Tenant: t.id, ID: r.ID, Kind: kind, ObjectID: r.ObjectID, Name: r.Name, Address: r.Address,
+			MailboxKind: r.MailboxKind, Licensed: r.Licensed, State: r.State, StateAt: micros(r.StateAt), Workloads: join(r.Workloads),
+		}
+		if i, seen := at[r.ID]; seen {
+			out[i] = row
+			continue
+		}
+		at[r.ID] = len(out)
+		out = append(out, row)
+	}
+	return out, nil
+}
+
+func upsertResources(ctx context.Context, tx bun.Tx, chunk []resourceRow) error {
+	// The statement's table has an alias of its own in bun, "resource_row".
+	_, err := tx.NewInsert().Model(&chunk).ModelTableExpr("resources AS old").On("CONFLICT (tenant, id) DO UPDATE").
+		Set("kind = excluded.kind, object_id = excluded.object_id, name = excluded.name, address = excluded.address").
+		Set("mailbox_kind = excluded.mailbox_kind, licensed = excluded.licensed, workloads = excluded.workloads").
+		Set("state_at = CASE WHEN old.state = excluded.state THEN old.state_at ELSE excluded.state_at END").
+		Set("state = excluded.state").
+		Exec(ctx)
+	return err
+}

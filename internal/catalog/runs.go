@@ -1,0 +1,318 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// RunState is where a run stands.
+type RunState string
+
+// The states of a run. It ends when all its tasks have ended; a policy's run of the day
+// is running again when more of its tasks come due.
+const (
+	RunRunning RunState = "running"
+	RunDone    RunState = "done"    // every task succeeded
+	RunPartial RunState = "partial" // some succeeded, some failed or were canceled
+	RunFailed  RunState = "failed"  // no task succeeded
+)
+
+// What starts a run.
+const (
+	TriggerSchedule = "schedule"
+	TriggerManual   = "manual"
+	TriggerSystem   = "system"
+)
+
+// Run is one execution of a policy or one request.
+type Run struct {
+	ID                            tenantry.RunID
+	Tenant                        tenantry.TenantID
+	Policy                        tenantry.PolicyID // "" for manual and system runs
+	Action                        tenantry.Action
+	Trigger                       string // schedule, manual, system
+	State                         RunState
+	Tasks, Done, Failed, Canceled int64
+	Counts                        tenantry.Counts // of ended and of unfinished tasks
+	CreatedAt, EndedAt            time.Time
+}
+
+type runRow struct {
+	bun.BaseModel `bun:"table:runs"`
+
+	ID        tenantry.RunID
+	Tenant    tenantry.TenantID
+	Policy    tenantry.PolicyID
+	Action    tenantry.Action
+	StartedBy string
+	Day       int64
+	State     RunState
+	Tasks     int64
+	Done      int64
+	Failed    int64
+	Canceled  int64
+	Items     int64
+	Total     int64
+	Skipped   int64
+	Bytes     int64
+	Stored    int64
+	CreatedAt int64
+	EndedAt   int64
+}
+
+func (r runRow) run() Run {
+	return Run{
+		ID: r.ID, Tenant: r.Tenant, Policy: r.Policy, Action: r.Action, Trigger: r.StartedBy, State: r.State,
+		Tasks: r.Tasks, Done: r.Done, Failed: r.Failed, Canceled: r.Canceled,
+		Counts:    tenantry.Counts{Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored},
+		CreatedAt: fromMicros(r.CreatedAt), EndedAt: fromMicros(r.EndedAt),
+	}
+}
+
+// runQuery reads runs of one tenant (?0). A run's row has the counts of its ended tasks;
+// those begun and unfinished are few, and are added here, in the same statement.
+const runQuery = `
+	SELECT r.id, r.tenant, r.policy, r.action, r.started_by, r.day, r.state, r.tasks, r.done, r.failed, r.canceled,
+		r.items + coalesce(b.items, 0) AS items, r.total + coalesce(b.total, 0) AS total,
+		r.skipped + coalesce(b.skipped, 0) AS skipped, r.bytes + coalesce(b.bytes, 0) AS bytes,
+		r.stored + coalesce(b.stored, 0) AS stored, r.created_at, r.ended_at
+	FROM runs r LEFT JOIN (
+		SELECT run, CAST(sum(items) AS bigint) AS items, CAST(sum(total) AS bigint) AS total,
+			CAST(sum(skipped) AS bigint) AS skipped, CAST(sum(bytes) AS bigint) AS bytes, CAST(sum(stored) AS bigint) AS stored
+		FROM tasks WHERE tenant = ?0 AND started_at > 0 GROUP BY run
+	) b ON b.run = r.id
+	WHERE r.tenant = ?0`
+
+// Run reads one run. NotFound.
+func (t *Tenant) Run(ctx context.Context, id tenantry.RunID) (Run, error) {
+	var found []runRow
+	op := fmt.Sprintf("read run %s of tenant %s", id, t.id)
+	if err := t.c.read(ctx, op, &found, runQuery+" AND r.id = ?1", t.id, id); err != nil {
+		return Run{}, err
+	}
+	if len(found) == 0 {
+		return Run{}, noRun(op)
+	}
+	return found[0].run(), nil
+}
+
+func noRun(op string) error {
+	return tenantry.Errorf(tenantry.NotFound, "%s: there is no such run", op)
+}
+
+// Runs lists the runs older than before ("" all), newest first; limit 0 is 100, at most 1000.
+func (t *Tenant) Runs(ctx context.Context, before tenantry.RunID, limit int) ([]Run, error) {
+	var found []runRow
+	err := t.c.read(ctx, "list runs of tenant "+string(t.id), &found,
+		runQuery+" AND (?1 = '' OR r.id < ?1) ORDER BY r.id DESC LIMIT ?2", t.id, before, page(limit))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Run, len(found))
+	for i, row := range found {
+		out[i] = row.run()
+	}
+	return out, nil
+}
+
+// StartRun inserts a run and its tasks, ready. A backup of a series that has an unfinished
+// one already is not inserted twice, nor a second sync of the tenant; when nothing is left,
+// Conflict names why. A task without action has the run's. Invalid: no tasks, or one
+// without the resource and workload its action needs; NotFound: no such tenant.
+func (t *Tenant) StartRun(ctx context.Context, action tenantry.Action, trigger string, policy tenantry.PolicyID, tasks []NewTask, now time.Time) (Run, error) {
+	op := fmt.Sprintf("start %s of tenant %s", action, t.id)
+	fresh, err := t.newRows(op, action, trigger, tasks, now)
+	if err != nil {
+		return Run{}, err
+	}
+	var run runRow
+	err = t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		if err := t.exists(ctx, tx, op); err != nil {
+			return err
+		}
+		won, err := t.c.reserve(ctx, tx, fresh)
+		if err != nil {
+			return err
+		}
+		if len(won) == 0 {
+			return tenantry.Errorf(tenantry.Conflict, "%s: %s is under way already", op, describe(fresh[0]))
+		}
+		run = runRow{
+			ID: tenantry.NewRunID(now), Tenant: t.id, Policy: policy, Action: action, StartedBy: trigger,
+			State: RunRunning, Tasks: int64(len(won)), CreatedAt: micros(now),
+		}
+		if _, err := tx.NewInsert().Model(&run).Exec(ctx); err != nil {
+			return err
+		}
+		for i := range won {
+			won[i].Run = run.ID
+		}
+		return insertTasks(ctx, tx, won)
+	})
+	if err != nil {
+		return Run{}, err
+	}
+	return run.run(), nil
+}
+
+func (t *Tenant) newRows(op string, action tenantry.Action, trigger string, tasks []NewTask, now time.Time) ([]taskRow, error) {
+	if len(tasks) == 0 {
+		return nil, tenantry.Errorf(tenantry.Invalid, "%s: tasks is empty", op)
+	}
+	out := make([]taskRow, len(tasks))
+	for i, n := range tasks {
+		n.Action = cmp.Or(n.Action, action)
+		n.Queue = cmp.Or(n.Queue, defaultQueue(n.Action, trigger, len(tasks)))
+		whole := n.Action == tenantry.Connect || n.Action == tenantry.Sync // of the tenant
+		if !whole && (n.Resource == "" || n.Workload == "") {
+			return nil, tenantry.Errorf(tenantry.Invalid, "%s: a task has no resource or no workload", op)
+		}
+		out[i] = newRow(t.id, n, now, i)
+	}
+	return out, nil
+}
+
+func describe(r taskRow) string {
+	if r.Resource == "" {
+		return string(r.Action)
+	}
+	return fmt.Sprintf("%s of %s of %s", r.Action, r.Workload, r.Resource)
+}
+
+// reserve enters fresh backups in their series, and syncs in their tenant, and returns the
+// rows that may be inserted: those that found no unfinished one.
+func (c *Catalog) reserve(ctx context.Context, tx bun.Tx, fresh []taskRow) ([]taskRow, error) {
+	var backups, won []taskRow
+	for _, row := range fresh {
+		switch row.Action {
+		case tenantry.Backup:
+			backups = append(backups, row)
+		case tenantry.Sync:
+			n, err := exec(ctx, tx, "UPDATE tenants SET sync_task = ? WHERE id = ? AND sync_task = ''", row.ID, row.Tenant)
+			if err != nil {
+				return nil, err
+			}
+			if n == 1 {
+				won = append(won, row)
+			}
+		default:
+			won = append(won, row)
+		}
+	}
+	reserved, err := reserveSeries(ctx, tx, backups)
+	return append(won, reserved...), err
+}
+
+// reserveSeries enters backups in their series, in the order of the series, so that two
+// transactions wait for each other at most in one direction.
+func reserveSeries(ctx context.Context, tx bun.Tx, backups []taskRow) ([]taskRow, error) {
+	bySeries := func(a, b taskRow) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Workload, b.Workload))
+	}
+	slices.SortStableFunc(backups, bySeries)
+	backups = slices.CompactFunc(backups, func(a, b taskRow) bool { return bySeries(a, b) == 0 })
+	var won []taskRow
+	for chunk := range slices.Chunk(backups, batch) {
+		var keys rows
+		for _, row := range chunk {
+			keys = append(keys, []any{row.Tenant, row.Resource, row.Workload, 0, "", "", row.ID})
+		}
+		var ids []tenantry.TaskID
+		err := scan(ctx, tx, &ids, `
+			INSERT INTO series AS old (tenant, resource, workload, epoch, owner_task, owner_process, backup_task) VALUES ?
+			ON CONFLICT (tenant, resource, workload) DO UPDATE SET backup_task = excluded.backup_task WHERE old.backup_task = ''
+			RETURNING backup_task`, keys)
+		if err != nil {
+			return nil, err
+		}
+		entered := make(map[tenantry.TaskID]bool, len(ids))
+		for _, id := range ids {
+			entered[id] = true
+		}
+		for _, row := range chunk {
+			if entered[row.ID] {
+				won = append(won, row)
+			}
+		}
+	}
+	slices.SortFunc(won, func(a, b taskRow) int { return cmp.Compare(a.ID, b.ID) })
+	return won, nil
+}
+
+// CancelRun ends the ready and admitted tasks of a run; running ones end by themselves. A
+// run that has ended stays as it is. NotFound.
+func (t *Tenant) CancelRun(ctx context.Context, id tenantry.RunID, now time.Time) error {
+	if _, err := t.Run(ctx, id); err != nil {
+		return err
+	}
+	op := fmt.Sprintf("cancel run %s of tenant %s", id, t.id)
+	for { // in batches: a run has up to 200,000 tasks, and others write meanwhile
+		var n int
+		err := t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) (err error) {
+			n, err = t.cancelSome(ctx, tx, id, now)
+			return err
+		})
+		if err != nil || n < batch {
+			return err
+		}
+	}
+}
+
+func (t *Tenant) cancelSome(ctx context.Context, tx bun.Tx, id tenantry.RunID, now time.Time) (int, error) {
+	var ended []taskRow
+	err := scan(ctx, tx, &ended, `
+		DELETE FROM tasks WHERE tenant = ?0 AND state IN ('ready', 'admitted') AND id IN (
+			SELECT id FROM tasks WHERE tenant = ?0 AND run = ?1 AND state IN ('ready', 'admitted') ORDER BY id LIMIT ?2
+		) RETURNING ?3`, t.id, id, batch, taskColumns)
+	if err != nil || len(ended) == 0 {
+		return 0, err
+	}
+	for i := range ended {
+		ended[i].State, ended[i].Kind, ended[i].Reason, ended[i].EndedAt = TaskCanceled, tenantry.Canceled, "canceled", micros(now)
+	}
+	return len(ended), endTasks(ctx, tx, ended, now)
+}
+
+// bookEnded adds ended tasks, all of one run, to the run's numbers, and ends the run with
+// its last task.
+func bookEnded(ctx context.Context, tx bun.Tx, ended []taskRow, now time.Time) error {
+	var done, failed, canceled int64
+	var sum tenantry.Counts
+	for _, row := range ended {
+		switch row.State {
+		case TaskDone:
+			done++
+		case TaskFailed:
+			failed++
+		default:
+			canceled++
+		}
+		sum = sum.Add(row.task().Counts)
+	}
+	_, err := exec(ctx, tx, `
+		UPDATE runs SET
+			state = CASE
+				WHEN done + failed + canceled + ?2 + ?3 + ?4 < tasks THEN 'running'
+				WHEN failed + canceled + ?3 + ?4 = 0 THEN 'done'
+				WHEN done + ?2 = 0 THEN 'failed'
+				ELSE 'partial' END,
+			ended_at = CASE WHEN done + failed + canceled + ?2 + ?3 + ?4 < tasks THEN 0 ELSE ?5 END,
+			done = done + ?2, failed = failed + ?3, canceled = canceled + ?4,
+			items = items + ?6, total = total + ?7, skipped = skipped + ?8, bytes = bytes + ?9, stored = stored + ?10
+		WHERE tenant = ?0 AND id = ?1`,
+		ended[0].Tenant, ended[0].Run, done, failed, canceled, micros(now),
+		sum.Items, sum.Total, sum.Skipped, sum.Bytes, sum.Stored)
+	return err
+}
+
+// compareRuns orders runs for locking.
+func compareRuns(a, b runRow) int {
+	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Policy, b.Policy), cmp.Compare(a.Day, b.Day))
+}

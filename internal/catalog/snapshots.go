@@ -1,0 +1,78 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// SnapshotRow mirrors a sealed snapshot for listing. What is stored is known to the bucket
+// alone.
+type SnapshotRow struct {
+	Series tenantry.Series
+	Seq    int64
+	Time   time.Time
+	Task   tenantry.TaskID
+	Counts tenantry.Counts
+}
+
+type snapshotRow struct {
+	bun.BaseModel `bun:"table:snapshots"`
+
+	Tenant   tenantry.TenantID
+	Resource tenantry.ResourceID
+	Workload tenantry.Workload
+	Seq      int64
+	TakenAt  int64
+	Task     tenantry.TaskID
+	Items    int64
+	Total    int64
+	Skipped  int64
+	Bytes    int64
+	Stored   int64
+}
+
+// Snapshots lists the snapshots of a series below beforeSeq (0 all), newest first; limit 0
+// is 100, at most 1000.
+func (t *Tenant) Snapshots(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload, beforeSeq int64, limit int) ([]SnapshotRow, error) {
+	if beforeSeq <= 0 {
+		beforeSeq = math.MaxInt64
+	}
+	var found []snapshotRow
+	err := t.c.read(ctx, fmt.Sprintf("list snapshots of %s/%s/%s", t.id, resource, w), &found, `
+		SELECT * FROM snapshots WHERE tenant = ? AND resource = ? AND workload = ? AND seq < ?
+		ORDER BY seq DESC LIMIT ?`, t.id, resource, w, beforeSeq, page(limit))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]SnapshotRow, len(found))
+	for i, row := range found {
+		out[i] = SnapshotRow{
+			Series: tenantry.Series{Tenant: row.Tenant, Resource: row.Resource, Workload: row.Workload},
+			Seq:    row.Seq, Time: fromMicros(row.TakenAt), Task: row.Task,
+			Counts: tenantry.Counts{Items: row.Items, Total: row.Total, Skipped: row.Skipped, Bytes: row.Bytes, Stored: row.Stored},
+		}
+	}
+	return out, nil
+}
+
+// putSnapshot records a snapshot of the task's series; one that is there already is
+// overwritten, since the same seal may be settled twice.
+func putSnapshot(ctx context.Context, tx bun.Tx, task Task, s SnapshotRow) error {
+	row := &snapshotRow{
+		Tenant: task.Tenant, Resource: task.Resource, Workload: task.Workload, Seq: s.Seq, TakenAt: micros(s.Time), Task: s.Task,
+		Items: s.Counts.Items, Total: s.Counts.Total, Skipped: s.Counts.Skipped, Bytes: s.Counts.Bytes, Stored: s.Counts.Stored,
+	}
+	if row.Task == "" {
+		row.Task = task.ID
+	}
+	_, err := tx.NewInsert().Model(row).On("CONFLICT (tenant, resource, workload, seq) DO UPDATE").
+		Set("taken_at = excluded.taken_at, task = excluded.task, items = excluded.items, total = excluded.total").
+		Set("skipped = excluded.skipped, bytes = excluded.bytes, stored = excluded.stored").Exec(ctx)
+	return err
+}

@@ -1,0 +1,281 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// TaskState is where a task stands; the package comment draws the machine.
+type TaskState string
+
+// The states of a task.
+const (
+	TaskReady    TaskState = "ready"
+	TaskAdmitted TaskState = "admitted"
+	TaskRunning  TaskState = "running"
+	TaskDone     TaskState = "done"
+	TaskFailed   TaskState = "failed"
+	TaskCanceled TaskState = "canceled"
+)
+
+// Task is one unit of work.
+type Task struct {
+	ID                            tenantry.TaskID
+	Run                           tenantry.RunID
+	Tenant                        tenantry.TenantID
+	Resource                      tenantry.ResourceID // "" for connect and sync
+	Workload                      tenantry.Workload
+	Action                        tenantry.Action
+	Queue                         string // queue.Interactive ...
+	State                         TaskState
+	Admission                     int64
+	Attempt                       int       // failures so far, reset by progress
+	NotBefore                     time.Time // parked or backing off until
+	Reason                        string    // why parked, failed, or ended without data
+	Kind                          tenantry.Kind
+	Params                        []byte          // JSON of the action (tenantry.RestoreRequest ...), never secrets
+	Counts                        tenantry.Counts // of all slices so far
+	Snapshot                      int64           // sealed by this task, 0 none
+	Process                       tenantry.ProcessID
+	CreatedAt, StartedAt, EndedAt time.Time
+}
+
+// Series returns the series that the task works on.
+func (t Task) Series() tenantry.Series {
+	return tenantry.Series{Tenant: t.Tenant, Resource: t.Resource, Workload: t.Workload}
+}
+
+// NewTask is a task to insert. Queue "" means the default of its action and trigger.
+type NewTask struct {
+	Resource tenantry.ResourceID
+	Workload tenantry.Workload
+	Action   tenantry.Action
+	Queue    string
+	Params   []byte
+}
+
+// The queues, by the names that the queue room serves (a room on the same floor).
+const (
+	queueInteractive = "interactive"
+	queueDirectory   = "directory"
+	queueBackup      = "backup"
+	queueMaintenance = "maintenance"
+)
+
+// interactiveTasks bounds the manual run whose backups are interactive: somebody waits
+// for one mailbox, and must not wait behind a whole organisation that was "run now".
+const interactiveTasks = 100
+
+// defaultQueue is the queue of a task that names none, in a run of so many.
+func defaultQueue(action tenantry.Action, trigger string, tasks int) string {
+	switch action {
+	case tenantry.Connect, tenantry.Restore:
+		return queueInteractive
+	case tenantry.Sync:
+		return queueDirectory
+	case tenantry.Backup:
+		if trigger == TriggerManual && tasks <= interactiveTasks {
+			return queueInteractive
+		}
+		return queueBackup
+	}
+	return queueMaintenance
+}
+
+// writesSeries reports whether tasks of an action own their series while they run.
+func writesSeries(action tenantry.Action) bool { return action == tenantry.Backup }
+
+type taskRow struct {
+	bun.BaseModel `bun:"table:tasks"`
+
+	ID         tenantry.TaskID
+	Run        tenantry.RunID
+	Tenant     tenantry.TenantID
+	Resource   tenantry.ResourceID
+	Workload   tenantry.Workload
+	Action     tenantry.Action
+	Queue      string
+	State      TaskState
+	Admission  int64
+	Attempt    int
+	NotBefore  int64
+	Reason     string
+	Kind       tenantry.Kind
+	Params     []byte
+	Items      int64
+	Total      int64
+	Skipped    int64
+	Bytes      int64
+	Stored     int64
+	Snapshot   int64
+	Process    tenantry.ProcessID
+	CreatedAt  int64
+	AdmittedAt int64
+	StartedAt  int64
+	EndedAt    int64
+}
+
+const taskColumns bun.Safe = `id, run, tenant, resource, workload, action, queue, state, admission, attempt, not_before, reason, kind,
+	params, items, total, skipped, bytes, stored, snapshot, process, created_at, admitted_at, started_at, ended_at`
+
+func (r taskRow) task() Task {
+	t := Task{
+		ID: r.ID, Run: r.Run, Tenant: r.Tenant, Resource: r.Resource, Workload: r.Workload, Action: r.Action,
+		Queue: r.Queue, State: r.State, Admission: r.Admission, Attempt: r.Attempt, Reason: r.Reason, Kind: r.Kind,
+		Params: r.Params, Counts: tenantry.Counts{Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored},
+		Snapshot: r.Snapshot, Process: r.Process,
+		CreatedAt: fromMicros(r.CreatedAt), StartedAt: fromMicros(r.StartedAt), EndedAt: fromMicros(r.EndedAt),
+	}
+	if r.NotBefore > r.CreatedAt { // a fresh task is admissible from its creation on
+		t.NotBefore = fromMicros(r.NotBefore)
+	}
+	return t
+}
+
+func (r *taskRow) setCounts(c tenantry.Counts) {
+	r.Items, r.Total, r.Skipped, r.Bytes, r.Stored = c.Items, c.Total, c.Skipped, c.Bytes, c.Stored
+}
+
+func tasksOf(found []taskRow) []Task {
+	out := make([]Task, len(found))
+	for i, row := range found {
+		out[i] = row.task()
+	}
+	return out
+}
+
+// newRow is a ready task. Tasks of one run get IDs a microsecond apart, so that they sort
+// as they were given.
+func newRow(tenant tenantry.TenantID, n NewTask, now time.Time, i int) taskRow {
+	return taskRow{
+		ID: tenantry.NewTaskID(now.Add(time.Duration(i) * time.Microsecond)), Tenant: tenant,
+		Resource: n.Resource, Workload: n.Workload, Action: n.Action, Queue: n.Queue, Params: n.Params,
+		State: TaskReady, NotBefore: micros(now), CreatedAt: micros(now),
+	}
+}
+
+// insertTasks adds rows to the tasks of a run.
+func insertTasks(ctx context.Context, tx bun.Tx, tasks []taskRow) error {
+	for chunk := range slices.Chunk(tasks, batch) {
+		if _, err := tx.NewInsert().Model(&chunk).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// endTasks moves rows that were deleted from tasks to the history, releases what their
+// tasks reserved, and books them in their run. All rows are of one run, with equal state.
+func endTasks(ctx context.Context, tx bun.Tx, ended []taskRow, now time.Time) error {
+	for chunk := range slices.Chunk(ended, batch) {
+		if _, err := tx.NewInsert().Model(&chunk).ModelTableExpr("ended_tasks").Exec(ctx); err != nil {
+			return err
+		}
+		if err := releaseReservations(ctx, tx, chunk); err != nil {
+			return err
+		}
+	}
+	return bookEnded(ctx, tx, ended, now)
+}
+
+// releaseReservations lets the next backup of a series, or sync of a tenant, start.
+func releaseReservations(ctx context.Context, tx bun.Tx, ended []taskRow) error {
+	var keys rows
+	var syncs []tenantry.TaskID
+	for _, task := range ended {
+		switch task.Action {
+		case tenantry.Backup:
+			keys = append(keys, []any{task.Resource, task.Workload, task.ID})
+		case tenantry.Sync:
+			syncs = append(syncs, task.ID)
+		}
+	}
+	tenant := ended[0].Tenant
+	if len(keys) > 0 {
+		_, err := exec(ctx, tx, "UPDATE series SET backup_task = '' WHERE tenant = ? AND (resource, workload, backup_task) IN (VALUES ?)", tenant, keys)
+		if err != nil {
+			return err
+		}
+	}
+	if len(syncs) == 0 {
+		return nil
+	}
+	_, err := exec(ctx, tx, "UPDATE tenants SET sync_task = '' WHERE id = ? AND sync_task IN (?)", tenant, bun.List(syncs))
+	return err
+}
+
+// Tasks lists the tasks of a run by ascending ID from after on, unfinished and ended ones;
+// limit 0 is 100, at most 1000.
+func (t *Tenant) Tasks(ctx context.Context, run tenantry.RunID, after tenantry.TaskID, limit int) ([]Task, error) {
+	var found []taskRow
+	// One statement, so that a task that ends meanwhile is seen in exactly one table.
+	err := t.c.read(ctx, fmt.Sprintf("list tasks of run %s of tenant %s", run, t.id), &found, `
+		SELECT * FROM (SELECT ?0 FROM tasks WHERE tenant = ?1 AND run = ?2 AND id > ?3 ORDER BY id LIMIT ?4) AS open
+		UNION ALL
+		SELECT * FROM (SELECT ?0 FROM ended_tasks WHERE tenant = ?1 AND run = ?2 AND id > ?3 AND id >= ?5 ORDER BY id LIMIT ?4) AS ended
+		ORDER BY id LIMIT ?4`, taskColumns, t.id, run, after, page(limit), created(run))
+	return tasksOf(found), err
+}
+
+// created is the smallest ID that a task of a run can have: no older partition is read.
+func created(run tenantry.RunID) tenantry.TaskID {
+	return tenantry.TaskID(run[:min(len(run), len(tenantry.TaskIDFloor(time.UnixMicro(0))))])
+}
+
+// Task reads one task. NotFound, also when it has expired.
+func (t *Tenant) Task(ctx context.Context, id tenantry.TaskID) (Task, error) {
+	var found []taskRow
+	op := fmt.Sprintf("read task %s of tenant %s", id, t.id)
+	err := t.c.read(ctx, op, &found, `
+		SELECT ?0 FROM tasks WHERE tenant = ?1 AND id = ?2
+		UNION ALL
+		SELECT ?0 FROM ended_tasks WHERE tenant = ?1 AND id = ?2`, taskColumns, t.id, id)
+	if err != nil {
+		return Task{}, err
+	}
+	if len(found) == 0 {
+		return Task{}, tenantry.Errorf(tenantry.NotFound, "%s: there is no such task", op)
+	}
+	return found[0].task(), nil
+}
+
+// Problem is one item that a task could not save or write, with its reason.
+type Problem struct{ ItemID, Name, Reason string }
+
+// maxProblems is how many problems are kept of one task; Counts.Skipped tells them all.
+const maxProblems = 100
+
+// Problems lists the problems of a task in the order they were met.
+func (t *Tenant) Problems(ctx context.Context, id tenantry.TaskID) ([]Problem, error) {
+	var found []Problem
+	err := t.c.read(ctx, fmt.Sprintf("list problems of task %s of tenant %s", id, t.id), &found,
+		"SELECT item_id, name, reason FROM problems WHERE tenant = ? AND task = ? ORDER BY n", t.id, id)
+	return found, err
+}
+
+// addProblems appends to a task's problems until there are maxProblems.
+func addProblems(ctx context.Context, tx bun.Tx, task Task, problems []Problem) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	var have int
+	err := scan(ctx, tx, &have, "SELECT count(*) FROM problems WHERE tenant = ? AND task = ?", task.Tenant, task.ID)
+	if err != nil {
+		return err
+	}
+	var fresh rows
+	for _, p := range problems[:max(0, min(len(problems), maxProblems-have))] {
+		fresh = append(fresh, []any{task.ID, have + len(fresh), task.Tenant, p.ItemID, p.Name, p.Reason})
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	_, err = exec(ctx, tx, "INSERT INTO problems (task, n, tenant, item_id, name, reason) VALUES ?", fresh)
+	return err
+}

@@ -1,0 +1,201 @@
+package catalog
+
+import (
+	"context"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// TenantRow is what is known of a tenant.
+type TenantRow struct {
+	ID                                       tenantry.TenantID
+	Name                                     string
+	Directory                                string // expected Microsoft tenant: GUID or domain, given when added
+	DirectoryID                              string // proved Microsoft tenant GUID, "" before connect
+	State                                    tenantry.TenantState
+	Reason                                   string    // of the state, for a person
+	Weight                                   int       // service level, 1..100, default 10
+	Licences                                 int64     // from the directory sync, sizes the SharePoint budget
+	Users                                    int64     // number of directory users, sizes the identity budget
+	AddedAt, StateAt, LastSyncAt, NextSyncAt time.Time // zero = never
+}
+
+// defaultWeight is the service level of a tenant that is given none.
+const defaultWeight = 10
+
+type tenantRow struct {
+	bun.BaseModel `bun:"table:tenants"`
+
+	ID          tenantry.TenantID
+	Name        string
+	Directory   string
+	DirectoryID string
+	State       tenantry.TenantState
+	Reason      string
+	Weight      int
+	Licences    int64
+	Users       int64
+	AddedAt     int64
+	StateAt     int64
+	LastSyncAt  int64
+	NextSyncAt  int64
+}
+
+const tenantColumns bun.Safe = `id, name, directory, directory_id, state, reason, weight, licences, users,
+	added_at, state_at, last_sync_at, next_sync_at`
+
+func (r tenantRow) tenant() TenantRow {
+	return TenantRow{
+		ID: r.ID, Name: r.Name, Directory: r.Directory, DirectoryID: r.DirectoryID, State: r.State, Reason: r.Reason,
+		Weight: r.Weight, Licences: r.Licences, Users: r.Users,
+		AddedAt: fromMicros(r.AddedAt), StateAt: fromMicros(r.StateAt),
+		LastSyncAt: fromMicros(r.LastSyncAt), NextSyncAt: fromMicros(r.NextSyncAt),
+	}
+}
+
+// AddTenant inserts a tenant. A zero State is pending, a zero Weight 10, a zero AddedAt
+// now. Invalid: no ID, a weight out of range. Conflict: its ID, Directory or DirectoryID
+// is there already.
+func (f *Fleet) AddTenant(ctx context.Context, t TenantRow) error {
+	op := "add tenant " + string(t.ID)
+	if t.State == "" {
+		t.State = tenantry.TenantPending
+	}
+	if t.Weight == 0 {
+		t.Weight = defaultWeight
+	}
+	if t.AddedAt.IsZero() {
+		t.AddedAt = time.Now()
+	}
+	if t.StateAt.IsZero() {
+		t.StateAt = t.AddedAt
+	}
+	switch {
+	case t.ID == "":
+		return tenantry.Errorf(tenantry.Invalid, "%s: id is empty", op)
+	case t.Weight < 1 || t.Weight > 100:
+		return tenantry.Errorf(tenantry.Invalid, "%s: weight %d is not in 1..100", op, t.Weight)
+	}
+	row := &tenantRow{
+		ID: t.ID, Name: t.Name, Directory: t.Directory, DirectoryID: t.DirectoryID, State: t.State, Reason: t.Reason,
+		Weight: t.Weight, Licences: t.Licences, Users: t.Users,
+		AddedAt: micros(t.AddedAt), StateAt: micros(t.StateAt), LastSyncAt: micros(t.LastSyncAt), NextSyncAt: micros(t.NextSyncAt),
+	}
+	return f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewInsert().Model(row).Exec(ctx)
+		return err
+	})
+}
+
+// Tenants lists tenants by ascending ID from after on; limit 0 is 100, at most 1000.
+func (f *Fleet) Tenants(ctx context.Context, after tenantry.TenantID, limit int) ([]TenantRow, error) {
+	var found []tenantRow
+	err := f.c.read(ctx, "list tenants", &found,
+		"SELECT ? FROM tenants WHERE id > ? ORDER BY id LIMIT ?", tenantColumns, after, page(limit))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]TenantRow, len(found))
+	for i, row := range found {
+		out[i] = row.tenant()
+	}
+	return out, nil
+}
+
+// Get reads the tenant. NotFound when there is none.
+func (t *Tenant) Get(ctx context.Context) (TenantRow, error) {
+	var found []tenantRow
+	op := "read tenant " + string(t.id)
+	if err := t.c.read(ctx, op, &found, "SELECT ? FROM tenants WHERE id = ?", tenantColumns, t.id); err != nil {
+		return TenantRow{}, err
+	}
+	if len(found) == 0 {
+		return TenantRow{}, t.notFound(op)
+	}
+	return found[0].tenant(), nil
+}
+
+func (t *Tenant) notFound(op string) error {
+	return tenantry.Errorf(tenantry.NotFound, "%s: there is no tenant %s", op, t.id)
+}
+
+// exists returns NotFound unless the tenant is there.
+func (t *Tenant) exists(ctx context.Context, tx bun.Tx, op string) error {
+	var found []tenantry.TenantID
+	if err := scan(ctx, tx, &found, "SELECT id FROM tenants WHERE id = ?", t.id); err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return t.notFound(op)
+	}
+	return nil
+}
+
+// update changes columns of the tenant's row. NotFound when there is none.
+func (t *Tenant) update(ctx context.Context, what, set string, args ...any) error {
+	op := what + " of tenant " + string(t.id)
+	return t.c.one(ctx, op, t.notFound(op), "UPDATE tenants SET "+set+" WHERE id = ?", append(args, t.id)...)
+}
+
+// SetState sets the state and its reason, for a person. While a tenant is disconnected or
+// refused, nothing but its connect tasks is admitted: the others wait. NotFound.
+func (t *Tenant) SetState(ctx context.Context, s tenantry.TenantState, reason string) error {
+	switch s {
+	case tenantry.TenantPending, tenantry.TenantConnected, tenantry.TenantRefused, tenantry.TenantDisconnected:
+	default:
+		return tenantry.Errorf(tenantry.Invalid, "set state of tenant %s: there is no state %q", t.id, s)
+	}
+	return t.update(ctx, "set state",
+		"state_at = CASE WHEN state = ? THEN state_at ELSE ? END, state = ?, reason = ?", s, t.c.now(), s, reason)
+}
+
+// SetDirectoryID records the proved Microsoft tenant. NotFound; Conflict when another
+// tenant has it.
+func (t *Tenant) SetDirectoryID(ctx context.Context, directoryID string) error {
+	return t.update(ctx, "set Microsoft tenant", "directory_id = ?", directoryID)
+}
+
+// SetSize records the number of directory users and of licences, which size budgets. NotFound.
+func (t *Tenant) SetSize(ctx context.Context, users, licences int64) error {
+	return t.update(ctx, "set size", "users = ?, licences = ?", users, licences)
+}
+
+// SyncDone records a finished directory sync and when the next is due. NotFound.
+func (t *Tenant) SyncDone(ctx context.Context, at, next time.Time) error {
+	return t.update(ctx, "record the sync", "last_sync_at = ?, next_sync_at = ?", micros(at), micros(next))
+}
+
+// StartConsent stores the hash of a one-time state that expires; UseConsent burns it. NotFound.
+func (t *Tenant) StartConsent(ctx context.Context, stateHash string, expires time.Time) error {
+	op := "start consent of tenant " + string(t.id)
+	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		if err := t.exists(ctx, tx, op); err != nil {
+			return err
+		}
+		_, err := exec(ctx, tx, "INSERT INTO consents (state_hash, tenant, expires_at) VALUES (?, ?, ?)",
+			stateHash, t.id, micros(expires))
+		return err
+	})
+}
+
+// UseConsent burns a state and returns the tenant it was made for. NotFound: unknown,
+// used or expired.
+func (f *Fleet) UseConsent(ctx context.Context, stateHash string, now time.Time) (tenantry.TenantID, error) {
+	const op = "use consent"
+	var found []tenantry.TenantID
+	err := f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		found = nil
+		return scan(ctx, tx, &found, "DELETE FROM consents WHERE state_hash = ? AND expires_at > ? RETURNING tenant",
+			stateHash, micros(now))
+	})
+	if err != nil {
+		return "", err
+	}
+	if len(found) == 0 {
+		return "", tenantry.Errorf(tenantry.NotFound, "%s: the state is unknown, used or expired", op)
+	}
+	return found[0], nil
+}
