@@ -174,6 +174,9 @@ func (t *tokens) remember(directory string, k token, err error) {
 // "OAuth 2.0 client credentials flow").
 func (t *tokens) request(ctx context.Context, directory string) (token, error) {
 	const op = "get a token"
+	if directory == "" {
+		return token{}, tenantry.Errorf(tenantry.Invalid, "%s: the tenant's directory is not known: consent first", op)
+	}
 	cfg := clientcredentials.Config{
 		ClientID: t.clientID, ClientSecret: t.secret.Reveal(),
 		TokenURL: t.at.tokenURL(directory), Scopes: []string{t.at.scope},

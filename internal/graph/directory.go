@@ -370,10 +370,19 @@ func containsFold(list []string, want string) bool {
 func newSite(s models.Siteable) Site {
 	site := Site{
 		ID: value(s.GetId()), Name: value(s.GetDisplayName()), WebURL: value(s.GetWebUrl()),
-		Personal: value(s.GetIsPersonalSite()), Deleted: s.GetAdditionalData()["deleted"] != nil,
+		Personal: personal(s), Deleted: s.GetAdditionalData()["deleted"] != nil,
 	}
 	if site.Name == "" {
 		site.Name = value(s.GetName())
 	}
 	return site
+}
+
+// personal goes by the property, or where an answer lacks it by the convention
+// that OneDrives live below /personal/.
+func personal(s models.Siteable) bool {
+	if p := s.GetIsPersonalSite(); p != nil {
+		return *p
+	}
+	return strings.Contains(strings.ToLower(value(s.GetWebUrl())), "-my.sharepoint") && strings.Contains(value(s.GetWebUrl()), "/personal/")
 }

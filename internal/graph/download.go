@@ -36,7 +36,7 @@ func (t *Tenant) Download(ctx context.Context, drive, item string, offset int64)
 	}
 	d := &download{t: t, ctx: ctx, drive: drive, item: item, at: offset}
 	if err := d.connect(); err != nil {
-		return nil, err
+		return nil, t.judged(ctx, err, t.client.build.plain("probe a file", http.MethodGet, t.sharePoint(oneItem, false), onlyID, "drives", drive, "items", item))
 	}
 	return d, nil
 }
@@ -48,7 +48,7 @@ func (t *Tenant) Download(ctx context.Context, drive, item string, offset int64)
 //	     └─────────────────────┘◀────── cut ───────────┘
 type download struct {
 	t           *Tenant
-	ctx         context.Context
+	ctx         context.Context // of Download: it bounds what Read does
 	drive, item string
 
 	at       int64  // the next byte

@@ -157,10 +157,21 @@ func (c *Client) dress(req *http.Request, call call, bearer string) {
 		return
 	}
 	req.Header.Set("Authorization", "Bearer "+bearer)
+	if call.cost.Service == throttle.Identity {
+		// Under throttling, sheds bulk work first. It changes no quota.
+		req.Header.Set("x-ms-throttle-priority", priority(call.cost.Reserve))
+	}
 	req.Header.Set("Client-Request-Id", uuid.NewString())
 	if req.Header.Get("Accept") == "" {
 		req.Header.Set("Accept", "application/json")
 	}
+}
+
+func priority(reserve bool) string {
+	if reserve {
+		return "high"
+	}
+	return "low"
 }
 
 // An answer is a response (2xx, 3xx) with its permit and its clock. Its reader

@@ -273,3 +273,26 @@ func TestEmptyIDsAreRefused(t *testing.T) {
 		t.Errorf("%d requests, want none", got)
 	}
 }
+
+// TestOneBadItem: a 500 that stays is poison only if what is around it is well.
+func TestOneBadItem(t *testing.T) {
+	for _, test := range []struct {
+		probe int
+		kind  tenantry.Kind
+	}{{200, tenantry.Poison}, {500, tenantry.Transient}} {
+		_, tenant := newMicrosoft(t, func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/messages/m1") {
+				write(w, test.probe, `{"id":"m1"}`)
+				return
+			}
+			write(w, 500, `{"error":{"code":"ErrorInternalServerError"}}`)
+		}, nil)
+		_, err := tenant.Attachment(t.Context(), "u1", "m1", "a1")
+		wantKind(t, err, test.kind)
+		_, err = tenant.AttachmentContent(t.Context(), "u1", "m1", "a1")
+		wantKind(t, err, test.kind)
+	}
+	_, tenant := newMicrosoft(t, answerWith(500, `{"error":{"code":"ErrorCorruptData"}}`), nil)
+	_, err := tenant.MessageChanges(t.Context(), "u1", "f1", "", 0)
+	wantKind(t, err, tenantry.Internal)
+}

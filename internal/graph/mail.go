@@ -251,7 +251,14 @@ func (t *Tenant) Attachment(ctx context.Context, user, message, attachment strin
 	if tenantry.CodeOf(err) == codeTooLarge {
 		return nil, &tenantry.Error{Kind: tenantry.Poison, Code: codeTooLarge, Op: op, Err: errTooLarge}
 	}
-	return doc, mailError(err)
+	return doc, t.judged(ctx, mailError(err), t.messageProbe(user, message))
+}
+
+// messageProbe reads next to nothing of a message.
+func (t *Tenant) messageProbe(user, message string) call {
+	c := t.client.build.plain("probe a message", http.MethodGet, t.outlook(user), onlyID, "users", user, "messages", message)
+	c.header.Set("Prefer", prefer(0))
+	return c
 }
 
 // AttachmentContent streams an attachment's bytes: of a file as they are, of an
@@ -269,7 +276,7 @@ func (t *Tenant) AttachmentContent(ctx context.Context, user, message, attachmen
 	c.stream = true
 	a, err := t.open(ctx, c)
 	if err != nil {
-		return nil, mailError(err)
+		return nil, t.judged(ctx, mailError(err), t.messageProbe(user, message))
 	}
 	return a, nil
 }

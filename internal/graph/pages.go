@@ -46,7 +46,19 @@ func (t *Tenant) page(ctx context.Context, c call, delta bool) (RawPage, error) 
 		page, err = t.client.follow(c, split, delta)
 		return err
 	})
-	return page, err
+	return page, unpoisoned(err)
+}
+
+// unpoisoned: what makes one item unreadable is no news of a whole page, and
+// nobody can skip a page.
+func unpoisoned(err error) error {
+	e, ok := err.(*tenantry.Error)
+	if !ok || e.Kind != tenantry.Poison {
+		return err
+	}
+	whole := *e
+	whole.Kind = tenantry.Internal
+	return &whole
 }
 
 // follow turns the links of a page into where to go on.
@@ -228,6 +240,18 @@ func (t *Tenant) document(ctx context.Context, c call) (jsontext.Value, error) {
 		return nil
 	})
 	return doc, err
+}
+
+// judged tells one bad item from a bad moment: a read that keeps failing with a
+// bare 500, while the object that probe names can be read, is Poison.
+func (t *Tenant) judged(ctx context.Context, err error, probe call) error {
+	if statusOf(err) != http.StatusInternalServerError || tenantry.KindOf(err) != tenantry.Transient {
+		return err
+	}
+	if _, probeErr := t.document(ctx, probe); probeErr != nil {
+		return err
+	}
+	return &tenantry.Error{Kind: tenantry.Poison, Code: tenantry.CodeOf(err), Op: "this item alone fails", Err: err}
 }
 
 // accepted sends a request whose answer says nothing more than that it worked.

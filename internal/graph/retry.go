@@ -41,13 +41,22 @@ func (p policy) retry(ctx context.Context, once bool, try func() error) error {
 		}
 		wait, ok := p.waitAfter(err, n, once)
 		if !ok || slept+wait > p.total || ctx.Err() != nil {
-			return p.timed(err, wait)
+			return told(ctx, p.timed(err, wait))
 		}
 		slept += wait
 		if sleep(ctx, wait) != nil {
-			return err
+			return told(ctx, err)
 		}
 	}
+}
+
+// told makes Canceled of a failure after which we were told to stop: what the
+// failure asks for is for others to do.
+func told(ctx context.Context, err error) error {
+	if ctx.Err() != context.Canceled || tenantry.KindOf(err) == tenantry.Canceled {
+		return err
+	}
+	return tenantry.E(tenantry.Canceled, "stopped", err)
 }
 
 // waitAfter says whether the nth failed try is worth another one, and after
