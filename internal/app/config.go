@@ -26,6 +26,7 @@ const (
 	RoleAPI       Role = "api"
 	RoleWorker    Role = "worker"
 	RoleScheduler Role = "scheduler"
+	RoleInit      Role = "init" // makes catalog, key file and a token, then ends
 )
 
 // Config is the whole configuration of every program of the fleet. The same file
@@ -178,8 +179,11 @@ func (c Config) Validate(role Role) error {
 	if _, _, err := net.SplitHostPort(c.Redis); err != nil && !hasPrefix(c.Redis, "redis://", "rediss://") {
 		bad("redis", redactURL(c.Redis), "HOST:PORT or redis://USER:PASSWORD@HOST:PORT/DB")
 	}
-	if role != RoleScheduler {
+	if role == RoleAPI || role == RoleWorker {
 		c.validateStorage(bad)
+	}
+	if role != RoleScheduler && c.KeyFile == "" {
+		bad("key-file", "", "the path of a file")
 	}
 	if role == RoleAPI {
 		if !webURL(c.PublicURL) {
@@ -207,9 +211,6 @@ type complain func(key, value, may string)
 func (c Config) validateStorage(bad complain) {
 	if !hasPrefix(c.Bucket, "file:", "s3://") {
 		bad("bucket", redactURL(c.Bucket), "file:FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=NAME")
-	}
-	if c.KeyFile == "" {
-		bad("key-file", "", "the path of a file")
 	}
 	if !oneOf(c.Cloud, "global", "gcchigh", "dod", "china") {
 		bad("cloud", c.Cloud, "global, gcchigh, dod or china")

@@ -1,0 +1,101 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/api"
+	"github.com/tenantry/tenantry/internal/blob"
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/graph"
+	"github.com/tenantry/tenantry/internal/queue"
+	"github.com/tenantry/tenantry/internal/repository"
+)
+
+// startAPI needs SQL, Redis, storage and keys (to read indexes): no Graph credential.
+func (p *Program) startAPI(ctx context.Context, cfg Config) error {
+	cat, err := catalog.Open(ctx, cfg.Catalog)
+	if err != nil {
+		return err
+	}
+	p.closes(cat.Close)
+	options := queue.Options{URL: cfg.Redis}
+	deliveries, err := queue.NewClient(options)
+	if err != nil {
+		return err
+	}
+	p.closes(deliveries.Close)
+	repos, err := openStorage(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	monitor, closeMonitor, err := queue.Monitor(options, "/queues", describe(cat))
+	if err != nil {
+		return err
+	}
+	p.closes(closeMonitor)
+
+	metrics := newRegistry()
+	handler, err := api.New(api.Config{
+		Catalog: cat, Consent: consent{graphConfig(cfg)}, Browser: newBrowser(repos), Monitor: monitor,
+		PublicURL: cfg.PublicURL, Logger: p.log, Metrics: metricsHandler(metrics),
+		Ready: readiness(map[string]pinger{"catalog": cat, "redis": deliveries}),
+	})
+	if err != nil {
+		return err
+	}
+	return p.serve(cfg.Listen, handler)
+}
+
+// openStorage opens the bucket, which proves that it can carry the fence, and the key file.
+func openStorage(ctx context.Context, cfg Config) (*repositories, error) {
+	store, err := blob.Open(ctx, cfg.Bucket, blob.S3Options{})
+	if err != nil {
+		return nil, err
+	}
+	ring, err := repository.OpenKeyFile(cfg.KeyFile, true)
+	if err != nil {
+		return nil, err
+	}
+	return newRepositories(store, ring), nil
+}
+
+// consent builds consent URLs without a Graph credential.
+type consent struct{ cfg graph.Config }
+
+func (c consent) URL(directory, state, redirect string) (string, error) {
+	return graph.ConsentURL(c.cfg, directory, state, redirect)
+}
+
+// describe says for asynqmon what a delivery is about.
+func describe(cat *catalog.Catalog) queue.Describe {
+	return func(ctx context.Context, r queue.Ref) string {
+		t := cat.Tenant(r.Tenant)
+		task, err := t.Task(ctx, r.Task)
+		if err != nil {
+			return fmt.Sprintf("task %s of tenant %s", r.Task, r.Tenant)
+		}
+		tenant, resource := string(r.Tenant), string(task.Resource)
+		if row, err := t.Get(ctx); err == nil {
+			tenant = row.Name
+		}
+		if row, err := t.Resource(ctx, task.Resource); task.Resource != "" && err == nil {
+			resource = row.Name
+		}
+		text := fmt.Sprintf("%s %s", task.Action, tenant)
+		if resource != "" {
+			text += fmt.Sprintf(" / %s / %s", resource, task.Workload)
+		}
+		if task.Attempt > 0 {
+			text += fmt.Sprintf(", attempt %d", task.Attempt+1)
+		}
+		if task.Reason != "" {
+			text += ": " + task.Reason
+		}
+		if task.NotBefore.After(time.Now()) {
+			text += ", waits until " + task.NotBefore.UTC().Format(time.RFC3339)
+		}
+		return text
+	}
+}

@@ -1,0 +1,100 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/graph"
+	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
+	"github.com/tenantry/tenantry/internal/workload"
+)
+
+// graphConfig picks what concerns Graph from the configuration.
+func graphConfig(cfg Config) graph.Config {
+	return graph.Config{
+		Cloud: cfg.Cloud, GraphURL: cfg.GraphURL, LoginURL: cfg.LoginURL,
+		ClientID: cfg.ClientID, Secret: cfg.ClientSecret, Certificate: cfg.Certificate,
+	}
+}
+
+// workloads opens sources and targets on Graph for the worker.
+type workloads struct{ client *graph.Client }
+
+// Source returns what reads one workload of a resource.
+func (w workloads) Source(ctx context.Context, t catalog.TenantRow, r catalog.Resource, load tenantry.Workload) (engine.Source, error) {
+	g := w.client.Tenant(t.ID, t.DirectoryID)
+	switch load {
+	case tenantry.Mailbox:
+		return workload.NewMailboxSource(g, r.ObjectID), nil
+	case tenantry.Drive:
+		drive, err := g.UserDrive(ctx, r.ObjectID)
+		if err != nil {
+			return nil, err
+		}
+		return workload.NewDriveSource(g, drive), nil
+	}
+	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q cannot be backed up yet", load)
+}
+
+// Target returns what writes one workload back to a resource. Its calls may use the
+// reserve that is kept for restores.
+func (w workloads) Target(ctx context.Context, t catalog.TenantRow, r catalog.Resource, load tenantry.Workload, req tenantry.RestoreRequest) (engine.Target, error) {
+	g := w.client.Tenant(t.ID, t.DirectoryID).Reserve()
+	switch load {
+	case tenantry.Mailbox:
+		return workload.NewMailboxTarget(g, r.ObjectID, req.Folder, req.Conflict), nil
+	case tenantry.Drive:
+		drive, err := g.UserDrive(ctx, r.ObjectID)
+		if err != nil {
+			return nil, err
+		}
+		return workload.NewDriveTarget(g, drive, req.Folder, req.Conflict), nil
+	}
+	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q cannot be restored yet", load)
+}
+
+// sizeAge is how long a tenant's size is believed before the catalog is asked again:
+// it changes with a directory sync, once a day.
+const sizeAge = time.Minute
+
+// sizes tells the account book how large tenants are, from the catalog.
+type sizes struct {
+	cat *catalog.Catalog
+
+	mu    sync.Mutex
+	known map[tenantry.TenantID]knownSize
+}
+
+type knownSize struct {
+	throttle.Size
+	at time.Time
+}
+
+func newSizes(cat *catalog.Catalog) *sizes {
+	return &sizes{cat: cat, known: map[tenantry.TenantID]knownSize{}}
+}
+
+// of returns the size of a tenant; of one that cannot be read, the last known, else
+// zero, which means the smallest limits.
+func (s *sizes) of(id tenantry.TenantID) throttle.Size {
+	s.mu.Lock()
+	k, ok := s.known[id]
+	s.mu.Unlock()
+	if ok && time.Since(k.at) < sizeAge {
+		return k.Size
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if row, err := s.cat.Tenant(id).Get(ctx); err == nil {
+		k.Size = throttle.Size{Users: row.Users, Licences: row.Licences}
+	}
+	k.at = time.Now()
+	s.mu.Lock()
+	s.known[id] = k
+	s.mu.Unlock()
+	return k.Size
+}

@@ -1,0 +1,75 @@
+package app
+
+import (
+	"context"
+	"sync"
+
+	"github.com/tenantry/tenantry/internal/blob"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// openRepositories is how many tenants' repositories a process keeps open: each
+// holds a key and a few hundred bytes.
+const openRepositories = 4096
+
+// repositories opens tenants' repositories in one store and keeps them open. Safe
+// for concurrent use.
+type repositories struct {
+	store blob.Store
+	ring  repository.Keyring
+
+	mu   sync.Mutex
+	open map[tenantry.TenantID]*opening
+}
+
+// opening is a repository that is open or being opened.
+type opening struct {
+	done chan struct{}
+	repo *repository.Repository
+	err  error
+}
+
+func newRepositories(store blob.Store, ring repository.Keyring) *repositories {
+	return &repositories{store: store, ring: ring, open: map[tenantry.TenantID]*opening{}}
+}
+
+// Open returns the tenant's repository. Many callers at once open it once; a failure
+// is not kept.
+func (r *repositories) Open(ctx context.Context, tenant tenantry.TenantID) (*repository.Repository, error) {
+	r.mu.Lock()
+	o, ok := r.open[tenant]
+	if !ok {
+		r.makeRoom()
+		o = &opening{done: make(chan struct{})}
+		r.open[tenant] = o
+	}
+	r.mu.Unlock()
+	if !ok {
+		// Others wait for this opening, so one caller's cancellation must not fail it.
+		o.repo, o.err = repository.Open(context.WithoutCancel(ctx), r.store, r.ring, tenant)
+		if o.err != nil {
+			r.mu.Lock()
+			delete(r.open, tenant)
+			r.mu.Unlock()
+		}
+		close(o.done)
+	}
+	select {
+	case <-o.done:
+		return o.repo, o.err
+	case <-ctx.Done():
+		return nil, tenantry.E(tenantry.KindOf(ctx.Err()), "open repository of tenant "+string(tenant), ctx.Err())
+	}
+}
+
+// makeRoom forgets any one repository when too many are open; whoever uses it keeps it.
+func (r *repositories) makeRoom() {
+	if len(r.open) < openRepositories {
+		return
+	}
+	for tenant := range r.open {
+		delete(r.open, tenant)
+		return
+	}
+}

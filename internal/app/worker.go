@@ -1,0 +1,199 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
+	"gopkg.in/yaml.v3"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/directory"
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/graph"
+	"github.com/tenantry/tenantry/internal/queue"
+	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
+	"github.com/tenantry/tenantry/internal/worker"
+)
+
+// startWorker needs everything: SQL, Redis, storage, keys and the Graph credential.
+func (p *Program) startWorker(ctx context.Context, cfg Config) error {
+	cat, err := catalog.Open(ctx, cfg.Catalog)
+	if err != nil {
+		return err
+	}
+	p.closes(cat.Close)
+	options := queue.Options{URL: cfg.Redis}
+	rdb, err := options.RedisClient()
+	if err != nil {
+		return err
+	}
+	p.closes(rdb.Close)
+	repos, err := openStorage(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	client, err := p.openGraph(ctx, cfg, cat, rdb)
+	if err != nil {
+		return err
+	}
+
+	dir, err := directory.New(directory.Config{
+		Catalog: cat, Log: p.log.Sugar(),
+		Open: func(t tenantry.TenantID, name string) directory.Graph { return client.Tenant(t, name) },
+	})
+	if err != nil {
+		return err
+	}
+
+	metrics := newRegistry()
+	w, err := worker.New(worker.Config{
+		Catalog: cat, Queue: options, Repositories: repos, Workloads: workloads{client},
+		Directory: dir, Observer: newWorkerMetrics(metrics), Log: p.log.Sugar(),
+		Slots: map[string]int{
+			queue.Interactive: cfg.SlotsInteractive, queue.Directory: cfg.SlotsDirectory,
+			queue.Backup: cfg.SlotsBackup, queue.Maintenance: cfg.SlotsMaintenance,
+		},
+		Limits: engine.Limits{
+			SliceTime: cfg.SliceTime, CheckpointBytes: cfg.CheckpointBytes,
+			CheckpointTime: cfg.CheckpointTime, Concurrency: cfg.Concurrency,
+		},
+	})
+	if err != nil {
+		return err
+	}
+	if err := w.Start(ctx); err != nil {
+		return err
+	}
+	p.onStop(func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, cfg.DrainTime)
+		defer cancel()
+		return w.Drain(ctx)
+	})
+	ready := readiness(map[string]pinger{"catalog": cat, "redis": redisPinger{rdb}, "lease": leasePinger{w}})
+	return p.serve(cfg.Listen, healthHandler(ready, metrics))
+}
+
+// openGraph opens the account book and the Graph client that pays from it.
+func (p *Program) openGraph(ctx context.Context, cfg Config, cat *catalog.Catalog, rdb redis.UniversalClient) (*graph.Client, error) {
+	limits, err := readLimits(cfg.LimitsFile)
+	if err != nil {
+		return nil, err
+	}
+	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
+	p.onStop(book.Close)
+	p.mirror(ctx, cfg.ClientID, book, cat.Fleet())
+	return graph.New(graphConfig(cfg), book)
+}
+
+func readLimits(file string) (throttle.Limits, error) {
+	limits := throttle.Documented()
+	if file == "" {
+		return limits, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return limits, tenantry.Errorf(tenantry.Invalid, "configuration: limits-file is %q; it may be the path of a readable file: %w", file, err)
+	}
+	if err := yaml.Unmarshal(text, &limits); err != nil { // JSON is YAML
+		return limits, tenantry.Errorf(tenantry.Invalid, "configuration: limits-file %s: %w", file, err)
+	}
+	return limits, nil
+}
+
+const (
+	mirrorEvery   = 10 * time.Second
+	mirrorTimeout = 5 * time.Second
+)
+
+// mirror resumes the account book from SQL and keeps its long-lived counters there, so
+// that losing Redis loses neither a day's usage nor a cooldown. Every worker does it;
+// they write the same shared counters.
+func (p *Program) mirror(ctx context.Context, app string, book *throttle.Book, fleet *catalog.Fleet) {
+	name := "throttle/" + app
+	resume := func(ctx context.Context) error {
+		doc, _, err := fleet.LoadMirror(ctx, name)
+		if err != nil || len(doc) == 0 {
+			return err
+		}
+		return book.Resume(ctx, doc)
+	}
+	if err := resume(ctx); err != nil && tenantry.KindOf(err) != tenantry.NotFound {
+		p.log.Warn("resume the account book from its mirror", zap.Error(err))
+	}
+	p.background(func(ctx context.Context) {
+		tick := time.NewTicker(mirrorEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := saveMirror(ctx, name, book, fleet); err != nil && ctx.Err() == nil {
+				p.log.Warn("mirror the account book", zap.Error(err))
+			}
+		}
+	})
+}
+
+func saveMirror(ctx context.Context, name string, book *throttle.Book, fleet *catalog.Fleet) error {
+	ctx, cancel := context.WithTimeout(ctx, mirrorTimeout)
+	defer cancel()
+	doc, err := book.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	if !json.Valid(doc) {
+		return tenantry.Errorf(tenantry.Internal, "mirror of the account book is not JSON")
+	}
+	return fleet.SaveMirror(ctx, name, doc, time.Now())
+}
+
+type redisPinger struct{ rdb redis.UniversalClient }
+
+func (r redisPinger) Ping(ctx context.Context) error { return r.rdb.Ping(ctx).Err() }
+
+type leasePinger struct{ w *worker.Worker }
+
+func (l leasePinger) Ping(context.Context) error {
+	if !l.w.Alive() {
+		return fmt.Errorf("process %s holds no lease", l.w.ID())
+	}
+	return nil
+}
+
+// workerMetrics shows what a worker does.
+type workerMetrics struct {
+	slices *prometheus.HistogramVec
+	leased prometheus.Gauge
+}
+
+func newWorkerMetrics(r *prometheus.Registry) *workerMetrics {
+	m := &workerMetrics{
+		slices: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tenantry_slice_seconds", Help: "Time of one slice of a task, by queue, action and how it ended.",
+			Buckets: prometheus.ExponentialBuckets(0.01, 4, 8)}, []string{"queue", "action", "result"}),
+		leased: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "tenantry_worker_leased", Help: "1 while the process holds its lease."}),
+	}
+	r.MustRegister(m.slices, m.leased)
+	return m
+}
+
+func (m *workerMetrics) Slice(queue string, action tenantry.Action, result string, took time.Duration) {
+	m.slices.WithLabelValues(queue, string(action), result).Observe(took.Seconds())
+}
+
+func (m *workerMetrics) Leased(yes bool) {
+	m.leased.Set(0)
+	if yes {
+		m.leased.Set(1)
+	}
+}
