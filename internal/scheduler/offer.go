@@ -1,0 +1,121 @@
+package scheduler
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/queue"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// sweepLimit bounds one sweep. The catalog lists the longest admitted first, and Redis
+// serves them in that order, so that a lost one comes to the front.
+const sweepLimit = 1000
+
+// enqueue offers freshly admitted tasks to Redis. What could not be offered stands
+// admitted in SQL, and the sweep offers it again.
+func (t *term) enqueue(ctx context.Context, tasks []catalog.Task) error {
+	for _, task := range tasks {
+		if _, err := t.offer(ctx, task); err != nil {
+			return t.redisFailed(ctx, err)
+		}
+	}
+	return nil
+}
+
+// offer puts the task's admission into Redis. A delivery that Redis holds as settled
+// can never be claimed: the task gets a new admission and is offered under that.
+func (t *term) offer(ctx context.Context, task catalog.Task) (queue.State, error) {
+	state, err := t.cfg.Deliveries.Enqueue(ctx, task.Queue, ref(task))
+	if err != nil {
+		return state, redisError{err}
+	}
+	if state != queue.Settled {
+		return state, nil
+	}
+	return queue.Pending, t.readmit(ctx, task)
+}
+
+func (t *term) readmit(ctx context.Context, task catalog.Task) error {
+	again, err := t.fleet.Readmit(ctx, t.fence, task.ID, task.Admission, t.cfg.Now())
+	switch tenantry.KindOf(err) {
+	case "":
+	case tenantry.Conflict, tenantry.NotFound: // claimed or canceled meanwhile
+		return nil
+	default:
+		return err
+	}
+	t.cfg.Observer.Moved("readmitted", 1)
+	if _, err = t.cfg.Deliveries.Enqueue(ctx, again.Queue, ref(again)); err != nil {
+		return redisError{err}
+	}
+	return nil
+}
+
+func ref(t catalog.Task) queue.Ref {
+	return queue.Ref{Tenant: t.Tenant, Task: t.ID, Admission: t.Admission}
+}
+
+// sweep reconciles SQL with Redis: which queues an operator paused, and which admitted
+// tasks nobody has claimed. Redis may have lost them (offered again under the same ID),
+// settled them (deleted or archived by an operator, or the worker could not reach SQL:
+// next admission), or a worker died between delivery and claim (active in two sweeps:
+// next admission; should that worker live after all, its claim of the old admission is
+// refused).
+func (t *term) sweep(ctx context.Context) error {
+	if err := t.reconcilePaused(ctx); err != nil {
+		return t.redisFailed(ctx, redisError{err})
+	}
+	tasks, err := t.fleet.Unclaimed(ctx, t.cfg.Now().Add(-t.cfg.Unclaimed), sweepLimit)
+	if err != nil {
+		return err
+	}
+	active := make(map[string]bool)
+	for _, task := range tasks {
+		state, err := t.offer(ctx, task)
+		if state == queue.Active {
+			key := fmt.Sprintf("%s:%d", task.ID, task.Admission)
+			if active[key] = true; t.seenActive[key] {
+				err = t.readmit(ctx, task)
+			}
+		}
+		if tenantry.KindOf(err) == tenantry.Fenced {
+			return err
+		}
+		if err != nil {
+			return t.redisFailed(ctx, err)
+		}
+	}
+	t.seenActive = active
+	t.cfg.Observer.Moved("offered", len(tasks))
+	return nil
+}
+
+func (t *term) reconcilePaused(ctx context.Context) error {
+	names, err := t.cfg.Deliveries.Paused(ctx)
+	if err != nil {
+		return err
+	}
+	before, now := t.pausedQueues(), make(map[string]bool, len(names))
+	for _, q := range names {
+		now[q] = true
+		if !before[q] {
+			t.cfg.Log.Warnw("an operator paused a queue; nothing more is admitted to it", "queue", q)
+		}
+	}
+	for q := range before {
+		if !now[q] {
+			t.cfg.Log.Infow("a paused queue goes on", "queue", q)
+		}
+	}
+	t.paused.Store(&now)
+	return nil
+}
+
+func (s *Scheduler) pausedQueues() map[string]bool {
+	if m := s.paused.Load(); m != nil {
+		return *m
+	}
+	return nil
+}

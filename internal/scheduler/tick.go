@@ -1,0 +1,200 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/queue"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Bounds of one tick: what is left over waits for the next one, soon.
+const (
+	dueBatch   = 1000
+	dueBatches = 10
+)
+
+// tick starts what is due and admits what the fleet can take. It returns how long
+// nothing will happen by itself.
+func (t *term) tick(ctx context.Context) (pause time.Duration, err error) {
+	now := t.cfg.Now()
+	var dueErr error
+	// Due times have a grain of minutes; reading them once a second is enough.
+	if now.Sub(t.dueAt).Abs() >= t.cfg.Tick {
+		dueErr = errors.Join(t.startSyncs(ctx, now), t.startDue(ctx, now))
+		if tenantry.KindOf(dueErr) == tenantry.Fenced {
+			return 0, dueErr
+		}
+		t.dueAt = now
+	}
+	// Admission goes on when a start failed: one broken policy must not stop the fleet.
+	busy, err := t.admit(ctx, now)
+	if err != nil || dueErr != nil {
+		return t.cfg.Tick, errors.Join(dueErr, err)
+	}
+	if busy {
+		return t.cfg.BusyTick, nil
+	}
+	next, err := t.fleet.NextReady(ctx, now)
+	if err != nil || next.IsZero() {
+		return t.cfg.Tick, err
+	}
+	return min(t.cfg.Tick, max(0, next.Sub(now))), nil
+}
+
+// startSyncs starts the directory sync of tenants that are due. A sync that ends well
+// sets the tenant's next time itself; until then it is due again after SyncRetry, and
+// an unfinished one is not started twice.
+func (t *term) startSyncs(ctx context.Context, now time.Time) error {
+	for range dueBatches {
+		ids, err := t.fleet.DueSyncs(ctx, now, dueBatch)
+		if err != nil || len(ids) == 0 {
+			return err
+		}
+		n, err := t.fleet.StartSync(ctx, t.fence, ids, now.Add(t.cfg.SyncRetry), now)
+		if err != nil {
+			return err
+		}
+		t.cfg.Observer.Moved("started", n)
+		if len(ids) < dueBatch {
+			return nil
+		}
+	}
+	return nil
+}
+
+// startDue inserts tasks for protections whose time has come and moves each to its
+// next time. Days that were missed altogether are not made up for: one backup now
+// covers them.
+func (t *term) startDue(ctx context.Context, now time.Time) error {
+	for range dueBatches {
+		due, err := t.fleet.Due(ctx, now, dueBatch)
+		if err != nil || len(due) == 0 {
+			return err
+		}
+		for i, d := range due {
+			after := now
+			if d.DueAt.After(after) {
+				after = d.DueAt
+			}
+			due[i].Next = catalog.NextDue(d.PolicyRow, d.Resource, d.Workload, after)
+		}
+		n, err := t.fleet.Start(ctx, t.fence, due, now)
+		if err != nil {
+			return err
+		}
+		t.cfg.Observer.Moved("started", n)
+		if len(due) < dueBatch {
+			return nil
+		}
+	}
+	return nil
+}
+
+// admit picks, admits and enqueues. busy: more waits than was admitted.
+func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) {
+	gate, err := t.gate(ctx, now)
+	if err != nil {
+		return false, err
+	}
+	s, err := t.situation(ctx, now)
+	if err != nil {
+		return false, err
+	}
+	t.observe(s)
+	if gate == shut {
+		return false, nil
+	}
+	picks := t.pick(s, gate)
+	if len(picks) == 0 {
+		return waits(s.Loads), nil
+	}
+	tasks, err := t.fleet.Admit(ctx, t.fence, picks, now)
+	if err != nil {
+		return false, err
+	}
+	t.cfg.Observer.Moved("admitted", len(tasks))
+	if gate == probing && len(tasks) > 0 {
+		t.probe = &probe{task: tasks[0], since: now}
+	}
+	return true, t.enqueue(ctx, interleave(tasks))
+}
+
+func (t *term) pick(s Situation, g gate) []catalog.Pick {
+	if g == open {
+		return Pick(s)
+	}
+	s.Limit = 1
+	// Backups touch everything that can be broken: they make the best probe.
+	all := s.Slots
+	s.Slots = map[string]int{queue.Backup: all[queue.Backup]}
+	if picks := Pick(s); len(picks) > 0 {
+		return picks
+	}
+	s.Slots = all
+	return Pick(s)
+}
+
+func (t *term) situation(ctx context.Context, now time.Time) (Situation, error) {
+	s := Situation{Now: now, TenantCap: t.cfg.TenantCap, Slots: map[string]int{}}
+	processes, err := t.fleet.Processes(ctx)
+	if err != nil {
+		return s, err
+	}
+	paused := t.pausedQueues()
+	for _, p := range processes {
+		for q, n := range p.Slots {
+			if !paused[q] {
+				s.Slots[q] += n
+			}
+		}
+	}
+	if s.Loads, err = t.fleet.Loads(ctx, now); err != nil {
+		return s, err
+	}
+	if t.cfg.Budgets != nil && waits(s.Loads) {
+		tenants := make(map[tenantry.TenantID]bool)
+		for _, l := range s.Loads {
+			tenants[l.Tenant] = true
+		}
+		s.Cooling, err = t.cfg.Budgets.Cooling(ctx, slices.Sorted(maps.Keys(tenants)))
+		// Without the budgets tasks are admitted and park by themselves: slower, not wrong.
+		t.troubles.note(ctx, "read which tenants cool", err)
+	}
+	return s, nil
+}
+
+func waits(loads []catalog.Load) bool {
+	return slices.ContainsFunc(loads, func(l catalog.Load) bool { return l.Ready > 0 })
+}
+
+func (t *term) observe(s Situation) {
+	demand, paused := Demand(s), t.pausedQueues()
+	backlog := make(map[string]QueueLoad, len(queues))
+	for _, q := range queues {
+		backlog[q] = QueueLoad{Slots: s.Slots[q], Demand: demand[q], Paused: paused[q]}
+	}
+	for _, l := range s.Loads {
+		b := backlog[l.Queue]
+		b.Ready += l.Ready
+		b.InFlight += l.InFlight
+		backlog[l.Queue] = b
+	}
+	t.cfg.Observer.Backlog(backlog)
+}
+
+// interleave orders tasks so that tenants take turns: Redis serves them as they come.
+func interleave(tasks []catalog.Task) []catalog.Task {
+	turn := make(map[tenantry.TenantID]int)
+	at := make(map[tenantry.TaskID]int, len(tasks))
+	for _, task := range tasks {
+		at[task.ID] = turn[task.Tenant]
+		turn[task.Tenant]++
+	}
+	slices.SortStableFunc(tasks, func(a, b catalog.Task) int { return at[a.ID] - at[b.ID] })
+	return tasks
+}
