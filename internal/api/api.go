@@ -92,9 +92,10 @@ type Config struct {
 // service is the state behind the handlers. It is immutable after New.
 type service struct {
 	Config
-	public *url.URL
-	api    huma.API
-	pages  pages
+	public    *url.URL
+	api       huma.API
+	pages     pages
+	callbacks chan struct{} // one token for each consent callback under way
 }
 
 // New returns the handler of the whole API. It starts nothing and is safe for
@@ -138,7 +139,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 		return nil, nil, err
 	}
 	mux := http.NewServeMux()
-	s := &service{Config: cfg, public: public, pages: pages}
+	s := &service{Config: cfg, public: public, pages: pages, callbacks: make(chan struct{}, callbackLimit)}
 	s.api = humago.New(mux, humaConfig())
 	s.api.UseMiddleware(s.authenticate)
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -140,11 +141,33 @@ func (v *verdict) check(context.Context) error {
 	return v.err
 }
 
+// emptyCatalog is a migrated database: made once, since making it takes longer than
+// most tests.
+var emptyCatalog = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "api-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file := filepath.Join(dir, "catalog.db")
+	cat, err := catalog.Open(context.Background(), "sqlite:"+file)
+	if err != nil {
+		return nil, err
+	}
+	if err := cat.Close(); err != nil { // leaves everything in the one file
+		return nil, err
+	}
+	return os.ReadFile(file)
+})
+
 type option func(*api.Config)
 
 func newHouse(t *testing.T, options ...option) *house {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "catalog.db")
+	empty, err := emptyCatalog()
+	must(t, err)
+	must(t, os.WriteFile(file, empty, 0o600))
 	cat, err := catalog.Open(t.Context(), "sqlite:"+file)
 	if err != nil {
 		t.Fatal(err)

@@ -45,6 +45,7 @@ func operations(t *testing.T) []operation {
 
 // Every documented operation refuses every wrong credential in the same words.
 func TestEveryOperationNeedsToken(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	tenant := h.addTenant("Contoso", contosoGUID)
 	other, _ := api.NewToken()
@@ -80,6 +81,7 @@ func TestEveryOperationNeedsToken(t *testing.T) {
 // The routes that are open are these and no others: everything that is mounted
 // beside the documented operations is named here.
 func TestOpenRoutes(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	for path, want := range map[string]int{
 		"/":                    http.StatusSeeOther,
@@ -105,6 +107,7 @@ func TestOpenRoutes(t *testing.T) {
 }
 
 func TestTokenTextAndHash(t *testing.T) {
+	t.Parallel()
 	token, hash := api.NewToken()
 	again, _ := api.NewToken()
 	if token == again {
@@ -119,6 +122,7 @@ func TestTokenTextAndHash(t *testing.T) {
 }
 
 func TestNewNamesWhatIsMissing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	for name, cfg := range map[string]api.Config{
 		"Catalog":   {PublicURL: "https://backup.example.com"},

@@ -20,6 +20,10 @@ const consentLife = time.Hour
 // be registered as a redirect URI of the application.
 const callbackPath = "/v1/consent/callback"
 
+// callbackLimit bounds how many callbacks are at work at once: anybody can send
+// them, and each is a write to SQL.
+const callbackLimit = 4
+
 // callbackActor is who the audit log names for what an administrator's browser did.
 const callbackActor = "consent-callback"
 
@@ -98,9 +102,20 @@ func (s *service) consentCallback(mux *http.ServeMux) {
 			w.WriteHeader(http.StatusMethodNotAllowed)
 			return
 		}
-		status, p := s.callback(r.Context(), readAnswer(r))
+		status, p := s.admitted(r.Context(), readAnswer(r))
 		s.page(w, status, "consent.html", p)
 	})
+}
+
+// admitted waits until few enough callbacks are at work.
+func (s *service) admitted(ctx context.Context, a answer) (int, page) {
+	select {
+	case s.callbacks <- struct{}{}:
+		defer func() { <-s.callbacks }()
+		return s.callback(ctx, a)
+	case <-ctx.Done():
+		return s.broken(tenantry.E(tenantry.KindOf(ctx.Err()), "wait for other consent callbacks", ctx.Err()), catalog.TenantRow{}, answer{})
+	}
 }
 
 // callback burns the state, then decides what the answer means.

@@ -52,6 +52,7 @@ func agreed(state, directory string) url.Values {
 }
 
 func TestConsentStartsConnect(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	wakes, err := h.catalog.Fleet().Wakes(t.Context())
 	must(t, err)
@@ -90,6 +91,7 @@ func TestConsentStartsConnect(t *testing.T) {
 
 // A domain cannot be compared with a GUID here: the worker does it.
 func TestConsentOfDomainIsLeftToWorker(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addTenant("Contoso", "Contoso.com")
 	if got := h.redirect(agreed(h.ask(id), fabrikamGUID)); got.status != http.StatusOK {
@@ -101,6 +103,7 @@ func TestConsentOfDomainIsLeftToWorker(t *testing.T) {
 }
 
 func TestConsentIsOneTime(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addTenant("Contoso", contosoGUID)
 	state := h.ask(id)
@@ -119,6 +122,7 @@ func TestConsentIsOneTime(t *testing.T) {
 
 // However many browsers come back at once, one of them connects.
 func TestConsentRace(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addTenant("Contoso", contosoGUID)
 	address := h.server.URL + "/v1/consent/callback?" + agreed(h.ask(id), contosoGUID).Encode()
@@ -144,6 +148,7 @@ func TestConsentRace(t *testing.T) {
 }
 
 func TestConsentExpires(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addTenant("Contoso", contosoGUID)
 	state := h.ask(id)
@@ -158,6 +163,7 @@ func TestConsentExpires(t *testing.T) {
 }
 
 func TestConsentOfWrongTenantNamesBoth(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addTenant("Contoso", contosoGUID)
 	state := h.ask(id)
@@ -180,6 +186,7 @@ func TestConsentOfWrongTenantNamesBoth(t *testing.T) {
 }
 
 func TestConsentRefusedOrFailed(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		query  url.Values
 		status int
@@ -213,6 +220,7 @@ func TestConsentRefusedOrFailed(t *testing.T) {
 
 // A browser's unproved answer does not disconnect a tenant.
 func TestRefusalLeavesConnectedTenant(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
 	h.redirect(url.Values{"state": {h.ask(id)}, "error": {"permission_denied"}})
@@ -222,6 +230,7 @@ func TestRefusalLeavesConnectedTenant(t *testing.T) {
 }
 
 func TestConsentPageEscapes(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	const evil = `<script>alert(1)</script>`
 	id := h.addTenant("Contoso "+evil, contosoGUID)
@@ -242,6 +251,7 @@ func TestConsentPageEscapes(t *testing.T) {
 
 // Who has no state gets nothing of the own text shown back.
 func TestUnknownStateReflectsNothing(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	for state, want := range map[string]int{"": http.StatusBadRequest, "made-up": http.StatusGone, strings.Repeat("x", 5000): http.StatusBadRequest} {
 		got := h.redirect(url.Values{"state": {state}, "error": {"phishing"}, "error_description": {"call 555-0100"}})

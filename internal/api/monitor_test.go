@@ -15,6 +15,7 @@ import (
 // The real asynqmon over a real Redis works behind the session cookie, and only
 // behind it.
 func TestQueuesServeAsynqmon(t *testing.T) {
+	t.Parallel()
 	options := queue.Options{URL: servertest.Redis(t)}
 	client, err := queue.NewClient(options)
 	must(t, err)

@@ -29,6 +29,7 @@ func (h *house) signIn(token string) (reply, *http.Cookie) {
 }
 
 func TestSessionCookie(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	got, cookie := h.signIn(h.token)
 	if got.status != http.StatusSeeOther || got.header.Get("Location") != "/queues/" || cookie == nil {
@@ -54,6 +55,7 @@ func TestSessionCookie(t *testing.T) {
 }
 
 func TestLoginRefuses(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	for name, token := range map[string]string{"empty": "", "unknown": "tenantry_nothing", "long": strings.Repeat("x", 10000)} {
 		got, cookie := h.signIn(token)
@@ -65,6 +67,7 @@ func TestLoginRefuses(t *testing.T) {
 
 // People are led to the login page, programs get a 401.
 func TestQueuesUnauthenticated(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	r := h.request("GET", "/queues/", nil)
 	r.Header.Set("Accept", "text/html,*/*")
@@ -81,6 +84,7 @@ func TestQueuesUnauthenticated(t *testing.T) {
 
 // A foreign page cannot make a browser write, even with the cookie.
 func TestForeignPagesCannotWrite(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	_, cookie := h.signIn(h.token)
 	for _, path := range []string{"/queues/api/queues/backup:pause", "/login", "/logout"} {
@@ -108,6 +112,7 @@ func (h *house) audited(action string) int {
 // Every operation that is not a GET leaves an audit entry, and so do writes in the
 // monitor and the callback.
 func TestEveryWriteIsAudited(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
 	bodies := map[string]any{
@@ -139,6 +144,7 @@ func TestEveryWriteIsAudited(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	ask := func(path string, status int, body string) {
 		t.Helper()
@@ -162,6 +168,7 @@ func TestHealth(t *testing.T) {
 
 // When the database is gone, nobody is told that a token is wrong.
 func TestDatabaseDown(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	must(t, h.catalog.Close())
 	got := h.call("GET", "/v1/tenants", nil)
@@ -174,6 +181,7 @@ func TestDatabaseDown(t *testing.T) {
 }
 
 func TestPanicIsOneLogEntry(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, func(c *api.Config) {
 		c.Monitor = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("broken monitor") })
 	})
@@ -186,6 +194,7 @@ func TestPanicIsOneLogEntry(t *testing.T) {
 
 // Behind a proxy that strips a path, links and cookie carry that path.
 func TestPublicPath(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, func(c *api.Config) { c.PublicURL = "http://backup.example.com/tenantry" })
 	got, cookie := h.signIn(h.token)
 	if got.header.Get("Location") != "/tenantry/queues/" || cookie.Path != "/tenantry/queues" || cookie.Secure {
@@ -198,6 +207,7 @@ func TestPublicPath(t *testing.T) {
 }
 
 func TestBodyLimitOutsideOperations(t *testing.T) {
+	t.Parallel()
 	var read int64
 	h := newHouse(t, func(c *api.Config) {
 		c.Monitor = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

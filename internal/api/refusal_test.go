@@ -13,6 +13,7 @@ import (
 
 // Each bad input is refused, naming its field.
 func TestBadInputNamesField(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
 	h.seal(id)
@@ -90,6 +91,7 @@ func TestBadInputNamesField(t *testing.T) {
 }
 
 func TestMalformedRequests(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	for name, c := range map[string]struct {
 		method, path string
@@ -111,6 +113,7 @@ func TestMalformedRequests(t *testing.T) {
 
 // What the tenant's state does not allow is a conflict that says what to do.
 func TestNotConnected(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	pending := h.addTenant("Contoso", contosoGUID)
 	revoked := h.addConnected("Fabrikam", fabrikamGUID)
@@ -135,6 +138,7 @@ func TestNotConnected(t *testing.T) {
 }
 
 func TestConflicts(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
 	base := "/v1/tenants/" + string(id)
@@ -148,6 +152,7 @@ func TestConflicts(t *testing.T) {
 
 // An ID of one tenant leads nowhere under another.
 func TestTenantsAreApart(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	mine := h.addConnected("Contoso", contosoGUID)
 	theirs := h.addTenant("Fabrikam", fabrikamGUID)
@@ -196,6 +201,7 @@ func TestTenantsAreApart(t *testing.T) {
 // Every kind of error becomes its status, shows its reason unless it is internal,
 // and is logged once when it is not the caller's fault.
 func TestKindsBecomeProblems(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
 	path := "/v1/tenants/" + string(id) + "/resources/" + string(ada) + "/workloads/mailbox/snapshots/7/items"
@@ -253,6 +259,7 @@ func TestKindsBecomeProblems(t *testing.T) {
 }
 
 func TestRetryAfterIsWhenTheCauseSays(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
 	h.browser.fail(&tenantry.Error{Kind: tenantry.Throttled, Op: "read", Until: h.clock.Now().Add(90*time.Second + 500*time.Millisecond)})
@@ -264,6 +271,7 @@ func TestRetryAfterIsWhenTheCauseSays(t *testing.T) {
 
 // A part that is not wired is named, not a crash.
 func TestMissingParts(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t, func(c *api.Config) { c.Consent, c.Browser, c.Monitor, c.Metrics = nil, nil, nil, nil })
 	id := h.addConnected("Contoso", contosoGUID)
 	base := "/v1/tenants/" + string(id)

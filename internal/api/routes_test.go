@@ -16,6 +16,7 @@ import (
 
 // Every operation of the document answers once as it should.
 func TestEveryOperation(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	h.browser.items = []api.BrowseItem{
 		{ID: "inbox", Kind: "folder", Name: "Inbox"},
@@ -117,6 +118,7 @@ func checkRestore(t *testing.T, h *house, id tenantry.TenantID, run tenantry.Run
 
 // The problems of a single task are named item by item.
 func TestTaskNamesItsItems(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
 	h.seal(id, catalog.Problem{ItemID: "m1", Name: "A mail", Reason: "ErrorItemCorrupt"})
@@ -131,6 +133,7 @@ func TestTaskNamesItsItems(t *testing.T) {
 
 // A run shows why its task failed, with the kind.
 func TestRunShowsReasons(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		kind   tenantry.Kind
 		reason string
@@ -157,6 +160,7 @@ func TestRunShowsReasons(t *testing.T) {
 }
 
 func TestResourceFilters(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
 	for query, want := range map[string]string{
@@ -181,6 +185,7 @@ func TestResourceFilters(t *testing.T) {
 // However many departed resources lie between, walking the pages finds all the
 // others, each once.
 func TestPagesSkipGone(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	id := h.addTenant("Contoso", contosoGUID)
 	var users []catalog.Resource
@@ -216,6 +221,7 @@ func TestPagesSkipGone(t *testing.T) {
 
 // Walking the pages meets everything once, whatever the page size.
 func TestPages(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	want := map[string]bool{}
 	for i := range 7 {
@@ -241,6 +247,7 @@ func TestPages(t *testing.T) {
 
 // The generated client is that of this API.
 func TestGeneratedDocumentIsCurrent(t *testing.T) {
+	t.Parallel()
 	doc, err := api.OpenAPI()
 	must(t, err)
 	file, err := os.ReadFile("../apiclient/openapi.json")
@@ -255,6 +262,7 @@ func TestGeneratedDocumentIsCurrent(t *testing.T) {
 
 // The docs page and its script name no other host.
 func TestDocsLoadNothingForeign(t *testing.T) {
+	t.Parallel()
 	h := newHouse(t)
 	for _, path := range []string{"/docs", "/assets/docs.js", "/assets/page.css", "/login"} {
 		r := h.send(h.request("GET", path, nil))
