@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/tenantry/tenantry/internal/graphsim"
+)
+
+// flags is the command line.
+type flags struct {
+	options     graphsim.Options
+	certificate string
+	tenants     int
+	tenant      graphsim.TenantSpec
+	consent     bool
+}
+
+// announcement is the line printed when the simulator serves.
+type announcement struct {
+	URL      string   `json:"url"`
+	FilesURL string   `json:"filesUrl"`
+	ClientID string   `json:"clientId"`
+	Tenants  []string `json:"tenants"`
+}
+
+func (f *flags) register(set *pflag.FlagSet) {
+	o, t := &f.options, &f.tenant
+	set.StringVar(&o.Addr, "addr", "127.0.0.1:8365", "address of login and Graph")
+	set.StringVar(&o.FilesAddr, "files-addr", "", "address of download and upload URLs (default: a free port)")
+	set.StringVar(&o.ClientID, "client-id", graphsim.DefaultClientID, "client ID of the registered application")
+	set.StringVar(&o.Secret, "client-secret", graphsim.DefaultSecret, "secret of the registered application")
+	set.StringVar(&f.certificate, "certificate", "", "PEM file with certificates of the application")
+	set.StringVar(&o.RedirectURI, "redirect-uri", "", "registered redirect URI (default: any loopback address)")
+	set.Float64Var(&o.Clock, "clock", 1, "how many times faster limits and links age")
+	set.DurationVar(&o.TokenLife, "token-life", 0, "life of access tokens (default 1h)")
+	set.DurationVar(&o.LinkLife, "link-life", 0, "life of download URLs (default 5m)")
+	set.DurationVar(&o.Latency, "latency", 0, "least time a Graph request takes")
+	set.IntVar(&o.PageSize, "page-size", 0, "bound of every page (default: as documented)")
+	set.Int64Var(&o.Seed, "seed", 1, "seed of everything generated")
+	set.StringVar(&o.Corpus, "corpus", os.Getenv("TENANTRY_CORPUS"), "folder with mail, contacts and calendar to serve (default: $TENANTRY_CORPUS)")
+	set.StringVar(&o.Files, "files", "", "folder of files that the first user's drive serves")
+	set.IntVar(&f.tenants, "tenants", 1, "tenants to make")
+	set.BoolVar(&f.consent, "consent", false, "let the tenants consent at once")
+	set.IntVar(&t.Users, "users", 10, "users of each tenant")
+	set.IntVar(&t.MailsPerUser, "mails", 100, "messages of each mailbox")
+	set.IntVar(&t.FilesPerUser, "files-per-user", 20, "files of each drive")
+	set.IntVar(&t.Groups, "groups", 4, "groups of each tenant")
+	set.IntVar(&t.Sites, "sites", 2, "team sites of each tenant")
+	set.IntVar(&t.Unlicensed, "unlicensed", 0, "users without a licence, of each tenant")
+	set.IntVar(&t.NoDrive, "no-drive", 0, "licensed users without a drive, of each tenant")
+	set.IntVar(&t.Shared, "shared", 0, "shared mailboxes of each tenant")
+	set.IntVar(&t.MailLimit, "mail-limit", 0, "requests per window of each mailbox (default: as documented)")
+	set.IntVar(&t.SharePointPerMinute, "sharepoint-limit", 0, "SharePoint units per minute of each tenant (default: as documented)")
+}
+
+// resolve reads what the flags name.
+func (f *flags) resolve() (graphsim.Options, error) {
+	if f.certificate != "" {
+		pem, err := os.ReadFile(f.certificate)
+		if err != nil {
+			return graphsim.Options{}, fmt.Errorf("read certificate: %w", err)
+		}
+		f.options.CertificatePEM = pem
+	}
+	return f.options, nil
+}
+
+// spec is the i-th tenant.
+func (f *flags) spec(i int) graphsim.TenantSpec {
+	spec := f.tenant
+	spec.Domain = fmt.Sprintf("tenant%d.example", i+1)
+	return spec
+}

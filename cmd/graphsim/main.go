@@ -1,0 +1,60 @@
+// Command graphsim runs a simulated Microsoft 365 (internal/graphsim) as a process
+// of its own. It prints one line of JSON when it serves: the URLs, the
+// application, the tenants.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/internal/graphsim"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command().ExecuteContext(ctx); err != nil {
+		os.Exit(1)
+	}
+}
+
+// command wires flags to the simulator; it serves until the context ends.
+func command() *cobra.Command {
+	var f flags
+	cmd := &cobra.Command{Use: "graphsim", Short: "A simulated Microsoft 365", Args: cobra.NoArgs, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), f) }}
+	f.register(cmd.Flags())
+	return cmd
+}
+
+func run(ctx context.Context, f flags) error {
+	options, err := f.resolve()
+	if err != nil {
+		return err
+	}
+	server, err := graphsim.Start(options)
+	if err != nil {
+		return err
+	}
+	ready := announcement{URL: server.URL(), FilesURL: server.FilesURL(), ClientID: options.ClientID}
+	for i := range f.tenants {
+		t := server.AddTenant(f.spec(i))
+		if f.consent {
+			t.Consent()
+		}
+		ready.Tenants = append(ready.Tenants, t.ID())
+	}
+	line, err := json.Marshal(ready)
+	if err != nil {
+		return err
+	}
+	fmt.Println(string(line))
+	<-ctx.Done()
+	return server.Close()
+}

@@ -1,0 +1,149 @@
+package graphsim
+
+import (
+	"fmt"
+	"math/rand/v2"
+)
+
+// Churn makes n random changes to mail and files of active users, decided by the
+// seed and the state they meet: the same calls on the same tenant change the same
+// things. It never touches the directory. Changes that find nothing to change are
+// skipped; it returns how many were made.
+func (t *Tenant) Churn(seed int64, n int) (changed int, err error) {
+	r := newRand(mix(uint64(seed), t.seed))
+	var users []UserInfo
+	for _, u := range t.Users() {
+		if u.State == Active && u.Mailbox {
+			users = append(users, u)
+		}
+	}
+	if len(users) == 0 {
+		return 0, nil
+	}
+	for range n {
+		u := pick(r, users)
+		churn := t.churnMail
+		if u.Drive != "" && r.IntN(3) == 0 {
+			churn = t.churnDrive
+		}
+		did, err := churn(r, u)
+		if err != nil {
+			return changed, err
+		}
+		if did {
+			changed++
+		}
+	}
+	return changed, nil
+}
+
+func (t *Tenant) churnMail(r *rand.Rand, u UserInfo) (did bool, err error) {
+	dice := r.IntN(100)
+	if dice < 30 {
+		spec := MailSpec{Subject: sentence(r, 4)}
+		if r.IntN(4) == 0 {
+			spec.Attachments = []AttachmentSpec{{Name: "churn.pdf", Size: int64(1_000 + r.IntN(400_000)), Seed: uint64(r.IntN(20))}}
+		}
+		_, err := t.NewMail(u.ID, spec)
+		return err == nil, err
+	}
+	err = t.withMailbox(u.ID, func(b *mailbox) (err error) {
+		did, err = b.churn(r, dice)
+		return err
+	})
+	return did, err
+}
+
+// churn changes one message or folder.
+func (b *mailbox) churn(r *rand.Rand, dice int) (bool, error) {
+	var folders []*mailFolder
+	for _, f := range b.order {
+		if !f.gone && f.visible() && !f.hidden && f.wellKnown != "msgfolderroot" {
+			folders = append(folders, f)
+		}
+	}
+	from, to := pick(r, folders), pick(r, folders)
+	if dice >= 94 {
+		return b.churnFolder(r, from, to, dice)
+	}
+	if len(from.items) == 0 {
+		return false, nil
+	}
+	m := pick(r, from.items)
+	switch {
+	case dice < 50:
+		return true, b.edit(m, func(c *mailContent) error {
+			c.isRead = !c.isRead
+			c.categories = []string{pick(r, []string{"Blue category", "Later"})}
+			return nil
+		})
+	case dice < 75:
+		b.moveMessage(m, to)
+	default:
+		b.discard(m)
+	}
+	return true, nil
+}
+
+func (b *mailbox) churnFolder(r *rand.Rand, from, to *mailFolder, dice int) (bool, error) {
+	switch {
+	case dice < 97:
+		_, err := b.addFolder(from, fmt.Sprintf("New %d", r.IntN(1_000_000_000)), false)
+		return true, err
+	case from.wellKnown != "":
+		return false, nil
+	case dice < 99:
+		// A place that is taken or below itself is no reason to stop.
+		return b.moveFolder(from, to) == nil, nil
+	default:
+		return true, b.dropFolder(from)
+	}
+}
+
+func (t *Tenant) churnDrive(r *rand.Rand, u UserInfo) (did bool, err error) {
+	err = t.withDrive(u.ID, func(d *drive) (err error) {
+		did, err = d.churn(r)
+		return err
+	})
+	return did, err
+}
+
+// churn changes one file or folder.
+func (d *drive) churn(r *rand.Rand) (bool, error) {
+	item := d.order[r.IntN(len(d.order))]
+	folder := d.root
+	if item.isFolder() && !item.deleted {
+		folder = item
+	}
+	switch dice := r.IntN(10); {
+	case dice < 3 || item.deleted || item == d.root:
+		_, _, err := d.putFile(folder, fmt.Sprintf("churn %d.txt", r.IntN(1_000_000)),
+			seededContent{seed: r.Uint64(), length: int64(r.IntN(300_000))}, onConflictReplace)
+		return true, err
+	case dice < 6 && !item.isFolder():
+		d.setContent(item, editedContent(r, item.data))
+	case dice < 8:
+		return d.move(item, d.anyFolder(r), fmt.Sprintf("moved %d %s", r.IntN(1_000_000), item.name)) == nil, nil
+	default:
+		return true, d.remove(item)
+	}
+	return true, nil
+}
+
+// editedContent changes a file a little when it is generated, wholly otherwise.
+func editedContent(r *rand.Rand, data content) content {
+	seeded, ok := data.(seededContent)
+	if !ok || seeded.length == 0 {
+		return seededContent{seed: r.Uint64(), length: int64(1_000 + r.IntN(100_000))}
+	}
+	return seeded.edited(r.Int64N(seeded.length/blockSize+1), r.Uint64())
+}
+
+func (d *drive) anyFolder(r *rand.Rand) *driveItem {
+	for range 8 {
+		if item := d.order[r.IntN(len(d.order))]; item.isFolder() && !item.deleted {
+			return item
+		}
+	}
+	return d.root
+}

@@ -1,0 +1,204 @@
+package graphsim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is where a directory object is in its life.
+type State string
+
+// The states of a user, group or site:
+//
+//	active <--> deleted (restorable) --> purged
+const (
+	Active  State = "active"
+	Deleted State = "deleted"
+	Purged  State = "purged"
+)
+
+// entry is a user, a group or a site.
+type entry struct {
+	id      string
+	ordinal uint64 // its place by age
+	name    string
+	alias   string
+	state   State
+	created time.Time
+	removed time.Time
+
+	// Users.
+	licensed bool
+	shared   bool
+	noDrive  bool
+	// Groups.
+	unified, team bool
+	// site is the ID of the personal site of a user or the site of a group.
+	site string
+	// Sites. owner is the user of a personal site, group the group of a group site.
+	owner, group string
+	path         string
+}
+
+// directory is one collection of entries; guarded by the tenant's lock.
+type directory struct {
+	name       string
+	byID       map[string]*entry
+	order      []*entry
+	log        changeLog
+	generation int
+}
+
+func newDirectory(name string) directory {
+	return directory{name: name, byID: map[string]*entry{}}
+}
+
+func (d *directory) add(e *entry) {
+	e.ordinal = uint64(len(d.order) + 1)
+	e.state = Active
+	d.order = append(d.order, e)
+	d.byID[e.id] = e
+}
+
+// find returns an entry whatever its state, or nil.
+func (d *directory) find(id string) *entry {
+	if e := d.byID[id]; e != nil {
+		return e
+	}
+	return d.byID[strings.ToLower(id)]
+}
+
+func (d *directory) active(id string) *entry {
+	if e := d.find(id); e != nil && e.state == Active {
+		return e
+	}
+	return nil
+}
+
+// move changes an entry's state, if it is in one of the states it may come from.
+func (d *directory) move(id string, to State, from ...State) error {
+	e := d.find(id)
+	if e == nil || !slices.Contains(from, e.state) {
+		return fmt.Errorf("graphsim: %s %s is not %v", d.name, id, from)
+	}
+	e.state = to
+	if to == Deleted {
+		e.removed = time.Now()
+	}
+	d.log.note(e.id)
+	return nil
+}
+
+// source shows the collection to a delta round.
+func (d *directory) source(tenant string, render func(*entry) []byte) deltaSource {
+	return deltaSource{
+		collection: tenant + "/" + d.name, generation: d.generation, log: &d.log,
+		list: func(after uint64, limit int) (items [][]byte, reached uint64, more bool) {
+			for reached = after; reached < uint64(len(d.order)); reached++ {
+				if len(items) == limit {
+					return items, reached, true
+				}
+				if e := d.order[reached]; e.state == Active {
+					items = append(items, render(e))
+				}
+			}
+			return items, reached, false
+		},
+		render: func(ids []string) [][]byte {
+			items := make([][]byte, len(ids))
+			for i, id := range ids {
+				items[i] = render(d.byID[id])
+			}
+			return items
+		},
+	}
+}
+
+// populate makes the directory of a new tenant.
+func (t *Tenant) populate() {
+	licensed := max(0, t.spec.Users-t.spec.Unlicensed)
+	for i := range t.spec.Users {
+		t.addUser(i, i < licensed, i < licensed && i >= licensed-t.spec.NoDrive)
+	}
+	for i := range t.spec.Shared {
+		e := &entry{id: guid(mix(t.seed, 'm', uint64(i))), name: fmt.Sprintf("Shared Desk %d", i+1),
+			alias: fmt.Sprintf("shared%d", i+1), shared: true, created: epoch.AddDate(-1, 0, 0)}
+		t.users.add(e)
+	}
+	for i := range t.spec.Groups {
+		t.addGroup(fmt.Sprintf("%s %d", []string{"Finance", "Sales", "Projekt Öst", "Leadership"}[i%4], i+1), i%2 == 0)
+	}
+	for i := range t.spec.Sites {
+		t.addSite(fmt.Sprintf("Team Site %d", i+1), "", "")
+	}
+}
+
+func (t *Tenant) addUser(i int, licensed, noDrive bool) *entry {
+	name, alias := person(t.seed, i)
+	e := &entry{id: guid(mix(t.seed, 'u', uint64(i))), name: name, alias: alias, licensed: licensed, noDrive: noDrive,
+		created: epoch.AddDate(-2, 0, -i%300)}
+	t.users.add(e)
+	if licensed && !noDrive {
+		t.addSite(name, e.id, "")
+	}
+	return e
+}
+
+func (t *Tenant) addGroup(name string, unified bool) *entry {
+	n := uint64(len(t.groups.order))
+	e := &entry{id: guid(mix(t.seed, 'g', n)), name: name, alias: fmt.Sprintf("group%d", n+1), unified: unified,
+		team: unified && n%4 == 0, created: epoch.AddDate(-1, 0, 0)}
+	t.groups.add(e)
+	if unified {
+		t.addSite(name, "", e.id)
+	}
+	return e
+}
+
+// addSite makes a site: the personal one of a user, that of a group, or a team site.
+func (t *Tenant) addSite(name, owner, group string) *entry {
+	n := uint64(len(t.sites.order))
+	host, path := t.host(), fmt.Sprintf("sites/site%d", n+1)
+	if e := t.users.byID[owner]; e != nil {
+		host, path = t.personalHost(), "personal/"+strings.NewReplacer(".", "_", "@", "_").Replace(t.principalName(e))
+	}
+	e := &entry{id: fmt.Sprintf("%s,%s,%s", host, guid(mix(t.seed, 's', n)), guid(mix(t.seed, 'w', n))),
+		name: name, owner: owner, group: group, path: path, created: epoch.AddDate(-1, 0, 0)}
+	for _, of := range []*entry{t.users.byID[owner], t.groups.byID[group]} {
+		if of != nil {
+			of.site = e.id
+		}
+	}
+	t.sites.add(e)
+	t.libraries[driveIDOf(e.id)] = e
+	return e
+}
+
+func (t *Tenant) host() string {
+	return strings.Split(t.spec.Domain, ".")[0] + ".sharepoint.example"
+}
+
+func (t *Tenant) personalHost() string {
+	return strings.Split(t.spec.Domain, ".")[0] + "-my.sharepoint.example"
+}
+
+func (e *entry) hasMailbox() bool { return e.licensed || e.shared }
+
+func (t *Tenant) principalName(e *entry) string { return e.alias + "@" + t.spec.Domain }
+
+// userByKey finds an active user by object ID or principal name.
+func (t *Tenant) userByKey(key string) *entry {
+	if e := t.users.active(key); e != nil {
+		return e
+	}
+	if alias, ok := strings.CutSuffix(strings.ToLower(key), "@"+strings.ToLower(t.spec.Domain)); ok {
+		for _, e := range t.users.order {
+			if e.alias == alias && e.state == Active {
+				return e
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,69 @@
+// Package graphsim is a simulated Microsoft 365: real HTTP on loopback that
+// answers as Microsoft's login host and as Graph v1.0 do, with tenants made from
+// a seed. It owns tokens and consent, the directory, mailboxes, drives, delta
+// rounds, the service limits, faults on demand, and the truth: what a restore has
+// to bring back, computed from the simulator's own state and not from its answers.
+// It imports nothing of the product and shares no code with it, so that a wrong
+// idea in the one is not repeated by the other.
+//
+// # Where things are
+//
+// Start serves two ports. The first is login host and Graph at once (URL) and the
+// control interface below; the second serves the pre-authenticated download and
+// upload URLs, which must not be given an Authorization header. Each Graph request
+// passes, in this order:
+//
+//	bearer -> route -> fault -> role -> limits -> handler
+//
+// A tenant's directory is held in memory; a mailbox or a drive is laid out from
+// the seed when it is first asked for; message bodies, attachments and file bytes
+// are generated each time they are read, unless a client wrote them.
+//
+// # Delta
+//
+// Every tracked collection has a log of the objects that changed. A round's first
+// call lists what is there, ordered by age; the link at its end names the place in
+// the log where the round began, so what changed under way is told again by the
+// next round:
+//
+//	(no token) -> page -> page -> deltaLink -> changes -> deltaLink ...
+//	                        |                     |
+//	                   410 or 40X <--------- token unknown, too old, or expired by ExpireDelta
+//
+// A message that moves leaves a removal in one folder and an addition in another,
+// without an order between them. Moved messages keep their immutable ID. A page
+// never names an object twice, a round may.
+//
+// Deleting a folder of a drive reports its descendants as deleted too when the
+// folder's number is even, and the folder alone when it is odd: both are seen in
+// the field, and a client has to cope with either.
+//
+// # Limits
+//
+// Limits is one table, readable at /_sim/limits. Each account is counted in a
+// fixed and in a sliding window at once and the worse count decides; a throttled
+// request counts too. Options.Clock lets the windows, and the life of links, run
+// faster than the wall clock; Retry-After is then in real seconds with a fraction.
+//
+// # Control interface
+//
+// Everything the Go methods do is reachable over HTTP as JSON, for the simulator
+// that runs as its own process (cmd/graphsim). {t} is a tenant's ID or domain.
+//
+//	GET    /_sim/tenants                        all tenants
+//	POST   /_sim/tenants                        TenantSpec -> {"id": ...}; "consent": true consents at once
+//	GET    /_sim/tenants/{t}/users              []UserInfo; likewise groups, sites
+//	POST   /_sim/tenants/{t}/consent            {"roles": [...]} ([] or no body: DefaultRoles)
+//	POST   /_sim/tenants/{t}/revoke             {"tokens": true} refuses issued tokens as well
+//	POST   /_sim/tenants/{t}/mutate             Mutation -> {"id": ...}
+//	POST   /_sim/tenants/{t}/churn              {"seed": 1, "n": 100}
+//	POST   /_sim/tenants/{t}/expire             every delta token issued so far is refused
+//	GET    /_sim/truth/{t}/users/{id}/mail      JSON lines of MailTruth
+//	GET    /_sim/truth/{t}/users/{id}/drive     JSON lines of FileTruth; likewise groups, sites
+//	GET    /_sim/truth/{t}/users/{id}/folders   JSON lines of FolderTruth
+//	GET    /_sim/faults                         []Fault with how often each struck
+//	POST   /_sim/faults                         Fault -> {"id": ...}
+//	DELETE /_sim/faults[/{id}]                  removes one or all
+//	GET    /_sim/limits                         Limits in force
+//	GET    /_sim/stats                          Stats; DELETE sets them to zero
+package graphsim

@@ -1,0 +1,68 @@
+package graphsim
+
+import "time"
+
+// meter counts one account in a fixed window (as a counter that starts anew) and
+// in a sliding one (a ring of slots, the oldest weighted by what is left of it) at
+// once; the worse count is what is used. Times are simulated, since the start.
+type meter struct {
+	window time.Duration
+
+	fixed      int64
+	fixedIndex int64 // which fixed window fixed counts
+
+	slots [slotCount]int64
+	last  int64 // number of the newest slot
+}
+
+// slotCount is how finely a sliding window is counted.
+const slotCount = 100
+
+func (m *meter) slot() time.Duration { return m.window / slotCount }
+
+func (m *meter) advance(now time.Duration) {
+	if index := int64(now / m.window); index != m.fixedIndex {
+		m.fixed, m.fixedIndex = 0, index
+	}
+	newest := int64(now / m.slot())
+	for n := max(m.last+1, newest-slotCount+1); n <= newest; n++ {
+		m.slots[n%slotCount] = 0
+	}
+	m.last = max(m.last, newest)
+}
+
+func (m *meter) add(now time.Duration, n int64) {
+	m.advance(now)
+	m.fixed += n
+	m.slots[m.last%slotCount] += n
+}
+
+func (m *meter) used(now time.Duration) int64 {
+	m.advance(now)
+	return max(m.fixed, m.sliding(now))
+}
+
+// sliding is the sum of the slots, the oldest only by the part of it that the
+// window still covers.
+func (m *meter) sliding(now time.Duration) int64 {
+	var sum int64
+	for _, n := range m.slots {
+		sum += n
+	}
+	passed := float64(now%m.slot()) / float64(m.slot())
+	oldest := m.slots[(m.last+1)%slotCount]
+	return sum - int64(passed*float64(oldest))
+}
+
+// wait returns how long it takes until no more than room is used, if nothing is
+// added meanwhile.
+func (m *meter) wait(now time.Duration, room int64) time.Duration {
+	future := *m
+	for n := m.last + 1; n <= m.last+slotCount+1; n++ {
+		at := time.Duration(n) * m.slot()
+		if future.used(at) <= max(0, room) {
+			return at - now
+		}
+	}
+	return m.window
+}

@@ -1,0 +1,156 @@
+package graphsim
+
+import "fmt"
+
+// UserInfo is a user as tests want to know it.
+type UserInfo struct {
+	ID            string `json:"id"`
+	Name          string `json:"name"`
+	PrincipalName string `json:"principalName"`
+	State         State  `json:"state"`
+	Mailbox       bool   `json:"mailbox"`
+	Drive         string `json:"drive,omitempty"` // drive ID, "" when there is none
+}
+
+// GroupInfo is a group; Drive is the library of its site.
+type GroupInfo struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	State   State  `json:"state"`
+	Unified bool   `json:"unified"`
+	Team    bool   `json:"team"`
+	Site    string `json:"site,omitempty"`
+	Drive   string `json:"drive,omitempty"`
+}
+
+// SiteInfo is a site; Owner is the user of a personal one, Group the group of a
+// group's.
+type SiteInfo struct {
+	ID    string `json:"id"`
+	Name  string `json:"name"`
+	State State  `json:"state"`
+	Owner string `json:"owner,omitempty"`
+	Group string `json:"group,omitempty"`
+	Drive string `json:"drive"`
+}
+
+// Users returns all users by age, the removed ones too.
+func (t *Tenant) Users() []UserInfo {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	list := make([]UserInfo, 0, len(t.users.order))
+	for _, e := range t.users.order {
+		list = append(list, UserInfo{ID: e.id, Name: e.name, PrincipalName: t.principalName(e), State: e.state,
+			Mailbox: e.hasMailbox(), Drive: driveIDOf(e.site)})
+	}
+	return list
+}
+
+// Groups returns all groups by age, the removed ones too.
+func (t *Tenant) Groups() []GroupInfo {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	list := make([]GroupInfo, 0, len(t.groups.order))
+	for _, e := range t.groups.order {
+		list = append(list, GroupInfo{ID: e.id, Name: e.name, State: e.state, Unified: e.unified, Team: e.team,
+			Site: e.site, Drive: driveIDOf(e.site)})
+	}
+	return list
+}
+
+// Sites returns all sites by age, the removed and the personal ones too.
+func (t *Tenant) Sites() []SiteInfo {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	list := make([]SiteInfo, 0, len(t.sites.order))
+	for _, e := range t.sites.order {
+		list = append(list, SiteInfo{ID: e.id, Name: e.name, State: e.state, Owner: e.owner, Group: e.group, Drive: driveIDOf(e.id)})
+	}
+	return list
+}
+
+// NewUser adds a licensed user with an empty mailbox and an empty drive. "" makes a name.
+func (t *Tenant) NewUser(name string) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.addUser(len(t.users.order), true, false)
+	if name != "" {
+		e.name = name
+	}
+	t.users.log.note(e.id)
+	t.sites.log.note(e.site)
+	t.mailboxes[e.id] = newMailbox(t, e, 0)
+	t.drives[driveIDOf(e.site)] = newDrive(t, t.sites.byID[e.site], 0)
+	return e.id, nil
+}
+
+// DeleteUser deletes a user softly: it can be restored.
+func (t *Tenant) DeleteUser(id string) error { return t.turn(&t.users, id, Deleted, Active) }
+
+// RestoreUser brings a softly deleted user back, with the same ID.
+func (t *Tenant) RestoreUser(id string) error { return t.turn(&t.users, id, Active, Deleted) }
+
+// PurgeUser removes a user for good.
+func (t *Tenant) PurgeUser(id string) error { return t.turn(&t.users, id, Purged, Active, Deleted) }
+
+// NewGroup adds a Microsoft 365 group with a site.
+func (t *Tenant) NewGroup(name string) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.addGroup(name, true)
+	t.groups.log.note(e.id)
+	t.sites.log.note(e.site)
+	return e.id, nil
+}
+
+// DeleteGroup deletes a group: a Microsoft 365 group softly, another for good.
+func (t *Tenant) DeleteGroup(id string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	to := Deleted
+	if e := t.groups.find(id); e != nil && !e.unified {
+		to = Purged
+	}
+	return t.groups.move(id, to, Active)
+}
+
+// RestoreGroup brings a softly deleted group back.
+func (t *Tenant) RestoreGroup(id string) error { return t.turn(&t.groups, id, Active, Deleted) }
+
+// PurgeGroup removes a group for good.
+func (t *Tenant) PurgeGroup(id string) error { return t.turn(&t.groups, id, Purged, Active, Deleted) }
+
+// NewSite adds a team site with an empty library.
+func (t *Tenant) NewSite(name string) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.addSite(name, "", "")
+	t.sites.log.note(e.id)
+	t.drives[driveIDOf(e.id)] = newDrive(t, e, 0)
+	return e.id, nil
+}
+
+// DeleteSite deletes a site.
+func (t *Tenant) DeleteSite(id string) error { return t.turn(&t.sites, id, Deleted, Active) }
+
+// RestoreSite brings a deleted site back.
+func (t *Tenant) RestoreSite(id string) error { return t.turn(&t.sites, id, Active, Deleted) }
+
+func (t *Tenant) turn(d *directory, id string, to State, from ...State) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return d.move(id, to, from...)
+}
+
+// EditUser renames a user.
+func (t *Tenant) EditUser(id, name string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.users.active(id)
+	if e == nil {
+		return fmt.Errorf("graphsim: user %s is not active", id)
+	}
+	e.name = name
+	t.users.log.note(e.id)
+	return nil
+}

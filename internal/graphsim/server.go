@@ -1,0 +1,249 @@
+package graphsim
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options says what a simulated Microsoft 365 is like. The zero value works: an
+// application with the client ID and secret below is registered.
+type Options struct {
+	// Addr is where login and Graph listen; default "127.0.0.1:0". The port of
+	// download and upload URLs is always a free one on the same host, unless
+	// FilesAddr names it.
+	Addr      string
+	FilesAddr string
+	// ClientID and Secret are the registered multi-tenant application; defaults
+	// DefaultClientID and DefaultSecret. CertificatePEM, if any, holds
+	// certificates whose keys may sign client assertions instead of the secret.
+	ClientID       string
+	Secret         string
+	CertificatePEM []byte
+	// RedirectURI is the registered prefix for consent answers; "" accepts any
+	// loopback address.
+	RedirectURI string
+	// Clock is how many times faster than the wall clock limits and links age;
+	// default 1. Access tokens and timestamps keep to the wall clock.
+	Clock float64
+	// Limits in force; a zero field means the documented value.
+	Limits Limits
+	// TokenLife is how long access tokens live; default 1 h.
+	TokenLife time.Duration
+	// LinkLife is how long pre-authenticated download URLs live; default 5 min.
+	LinkLife time.Duration
+	// Latency is how long a Graph request takes at least (wall clock); default none.
+	Latency time.Duration
+	// PageSize bounds every page, whatever a client asks for; 0 means the
+	// documented or usual size of each collection.
+	PageSize int
+	// Seed decides everything generated.
+	Seed int64
+	// Corpus is a folder of real files: mail/*.eml, contacts/*.vcf, calendar/*.ics.
+	// The first mailbox of every tenant serves them. Files is a folder that the
+	// same user's drive serves under "Files", read when asked for.
+	Corpus string
+	Files  string
+}
+
+// The application that is registered when Options names none.
+const (
+	DefaultClientID = "5a1e7e00-0000-4000-8000-00000000c11e"
+	DefaultSecret   = "graphsim-secret"
+)
+
+// Server is a running simulator. Safe for concurrent use.
+type Server struct {
+	o          Options
+	seed       uint64
+	started    time.Time
+	signingKey []byte
+	tokenKey   *rsa.PrivateKey
+	certs      []registeredCert
+	limits     *limiter
+	faults     faultSet
+	stats      statsBook
+	corpus     *corpus
+	spill      string // folder of large uploads
+	uploads    uploadBook
+	tokens     tokenCache
+	routes     *router
+
+	graphAddr, filesAddr string
+	servers              []*http.Server
+	serving              sync.WaitGroup
+
+	mu      sync.RWMutex
+	tenants map[string]*Tenant // by ID and by domain
+	order   []*Tenant
+}
+
+// Start starts a simulator that serves until Close. Errors: an address that is in
+// use, a certificate or a corpus that cannot be read.
+func Start(o Options) (*Server, error) {
+	s := &Server{o: withDefaults(o), seed: mix(uint64(o.Seed)), started: time.Now(), tenants: map[string]*Tenant{}}
+	s.signingKey = binary.LittleEndian.AppendUint64([]byte("graphsim"), s.seed)
+	s.limits = newLimiter(s.o.Limits.withDefaults(), s.elapsed)
+	s.routes = newRouter()
+	if err := s.load(); err != nil {
+		return nil, err
+	}
+	if err := s.listen(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func withDefaults(o Options) Options {
+	setDefault(&o.Addr, "127.0.0.1:0")
+	setDefault(&o.ClientID, DefaultClientID)
+	setDefault(&o.Secret, DefaultSecret)
+	setDefault(&o.Clock, 1)
+	setDefault(&o.TokenLife, time.Hour)
+	setDefault(&o.LinkLife, 5*time.Minute)
+	return o
+}
+
+func setDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// load makes the keys and reads what the options name.
+func (s *Server) load() (err error) {
+	if s.tokenKey, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+		return fmt.Errorf("make token key: %w", err)
+	}
+	if s.certs, err = parseCertificates(s.o.CertificatePEM); err != nil {
+		return err
+	}
+	if s.corpus, err = loadCorpus(s.o.Corpus, s.o.Files); err != nil {
+		return err
+	}
+	if s.spill, err = os.MkdirTemp("", "graphsim-"); err != nil {
+		return fmt.Errorf("make folder for uploads: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) listen() error {
+	first, err := s.serve(s.o.Addr, http.HandlerFunc(s.serveFront))
+	if err != nil {
+		return err
+	}
+	s.graphAddr = first
+	addr := s.o.FilesAddr
+	if addr == "" {
+		host, _, _ := net.SplitHostPort(s.o.Addr)
+		addr = net.JoinHostPort(host, "0")
+	}
+	s.filesAddr, err = s.serve(addr, http.HandlerFunc(s.serveFiles))
+	return err
+}
+
+func (s *Server) serve(addr string, h http.Handler) (string, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return "", fmt.Errorf("listen: %w", err)
+	}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second}
+	s.servers = append(s.servers, srv)
+	s.serving.Go(func() { _ = srv.Serve(l) }) // ends with ErrServerClosed
+	return l.Addr().String(), nil
+}
+
+// URL is the root of login and Graph, without /v1.0: "http://127.0.0.1:port".
+func (s *Server) URL() string { return "http://" + s.graphAddr }
+
+// FilesURL is the root of download and upload URLs.
+func (s *Server) FilesURL() string { return "http://" + s.filesAddr }
+
+// Close stops serving: requests get a second to end, then are cut. What clients
+// wrote is lost.
+func (s *Server) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	var errs []error
+	for _, srv := range s.servers {
+		if srv.Shutdown(ctx) != nil {
+			errs = append(errs, srv.Close())
+		}
+	}
+	s.serving.Wait()
+	if s.spill != "" {
+		errs = append(errs, os.RemoveAll(s.spill))
+	}
+	return errors.Join(errs...)
+}
+
+// elapsed is the simulated time since the start.
+func (s *Server) elapsed() time.Duration {
+	return time.Duration(float64(time.Since(s.started)) * s.o.Clock)
+}
+
+// realWait turns a simulated wait into one of the wall clock.
+func (s *Server) realWait(d time.Duration) time.Duration {
+	return time.Duration(float64(d) / s.o.Clock)
+}
+
+// serveFront sends a request of the first port to login, Graph or control.
+func (s *Server) serveFront(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/v1.0/"):
+		s.serveGraph(w, r)
+	case strings.HasPrefix(r.URL.Path, "/_sim/"):
+		s.serveControl(w, r)
+	default:
+		s.serveLogin(w, r)
+	}
+}
+
+// Tenant returns a tenant by ID or domain, or nil.
+func (s *Server) Tenant(id string) *Tenant {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.tenants[strings.ToLower(id)]
+}
+
+// Tenants returns all tenants in the order they were added.
+func (s *Server) Tenants() []*Tenant {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return append([]*Tenant(nil), s.order...)
+}
+
+func (s *Server) addTenant(t *Tenant) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tenants[strings.ToLower(t.id)] = t
+	s.tenants[strings.ToLower(t.spec.Domain)] = t
+	s.order = append(s.order, t)
+}
+
+// keep stores client-written bytes: small ones in memory, large ones on disk.
+func (s *Server) keep(data []byte) (content, error) {
+	if len(data) <= 256<<10 {
+		return bytesContent(data), nil
+	}
+	f, err := os.CreateTemp(s.spill, "upload-")
+	if err != nil {
+		return nil, fmt.Errorf("store upload: %w", err)
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("store upload: %w", err)
+	}
+	return fileContent{path: filepath.Clean(f.Name()), length: int64(len(data))}, nil
+}

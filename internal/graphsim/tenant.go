@@ -1,0 +1,157 @@
+package graphsim
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// TenantSpec describes a tenant to make. The zero value is a tenant with nobody in it.
+type TenantSpec struct {
+	Name   string `json:"name"`   // default: made from the domain
+	Domain string `json:"domain"` // default: "tenantN.example"
+	ID     string `json:"id"`     // GUID; default: made from seed and domain
+
+	Users        int `json:"users"`        // licensed users with a mailbox and a drive
+	MailsPerUser int `json:"mailsPerUser"` // messages in each mailbox
+	FilesPerUser int `json:"filesPerUser"` // files in each drive, those of sites included
+	Groups       int `json:"groups"`       // every second one a Microsoft 365 group with a site
+	Sites        int `json:"sites"`        // team sites besides those of groups
+
+	// Unlicensed is how many of the users, the last ones, have neither mailbox
+	// nor drive; NoDrive how many of the licensed, again the last ones, have a
+	// mailbox but no drive yet. Shared adds shared mailboxes: accounts that are
+	// disabled, without a licence, with a mailbox.
+	Unlicensed int `json:"unlicensed"`
+	NoDrive    int `json:"noDrive"`
+	Shared     int `json:"shared"`
+
+	// MailLimit overrides the requests per window of each mailbox,
+	// SharePointPerMinute the tenant's resource units per minute: a "busy" tenant.
+	MailLimit           int `json:"mailLimit"`
+	SharePointPerMinute int `json:"sharePointPerMinute"`
+	// Licences is what the tenant bought; default: its licensed users.
+	Licences int64 `json:"licences"`
+}
+
+// Tenant is one simulated customer. Its methods are safe for concurrent use. They
+// take object IDs; those on mail take message and folder IDs, or well-known folder
+// names, and give immutable IDs.
+type Tenant struct {
+	s    *Server
+	spec TenantSpec
+	id   string
+	seed uint64
+
+	mu        sync.RWMutex
+	roles     []string // nil: not consented
+	serial    int      // of issued tokens
+	users     directory
+	groups    directory
+	sites     directory
+	mailboxes map[string]*mailbox // by user ID, made when first asked for
+	drives    map[string]*drive   // by drive ID, likewise
+	libraries map[string]*entry   // the site of a drive ID
+}
+
+// AddTenant makes a tenant. What it contains depends on the server's seed and the
+// spec's domain alone. It has not consented yet.
+func (s *Server) AddTenant(spec TenantSpec) *Tenant {
+	if spec.Domain == "" {
+		spec.Domain = fmt.Sprintf("tenant%d.example", len(s.Tenants())+1)
+	}
+	seed := mixString(s.seed, spec.Domain)
+	setDefault(&spec.Name, strings.ToUpper(spec.Domain[:1])+strings.Split(spec.Domain[1:], ".")[0])
+	setDefault(&spec.ID, guid(seed))
+	t := &Tenant{s: s, spec: spec, id: strings.ToLower(spec.ID), seed: seed,
+		mailboxes: map[string]*mailbox{}, drives: map[string]*drive{},
+		libraries: map[string]*entry{}}
+	t.users, t.groups, t.sites = newDirectory("users"), newDirectory("groups"), newDirectory("sites")
+	t.populate()
+	s.addTenant(t)
+	return t
+}
+
+// ID is the tenant's GUID.
+func (t *Tenant) ID() string { return t.id }
+
+// Spec is what the tenant was made from.
+func (t *Tenant) Spec() TenantSpec { return t.spec }
+
+// Consent grants the application roles; none means DefaultRoles.
+func (t *Tenant) Consent(roles ...string) {
+	if len(roles) == 0 {
+		roles = DefaultRoles
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.roles = slices.Clone(roles)
+}
+
+// Revoke removes the application from the tenant: no token is issued any more.
+// Tokens already issued live until they expire, as Microsoft's do.
+func (t *Tenant) Revoke() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.roles = nil
+}
+
+// RevokeTokens makes Graph refuse the tokens issued so far (401).
+func (t *Tenant) RevokeTokens() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.serial++
+}
+
+// Consented reports whether an administrator has consented.
+func (t *Tenant) Consented() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.roles != nil
+}
+
+func (t *Tenant) grant() (roles []string, serial int) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.roles, t.serial
+}
+
+func (t *Tenant) accepts(serial int) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return serial == t.serial
+}
+
+func (t *Tenant) licences() int64 {
+	if t.spec.Licences > 0 {
+		return t.spec.Licences
+	}
+	return int64(max(0, t.spec.Users-t.spec.Unlicensed))
+}
+
+func (t *Tenant) userCount() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return int64(len(t.users.order))
+}
+
+// ExpireDelta makes every delta token that was issued so far unknown, in all
+// collections of the tenant.
+func (t *Tenant) ExpireDelta() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.users.generation++
+	t.groups.generation++
+	t.sites.generation++
+	for _, m := range t.mailboxes {
+		m.expire()
+	}
+	for _, d := range t.drives {
+		d.expire()
+	}
+}
+
+// epoch is where generated times end: the youngest seeded item is a little older.
+var epoch = time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)

@@ -1,0 +1,218 @@
+package graphsim
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// MailTruth is what a restore of one message has to bring back.
+type MailTruth struct {
+	ID      string `json:"id"`   // immutable
+	Path    string `json:"path"` // of the folder, by names; "/" in a name is %2F
+	Subject string `json:"subject"`
+	// Digest is the SHA-256 (hex) over everything that must come back: subject,
+	// body, from, sender, recipients, reply-to, sent and received times (to the
+	// second, not of drafts), read, draft, flag, categories, importance and the
+	// Internet message ID; neither IDs nor change keys nor modification times.
+	// The times of a draft and its sender are the service's, so they are left out.
+	Digest      string            `json:"digest"`
+	Attachments []AttachmentTruth `json:"attachments"`
+}
+
+// AttachmentTruth is one attachment. Of a file, SHA256 and Size are those of its
+// bytes; of an embedded message, of its canonical form; of anything else, of its name.
+type AttachmentTruth struct {
+	Name      string `json:"name"`
+	Size      int64  `json:"size"`
+	SHA256    string `json:"sha256"`
+	Kind      string `json:"kind"` // file, item or reference
+	Inline    bool   `json:"inline,omitempty"`
+	ContentID string `json:"contentId,omitempty"`
+}
+
+// FileTruth is a file or folder of a drive.
+type FileTruth struct {
+	ID       string    `json:"id"`
+	Path     string    `json:"path"` // from the root, without a leading slash
+	Size     int64     `json:"size"`
+	SHA256   string    `json:"sha256,omitempty"`
+	Modified time.Time `json:"modified"` // as in fileSystemInfo
+	Created  time.Time `json:"created"`
+	Folder   bool      `json:"folder,omitempty"`
+}
+
+// FolderTruth is a mail folder.
+type FolderTruth struct {
+	ID     string `json:"id"`
+	Path   string `json:"path"`
+	Hidden bool   `json:"hidden,omitempty"`
+	Items  int    `json:"items"`
+}
+
+// MailTruth returns every message of a user's visible folders, whatever the state
+// of the user: that of a purged user stays known. Ordered by path and ID.
+func (t *Tenant) MailTruth(user string) ([]MailTruth, error) {
+	b, err := t.openMailbox(user)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := []MailTruth{}
+	for _, f := range b.order {
+		if f.gone || !f.visible() {
+			continue
+		}
+		for _, m := range f.items {
+			truth, err := b.truth(m)
+			if err != nil {
+				return nil, err
+			}
+			list = append(list, truth)
+		}
+	}
+	slices.SortFunc(list, func(x, y MailTruth) int { return strings.Compare(x.Path+"\x00"+x.ID, y.Path+"\x00"+y.ID) })
+	return list, nil
+}
+
+func (b *mailbox) truth(m *message) (MailTruth, error) {
+	c := b.content(m)
+	attachments, err := attachmentTruths(c)
+	return MailTruth{ID: b.messageID(m, true), Path: m.folder.path(), Subject: c.subject, Digest: digest(c),
+		Attachments: attachments}, err
+}
+
+// canonicalMail is the form that digests are computed over.
+type canonicalMail struct {
+	Subject, BodyType, Body         string
+	From, Sender                    *address
+	To, CC, BCC, ReplyTo            []address
+	Sent, Received                  string
+	IsRead, IsDraft                 bool
+	Flag, FlagStart, FlagDue, Ended string
+	Categories                      []string
+	Importance, MessageID           string
+}
+
+func canonicalForm(c *mailContent) []byte {
+	form := canonicalMail{Subject: c.subject, BodyType: c.bodyType, Body: c.text(), From: c.from, Sender: c.sender,
+		To: orEmpty(c.to), CC: orEmpty(c.cc), BCC: orEmpty(c.bcc), ReplyTo: orEmpty(c.replyTo), IsRead: c.isRead, IsDraft: c.isDraft,
+		Flag: c.flag.status, FlagStart: compact(c.flag.start), FlagDue: compact(c.flag.due), Ended: compact(c.flag.completed),
+		Categories: orEmpty(c.categories), Importance: c.importance, MessageID: c.messageID}
+	if c.isDraft {
+		form.From, form.Sender = nil, nil
+	} else {
+		form.Sent = c.sent.UTC().Truncate(time.Second).Format(time.RFC3339)
+		form.Received = c.received.UTC().Truncate(time.Second).Format(time.RFC3339)
+	}
+	data, _ := json.Marshal(form) // plain texts cannot fail
+	return data
+}
+
+// orEmpty makes "none" one thing, however it was written.
+func orEmpty[T any](list []T) []T {
+	if list == nil {
+		return []T{}
+	}
+	return list
+}
+
+// compact is JSON without the white space and order a client happened to write.
+func compact(raw string) string {
+	var v map[string]string
+	if raw == "" || json.Unmarshal([]byte(raw), &v) != nil {
+		return raw
+	}
+	data, _ := json.Marshal(v)
+	return string(data)
+}
+
+func digest(c *mailContent) string {
+	sum := sha256.Sum256(canonicalForm(c))
+	return hex.EncodeToString(sum[:])
+}
+
+func attachmentTruths(c *mailContent) ([]AttachmentTruth, error) {
+	list := []AttachmentTruth{}
+	for _, a := range c.attachments {
+		truth := AttachmentTruth{Name: a.name, Kind: a.kind, Inline: a.inline, ContentID: a.contentID}
+		switch {
+		case a.data != nil:
+			sha, _, err := fingerprint(a.data)
+			if err != nil {
+				return nil, err
+			}
+			truth.SHA256, truth.Size = sha, a.data.size()
+		case a.item != nil:
+			inner, err := attachmentTruths(a.item)
+			if err != nil {
+				return nil, err
+			}
+			form := canonicalForm(a.item)
+			for _, sub := range inner {
+				form = fmt.Appendf(form, "\n%s %s", sub.Name, sub.SHA256)
+			}
+			truth.set(form)
+		default:
+			truth.set([]byte(a.name))
+		}
+		list = append(list, truth)
+	}
+	slices.SortFunc(list, func(x, y AttachmentTruth) int { return strings.Compare(x.Name+x.SHA256, y.Name+y.SHA256) })
+	return list, nil
+}
+
+func (t *AttachmentTruth) set(form []byte) {
+	sum := sha256.Sum256(form)
+	t.SHA256, t.Size = hex.EncodeToString(sum[:]), int64(len(form))
+}
+
+// FolderTruth returns every visible mail folder of a user, by path.
+func (t *Tenant) FolderTruth(user string) ([]FolderTruth, error) {
+	b, err := t.openMailbox(user)
+	if err != nil {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	list := []FolderTruth{}
+	for _, f := range b.order {
+		if !f.gone && f.visible() && f.wellKnown != "msgfolderroot" {
+			list = append(list, FolderTruth{ID: f.id(), Path: f.path(), Hidden: f.hidden, Items: len(f.items)})
+		}
+	}
+	slices.SortFunc(list, func(x, y FolderTruth) int { return strings.Compare(x.Path, y.Path) })
+	return list, nil
+}
+
+// DriveTruth returns every file and folder of the drive of a user, group or site
+// (or of a drive ID), whatever their state. Ordered by path; the root is left out.
+func (t *Tenant) DriveTruth(owner string) ([]FileTruth, error) {
+	d, err := t.openDrive(owner)
+	if err != nil {
+		return nil, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	list := []FileTruth{}
+	for _, item := range d.order[1:] {
+		if item.deleted {
+			continue
+		}
+		truth := FileTruth{ID: item.id, Path: item.path(), Modified: item.modified, Created: item.created, Folder: item.isFolder()}
+		if !truth.Folder {
+			if err := item.fingerprint(); err != nil {
+				return nil, err
+			}
+			truth.Size, truth.SHA256 = item.data.size(), item.sha
+		}
+		list = append(list, truth)
+	}
+	slices.SortFunc(list, func(x, y FileTruth) int { return strings.Compare(x.Path, y.Path) })
+	return list, nil
+}
