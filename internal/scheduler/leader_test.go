@@ -90,6 +90,7 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
+	t.Parallel()
 	h := &house{t: t, redis: servertest.StartRedis(t), watch: newWatcher(), tenant: tenantry.NewTenantID()}
 	var err error
 	h.cat, err = catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))

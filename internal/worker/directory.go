@@ -32,5 +32,5 @@ func (j *job) sync(ctx context.Context) (end, error) {
 		}
 	}()
 	counts, err := j.cfg.Directory.Sync(ctx, j.claim.Tenant)
-	return end{done: err == nil, counts: counts}, fromGraph(err)
+	return end{done: err == nil, counts: counts}, fromGraph(ended(ctx, err))
 }

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -66,12 +67,21 @@ func (j *job) slice(ctx context.Context) (e end, err error) {
 			err = tenantry.Errorf(tenantry.Internal, "%s: panic: %v", j.claim.Action, r)
 			j.cfg.Log.Errorw("a slice panicked", "task", j.claim.ID, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
-		// A canceled call has many faces; the cause says whether we were fenced.
-		if cause := context.Cause(ctx); err != nil && tenantry.KindOf(cause) == tenantry.Fenced {
-			err = cause
-		}
+		err = ended(ctx, err)
 	}()
 	return j.run(ctx, p.set)
+}
+
+// ended says why a slice failed whose context had ended: a canceled call has many faces.
+func ended(ctx context.Context, err error) error {
+	cause := context.Cause(ctx)
+	switch {
+	case err == nil || cause == nil:
+		return err
+	case errors.Is(cause, errLeaseLost), tenantry.KindOf(cause) == tenantry.Fenced:
+		return cause
+	}
+	return tenantry.E(tenantry.Canceled, "the slice was ended", err)
 }
 
 func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, error) {

@@ -32,8 +32,9 @@ type lease struct {
 	lose context.CancelCauseFunc
 }
 
-// errLeaseLost is why slices end when the process could not renew its lease.
-var errLeaseLost = tenantry.Errorf(tenantry.Fenced, "the worker could not renew its lease in time")
+// errLeaseLost is why slices end when the process could not renew its lease. Their tasks
+// are settled as canceled if nobody has reaped them, else the settlement is refused.
+var errLeaseLost = tenantry.Errorf(tenantry.Canceled, "the worker could not renew its lease in time")
 
 func newLease(cfg Config) *lease {
 	return &lease{
@@ -150,8 +151,8 @@ func (l *lease) alive() bool {
 	return l.held != nil && l.held.Err() == nil
 }
 
-// bind returns a context that ends with ctx, and with Fenced as its cause when the lease
-// that is held now is lost.
+// bind returns a context that ends with ctx, and with errLeaseLost as its cause when the
+// lease that is held now is lost.
 func (l *lease) bind(ctx context.Context) (context.Context, context.CancelCauseFunc) {
 	l.mu.Lock()
 	held := l.held

@@ -39,7 +39,6 @@ type verdict struct {
 	state     catalog.TaskState
 	notBefore time.Time
 	attempt   int
-	drop      bool // not ours any more: settle nothing
 }
 
 // decide is the one retry policy of the fleet. It is pure; spread, in [0,1), is the draw
@@ -48,11 +47,13 @@ type verdict struct {
 //	Throttled            parked until then; nothing failed, so no attempt is counted
 //	Shared               ready again soon, uncounted; the alarm stops admission
 //	Canceled             ready at once: we were told to stop
-//	Fenced               dropped: another owner has it
 //	Absent               done: there is nothing to back up
 //	Reconnect            waits for a new consent, at most a day; a connect fails
-//	Transient, Internal, Conflict, Resync   backoff, then failed
+//	Transient, Internal, Conflict, Resync, Fenced   backoff, then failed
 //	everything else      failed: trying again changes nothing
+//
+// Fenced here means that the bucket has seen another owner while SQL names this one: the
+// next claim raises the epoch. When SQL names another owner too, the settlement is refused.
 func decide(f failure, now time.Time, spread float64) verdict {
 	switch f.kind {
 	case tenantry.Throttled:
@@ -61,8 +62,6 @@ func decide(f failure, now time.Time, spread float64) verdict {
 		return f.park(now.Add(jitter(sharedWait, spread)))
 	case tenantry.Canceled:
 		return f.park(now)
-	case tenantry.Fenced:
-		return verdict{drop: true}
 	case tenantry.Absent:
 		return verdict{state: catalog.TaskDone, attempt: f.attempt}
 	case tenantry.Reconnect:
@@ -70,7 +69,7 @@ func decide(f failure, now time.Time, spread float64) verdict {
 			return f.fail()
 		}
 		return f.park(now.Add(jitter(reconnectWait, spread)))
-	case tenantry.Transient, tenantry.Internal, tenantry.Conflict, tenantry.Resync:
+	case tenantry.Transient, tenantry.Internal, tenantry.Conflict, tenantry.Resync, tenantry.Fenced:
 		return f.backOff(now, spread)
 	}
 	return f.fail()

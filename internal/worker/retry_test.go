@@ -40,7 +40,7 @@ func TestDecide(t *testing.T) {
 		{"internal", failure{kind: tenantry.Internal, attempt: 1}, ready(20*time.Second, 2)},
 		{"shared is nobody's fault", failure{kind: tenantry.Shared, attempt: 2}, ready(sharedWait, 2)},
 		{"canceled goes on at once", failure{kind: tenantry.Canceled, attempt: 2}, ready(0, 2)},
-		{"fenced is not ours", failure{kind: tenantry.Fenced}, verdict{drop: true}},
+		{"fenced is claimed anew", failure{kind: tenantry.Fenced}, ready(10*time.Second, 1)},
 		{"absent ends well", failure{kind: tenantry.Absent}, verdict{state: catalog.TaskDone}},
 		{"denied", failure{kind: tenantry.Denied}, failed(1)},
 		{"wrong key", failure{kind: tenantry.WrongKey}, failed(1)},
@@ -70,12 +70,6 @@ func TestDecideProperties(t *testing.T) {
 			created: noon.Add(-time.Duration(rapid.IntRange(0, 100).Draw(t, "age")) * time.Hour),
 		}
 		v := decide(f, noon, rapid.Float64Range(0, 1).Draw(t, "spread"))
-		if v.drop {
-			if f.kind != tenantry.Fenced {
-				t.Fatalf("%s is dropped", f.kind)
-			}
-			return
-		}
 		switch v.state {
 		case catalog.TaskDone, catalog.TaskFailed:
 		case catalog.TaskReady:

@@ -16,7 +16,6 @@ const (
 	settleTimeout = 10 * time.Second
 	settleRetry   = 200 * time.Millisecond
 	settleRetries = 5 * time.Second // longest wait between two tries
-	lastTry       = 5 * time.Second // after the drain's grace is over
 )
 
 // settle writes down what becomes of the task, and tells Redis in a line.
@@ -41,9 +40,6 @@ func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
 		f.attempt = 0 // it got further: the failures before do not count
 	}
 	v := decide(f, now, rand.Float64())
-	if v.drop {
-		return j.dropped(err), nil
-	}
 	j.consequences(ctx, v, f.kind, err)
 	s.State, s.NotBefore, s.Attempt = v.state, v.notBefore, v.attempt
 	s.Kind, s.Reason = f.kind, err.Error()
@@ -102,34 +98,48 @@ func (j *job) disconnect(ctx context.Context, cause error) error {
 
 // finish settles, and goes on trying while SQL is away: the task is ours as long as the
 // process lives, and nobody else would take it. It ends without having settled only when
-// the claim was taken away or the process leaves, which returns the task to ready.
+// the claim was taken away, or the process leaves, which returns the task to ready.
 func (j *job) finish(ctx context.Context, s catalog.Settlement, cause error) (string, error) {
 	ctx = context.WithoutCancel(ctx)
+	refused := false
 	for wait := settleRetry; ; wait = min(2*wait, settleRetries) {
 		err := j.try(ctx, s)
-		if err == nil {
-			break
-		}
-		if k := tenantry.KindOf(err); k == tenantry.Fenced || k == tenantry.NotFound || k == tenantry.Conflict {
+		switch tenantry.KindOf(err) {
+		case "":
+			return j.told(s, cause)
+		case tenantry.Fenced, tenantry.NotFound, tenantry.Conflict:
 			return j.dropped(err), nil
+		case tenantry.Shared, tenantry.Transient:
+			j.cfg.Log.Warnw("cannot settle a task; trying on", "task", j.claim.ID, "error", err)
+			if !j.pause(wait) {
+				return j.dropped(err), nil
+			}
+		default: // the settlement itself is what SQL refuses: say so in its place
+			j.cfg.Log.Errorw("the settlement of a task is refused", "task", j.claim.ID, "error", err)
+			if refused {
+				return j.dropped(err), nil
+			}
+			refused, cause = true, err
+			s = catalog.Settlement{State: catalog.TaskFailed, Attempt: j.claim.Attempt + 1, Kind: tenantry.Internal, Reason: err.Error()}
 		}
-		j.cfg.Log.Warnw("cannot settle a task; trying on", "task", j.claim.ID, "error", err)
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-			continue
-		case <-j.graceOver:
-			timer.Stop()
-		}
-		last, cancel := context.WithTimeout(ctx, lastTry)
-		err = j.try(last, s)
-		cancel()
-		if err != nil {
-			return j.dropped(err), nil
-		}
-		break
 	}
-	return j.told(s, cause)
+}
+
+// pause waits before settling is tried again. It reports false when the grace of a drain
+// is over.
+func (j *job) pause(d time.Duration) bool {
+	select {
+	case <-j.graceOver:
+		return false
+	default:
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-j.graceOver: // once more, and then no more
+	}
+	return true
 }
 
 func (j *job) try(ctx context.Context, s catalog.Settlement) error {

@@ -1,0 +1,654 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+
+	"github.com/tenantry/tenantry/internal/blob"
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/queue"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/scheduler"
+	"github.com/tenantry/tenantry/internal/servertest"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// house is a fleet around the worker that is the subject: a real catalog, Redis,
+// scheduler and repository. Only Microsoft 365 is a script.
+type house struct {
+	t        *testing.T
+	cat      *catalog.Catalog
+	redis    string
+	folder   string // of the bucket
+	store    blob.Store
+	ring     repository.Keyring
+	tenant   tenantry.TenantID
+	source   *source
+	target   *target
+	dir      *directory
+	srcErr   atomic.Pointer[error] // what opening a source fails with
+	openErr  atomic.Pointer[error] // what opening a repository fails with
+	news     chan struct{}
+	schedule *scheduler.Scheduler
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	t.Parallel()
+	h := &house{
+		t: t, redis: servertest.Redis(t), folder: t.TempDir(), tenant: tenantry.NewTenantID(),
+		source: &source{items: 250}, target: &target{written: map[string]string{}}, dir: &directory{}, news: make(chan struct{}, 1),
+	}
+	var err error
+	h.cat, err = catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	h.must(err)
+	t.Cleanup(func() { _ = h.cat.Close() })
+	folder, err := blob.OpenFolder(h.folder)
+	h.must(err)
+	t.Cleanup(func() { _ = folder.Close() })
+	h.store = folder
+	h.ring, err = repository.OpenKeyFile(filepath.Join(t.TempDir(), "keys"), true)
+	h.must(err)
+	h.must(h.cat.Fleet().AddTenant(t.Context(), catalog.TenantRow{
+		ID: h.tenant, Name: "Contoso", Directory: "contoso.example", State: tenantry.TenantPending,
+		Weight: 10, AddedAt: time.Now(), NextSyncAt: time.Now().Add(1000 * time.Hour),
+	}))
+	h.must(h.scope().SetState(t.Context(), tenantry.TenantConnected, ""))
+	var users []catalog.Resource
+	for _, id := range []string{"ann", "bob"} {
+		users = append(users, catalog.Resource{
+			ID: tenantry.UserResource(id), Kind: tenantry.User, ObjectID: id, Name: id, Licensed: true,
+			State: tenantry.Active, StateAt: time.Now(), Workloads: []tenantry.Workload{tenantry.Drive},
+		})
+	}
+	h.must(h.scope().ApplySync(t.Context(), tenantry.User, users, "link", time.Now()))
+	h.startScheduler()
+	return h
+}
+
+func (h *house) must(err error) {
+	h.t.Helper()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *house) scope() *catalog.Tenant { return h.cat.Tenant(h.tenant) }
+
+func (h *house) startScheduler() {
+	h.t.Helper()
+	client, err := queue.NewClient(queue.Options{URL: h.redis})
+	h.must(err)
+	h.t.Cleanup(func() { _ = client.Close() })
+	h.schedule, err = scheduler.New(scheduler.Config{
+		Catalog: h.cat, Deliveries: client, Log: zap.NewNop().Sugar(), Observer: h,
+		LeaseTime: 3 * time.Second, Tick: 50 * time.Millisecond, BusyTick: 5 * time.Millisecond,
+		ReapEvery: 50 * time.Millisecond, Unclaimed: 400 * time.Millisecond,
+	})
+	h.must(err)
+	h.must(h.schedule.Start(h.t.Context()))
+	h.t.Cleanup(func() { h.must(h.schedule.Stop(context.Background())) })
+}
+
+// As the scheduler's observer, the house looks again after every tick.
+func (h *house) Leading(bool)                           {}
+func (h *house) Backlog(map[string]scheduler.QueueLoad) {}
+func (h *house) Moved(string, int)                      {}
+func (h *house) Alarms(int)                             {}
+func (h *house) Ticked(time.Duration, error) {
+	select {
+	case h.news <- struct{}{}:
+	default:
+	}
+}
+
+func (h *house) until(what string, holds func() bool) {
+	h.t.Helper()
+	deadline := time.After(30 * time.Second)
+	for !holds() {
+		select {
+		case <-h.news:
+		case <-deadline:
+			h.t.Fatalf("waited in vain until %s", what)
+		}
+	}
+}
+
+// Open, Source and Target are what app wires in: the repository is real.
+func (h *house) Open(ctx context.Context, t tenantry.TenantID) (*repository.Repository, error) {
+	if err := h.openErr.Load(); err != nil {
+		return nil, *err
+	}
+	return repository.Open(ctx, h.store, h.ring, t)
+}
+
+func (h *house) Source(_ context.Context, t catalog.TenantRow, _ catalog.Resource, _ tenantry.Workload) (engine.Source, error) {
+	if err := h.srcErr.Load(); err != nil {
+		return nil, *err
+	}
+	if t.State != tenantry.TenantConnected {
+		return nil, errors.New("asked for a source of a tenant that is not connected")
+	}
+	return h.source, nil
+}
+
+func (h *house) Target(context.Context, catalog.TenantRow, catalog.Resource, tenantry.Workload, tenantry.RestoreRequest) (engine.Target, error) {
+	return h.target, nil
+}
+
+func (h *house) config() Config {
+	return Config{
+		Catalog: h.cat, Queue: queue.Options{URL: h.redis}, Repositories: h, Workloads: h, Directory: h.dir,
+		Log: zap.NewNop().Sugar(), ProgressEvery: 20 * time.Millisecond,
+		Slots:  map[string]int{queue.Interactive: 2, queue.Directory: 1, queue.Backup: 4, queue.Maintenance: 1},
+		Limits: engine.Limits{SliceTime: time.Minute, CheckpointBytes: 8 << 20, CheckpointTime: time.Minute, Concurrency: 2},
+	}
+}
+
+// worker starts one; stop drains it with the given grace.
+func (h *house) worker(cfg Config) (w *Worker, stop func(grace time.Duration)) {
+	h.t.Helper()
+	w, err := New(cfg)
+	h.must(err)
+	h.must(w.Start(h.t.Context()))
+	var once sync.Once
+	stop = func(grace time.Duration) {
+		once.Do(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), grace)
+			defer cancel()
+			h.must(w.Drain(ctx))
+		})
+	}
+	h.t.Cleanup(func() { stop(10 * time.Second) })
+	return w, stop
+}
+
+// start inserts a run of one task and returns the task.
+func (h *house) start(task catalog.NewTask) catalog.Task {
+	h.t.Helper()
+	run, err := h.scope().StartRun(h.t.Context(), task.Action, "manual", "", []catalog.NewTask{task}, time.Now())
+	h.must(err)
+	h.must(h.cat.Fleet().Wake(h.t.Context()))
+	tasks, err := h.scope().Tasks(h.t.Context(), run.ID, "", 10)
+	h.must(err)
+	return tasks[0]
+}
+
+func (h *house) backup() catalog.Task {
+	h.t.Helper()
+	return h.start(catalog.NewTask{Resource: "u-ann", Workload: tenantry.Drive, Action: tenantry.Backup})
+}
+
+func (h *house) task(id tenantry.TaskID) catalog.Task {
+	h.t.Helper()
+	task, err := h.scope().Task(h.t.Context(), id)
+	h.must(err)
+	return task
+}
+
+func (h *house) ended(id tenantry.TaskID) catalog.Task {
+	h.t.Helper()
+	h.until("the task ended", func() bool {
+		s := h.task(id).State
+		return s == catalog.TaskDone || s == catalog.TaskFailed
+	})
+	return h.task(id)
+}
+
+// done waits for a task to end well.
+func (h *house) done(id tenantry.TaskID) catalog.Task {
+	h.t.Helper()
+	task := h.ended(id)
+	if task.State != catalog.TaskDone {
+		h.t.Fatalf("the task failed: %s: %s", task.Kind, task.Reason)
+	}
+	return task
+}
+
+func (h *house) snapshots() []catalog.SnapshotRow {
+	h.t.Helper()
+	rows, err := h.scope().Snapshots(h.t.Context(), "u-ann", tenantry.Drive, 0, 10)
+	h.must(err)
+	return rows
+}
+
+// source is a drive of many small files, listed in pages of 50.
+type source struct {
+	items int
+	pages atomic.Int64
+	// onPage, if set, is called before a page is given; its error is given instead.
+	onPage atomic.Pointer[func(ctx context.Context, link string) error]
+}
+
+func (s *source) Scoped() bool { return false }
+
+func (s *source) Page(ctx context.Context, _, link string) (engine.Page, error) {
+	if f := s.onPage.Load(); f != nil {
+		if err := (*f)(ctx, link); err != nil {
+			return engine.Page{}, err
+		}
+	}
+	s.pages.Add(1)
+	if link == "delta" {
+		return engine.Page{Next: "delta", Done: true}, nil
+	}
+	from := 0
+	if link != "" {
+		_, _ = fmt.Sscanf(link, "from %d", &from)
+	}
+	to := min(from+50, s.items)
+	p := engine.Page{Next: fmt.Sprintf("from %d", to)}
+	for i := from; i < to; i++ {
+		name := fmt.Sprintf("file %03d", i)
+		p.Items = append(p.Items, engine.Item{ID: name, Kind: "file", Name: name, ETag: "1", Size: 100, Raw: []byte(`{"name":"` + name + `"}`)})
+	}
+	if to == s.items {
+		p.Next, p.Done = "delta", true
+	}
+	return p, nil
+}
+
+func (s *source) before(f func(ctx context.Context, link string) error) { s.onPage.Store(&f) }
+
+// target keeps what was restored by name.
+type target struct {
+	mu      sync.Mutex
+	written map[string]string
+}
+
+func (t *target) Folder(_ context.Context, parent string, e repository.Entry, _ []byte) (string, error) {
+	return parent + "/" + e.Name, nil
+}
+
+func (t *target) Item(_ context.Context, folder string, e repository.Entry, raw []byte, _ engine.OpenPart) (engine.Written, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := folder + "/" + e.Name
+	_, existed := t.written[key]
+	t.written[key] = string(raw)
+	return engine.Written{ID: key, Existed: existed}, nil
+}
+
+// directory answers what a test has set.
+type directory struct {
+	err  atomic.Pointer[error]
+	hang atomic.Bool
+	runs atomic.Int64
+}
+
+func (d *directory) Connect(context.Context, tenantry.TenantID, tenantry.ConnectRequest) error {
+	d.runs.Add(1)
+	if err := d.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func (d *directory) Sync(ctx context.Context, _ tenantry.TenantID) (tenantry.Counts, error) {
+	d.runs.Add(1)
+	if d.hang.Load() {
+		<-ctx.Done()
+		return tenantry.Counts{Items: 3}, ctx.Err()
+	}
+	return tenantry.Counts{Items: 7}, nil
+}
+
+func TestBackupEndsInASnapshot(t *testing.T) {
+	h := newHouse(t)
+	h.worker(h.config())
+	task := h.done(h.backup().ID)
+	if task.Counts.Items != 250 || task.Counts.Stored == 0 || task.Snapshot == 0 {
+		t.Errorf("task: %+v", task)
+	}
+	rows := h.snapshots()
+	if len(rows) != 1 || rows[0].Seq != task.Snapshot || rows[0].Counts.Items != 250 || rows[0].Task != task.ID {
+		t.Errorf("snapshots: %+v", rows)
+	}
+	run, err := h.scope().Run(t.Context(), task.Run)
+	h.must(err)
+	if run.State != catalog.RunDone || run.Done != 1 {
+		t.Errorf("run: %+v", run)
+	}
+	// And an unchanged second one.
+	task = h.done(h.backup().ID)
+	if rows := h.snapshots(); len(rows) != 2 || rows[0].Counts.Items != 250 {
+		t.Errorf("snapshots after the second backup: %+v", rows)
+	}
+	if task.Counts.Items != 0 {
+		t.Errorf("an unchanged backup did %d items", task.Counts.Items)
+	}
+}
+
+// What becomes of a task, its tenant and the fleet for each kind of failure.
+func TestFailures(t *testing.T) {
+	until := time.Now().Add(time.Hour).Truncate(time.Microsecond)
+	tests := []struct {
+		err    error
+		state  catalog.TaskState
+		tenant tenantry.TenantState
+		alarm  string
+		wait   time.Duration // at least
+	}{
+		{err: tenantry.Errorf(tenantry.Absent, "no drive"), state: catalog.TaskDone},
+		{err: tenantry.Errorf(tenantry.Denied, "access denied"), state: catalog.TaskFailed},
+		{err: &tenantry.Error{Kind: tenantry.Throttled, Op: "mailbox busy", Until: until}, state: catalog.TaskReady, wait: 50 * time.Minute},
+		{err: tenantry.Errorf(tenantry.Transient, "connection cut"), state: catalog.TaskReady, wait: 5 * time.Second},
+		{err: tenantry.Errorf(tenantry.Reconnect, "consent revoked"), state: catalog.TaskReady, tenant: tenantry.TenantDisconnected, wait: 10 * time.Minute},
+		{err: &tenantry.Error{Kind: tenantry.Shared, Op: "secret expired", Code: "AADSTS7000222"}, state: catalog.TaskReady, alarm: "credential", wait: 5 * time.Second},
+		{err: errors.New("surprise"), state: catalog.TaskReady, wait: 5 * time.Second},
+	}
+	h := newHouse(t)
+	h.worker(h.config())
+	for _, test := range tests {
+		t.Run(string(tenantry.KindOf(test.err)), func(t *testing.T) {
+			h.t = t
+			h.must(h.scope().SetState(t.Context(), tenantry.TenantConnected, ""))
+			h.source.before(func(context.Context, string) error { return test.err })
+			began := time.Now()
+			task := h.backup()
+			h.until("the slice settled", func() bool {
+				now := h.task(task.ID)
+				return now.Reason != "" && now.State != catalog.TaskRunning && now.State != catalog.TaskAdmitted
+			})
+			got := h.task(task.ID)
+			if got.State != test.state || got.Kind != tenantry.KindOf(test.err) || !strings.Contains(got.Reason, test.err.Error()) {
+				t.Errorf("task is %s (%s): %s", got.State, got.Kind, got.Reason)
+			}
+			if test.wait > 0 && got.NotBefore.Before(began.Add(test.wait)) {
+				t.Errorf("again at %v, less than %v away", got.NotBefore, test.wait)
+			}
+			row, err := h.scope().Get(t.Context())
+			h.must(err)
+			if want := max(test.tenant, ""); want != "" && (row.State != want || !strings.Contains(row.Reason, test.err.Error())) {
+				t.Errorf("tenant is %s: %s", row.State, row.Reason)
+			} else if want == "" && row.State != tenantry.TenantConnected {
+				t.Errorf("tenant became %s", row.State)
+			}
+			alarms, err := h.cat.Fleet().Paused(t.Context(), time.Now())
+			h.must(err)
+			if (test.alarm != "") != (len(alarms) == 1) || (test.alarm != "" && alarms[0].Cause != test.alarm) {
+				t.Errorf("alarms: %+v, want %q", alarms, test.alarm)
+			}
+			for _, a := range alarms {
+				h.must(h.cat.Fleet().Resume(t.Context(), a.Cause))
+			}
+			h.must(h.scope().CancelRun(t.Context(), got.Run, time.Now()))
+		})
+	}
+}
+
+func TestBucketDownIsAnAlarmOfTheBucket(t *testing.T) {
+	h := newHouse(t)
+	var down error = tenantry.Errorf(tenantry.Shared, "bucket does not answer")
+	h.openErr.Store(&down)
+	h.worker(h.config())
+	h.backup()
+	h.until("the alarm is raised", func() bool {
+		alarms, err := h.cat.Fleet().Paused(t.Context(), time.Now())
+		h.must(err)
+		return len(alarms) == 1 && alarms[0].Cause == "bucket"
+	})
+	row, err := h.scope().Get(t.Context())
+	h.must(err)
+	if row.State != tenantry.TenantConnected {
+		t.Errorf("a shared cause made the tenant %s", row.State)
+	}
+}
+
+func TestPanicIsAFailureOfItsTask(t *testing.T) {
+	h := newHouse(t)
+	h.worker(h.config())
+	h.source.before(func(context.Context, string) error { panic("out of cheese") })
+	task := h.backup()
+	h.until("the slice settled", func() bool { return h.task(task.ID).Reason != "" })
+	if got := h.task(task.ID); got.Kind != tenantry.Internal || got.Attempt != 1 || !strings.Contains(got.Reason, "out of cheese") {
+		t.Errorf("task: %+v", got)
+	}
+	h.source.before(func(context.Context, string) error { return nil })
+	h.done(h.start(catalog.NewTask{Resource: "u-bob", Workload: tenantry.Drive, Action: tenantry.Backup}).ID)
+}
+
+// A drained worker leaves a checkpoint, and another goes on from it.
+func TestDrainLosesNothing(t *testing.T) {
+	h := newHouse(t)
+	third := make(chan struct{})
+	release := make(chan struct{})
+	var once sync.Once
+	h.source.before(func(_ context.Context, link string) error {
+		if link == "from 100" {
+			once.Do(func() { close(third); <-release })
+		}
+		return nil
+	})
+	w, stop := h.worker(h.config())
+	task := h.backup()
+	<-third
+	drained := make(chan struct{})
+	go func() { defer close(drained); stop(20 * time.Second) }()
+	<-w.drain
+	close(release) // the slice is let go on, and finds that it has to end
+	<-drained
+	after := h.task(task.ID)
+	if after.State == catalog.TaskRunning || after.State == catalog.TaskDone || after.Attempt != 0 || after.Counts.Items == 0 {
+		t.Fatalf("after the drain: %+v", after)
+	}
+	h.source.before(func(_ context.Context, link string) error {
+		if link == "" {
+			return errors.New("what was committed is read again")
+		}
+		return nil
+	})
+	h.worker(h.config())
+	got := h.done(task.ID)
+	if got.Counts.Items != 250 {
+		t.Errorf("%d items in all, want 250", got.Counts.Items)
+	}
+	if rows := h.snapshots(); len(rows) != 1 || rows[0].Counts.Items != 250 {
+		t.Errorf("snapshots: %+v", rows)
+	}
+}
+
+// A slice that does not end by itself is canceled when the grace is over, and its task
+// is ready for others at once.
+func TestDrainCancelsWhatDoesNotEnd(t *testing.T) {
+	h := newHouse(t)
+	entered := make(chan struct{})
+	var hung atomic.Bool
+	h.source.before(func(ctx context.Context, _ string) error {
+		if hung.CompareAndSwap(false, true) {
+			close(entered)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return nil
+	})
+	_, stop := h.worker(h.config())
+	task := h.backup()
+	<-entered
+	stop(50 * time.Millisecond)
+	if got := h.task(task.ID); got.State == catalog.TaskRunning || got.Attempt != 0 {
+		t.Errorf("after the drain: %+v", got)
+	}
+	h.worker(h.config())
+	h.done(task.ID)
+}
+
+func TestSyncEndsOnDrain(t *testing.T) {
+	h := newHouse(t)
+	h.dir.hang.Store(true)
+	_, stop := h.worker(h.config())
+	task := h.start(catalog.NewTask{Action: tenantry.Sync, Queue: queue.Directory})
+	h.until("the sync runs", func() bool { return h.dir.runs.Load() == 1 })
+	stop(20 * time.Second)
+	h.dir.hang.Store(false)
+	h.worker(h.config())
+	if got := h.done(task.ID); got.Counts.Items != 7 {
+		t.Errorf("sync: %+v", got)
+	}
+}
+
+// The slice before this one sealed its snapshot, and its process died before it settled:
+// what is left to do is to settle. Nothing is read again, nothing is sealed twice.
+func TestSealedButNotSettled(t *testing.T) {
+	h := newHouse(t)
+	task := h.backup()
+	dead := catalog.Process{ID: tenantry.NewProcessID("worker", "dead"), Role: "worker", Slots: h.config().Slots}
+	h.must(h.cat.Fleet().Beat(t.Context(), dead, time.Hour))
+	h.until("the task is admitted", func() bool { return h.task(task.ID).State == catalog.TaskAdmitted })
+	claim, err := h.scope().Claim(t.Context(), task.ID, h.task(task.ID).Admission, dead.ID)
+	h.must(err)
+	repo, err := h.Open(t.Context(), h.tenant)
+	h.must(err)
+	w, err := repo.Begin(t.Context(), claim.Series(), repository.Fence{Epoch: claim.Epoch, Task: claim.ID})
+	h.must(err)
+	out, err := engine.Backup(t.Context(), h.source, w, engine.Limits{}, nil, nil)
+	h.must(err)
+	w.Close()
+	read := h.source.pages.Load()
+	h.must(h.cat.Fleet().Leave(t.Context(), dead.ID))
+
+	h.worker(h.config())
+	got := h.done(task.ID)
+	if got.Snapshot != out.Snapshot.Seq || h.source.pages.Load() != read {
+		t.Errorf("snapshot %d after %d, %d pages read again", got.Snapshot, out.Snapshot.Seq, h.source.pages.Load()-read)
+	}
+	if rows := h.snapshots(); len(rows) != 1 {
+		t.Errorf("snapshots: %+v", rows)
+	}
+}
+
+// SQL was restored from an older copy: the bucket has seen a higher epoch.
+func TestEpochRisesAboveTheBucket(t *testing.T) {
+	h := newHouse(t)
+	repo, err := h.Open(t.Context(), h.tenant)
+	h.must(err)
+	series := tenantry.Series{Tenant: h.tenant, Resource: "u-ann", Workload: tenantry.Drive}
+	w, err := repo.Begin(t.Context(), series, repository.Fence{Epoch: 41, Task: "before"})
+	h.must(err)
+	_, err = engine.Backup(t.Context(), h.source, w, engine.Limits{}, nil, nil)
+	h.must(err)
+	w.Close()
+	h.worker(h.config())
+	h.done(h.backup().ID)
+	head, err := repo.Head(t.Context(), series)
+	h.must(err)
+	if head.Epoch <= 41 || len(head.Live) != 2 {
+		t.Errorf("head: %+v", head)
+	}
+}
+
+func TestRestoreAndVerify(t *testing.T) {
+	h := newHouse(t)
+	h.worker(h.config())
+	snapshot := h.done(h.backup().ID).Snapshot
+
+	restore := h.done(h.start(catalog.NewTask{
+		Resource: "u-ann", Workload: tenantry.Drive, Action: tenantry.Restore,
+		Params: []byte(fmt.Sprintf(`{"snapshot":%d,"to":"u-bob"}`, snapshot)),
+	}).ID)
+	if restore.Counts.Items != 250 || len(h.target.written) != 250 || h.target.written["/file 007"] != `{"name":"file 007"}` {
+		t.Errorf("restored %d of 250 items, counts %+v", len(h.target.written), restore.Counts)
+	}
+	verify := catalog.NewTask{
+		Resource: "u-ann", Workload: tenantry.Drive, Action: tenantry.Verify,
+		Params: []byte(fmt.Sprintf(`{"snapshot":%d}`, snapshot)),
+	}
+	if got := h.done(h.start(verify).ID); got.Counts.Items != 250 {
+		t.Errorf("verified %+v", got.Counts)
+	}
+	h.damage()
+	got := h.ended(h.start(verify).ID)
+	if got.State != catalog.TaskFailed || got.Kind != tenantry.Corrupt {
+		t.Errorf("verify of damaged packs: %s (%s): %s", got.State, got.Kind, got.Reason)
+	}
+}
+
+// damage flips a byte in the middle of every pack.
+func (h *house) damage() {
+	h.t.Helper()
+	ctx := h.t.Context()
+	for info, err := range h.store.List(ctx, string(h.tenant)+"/r/") {
+		h.must(err)
+		if !strings.Contains(info.Key, "/p/") {
+			continue
+		}
+		r, err := h.store.Get(ctx, info.Key, 0, -1)
+		h.must(err)
+		body, err := io.ReadAll(r)
+		h.must(errors.Join(err, r.Close()))
+		body[len(body)/10] ^= 1
+		h.must(h.store.Put(ctx, info.Key, body))
+	}
+}
+
+func TestBadParametersFailTheirTask(t *testing.T) {
+	h := newHouse(t)
+	h.worker(h.config())
+	for _, params := range []string{"", "{", `{"snapshot":99}`} {
+		got := h.ended(h.start(catalog.NewTask{
+			Resource: "u-ann", Workload: tenantry.Drive, Action: tenantry.Restore, Params: []byte(params),
+		}).ID)
+		if got.State != catalog.TaskFailed || got.Reason == "" {
+			t.Errorf("%q: %s: %s", params, got.State, got.Reason)
+		}
+	}
+}
+
+func TestFailedConnectRefusesTheTenant(t *testing.T) {
+	h := newHouse(t)
+	h.worker(h.config())
+	connect := catalog.NewTask{Action: tenantry.Connect, Params: []byte(`{"directory":"d"}`)}
+	state := func() catalog.TenantRow {
+		row, err := h.scope().Get(t.Context())
+		h.must(err)
+		return row
+	}
+	// Connected, and somebody else's administrator follows the link: nothing changes.
+	wrong := error(tenantry.Errorf(tenantry.Invalid, "expected Contoso, but Fabrikam consented"))
+	h.dir.err.Store(&wrong)
+	h.ended(h.start(connect).ID)
+	if row := state(); row.State != tenantry.TenantConnected {
+		t.Errorf("tenant became %s: %s", row.State, row.Reason)
+	}
+	h.must(h.scope().SetState(t.Context(), tenantry.TenantPending, ""))
+	h.ended(h.start(connect).ID)
+	if row := state(); row.State != tenantry.TenantRefused || !strings.Contains(row.Reason, "Fabrikam") {
+		t.Errorf("tenant is %s: %s", row.State, row.Reason)
+	}
+	h.must(h.scope().SetState(t.Context(), tenantry.TenantConnected, ""))
+	lacks := error(tenantry.Errorf(tenantry.Reconnect, "the consent lacks Mail.Read"))
+	h.dir.err.Store(&lacks)
+	h.ended(h.start(connect).ID)
+	if row := state(); row.State != tenantry.TenantDisconnected || !strings.Contains(row.Reason, "Mail.Read") {
+		t.Errorf("tenant is %s: %s", row.State, row.Reason)
+	}
+	h.dir.err.Store(nil)
+	h.done(h.start(connect).ID)
+}
+
+func TestGoneResourceIsNotBackedUp(t *testing.T) {
+	h := newHouse(t)
+	ann, err := h.scope().Resource(t.Context(), "u-ann")
+	h.must(err)
+	ann.State = tenantry.Inactive
+	h.must(h.scope().ApplySync(t.Context(), tenantry.User, []catalog.Resource{ann}, "link", time.Now()))
+	h.worker(h.config())
+	got := h.done(h.backup().ID)
+	if got.Kind != tenantry.Absent || h.source.pages.Load() != 0 || len(h.snapshots()) != 0 {
+		t.Errorf("backup of an inactive user: %+v", got)
+	}
+}
