@@ -11,7 +11,7 @@ import (
 
 func tenantsCommand(c *connection) *cobra.Command {
 	return group("tenants", "Customers and their consent",
-		c.tenantsList(), c.tenantsAdd(), c.tenantsShow(), c.tenantsConsent(), c.tenantsRefresh())
+		c.tenantsList(), c.tenantsAdd(), c.tenantsShow(), c.tenantsConsent(), c.tenantsRefresh(), c.tenantsAudit())
 }
 
 func (c *connection) tenantsList() *cobra.Command {
@@ -101,6 +101,27 @@ func (c *connection) tenantsRefresh() *cobra.Command {
 		})
 	watchFlag(command, &watch)
 	return command
+}
+
+func (c *connection) tenantsAudit() *cobra.Command {
+	return c.action("audit TENANT", "List what was asked for about a tenant, newest first", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			entries, more, err := all(c.limit, func(p pager) ([]apiclient.AuditEntry, string, error) {
+				answer, err := client.ListAuditWithResponse(cmd.Context(), args[0], &apiclient.ListAuditParams{After: p.after, Limit: p.limit})
+				if err != nil {
+					return nil, "", err
+				}
+				return answer.JSON200.Items, answer.JSON200.Next, nil
+			})
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for _, e := range entries {
+				rows = append(rows, []string{when(e.At), e.Actor, e.Action, e.Detail})
+			}
+			return table(cmd, "TIME ACTOR ACTION DETAIL", rows, more)
+		})
 }
 
 func resourcesCommand(c *connection) *cobra.Command {

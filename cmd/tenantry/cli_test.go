@@ -122,6 +122,7 @@ func TestCommands(t *testing.T) {
 	o.shows([]string{run}, "runs", "cancel", tenant, run)
 	o.shows([]string{run}, "runs", "show", tenant, run)
 	o.shows(nil, "policies", "delete", tenant, policy)
+	o.shows([]string{"test", "delete-policy", "start-run"}, "tenants", "audit", tenant)
 	o.shows([]string{"SNAPSHOT"}, "snapshots", tenant, user, "mailbox")
 	o.shows([]string{"CAUSE"}, "alarms")
 	o.shows([]string{"ROLE"}, "processes")

@@ -190,7 +190,7 @@ func (s *service) granted(ctx context.Context, t *catalog.Tenant, row catalog.Te
 		return s.broken(err, row, a)
 	}
 	task := catalog.NewTask{Action: tenantry.Connect, Params: params}
-	if _, err := t.StartRun(ctx, tenantry.Connect, "manual", "", []catalog.NewTask{task}, s.Now()); err != nil {
+	if _, err := t.StartRun(ctx, tenantry.Connect, catalog.TriggerManual, "", []catalog.NewTask{task}, s.Now()); err != nil {
 		return s.broken(err, row, a)
 	}
 	s.wake(ctx)

@@ -64,6 +64,7 @@ func TestBadInputNamesField(t *testing.T) {
 		{"POST", base + "/runs", fields{"resources": []string{string(bob)}, "workloads": []string{"drive"}}, "body.resources[0]"},
 		{"GET", series + "fax/snapshots", nil, "path.workload"},
 		{"GET", series + "mailbox/snapshots?after=x", nil, "query.after"},
+		{"GET", base + "/audit?after=-1", nil, "query.after"},
 		{"GET", series + "mailbox/snapshots/0/items", nil, "path.snapshot"},
 		{"GET", series + "mailbox/snapshots/one/items", nil, "path.snapshot"},
 		{"POST", base + "/restores", restore(fields{"resource": "u-none"}), "body.resource"},

@@ -93,6 +93,10 @@ func TestEveryOperation(t *testing.T) {
 	call("start-verification", 201, "POST", base+"/verifications", map[string]any{"resource": ada, "workload": "mailbox", "snapshot": seq},
 		map[string]any{"action": "verify"})
 
+	call("list-audit", 200, "GET", base+"/audit?limit=1", nil, map[string]any{
+		"items.0.action": "start-verification", "items.0.actor": "operator",
+		"items.0.detail": fmt.Sprintf(`{"resource":"%s","workload":"mailbox","snapshot":7}`, ada),
+	})
 	must(t, h.catalog.Fleet().Pause(t.Context(), "bucket", "no such bucket", h.clock.Now().Add(1e12), h.clock.Now()))
 	call("list-alarms", 200, "GET", "/v1/alarms", nil, map[string]any{"items.0.cause": "bucket", "items.0.detail": "no such bucket"})
 	call("list-processes", 200, "GET", "/v1/processes", nil, map[string]any{"items.0.role": "worker", "items.0.slots.interactive": 2})

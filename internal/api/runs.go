@@ -219,7 +219,7 @@ func (s *service) start(ctx context.Context, t *catalog.Tenant, action tenantry.
 	for i := range tasks {
 		tasks[i].Action = action
 	}
-	run, err := t.StartRun(ctx, action, "manual", policy, tasks, s.Now())
+	run, err := t.StartRun(ctx, action, catalog.TriggerManual, policy, tasks, s.Now())
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -71,6 +72,18 @@ type RunPath struct {
 type PageQuery struct {
 	After string `query:"after" maxLength:"2000" doc:"'next' of the page before"`
 	Limit int    `query:"limit" minimum:"1" maximum:"500" default:"100" doc:"Entries on a page"`
+}
+
+// below reads the cursor of a listing by falling numbers; 0 starts at the newest.
+func below(after string) (int64, error) {
+	if after == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(after, 10, 64)
+	if err != nil || n < 1 {
+		return 0, invalid("query.after", after, "must be 'next' of the page before")
+	}
+	return n, nil
 }
 
 // when is a time as JSON has it: absent if it never was.

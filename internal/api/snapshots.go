@@ -70,7 +70,7 @@ func (s *service) snapshotRoutes() {
 }
 
 func (s *service) listSnapshots(ctx context.Context, in *listSnapshotsInput) (*body[Page[Snapshot]], error) {
-	before, err := beforeSeq(in.After)
+	before, err := below(in.After)
 	if err != nil {
 		return nil, err
 	}
@@ -83,18 +83,6 @@ func (s *service) listSnapshots(ctx context.Context, in *listSnapshotsInput) (*b
 		return nil, err
 	}
 	return paged(rows, in.Limit, snapshotOf, func(r catalog.SnapshotRow) string { return strconv.FormatInt(r.Seq, 10) }), nil
-}
-
-// beforeSeq reads a cursor of this listing; 0 starts at the newest.
-func beforeSeq(after string) (int64, error) {
-	if after == "" {
-		return 0, nil
-	}
-	seq, err := strconv.ParseInt(after, 10, 64)
-	if err != nil || seq < 1 {
-		return 0, invalid("query.after", after, "must be 'next' of the page before")
-	}
-	return seq, nil
 }
 
 func (s *service) browse(ctx context.Context, in *browseInput) (*body[Page[BrowseItem]], error) {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -49,6 +50,23 @@ type addTenantInput struct{ Body NewTenant }
 
 func (in *addTenantInput) audit() (tenantry.TenantID, any) { return "", in.Body }
 
+// AuditEntry is one thing that somebody asked for.
+type AuditEntry struct {
+	At     *time.Time `json:"at,omitempty"`
+	Actor  string     `json:"actor" doc:"Name of the token, or who else it was"`
+	Action string     `json:"action" doc:"The operation; with .failed behind it when it failed" example:"start-run"`
+	Detail string     `json:"detail,omitempty" doc:"What was asked for, as JSON; cut at 2000 bytes"`
+}
+
+func auditOf(e catalog.AuditEntry) AuditEntry {
+	return AuditEntry{At: when(e.At), Actor: e.Actor, Action: e.Action, Detail: e.Detail}
+}
+
+type listAuditInput struct {
+	TenantPath
+	PageQuery
+}
+
 type tenantInput struct{ TenantPath }
 
 type refreshInput struct{ TenantPath }
@@ -61,6 +79,7 @@ func (s *service) tenantRoutes() {
 	read(s, get("list-tenants", tag, "/v1/tenants", "List tenants"), s.listTenants)
 	read(s, get("get-tenant", tag, one, "Show a tenant"), s.getTenant)
 	write(s, post(http.StatusOK, "start-consent", tag, one+"/consent", "Ask for a one-time URL where an administrator of the tenant consents"), s.startConsent)
+	read(s, get("list-audit", tag, one+"/audit", "List what was asked for about a tenant, newest first"), s.listAudit)
 	write(s, post(http.StatusCreated, "refresh-tenant", tag, one+"/refresh", "Read users, groups and sites of the tenant now"), s.refreshTenant)
 }
 
@@ -117,4 +136,20 @@ func (s *service) refreshTenant(ctx context.Context, in *refreshInput) (*created
 		return nil, err
 	}
 	return s.start(ctx, t, tenantry.Sync, "", []catalog.NewTask{{Action: tenantry.Sync}})
+}
+
+func (s *service) listAudit(ctx context.Context, in *listAuditInput) (*body[Page[AuditEntry]], error) {
+	before, err := below(in.After)
+	if err != nil {
+		return nil, err
+	}
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.AuditTrail(ctx, before, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	return paged(rows, in.Limit, auditOf, func(e catalog.AuditEntry) string { return strconv.FormatInt(e.ID, 10) }), nil
 }
