@@ -40,7 +40,10 @@ local function bucket(key, a)
   local floor = req.reserve and 0 or a.floor
   local enough = math.min(a.need + floor, a.cap)
   if level < enough then
-    refuse(math.max(1, math.ceil((enough - level) / a.rate)), a.name)
+    -- Bulk waits up to a second longer, for a block: at the limit, too, Redis is
+    -- not asked for each request alone.
+    local ahead = req.reserve and 0 or math.min(a.want, a.cap - enough, a.rate * 1000)
+    refuse(math.max(1, math.ceil((enough + ahead - level) / a.rate)), a.name)
     return nil
   end
   local surplus = math.max(0, math.floor(math.min(a.want, level - a.need - a.floor, a.out - out)))
