@@ -93,16 +93,17 @@ func (b *backup) fetchPart(ctx context.Context, p ItemPart) (repository.Part, er
 	})
 }
 
-// twice calls f, and once more after an answer that nobody expects, or content that changed under way.
+// twice calls f, and once more after an answer that nobody expects, a stream that broke, or content that
+// changed under way.
 func twice[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
 	v, err := f(ctx)
-	if kind := tenantry.KindOf(err); kind != tenantry.Internal && kind != tenantry.Conflict {
-		return v, err
+	switch tenantry.KindOf(err) {
+	case tenantry.Internal, tenantry.Transient, tenantry.Conflict:
+		if ctx.Err() == nil && !isOfSeries(err) {
+			return f(ctx)
+		}
 	}
-	if ctx.Err() != nil || isOfSeries(err) {
-		return v, err
-	}
-	return f(ctx)
+	return v, err
 }
 
 // changing reports whether an error may come of a change since the item was listed.

@@ -72,7 +72,7 @@ type ItemPart struct {
 	Version string
 	// Open streams the content. An error of the kinds Poison, Denied, NotFound, Absent and Invalid,
 	// here or while reading, is recorded and the item goes on without this part; Internal and Conflict
-	// (it is not as listed) too, after a second attempt.
+	// (it is not as listed) too, after a second attempt. Transient is tried a second time, too.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }
 

@@ -97,18 +97,29 @@ func (w *world) drop(id string) {
 	}
 }
 
-// remove takes a node and all below it away. What lay below may be told or not, unless it was moved
-// there: then nobody could know.
+// late reports whether a folder changed after what it holds, which may thus be listed before it.
+func (w *world) late(folder node) bool {
+	for id, n := range w.nodes {
+		if n.parent == folder.id && w.log[w.collection(n)][id].seq < w.log[w.collection(folder)][folder.id].seq {
+			return true
+		}
+	}
+	return false
+}
+
+// remove takes a node and all below it away. What lay below may be told or not, unless nobody could
+// know: it was moved there, or is a folder that may not have been listed.
 func (w *world) remove(id string) {
 	for _, c := range slices.Sorted(maps.Keys(w.nodes)) {
 		n, ok := w.nodes[c]
 		if !ok || n.parent != id {
 			continue
 		}
+		told := n.moved || w.late(n) || w.rnd.IntN(2) == 0
 		w.remove(c)
 		w.dead[c] = n
 		delete(w.log[w.collection(n)], c)
-		if (n.moved || w.rnd.IntN(2) == 0) && (n.folder || !w.scoped) {
+		if told && (n.folder || !w.scoped) {
 			w.note(w.collection(n), c, false)
 		}
 	}

@@ -25,7 +25,7 @@ const (
 
 type attachment struct {
 	ID          string `json:"id"`
-	Type        string `json:"'@odata.type'"`
+	Type        string `json:"@odata.type"`
 	Name        string `json:"name"`
 	ContentType string `json:"contentType"`
 	Size        int64  `json:"size"`

@@ -154,84 +154,38 @@ func (s *driveSource[P]) parts(d driveItem) []engine.ItemPart {
 			if d.Size == 0 {
 				return io.NopCloser(strings.NewReader("")), nil // a range of nothing answers 416
 			}
-			return openDownload(ctx, func(offset int64) (io.ReadCloser, error) {
-				return s.api.Download(ctx, s.drive, d.ID, offset)
-			}, d.Size, d.hash())
+			body, err := s.api.Download(ctx, s.drive, d.ID, 0)
+			if err != nil {
+				return nil, err
+			}
+			return &checked{ReadCloser: body, size: d.Size, want: d.hash()}, nil
 		},
 	}}
 }
 
-// maxResumes is how often a download goes on after a cut without a single byte in between.
-const maxResumes = 3
-
-// download streams a file, goes on where a connection was cut, and holds what came against the size and
-// the hash that the service named. Not safe for concurrent use.
-type download struct {
-	ctx   context.Context
-	open  func(offset int64) (io.ReadCloser, error)
-	body  io.ReadCloser
-	size  int64
-	want  string // hash, "" unknown
-	hash  quickXor
-	n     int64
-	fails int // since the last byte
+// checked streams a file and holds what came against the size and the hash that the service named with
+// the item. It ends in Conflict if they differ: the file has changed under way, or was damaged.
+type checked struct {
+	io.ReadCloser
+	size int64
+	want string // hash, "" unknown
+	hash quickXor
 }
 
-func openDownload(ctx context.Context, open func(offset int64) (io.ReadCloser, error), size int64, hash string) (io.ReadCloser, error) {
-	body, err := open(0)
-	if err != nil {
-		return nil, err
+func (c *checked) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	_, _ = c.hash.Write(p[:n]) // never fails
+	if !errors.Is(err, io.EOF) {
+		return n, err
 	}
-	return &download{ctx: ctx, open: open, body: body, size: size, want: hash}, nil
+	switch got := c.hash.Sum(); {
+	case int64(c.hash.length) != c.size:
+		return n, tenantry.Errorf(tenantry.Conflict, "download: %d bytes came, %d were named", c.hash.length, c.size)
+	case c.want != "" && got != c.want:
+		return n, tenantry.Errorf(tenantry.Conflict, "download: the quickXorHash is %s, %s was named", got, c.want)
+	}
+	return n, io.EOF
 }
-
-func (d *download) Read(p []byte) (int, error) {
-	for {
-		n, err := d.body.Read(p)
-		_, _ = d.hash.Write(p[:n]) // never fails
-		d.n += int64(n)
-		if n > 0 {
-			d.fails = 0
-		}
-		if n > 0 || err == nil {
-			return n, nil // an error, if there was one, comes again
-		}
-		if errors.Is(err, io.EOF) && d.n >= d.size {
-			return 0, d.check()
-		}
-		if err := d.resume(err); err != nil {
-			return 0, err
-		}
-	}
-}
-
-// resume goes on behind the last byte that came.
-func (d *download) resume(cause error) error {
-	if d.fails++; d.fails > maxResumes || d.ctx.Err() != nil {
-		return tenantry.E(tenantry.Transient, fmt.Sprintf("download: cut at byte %d of %d", d.n, d.size), cause)
-	}
-	_ = d.body.Close() // it has failed already
-	body, err := d.open(d.n)
-	if err != nil {
-		d.body = io.NopCloser(strings.NewReader(""))
-		return err
-	}
-	d.body = body
-	return nil
-}
-
-// check ends the stream. A file that is not what was listed has changed under way, or was damaged: Conflict.
-func (d *download) check() error {
-	switch got := d.hash.Sum(); {
-	case d.n != d.size:
-		return tenantry.Errorf(tenantry.Conflict, "download: %d bytes came, %d were named", d.n, d.size)
-	case d.want != "" && got != d.want:
-		return tenantry.Errorf(tenantry.Conflict, "download: the quickXorHash is %s, %s was named", got, d.want)
-	}
-	return io.EOF
-}
-
-func (d *download) Close() error { return d.body.Close() }
 
 // fileTimes returns the times to give a restored file.
 func (d *driveItem) fileTimes() (created, modified time.Time) {

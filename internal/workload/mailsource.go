@@ -96,9 +96,9 @@ func (s *mailboxSource[P]) folders(ctx context.Context, link string) (engine.Pag
 
 type mailFolder struct {
 	ID         string    `json:"id"`
-	Type       string    `json:"'@odata.type'"`
-	ETag       string    `json:"'@odata.etag'"`
-	Removed    *struct{} `json:"'@removed'"`
+	Type       string    `json:"@odata.type"`
+	ETag       string    `json:"@odata.etag"`
+	Removed    *struct{} `json:"@removed"`
 	Name       string    `json:"displayName"`
 	Parent     string    `json:"parentFolderId"`
 	Children   int       `json:"childFolderCount"`
@@ -192,9 +192,9 @@ const wellKnownPart = "wellKnown="
 
 type message struct {
 	ID          string    `json:"id"`
-	ETag        string    `json:"'@odata.etag'"`
+	ETag        string    `json:"@odata.etag"`
 	ChangeKey   string    `json:"changeKey"`
-	Removed     *struct{} `json:"'@removed'"`
+	Removed     *struct{} `json:"@removed"`
 	Subject     string    `json:"subject"`
 	Parent      string    `json:"parentFolderId"`
 	Modified    string    `json:"lastModifiedDateTime"`
@@ -204,15 +204,15 @@ type message struct {
 // messages reads a page of a folder's delta, in a size that the service answers in time.
 func (s *mailboxSource[P]) messages(ctx context.Context, folder, link string) (engine.Page, error) {
 	got, err := s.api.MessageChanges(ctx, s.user, folder, link, s.pageSize)
-	for tenantry.KindOf(err) == tenantry.Transient && s.pageSize > minMailPage && ctx.Err() == nil {
-		s.pageSize = max(s.pageSize/2, minMailPage)
+	if tenantry.KindOf(err) == tenantry.Transient && s.pageSize > minMailPage {
+		s.pageSize = minMailPage
 		got, err = s.api.MessageChanges(ctx, s.user, folder, link, s.pageSize)
 	}
 	if err != nil {
 		return engine.Page{}, err
 	}
-	s.pageSize = min(s.pageSize+s.pageSize/4, maxMailPage)
 	p := page(got)
+	s.adapt(len(p.Items), p.Done)
 	list := newChanges(len(p.Items))
 	for _, raw := range p.Items {
 		if err := s.message(list, folder, raw); err != nil {
@@ -220,6 +220,16 @@ func (s *mailboxSource[P]) messages(ctx context.Context, folder, link string) (e
 		}
 	}
 	return list.page(p.Next, p.Done), nil
+}
+
+// adapt follows what the service answers: where a page came in a smaller portion than was asked for, the
+// larger one is not asked for again at once.
+func (s *mailboxSource[P]) adapt(got int, done bool) {
+	if !done && got < s.pageSize/2 {
+		s.pageSize = max(s.pageSize/2, minMailPage)
+		return
+	}
+	s.pageSize = min(s.pageSize+s.pageSize/4, maxMailPage)
 }
 
 func (s *mailboxSource[P]) message(list *changes, folder string, raw jsontext.Value) error {

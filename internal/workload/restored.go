@@ -1,9 +1,7 @@
 package workload
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"io"
 	"slices"
@@ -95,12 +93,8 @@ func quote(s string) string {
 	return string(b)
 }
 
-const (
-	// From here on an attachment takes an upload session; below, a session is refused.
-	sessionSize = 3_000_000
-	// maxList bounds what is read of a list of attachments, and of an expanded one.
-	maxList = 64 << 20
-)
+// maxList bounds what is read of a list of attachments, and of an expanded one.
+const maxList = 64 << 20
 
 // attach adds the attachments that the message does not have yet. What cannot be written is told at the
 // end, as Poison, when all the others are there.
@@ -187,23 +181,7 @@ func (t *mailTarget[P]) addAttachment(ctx context.Context, message string, a att
 		return err
 	}
 	defer content.Close()
-	if part.Size >= sessionSize {
-		return t.api.UploadAttachment(ctx, t.user, message, a.Name, a.ContentType, a.ContentID, a.Inline, part.Size, content)
-	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, `{"@odata.type":%s,"name":%s,"contentType":%s,"isInline":%t,`, quote(fileAttachment), quote(a.Name),
-		quote(orElse(a.ContentType, "application/octet-stream")), a.Inline)
-	if a.ContentID != "" {
-		fmt.Fprintf(&b, `"contentId":%s,`, quote(a.ContentID))
-	}
-	b.WriteString(`"contentBytes":"`)
-	enc := base64.NewEncoder(base64.StdEncoding, &b)
-	if _, err := io.Copy(enc, content); err != nil {
-		return err
-	}
-	_ = enc.Close() // a Buffer takes everything
-	b.WriteString(`"}`)
-	return t.api.AddAttachment(ctx, t.user, message, b.Bytes())
+	return t.api.UploadAttachment(ctx, t.user, message, a.Name, a.ContentType, a.ContentID, a.Inline, part.Size, content)
 }
 
 // itemAttachment makes an item attachment of its expanded JSON, less what the service writes itself.
@@ -218,20 +196,67 @@ func (t *mailTarget[P]) itemAttachment(ctx context.Context, a attachment, expand
 	if err := parse("a stored item attachment", raw, &outer); err != nil {
 		return nil, err
 	}
-	for name := range outer.Item {
-		if slices.Contains(readOnly, name) || strings.Contains(name, "@odata.") && name != "@odata.type" {
-			delete(outer.Item, name)
-		}
-	}
-	item, err := json.Marshal(outer.Item, json.Deterministic(true))
+	item, err := writableItem(outer.Item, 0)
 	if err != nil {
-		return nil, tenantry.E(tenantry.Internal, "write an item attachment", err)
+		return nil, err
 	}
 	return fmt.Appendf(nil, `{"@odata.type":%s,"name":%s,"item":%s}`, quote(itemAttachment), quote(a.Name), item), nil
 }
 
-// readOnly are the properties of an embedded item that only the service writes.
+// readOnly are the properties of an embedded item and of its attachments that only the service writes.
 var readOnly = []string{
 	"id", "changeKey", "createdDateTime", "lastModifiedDateTime", "parentFolderId", "webLink", "bodyPreview",
-	"uniqueBody", "conversationId", "conversationIndex", "hasAttachments", "iCalUId", "attachments",
+	"uniqueBody", "conversationId", "conversationIndex", "hasAttachments", "iCalUId", "size",
+}
+
+// maxNesting is how deep items may be attached to one another; Graph expands 30 levels.
+const maxNesting = 30
+
+// writableItem writes an embedded item, or an attachment of one, without what only the service writes.
+func writableItem(object map[string]jsontext.Value, depth int) (jsontext.Value, error) {
+	if depth > 2*maxNesting {
+		return nil, tenantry.Errorf(tenantry.Invalid, "write an item attachment: it is nested too deep")
+	}
+	for name, value := range object {
+		switch {
+		case slices.Contains(readOnly, name) || strings.Contains(name, "@odata.") && name != "@odata.type":
+			delete(object, name)
+		case name == "item":
+			var inner map[string]jsontext.Value
+			if err := rewrite(object, name, &inner, func() (jsontext.Value, error) { return writableItem(inner, depth+1) }); err != nil {
+				return nil, err
+			}
+		case name == "attachments" && value.Kind() == '[':
+			var list []map[string]jsontext.Value
+			err := rewrite(object, name, &list, func() (jsontext.Value, error) {
+				var values []jsontext.Value
+				for _, inner := range list {
+					v, err := writableItem(inner, depth+1)
+					if err != nil {
+						return nil, err
+					}
+					values = append(values, v)
+				}
+				return array(values), nil
+			})
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	v, err := json.Marshal(object, json.Deterministic(true))
+	if err != nil {
+		return nil, tenantry.E(tenantry.Internal, "write an item attachment", err)
+	}
+	return v, nil
+}
+
+// rewrite reads a member, and puts what with makes of it in its place.
+func rewrite(object map[string]jsontext.Value, name string, into any, with func() (jsontext.Value, error)) error {
+	if err := parse("a stored item attachment", object[name], into); err != nil {
+		return err
+	}
+	v, err := with()
+	object[name] = v
+	return err
 }
