@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"io/fs"
 	"net/url"
 
@@ -70,6 +71,7 @@ func migrated(ctx context.Context, db *sql.DB, target int64) bool {
 type fileLocker struct {
 	path string
 	db   *sql.DB
+	tx   *sql.Tx
 }
 
 func (l *fileLocker) Lock(ctx context.Context, _ *sql.DB) error {
@@ -78,12 +80,15 @@ func (l *fileLocker) Lock(ctx context.Context, _ *sql.DB) error {
 		return err
 	}
 	db.SetMaxOpenConns(1)
-	if _, err := db.BeginTx(ctx, nil); err != nil {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
 		_ = db.Close()
 		return err
 	}
-	l.db = db
+	l.db, l.tx = db, tx
 	return nil
 }
 
-func (l *fileLocker) Unlock(context.Context, *sql.DB) error { return l.db.Close() }
+func (l *fileLocker) Unlock(context.Context, *sql.DB) error {
+	return errors.Join(l.tx.Rollback(), l.db.Close())
+}

@@ -40,7 +40,6 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"ClaimGuards", testClaimGuards},
 		{"ClaimOnce", testClaimOnce},
 		{"Epochs", testEpochs},
-		{"BusySeries", testBusySeries},
 		{"Zombie", testZombie},
 		{"Leave", testLeave},
 		{"ReapWhileSettling", testReapWhileSettling},

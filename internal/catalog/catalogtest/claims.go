@@ -72,23 +72,6 @@ func testEpochs(_ *testing.T, w *world) {
 	w.kind(err, tenantry.Fenced)
 }
 
-// A series is busy when its owner ended without a trace in its task: a second backup of the
-// series is inserted by a system that lost the first one's row, as after a restored SQL dump.
-func testBusySeries(_ *testing.T, w *world) {
-	a, p := w.tenant("a"), w.worker("1")
-	_, claims := w.claimed(a, p, 1)
-	// The first backup yields while the second, admitted already, waits for its claim.
-	w.ok(a.Settle(w.ctx, claims[0], catalog.Settlement{State: catalog.TaskDone}, now))
-	_, second := w.claimed(a, p, 1)
-	expect(w, "epoch", second[0].Epoch, int64(2))
-	w.kind(a.Settle(w.ctx, claims[0], catalog.Settlement{State: catalog.TaskDone}, now), tenantry.Fenced)
-	_, err := a.RaiseEpoch(w.ctx, claims[0], 9)
-	w.kind(err, tenantry.Fenced)
-	epoch, err := a.RaiseEpoch(w.ctx, second[0], 9)
-	w.ok(err)
-	expect(w, "epoch of the owner", epoch, int64(10))
-}
-
 func testZombie(_ *testing.T, w *world) {
 	a, p := w.tenant("a"), w.worker("zombie")
 	run, claims := w.claimed(a, p, 2)

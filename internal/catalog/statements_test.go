@@ -1,0 +1,279 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tenantry/tenantry/internal/servertest"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// databases are the kinds of database that tests of this file run on.
+var databases = map[string]func(t *testing.T) string{
+	"sqlite":   func(t *testing.T) string { return "sqlite:" + filepath.Join(t.TempDir(), "c.db") },
+	"postgres": func(t *testing.T) string { return servertest.Postgres(t).Database(t) },
+}
+
+func eachDatabase(t *testing.T, test func(t *testing.T, c *Catalog)) {
+	for name, dsn := range databases {
+		t.Run(name, func(t *testing.T) {
+			c, err := Open(t.Context(), dsn(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = c.Close() })
+			test(t, c)
+		})
+	}
+}
+
+func ok(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// recorder keeps the statements that reach the database.
+type recorder struct {
+	mu         sync.Mutex
+	statements []string
+}
+
+func (r *recorder) BeforeQuery(ctx context.Context, _ *bun.QueryEvent) context.Context { return ctx }
+
+func (r *recorder) AfterQuery(_ context.Context, event *bun.QueryEvent) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.statements = append(r.statements, event.Query)
+}
+
+func (r *recorder) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	taken := r.statements
+	r.statements = nil
+	return taken
+}
+
+const scoped = tenantry.TenantID("t-0123456789abcdef")
+
+// fleetTables are without a tenant: what a statement on them alone names is no tenant's.
+var fleetTables = regexp.MustCompile(`(?i)^(SELECT id FROM processes WHERE id = 'worker@1'|SELECT pg_advisory_xact_lock|BEGIN|COMMIT|ROLLBACK)`)
+
+// TestTenantStatements enumerates the statements of every method of Tenant: each narrows
+// every table it reads to the tenant, or writes rows that carry it.
+func TestTenantStatements(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, c *Catalog) {
+		ctx, now := t.Context(), time.Now()
+		ok(t, c.Fleet().AddTenant(ctx, TenantRow{ID: scoped, State: tenantry.TenantConnected}))
+		ok(t, c.Fleet().Beat(ctx, Process{ID: "worker@1"}, time.Minute))
+		fence, _, err := c.Fleet().Lead(ctx, "leader", time.Minute)
+		ok(t, err)
+		a := c.Tenant(scoped)
+		users := []Resource{{ID: "u-1", State: tenantry.Active, Workloads: []tenantry.Workload{tenantry.Mailbox}}}
+		plan := Policy{
+			ID: "p-1", Name: "n", Kinds: []tenantry.ResourceKind{tenantry.User}, Workloads: []tenantry.Workload{tenantry.Mailbox},
+			Window: 1, TimeZone: "UTC",
+		}
+		var run Run
+		var claim Claim
+		admit := func() Task {
+			tasks, err := c.Fleet().Admit(ctx, fence, []Pick{{Tenant: scoped, Queue: queueBackup, N: 1}}, now.Add(time.Hour))
+			ok(t, err)
+			return tasks[0]
+		}
+		record := &recorder{}
+		take := func() error {
+			task := admit()
+			record.take() // the admission's statements are the fleet's
+			claim, err = a.Claim(ctx, task.ID, task.Admission, "worker@1")
+			return err
+		}
+
+		methods := []struct {
+			name string
+			call func() error
+		}{
+			{"Get", func() error { _, err := a.Get(ctx); return err }},
+			{"SetState", func() error { return a.SetState(ctx, tenantry.TenantConnected, "") }},
+			{"SetDirectoryID", func() error { return a.SetDirectoryID(ctx, "guid") }},
+			{"SetSize", func() error { return a.SetSize(ctx, 1, 1) }},
+			{"SyncDone", func() error { return a.SyncDone(ctx, now, now) }},
+			{"StartConsent", func() error { return a.StartConsent(ctx, "hash", now) }},
+			{"AddPolicy", func() error { return a.AddPolicy(ctx, plan, now) }},
+			{"ApplySync", func() error { return a.ApplySync(ctx, tenantry.User, users, "link", now) }},
+			{"ApplySync", func() error {
+				users[0].State = tenantry.Gone
+				return a.ApplySync(ctx, tenantry.User, users, "link", now)
+			}},
+			{"SyncLink", func() error { _, _, err := a.SyncLink(ctx, tenantry.User); return err }},
+			{"Resources", func() error { _, err := a.Resources(ctx, ResourceFilter{}); return err }},
+			{"Resource", func() error { _, err := a.Resource(ctx, "u-1"); return err }},
+			{"Policies", func() error { _, err := a.Policies(ctx); return err }},
+			{"Policy", func() error { _, err := a.Policy(ctx, "p-1"); return err }},
+			{"PolicyTargets", func() error { _, err := a.PolicyTargets(ctx, "p-1"); return err }},
+			{"StartRun", func() (err error) {
+				run, err = a.StartRun(ctx, tenantry.Backup, TriggerSchedule, "", []NewTask{{Resource: "u-1", Workload: tenantry.Mailbox}, {Resource: "u-2", Workload: tenantry.Mailbox}}, now)
+				return err
+			}},
+			{"StartRun", func() error {
+				_, err := a.StartRun(ctx, tenantry.Sync, TriggerManual, "", []NewTask{{}}, now)
+				return err
+			}},
+			{"Run", func() error { _, err := a.Run(ctx, run.ID); return err }},
+			{"Runs", func() error { _, err := a.Runs(ctx, "", 1); return err }},
+			{"Claim", take},
+			{"RaiseEpoch", func() error { _, err := a.RaiseEpoch(ctx, claim, 7); return err }},
+			{"Progress", func() error { return a.Progress(ctx, claim, tenantry.Counts{}) }},
+			{"Settle", func() error { return a.Settle(ctx, claim, Settlement{State: TaskReady}, now) }},
+			{"Claim", take},
+			{"Settle", func() error {
+				return a.Settle(ctx, claim, Settlement{State: TaskDone, Snapshot: &SnapshotRow{Seq: 1}, Problems: []Problem{{ItemID: "i"}}}, now)
+			}},
+			{"Task", func() error { _, err := a.Task(ctx, claim.ID); return err }},
+			{"Tasks", func() error { _, err := a.Tasks(ctx, run.ID, "", 1); return err }},
+			{"Problems", func() error { _, err := a.Problems(ctx, claim.ID); return err }},
+			{"Snapshots", func() error { _, err := a.Snapshots(ctx, "u-1", tenantry.Mailbox, 0, 1); return err }},
+			{"AuditTrail", func() error { _, err := a.AuditTrail(ctx, 0, 1); return err }},
+			{"CancelRun", func() error { return a.CancelRun(ctx, run.ID, now) }},
+			{"DeletePolicy", func() error { return a.DeletePolicy(ctx, "p-1") }},
+		}
+		called := map[string]bool{}
+		c.writer.AddQueryHook(record)
+		if c.reader != c.writer {
+			c.reader.AddQueryHook(record)
+		}
+		for _, method := range methods {
+			record.take()
+			ok(t, method.call())
+			statements := record.take()
+			if len(statements) == 0 {
+				t.Errorf("Tenant.%s: no statement was recorded", method.name)
+			}
+			for _, statement := range statements {
+				if !fleetTables.MatchString(strings.TrimSpace(statement)) && !scopedWhere(statement) {
+					t.Errorf("Tenant.%s: not narrowed to the tenant: %s", method.name, statement)
+				}
+			}
+			called[method.name] = true
+		}
+		handle := reflect.TypeFor[*Tenant]()
+		for i := range handle.NumMethod() {
+			if name := handle.Method(i).Name; !called[name] {
+				t.Errorf("Tenant.%s is not in this test", name)
+			}
+		}
+	})
+}
+
+var (
+	anyTable = regexp.MustCompile(`(?i)\b(?:FROM|UPDATE|JOIN)\s+([a-z_]+)`)
+	narrowed = regexp.MustCompile(`(?i)\b(?:tenant|id)\b"? = '` + string(scoped) + `'`)
+	insert   = regexp.MustCompile(`(?i)^INSERT INTO`)
+)
+
+// scopedWhere reports whether a statement names the tenant at least once for each table
+// that it reads or updates, or in the rows that it inserts.
+func scopedWhere(statement string) bool {
+	statement = strings.ReplaceAll(strings.TrimSpace(statement), "extract(epoch FROM", "extract(") // no table
+	if insert.MatchString(statement) {
+		return strings.Contains(statement, "'"+string(scoped)+"'")
+	}
+	return len(narrowed.FindAllString(statement, -1)) >= len(anyTable.FindAllString(statement, -1)) && narrowed.MatchString(statement)
+}
+
+// TestScopedWhere holds that the check above can fail.
+func TestScopedWhere(t *testing.T) {
+	for statement, expected := range map[string]bool{
+		"SELECT id FROM tasks WHERE tenant = '" + string(scoped) + "'":                               true,
+		"SELECT id FROM tasks WHERE run = 'r'":                                                       false,
+		"SELECT id FROM tasks WHERE tenant = 't-other'":                                              false,
+		"DELETE FROM tasks WHERE id IN (SELECT id FROM tasks) AND tenant = '" + string(scoped) + "'": false,
+		"INSERT INTO tasks (tenant) VALUES ('t-other')":                                              false,
+	} {
+		if scopedWhere(statement) != expected {
+			t.Errorf("%s: expected %v", statement, expected)
+		}
+	}
+}
+
+// A series can have another owner than its one unfinished backup when rows were restored
+// from a dump. Its next backup waits until that owner is gone.
+func TestBusySeries(t *testing.T) {
+	eachDatabase(t, func(t *testing.T, c *Catalog) {
+		ctx, now := t.Context(), time.Now()
+		ok(t, c.Fleet().AddTenant(ctx, TenantRow{ID: scoped, State: tenantry.TenantConnected}))
+		ok(t, c.Fleet().Beat(ctx, Process{ID: "worker@1"}, time.Minute))
+		ok(t, c.Fleet().Beat(ctx, Process{ID: "worker@old"}, time.Minute))
+		fence, _, err := c.Fleet().Lead(ctx, "leader", time.Minute)
+		ok(t, err)
+		a := c.Tenant(scoped)
+		_, err = a.StartRun(ctx, tenantry.Backup, TriggerSchedule, "", []NewTask{{Resource: "u-1", Workload: tenantry.Mailbox}}, now)
+		ok(t, err)
+		ok(t, c.one(ctx, "own", nil, "UPDATE series SET owner_task = 'old', owner_process = 'worker@old', epoch = 8"))
+
+		pick := []Pick{{Tenant: scoped, Queue: queueBackup, N: 1}}
+		tasks, err := c.Fleet().Admit(ctx, fence, pick, now)
+		ok(t, err)
+		_, err = a.Claim(ctx, tasks[0].ID, tasks[0].Admission, "worker@1")
+		if tenantry.KindOf(err) != tenantry.Transient || !tenantry.UntilOf(err).After(now) {
+			t.Fatalf("got %v until %v", err, tenantry.UntilOf(err))
+		}
+		task, err := a.Task(ctx, tasks[0].ID)
+		ok(t, err)
+		if task.State != TaskReady || !task.NotBefore.Equal(tenantry.UntilOf(err)) && !task.NotBefore.After(now) || task.Process != "" {
+			t.Fatalf("the task stands as %+v", task)
+		}
+
+		ok(t, c.Fleet().Leave(ctx, "worker@old"))
+		tasks, err = c.Fleet().Admit(ctx, fence, pick, task.NotBefore)
+		ok(t, err)
+		claim, err := a.Claim(ctx, tasks[0].ID, tasks[0].Admission, "worker@1")
+		ok(t, err)
+		if claim.Epoch != 9 || claim.Admission != 2 {
+			t.Fatalf("claimed as %+v", claim)
+		}
+	})
+}
+
+// What the database answers becomes a kind: on a full disk and a locked file.
+func TestSQLiteTroubles(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c.db")
+	c, err := Open(t.Context(), "sqlite:"+path)
+	ok(t, err)
+	defer c.Close()
+	expect := func(words string) {
+		t.Helper()
+		err := c.Fleet().SaveMirror(t.Context(), "big", make([]byte, 1<<20), time.Now())
+		if tenantry.KindOf(err) != tenantry.Shared || !strings.Contains(fmt.Sprint(err), words) {
+			t.Fatalf("got %v of kind %s, expected %q", err, tenantry.KindOf(err), words)
+		}
+	}
+	var pages int
+	ok(t, c.writer.QueryRow("PRAGMA page_count").Scan(&pages))
+	_, err = c.writer.Exec(fmt.Sprintf("PRAGMA max_page_count = %d", pages))
+	ok(t, err)
+	expect("the disk is full")
+	_, err = c.writer.Exec("PRAGMA max_page_count = 100000")
+	ok(t, err)
+
+	other, err := Open(t.Context(), "sqlite:"+path)
+	ok(t, err)
+	defer other.Close()
+	tx, err := other.writer.Begin()
+	ok(t, err)
+	defer tx.Rollback()
+	_, err = c.writer.Exec("PRAGMA busy_timeout = 50")
+	ok(t, err)
+	expect("locked by another process")
+}
