@@ -49,6 +49,8 @@ type Server struct {
 	grace    context.Context
 	endGrace context.CancelFunc
 
+	settle time.Duration // settleGrace, except in tests
+
 	mu      sync.Mutex
 	closed  bool // no handler may begin
 	running sync.WaitGroup
@@ -84,7 +86,7 @@ func NewServer(o Options, slots map[string]int, h Handler, log Logger) (*Server,
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{rdb: rdb, handle: h, log: log, drained: make(chan struct{})}
+	s := &Server{rdb: rdb, handle: h, log: log, settle: settleGrace, drained: make(chan struct{})}
 	s.grace, s.endGrace = context.WithCancel(context.Background())
 	if n := slots[Interactive]; n > 0 {
 		s.pools = append(s.pools, s.newPool(n, map[string]int{Interactive: 1}, interactiveCheck))
@@ -138,7 +140,7 @@ func (s *Server) Drain(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	s.endGrace()
-	timer := time.NewTimer(settleGrace)
+	timer := time.NewTimer(s.settle)
 	defer timer.Stop()
 	select {
 	case <-s.drained:

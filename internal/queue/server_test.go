@@ -77,6 +77,26 @@ func TestDrainCancelsAfterItsGrace(t *testing.T) {
 	}
 }
 
+func TestDrainIsBounded(t *testing.T) {
+	o := Options{URL: servertest.Redis(t)}
+	c := newClient(t, o)
+	began, end := make(chan Ref, 1), make(chan struct{})
+	s := startServer(t, o, map[string]int{Backup: 1}, func(_ context.Context, r Ref) (string, error) {
+		began <- r
+		<-end // deaf to its context
+		return "late", nil
+	})
+	s.settle = 10 * time.Millisecond
+	enqueue(t, c, Backup, ref(1), Pending)
+	receive(t, "the handler begins", began)
+	if err := s.Drain(ended()); tenantry.KindOf(err) != tenantry.Internal {
+		t.Errorf("a handler still runs, and Drain says %v", err)
+	}
+	close(end)
+	receive(t, "the end of the drain", s.drained)
+	await(t, c, Backup, ref(1), Settled)
+}
+
 func TestDrainBeforeStart(t *testing.T) {
 	s, err := NewServer(Options{URL: "127.0.0.1:1"}, map[string]int{Backup: 1},
 		func(context.Context, Ref) (string, error) { return "", nil }, zap.NewNop().Sugar())

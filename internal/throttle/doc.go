@@ -39,5 +39,10 @@
 //	absent or born --Resume(nil): a new installation, nothing was ever drawn--> resumed
 //
 // Restores keep a reserve: calls without Call.Reserve leave the last tenth of each
-// balance untouched. In the 24 h account that tenth melts over the UTC day.
+// balance untouched. In the 24 h account that tenth melts over the UTC day. Bulk calls
+// that have to wait for a bucket wait for a block's worth, so that a fleet at its limit
+// does not ask Redis for each request.
+//
+// What is not bounded: permits of requests in flight are forgotten with a lost book,
+// so for the length of those requests a mailbox can see more than four.
 package throttle

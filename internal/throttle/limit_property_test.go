@@ -127,20 +127,7 @@ func (f *fleet) step(t *rapid.T) {
 	i := rapid.IntRange(0, len(f.books)-1).Draw(t, "process")
 	switch rapid.IntRange(0, 11).Draw(t, "do") {
 	case 0, 1, 2:
-		f.saturate(t, drawCall(t), time.Duration(rapid.IntRange(1, 10).Draw(t, "seconds"))*time.Second)
-	default: // a burst of one kind of call, spaced
-		c, gap := drawCall(t), time.Duration(rapid.SampledFrom([]int{0, 1, 5, 30, 200}).Draw(t, "gap"))*time.Millisecond
-		for range rapid.IntRange(1, 80).Draw(t, "burst") {
-			p, _, err := f.books[i].try(ctx, f.books[i].draft(c))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if p != nil {
-				f.count(c)
-				p.Release()
-			}
-			f.clock.pass(gap)
-		}
+		f.saturate(t, drawCall(t), time.Duration(rapid.IntRange(1, 6).Draw(t, "seconds"))*time.Second)
 	case 6, 7:
 		f.clock.pass(time.Duration(rapid.IntRange(1, 20_000).Draw(t, "pause")) * time.Millisecond)
 	case 8:
@@ -154,6 +141,19 @@ func (f *fleet) step(t *rapid.T) {
 		f.books[i] = f.open()
 	case 11:
 		f.lose(t)
+	default: // a burst of one kind of call, spaced
+		c, gap := drawCall(t), time.Duration(rapid.SampledFrom([]int{0, 1, 5, 30, 200}).Draw(t, "gap"))*time.Millisecond
+		for range rapid.IntRange(1, 80).Draw(t, "burst") {
+			p, _, err := f.books[i].try(ctx, f.books[i].draft(c))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if p != nil {
+				f.count(c)
+				p.Release()
+			}
+			f.clock.pass(gap)
+		}
 	}
 }
 

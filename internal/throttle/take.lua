@@ -89,6 +89,10 @@ local function ring(key, a)
         break
       end
     end
+    local spare = a.limit - total - a.need
+    if a.melts and floor > 0 and spare >= 0 then -- or when enough of the floor has melted
+      w = math.min(w, math.ceil(86400000 * (1 - spare / a.floor)) - now % 86400000)
+    end
     refuse(math.max(1, w), a.name)
     return nil
   end

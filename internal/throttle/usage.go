@@ -2,6 +2,7 @@ package throttle
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,7 +42,7 @@ func (b *Book) Usage(ctx context.Context, t tenantry.TenantID) ([]Account, error
 		cool = p.ZRangeByScoreWithScores(ctx, b.key("cool"), &redis.ZRangeBy{Min: "(" + strconv.FormatInt(now, 10), Max: "+inf"})
 		mark = p.HGet(ctx, b.key("book"), "born")
 		return nil
-	}); err != nil && err != redis.Nil {
+	}); err != nil && !errors.Is(err, redis.Nil) {
 		return nil, redisError(op, err)
 	}
 	born := now
