@@ -28,7 +28,7 @@ const (
 
 // testPolicy is the standard one at a faster pace.
 var testPolicy = policy{
-	tries: 5, first: time.Millisecond, pause: 50 * time.Millisecond, total: time.Second,
+	tries: 5, first: time.Millisecond, pause: 50 * time.Millisecond, total: 200 * time.Millisecond,
 	request: 10 * time.Second, stall: 10 * time.Second,
 }
 

@@ -142,7 +142,8 @@ func (t *Tenant) postAttachment(ctx context.Context, user, message string, a fil
 	return t.AddAttachment(ctx, user, message, body)
 }
 
-// DeleteMessage deletes a message; that it is gone already is no error.
+// DeleteMessage moves a message to Deleted Items, or out of there for good; that
+// it is gone already is no error.
 func (t *Tenant) DeleteMessage(ctx context.Context, user, message string) error {
 	const op = "delete a message"
 	if err := given(op, user, message); err != nil {

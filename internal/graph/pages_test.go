@@ -152,6 +152,19 @@ func TestHeavyPagesShrink(t *testing.T) {
 	}
 }
 
+// TestAttachmentsAreListedWithoutContent, but with what belongs to the derived
+// type: without contentId inline pictures are lost.
+func TestAttachmentsAreListedWithoutContent(t *testing.T) {
+	m, tenant := newMicrosoft(t, answerWith(200, `{"value":[{"id":"a1"}]}`), nil)
+	if page, err := tenant.Attachments(t.Context(), "u1", "m1", ""); err != nil || !page.Done || len(page.Items) != 1 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	query := m.requests()[0].query
+	if !strings.Contains(query, "microsoft.graph.fileAttachment%2FcontentId") || strings.Contains(query, "contentBytes") {
+		t.Errorf("asked for %s", query)
+	}
+}
+
 func TestUserChangesAreWhole(t *testing.T) {
 	const whole = `{"id":"u1","displayName":"Ann","userPrincipalName":"ann@contoso.example","mail":null,"accountEnabled":true,"userType":"Member",
 		"assignedPlans":[{"service":"exchange","capabilityStatus":"Suspended"},{"service":"SharePoint","capabilityStatus":"Deleted"}]}`
