@@ -377,6 +377,32 @@ func TestDeliveriesRemovedByHandComeBack(t *testing.T) {
 	}
 }
 
+// A worker takes a delivery and hangs, or dies, before it claims.
+func TestDeliveredButNeverClaimed(t *testing.T) {
+	h := newHouse(t)
+	h.users(1)
+	h.process(1)
+	taken, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	stuck, err := queue.NewServer(queue.Options{URL: h.redis.Addr}, map[string]int{queue.Backup: 1}, func(context.Context, queue.Ref) (string, error) {
+		once.Do(func() { close(taken) })
+		<-release
+		return "", nil
+	}, zap.NewNop().Sugar())
+	h.must(err)
+	h.must(stuck.Start(t.Context()))
+	t.Cleanup(func() {
+		close(release)
+		h.must(stuck.Drain(context.Background()))
+	})
+	h.start()
+	run := h.run(1)
+	<-taken
+	runs := h.worker(1)
+	h.watch.until(t, "the run is done", h.done(run.ID))
+	h.ranOnce(runs, 1)
+}
+
 func TestPausedQueueGetsNothing(t *testing.T) {
 	h := newHouse(t)
 	h.users(2)

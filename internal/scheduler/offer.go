@@ -64,7 +64,7 @@ func ref(t catalog.Task) queue.Ref {
 // next admission; should that worker live after all, its claim of the old admission is
 // refused).
 func (t *term) sweep(ctx context.Context) error {
-	if err := t.reconcilePaused(ctx); err != nil {
+	if err := t.look(ctx); err != nil {
 		return t.redisFailed(ctx, redisError{err})
 	}
 	tasks, err := t.fleet.Unclaimed(ctx, t.cfg.Now().Add(-t.cfg.Unclaimed), sweepLimit)
@@ -92,30 +92,40 @@ func (t *term) sweep(ctx context.Context) error {
 	return nil
 }
 
-func (t *term) reconcilePaused(ctx context.Context) error {
+// redisView is what Redis says of the queues.
+type redisView struct {
+	paused map[string]bool // by an operator
+	depth  map[string]int
+}
+
+func (s *Scheduler) view() redisView {
+	if v := s.redis.Load(); v != nil {
+		return *v
+	}
+	return redisView{}
+}
+
+func (t *term) look(ctx context.Context) error {
 	names, err := t.cfg.Deliveries.Paused(ctx)
 	if err != nil {
 		return err
 	}
-	before, now := t.pausedQueues(), make(map[string]bool, len(names))
+	depth, err := t.cfg.Deliveries.Depth(ctx)
+	if err != nil {
+		return err
+	}
+	before, now := t.view(), redisView{paused: make(map[string]bool, len(names)), depth: depth}
 	for _, q := range names {
-		now[q] = true
-		if !before[q] {
+		now.paused[q] = true
+		if !before.paused[q] {
 			t.cfg.Log.Warnw("an operator paused a queue; nothing more is admitted to it", "queue", q)
 		}
 	}
-	for q := range before {
-		if !now[q] {
+	for q := range before.paused {
+		if !now.paused[q] {
 			t.cfg.Log.Infow("a paused queue goes on", "queue", q)
 		}
 	}
-	t.paused.Store(&now)
-	return nil
-}
-
-func (s *Scheduler) pausedQueues() map[string]bool {
-	if m := s.paused.Load(); m != nil {
-		return *m
-	}
+	t.redis.Store(&now)
 	return nil
 }

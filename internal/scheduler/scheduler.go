@@ -21,6 +21,8 @@ type Deliveries interface {
 	Enqueue(ctx context.Context, queue string, r queue.Ref) (queue.State, error)
 	// Paused lists the queues that an operator has paused.
 	Paused(ctx context.Context) ([]string, error)
+	// Depth is how many deliveries Redis holds, waiting or in hands, by queue.
+	Depth(ctx context.Context) (map[string]int, error)
 	// Ping reports whether Redis answers.
 	Ping(ctx context.Context) error
 }
@@ -37,7 +39,7 @@ type Observer interface {
 	Leading(bool)
 	// Ticked tells how long one tick of the leader took and whether it failed.
 	Ticked(took time.Duration, err error)
-	// Backlog tells, after each tick, what waits and runs per queue.
+	// Backlog tells, in each tick, what waits and runs per queue.
 	Backlog(map[string]QueueLoad)
 	// Moved counts tasks: "started" (became due), "admitted", "offered" (again),
 	// "readmitted" (their delivery was lost), "reaped" (their process died).
@@ -48,8 +50,9 @@ type Observer interface {
 
 // QueueLoad is what one queue holds and could use, in tasks.
 type QueueLoad struct {
-	Ready    int
-	InFlight int
+	Ready    int  // admissible now; of each tenant at most catalog.LoadDepth are counted
+	InFlight int  // admitted and running
+	InRedis  int  // deliveries that Redis holds; what is in flight, a few seconds ago
 	Slots    int  // what living workers can run at once
 	Demand   int  // what the fleet could use: scale the pool by it
 	Paused   bool // by an operator
@@ -105,7 +108,7 @@ type Scheduler struct {
 	wakes  <-chan struct{}
 
 	leading  atomic.Bool
-	paused   atomic.Pointer[map[string]bool] // queues paused by an operator
+	redis    atomic.Pointer[redisView] // what the last sweep saw
 	troubles troubles
 }
 

@@ -145,7 +145,7 @@ func (t *term) situation(ctx context.Context, now time.Time) (Situation, error) 
 	if err != nil {
 		return s, err
 	}
-	paused := t.pausedQueues()
+	paused := t.view().paused
 	for _, p := range processes {
 		for q, n := range p.Slots {
 			if !paused[q] {
@@ -173,10 +173,10 @@ func waits(loads []catalog.Load) bool {
 }
 
 func (t *term) observe(s Situation) {
-	demand, paused := Demand(s), t.pausedQueues()
+	demand, redis := Demand(s), t.view()
 	backlog := make(map[string]QueueLoad, len(queues))
 	for _, q := range queues {
-		backlog[q] = QueueLoad{Slots: s.Slots[q], Demand: demand[q], Paused: paused[q]}
+		backlog[q] = QueueLoad{Slots: s.Slots[q], Demand: demand[q], InRedis: redis.depth[q], Paused: redis.paused[q]}
 	}
 	for _, l := range s.Loads {
 		b := backlog[l.Queue]

@@ -85,6 +85,10 @@ func ended(ctx context.Context, err error) error {
 }
 
 func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, error) {
+	if n := j.claim.Attempt; n >= attemptsOf(j.claim.Action) {
+		// Only the reaper counts that far: a task that kills its workers comes to an end.
+		return end{}, tenantry.Errorf(tenantry.Internal, "given up after %d failures: its workers died", n)
+	}
 	tenant, err := j.scope.Get(ctx)
 	if err != nil {
 		return end{}, err

@@ -21,8 +21,8 @@ const (
 
 	throttleWait  = 30 * time.Second // where Microsoft did not say until when
 	sharedWait    = 15 * time.Second // after that the alarm decides
-	reconnectWait = 15 * time.Minute // between looks for a new consent
-	reconnectTime = 24 * time.Hour   // then a task stops waiting for one
+	reconnectWait = time.Minute      // the catalog admits no task of a disconnected tenant
+	reconnectTime = 24 * time.Hour   // then a task stops waiting for a consent
 )
 
 // failure is what the retry policy looks at.
@@ -84,11 +84,11 @@ func (f failure) fail() verdict {
 }
 
 func (f failure) backOff(now time.Time, spread float64) verdict {
-	attempts, first, longest := maxAttempts, firstWait, longestWait
+	first, longest := firstWait, longestWait
 	if f.action == tenantry.Connect {
-		attempts, first, longest = maxConnects, firstConnectWait, longestConnectWait
+		first, longest = firstConnectWait, longestConnectWait
 	}
-	if f.attempt+1 >= attempts {
+	if f.attempt+1 >= attemptsOf(f.action) {
 		return f.fail()
 	}
 	wait := min(longest, first<<min(f.attempt, 20))
@@ -98,6 +98,14 @@ func (f failure) backOff(now time.Time, spread float64) verdict {
 		v.notBefore = f.until
 	}
 	return v
+}
+
+// attemptsOf is how often tasks of an action are tried.
+func attemptsOf(a tenantry.Action) int {
+	if a == tenantry.Connect {
+		return maxConnects
+	}
+	return maxAttempts
 }
 
 // later returns until if it lies ahead, else otherwise.

@@ -13,7 +13,6 @@ import (
 
 const (
 	sharedPause   = 30 * time.Second // how long an alarm stops admission before a probe
-	settleTimeout = 10 * time.Second
 	settleRetry   = 200 * time.Millisecond
 	settleRetries = 5 * time.Second // longest wait between two tries
 )
@@ -49,7 +48,7 @@ func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
 // consequences are what a failure means beyond its task. They come before the settlement,
 // so that whoever sees that sees them too.
 func (j *job) consequences(ctx context.Context, v verdict, kind tenantry.Kind, cause error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), settleTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), j.cfg.SettleTimeout)
 	defer cancel()
 	var err error
 	switch {
@@ -143,7 +142,7 @@ func (j *job) pause(d time.Duration) bool {
 }
 
 func (j *job) try(ctx context.Context, s catalog.Settlement) error {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	ctx, cancel := context.WithTimeout(ctx, j.cfg.SettleTimeout)
 	defer cancel()
 	return j.scope.Settle(ctx, j.claim, s, j.cfg.Now())
 }

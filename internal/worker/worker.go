@@ -90,6 +90,9 @@ type Config struct {
 	LeaseTime, BeatEvery time.Duration
 	// ProgressEvery is how often the counts of a running slice are written (default 2 s).
 	ProgressEvery time.Duration
+	// SettleTimeout bounds one attempt to settle a task (default 10 s); it is tried as
+	// long as the process lives.
+	SettleTimeout time.Duration
 	// Now is the clock (default time.Now). Leases use the database's clock instead.
 	Now func() time.Time
 }
@@ -126,6 +129,7 @@ func New(cfg Config) (*Worker, error) {
 	setDefault(&cfg.LeaseTime, 20*time.Second)
 	setDefault(&cfg.BeatEvery, 5*time.Second)
 	setDefault(&cfg.ProgressEvery, 2*time.Second)
+	setDefault(&cfg.SettleTimeout, 10*time.Second)
 	w := &Worker{cfg: cfg, drain: make(chan struct{}), graceOver: make(chan struct{})}
 	w.lease = newLease(cfg)
 	server, err := queue.NewServer(cfg.Queue, cfg.Slots, w.handle, cfg.Log)

@@ -12,8 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"go.uber.org/goleak"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -33,7 +36,6 @@ type house struct {
 	t        *testing.T
 	cat      *catalog.Catalog
 	redis    string
-	folder   string // of the bucket
 	store    blob.Store
 	ring     repository.Keyring
 	tenant   tenantry.TenantID
@@ -49,15 +51,20 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	t.Parallel()
+	return newHouseOn(t, "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+}
+
+func newHouseOn(t *testing.T, dsn string) *house {
+	t.Helper()
 	h := &house{
-		t: t, redis: servertest.Redis(t), folder: t.TempDir(), tenant: tenantry.NewTenantID(),
+		t: t, redis: servertest.Redis(t), tenant: tenantry.NewTenantID(),
 		source: &source{items: 250}, target: &target{written: map[string]string{}}, dir: &directory{}, news: make(chan struct{}, 1),
 	}
 	var err error
-	h.cat, err = catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	h.cat, err = catalog.Open(t.Context(), dsn)
 	h.must(err)
 	t.Cleanup(func() { _ = h.cat.Close() })
-	folder, err := blob.OpenFolder(h.folder)
+	folder, err := blob.OpenFolder(t.TempDir())
 	h.must(err)
 	t.Cleanup(func() { _ = folder.Close() })
 	h.store = folder
@@ -347,7 +354,7 @@ func TestFailures(t *testing.T) {
 		{err: tenantry.Errorf(tenantry.Denied, "access denied"), state: catalog.TaskFailed},
 		{err: &tenantry.Error{Kind: tenantry.Throttled, Op: "mailbox busy", Until: until}, state: catalog.TaskReady, wait: 50 * time.Minute},
 		{err: tenantry.Errorf(tenantry.Transient, "connection cut"), state: catalog.TaskReady, wait: 5 * time.Second},
-		{err: tenantry.Errorf(tenantry.Reconnect, "consent revoked"), state: catalog.TaskReady, tenant: tenantry.TenantDisconnected, wait: 10 * time.Minute},
+		{err: tenantry.Errorf(tenantry.Reconnect, "consent revoked"), state: catalog.TaskReady, tenant: tenantry.TenantDisconnected, wait: 30 * time.Second},
 		{err: &tenantry.Error{Kind: tenantry.Shared, Op: "secret expired", Code: "AADSTS7000222"}, state: catalog.TaskReady, alarm: "credential", wait: 5 * time.Second},
 		{err: errors.New("surprise"), state: catalog.TaskReady, wait: 5 * time.Second},
 	}
@@ -650,5 +657,76 @@ func TestGoneResourceIsNotBackedUp(t *testing.T) {
 	got := h.done(h.backup().ID)
 	if got.Kind != tenantry.Absent || h.source.pages.Load() != 0 || len(h.snapshots()) != 0 {
 		t.Errorf("backup of an inactive user: %+v", got)
+	}
+}
+
+// The database stands still when a slice wants to settle: it is tried until it works.
+func TestSettlesWhenSQLIsBack(t *testing.T) {
+	t.Parallel()
+	dsn := servertest.Postgres(t).Database(t)
+	h := newHouseOn(t, dsn)
+	core, logs := observer.New(zap.WarnLevel)
+	failed := make(chan struct{}, 100)
+	cfg := h.config()
+	cfg.SettleTimeout = 100 * time.Millisecond
+	cfg.Log = zap.New(core, zap.Hooks(func(e zapcore.Entry) error {
+		if strings.HasPrefix(e.Message, "cannot settle") {
+			failed <- struct{}{}
+		}
+		return nil
+	})).Sugar()
+	var unlock atomic.Pointer[func()]
+	h.source.before(func(context.Context, string) error {
+		f := h.lock(dsn)
+		unlock.Store(&f)
+		return tenantry.Errorf(tenantry.Denied, "access denied")
+	})
+	h.worker(cfg)
+	task := h.backup()
+	<-failed
+	(*unlock.Load())()
+	if got := h.ended(task.ID); got.State != catalog.TaskFailed || got.Kind != tenantry.Denied {
+		t.Errorf("task: %+v\nlog: %v", got, logs.All())
+	}
+}
+
+// lock stops every write to the tasks until it is called back.
+func (h *house) lock(dsn string) (unlock func()) {
+	ctx := context.Background()
+	conn, err := pgx.Connect(ctx, dsn)
+	if err != nil {
+		h.t.Error(err)
+		return func() {}
+	}
+	tx, err := conn.Begin(ctx)
+	if err == nil {
+		_, err = tx.Exec(ctx, "LOCK TABLE tasks IN EXCLUSIVE MODE")
+	}
+	if err != nil {
+		h.t.Error(err)
+	}
+	return func() {
+		if err := errors.Join(tx.Rollback(ctx), conn.Close(ctx)); err != nil {
+			h.t.Error(err)
+		}
+	}
+}
+
+// A task that takes its worker down each time comes to an end.
+func TestTaskThatKillsWorkersIsGivenUp(t *testing.T) {
+	h := newHouse(t)
+	task := h.backup()
+	for i := range maxAttempts {
+		dead := catalog.Process{ID: tenantry.NewProcessID("worker", "dead"), Role: "worker", Slots: h.config().Slots}
+		h.must(h.cat.Fleet().Beat(t.Context(), dead, time.Hour))
+		h.until("the task is admitted", func() bool { return h.task(task.ID).State == catalog.TaskAdmitted })
+		_, err := h.scope().Claim(t.Context(), task.ID, h.task(task.ID).Admission, dead.ID)
+		h.must(err)
+		h.must(h.cat.Fleet().Beat(t.Context(), dead, time.Millisecond)) // and then no more
+		h.until("its worker is reaped", func() bool { return h.task(task.ID).Attempt == i+1 })
+	}
+	h.worker(h.config())
+	if got := h.ended(task.ID); got.State != catalog.TaskFailed || !strings.Contains(got.Reason, "workers died") {
+		t.Errorf("task: %+v", got)
 	}
 }
