@@ -89,43 +89,50 @@ func TestResumeAndTakeOver(t *testing.T) {
 // The network loses the commit's answer, or the request, or says 409 or 503: it counts
 // exactly once.
 func TestCommitWhateverTheNetworkDoes(t *testing.T) {
+	get := func(after, times int) *blobtest.Fault {
+		return &blobtest.Fault{Ops: []blobtest.Op{blobtest.OpGet}, Key: "/m/", After: after, Times: times, Mode: blobtest.Fail}
+	}
+	cases := []struct {
+		name   string
+		rounds int
+		faults func() []*blobtest.Fault
+	}{
+		{"answer lost", 12, func() []*blobtest.Fault { return []*blobtest.Fault{commitFault(blobtest.LoseAnswer, 1, nil)} }},
+		{"answer lost, as 412", 4, func() []*blobtest.Fault {
+			return []*blobtest.Fault{commitFault(blobtest.LoseAnswer, 1, blob.ErrExists)}
+		}},
+		{"request lost", 12, func() []*blobtest.Fault { return []*blobtest.Fault{commitFault(blobtest.Fail, 1, nil)} }},
+		{"request lost 3 times", 4, func() []*blobtest.Fault { return []*blobtest.Fault{commitFault(blobtest.Fail, 3, nil)} }},
+		// The first GET is Begin's.
+		{"answer lost, reads fail twice", 4, func() []*blobtest.Fault {
+			return []*blobtest.Fault{commitFault(blobtest.LoseAnswer, 1, nil), get(1, 2)}
+		}},
+	}
 	backends(t, func(t *testing.T, p place) {
-		faults := map[string]func() []*blobtest.Fault{
-			"answer lost": func() []*blobtest.Fault { return []*blobtest.Fault{commitFault(blobtest.LoseAnswer, 1, nil)} },
-			"answer lost, as 412": func() []*blobtest.Fault {
-				return []*blobtest.Fault{commitFault(blobtest.LoseAnswer, 1, blob.ErrExists)}
-			},
-			"request lost":         func() []*blobtest.Fault { return []*blobtest.Fault{commitFault(blobtest.Fail, 1, nil)} },
-			"request lost 3 times": func() []*blobtest.Fault { return []*blobtest.Fault{commitFault(blobtest.Fail, 3, nil)} },
-			"answer lost, reads fail twice": func() []*blobtest.Fault {
-				return []*blobtest.Fault{
-					commitFault(blobtest.LoseAnswer, 1, nil),
-					{Ops: []blobtest.Op{blobtest.OpGet}, Key: "/m/", After: 1, Times: 2, Mode: blobtest.Fail},
-				}
-			},
-		}
-		epoch := int64(0)
-		for name, make := range faults {
-			t.Run(name, func(t *testing.T) {
-				for range 12 {
+		clean := p.open(t)
+		seal(t, begin(t, clean, 1, "first"))
+		epoch := int64(1)
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) {
+				for range c.rounds {
 					epoch++
+					before, err := clean.Head(t.Context(), mailbox)
+					must(t, err)
 					store := blobtest.NewFaulty(p.store(t))
 					r := openOver(t, p, store)
-					before, err := r.Head(t.Context(), mailbox)
-					must(t, err)
-					for _, f := range make() {
+					for _, f := range c.faults() {
 						store.Add(f)
 					}
 					w := begin(t, r, epoch, tenantry.TaskID(fmt.Sprint("task-", epoch)))
 					message(t, w, int(epoch))
 					s := seal(t, w)
 					w.Close()
-					after, err := r.Head(t.Context(), mailbox)
+					after, err := clean.Head(t.Context(), mailbox)
 					must(t, err)
 					if s.Seq != before.Seq+1 || after.Seq != s.Seq || !after.Sealed || len(after.Live) != len(before.Live)+1 {
 						t.Fatalf("before %+v, sealed %d, after %+v", before, s.Seq, after)
 					}
-					checkMessage(t, snapshot(t, r, s.Seq), int(epoch))
+					checkMessage(t, snapshot(t, clean, s.Seq), int(epoch))
 				}
 			})
 		}
@@ -214,6 +221,7 @@ type helperJob struct {
 	URL, KeyFile, AccessKey, SecretKey string
 	Rounds                             int
 	Who                                int
+	Commits                            bool // commit one item after another instead, until killed
 }
 
 // helperSays is one line of a helper's answers.
@@ -232,6 +240,11 @@ func helper() int {
 		return 2
 	}
 	out, in := json.NewEncoder(os.Stdout), bufio.NewScanner(os.Stdin)
+	if job.Commits {
+		err := job.commits(func(seq int64) { _ = out.Encode(helperSays{Seq: seq}) })
+		_ = out.Encode(helperSays{Kind: tenantry.KindOf(err), Error: fmt.Sprint(err)})
+		return 1
+	}
 	for round := range job.Rounds {
 		seq, err := job.race(round, func() { _ = out.Encode(helperSays{Ready: true}); in.Scan() })
 		says := helperSays{Seq: seq, Kind: tenantry.KindOf(err)}
@@ -244,21 +257,57 @@ func helper() int {
 	return 0
 }
 
-func (job helperJob) race(round int, ready func()) (int64, error) {
-	ctx := context.Background()
+// open opens what the job names, as a worker does.
+func (job helperJob) open(ctx context.Context) (*repository.Repository, io.Closer, error) {
 	store, err := blob.Open(ctx, job.URL, blob.S3Options{AccessKey: job.AccessKey, SecretKey: tenantry.NewSecret(job.SecretKey)})
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
-	defer func() { _ = store.(io.Closer).Close() }()
 	ring, err := repository.OpenKeyFile(job.KeyFile, true)
 	if err != nil {
-		return 0, err
+		return nil, nil, err
 	}
 	r, err := repository.Open(ctx, store, ring, tenant)
+	return r, store.(io.Closer), err
+}
+
+// commits puts one item after another and commits each, saying so, for ever.
+func (job helperJob) commits(said func(int64)) error {
+	ctx := context.Background()
+	r, _, err := job.open(ctx)
+	if err != nil {
+		return err
+	}
+	w, err := r.Begin(ctx, mailbox, repository.Fence{Epoch: int64(job.Who), Task: tenantry.TaskID(fmt.Sprint("task-", job.Who))})
+	if err != nil {
+		return err
+	}
+	for i := int64(0); ; i++ {
+		ref, err := w.PutPayload(ctx, racePayload(job.Who, int(i)))
+		if err != nil {
+			return err
+		}
+		part, err := w.PutContent(ctx, bytes.NewReader(noise(int(i), 150_000)))
+		if err != nil {
+			return err
+		}
+		if err := w.Put(ctx, repository.Entry{ID: raceID(job.Who, int(i)), Payload: ref, Parts: []repository.Part{part}}); err != nil {
+			return err
+		}
+		if err := w.Checkpoint(ctx); err != nil {
+			return err
+		}
+		said(i)
+	}
+}
+
+func (job helperJob) race(round int, ready func()) (int64, error) {
+	ctx := context.Background()
+	r, store, err := job.open(ctx)
 	if err != nil {
 		return 0, err
 	}
+	defer store.Close()
 	// Both hold the same epoch: what SQL would prevent, the manifests must decide.
 	w, err := r.Begin(ctx, mailbox, repository.Fence{Epoch: int64(round + 1), Task: tenantry.TaskID(fmt.Sprintf("task-%d-%d", round, job.Who))})
 	if err != nil {
@@ -336,7 +385,56 @@ func TestRacingProcesses(t *testing.T) {
 	})
 }
 
+// A real process is killed with SIGKILL while it commits: what it said was committed is
+// there and whole, and beyond that at most the commit it was at.
+func TestKilledProcess(t *testing.T) {
+	backends(t, func(t *testing.T, p place) {
+		const rounds = 12
+		committed := 0
+		for round := 1; round <= rounds; round++ {
+			worker := startRacer(t, helperJob{
+				URL: p.url, KeyFile: p.keyFile, AccessKey: p.s3.AccessKey, SecretKey: p.s3.SecretKey.Reveal(), Commits: true,
+			}, round)
+			heard := -1
+			for heard < round%4 {
+				says := worker.hear(t)
+				if says.Error != "" {
+					t.Fatalf("round %d: %s", round, says.Error)
+				}
+				heard = int(says.Seq)
+			}
+			must(t, worker.cmd.Process.Kill())
+			for { // what it had said before it died
+				var says helperSays
+				if worker.out.Decode(&says) != nil {
+					break
+				}
+				heard = int(says.Seq)
+			}
+			w := begin(t, p.open(t), int64(round), tenantry.TaskID(fmt.Sprint("task-", round)))
+			n := 0
+			for _, err := range w.Entries(t.Context()) {
+				must(t, err)
+				n++
+			}
+			if mine := n - committed; mine != heard+1 && mine != heard+2 {
+				t.Fatalf("round %d: %d items of the killed process, it said %d", round, mine, heard+1)
+			}
+			committed = n
+			w.Close()
+		}
+		w := begin(t, p.open(t), rounds+1, "last")
+		s := seal(t, w)
+		checked, err := p.open(t).Check(t.Context(), mailbox, s.Seq, func(p repository.Problem) { t.Errorf("problem: %+v", p) })
+		must(t, err)
+		if checked.Items != int64(committed) {
+			t.Errorf("%d items checked of %d", checked.Items, committed)
+		}
+	})
+}
+
 type racer struct {
+	cmd *exec.Cmd
 	who int
 	in  io.Writer
 	out *json.Decoder
@@ -360,7 +458,7 @@ func startRacer(t *testing.T, job helperJob, who int) *racer {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
 	})
-	return &racer{who: who, in: in, out: json.NewDecoder(out)}
+	return &racer{cmd: cmd, who: who, in: in, out: json.NewDecoder(out)}
 }
 
 func (r *racer) hear(t *testing.T) helperSays {

@@ -4,10 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -39,18 +39,22 @@ type killed struct {
 
 // Whatever is killed, what was committed reads back, and nothing half-written is visible.
 func TestKillAtAnyPoint(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		must(rt, err)
-		p := place{url: "file://" + filepath.Join(dir, "store"), keyFile: filepath.Join(dir, "keys.json")}
-		store, err := blob.OpenFolder(filepath.Join(dir, "store"))
-		must(rt, err)
-		defer store.Close()
-		k := &killed{t: rt, place: p, store: store, snapshots: map[int64]model{}}
-		for range rapid.IntRange(2, 5).Draw(rt, "processes") {
-			k.life()
-		}
-		k.verify()
+	backends(t, func(t *testing.T, p place) {
+		n := 0
+		rapid.Check(t, func(rt *rapid.T) {
+			n++
+			at := p
+			base, query, _ := strings.Cut(p.url, "?")
+			at.url, at.keyFile = fmt.Sprintf("%s/%d?%s", base, n, query), fmt.Sprintf("%s-%d", p.keyFile, n)
+			store, err := blob.Open(context.Background(), at.url, at.s3)
+			must(rt, err)
+			defer func() { _ = store.(io.Closer).Close() }()
+			k := &killed{t: rt, place: at, store: store, snapshots: map[int64]model{}}
+			for range rapid.IntRange(2, 5).Draw(rt, "processes") {
+				k.life()
+			}
+			k.verify()
+		})
 	})
 }
 
