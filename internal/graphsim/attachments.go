@@ -236,6 +236,12 @@ func (b *mailbox) readItem(a *attachment, raw json.RawMessage) error {
 		return err
 	}
 	item.isDraft = string(in["isDraft"]) == "true"
+	if notNull(in["from"]) == "" { // nobody, and not the owner of the mailbox
+		item.from = nil
+	}
+	if notNull(in["sender"]) == "" {
+		item.sender = item.from
+	}
 	for name, to := range map[string]*time.Time{"sentDateTime": &item.sent, "receivedDateTime": &item.received} {
 		if v, ok := in[name]; ok {
 			if err := json.Unmarshal(v, to); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // maxControlBody bounds a request of the control interface.
@@ -22,6 +23,8 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		s.controlTruth(w, r, parts[1:])
 	case "faults":
 		s.controlFaults(w, r, parts[1:])
+	case "advance":
+		s.controlClock(w, r)
 	case "limits":
 		writeJSON(w, http.StatusOK, s.limits.table)
 	case "stats":
@@ -32,6 +35,16 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+func (s *Server) controlClock(w http.ResponseWriter, r *http.Request) {
+	var in struct{ Seconds float64 }
+	if err := readControl(r, &in); err != nil || r.Method != http.MethodPost {
+		http.Error(w, "POST {\"seconds\": n}", http.StatusBadRequest)
+		return
+	}
+	s.Advance(time.Duration(in.Seconds * float64(time.Second)))
+	w.WriteHeader(http.StatusNoContent)
 }
 
 // TenantInfo is a tenant as the control interface shows it.

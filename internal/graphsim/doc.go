@@ -65,5 +65,6 @@
 //	POST   /_sim/faults                         Fault -> {"id": ...}
 //	DELETE /_sim/faults[/{id}]                  removes one or all
 //	GET    /_sim/limits                         Limits in force
+//	POST   /_sim/advance                        {"seconds": 600} puts the clock forward
 //	GET    /_sim/stats                          Stats; DELETE sets them to zero
 package graphsim

@@ -311,7 +311,7 @@ func (b *mailbox) newFile(r *rand.Rand, seed uint64) *attachment {
 func (b *mailbox) sharedFile(n uint64) *attachment {
 	seed := mix(b.t.seed, 'p', n)
 	return &attachment{kind: "file", name: fmt.Sprintf("All hands %d.pdf", n+1), contentType: "application/pdf",
-		data: seededContent{seed: seed, length: int64(100_000 + seed%1_500_000)}}
+		data: seededContent{seed: seed, length: int64(60_000 + seed%500_000)}}
 }
 
 func (b *mailbox) embedded(r *rand.Rand, seed uint64) *mailContent {

@@ -19,12 +19,17 @@ import (
 
 // parseMail reads an Internet message as leniently as it can: what cannot be
 // understood becomes part of the body. mime is the bytes as they are kept.
-func parseMail(raw []byte, kept content) *mailContent {
+func parseMail(raw []byte, kept content) *mailContent { return parseMailAt(raw, kept, 0) }
+
+func parseMailAt(raw []byte, kept content, depth int) *mailContent {
 	head, body := splitMail(raw)
 	c := &mailContent{bodyType: "text", importance: "normal", inference: "focused", isRead: true,
 		flag: flag{status: "notFlagged"}, mime: kept, conversation: mixString(7, string(raw)) >> 1}
 	c.readHead(head)
-	c.readPart(textproto.MIMEHeader(headerMap(head)), body, 0)
+	c.readPart(textproto.MIMEHeader(headerMap(head)), body, depth)
+	if c.messageID == "" { // Exchange gives one to what comes without
+		c.messageID = fmt.Sprintf("<%016x@delivered.example>", c.conversation)
+	}
 	return c
 }
 
@@ -169,6 +174,12 @@ func (c *mailContent) readPart(h textproto.MIMEHeader, body []byte, depth int) {
 		return // the alternative that loses
 	}
 	if depth == 0 && len(data) == 0 {
+		return
+	}
+	if kind == "message/rfc822" && depth < maxDepth {
+		item := parseMailAt(data, nil, depth+1)
+		setDefault(&item.subject, "attached message")
+		c.add(&attachment{kind: "item", name: item.subject, item: item})
 		return
 	}
 	setDefault(&name, "attachment")

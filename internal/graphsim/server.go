@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -67,6 +68,7 @@ type Server struct {
 	o          Options
 	seed       uint64
 	started    time.Time
+	advanced   atomic.Int64 // simulated nanoseconds, by Advance
 	signingKey []byte
 	tokenKey   *rsa.PrivateKey
 	certs      []registeredCert
@@ -190,8 +192,12 @@ func (s *Server) Close() error {
 
 // elapsed is the simulated time since the start.
 func (s *Server) elapsed() time.Duration {
-	return time.Duration(float64(time.Since(s.started)) * s.o.Clock)
+	return time.Duration(float64(time.Since(s.started))*s.o.Clock) + time.Duration(s.advanced.Load())
 }
+
+// Advance puts the simulated clock forward: windows of limits end, delta tokens
+// and links grow old. Access tokens keep to the wall clock.
+func (s *Server) Advance(d time.Duration) { s.advanced.Add(int64(max(0, d))) }
 
 // realWait turns a simulated wait into one of the wall clock.
 func (s *Server) realWait(d time.Duration) time.Duration {
