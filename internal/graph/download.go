@@ -75,7 +75,7 @@ func (d *download) Read(p []byte) (int, error) {
 			d.resumes = 0
 		}
 		switch {
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			d.finished = io.EOF
 		case err != nil:
 			d.cut(err)
@@ -89,7 +89,7 @@ func (d *download) Read(p []byte) (int, error) {
 
 // cut ends a connection that broke, and the download if that keeps happening.
 func (d *download) cut(err error) {
-	d.body.Close()
+	d.body.end()
 	d.body = nil
 	d.resumes++
 	if d.resumes > maxResumes || d.ctx.Err() != nil || tenantry.KindOf(err) != tenantry.Transient {
@@ -100,7 +100,7 @@ func (d *download) cut(err error) {
 // Close ends the download.
 func (d *download) Close() error {
 	if d.body != nil {
-		d.body.Close()
+		d.body.end()
 		d.body = nil
 	}
 	if d.finished == nil {
@@ -160,7 +160,7 @@ func (d *download) locate() error {
 	if a.resp.StatusCode < http.StatusMultipleChoices {
 		return d.begin(a)
 	}
-	defer a.Close()
+	defer a.end()
 	d.link, d.used = a.resp.Header.Get("Location"), false
 	if !d.t.client.at.contentLink(d.link) {
 		d.link = ""
@@ -205,7 +205,7 @@ func (d *download) pastEnd(err error) error {
 func (d *download) begin(a *answer) error {
 	err := d.continues(a)
 	if err != nil {
-		a.Close()
+		a.end()
 		return err
 	}
 	d.body = a
@@ -234,7 +234,7 @@ func (d *download) continues(a *answer) error {
 		skip = d.at - start
 	}
 	// A host that ignores the range sends all of it.
-	if _, err := io.CopyN(io.Discard, a, skip); err == io.EOF {
+	if _, err := io.CopyN(io.Discard, a, skip); errors.Is(err, io.EOF) {
 		return wrong(tenantry.Conflict, "resourceModified", opDownload, "the file ends before the offset")
 	} else if err != nil {
 		return err

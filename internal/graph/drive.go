@@ -39,11 +39,9 @@ func (t *Tenant) UserDrive(ctx context.Context, user string) (driveID string, er
 		return "", err
 	}
 	id, err := t.identifier(ctx, c)
-	if e, ok := err.(*tenantry.Error); ok && e.Kind == tenantry.NotFound {
+	if tenantry.KindOf(err) == tenantry.NotFound {
 		// Whatever the code: what is missing below /users/{id} is the drive.
-		absent := *e
-		absent.Kind = tenantry.Absent
-		return "", &absent
+		return "", withKind(err, tenantry.Absent)
 	}
 	return id, err
 }

@@ -41,7 +41,7 @@ func (t *Tenant) do(ctx context.Context, c call, use func(*answer) error) error 
 		if err != nil {
 			return err
 		}
-		defer a.Close()
+		defer a.end()
 		return use(a)
 	})
 }
@@ -103,7 +103,7 @@ func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, erro
 	a := newAnswer(ctx, c, t.client.policy, permit)
 	req, err := http.NewRequestWithContext(a.ctx, c.method, c.url, body(c))
 	if err != nil {
-		a.Close()
+		a.end()
 		return nil, tenantry.E(tenantry.Invalid, c.op, errors.New("the address is malformed"))
 	}
 	t.client.dress(req, c, bearer)
@@ -111,7 +111,7 @@ func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, erro
 	if err != nil {
 		err = a.cause(err)
 		permit.Done(0, nil)
-		a.Close()
+		a.end()
 		return nil, unreached(c.op, err)
 	}
 	a.resp = resp
@@ -125,7 +125,7 @@ func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, erro
 	now := time.Now()
 	f := readFault(resp, c.open, now)
 	f.wait = max(f.wait, wait)
-	a.Close()
+	a.end()
 	return nil, failed(c.op, f, now)
 }
 
@@ -228,14 +228,20 @@ func (a *answer) Read(p []byte) (int, error) {
 		defer a.stall.Stop()
 	}
 	n, err := a.resp.Body.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		err = unreached(a.op, a.cause(err))
 	}
 	return n, err
 }
 
-// Close ends the request and gives its permit back. It may be called again.
+// Close is end, for those who know the body as an io.ReadCloser.
 func (a *answer) Close() error {
+	a.end()
+	return nil
+}
+
+// end ends the request and gives its permit back. It may be called again.
+func (a *answer) end() {
 	a.closed.Do(func() {
 		if a.stall != nil {
 			a.stall.Stop()
@@ -247,5 +253,4 @@ func (a *answer) Close() error {
 		a.stop()
 		a.permit.Release()
 	})
-	return nil
 }

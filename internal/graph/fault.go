@@ -233,3 +233,14 @@ func unreached(op string, err error) *tenantry.Error {
 	}
 	return tenantry.E(kind, op, err)
 }
+
+// withKind returns err as an error of another kind, everything else kept.
+func withKind(err error, kind tenantry.Kind) error {
+	var e *tenantry.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	other := *e
+	other.Kind = kind
+	return &other
+}

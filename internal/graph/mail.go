@@ -63,15 +63,12 @@ func mailHeaders(pageSize int) *abstractions.RequestHeaders {
 // mailError reads what a mailbox's errors mean: Exchange says "resource not
 // found" of a whole mailbox; a missing message has a code of its own.
 func mailError(err error) error {
-	e, ok := err.(*tenantry.Error)
-	if !ok || e.Kind != tenantry.NotFound {
+	if tenantry.KindOf(err) != tenantry.NotFound {
 		return err
 	}
-	switch strings.ToLower(e.Code) {
+	switch strings.ToLower(tenantry.CodeOf(err)) {
 	case "resourcenotfound", "request_resourcenotfound":
-		absent := *e
-		absent.Kind = tenantry.Absent
-		return &absent
+		return withKind(err, tenantry.Absent)
 	}
 	return err
 }

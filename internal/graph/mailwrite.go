@@ -170,7 +170,7 @@ func exactly(op string, r io.Reader, size int64) ([]byte, error) {
 func ended(op string, r io.Reader) error {
 	var one [1]byte
 	switch _, err := io.ReadFull(r, one[:]); {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return nil
 	case err == nil:
 		return tenantry.E(tenantry.Invalid, op, errors.New("the content is longer than its size"))
@@ -182,7 +182,7 @@ func ended(op string, r io.Reader) error {
 // unreadable is the error of a source that ended early or failed: its own kind,
 // where it has one.
 func unreadable(op string, err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return tenantry.E(tenantry.Invalid, op, errors.New("the content is shorter than its size"))
 	}
 	return tenantry.E(tenantry.KindOf(err), op, err)

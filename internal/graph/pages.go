@@ -52,13 +52,10 @@ func (t *Tenant) page(ctx context.Context, c call, delta bool) (RawPage, error) 
 // unpoisoned: what makes one item unreadable is no news of a whole page, and
 // nobody can skip a page.
 func unpoisoned(err error) error {
-	e, ok := err.(*tenantry.Error)
-	if !ok || e.Kind != tenantry.Poison {
-		return err
+	if tenantry.KindOf(err) == tenantry.Poison {
+		return withKind(err, tenantry.Internal)
 	}
-	whole := *e
-	whole.Kind = tenantry.Internal
-	return &whole
+	return err
 }
 
 // follow turns the links of a page into where to go on.
@@ -170,14 +167,14 @@ func expect(d *jsontext.Decoder, kind jsontext.Kind) error {
 
 // atEnd reads to the end of the body, so that the connection can be used again.
 func atEnd(d *jsontext.Decoder) error {
-	switch _, err := d.ReadToken(); err {
-	case io.EOF:
+	_, err := d.ReadToken()
+	switch {
+	case errors.Is(err, io.EOF):
 		return nil
-	case nil:
+	case err == nil:
 		return errors.New("something follows the answer")
-	default:
-		return err
 	}
+	return err
 }
 
 // misread is the error of an answer that is not the JSON that was asked for: a
@@ -227,7 +224,7 @@ func (t *Tenant) document(ctx context.Context, c call) (jsontext.Value, error) {
 	err := t.do(ctx, c, func(a *answer) error {
 		d := jsontext.NewDecoder(bounded(a), raw...)
 		v, err := d.ReadValue()
-		if err == io.EOF || err == nil && v.Kind() == 'n' {
+		if errors.Is(err, io.EOF) || err == nil && v.Kind() == 'n' {
 			return wrong(tenantry.Transient, codeIncomplete, c.op, "the answer is empty")
 		}
 		if err == nil {

@@ -53,7 +53,7 @@ func (p policy) retry(ctx context.Context, once bool, try func() error) error {
 // told makes Canceled of a failure after which we were told to stop: what the
 // failure asks for is for others to do.
 func told(ctx context.Context, err error) error {
-	if ctx.Err() != context.Canceled || tenantry.KindOf(err) == tenantry.Canceled {
+	if !errors.Is(ctx.Err(), context.Canceled) || tenantry.KindOf(err) == tenantry.Canceled {
 		return err
 	}
 	return tenantry.E(tenantry.Canceled, "stopped", err)

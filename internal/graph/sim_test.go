@@ -393,7 +393,9 @@ func TestSimulatedMailRestore(t *testing.T) {
 	}
 	_, err = tenant.CreateMessage(ctx, user, folder, []byte(body))
 	wantKind(t, err, tenantry.Transient)
-	found, _ := rawRound(t, "", func(link string) (RawPage, error) { return tenant.Messages(ctx, user, folder, "id,subject", prop, link) })
+	found, _ := rawRound(t, "", func(link string) (RawPage, error) {
+		return tenant.Messages(ctx, user, folder, "id,subject", prop, link)
+	})
 	if len(found) != 2 || !strings.Contains(string(found[0]), `"key-1"`) {
 		t.Fatalf("%s", found)
 	}

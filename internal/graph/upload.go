@@ -241,7 +241,7 @@ func (t *Tenant) put(ctx context.Context, s session, from int64, part []byte) (i
 	if err != nil {
 		return nil, false, lost(err)
 	}
-	defer a.Close()
+	defer a.end()
 	body, err := readAll(a)
 	if err != nil {
 		return nil, false, misread(s.op, err)
@@ -280,7 +280,7 @@ func (t *Tenant) sessionStatus(ctx context.Context, s session) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer a.Close()
+	defer a.end()
 	body, err := readAll(a)
 	if err != nil {
 		return 0, err
@@ -319,6 +319,6 @@ func (t *Tenant) cancelSession(ctx context.Context, s session) {
 	cost := s.cost
 	cost.UploadBytes = 0
 	if a, err := t.attempt(ctx, call{op: s.op, method: http.MethodDelete, url: s.link, open: true, cost: cost}); err == nil {
-		a.Close()
+		a.end()
 	}
 }
