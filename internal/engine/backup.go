@@ -66,13 +66,13 @@ func Backup(ctx context.Context, src Source, w Series, l Limits, drain <-chan st
 
 // seal sweeps and commits the snapshot.
 func (b *backup) seal(ctx context.Context) (Outcome, error) {
+	if err := b.sweep(ctx); err != nil {
+		return b.outcome(false), err
+	}
 	for id, cause := range b.lost {
 		if b.plan.has(id) {
 			b.problem(id, "", "folder cannot be read: "+cause.Error())
 		}
-	}
-	if err := b.sweep(ctx); err != nil {
-		return b.outcome(false), err
 	}
 	if err := b.plan.save(b.w); err != nil {
 		return b.outcome(false), err

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"strings"
@@ -16,7 +17,12 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	// A thousand cases take a second: the default of a hundred finds too little. A wish on the command
+	// line comes later and wins.
+	_ = flag.Set("rapid.checks", "1000")
+	goleak.VerifyTestMain(m)
+}
 
 // script is a source whose pages are written down.
 type script struct {
