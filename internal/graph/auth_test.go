@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -105,6 +106,29 @@ func TestOneTokenForAll(t *testing.T) {
 	tokens.drop(testDirectory, "an older one")
 	if _, err := tokens.get(t.Context(), testDirectory); err != nil || asked != 1 {
 		t.Errorf("%d token requests after a late 401, %v", asked, err)
+	}
+}
+
+// TestWhoeverGivesUp leaves the others their token.
+func TestWhoeverGivesUp(t *testing.T) {
+	asked, release := make(chan struct{}), make(chan struct{})
+	tokens := login(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
+		close(asked)
+		<-release
+		grantToken(w, "tok", 3600)
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	impatient := make(chan error)
+	go func() {
+		_, err := tokens.get(ctx, testDirectory)
+		impatient <- err
+	}()
+	<-asked
+	cancel()
+	wantKind(t, <-impatient, tenantry.Canceled)
+	close(release)
+	if got, err := tokens.get(t.Context(), testDirectory); got != "tok" || err != nil { // a second request would close asked twice
+		t.Errorf("%q, %v", got, err)
 	}
 }
 

@@ -174,7 +174,7 @@ func TestSlowAnswers(t *testing.T) {
 		<-r.Context().Done()
 	}
 	m, tenant := newMicrosoft(t, hang, nil)
-	m.client.policy.request, m.client.policy.stall = 20*time.Millisecond, 20*time.Millisecond
+	m.client.policy.request, m.client.policy.stall = 20*time.Millisecond, 300*time.Millisecond
 	_, err := tenant.DriveRoot(t.Context(), "b!drive")
 	wantKind(t, err, tenantry.Transient)
 	if !errors.Is(err, errTooSlow) {

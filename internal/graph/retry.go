@@ -75,7 +75,10 @@ func (p policy) waitAfter(err error, n int, once bool) (time.Duration, bool) {
 	case tenantry.Throttled:
 		return wait, true
 	case tenantry.Transient:
-		return wait, n < p.tries && !(once && mayBeDone(err)) && !errors.Is(err, errNoUse)
+		if once && mayBeDone(err) || errors.Is(err, errNoUse) {
+			return 0, false
+		}
+		return wait, n < p.tries
 	}
 	return 0, false
 }
@@ -105,7 +108,10 @@ func mayBeDone(err error) bool {
 		return status != http.StatusServiceUnavailable
 	}
 	var op *net.OpError
-	return !(errors.As(err, &op) && op.Op == "dial") && !errors.Is(err, errNotSent)
+	if errors.As(err, &op) && op.Op == "dial" {
+		return false
+	}
+	return !errors.Is(err, errNotSent)
 }
 
 // errNoUse marks what may pass, but not by asking the same again.
