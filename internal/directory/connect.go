@@ -51,7 +51,8 @@ func MissingRoles(required, granted []string) []string {
 //
 // When it fails it changes nothing; the caller decides how long to try. Errors:
 // Transient while a consent may not have taken effect yet; Reconnect, naming what is
-// missing; Invalid, naming both, when another organisation consented than was expected.
+// missing; Invalid, naming both, when another organisation consented than was expected,
+// or when the organisation is connected as another tenant already.
 func (d *Directory) Connect(ctx context.Context, t tenantry.TenantID, req tenantry.ConnectRequest) error {
 	scope := d.cfg.Catalog.Tenant(t)
 	row, err := scope.Get(ctx)
@@ -91,7 +92,11 @@ func (d *Directory) Connect(ctx context.Context, t tenantry.TenantID, req tenant
 // connected writes down a proved consent. It may be interrupted and repeated.
 func (d *Directory) connected(ctx context.Context, scope *catalog.Tenant, row catalog.TenantRow, directoryID string, licences int64) error {
 	if row.DirectoryID != directoryID {
-		if err := scope.SetDirectoryID(ctx, directoryID); err != nil {
+		err := scope.SetDirectoryID(ctx, directoryID)
+		if tenantry.KindOf(err) == tenantry.Conflict {
+			return tenantry.E(tenantry.Invalid, "directory "+directoryID+" is connected as another tenant of this fleet", err)
+		}
+		if err != nil {
 			return err
 		}
 	}

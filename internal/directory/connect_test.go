@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/graph"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -113,5 +114,19 @@ func TestReconnectOfAnotherOrganization(t *testing.T) {
 	f.must(err)
 	if row.DirectoryID != contosoID || row.State != tenantry.TenantConnected {
 		t.Errorf("tenant: %+v", row)
+	}
+}
+
+// One organisation is one tenant: two would back it up twice, into two repositories.
+func TestOrganizationConnectsOnce(t *testing.T) {
+	f := newFixture(t, contosoID)
+	f.must(f.dir.Connect(t.Context(), f.id, tenantry.ConnectRequest{Directory: contosoID}))
+	twin := tenantry.NewTenantID()
+	f.must(f.cat.Fleet().AddTenant(t.Context(), catalog.TenantRow{
+		ID: twin, Name: "Contoso again", Directory: "contoso.example", State: tenantry.TenantPending, Weight: 10, AddedAt: today,
+	}))
+	err := f.dir.Connect(t.Context(), twin, tenantry.ConnectRequest{Directory: contosoID})
+	if tenantry.KindOf(err) != tenantry.Invalid || !strings.Contains(err.Error(), "another tenant") {
+		t.Errorf("got %v (%s)", err, tenantry.KindOf(err))
 	}
 }

@@ -527,6 +527,8 @@ func TestSealedButNotSettled(t *testing.T) {
 	w.Close()
 	read := h.source.pages.Load()
 	h.must(h.cat.Fleet().Leave(t.Context(), dead.ID))
+	denied := error(tenantry.Errorf(tenantry.Denied, "Microsoft 365 is not even opened"))
+	h.srcErr.Store(&denied)
 
 	h.worker(h.config())
 	got := h.done(task.ID)
