@@ -14,7 +14,13 @@ import (
 
 // LoadDepth is how far Loads counts the ready tasks of one tenant and queue. A dispatcher
 // looks no deeper in one tick, and counting all of 1,000,000 would take its whole tick.
-const LoadDepth = 128
+// Where many tenants wait, each gets fewer slots and is counted less far: together about
+// loadBudget, each at least loadDepthMin.
+const (
+	LoadDepth    = 128
+	loadDepthMin = 16
+	loadBudget   = 32768
+)
 
 // blocked is the condition on a tenant's row under which only its connect tasks run.
 const blocked = "state IN ('disconnected', 'refused')"
@@ -30,8 +36,8 @@ type Load struct {
 }
 
 // Loads lists the tenants and queues that have admissible tasks or tasks in flight, by
-// tenant and queue. Its cost is one index descent per (tenant, queue) that has ready
-// tasks and LoadDepth index entries for each, whatever the backlog.
+// tenant and queue. Its cost is two index descents per (tenant, queue) that has ready
+// tasks and the entries counted (see LoadDepth), whatever the backlog.
 func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
 	var found []Load
 	// The two recursions walk the index tasks_ready from one distinct key to the next.
@@ -47,14 +53,17 @@ func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
 			UNION ALL
 			SELECT l.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant > l.tenant)
 			FROM lanes l WHERE l.tenant IS NOT NULL
+		), depth (n) AS (
+			SELECT CASE WHEN ?3 / count(*) > ?1 THEN ?1 WHEN ?3 / count(*) < ?4 THEN ?4 ELSE ?3 / count(*) END
+			FROM lanes HAVING count(*) > 0
 		), counted (queue, tenant, ready, in_flight) AS (
 			SELECT l.queue, l.tenant, CASE
 				WHEN NOT (n.`+blocked+`) THEN (SELECT count(*) FROM (
 					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant
-						AND t.not_before <= ?0 LIMIT ?1) AS few)
+						AND t.not_before <= ?0 LIMIT (SELECT n FROM depth)) AS few)
 				WHEN l.queue = ?2 THEN (SELECT count(*) FROM (
 					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant
-						AND t.not_before <= ?0 AND t.action = 'connect' LIMIT ?1) AS few)
+						AND t.not_before <= ?0 AND t.action = 'connect' LIMIT (SELECT n FROM depth)) AS few)
 				ELSE 0 END, 0
 			FROM lanes l JOIN tenants n ON n.id = l.tenant WHERE l.tenant IS NOT NULL
 			UNION ALL
@@ -63,7 +72,7 @@ func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
 		SELECT c.tenant, c.queue, n.weight, CAST(sum(c.ready) AS bigint) AS ready, CAST(sum(c.in_flight) AS bigint) AS in_flight, n.virtual
 		FROM counted c JOIN tenants n ON n.id = c.tenant
 		GROUP BY c.tenant, c.queue, n.weight, n.virtual HAVING sum(c.ready) + sum(c.in_flight) > 0
-		ORDER BY c.tenant, c.queue`, micros(now), LoadDepth, queueInteractive)
+		ORDER BY c.tenant, c.queue`, micros(now), LoadDepth, queueInteractive, loadBudget, loadDepthMin)
 	return found, err
 }
 

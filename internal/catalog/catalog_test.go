@@ -33,10 +33,12 @@ func sqliteDSN(t testing.TB) string {
 }
 
 func TestSQLite(t *testing.T) {
+	t.Parallel()
 	catalogtest.Run(t, func(t *testing.T) *catalog.Catalog { return open(t, sqliteDSN(t)) })
 }
 
 func TestPostgres(t *testing.T) {
+	t.Parallel()
 	server := servertest.Postgres(t)
 	catalogtest.Run(t, func(t *testing.T) *catalog.Catalog { return open(t, server.Database(t)) })
 }

@@ -35,6 +35,16 @@ func wrap(op string, err error) error {
 	return tenantry.E(kind, op, err)
 }
 
+// wrapIn is wrap for a call under ctx: when that has ended, this is the cause, whatever a
+// driver says about the statement it cut short.
+func wrapIn(ctx context.Context, op string, err error) error {
+	var ours *tenantry.Error
+	if cause := ctx.Err(); cause != nil && err != nil && !errors.As(err, &ours) {
+		return tenantry.E(tenantry.KindOf(cause), op, cause)
+	}
+	return wrap(op, err)
+}
+
 func classify(err error) (kind tenantry.Kind, words string) {
 	var lite *sqlite.Error
 	if errors.As(err, &lite) {

@@ -118,7 +118,7 @@ func openPostgres(ctx context.Context, dsn string) (*Catalog, error) {
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "tenantry"
 	}
-	pool := stdlib.OpenDB(*config)
+	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(prepareSession))
 	pool.SetMaxOpenConns(postgresConns)
 	pool.SetMaxIdleConns(postgresConns)
 	if err := migratePostgres(ctx, pool); err != nil {
@@ -132,6 +132,13 @@ func openPostgres(ctx context.Context, dsn string) (*Catalog, error) {
 		return nil, err
 	}
 	return c, nil
+}
+
+// prepareSession turns off just-in-time compilation: it costs a recursive query like that
+// of Loads 400 ms each time and saves it 1 (measured with 1,000,000 ready tasks).
+func prepareSession(ctx context.Context, conn *pgx.Conn) error {
+	_, err := conn.Exec(ctx, "SET jit = off")
+	return err
 }
 
 func newCatalog(writer, reader *bun.DB, postgres *pgx.ConnConfig) *Catalog {

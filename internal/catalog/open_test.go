@@ -54,6 +54,23 @@ func TestBadDSN(t *testing.T) {
 	}
 }
 
+func TestEndedContext(t *testing.T) {
+	t.Parallel()
+	c := open(t, sqliteDSN(t))
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	late, cancelLate := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancelLate()
+	for ctx, kind := range map[context.Context]tenantry.Kind{canceled: tenantry.Canceled, late: tenantry.Transient} {
+		if err := c.Ping(ctx); tenantry.KindOf(err) != kind {
+			t.Errorf("a read: got %v, expected kind %s", err, kind)
+		}
+		if err := c.Fleet().Resume(ctx, "bucket"); tenantry.KindOf(err) != kind {
+			t.Errorf("a write: got %v, expected kind %s", err, kind)
+		}
+	}
+}
+
 func TestSQLiteFileIsPrivate(t *testing.T) {
 	dsn := sqliteDSN(t)
 	open(t, dsn)
@@ -68,6 +85,7 @@ func TestSQLiteFileIsPrivate(t *testing.T) {
 
 // Many processes that start at once migrate an empty database once.
 func TestOpenRace(t *testing.T) {
+	t.Parallel()
 	dsns := map[string]func() string{
 		"sqlite":   func() string { return sqliteDSN(t) },
 		"postgres": func() string { return servertest.Postgres(t).Database(t) },
@@ -102,6 +120,7 @@ func TestOpenRace(t *testing.T) {
 
 // Wakes survive the loss of the connection that listens.
 func TestWakesReconnect(t *testing.T) {
+	t.Parallel()
 	dsn := servertest.Postgres(t).Database(t)
 	c := open(t, dsn)
 	wakes, err := c.Fleet().Wakes(t.Context())
@@ -128,6 +147,7 @@ func TestWakesReconnect(t *testing.T) {
 
 // A wake by another process arrives through the file.
 func TestWakesAcrossSQLiteProcesses(t *testing.T) {
+	t.Parallel()
 	dsn := sqliteDSN(t)
 	wakes, err := open(t, dsn).Fleet().Wakes(t.Context())
 	if err != nil {

@@ -91,6 +91,7 @@ func workOn(ctx context.Context, t *catalog.Tenant, task catalog.Task, me tenant
 
 // TestProcessesShareSQLiteFile has real processes compete for the tasks of one file.
 func TestProcessesShareSQLiteFile(t *testing.T) {
+	t.Parallel()
 	const tasks = 40
 	dsn := sqliteDSN(t)
 	c := open(t, dsn)

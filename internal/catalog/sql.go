@@ -48,7 +48,7 @@ func fromMicros(us int64) time.Time {
 // read runs one SELECT and scans it into dest: a pointer to a scalar or struct (NotFound
 // when there is no row) or to a slice.
 func (c *Catalog) read(ctx context.Context, op string, dest any, query string, args ...any) error {
-	return wrap(op, c.reader.NewRaw(query, args...).Scan(ctx, dest))
+	return wrapIn(ctx, op, c.reader.NewRaw(query, args...).Scan(ctx, dest))
 }
 
 // write runs fn in a transaction, again when the database ended it for a deadlock. fn
@@ -60,7 +60,7 @@ func (c *Catalog) write(ctx context.Context, op string, fn func(ctx context.Cont
 			return nil
 		}
 		if try == txTries || !collided(err) {
-			return wrap(op, err)
+			return wrapIn(ctx, op, err)
 		}
 		if err := pause(ctx, time.Duration(try)*10*time.Millisecond); err != nil {
 			return wrap(op, err)

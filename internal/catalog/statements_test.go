@@ -73,6 +73,7 @@ var fleetTables = regexp.MustCompile(`(?i)^(SELECT id FROM processes WHERE id = 
 // TestTenantStatements enumerates the statements of every method of Tenant: each narrows
 // every table it reads to the tenant, or writes rows that carry it.
 func TestTenantStatements(t *testing.T) {
+	t.Parallel()
 	eachDatabase(t, func(t *testing.T, c *Catalog) {
 		ctx, now := t.Context(), time.Now()
 		ok(t, c.Fleet().AddTenant(ctx, TenantRow{ID: scoped, State: tenantry.TenantConnected}))
@@ -210,6 +211,7 @@ func TestScopedWhere(t *testing.T) {
 // A series can have another owner than its one unfinished backup when rows were restored
 // from a dump. Its next backup waits until that owner is gone.
 func TestBusySeries(t *testing.T) {
+	t.Parallel()
 	eachDatabase(t, func(t *testing.T, c *Catalog) {
 		ctx, now := t.Context(), time.Now()
 		ok(t, c.Fleet().AddTenant(ctx, TenantRow{ID: scoped, State: tenantry.TenantConnected}))

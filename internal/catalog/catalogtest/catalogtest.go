@@ -14,7 +14,7 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// Run runs the suite; open returns a fresh, empty catalog that it closes at the end of t.
+// Run runs the suite, its tests in parallel; open returns a fresh, empty catalog that it closes at the end of t.
 func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 	for _, test := range []struct {
 		name string
@@ -58,7 +58,10 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Scope", testScope},
 		{"Model", testModel},
 	} {
-		t.Run(test.name, func(t *testing.T) { test.run(t, newWorld(t, open(t))) })
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			test.run(t, newWorld(t, open(t)))
+		})
 	}
 }
 
@@ -92,7 +95,7 @@ func newWorld(t *testing.T, c *catalog.Catalog) *world {
 // lead makes the suite's leader lead.
 func (w *world) lead() int64 {
 	w.t.Helper()
-	fence, ok, err := w.f.Lead(w.ctx, leader, time.Minute)
+	fence, ok, err := w.f.Lead(w.ctx, leader, time.Hour)
 	w.ok(err)
 	if !ok {
 		w.t.Fatal("somebody else leads")
@@ -131,7 +134,7 @@ func (w *world) tenant(name string) *catalog.Tenant {
 func (w *world) worker(name string) tenantry.ProcessID {
 	w.t.Helper()
 	id := tenantry.ProcessID("worker@" + name)
-	w.ok(w.f.Beat(w.ctx, catalog.Process{ID: id, Role: "worker", Slots: map[string]int{"backup": 4}}, time.Minute))
+	w.ok(w.f.Beat(w.ctx, catalog.Process{ID: id, Role: "worker", Slots: map[string]int{"backup": 4}}, time.Hour))
 	return id
 }
 

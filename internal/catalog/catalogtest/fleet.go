@@ -17,19 +17,19 @@ func testLeader(_ *testing.T, w *world) {
 		w.ok(err)
 		return fence, ok
 	}
-	first, ok := lead("a", time.Minute)
+	first, ok := lead("a", time.Hour)
 	expect(w, "a leads", ok, true)
-	_, ok = lead("b", time.Minute)
+	_, ok = lead("b", time.Hour)
 	expect(w, "b waits", ok, false)
 	renewed, _ := lead("a", -time.Second) // expires at once
 	expect(w, "fence of a renewal", renewed, first)
-	second, ok := lead("b", time.Minute)
+	second, ok := lead("b", time.Hour)
 	expect(w, "b takes over", ok, true)
 	expect(w, "the fence rises", second > first, true)
-	_, ok = lead("a", time.Minute)
+	_, ok = lead("a", time.Hour)
 	expect(w, "a waits", ok, false)
 	w.ok(w.f.Resign(w.ctx, "a")) // it does not lead: nothing happens
-	_, ok = lead("a", time.Minute)
+	_, ok = lead("a", time.Hour)
 	expect(w, "a still waits", ok, false)
 
 	_, err := w.f.Admit(w.ctx, first, []catalog.Pick{{Tenant: "t-a", Queue: "backup", N: 1}}, now)
@@ -44,14 +44,14 @@ func testLeader(_ *testing.T, w *world) {
 	w.ok(w.f.Resign(w.ctx, "b"))
 	_, err = w.f.Start(w.ctx, second, nil, now)
 	w.kind(err, tenantry.Fenced)
-	third, ok := lead("a", time.Minute)
+	third, ok := lead("a", time.Hour)
 	expect(w, "a leads again", ok && third > second, true)
 }
 
 func testLeaderRace(_ *testing.T, w *world) {
 	leaders := make([]bool, 8)
 	for _, err := range race(8, func(i int) (err error) {
-		_, leaders[i], err = w.f.Lead(w.ctx, tenantry.ProcessID(rune('a'+i)), time.Minute)
+		_, leaders[i], err = w.f.Lead(w.ctx, tenantry.ProcessID(rune('a'+i)), time.Hour)
 		return err
 	}) {
 		w.ok(err)

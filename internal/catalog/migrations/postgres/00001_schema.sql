@@ -130,7 +130,7 @@ CREATE TABLE tasks (
     admitted_at bigint NOT NULL,
     started_at  bigint NOT NULL,
     ended_at    bigint NOT NULL
-) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
 CREATE INDEX tasks_ready ON tasks (queue, tenant, not_before, id) WHERE state = 'ready';
 CREATE INDEX tasks_next ON tasks (not_before) WHERE state = 'ready';
 CREATE INDEX tasks_flight ON tasks (queue, tenant) WHERE state IN ('admitted', 'running');
