@@ -210,6 +210,10 @@ func (b *backup) store(ctx context.Context, c change) error {
 	}
 	delete(b.plan.condemned, e.ID)
 	delete(b.plan.awaited, e.ID)
+	delete(b.plan.failed, e.ID)
+	if e.Problem != "" && c.item.Parts != nil && len(b.plan.failed) < maxFailed {
+		b.plan.failed[e.ID] = struct{}{}
+	}
 	delete(b.gone, e.ID)
 	if !c.dirty && e.Generation == c.stored.Generation {
 		return nil

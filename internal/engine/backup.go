@@ -19,6 +19,8 @@ const (
 	maxRestarts = 3
 	// maxGone is how many removed entries are remembered so that a move need not fetch again.
 	maxGone = 10_000
+	// maxFailed is how many items with a bad part are tried again in every run.
+	maxFailed = 1000
 )
 
 // errSliceOver ends a slice in good order.
@@ -59,6 +61,9 @@ func Backup(ctx context.Context, src Source, w Series, l Limits, drain <-chan st
 		restarts: map[string]int{}, lost: map[string]error{}, gone: map[string]repository.Entry{},
 	}
 	if err := b.rounds(ctx); err != nil {
+		return b.park(ctx, err)
+	}
+	if err := b.reread(ctx); err != nil {
 		return b.park(ctx, err)
 	}
 	return b.seal(ctx)

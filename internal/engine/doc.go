@@ -31,5 +31,6 @@
 //     to its end is the unseen dropped, at the end of the run.
 //   - A folder that cannot be found is believed gone only once a fresh enumeration of the root does
 //     not show it.
-//   - One bad item is data: it is stored with its reason and its last good version.
+//   - One bad item is data: it is stored with its reason and its last good version, and tried again in
+//     the next run.
 package engine

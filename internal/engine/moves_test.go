@@ -1,11 +1,13 @@
 package engine_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -173,5 +175,39 @@ func TestABadPartIsTriedAgain(t *testing.T) {
 	backup(t, s, m)
 	if x := m.committed.entries["x"]; x.Problem != "" || len(x.Parts) != 2 || string(x.Parts[0].Digest) != "good" {
 		t.Errorf("%+v", x)
+	}
+}
+
+// rereading is a script whose bad parts heal between runs.
+type rereading struct {
+	*script
+	parts engine.Item
+	asked int
+}
+
+func (r *rereading) Reread(repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
+	r.asked++
+	return r.parts.Parts
+}
+
+// What could not be read is tried again in the next run, though its source tells of no change.
+func TestABadPartIsTriedAgainWithoutAChange(t *testing.T) {
+	bad := tenantry.Errorf(tenantry.Poison, "cannot be read")
+	m := newMemory()
+	s := &rereading{script: &script{pages: map[string]func() (engine.Page, error){"|": listing("d1", file("x", "1", "", bad))}}}
+	if out := backup(t, s, m); out.Counts.Skipped != 1 || s.asked != 0 {
+		t.Errorf("%+v, reread %d times", out, s.asked)
+	}
+	s.parts = file("x", "1", "", bad)
+	if out := backup(t, s, m); out.Counts.Skipped != 1 || s.asked != 1 {
+		t.Errorf("%+v, reread %d times", out, s.asked)
+	}
+	s.parts = file("x", "1", "good", nil)
+	backup(t, s, m)
+	if x := m.committed.entries["x"]; x.Problem != "" || len(x.Parts) != 2 || string(x.Parts[0].Digest) != "good" || !strings.HasPrefix(x.ETag, "1") {
+		t.Errorf("%+v", x)
+	}
+	if backup(t, s, m); s.asked != 2 || m.puts != 0 {
+		t.Errorf("reread %d times, %d entries changed", s.asked, m.puts)
 	}
 }

@@ -18,6 +18,7 @@ type plan struct {
 	collections map[string]struct{} // folders that are collections
 	condemned   map[string]struct{} // removed containers whose content is to be swept
 	awaited     map[string]struct{} // containers that an entry names as its parent and that were not listed yet
+	failed      map[string]struct{} // items of which a part could not be read: to be tried again
 	sweeps      map[string]int64    // collections enumerated anew to the end: their generation
 	saved       string
 }
@@ -26,6 +27,7 @@ type planFile struct {
 	Collections []string         `json:"collections,omitempty"`
 	Condemned   []string         `json:"condemned,omitempty"`
 	Awaited     []string         `json:"awaited,omitempty"`
+	Failed      []string         `json:"failed,omitempty"`
 	Sweeps      map[string]int64 `json:"sweeps,omitempty"`
 }
 
@@ -41,13 +43,17 @@ func loadPlan(w Cursors) (*plan, error) {
 		f.Sweeps = map[string]int64{}
 	}
 	return &plan{
-		collections: set(f.Collections), condemned: set(f.Condemned), awaited: set(f.Awaited), sweeps: f.Sweeps, saved: cur.Link,
+		collections: set(f.Collections), condemned: set(f.Condemned), awaited: set(f.Awaited), failed: set(f.Failed),
+		sweeps: f.Sweeps, saved: cur.Link,
 	}, nil
 }
 
 // save puts the plan among the cursors if it changed: an unchanged series must not make a commit.
 func (p *plan) save(w Cursors) error {
-	f := planFile{Collections: sorted(p.collections), Condemned: sorted(p.condemned), Awaited: sorted(p.awaited), Sweeps: p.sweeps}
+	f := planFile{
+		Collections: sorted(p.collections), Condemned: sorted(p.condemned), Awaited: sorted(p.awaited), Failed: sorted(p.failed),
+		Sweeps: p.sweeps,
+	}
 	text, err := json.Marshal(f)
 	if err != nil {
 		return tenantry.E(tenantry.Internal, "write the plan of the series", err)

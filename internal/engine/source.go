@@ -31,6 +31,13 @@ type Source interface {
 	Scoped() bool
 }
 
+// Rereader is a Source that can read the parts of an item again though nobody told of a change. With
+// it, a part that could not be read is tried again in every run, and not only when its item changes.
+type Rereader interface {
+	// Reread returns what Item.Parts was of the entry's item; nil if it cannot.
+	Reread(e repository.Entry) func(ctx context.Context) ([]ItemPart, error)
+}
+
 // Page is one page of changes, in the state in which the source last showed each item: an ID
 // stands at most once, in Items or in Removed.
 type Page struct {

@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -52,6 +53,14 @@ func (s *mailboxSource[P]) attachments(ctx context.Context, message string) ([]e
 		return nil, err
 	}
 	return append([]engine.ItemPart{bytesPart(attachmentsPart, array(list))}, parts...), nil
+}
+
+// Reread returns the attachments of a message that could not be read before.
+func (s *mailboxSource[P]) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
+	if e.Kind != kindMessage {
+		return nil
+	}
+	return func(ctx context.Context) ([]engine.ItemPart, error) { return s.attachments(ctx, e.ID) }
 }
 
 func (s *mailboxSource[P]) attachment(message string, a attachment, raw jsontext.Value) []engine.ItemPart {

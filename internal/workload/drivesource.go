@@ -11,6 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -56,6 +57,12 @@ func (s *driveSource[P]) Page(ctx context.Context, collection, link string) (eng
 	return list.page(p.Next, p.Done), nil
 }
 
+type fileFacet struct {
+	Hashes struct {
+		QuickXor string `json:"quickXorHash"`
+	} `json:"hashes"`
+}
+
 type driveItem struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -65,11 +72,7 @@ type driveItem struct {
 	Parent   struct {
 		ID string `json:"id"`
 	} `json:"parentReference"`
-	File *struct {
-		Hashes struct {
-			QuickXor string `json:"quickXorHash"`
-		} `json:"hashes"`
-	} `json:"file"`
+	File    *fileFacet `json:"file"`
 	Malware *struct {
 		Description string `json:"description"`
 	} `json:"malware"`
@@ -104,8 +107,10 @@ func (d *driveItem) content() string {
 	if d.hash() == "" {
 		return ""
 	}
-	return fmt.Sprintf("quickxor:%s:%d", d.hash(), d.Size)
+	return fmt.Sprintf("%s%s:%d", contentPrefix, d.hash(), d.Size)
 }
+
+const contentPrefix = "quickxor:"
 
 func (d *driveItem) hash() string {
 	if d.File == nil {
@@ -145,6 +150,19 @@ func (s *driveSource[P]) item(list *changes, raw jsontext.Value) error {
 	}
 	list.put(item)
 	return nil
+}
+
+// Reread returns the content of a file that could not be read before. The entry's version names what
+// it has to be.
+func (s *driveSource[P]) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
+	if e.Kind != kindFile {
+		return nil
+	}
+	d := driveItem{ID: e.ID, Size: e.Size, File: &fileFacet{}}
+	if _, content, ok := strings.Cut(e.ETag, "\n"+contentPrefix); ok {
+		d.File.Hashes.QuickXor, _, _ = strings.Cut(content, ":")
+	}
+	return func(context.Context) ([]engine.ItemPart, error) { return s.parts(d), nil }
 }
 
 func (s *driveSource[P]) parts(d driveItem) []engine.ItemPart {

@@ -95,15 +95,14 @@ func (s *mailboxSource[P]) folders(ctx context.Context, link string) (engine.Pag
 }
 
 type mailFolder struct {
-	ID         string    `json:"id"`
-	Type       string    `json:"@odata.type"`
-	ETag       string    `json:"@odata.etag"`
-	Removed    *struct{} `json:"@removed"`
-	Name       string    `json:"displayName"`
-	Parent     string    `json:"parentFolderId"`
-	Children   int       `json:"childFolderCount"`
-	Hidden     bool      `json:"isHidden"`
-	TotalItems int64     `json:"totalItemCount"`
+	ID       string    `json:"id"`
+	Type     string    `json:"@odata.type"`
+	ETag     string    `json:"@odata.etag"`
+	Removed  *struct{} `json:"@removed"`
+	Name     string    `json:"displayName"`
+	Parent   string    `json:"parentFolderId"`
+	Children int       `json:"childFolderCount"`
+	Hidden   bool      `json:"isHidden"`
 }
 
 // folder adds one folder to a page. Search folders are left out: they only show items of others.

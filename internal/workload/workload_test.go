@@ -407,3 +407,75 @@ func TestDriveConflicts(t *testing.T) {
 }
 
 func orNone(s string) string { return cmp.Or(s, "none") }
+
+// TestBadContentHeals lets one file and one attachment be unreadable in the first run only: both are
+// recorded, and saved by the second though nothing has changed.
+func TestBadContentHeals(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 2, MailsPerUser: 40, FilesPerUser: 10}, graphsim.Options{})
+	for _, f := range []graphsim.Fault{
+		{Path: `/content$`, Status: 400, Code: "malwareDetected", Nth: 3},
+		{Path: `/attachments/[^/]+/\$value$`, Status: 500, Code: "ErrorCannotOpenFileAttachment", Nth: 2},
+	} {
+		_, err := c.sim.Inject(f)
+		must(t, err)
+	}
+	for _, w := range []struct {
+		series tenantry.Series
+		src    func() engine.Source
+	}{{c.series(0, tenantry.Mailbox), c.mailbox(0)}, {c.series(0, tenantry.Drive), c.drive(0)}} {
+		if out := c.backup(t, w.series, w.src, engine.Limits{}); out.Counts.Skipped != 1 || len(out.Problems) != 1 {
+			t.Errorf("%s, first: %+v", w.series.Workload, out)
+		}
+		if out := c.backup(t, w.series, w.src, engine.Limits{}); out.Counts.Skipped != 0 || out.Counts.Bytes == 0 {
+			t.Errorf("%s, second: %+v", w.series.Workload, out)
+		}
+		out := c.backup(t, w.series, w.src, engine.Limits{})
+		if w.series.Workload == tenantry.Drive {
+			c.restore(t, w.series, out.Snapshot.Seq, func() engine.Target { return workload.NewDriveTarget(c.graph, c.users[1].Drive, "Back", "") }, tenantry.RestoreRequest{})
+			equal(t, c.files(t, 0, ""), c.files(t, 1, "Back/"))
+		} else {
+			c.restore(t, w.series, out.Snapshot.Seq, func() engine.Target { return workload.NewMailboxTarget(c.graph, c.users[1].ID, "Back", "") }, tenantry.RestoreRequest{})
+			equal(t, c.mails(t, 0, ""), c.mails(t, 1, "Back/"))
+		}
+	}
+	c.struck(t)
+}
+
+// TestMailboxOfAnother restores to the original places of another user: well-known folders stand for
+// each other, and no folder is there twice.
+func TestMailboxOfAnother(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 2, MailsPerUser: 30}, graphsim.Options{})
+	s := c.series(0, tenantry.Mailbox)
+	out := c.backup(t, s, c.mailbox(0), engine.Limits{})
+	folders, err := c.truth.FolderTruth(c.users[1].ID)
+	must(t, err)
+	mine, theirs := len(c.mails(t, 0, "Inbox")), len(c.mails(t, 1, "Inbox"))
+	for range 2 {
+		c.restore(t, s, out.Snapshot.Seq, func() engine.Target { return workload.NewMailboxTarget(c.graph, c.users[1].ID, "", "") }, tenantry.RestoreRequest{})
+	}
+	if got := len(c.mails(t, 1, "Inbox")); got != mine+theirs || mine == 0 {
+		t.Errorf("the inbox has %d messages, of %d and %d", got, mine, theirs)
+	}
+	var again []string
+	list, err := c.truth.FolderTruth(c.users[1].ID)
+	must(t, err)
+	for _, f := range list {
+		again = append(again, f.Path)
+	}
+	unique := slices.Compact(slices.Clone(again))
+	if len(unique) != len(again) || len(again) < len(folders) {
+		t.Errorf("folders %q", again)
+	}
+}
+
+func TestAnUnknownConflictIsInvalid(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 1, MailsPerUser: 1}, graphsim.Options{})
+	for _, dst := range []engine.Target{
+		workload.NewMailboxTarget(c.graph, c.users[0].ID, "Back", "merge"), workload.NewDriveTarget(c.graph, c.users[0].Drive, "Back", "merge"),
+	} {
+		_, err := dst.Folder(t.Context(), "", repository.Entry{}, []byte(`{"id":"x","name":"x","displayName":"x","folder":{}}`))
+		if tenantry.KindOf(err) != tenantry.Invalid {
+			t.Error(err)
+		}
+	}
+}
