@@ -335,7 +335,7 @@ func createAttachmentSession(c *call) error {
 			return err
 		}
 		body := fmt.Sprintf(`{"uploadUrl":%s,"expirationDateTime":%s,"nextExpectedRanges":["0-"]}`,
-			quoted(c.filesRoot()+"/attachment/"+session.id), quoted(formatTime(session.expires)))
+			quoted(c.filesRoot()+"/attachment/"+session.id), quoted(formatTime(session.expiry())))
 		return c.json(http.StatusCreated, []byte(body))
 	})
 }

@@ -70,7 +70,8 @@ func TestGroupsAndSites(t *testing.T) {
 	team := c.tenant.Sites()[8]
 	must(t, c.tenant.DeleteSite(team.ID))
 	changes, siteLink, _ = c.round(siteLink)
-	if len(changes) != 1 || changes[0]["deleted"].(object)["state"] != "deleted" || changes[0]["@removed"] != nil {
+	// The group's site went with it.
+	if len(changes) != 2 || changes[1]["id"] != team.ID || changes[1]["deleted"].(object)["state"] != "deleted" || changes[1]["@removed"] != nil {
 		t.Errorf("deleted site: %v", changes)
 	}
 	c.refused(404, "GET", "sites/"+url.PathEscape(team.ID), nil)

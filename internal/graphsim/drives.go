@@ -137,11 +137,7 @@ func (c *call) renderDrive(site *entry) []byte {
 func (c *call) lockDrive() (*drive, error) {
 	c.t.mu.Lock()
 	site := c.t.libraries[c.param("drive")]
-	gone := site == nil || site.state != Active
-	if !gone && site.owner != "" && c.t.users.byID[site.owner].state == Purged {
-		gone = true
-	}
-	if gone {
+	if site == nil || site.state != Active {
 		c.t.mu.Unlock()
 		return nil, itemNotFound()
 	}

@@ -267,7 +267,7 @@ func (c *call) startSession(in sessionRequest, up *fileUpload) error {
 	session.deferred = in.DeferCommit
 	o := newObject(nil)
 	o.str("uploadUrl", c.filesRoot()+"/upload/"+session.id)
-	o.instant("expirationDateTime", session.expires)
+	o.instant("expirationDateTime", session.expiry())
 	o.raw("nextExpectedRanges", `["0-"]`)
 	return c.json(http.StatusOK, o.done())
 }

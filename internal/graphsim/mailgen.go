@@ -107,7 +107,7 @@ var layout = []struct {
 func newMailbox(t *Tenant, e *entry, mails int) *mailbox {
 	b := &mailbox{t: t, owner: e, seed: mixString(t.seed, e.id), folders: map[uint64]*mailFolder{},
 		wellKnown: map[string]*mailFolder{}, messages: map[uint64]*message{}, uploads: map[string]*attachmentUpload{}}
-	b.tag = uint32(b.seed)
+	b.tag, b.self = uint32(b.seed), address{e.name, t.principalName(e)}
 	byName := map[string]*mailFolder{}
 	shares := make([]*mailFolder, 0, 100)
 	for _, l := range layout {
@@ -126,8 +126,10 @@ func newMailbox(t *Tenant, e *entry, mails int) *mailbox {
 			shares = append(shares, f)
 		}
 	}
+	b.pim = &pimStore{}
 	if e == t.firstMailbox() {
 		b.addCorpus(t.s.corpus)
+		b.pim = &pimStore{contacts: t.s.corpus.contacts, events: t.s.corpus.events}
 	}
 	b.lastNumber = max(b.lastNumber, firstMessage-1)
 	for i := range mails {
@@ -160,7 +162,7 @@ func (b *mailbox) generateMail(number uint64) *mailContent {
 	seed := mix(b.seed, number, 1)
 	r := newRand(seed)
 	when := mailTime(int(number - firstMessage)).Add(time.Duration(r.IntN(1800)) * time.Second)
-	self := address{b.owner.name, b.t.principalName(b.owner)}
+	self := b.self
 	c := &mailContent{
 		subject: sentence(r, 2+r.IntN(8)), bodyType: "html", bodySeed: mix(seed, 2), bodySize: bodySize(r),
 		sent: when, received: when.Add(time.Duration(1+r.IntN(90)) * time.Second), created: when,
@@ -318,7 +320,7 @@ func (b *mailbox) embedded(r *rand.Rand, seed uint64) *mailContent {
 	when := epoch.Add(-time.Duration(r.IntN(1_000_000)) * time.Second)
 	from := address{"Embedded Sender", "sender@partner.example"}
 	c := &mailContent{subject: sentence(r, 4), bodyType: "html", bodySeed: mix(seed, 8), bodySize: 2_500,
-		from: &from, sender: &from, to: []address{{b.owner.name, b.t.principalName(b.owner)}}, sent: when, received: when,
+		from: &from, sender: &from, to: []address{b.self}, sent: when, received: when,
 		created: when, isRead: true, importance: "normal", inference: "focused", flag: flag{status: "notFlagged"},
 		messageID: fmt.Sprintf("<%016x@partner.example>", mix(seed, 9))}
 	if r.IntN(2) == 0 {

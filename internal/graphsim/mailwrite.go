@@ -227,7 +227,8 @@ func (b *mailbox) newDraft(in map[string]json.RawMessage) (*mailContent, error) 
 		c.isRead = flags&flagRead != 0
 	}
 	if c.from == nil && c.isDraft {
-		c.from = &address{b.owner.name, b.t.principalName(b.owner)}
+		self := b.self
+		c.from = &self
 	}
 	if c.sender == nil {
 		c.sender = c.from

@@ -50,6 +50,9 @@ func messagesDelta(c *call) error {
 	if err != nil {
 		return fail(http.StatusNotFound, "ErrorSyncFolderNotFound", "The specified folder could not be found in the store.")
 	}
+	if c.query.Has("$filter") || c.query.Has("$search") || c.query.Has("changeType") {
+		return fail(http.StatusBadRequest, "ErrorInvalidUrlQuery", "The simulator does not filter changes.")
+	}
 	// Links name the entities the way Outlook does.
 	c.canonical = "users/" + url.PathEscape(c.param("user")) + "/mailFolders('" + f.id() + "')/messages/delta"
 	view := c.mailView()

@@ -90,7 +90,7 @@ func (t *Tenant) DeleteUser(id string) error { return t.turn(&t.users, id, Delet
 // RestoreUser brings a softly deleted user back, with the same ID.
 func (t *Tenant) RestoreUser(id string) error { return t.turn(&t.users, id, Active, Deleted) }
 
-// PurgeUser removes a user for good.
+// PurgeUser removes a user for good; the personal site goes with it.
 func (t *Tenant) PurgeUser(id string) error { return t.turn(&t.users, id, Purged, Active, Deleted) }
 
 // NewGroup adds a Microsoft 365 group with a site.
@@ -111,7 +111,7 @@ func (t *Tenant) DeleteGroup(id string) error {
 	if e := t.groups.find(id); e != nil && !e.unified {
 		to = Purged
 	}
-	return t.groups.move(id, to, Active)
+	return t.turnLocked(&t.groups, id, to, Active)
 }
 
 // RestoreGroup brings a softly deleted group back.
@@ -139,7 +139,25 @@ func (t *Tenant) RestoreSite(id string) error { return t.turn(&t.sites, id, Acti
 func (t *Tenant) turn(d *directory, id string, to State, from ...State) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return d.move(id, to, from...)
+	return t.turnLocked(d, id, to, from...)
+}
+
+// turnLocked changes the state of an object, and of its site where that follows:
+// a group's site lives and dies with the group, a user's goes when the user is purged.
+func (t *Tenant) turnLocked(d *directory, id string, to State, from ...State) error {
+	if err := d.move(id, to, from...); err != nil {
+		return err
+	}
+	site := t.sites.byID[d.find(id).site]
+	switch {
+	case site == nil || (d == &t.users && to != Purged):
+		return nil
+	case to == Active && site.state == Deleted:
+		return t.sites.move(site.id, Active, Deleted)
+	case to != Active && site.state == Active:
+		return t.sites.move(site.id, Deleted, Active)
+	}
+	return nil
 }
 
 // EditUser renames a user.

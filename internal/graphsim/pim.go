@@ -36,16 +36,6 @@ const (
 	calendarFolder = 2
 )
 
-func (b *mailbox) pimItems() *pimStore {
-	if b.pim == nil {
-		b.pim = &pimStore{}
-		if b.owner == b.t.users.order[0] {
-			b.pim.contacts, b.pim.events = b.t.s.corpus.contacts, b.t.s.corpus.events
-		}
-	}
-	return b.pim
-}
-
 func listContactFolders(c *call) error {
 	b, err := c.lockMailbox()
 	if err != nil {
@@ -73,7 +63,7 @@ func listCalendars(c *call) error {
 	o.str("name", "Calendar")
 	o.boolean("isDefaultCalendar", true)
 	o.boolean("canEdit", true)
-	o.raw("owner", `{"name":`+quoted(b.owner.name)+`,"address":`+quoted(b.t.principalName(b.owner))+`}`)
+	o.raw("owner", `{"name":`+quoted(b.self.Name)+`,"address":`+quoted(b.self.Address)+`}`)
 	return c.page([][]byte{o.done()}, "", "")
 }
 
@@ -105,7 +95,7 @@ func (c *call) listPIM(kind byte, of func(*pimStore) []pimItem) error {
 		return err
 	}
 	defer b.mu.Unlock()
-	items := of(b.pimItems())
+	items := of(b.pim)
 	return c.skipPage(len(items), c.pageSize(10, 1000), "$skip", func(i int) []byte { return b.renderItemOf(kind, i, items[i], c.sel) })
 }
 
@@ -123,7 +113,7 @@ func (c *call) pimDelta(kind byte, name string, of func(*pimStore) []pimItem) er
 		return err
 	}
 	defer b.mu.Unlock()
-	items := of(b.pimItems())
+	items := of(b.pim)
 	src := deltaSource{collection: b.owner.id + "/" + name, generation: b.generation, log: &changeLog{},
 		list: func(after uint64, limit int) (page [][]byte, reached uint64, more bool) {
 			end := min(int(after)+limit, len(items))

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -38,12 +39,22 @@ type upload struct {
 	target   uploadTarget
 	deferred bool
 
+	expires atomic.Int64 // Unix nanoseconds
+
 	mu       sync.Mutex
 	file     *os.File
 	received int64
-	expires  time.Time
 	done     bool
 }
+
+// extend gives the session its full time again.
+func (u *upload) extend(s *Server) {
+	u.expires.Store(time.Now().Add(s.realWait(uploadLife)).UnixNano())
+}
+
+func (u *upload) expiry() time.Time { return time.Unix(0, u.expires.Load()).UTC() }
+
+func (u *upload) expired() bool { return time.Now().After(u.expiry()) }
 
 // uploadBook holds the open sessions. Safe for concurrent use.
 type uploadBook struct {
@@ -56,29 +67,43 @@ const maxUploads = 10_000
 
 // start opens a session; total may be unknown (-1) until the first fragment.
 func (b *uploadBook) start(s *Server, total int64, target uploadTarget) (*upload, error) {
+	b.sweep(s)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.open == nil {
 		b.open = map[string]*upload{}
 	}
-	for id, u := range b.open {
-		if time.Now().After(u.expires) {
-			delete(b.open, id)
-		}
-	}
 	if len(b.open) >= maxUploads {
 		return nil, fail(http.StatusServiceUnavailable, "serviceNotAvailable", "Too many upload sessions.")
 	}
-	u := &upload{id: newID(), total: total, target: target, expires: time.Now().Add(s.realWait(uploadLife)).UTC()}
+	u := &upload{id: newID(), total: total, target: target}
+	u.extend(s)
 	b.open[u.id] = u
 	return u, nil
+}
+
+// sweep ends the sessions that nobody came back to.
+func (b *uploadBook) sweep(s *Server) {
+	b.mu.Lock()
+	var stale []*upload
+	for _, u := range b.open {
+		if u.expired() {
+			stale = append(stale, u)
+		}
+	}
+	b.mu.Unlock()
+	for _, u := range stale {
+		u.mu.Lock()
+		u.close(s)
+		u.mu.Unlock()
+	}
 }
 
 func (b *uploadBook) find(id string) *upload {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	u := b.open[id]
-	if u == nil || time.Now().After(u.expires) {
+	if u == nil || u.expired() {
 		return nil
 	}
 	return u
@@ -177,7 +202,7 @@ func (u *upload) append(s *Server, r *http.Request, size int64) error {
 		return fail(http.StatusBadRequest, "invalidRequest", "IO error during request payload read")
 	}
 	u.received += size
-	u.expires = time.Now().Add(s.realWait(uploadLife)).UTC()
+	u.extend(s)
 	return nil
 }
 
@@ -186,7 +211,7 @@ func (u *upload) answerState(w http.ResponseWriter, status int) {
 	if u.received < u.total || u.total < 0 {
 		ranges = append(ranges, strconv.FormatInt(u.received, 10)+"-")
 	}
-	writeJSON(w, status, map[string]any{"expirationDateTime": formatTime(u.expires), "nextExpectedRanges": ranges,
+	writeJSON(w, status, map[string]any{"expirationDateTime": formatTime(u.expiry()), "nextExpectedRanges": ranges,
 		"NextExpectedRanges": ranges})
 }
 
