@@ -115,11 +115,9 @@ func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, erro
 		return nil, unreached(c.op, err)
 	}
 	a.resp = resp
-	if a.stall != nil {
-		a.stall.Stop()
-	}
 	wait := permit.Done(resp.StatusCode, resp.Header)
 	if resp.StatusCode < http.StatusBadRequest {
+		a.rest()
 		return a, nil
 	}
 	now := time.Now()
@@ -225,13 +223,20 @@ func (a *answer) cause(err error) error {
 func (a *answer) Read(p []byte) (int, error) {
 	if a.stall != nil { // runs only while we wait for Graph, not for our reader
 		a.stall.Reset(a.patience)
-		defer a.stall.Stop()
+		defer a.rest()
 	}
 	n, err := a.resp.Body.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = unreached(a.op, a.cause(err))
 	}
 	return n, err
+}
+
+// rest stops the stall clock: it is not Graph we wait for.
+func (a *answer) rest() {
+	if a.stall != nil {
+		a.stall.Stop()
+	}
 }
 
 // Close is end, for those who know the body as an io.ReadCloser.
@@ -243,9 +248,7 @@ func (a *answer) Close() error {
 // end ends the request and gives its permit back. It may be called again.
 func (a *answer) end() {
 	a.closed.Do(func() {
-		if a.stall != nil {
-			a.stall.Stop()
-		}
+		a.rest()
 		if a.resp != nil {
 			_ = a.resp.Body.Close()
 		}

@@ -190,6 +190,15 @@ func TestSlowAnswers(t *testing.T) {
 	if !errors.Is(err, errStalled) {
 		t.Errorf("the reason is missing: %v", err)
 	}
+
+	// An error whose body never ends is an error all the same.
+	_, tenant = newMicrosoft(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(403)
+		hang(w, r)
+	}, nil)
+	tenant.client.policy.stall = 20 * time.Millisecond
+	_, err = tenant.AttachmentContent(t.Context(), "u1", "m1", "a1")
+	wantKind(t, err, tenantry.Denied)
 }
 
 // TestErrorsTellNoSecrets: the text of an error may go into a log.
