@@ -228,7 +228,7 @@ func (r *fileReader) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	n, err := r.r.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && err != io.EOF { //nolint:errorlint // only io.EOF itself is an end; a wrapped one is a cut connection
 		err = r.f.fail(err, "read", r.key)
 	}
 	return n, err

@@ -191,11 +191,12 @@ func (s *S3) Get(ctx context.Context, key string, offset, n int64) (io.ReadClose
 		}
 		return nil, err
 	}
-	guard.Reset(s3StallTimeout)
+	guard.Stop()
 	return &s3Reader{ctx: ctx, cancel: cancel, guard: guard, body: out.Body, s: s, key: key}, nil
 }
 
-// s3Reader reads a body, gives its errors kinds, and ends when nothing comes.
+// s3Reader reads a body, gives its errors kinds, and ends when nothing comes. The guard
+// runs only while a Read waits: how slowly the caller reads is the caller's affair.
 type s3Reader struct {
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -208,8 +209,9 @@ type s3Reader struct {
 func (r *s3Reader) Read(p []byte) (int, error) {
 	r.guard.Reset(s3StallTimeout)
 	n, err := r.body.Read(p)
-	if err != nil && err != io.EOF {
-		err = r.s.failGet(r.ctx, r.key, err, !r.guard.Stop())
+	stalled := !r.guard.Stop()
+	if err != nil && err != io.EOF { //nolint:errorlint // only io.EOF itself is an end; a wrapped one is a cut connection
+		err = r.s.failGet(r.ctx, r.key, err, stalled)
 	}
 	return n, err
 }

@@ -147,7 +147,8 @@ func (w *Writer) storeChunks(ctx context.Context, cutter *chunkers.Chunker) (sto
 	group, ctx := errgroup.WithContext(ctx)
 	for {
 		piece, readErr := cutter.Next()
-		if readErr != nil && readErr != io.EOF {
+		end := readErr == io.EOF //nolint:errorlint // only io.EOF itself is an end; a wrapped one is a cut connection
+		if readErr != nil && !end {
 			err = fmt.Errorf("read content: %w", readErr)
 			break
 		}
@@ -166,7 +167,7 @@ func (w *Writer) storeChunks(ctx context.Context, cutter *chunkers.Chunker) (sto
 				return w.storeChunk(ctx, c, (*plain)[:n])
 			})
 		}
-		if readErr == io.EOF {
+		if end {
 			break
 		}
 	}

@@ -70,6 +70,7 @@ func readAll(ctx context.Context, r *repository.Repository, seq int64) error {
 
 // Whichever object is damaged, however: an error that names it, never other bytes.
 func TestDamageIsNamed(t *testing.T) {
+	t.Parallel()
 	p, store, seq := damaged(t)
 	for _, info := range objects(t, store) {
 		body, err := blob.ReadAll(t.Context(), store, info.Key, 10<<20)
@@ -115,6 +116,7 @@ func TestDamageIsNamed(t *testing.T) {
 }
 
 func TestCheckFindsTheItem(t *testing.T) {
+	t.Parallel()
 	p, inner, seq := damaged(t)
 	store := blobtest.NewFaulty(inner)
 	r := openOver(t, p, store)
@@ -160,6 +162,7 @@ func TestCheckFindsTheItem(t *testing.T) {
 
 // An object at another object's place does not open: names are bound.
 func TestObjectsCannotBeSwapped(t *testing.T) {
+	t.Parallel()
 	p, store, seq := damaged(t)
 	var chunks []blob.Info
 	for _, info := range objects(t, store) {
@@ -174,6 +177,7 @@ func TestObjectsCannotBeSwapped(t *testing.T) {
 }
 
 func TestWrongKey(t *testing.T) {
+	t.Parallel()
 	p, store, _ := damaged(t)
 	otherPath := filepath.Join(t.TempDir(), "other.json")
 	other, err := repository.OpenKeyFile(otherPath, true)
@@ -201,6 +205,7 @@ func TestWrongKey(t *testing.T) {
 }
 
 func TestNothingIsReadableInTheBucket(t *testing.T) {
+	t.Parallel()
 	p := folder(t)
 	w := begin(t, p.open(t), 1, "task-1")
 	secret := bytes.Repeat([]byte("the secret subject "), 20_000)

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		os.Exit(helper())
 	}
 	// Properties here write to a disk that is synced; ask for more with -rapid.checks.
-	if err := flag.Set("rapid.checks", "25"); err != nil {
+	if err := flag.Set("rapid.checks", "12"); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)

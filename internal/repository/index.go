@@ -199,9 +199,6 @@ func (ix *index) newDelta() *delta {
 	return d
 }
 
-// empty reports whether d changes nothing.
-func (d *delta) empty() bool { return len(d.ops) == 0 && len(d.removed) == 0 }
-
 // put sets an entry in the index and notes it in d.
 func (ix *index) put(d *delta, e *Entry) error {
 	off := len(d.slab.data)

@@ -1,10 +1,14 @@
 package repository
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
+	"testing/iotest"
 
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
@@ -19,7 +23,7 @@ func TestIndexFoldsLikeAMap(t *testing.T) {
 		ix, want := newIndex(), map[string]Entry{}
 		d := ix.newDelta()
 		var deltas [][]byte
-		for range rapid.IntRange(0, 200).Draw(t, "steps") {
+		for range rapid.IntRange(0, 400).Draw(t, "steps") {
 			id := fmt.Sprint("id-", rapid.IntRange(0, 20).Draw(t, "id"))
 			switch rapid.IntRange(0, 5).Draw(t, "step") {
 			case 0:
@@ -121,6 +125,24 @@ func TestFoldOfAnything(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A connection that is cut is not damage, though both end early.
+func TestShortReads(t *testing.T) {
+	_, err := readExactly(strings.NewReader("short"), 10)
+	if tenantry.KindOf(err) != tenantry.Corrupt {
+		t.Errorf("a short object: %v", err)
+	}
+	for _, cause := range []error{io.EOF, io.ErrUnexpectedEOF} {
+		_, err = readExactly(iotest.ErrReader(tenantry.E(tenantry.Transient, "read", cause)), 10)
+		if tenantry.KindOf(err) != tenantry.Transient {
+			t.Errorf("a cut connection: %v (%s)", err, tenantry.KindOf(err))
+		}
+		n, err := readUpTo(iotest.ErrReader(fmt.Errorf("get: %w", cause)), make([]byte, 10))
+		if n != 0 || !errors.Is(err, cause) {
+			t.Errorf("content that breaks off: %d, %v", n, err)
+		}
+	}
 }
 
 func TestManifestNamesSortNewestFirst(t *testing.T) {

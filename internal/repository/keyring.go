@@ -216,7 +216,7 @@ func (f *keyFile) write(doc keyFileJSON) error {
 	if err != nil {
 		return fail(err)
 	}
-	defer os.Remove(temp.Name()) // fails once it has its final name
+	defer func() { _ = os.Remove(temp.Name()) }() // fails once it has its final name
 	_, err = temp.Write(append(text, '\n'))
 	if err == nil {
 		err = temp.Sync()

@@ -132,23 +132,23 @@ func (rd *Reader) Children(ctx context.Context, parent string) iter.Seq2[Entry, 
 // yield yields the entries at the places that find returns; find runs with mu held and
 // the index loaded.
 func (rd *Reader) yield(ctx context.Context, find func() ([]loc, error)) iter.Seq2[Entry, error] {
-	locs := func() ([]loc, error) {
+	locs := func() (*index, []loc, error) {
 		rd.mu.Lock()
 		defer rd.mu.Unlock()
 		if err := rd.load(ctx); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		found, err := find()
-		return found, rd.repo.fail(rd.series, err)
+		return rd.index, found, rd.repo.fail(rd.series, err)
 	}
 	return func(yield func(Entry, error) bool) {
-		found, err := locs()
+		ix, found, err := locs()
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
 		for _, l := range found {
-			e, err := rd.index.decode(l) // a loaded index does not change
+			e, err := ix.decode(l) // without the lock: a reader's index does not change
 			if err != nil {
 				yield(Entry{}, rd.repo.fail(rd.series, err))
 				return
@@ -233,7 +233,7 @@ func (rd *Reader) Close() {
 	rd.mu.Lock()
 	defer rd.mu.Unlock()
 	rd.frames.clear()
-	rd.children, rd.sorted, rd.order = nil, nil, nil
+	rd.index, rd.packs, rd.children, rd.sorted, rd.order = nil, nil, nil, nil, nil
 }
 
 // packFor returns where the frames of a pack are.
@@ -298,11 +298,11 @@ func (rd *Reader) readAll(ctx context.Context, r Ref) ([]byte, error) {
 	var out []byte
 	for {
 		piece, err := pieces.next()
-		if err == io.EOF {
-			return out, nil
-		}
 		if err != nil {
 			return nil, err
+		}
+		if len(piece) == 0 {
+			return out, nil
 		}
 		out = append(out, piece...)
 	}

@@ -181,7 +181,7 @@ func digestOf(body []byte) []byte {
 func readExactly(body io.Reader, n int64) ([]byte, error) {
 	data := make([]byte, n)
 	got, err := io.ReadFull(body, data)
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+	if err == io.EOF || err == io.ErrUnexpectedEOF { // wrapped, they are a cut connection
 		return nil, tenantry.Errorf(tenantry.Corrupt, "it is cut short: %d bytes where %d were expected", got, n)
 	}
 	return data, err

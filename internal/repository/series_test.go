@@ -85,6 +85,7 @@ func TestSnapshotReadsBack(t *testing.T) {
 }
 
 func TestChildren(t *testing.T) {
+	t.Parallel()
 	r := folder(t).open(t)
 	w := begin(t, r, 1, "task-1")
 	for _, e := range []struct{ id, parent, name string }{
@@ -107,6 +108,7 @@ func TestChildren(t *testing.T) {
 
 // What a run costs in requests is a promise to those who pay for them (DESIGN 9).
 func TestRequestsPerRun(t *testing.T) {
+	t.Parallel()
 	p := folder(t)
 	store := blobtest.NewFaulty(p.store(t))
 	r := openOver(t, p, store)
@@ -150,6 +152,7 @@ func TestRequestsPerRun(t *testing.T) {
 }
 
 func TestSmallChangesStayInTheManifest(t *testing.T) {
+	t.Parallel()
 	p := folder(t)
 	store := blobtest.NewFaulty(p.store(t))
 	r := openOver(t, p, store)
@@ -184,6 +187,7 @@ func TestSmallChangesStayInTheManifest(t *testing.T) {
 }
 
 func TestSharedContentIsStoredOnce(t *testing.T) {
+	t.Parallel()
 	p := folder(t)
 	r := p.open(t)
 	content := noise(3, 5<<20)
@@ -239,16 +243,17 @@ func TestSharedContentIsStoredOnce(t *testing.T) {
 
 // A file of many chunks has a short reference, and streams.
 func TestManyChunks(t *testing.T) {
+	t.Parallel()
 	r := folder(t).open(t)
 	w := begin(t, r, 1, "task-1")
-	content := noise(4, 56<<20)
+	content := noise(4, 48<<20)
 	part, err := w.PutContent(t.Context(), bytes.NewReader(content))
 	must(t, err)
 	part.Name = "content"
 	encoded, err := part.Ref.MarshalBinary()
 	must(t, err)
 	if len(encoded) > 100 {
-		t.Errorf("the reference to 56 MiB takes %d bytes", len(encoded))
+		t.Errorf("the reference to 48 MiB takes %d bytes", len(encoded))
 	}
 	e := repository.Entry{ID: "file", Kind: "file", Name: "disk.img", Parts: []repository.Part{part}}
 	must(t, w.Put(t.Context(), e))
@@ -259,7 +264,7 @@ func TestManyChunks(t *testing.T) {
 	}
 	checked, err := r.Check(t.Context(), mailbox, s.Seq, func(p repository.Problem) { t.Errorf("problem: %+v", p) })
 	must(t, err)
-	if checked.Chunks < 65 || checked.Bytes < 56<<20 {
+	if checked.Chunks < 65 || checked.Bytes < 48<<20 {
 		t.Errorf("checked %+v", checked)
 	}
 	// Left early, it stops reading.
@@ -281,6 +286,7 @@ func TestManyChunks(t *testing.T) {
 
 // A source that breaks off is an error, never a shorter file.
 func TestContentThatBreaksOff(t *testing.T) {
+	t.Parallel()
 	r := folder(t).open(t)
 	w := begin(t, r, 1, "task-1")
 	for _, n := range []int{0, 10, 128 << 10, 1 << 20, 6 << 20} {
@@ -302,12 +308,13 @@ func (r iotestErr) Read([]byte) (int, error) { return 0, r.err }
 
 // Everything that may run at once, at once, with packs being cut.
 func TestConcurrentUse(t *testing.T) {
+	t.Parallel()
 	r := folder(t).open(t)
 	w := begin(t, r, 1, "task-1")
 	var wg sync.WaitGroup
 	for worker := range 4 {
 		wg.Go(func() {
-			for i := range 60 {
+			for i := range 30 {
 				seed := worker*1000 + i
 				message(t, w, seed, noise(seed, 100_000), noise(seed%7, 200_000))
 				if _, ok, err := w.Lookup(t.Context(), messageID(seed)); !ok || err != nil {
@@ -335,7 +342,7 @@ func TestConcurrentUse(t *testing.T) {
 	rd := snapshot(t, r, seal(t, w).Seq)
 	for worker := range 4 {
 		wg.Go(func() {
-			for i := range 60 {
+			for i := range 30 {
 				seed := worker*1000 + i
 				checkMessage(t, rd, seed, noise(seed, 100_000), noise(seed%7, 200_000))
 			}

@@ -58,22 +58,17 @@ func readAhead(ctx context.Context, r *Repository, chunks []chunk) *pieces {
 	return p
 }
 
-// next returns the next piece, or io.EOF after the last.
+// next returns the next piece, or nothing after the last. (Not io.EOF: an error of the
+// network may be a wrapped one.)
 func (p *pieces) next() ([]byte, error) {
 	if p.ahead == nil {
 		data := p.ready
 		p.ready = nil
-		if len(data) == 0 {
-			return nil, io.EOF
-		}
 		return data, nil
 	}
 	answer, ok := <-p.ahead
 	if !ok {
-		if p.err != nil {
-			return nil, p.err
-		}
-		return nil, io.EOF
+		return nil, p.err
 	}
 	got := <-answer
 	return got.data, got.err
@@ -116,12 +111,12 @@ func (r *partReader) Read(p []byte) (int, error) {
 // fetch takes the next piece, or notes why there is none.
 func (r *partReader) fetch() {
 	data, err := r.pieces.next()
-	if err == io.EOF {
-		r.err = r.verify()
-		return
-	}
-	if err != nil {
+	switch {
+	case err != nil:
 		r.err = r.rd.itemError(r.entry, err)
+		return
+	case len(data) == 0:
+		r.err = r.verify()
 		return
 	}
 	_, _ = r.digest.Write(data)

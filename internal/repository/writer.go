@@ -221,14 +221,14 @@ func (w *Writer) Lookup(ctx context.Context, id string) (Entry, bool, error) {
 // the first error, which it yields.
 func (w *Writer) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		locs, err := w.locs(ctx)
+		ix, locs, err := w.locs(ctx)
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
 		for _, l := range locs {
 			w.state.Lock()
-			e, err := w.index.decode(l)
+			e, err := ix.decode(l)
 			w.state.Unlock()
 			if err != nil {
 				yield(Entry{}, w.repo.fail(w.series, err))
@@ -241,14 +241,16 @@ func (w *Writer) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 	}
 }
 
-func (w *Writer) locs(ctx context.Context) ([]loc, error) {
+// locs returns where all entries lie at this moment, and in which index: that one stays
+// readable whatever is put, and after Close.
+func (w *Writer) locs(ctx context.Context) (*index, []loc, error) {
 	w.life.RLock()
 	defer w.life.RUnlock()
 	if err := w.readable(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if err := w.load(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	w.state.Lock()
 	defer w.state.Unlock()
@@ -256,7 +258,7 @@ func (w *Writer) locs(ctx context.Context) ([]loc, error) {
 	for _, l := range w.index.at {
 		locs = append(locs, l)
 	}
-	return locs, nil
+	return w.index, locs, nil
 }
 
 // Put sets an entry. It becomes durable with the next Checkpoint or Seal. Invalid for an
