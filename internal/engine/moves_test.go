@@ -178,6 +178,32 @@ func TestABadPartIsTriedAgain(t *testing.T) {
 	}
 }
 
+// The first page of an enumeration became durable in part; what vanished before it was read again is
+// told by nobody.
+func TestAFirstPageThatWasStoredInPart(t *testing.T) {
+	m := newMemory()
+	s := &script{pages: map[string]func() (engine.Page, error){
+		"|": then(
+			listing("d1", mailIn("x", ""), file("y", "1", "", tenantry.Errorf(tenantry.Throttled, "not now"))),
+			listing("d1", file("y", "1", "good", nil))),
+	}}
+	runSlices(t, s, m)
+	if _, ok := m.committed.entries["x"]; ok || len(m.committed.entries) != 1 {
+		t.Errorf("%+v", m.committed.entries)
+	}
+}
+
+// A folder that vanishes before it is listed takes along what was listed of it.
+func TestAFolderThatVanishesBeforeItIsListed(t *testing.T) {
+	m := newMemory()
+	s := &script{pages: map[string]func() (engine.Page, error){"|": listing("n1", mailIn("x", "f"), mailIn("y", "")), "|n1": removal("d1", "f")}}
+	runSlices(t, s, m)
+	wantIn(t, m, "y", "")
+	if len(m.committed.entries) != 1 {
+		t.Errorf("%+v", m.committed.entries)
+	}
+}
+
 // rereading is a script whose bad parts heal between runs.
 type rereading struct {
 	*script

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -256,6 +257,47 @@ func TestWritableItem(t *testing.T) {
 	want := `{"@odata.type":"#microsoft.graph.message","attachments":[{"@odata.type":"#microsoft.graph.itemAttachment","item":{"subject":"inner"},"name":"n"}],"subject":"s"}`
 	if err != nil || string(got) != want {
 		t.Errorf("%v\n%s\n%s", err, got, want)
+	}
+}
+
+// uploads is a mailbox that has one attachment already and notes which ones it is given.
+type uploads struct {
+	MailWriter[page]
+	calls []string
+}
+
+func (u *uploads) Attachments(context.Context, string, string, string) (page, error) {
+	return page{Items: []jsontext.Value{[]byte(`{"id":"9","name":"there.txt","size":7}`)}, Done: true}, nil
+}
+
+func (u *uploads) UploadAttachment(_ context.Context, _, _, name, contentType, contentID string, inline bool, size int64, _ io.Reader) error {
+	u.calls = append(u.calls, fmt.Sprint(name, " ", contentType, " ", contentID, " ", inline, " ", size))
+	return nil
+}
+
+// TestAttachmentsThatAreMissing: only those are added, inline ones with the ID that the text names; and
+// what cannot be written is told.
+func TestAttachmentsThatAreMissing(t *testing.T) {
+	const list = `[{"@odata.type":"#microsoft.graph.fileAttachment","id":"1","name":"there.txt","size":5},
+		{"@odata.type":"#microsoft.graph.fileAttachment","id":"2","name":"logo.png","contentType":"image/png","isInline":true,"contentId":"c1","size":9},
+		{"@odata.type":"#microsoft.graph.fileAttachment","id":"3","name":"bad.ole","size":9},
+		{"@odata.type":"#microsoft.graph.referenceAttachment","id":"4","name":"Shared.docx"}]`
+	e := repository.Entry{ID: "m1", Kind: kindMessage, Parts: []repository.Part{
+		{Name: attachmentsPart, Size: int64(len(list))}, {Name: "1", Size: 4}, {Name: "2", Size: 3},
+	}}
+	open := func(_ context.Context, p repository.Part) (io.ReadCloser, error) {
+		if p.Name == attachmentsPart {
+			return io.NopCloser(strings.NewReader(list)), nil
+		}
+		return io.NopCloser(strings.NewReader("png")), nil
+	}
+	api := &uploads{}
+	err := (&mailTarget[page]{api: api}).attach(t.Context(), "m", e, open)
+	if tenantry.KindOf(err) != tenantry.Poison || !strings.Contains(err.Error(), "bad.ole") || !strings.Contains(err.Error(), "Shared.docx") {
+		t.Error(err)
+	}
+	if diff := gocmp.Diff([]string{"logo.png image/png c1 true 3"}, api.calls); diff != "" {
+		t.Error(diff)
 	}
 }
 
