@@ -118,6 +118,39 @@ func TestOpenRace(t *testing.T) {
 	}
 }
 
+// A server that cuts every connection is a shared cause, and the next calls find it again.
+func TestPostgresConnectionsCut(t *testing.T) {
+	t.Parallel()
+	dsn := servertest.Postgres(t).Database(t)
+	c := open(t, dsn)
+	admin, err := pgx.Connect(t.Context(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer admin.Close(context.Background())
+	_, err = admin.Exec(t.Context(), `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+		WHERE datname = current_database() AND pid <> pg_backend_pid()`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const pooled = 16
+	for try := 0; ; try++ {
+		err := c.Fleet().Resume(t.Context(), "bucket")
+		if err == nil {
+			break
+		}
+		if tenantry.KindOf(err) != tenantry.Shared || try > pooled {
+			t.Fatalf("try %d: got %v of kind %s", try, err, tenantry.KindOf(err))
+		}
+	}
+
+	// So is a database that is not there.
+	none := strings.Replace(dsn, admin.Config().Database, "none", 1)
+	if _, err := catalog.Open(t.Context(), none); tenantry.KindOf(err) != tenantry.Shared {
+		t.Fatalf("got %v of kind %s", err, tenantry.KindOf(err))
+	}
+}
+
 // Wakes survive the loss of the connection that listens.
 func TestWakesReconnect(t *testing.T) {
 	t.Parallel()

@@ -36,7 +36,7 @@ func childMain() bool {
 
 // work admits, claims and settles until the run has ended, as leader and worker in one.
 func work(dsn string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
 	defer cancel()
 	c, err := catalog.Open(ctx, dsn)
 	if err != nil {
@@ -44,7 +44,7 @@ func work(dsn string) error {
 	}
 	defer c.Close()
 	me := tenantry.NewProcessID("worker", "child")
-	if err := c.Fleet().Beat(ctx, catalog.Process{ID: me, Role: "worker"}, time.Minute); err != nil {
+	if err := c.Fleet().Beat(ctx, catalog.Process{ID: me, Role: "worker"}, time.Hour); err != nil {
 		return err
 	}
 	for live := 0; live < children; { // start together
@@ -73,7 +73,7 @@ func work(dsn string) error {
 
 // admitOne leads for one admission, if nobody else leads.
 func admitOne(ctx context.Context, f *catalog.Fleet, me tenantry.ProcessID) ([]catalog.Task, error) {
-	fence, ok, err := f.Lead(ctx, me, time.Minute)
+	fence, ok, err := f.Lead(ctx, me, time.Hour)
 	if err != nil || !ok {
 		return nil, err
 	}

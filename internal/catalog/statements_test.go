@@ -77,8 +77,8 @@ func TestTenantStatements(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, c *Catalog) {
 		ctx, now := t.Context(), time.Now()
 		ok(t, c.Fleet().AddTenant(ctx, TenantRow{ID: scoped, State: tenantry.TenantConnected}))
-		ok(t, c.Fleet().Beat(ctx, Process{ID: "worker@1"}, time.Minute))
-		fence, _, err := c.Fleet().Lead(ctx, "leader", time.Minute)
+		ok(t, c.Fleet().Beat(ctx, Process{ID: "worker@1"}, time.Hour))
+		fence, _, err := c.Fleet().Lead(ctx, "leader", time.Hour)
 		ok(t, err)
 		a := c.Tenant(scoped)
 		users := []Resource{{ID: "u-1", State: tenantry.Active, Workloads: []tenantry.Workload{tenantry.Mailbox}}}
@@ -150,10 +150,7 @@ func TestTenantStatements(t *testing.T) {
 			{"DeletePolicy", func() error { return a.DeletePolicy(ctx, "p-1") }},
 		}
 		called := map[string]bool{}
-		c.writer.AddQueryHook(record)
-		if c.reader != c.writer {
-			c.reader.AddQueryHook(record)
-		}
+		c.writer, c.reader = c.writer.WithQueryHook(record), c.reader.WithQueryHook(record)
 		for _, method := range methods {
 			record.take()
 			ok(t, method.call())
@@ -215,9 +212,9 @@ func TestBusySeries(t *testing.T) {
 	eachDatabase(t, func(t *testing.T, c *Catalog) {
 		ctx, now := t.Context(), time.Now()
 		ok(t, c.Fleet().AddTenant(ctx, TenantRow{ID: scoped, State: tenantry.TenantConnected}))
-		ok(t, c.Fleet().Beat(ctx, Process{ID: "worker@1"}, time.Minute))
-		ok(t, c.Fleet().Beat(ctx, Process{ID: "worker@old"}, time.Minute))
-		fence, _, err := c.Fleet().Lead(ctx, "leader", time.Minute)
+		ok(t, c.Fleet().Beat(ctx, Process{ID: "worker@1"}, time.Hour))
+		ok(t, c.Fleet().Beat(ctx, Process{ID: "worker@old"}, time.Hour))
+		fence, _, err := c.Fleet().Lead(ctx, "leader", time.Hour)
 		ok(t, err)
 		a := c.Tenant(scoped)
 		_, err = a.StartRun(ctx, tenantry.Backup, TriggerSchedule, "", []NewTask{{Resource: "u-1", Workload: tenantry.Mailbox}}, now)
