@@ -472,13 +472,14 @@ func TestDeadWorkersTasksRunAgain(t *testing.T) {
 	h.users(1)
 	run := h.run(1)
 	dead := catalog.Process{ID: tenantry.NewProcessID("worker", "dead"), Role: "worker", Slots: map[string]int{queue.Backup: 1}}
-	h.must(h.cat.Fleet().Beat(t.Context(), dead, 300*time.Millisecond))
+	h.must(h.cat.Fleet().Beat(t.Context(), dead, time.Hour))
 	h.start()
 	h.watch.until(t, "the task is admitted", func() bool { return h.tasks(run.ID, catalog.TaskAdmitted) == 1 })
 	tasks, err := h.cat.Tenant(h.tenant).Tasks(t.Context(), run.ID, "", 10)
 	h.must(err)
 	_, err = h.cat.Tenant(h.tenant).Claim(t.Context(), tasks[0].ID, tasks[0].Admission, dead.ID)
 	h.must(err)
+	h.must(h.cat.Fleet().Beat(t.Context(), dead, time.Millisecond)) // and then no more
 	runs := h.worker(1)
 	h.watch.until(t, "the run is done", h.done(run.ID))
 	h.ranOnce(runs, 1)
