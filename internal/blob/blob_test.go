@@ -3,6 +3,7 @@ package blob_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -251,32 +252,35 @@ func TestFolderDiskFull(t *testing.T) {
 
 // fillDisk runs in the child. It returns the exit code: 3 if no disk can be mounted.
 func fillDisk(dir string) int {
-	fail := func(args ...any) int { println(append([]any{"fillDisk: "}, args...)[0].(string)); return 1 }
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size="+fullDiskSize); err != nil {
-		println(err.Error())
+		fmt.Fprintln(os.Stderr, err)
 		return 3
 	}
+	if err := fillMounted(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+func fillMounted(dir string) error {
 	ctx := context.Background()
 	s, err := blob.Open(ctx, "file://"+dir, blob.S3Options{})
 	if err != nil {
-		return fail(err.Error())
+		return err
 	}
 	if err := s.PutIfAbsent(ctx, "fits", make([]byte, 512<<10)); err != nil {
-		return fail(err.Error())
+		return err
 	}
 	for name, put := range map[string]func(context.Context, string, []byte) error{"put": s.Put, "absent": s.PutIfAbsent} {
-		err = put(ctx, "too-large/"+name, make([]byte, 800<<10))
+		err := put(ctx, "too-large/"+name, make([]byte, 800<<10))
 		if tenantry.KindOf(err) != tenantry.Shared || !strings.Contains(err.Error(), "disk full") {
-			println(err.Error())
-			return fail("expected Shared, disk full")
+			return fmt.Errorf("expected Shared, disk full: %w", err)
 		}
 		if _, err := s.Stat(ctx, "too-large/"+name); !errors.Is(err, blob.ErrNotFound) {
-			return fail("something half-written is visible")
+			return fmt.Errorf("something half-written is visible: %w", err)
 		}
 	}
 	// What failed gave its room back.
-	if err := s.PutIfAbsent(ctx, "fits-too", make([]byte, 256<<10)); err != nil {
-		return fail(err.Error())
-	}
-	return 0
+	return s.PutIfAbsent(ctx, "fits-too", make([]byte, 256<<10))
 }

@@ -169,6 +169,48 @@ func TestCommitWithoutAnswer(t *testing.T) {
 	}
 }
 
+// The store is full or shut in the middle of a run: the cause comes through, nothing
+// committed is lost, and when there is room again the series goes on.
+func TestStoreThatRefuses(t *testing.T) {
+	p := folder(t)
+	full := tenantry.Errorf(tenantry.Shared, "disk full")
+	for i, key := range []string{"/p/", "/c/", "/m/"} {
+		store := blobtest.NewFaulty(p.store(t))
+		r := openOver(t, p, store)
+		epoch := int64(2*i + 1)
+		w := begin(t, r, epoch, "task")
+		message(t, w, i)
+		must(t, w.Checkpoint(t.Context()))
+		store.Add(&blobtest.Fault{Ops: []blobtest.Op{blobtest.OpPut, blobtest.OpPutIfAbsent}, Key: key, Mode: blobtest.Fail, Err: full})
+		ref, err := w.PutPayload(t.Context(), mail(100, 500))
+		must(t, err)
+		_, err = w.PutContent(t.Context(), bytes.NewReader(noise(i, 200_000)))
+		if key == "/c/" {
+			wantKind(t, err, tenantry.Shared)
+		} else {
+			must(t, err)
+		}
+		must(t, w.Put(t.Context(), repository.Entry{ID: "refused", Payload: ref}))
+		if key != "/c/" {
+			wantKind(t, w.Checkpoint(t.Context()), tenantry.Shared)
+			wantKind(t, w.Put(t.Context(), repository.Entry{ID: "later"}), tenantry.Shared)
+		}
+		w.Close()
+
+		w = begin(t, p.open(t), epoch+1, "task")
+		if _, ok, err := w.Lookup(t.Context(), "refused"); ok || err != nil {
+			t.Errorf("%s: what was refused is there: %v, %v", key, ok, err)
+		}
+		for j := range i + 1 {
+			if _, ok, err := w.Lookup(t.Context(), messageID(j)); !ok || err != nil {
+				t.Errorf("%s: message %d was committed: %v, %v", key, j, ok, err)
+			}
+		}
+		must(t, w.Checkpoint(t.Context()))
+		w.Close()
+	}
+}
+
 // A worker is stopped in the middle of its commit and wakes up after another has taken over.
 func TestZombieWakesLate(t *testing.T) {
 	backends(t, func(t *testing.T, p place) {
