@@ -287,7 +287,7 @@ func TestDueSyncStarts(t *testing.T) {
 	}
 }
 
-func TestDispatcherKeepsTwiceTheSlotsInRedis(t *testing.T) {
+func TestDispatcherBoundsWhatIsInRedis(t *testing.T) {
 	h := newHouse(t)
 	h.users(50)
 	run := h.run(50)
