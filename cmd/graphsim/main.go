@@ -6,7 +6,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -28,12 +29,12 @@ func main() {
 func command() *cobra.Command {
 	var f flags
 	cmd := &cobra.Command{Use: "graphsim", Short: "A simulated Microsoft 365", Args: cobra.NoArgs, SilenceUsage: true,
-		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), f) }}
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), f, cmd.OutOrStdout()) }}
 	f.register(cmd.Flags())
 	return cmd
 }
 
-func run(ctx context.Context, f flags) error {
+func run(ctx context.Context, f flags, out io.Writer) error {
 	options, err := f.resolve()
 	if err != nil {
 		return err
@@ -50,11 +51,9 @@ func run(ctx context.Context, f flags) error {
 		}
 		ready.Tenants = append(ready.Tenants, t.ID())
 	}
-	line, err := json.Marshal(ready)
-	if err != nil {
-		return err
+	if err := json.NewEncoder(out).Encode(ready); err != nil {
+		return errors.Join(err, server.Close())
 	}
-	fmt.Println(string(line))
 	<-ctx.Done()
 	return server.Close()
 }

@@ -24,8 +24,6 @@ type call struct {
 	canonical string
 	params    map[string]string
 	extra     string // an option of the first call that a delta token carries
-	// mailbox and sharePoint are the accounts the request was charged to.
-	mailbox string
 }
 
 // param returns a variable of the route's pattern, unescaped.

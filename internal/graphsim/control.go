@@ -205,8 +205,8 @@ func writeLines[T any](w http.ResponseWriter, r *http.Request, truth func(string
 }
 
 func (s *Server) controlFaults(w http.ResponseWriter, r *http.Request, rest []string) {
-	switch {
-	case r.Method == http.MethodPost:
+	switch r.Method {
+	case http.MethodPost:
 		var f Fault
 		err := readControl(r, &f)
 		id := ""
@@ -218,7 +218,7 @@ func (s *Server) controlFaults(w http.ResponseWriter, r *http.Request, rest []st
 			return
 		}
 		writeJSON(w, http.StatusCreated, map[string]string{"id": id})
-	case r.Method == http.MethodDelete:
+	case http.MethodDelete:
 		s.Clear(strings.Join(rest, ""))
 		w.WriteHeader(http.StatusNoContent)
 	default:

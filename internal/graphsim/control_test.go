@@ -12,6 +12,7 @@ import (
 )
 
 func TestControlInterface(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	sim := s.URL() + "/_sim/"
 	made := c.want(201, "POST", sim+"tenants", object{"domain": "remote.example", "users": 2, "mailsPerUser": 10, "filesPerUser": 5, "consent": true})
@@ -61,6 +62,7 @@ func TestControlInterface(t *testing.T) {
 
 // The same seed makes the same tenant and the same changes.
 func TestSameSeedSameTruth(t *testing.T) {
+	t.Parallel()
 	truth := func() (string, int) {
 		s, c := start(t, graphsim.Options{Seed: 42}, graphsim.TenantSpec{Users: 3, MailsPerUser: 30, FilesPerUser: 10})
 		_ = s
@@ -89,6 +91,7 @@ func TestSameSeedSameTruth(t *testing.T) {
 }
 
 func TestCorpus(t *testing.T) {
+	t.Parallel()
 	dir := os.Getenv("TENANTRY_CORPUS")
 	if dir == "" {
 		t.Skip("SKIPPED: TENANTRY_CORPUS is not set, real mails are not served")

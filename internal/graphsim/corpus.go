@@ -91,7 +91,7 @@ func (c *corpus) loadFiles(dir string) error {
 			return err
 		}
 		rel, err := filepath.Rel(dir, path)
-		if err != nil || !(d.IsDir() || d.Type().IsRegular()) {
+		if err != nil || (!d.IsDir() && !d.Type().IsRegular()) {
 			return err
 		}
 		info, err := d.Info()

@@ -10,6 +10,7 @@ import (
 )
 
 func TestUsersDelta(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{PageSize: 4}, graphsim.TenantSpec{Users: 10, Unlicensed: 2, Shared: 1})
 	users, link, pages := c.round("users/delta?$select=displayName,assignedPlans,accountEnabled")
 	if len(users) != 11 || pages != 3 {
@@ -50,6 +51,7 @@ func TestUsersDelta(t *testing.T) {
 }
 
 func TestGroupsAndSites(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{PageSize: 3}, graphsim.TenantSpec{Users: 4, Groups: 4, Sites: 3})
 	groups, groupLink, _ := c.round("groups/delta?$select=displayName,groupTypes")
 	sites, siteLink, _ := c.round("sites/delta")
@@ -82,6 +84,7 @@ func TestGroupsAndSites(t *testing.T) {
 }
 
 func TestDirectoryTokenReset(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 2})
 	_, link, _ := c.round("users/delta")
 	c.tenant.ExpireDelta()
@@ -97,6 +100,7 @@ func TestDirectoryTokenReset(t *testing.T) {
 }
 
 func TestDirectoryTokenAges(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 2})
 	_, link, _ := c.round("users/delta")
 	s.Advance(6 * 24 * time.Hour)
@@ -108,6 +112,7 @@ func TestDirectoryTokenAges(t *testing.T) {
 }
 
 func TestSmallReads(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 3, Unlicensed: 1, Shared: 1, Name: "Contoso", Domain: "contoso.example"})
 	users := c.tenant.Users()
 	org := c.get("organization")["value"].([]any)[0].(object)
@@ -134,6 +139,7 @@ func TestSmallReads(t *testing.T) {
 }
 
 func TestBatch(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1, FilesPerUser: 1})
 	user := c.tenant.Users()[0].ID
 	answer := c.want(200, "POST", "$batch", object{"requests": []object{

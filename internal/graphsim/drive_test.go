@@ -19,6 +19,7 @@ func (c *client) drive(user string) string {
 }
 
 func TestDriveInitialRoundEqualsTruth(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{PageSize: 6}, graphsim.TenantSpec{Users: 1, FilesPerUser: 30})
 	user := c.tenant.Users()[0].ID
 	drive := c.drive(user)
@@ -70,6 +71,7 @@ func (c *client) download(item string, headers ...string) []byte {
 }
 
 func TestDriveChangesShowInDelta(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	user := c.tenant.Users()[0].ID
 	put := func(path, data string) string {
@@ -106,6 +108,7 @@ func TestDriveChangesShowInDelta(t *testing.T) {
 }
 
 func TestDownloadURLs(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	user := c.tenant.Users()[0].ID
 	data := bytes.Repeat([]byte("0123456789"), 100)
@@ -132,6 +135,7 @@ func TestDownloadURLs(t *testing.T) {
 }
 
 func TestDownloadURLsExpire(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	user := c.tenant.Users()[0].ID
 	id, err := c.tenant.PutFile(user, "f.bin", []byte("x"))
@@ -143,6 +147,7 @@ func TestDownloadURLsExpire(t *testing.T) {
 }
 
 func TestDriveWrites(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	user := c.tenant.Users()[0].ID
 	drive := c.drive(user)
@@ -179,6 +184,7 @@ func TestDriveWrites(t *testing.T) {
 }
 
 func TestUploadSessionRules(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	user := c.tenant.Users()[0].ID
 	drive := c.drive(user)
@@ -226,6 +232,7 @@ func TestUploadSessionRules(t *testing.T) {
 }
 
 func TestDrivesOfOthers(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 3, NoDrive: 1, Unlicensed: 1, Groups: 1, Sites: 1, FilesPerUser: 4})
 	users := c.tenant.Users()
 	if users[0].Drive == "" || users[1].Drive != "" || users[2].Mailbox {

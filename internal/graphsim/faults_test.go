@@ -17,6 +17,7 @@ func inject(t *testing.T, s *graphsim.Server, f graphsim.Fault) {
 }
 
 func TestFaultStatus(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	inject(t, s, graphsim.Fault{Path: "^/users$", Nth: 2, Status: 503, Code: "serviceNotAvailable", Headers: map[string]string{"Retry-After": "7"}})
 	c.get("users")
@@ -47,6 +48,7 @@ func TestFaultStatus(t *testing.T) {
 }
 
 func TestFaultConnections(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	user := c.tenant.Users()[0].ID
 	ask := func(method, path, body string) (*http.Response, error) {
@@ -77,12 +79,14 @@ func TestFaultConnections(t *testing.T) {
 }
 
 func TestFaultSlowEndsWithTheRequest(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	inject(t, s, graphsim.Fault{Path: "^/users", Kind: graphsim.FaultSlow, Delay: time.Millisecond})
 	c.get("users")
 }
 
 func TestFaultMoveWhileListing(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{PageSize: 5}, graphsim.TenantSpec{Users: 1, MailsPerUser: 60})
 	user := c.tenant.Users()[0].ID
 	sent := "users/" + user + "/mailFolders/sentitems/messages/delta"
@@ -100,6 +104,7 @@ func TestFaultMoveWhileListing(t *testing.T) {
 }
 
 func TestFaultGoneAtLoginAndFiles(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	user := c.tenant.Users()[0].ID
 	_, err := c.tenant.PutFile(user, "f", []byte("content"))

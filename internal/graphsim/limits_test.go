@@ -18,6 +18,7 @@ func retryAfter(t *testing.T, resp *http.Response) time.Duration {
 }
 
 func TestMailboxLimit(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 2, MailLimit: 5})
 	path := "users/" + c.tenant.Users()[0].ID + "/mailFolders/inbox"
 	for range 5 {
@@ -39,6 +40,7 @@ func TestMailboxLimit(t *testing.T) {
 // A burst at the end of one fixed window and another at the start of the next
 // stay within each, but not within the sliding one.
 func TestSlidingWindowCountsToo(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1, MailLimit: 6})
 	path := "users/" + c.tenant.Users()[0].ID + "/mailFolders/inbox"
 	s.Advance(590 * time.Second)
@@ -55,6 +57,7 @@ func TestSlidingWindowCountsToo(t *testing.T) {
 
 // Who keeps asking while throttled waits longer.
 func TestThrottledRequestsCount(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1, MailLimit: 3})
 	path := "users/" + c.tenant.Users()[0].ID + "/mailFolders/inbox"
 	for range 3 {
@@ -69,6 +72,7 @@ func TestThrottledRequestsCount(t *testing.T) {
 }
 
 func TestMailboxConcurrency(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	path := "users/" + c.tenant.Users()[0].ID + "/mailFolders/inbox"
 	// Four requests are held in flight by bodies that do not come.
@@ -117,6 +121,7 @@ type readerFunc func([]byte) (int, error)
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestSharePointLimit(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1, SharePointPerMinute: 20})
 	path := "users/" + c.tenant.Users()[0].ID + "/drive"
 	var remaining []string
@@ -143,6 +148,7 @@ func TestSharePointLimit(t *testing.T) {
 }
 
 func TestIdentityLimit(t *testing.T) {
+	t.Parallel()
 	limits := graphsim.Limits{Identity: []graphsim.Tier{{UpTo: 0, Quota: graphsim.Quota{Max: 10, Seconds: 3600}}}}
 	_, c := start(t, graphsim.Options{Limits: limits}, graphsim.TenantSpec{Users: 1})
 	for i := range 5 {

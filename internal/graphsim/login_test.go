@@ -21,6 +21,7 @@ import (
 )
 
 func TestTokenErrors(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	stranger := s.AddTenant(graphsim.TenantSpec{Domain: "stranger.example"})
 	good := secretForm(graphsim.DefaultClientID, graphsim.DefaultSecret)
@@ -56,6 +57,7 @@ func TestTokenErrors(t *testing.T) {
 }
 
 func TestBearerAndRoles(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	old := c.token
 	for _, token := range []string{"", "x.y.z", old + "x"} {
@@ -80,11 +82,13 @@ func TestBearerAndRoles(t *testing.T) {
 }
 
 func TestTokensExpire(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{TokenLife: time.Nanosecond}, graphsim.TenantSpec{Users: 1})
 	c.refused(401, "GET", "users", nil)
 }
 
 func TestAccessTokenVerifiesWithPublishedKey(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	discovery := c.get(s.URL() + "/" + c.tenant.ID() + "/v2.0/.well-known/openid-configuration")
 	key := c.get(discovery["jwks_uri"].(string))["keys"].([]any)[0].(object)
@@ -101,6 +105,7 @@ func TestAccessTokenVerifiesWithPublishedKey(t *testing.T) {
 }
 
 func TestCertificateAssertion(t *testing.T) {
+	t.Parallel()
 	key, cert := newCertificate(t)
 	other, _ := newCertificate(t)
 	s, c := start(t, graphsim.Options{CertificatePEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})}, graphsim.TenantSpec{Users: 1})
@@ -153,6 +158,7 @@ func newCertificate(t *testing.T) (*rsa.PrivateKey, []byte) {
 }
 
 func TestConsent(t *testing.T) {
+	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	tenant := s.AddTenant(graphsim.TenantSpec{Domain: "new.example"})
 	consent := func(auto, redirect string) (int, url.Values) {

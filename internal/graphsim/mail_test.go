@@ -15,6 +15,7 @@ import (
 )
 
 func TestMailInitialRoundEqualsTruth(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{PageSize: 7}, graphsim.TenantSpec{Users: 2, MailsPerUser: 120})
 	user := c.tenant.Users()[0].ID
 	truth, err := c.tenant.MailTruth(user)
@@ -49,6 +50,7 @@ func TestMailInitialRoundEqualsTruth(t *testing.T) {
 }
 
 func TestMailChangesShowInDelta(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1, MailsPerUser: 60})
 	user := c.tenant.Users()[0].ID
 	inbox := "users/" + user + "/mailFolders/inbox/messages/delta"
@@ -89,6 +91,7 @@ func TestMailChangesShowInDelta(t *testing.T) {
 }
 
 func TestRegularIDsDieWithAMove(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1, MailsPerUser: 20})
 	user := c.tenant.Users()[0].ID
 	immutable := c.get("users/" + user + "/mailFolders/inbox/messages?$top=1")["value"].([]any)[0].(object)["id"].(string)
@@ -105,6 +108,7 @@ func TestRegularIDsDieWithAMove(t *testing.T) {
 }
 
 func TestMailDeltaTokens(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1, MailsPerUser: 20})
 	user := c.tenant.Users()[0].ID
 	base := "users/" + user + "/mailFolders/inbox/messages/delta"
@@ -130,6 +134,7 @@ func TestMailDeltaTokens(t *testing.T) {
 // TestRestoreIsTruth reads every message of one user, writes it into an empty
 // mailbox as a restore does, and compares the truths.
 func TestRestoreIsTruth(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 2, MailsPerUser: 150})
 	from := c.tenant.Users()[0].ID
 	to, err := c.tenant.NewUser("Restored")
@@ -218,6 +223,7 @@ func (c *client) uploadAttachment(user, message string, a object, data []byte) {
 }
 
 func TestAttachmentRules(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	user := c.tenant.Users()[0].ID
 	data := bytes.Repeat([]byte("tenantry"), 1000)
@@ -246,6 +252,7 @@ func TestAttachmentRules(t *testing.T) {
 }
 
 func TestFoldersAndExtendedProperties(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	user := "users/" + c.tenant.Users()[0].ID
 	folder := c.want(201, "POST", user+"/mailFolders", object{"displayName": "Restored"})["id"].(string)
@@ -275,6 +282,7 @@ func TestFoldersAndExtendedProperties(t *testing.T) {
 }
 
 func TestMIMEHasTheAttachments(t *testing.T) {
+	t.Parallel()
 	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
 	user := c.tenant.Users()[0].ID
 	id, err := c.tenant.NewMail(user, graphsim.MailSpec{Subject: "Ä subject", Attachments: []graphsim.AttachmentSpec{{Name: "a.txt", Size: 5000, Seed: 3}}})

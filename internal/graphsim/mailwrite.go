@@ -3,6 +3,7 @@ package graphsim
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -71,7 +72,8 @@ func (c *mailContent) apply(in map[string]json.RawMessage) error {
 }
 
 func asBadProperty(name string, err error) error {
-	if _, ok := err.(*apiError); ok {
+	var answer *apiError
+	if errors.As(err, &answer) {
 		return err
 	}
 	return badRequest("Cannot read the property '%s': %v", name, err)
