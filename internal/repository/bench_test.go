@@ -51,14 +51,14 @@ func BenchmarkBackup(b *testing.B) {
 		run := func(name string, work func(w *repository.Writer)) {
 			epoch++
 			store.ResetCounts()
+			base := heap()
 			before, begun := cpu(), time.Now()
 			w := begin(b, r, epoch, tenantry.TaskID(fmt.Sprint("task-", epoch)))
 			work(w)
 			s := seal(b, w)
 			took, wall := cpu()-before, time.Since(begun)
-			with := heap()
+			held := heap() - base
 			w.Close()
-			held := with - heap()
 			fmt.Fprintf(os.Stdout, "%s_cpu %.3f s\n%s_wall %.3f s\n", name, took.Seconds(), name, wall.Seconds())
 			fmt.Fprintf(os.Stdout, "%s_stored %.3f MB\n%s_items %d items\n", name, float64(w.Stored())/1e6, name, s.Counts.Items)
 			fmt.Fprintf(os.Stdout, "%s_writer_memory %.1f MB\n", name, float64(held)/1e6)
