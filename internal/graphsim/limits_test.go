@@ -3,7 +3,6 @@ package graphsim_test
 import (
 	"net/http"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -70,55 +69,6 @@ func TestThrottledRequestsCount(t *testing.T) {
 	s.Advance(310 * time.Second) // the first three are out of every window, the refused are not
 	c.refused(429, "GET", path, nil)
 }
-
-func TestMailboxConcurrency(t *testing.T) {
-	t.Parallel()
-	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
-	path := "users/" + c.tenant.Users()[0].ID + "/mailFolders/inbox"
-	// Four requests are held in flight by bodies that do not come.
-	inFlight := make(chan struct{})
-	release := make(chan struct{})
-	var held sync.WaitGroup
-	for range 4 {
-		held.Go(func() { c.hold(path, inFlight, release) })
-	}
-	for range 4 {
-		<-inFlight
-	}
-	codes := map[string]int{}
-	for codes["ApplicationThrottled"] == 0 {
-		resp := c.do("GET", path, nil)
-		body := decode[object](t, resp)
-		if resp.StatusCode == 429 {
-			codes[body["error"].(object)["code"].(string)]++
-		}
-	}
-	close(release)
-	held.Wait()
-	c.get(path)
-}
-
-// hold opens a request whose body ends when release is closed.
-func (c *client) hold(path string, inFlight chan<- struct{}, release <-chan struct{}) {
-	body := readerFunc(func(p []byte) (int, error) {
-		inFlight <- struct{}{}
-		<-release
-		return 0, http.ErrBodyReadAfterClose
-	})
-	req, err := http.NewRequestWithContext(c.t.Context(), "PATCH", c.s.URL()+"/v1.0/"+path, body)
-	if err != nil {
-		c.t.Error(err)
-		return
-	}
-	req.Header.Set("Authorization", "Bearer "+c.token)
-	if resp, err := c.http.Do(req); err == nil {
-		resp.Body.Close()
-	}
-}
-
-type readerFunc func([]byte) (int, error)
-
-func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestSharePointLimit(t *testing.T) {
 	t.Parallel()

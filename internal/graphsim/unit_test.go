@@ -3,6 +3,7 @@ package graphsim
 import (
 	"bytes"
 	"io"
+	"net/http/httptest"
 	"slices"
 	"testing"
 	"time"
@@ -116,6 +117,58 @@ func TestMeter(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Four requests of a mailbox are in flight: the fifth is refused, another mailbox
+// is not, and room comes back with the end of one.
+func TestMailboxConcurrency(t *testing.T) {
+	s, err := Start(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	tenant := s.AddTenant(TenantSpec{Users: 1})
+	entered, leave := make(chan struct{}), make(chan struct{})
+	held := &route{service: outlook, roles: []string{"r"}, handle: func(*call) error {
+		entered <- struct{}{}
+		<-leave
+		return nil
+	}}
+	quick := &route{service: outlook, roles: []string{"r"}, handle: func(*call) error { return nil }}
+	ask := func(user string, rt *route) error {
+		return s.run(&call{s: s, t: tenant, r: httptest.NewRequest("GET", "/", nil), w: httptest.NewRecorder(),
+			roles: []string{"r"}, params: map[string]string{"user": user}}, rt)
+	}
+	answers := make(chan error, 4)
+	for range 4 {
+		go func() { answers <- ask("a", held) }()
+	}
+	for range 4 {
+		<-entered
+	}
+	if e := asAPIError(ask("a", quick)); e.status != 429 || e.code != "ApplicationThrottled" || e.header.Get("Retry-After") == "" {
+		t.Errorf("the fifth request: %v", e)
+	}
+	if err := ask("b", quick); err != nil {
+		t.Errorf("another mailbox: %v", err)
+	}
+	leave <- struct{}{}
+	if err := <-answers; err != nil {
+		t.Error(err)
+	}
+	if err := ask("a", quick); err != nil {
+		t.Errorf("after one has ended: %v", err)
+	}
+	close(leave)
+	for range 3 {
+		if err := <-answers; err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestParseTarget(t *testing.T) {
