@@ -311,8 +311,9 @@ func (w *world) page(collection, link string) engine.Page {
 			p.Removed = append(p.Removed, id)
 		}
 	}
-	// Some servers repeat what has not changed.
-	if n, ok := w.pick(func(n node) bool { return w.collection(n) == collection && !listed[n.id] }); ok && w.rnd.IntN(4) == 0 {
+	// Some servers repeat what has not changed since it was told.
+	told := func(n node) bool { return w.collection(n) == collection && !listed[n.id] && w.log[collection][n.id].seq <= since }
+	if n, ok := w.pick(told); ok && w.rnd.IntN(4) == 0 {
 		p.Items = append(p.Items, w.item(n))
 	}
 	if p.Next = fmt.Sprintf("t%d", last); start > 0 && !p.Done {
