@@ -11,12 +11,16 @@ type meter struct {
 	fixed      int64
 	fixedIndex int64 // which fixed window fixed counts
 
-	slots [slotCount]int64
+	slots [ringSize]int64
 	last  int64 // number of the newest slot
 }
 
-// slotCount is how finely a sliding window is counted.
-const slotCount = 100
+// slotCount is how finely a sliding window is counted. The ring has one place
+// more: a window that ends inside the newest slot begins inside the oldest.
+const (
+	slotCount = 100
+	ringSize  = slotCount + 1
+)
 
 func (m *meter) slot() time.Duration { return m.window / slotCount }
 
@@ -25,8 +29,8 @@ func (m *meter) advance(now time.Duration) {
 		m.fixed, m.fixedIndex = 0, index
 	}
 	newest := int64(now / m.slot())
-	for n := max(m.last+1, newest-slotCount+1); n <= newest; n++ {
-		m.slots[n%slotCount] = 0
+	for n := max(m.last+1, newest-slotCount); n <= newest; n++ {
+		m.slots[n%ringSize] = 0
 	}
 	m.last = max(m.last, newest)
 }
@@ -34,7 +38,7 @@ func (m *meter) advance(now time.Duration) {
 func (m *meter) add(now time.Duration, n int64) {
 	m.advance(now)
 	m.fixed += n
-	m.slots[m.last%slotCount] += n
+	m.slots[m.last%ringSize] += n
 }
 
 func (m *meter) used(now time.Duration) int64 {
@@ -50,7 +54,7 @@ func (m *meter) sliding(now time.Duration) int64 {
 		sum += n
 	}
 	passed := float64(now%m.slot()) / float64(m.slot())
-	oldest := m.slots[(m.last+1)%slotCount]
+	oldest := m.slots[(m.last+1)%ringSize]
 	return sum - int64(passed*float64(oldest))
 }
 
@@ -58,7 +62,7 @@ func (m *meter) sliding(now time.Duration) int64 {
 // added meanwhile.
 func (m *meter) wait(now time.Duration, room int64) time.Duration {
 	future := *m
-	for n := m.last + 1; n <= m.last+slotCount+1; n++ {
+	for n := m.last + 1; n <= m.last+ringSize; n++ {
 		at := time.Duration(n) * m.slot()
 		if future.used(at) <= max(0, room) {
 			return at - now
