@@ -312,7 +312,9 @@ func (w *world) page(collection, link string) engine.Page {
 		}
 	}
 	// Some servers repeat what has not changed since it was told.
-	told := func(n node) bool { return w.collection(n) == collection && !listed[n.id] && w.log[collection][n.id].seq <= since }
+	told := func(n node) bool {
+		return w.collection(n) == collection && !listed[n.id] && w.log[collection][n.id].seq <= since
+	}
 	if n, ok := w.pick(told); ok && w.rnd.IntN(4) == 0 {
 		p.Items = append(p.Items, w.item(n))
 	}
