@@ -23,7 +23,7 @@ check: tools graph ## Format, vet, lint, and generated code up to date
 	./.ci/generated
 
 build: graph ## Build the programs into bin/
-	$(GO) build -trimpath -o $(BIN)/ ./cmd/...
+	$(GO) build -o $(BIN)/ ./cmd/...
 
 # The Graph SDK has packages that take 4.5 GB to compile: one at a time.
 .PHONY: graph graph-race

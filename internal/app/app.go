@@ -19,6 +19,7 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	_ "time/tzdata" // policies name time zones; images may have none
 
 	"go.uber.org/zap"
 )

@@ -2,14 +2,12 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
-	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -88,7 +86,11 @@ func (p *Program) openGraph(ctx context.Context, cfg Config, cat *catalog.Catalo
 	}
 	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
 	p.onStop(book.Close)
-	p.mirror(ctx, cfg.ClientID, book, cat.Fleet())
+	m := mirror{name: "throttle/" + cfg.ClientID, book: book, fleet: cat.Fleet()}
+	if err := m.resume(ctx); err != nil {
+		return nil, err
+	}
+	p.background(func(ctx context.Context) { m.run(ctx, p.log) })
 	return graph.New(graphConfig(cfg), book)
 }
 
@@ -104,56 +106,7 @@ func readLimits(file string) (throttle.Limits, error) {
 	if err := yaml.Unmarshal(text, &limits); err != nil { // JSON is YAML
 		return limits, tenantry.Errorf(tenantry.Invalid, "configuration: limits-file %s: %w", file, err)
 	}
-	return limits, nil
-}
-
-const (
-	mirrorEvery   = 10 * time.Second
-	mirrorTimeout = 5 * time.Second
-)
-
-// mirror resumes the account book from SQL and keeps its long-lived counters there, so
-// that losing Redis loses neither a day's usage nor a cooldown. Every worker does it;
-// they write the same shared counters.
-func (p *Program) mirror(ctx context.Context, app string, book *throttle.Book, fleet *catalog.Fleet) {
-	name := "throttle/" + app
-	resume := func(ctx context.Context) error {
-		doc, _, err := fleet.LoadMirror(ctx, name)
-		if err != nil || len(doc) == 0 {
-			return err
-		}
-		return book.Resume(ctx, doc)
-	}
-	if err := resume(ctx); err != nil && tenantry.KindOf(err) != tenantry.NotFound {
-		p.log.Warn("resume the account book from its mirror", zap.Error(err))
-	}
-	p.background(func(ctx context.Context) {
-		tick := time.NewTicker(mirrorEvery)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-			}
-			if err := saveMirror(ctx, name, book, fleet); err != nil && ctx.Err() == nil {
-				p.log.Warn("mirror the account book", zap.Error(err))
-			}
-		}
-	})
-}
-
-func saveMirror(ctx context.Context, name string, book *throttle.Book, fleet *catalog.Fleet) error {
-	ctx, cancel := context.WithTimeout(ctx, mirrorTimeout)
-	defer cancel()
-	doc, err := book.Snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	if !json.Valid(doc) {
-		return tenantry.Errorf(tenantry.Internal, "mirror of the account book is not JSON")
-	}
-	return fleet.SaveMirror(ctx, name, doc, time.Now())
+	return limits, limits.Validate()
 }
 
 type redisPinger struct{ rdb redis.UniversalClient }

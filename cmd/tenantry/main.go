@@ -1,0 +1,77 @@
+// Command tenantry is the operator's command line: it talks to a fleet over its REST
+// API, makes the first token, and shows the whole way from consent to a compared
+// restore on one machine (demo).
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/internal/app"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := rootCommand().ExecuteContext(ctx)
+	stop()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "tenantry:", err)
+		os.Exit(1)
+	}
+}
+
+func rootCommand() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "tenantry",
+		Short:         "Back up Microsoft 365 tenants",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.AddCommand(initCommand(), demoCommand(), workerCommand())
+	root.AddCommand(clientCommands()...)
+	return root
+}
+
+func initCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "init [keys as for bin/api: -config FILE, -catalog DSN, -key-file FILE, ...]",
+		Short: "Make catalog and key file, and print a new API token",
+		Long: "Makes the catalog and the key file if they are not there, and prints a new API token.\n" +
+			"The token is shown once. Keep a copy of the key file elsewhere: without it no backup can be read.",
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := app.Load(app.RoleInit, args, cmd.OutOrStdout())
+			if errors.Is(err, flag.ErrHelp) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			token, err := app.Init(cmd.Context(), cfg, "init")
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), token.Reveal())
+			return err
+		},
+	}
+}
+
+// workerCommand runs a worker in a process of its own for the demo, which kills it.
+func workerCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                "demo-worker",
+		Hidden:             true,
+		DisableFlagParsing: true,
+		Run: func(_ *cobra.Command, args []string) {
+			os.Exit(app.Main(app.RoleWorker, args, os.Stderr))
+		},
+	}
+}

@@ -1,0 +1,327 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/servertest"
+)
+
+const (
+	clientID     = "11111111-aaaa-4aaa-8aaa-111111111111"
+	clientSecret = "e2e-client-secret"
+	patience     = 2 * time.Minute
+)
+
+// programs is the folder of the built commands.
+var programs string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "tenantry-e2e")
+	if err != nil {
+		panic(err)
+	}
+	programs = dir
+	build := exec.Command("go", "build", "-o", dir+"/", "../cmd/...")
+	if out, err := build.CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
+		os.Exit(1)
+	}
+	code := m.Run()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// process is one running program of the fleet.
+type process struct {
+	t    *testing.T
+	name string
+	addr string
+	cmd  *exec.Cmd
+	log  *tail
+	done chan struct{}
+}
+
+// spawn starts a program that listens on addr and waits until url answers 200.
+func spawn(t *testing.T, name, addr, url string, env []string, program string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, name: name, addr: addr, log: &tail{}, done: make(chan struct{})}
+	p.cmd = exec.Command(filepath.Join(programs, program), args...)
+	p.cmd.Env = append(os.Environ(), env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = p.cmd.Wait(); close(p.done) }()
+	t.Cleanup(func() {
+		p.stop()
+		if t.Failed() {
+			t.Logf("log of %s:\n%s", name, p.log)
+		}
+	})
+	p.await(url)
+	return p
+}
+
+func (p *process) await(url string) {
+	p.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		answer, err := http.Get(url)
+		if err == nil {
+			_ = answer.Body.Close()
+			if answer.StatusCode == http.StatusOK {
+				return
+			}
+			err = errors.New(answer.Status)
+		}
+		select {
+		case <-p.done:
+			p.t.Fatalf("%s ended before it was ready:\n%s", p.name, p.log)
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("%s is not ready: %v\n%s", p.name, err, p.log)
+		}
+	}
+}
+
+// kill ends the process as a crash would.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// stop ends the process gracefully.
+func (p *process) stop() {
+	select {
+	case <-p.done:
+		return
+	default:
+	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM)
+	select {
+	case <-p.done:
+	case <-time.After(45 * time.Second):
+		p.t.Errorf("%s did not stop within 45 s of SIGTERM", p.name)
+		p.kill()
+	}
+}
+
+// tail keeps the end of what a process prints.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+func (b *tail) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.text = append(b.text, p...)
+	if over := len(b.text) - 16<<10; over > 0 {
+		b.text = append(b.text[:0], b.text[over:]...)
+	}
+	return len(p), nil
+}
+
+func (b *tail) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return string(b.text)
+}
+
+// fleet is a running fleet and a user of its API.
+type fleet struct {
+	t       *testing.T
+	env     []string // what every program is told
+	sim     string   // URL of the simulated Microsoft 365
+	api     string
+	token   string
+	s3      servertest.S3Server
+	redis   *servertest.RedisServer
+	catalog string
+	dir     string
+	started map[string]*process
+}
+
+// newFleet starts the servers, the simulator and the api; schedulers and workers are
+// added by the test. The simulator gets the given arguments.
+func newFleet(t *testing.T, simArgs ...string) *fleet {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("SKIPPED because of -short: starts a whole fleet")
+	}
+	f := &fleet{t: t, dir: t.TempDir(), started: map[string]*process{}}
+	f.redis = servertest.StartRedis(t)
+	f.catalog = servertest.Postgres(t).Database(t)
+	f.s3 = servertest.S3(t)
+
+	simAddr := freeAddr(t)
+	f.sim = "http://" + simAddr
+	args := append([]string{"--addr", simAddr, "--client-id", clientID, "--client-secret", clientSecret}, simArgs...)
+	f.started["graphsim"] = spawn(t, "graphsim", simAddr, f.sim+"/_sim/stats", nil, "graphsim", args...)
+
+	apiAddr := freeAddr(t)
+	f.api = "http://" + apiAddr
+	bucket := fmt.Sprintf("s3://%s/e2e?endpoint=%s&region=%s", f.s3.Bucket, url.QueryEscape(f.s3.Endpoint), f.s3.Region)
+	f.env = []string{
+		"TENANTRY_CATALOG=" + f.catalog, "TENANTRY_REDIS=" + f.redis.Addr, "TENANTRY_BUCKET=" + bucket,
+		"TENANTRY_KEY_FILE=" + filepath.Join(f.dir, "keys"), "TENANTRY_GRAPH_URL=" + f.sim, "TENANTRY_LOGIN_URL=" + f.sim,
+		"TENANTRY_CLIENT_ID=" + clientID, "TENANTRY_PUBLIC_URL=" + f.api,
+		"AWS_ACCESS_KEY_ID=" + f.s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + f.s3.SecretKey,
+	}
+	f.token = f.run("tenantry", "init")
+	// The api gets no Graph credential.
+	f.started["api"] = spawn(t, "api", apiAddr, f.api+"/readyz", f.env, "api", "-listen", apiAddr)
+	return f
+}
+
+// run runs a program of the fleet to its end and returns what it printed.
+func (f *fleet) run(program string, args ...string) string {
+	f.t.Helper()
+	cmd := exec.Command(filepath.Join(programs, program), args...)
+	cmd.Env = append(append(os.Environ(), f.env...), "TENANTRY_URL="+f.api, "TENANTRY_TOKEN="+f.token)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		f.t.Fatalf("%s %s: %v\n%s%s", program, strings.Join(args, " "), err, out, stderr.Bytes())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// scheduler starts a scheduler: no Graph credential either.
+func (f *fleet) scheduler(name string) *process {
+	f.t.Helper()
+	addr := freeAddr(f.t)
+	p := spawn(f.t, name, addr, "http://"+addr+"/readyz", f.env, "scheduler", "-listen", addr)
+	f.started[name] = p
+	return p
+}
+
+// worker starts a worker with the Graph credential and further settings.
+func (f *fleet) worker(name string, env ...string) *process {
+	f.t.Helper()
+	addr := freeAddr(f.t)
+	all := append(append([]string{}, f.env...), "TENANTRY_CLIENT_SECRET="+clientSecret)
+	p := spawn(f.t, name, addr, "http://"+addr+"/readyz", append(all, env...), "worker", "-listen", addr)
+	f.started[name] = p
+	return p
+}
+
+// problem is the answer to a request that failed (RFC 9457).
+type problem struct {
+	Status int    `json:"status"`
+	Title  string `json:"title"`
+	Detail string `json:"detail"`
+	Kind   string `json:"kind"`
+}
+
+// call makes one API request; a nil in sends no body, a nil out reads none.
+func (f *fleet) call(method, path string, in, out any) *problem {
+	f.t.Helper()
+	return f.request(f.api, f.token, method, "/v1"+path, in, out)
+}
+
+// must makes an API request that has to succeed.
+func (f *fleet) must(method, path string, in, out any) {
+	f.t.Helper()
+	if p := f.call(method, path, in, out); p != nil {
+		f.t.Fatalf("%s %s: %d %s: %s", method, path, p.Status, p.Title, p.Detail)
+	}
+}
+
+// simulate makes one request to the simulator's own interface.
+func (f *fleet) simulate(method, path string, in, out any) {
+	f.t.Helper()
+	if p := f.request(f.sim, "", method, "/_sim"+path, in, out); p != nil {
+		f.t.Fatalf("simulator: %s %s: %d %s", method, path, p.Status, p.Detail)
+	}
+}
+
+func (f *fleet) request(base, token, method, path string, in, out any) *problem {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	var body io.Reader
+	if in != nil {
+		encoded, err := json.Marshal(in)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		body = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, base+path, body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if answer.StatusCode >= 400 {
+		p := &problem{Status: answer.StatusCode, Title: answer.Status, Detail: string(text)}
+		_ = json.Unmarshal(text, p)
+		return p
+	}
+	if out != nil {
+		if err := json.Unmarshal(text, out); err != nil {
+			f.t.Fatalf("%s %s answers %s: %v", method, path, text, err)
+		}
+	}
+	return nil
+}
+
+// eventually polls until ok says yes or patience ends; what it waits for is an event in
+// other processes, which only their interface shows.
+func eventually(t *testing.T, what string, ok func() (bool, string)) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		done, seen := ok()
+		if done {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s; last seen: %s", patience, what, seen)
+		}
+		<-tick.C
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
