@@ -20,8 +20,10 @@
 //	       permit.Release ◀── body consumed or closed ◀── 2xx, 302 ◀───┘
 //
 // A permit is held until the body is done, because Exchange counts a request
-// that is still being read. Nothing waits longer than 5 s in place: what needs
-// longer goes back to the caller as Throttled with its time, or as Transient.
+// that is still being read. A request whose permit is lost (the book could not
+// renew it, see package throttle) is cut at once, which is Transient. Nothing waits
+// longer than 5 s in place: what needs longer goes back to the caller as Throttled
+// with its time, or as Transient.
 //
 // The bearer token goes to the Graph host of the cloud and nowhere else:
 // redirects are never followed by the HTTP client, links of foreign hosts are

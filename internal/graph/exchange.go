@@ -28,7 +28,7 @@ type call struct {
 	// once: carrying it out twice does its work twice.
 	once bool
 	// stream: the body is read at the reader's pace, bounded by stalls and by the
-	// permit, not by the policy's time for a request.
+	// permit's deadline, not by the policy's time for a request.
 	stream bool
 }
 
@@ -183,12 +183,14 @@ type answer struct {
 	stall    *time.Timer // nil unless the body is a stream
 	patience time.Duration
 	permit   *throttle.Permit
+	unwatch  func() bool // of the permit
 	closed   sync.Once
 }
 
 var (
 	errStalled = errors.New("nothing came for too long")
 	errTooSlow = errors.New("no complete answer in time")
+	errPermit  = errors.New("the mailbox's concurrency permit was lost")
 )
 
 func newAnswer(ctx context.Context, c call, p policy, permit *throttle.Permit) *answer {
@@ -198,13 +200,15 @@ func newAnswer(ctx context.Context, c call, p policy, permit *throttle.Permit) *
 		end = time.Now().Add(p.request)
 	}
 	if !permit.Deadline().IsZero() && (end.IsZero() || permit.Deadline().Before(end)) {
-		end = permit.Deadline() // beyond it the mailbox would see more requests than the book counts
+		end = permit.Deadline() // beyond it the permit is not renewed
 	}
 	a.stop = func() {}
 	if !end.IsZero() {
 		ctx, a.stop = context.WithDeadlineCause(ctx, end, errTooSlow)
 	}
 	a.ctx, a.cancel = context.WithCancelCause(ctx)
+	// Without it the mailbox would see more requests than the book counts.
+	a.unwatch = context.AfterFunc(permit.Context(), func() { a.cancel(errPermit) })
 	if c.stream {
 		a.stall = time.AfterFunc(p.stall, func() { a.cancel(errStalled) })
 	}
@@ -213,7 +217,7 @@ func newAnswer(ctx context.Context, c call, p policy, permit *throttle.Permit) *
 
 // cause names what ended the request if one of our clocks did.
 func (a *answer) cause(err error) error {
-	if c := context.Cause(a.ctx); errors.Is(c, errStalled) || errors.Is(c, errTooSlow) {
+	if c := context.Cause(a.ctx); errors.Is(c, errStalled) || errors.Is(c, errTooSlow) || errors.Is(c, errPermit) {
 		return c
 	}
 	return err
@@ -249,6 +253,7 @@ func (a *answer) Close() error {
 func (a *answer) end() {
 	a.closed.Do(func() {
 		a.rest()
+		a.unwatch()
 		if a.resp != nil {
 			_ = a.resp.Body.Close()
 		}

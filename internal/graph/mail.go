@@ -260,8 +260,8 @@ func (t *Tenant) messageProbe(user, message string) call {
 
 // AttachmentContent streams an attachment's bytes: of a file as they are, of an
 // item as MIME, vCard or iCalendar. Links to cloud files have none (Invalid).
-// The stream holds one of the mailbox's permits until it is closed, and ends with
-// it; a stream that breaks fails with Transient and has to be opened anew.
+// The stream holds one of the mailbox's permits until it is closed, and ends when
+// that is lost or reaches its deadline; a stream that breaks fails with Transient and has to be opened anew.
 func (t *Tenant) AttachmentContent(ctx context.Context, user, message, attachment string) (io.ReadCloser, error) {
 	const op = "read an attachment's content"
 	if err := given(op, user, message, attachment); err != nil {

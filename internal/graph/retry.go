@@ -19,7 +19,7 @@ type policy struct {
 	pause time.Duration // longest single pause; a throttle that asks for more is not waited for
 	total time.Duration // longest sum of pauses of one request
 
-	request time.Duration // of one try with its body; ends before a mailbox's permit does
+	request time.Duration // of one try with its body; not longer than a mailbox's permit is renewed
 	stall   time.Duration // a stream may bring nothing for so long, its header included
 }
 

@@ -12,7 +12,8 @@ import (
 )
 
 // Book is one process's view of the shared account book. Safe for concurrent use.
-// It starts one goroutine at first use, which Close ends.
+// It starts two goroutines at first use, the sweeper and the keeper of permits, which
+// Close ends.
 type Book struct {
 	rdb    redis.UniversalClient
 	prefix string // of every key: "tenantry:{app}:"
@@ -32,12 +33,12 @@ type Book struct {
 	seen      int64                // number of the last cooldown heard of
 	asked     time.Time            // when Redis last answered
 	closed    bool
-	sweeping  bool
+	running   bool
 	acquired  uint64
 	scripts   uint64
 
-	stop  chan struct{}
-	swept sync.WaitGroup
+	stop chan struct{}
+	done sync.WaitGroup
 }
 
 // New opens the book of one application (Entra app ID) on Redis. limits: Documented()
@@ -89,7 +90,7 @@ type refusal struct {
 // 5 s (Limits.Patience); a longer wait is an error of kind Throttled with Until and a
 // Code naming the account or "cooldown/<scope>", and nothing is taken. Redis down:
 // Shared; ctx ended: its kind. The permit must be released exactly once, when the
-// response's body is done.
+// response's body is done, and its Context ends when it must no longer be used.
 func (b *Book) Acquire(ctx context.Context, c Call) (*Permit, error) {
 	d := b.draft(c)
 	patience := time.Duration(b.limits.Patience)
@@ -161,7 +162,7 @@ func (b *Book) enter(ctx context.Context, key string) (leave func(), err error) 
 		b.gates[key] = g
 	}
 	g.users++
-	b.startSweeping()
+	b.start()
 	b.mu.Unlock()
 
 	done := func() {
@@ -196,9 +197,10 @@ func (b *Book) local(d draft) (p *Permit, no refusal, done bool) {
 	}
 	var slot *slot
 	if d.mailbox != "" {
-		if slot = b.mailbox(d.mailbox).idle(d.call.Reserve, now.Add(b.longest())); slot == nil {
+		if slot = b.mailbox(d.mailbox).idle(d.call.Reserve, now.Add(b.renewEvery())); slot == nil {
 			return nil, refusal{}, false
 		}
+		slot.use(now.Add(b.longest()))
 	}
 	for _, a := range d.accounts {
 		b.purse(a).take(a.Need, now)

@@ -13,6 +13,12 @@ local function cooling_till(scope)
   return tonumber(redis.call('ZSCORE', KEYS[2], scope) or 0)
 end
 
+-- A mailbox's permits are kept until the last of them expires.
+local function last(key)
+  local latest = redis.call('ZREVRANGE', key, 0, 0, 'WITHSCORES')[2]
+  if latest then redis.call('PEXPIRE', key, int(math.max(1, tonumber(latest) - now))) end
+end
+
 -- The latest end of a cooldown wins; each change gets the next number.
 local function cool(scope, till)
   if till > math.max(now, cooling_till(scope)) then

@@ -72,7 +72,7 @@ func (b *Book) publish() {
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()
 	b.mu.Lock()
-	b.startSweeping()
+	b.start()
 	l := b.collectCooldowns(b.now())
 	b.mu.Unlock()
 	_ = b.settle(ctx, l) // kept for the sweeper

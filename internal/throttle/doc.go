@@ -21,8 +21,25 @@
 // doubled when used up, halved when they expire more than half full.
 //
 // Permits. Outlook allows four requests at once per mailbox. A permit is a member of
-// a sorted set that expires by itself, slightly after the longest request; a process
-// keeps a free one for a second for the next request on the mailbox.
+// a sorted set that expires by itself after a short life (15 s); a process renews all
+// it holds with one script call every third of that, and keeps a free one for a second
+// for the next request on the mailbox. A permit that was not renewed for nine tenths
+// of its life, by the process's monotonic clock and counted from before the question
+// was sent, or that Redis no longer knows, is lost: its Context ends, and with it the
+// request. One whose request should have ended (LongestRequest) is not renewed. What
+// was given back or has expired is never added again by a renewal that comes late.
+//
+//	          take                   Release
+//	absent ───────────▶ in use ◀──────────────▶ free ──idle 1 s──▶ absent
+//	                      │  renewed: stays as it is │
+//	                      └───────────┬──────────────┘
+//	                              not renewed
+//	                                  ▼
+//	          lost: used no more ──life is over in Redis──▶ absent
+//
+// The permits of a killed process are free within one life. Its connections died with
+// it, so that Microsoft ends what it asked for, but nobody here sees when: until then,
+// a mailbox may count requests that no permit stands for.
 //
 // Cooldowns. A 429, 503 or 509 closes a scope (mailbox; service of a tenant; service
 // of the application) until a time; the latest time wins. Each has a number from a
@@ -43,6 +60,8 @@
 // that have to wait for a bucket wait for a block's worth, so that a fleet at its limit
 // does not ask Redis for each request.
 //
-// What is not bounded: permits of requests in flight are forgotten with a lost book,
-// so for the length of those requests a mailbox can see more than four.
+// What is not bounded: permits of requests in flight are forgotten with a lost book.
+// Until the next renewal tells their holders, a mailbox can see more than four. So it
+// can while a process is frozen (stopped, or its machine paused) with requests on open
+// connections for longer than a permit lives: it ends them only when it wakes up.
 package throttle

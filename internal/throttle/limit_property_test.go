@@ -61,7 +61,7 @@ type fleet struct {
 func (f *fleet) open() *Book {
 	b := New(f.rdb, f.app, f.limits, small)
 	b.now, b.redisNow = f.clock.now, func() int64 { return f.clock.now().UnixMilli() }
-	b.sweeping = true // only when the test says so
+	b.running = true // only when the test says so
 	return b
 }
 

@@ -67,6 +67,10 @@ type OutlookLimits struct {
 	KeepFree    int `json:"keep_free" yaml:"keep_free"`
 	// LongestRequest is when a request must have ended (see Permit.Deadline).
 	LongestRequest Duration `json:"longest_request" yaml:"longest_request"`
+	// PermitLife is how long a concurrency permit lives unless it is renewed: what a
+	// killed process holds of a mailbox is free after it. Redis is asked every third
+	// of it, and may be away for half of it without a request being cut.
+	PermitLife Duration `json:"permit_life" yaml:"permit_life"`
 }
 
 // SharePointLimits are per application and tenant, by the tenant's licences.
@@ -117,6 +121,7 @@ func Documented() Limits {
 			Upload:      Limit{Amount: 150 << 20, Window: Duration(5 * time.Minute), Block: 1 << 20},
 			Concurrency: 4, KeepFree: 1,
 			LongestRequest: Duration(2 * time.Minute),
+			PermitLife:     Duration(15 * time.Second),
 		},
 		// "How to avoid getting throttled or blocked in SharePoint Online", per app and tenant.
 		SharePoint: SharePointLimits{Tiers: []SharePointTier{
@@ -182,6 +187,8 @@ func (l Limits) Validate() error {
 		return tenantry.Errorf(tenantry.Invalid, "limits: outlook.concurrency: at least 1, and more than keep_free")
 	case l.Outlook.LongestRequest < Duration(time.Second):
 		return tenantry.Errorf(tenantry.Invalid, "limits: outlook.longest_request: at least 1s")
+	case l.Outlook.PermitLife < Duration(time.Second):
+		return tenantry.Errorf(tenantry.Invalid, "limits: outlook.permit_life: at least 1s")
 	}
 	return nil
 }

@@ -51,6 +51,7 @@ func TestLimitsValidate(t *testing.T) {
 		"outlook.requests":     func(l *Limits) { l.Outlook.Requests.Window = 0 },
 		"outlook.concurrency":  func(l *Limits) { l.Outlook.KeepFree = 4 },
 		"longest_request":      func(l *Limits) { l.Outlook.LongestRequest = 0 },
+		"permit_life":          func(l *Limits) { l.Outlook.PermitLife = 0 },
 		"slack":                func(l *Limits) { l.Slack = 0 },
 		"reserve":              func(l *Limits) { l.Reserve = 1 },
 		"tiers: at least one":  func(l *Limits) { l.SharePoint.Tiers = nil },

@@ -1,13 +1,12 @@
 package throttle
 
-import "time"
+import (
+	"context"
+	"slices"
+	"time"
+)
 
 const (
-	// permitHold is by how much a permit outlives the longest request: for so long
-	// it can be used again without asking Redis.
-	permitHold = 30 * time.Second
-	// permitMargin is by how much a permit's local end comes before Redis's.
-	permitMargin = time.Second
 	// permitPoll is how often a call that waits for a permit looks again.
 	permitPoll = 100 * time.Millisecond
 	// parkForPermit is how long a task parks that found no permit.
@@ -16,17 +15,26 @@ const (
 
 // mailbox is what this process holds of one mailbox's permits. Guarded by Book.mu.
 type mailbox struct {
-	free  []*slot
-	inUse int
+	slots []*slot  // held: in use, or free for the next request
 	drop  []string // to be given up with the next question
 }
 
-// slot is one concurrency permit.
+// slot is one concurrency permit, held from when Redis granted it until it is given
+// back or lost. Guarded by Book.mu, but for ctx.
 type slot struct {
 	id      string
-	until   time.Time
-	freed   time.Time
-	reserve bool // beyond what calls without Reserve may use
+	mailbox string // its key
+	reserve bool   // beyond what calls without Reserve may use
+
+	until time.Time // by the process's clock: Redis counts it for longer than this
+	inUse bool
+	ends  time.Time // in use: when the request must have ended
+	freed time.Time // free: since when
+
+	// ctx ends when the slot is no longer held, by end: whoever still uses it stops.
+	ctx   context.Context
+	end   context.CancelFunc
+	alarm *time.Timer // goes off at until
 }
 
 func (b *Book) mailbox(key string) *mailbox {
@@ -38,44 +46,69 @@ func (b *Book) mailbox(key string) *mailbox {
 	return m
 }
 
-// idle takes a free slot that lasts until a time; nil if there is none.
-func (m *mailbox) idle(reserve bool, lasts time.Time) *slot {
-	for i := len(m.free) - 1; i >= 0; i-- {
-		s := m.free[i]
-		if s.until.Before(lasts) {
-			m.drop = append(m.drop, s.id)
-			m.free = append(m.free[:i], m.free[i+1:]...)
-			continue
-		}
-		if s.reserve && !reserve {
-			continue
-		}
-		m.free = append(m.free[:i], m.free[i+1:]...)
-		m.inUse++
-		return s
+// hold begins to hold a slot that Redis granted. Called with mu held.
+func (b *Book) hold(s *slot, until, now time.Time) {
+	s.until = until
+	s.ctx, s.end = context.WithCancel(context.Background())
+	s.alarm = time.AfterFunc(until.Sub(now), func() { b.ring(s) })
+	m := b.mailbox(s.mailbox)
+	m.slots = append(m.slots, s)
+}
+
+// held reports whether a slot has been neither given back nor lost.
+func (s *slot) held() bool { return s.ctx.Err() == nil }
+
+// use begins a request.
+func (s *slot) use(ends time.Time) { s.inUse, s.ends = true, ends }
+
+// part ends the holding of a slot. What is no longer in use is also given up in Redis.
+func (m *mailbox) part(s *slot) {
+	m.slots = slices.DeleteFunc(m.slots, func(x *slot) bool { return x == s })
+	s.alarm.Stop()
+	s.end()
+	if !s.inUse {
+		m.drop = append(m.drop, s.id)
 	}
-	return nil
 }
 
-// give takes a slot back into the free ones.
+// idle returns the free slot that was used last, among those that last until a time;
+// nil if there is none.
+func (m *mailbox) idle(reserve bool, lasts time.Time) *slot {
+	var best *slot
+	for _, s := range slices.Clone(m.slots) {
+		switch {
+		case s.inUse:
+		case s.until.Before(lasts):
+			m.part(s)
+		case s.reserve && !reserve:
+		case best == nil || s.freed.After(best.freed):
+			best = s
+		}
+	}
+	return best
+}
+
+// give ends a request. A slot that was lost meanwhile is not free, but given up.
 func (m *mailbox) give(s *slot, now time.Time) {
-	m.inUse--
-	s.freed = now
-	m.free = append(m.free, s)
+	s.inUse, s.freed = false, now
+	if !s.held() {
+		m.drop = append(m.drop, s.id)
+	}
 }
 
-// retire collects the slots that were free since a time.
+// retire collects what is to be given up: slots that were free since a time.
 func (m *mailbox) retire(since time.Time) []string {
+	for _, s := range slices.Clone(m.slots) {
+		if !s.inUse && !s.freed.After(since) {
+			m.part(s)
+		}
+	}
 	ids := m.drop
 	m.drop = nil
-	keep := m.free[:0]
-	for _, s := range m.free {
-		if s.freed.After(since) {
-			keep = append(keep, s)
-		} else {
-			ids = append(ids, s.id)
-		}
-	}
-	m.free = keep
 	return ids
+}
+
+// busy reports whether requests of this process are under way.
+func (m *mailbox) busy() bool {
+	return slices.ContainsFunc(m.slots, func(s *slot) bool { return s.inUse })
 }

@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"context"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -13,7 +14,6 @@ type Permit struct {
 	book     *Book
 	call     Call
 	scopes   []string
-	mailbox  string
 	deadline time.Time
 	slot     *slot
 	release  sync.Once
@@ -21,16 +21,27 @@ type Permit struct {
 
 // permit is called with Book.mu held.
 func (b *Book) permit(d draft, s *slot) *Permit {
-	p := &Permit{book: b, call: d.call, scopes: d.scopes, mailbox: d.mailbox, slot: s}
+	p := &Permit{book: b, call: d.call, scopes: d.scopes, slot: s}
 	if s != nil {
-		p.deadline = s.until
+		p.deadline = s.ends
 	}
 	return p
 }
 
-// Deadline returns when the request, its body included, must have ended, because the
-// mailbox's concurrency permit then expires. Zero if there is no such bound.
+// Deadline returns when the request, its body included, must have ended: the mailbox's
+// concurrency permit is not renewed beyond. Zero if there is no such bound.
 func (p *Permit) Deadline() time.Time { return p.deadline }
+
+// Context returns a context that ends when the request must stop at once, its body
+// included: the mailbox's concurrency permit could not be renewed and is about to be
+// somebody else's, or the book was closed. It may also end after Release. Without a
+// concurrency permit it never ends.
+func (p *Permit) Context() context.Context {
+	if p.slot == nil {
+		return context.Background()
+	}
+	return p.slot.ctx
+}
 
 // Done tells what came back (status 0: no answer): 429 and 503 set cooldowns with
 // scope for the whole fleet, headers teach. It returns how long this very call should
@@ -72,7 +83,7 @@ func (p *Permit) Release() {
 	p.release.Do(func() {
 		p.book.mu.Lock()
 		defer p.book.mu.Unlock()
-		p.book.mailbox(p.mailbox).give(p.slot, p.book.now())
+		p.book.mailbox(p.slot.mailbox).give(p.slot, p.book.now())
 	})
 }
 

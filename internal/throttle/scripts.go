@@ -23,10 +23,13 @@ var (
 	settleLua string
 	//go:embed resume.lua
 	resumeLua string
+	//go:embed renew.lua
+	renewLua string
 
 	takeScript   = redis.NewScript(commonLua + takeLua)
 	settleScript = redis.NewScript(commonLua + settleLua)
 	resumeScript = redis.NewScript(commonLua + resumeLua)
+	renewScript  = redis.NewScript(commonLua + renewLua)
 )
 
 // takeRequest is the document of take.lua.
@@ -118,8 +121,8 @@ func (b *Book) ask(ctx context.Context, d draft) (*Permit, refusal, error) {
 		b.purse(a).put(integer(surplus[i]), integer(slots[i]), sent.Add(a.life), sent)
 	}
 	if q.req.Permit != nil {
-		q.permit.until = sent.Add(b.longest() + permitHold - permitMargin)
-		b.mailbox(d.mailbox).inUse++
+		b.hold(q.permit, sent.Add(b.usable()), b.now())
+		q.permit.use(sent.Add(b.longest()))
 	}
 	b.acquired++
 	return b.permit(d, q.permit), refusal{}, nil
@@ -158,14 +161,15 @@ func (b *Book) question(d draft) question {
 // askPermit uses a free permit, or asks for one.
 func (b *Book) askPermit(d draft, q *question, now time.Time) {
 	m, limits := b.mailbox(d.mailbox), b.limits.Outlook
-	if q.permit = m.idle(d.call.Reserve, now.Add(b.longest())); q.permit != nil {
+	if q.permit = m.idle(d.call.Reserve, now.Add(b.renewEvery())); q.permit != nil {
+		q.permit.use(now.Add(b.longest()))
 		return
 	}
-	q.permit = &slot{id: rand.Text(), reserve: d.call.Reserve}
+	q.permit = &slot{id: rand.Text(), mailbox: d.mailbox, reserve: d.call.Reserve}
 	q.keys = append(q.keys, b.key(permitsKey(d.mailbox)))
 	q.req.Permit = &permitRequest{
 		ID: q.permit.id, Name: outlookPermits, Max: limits.Concurrency,
-		TTL:  (b.longest() + permitHold).Milliseconds(),
+		TTL:  b.permitLife().Milliseconds(),
 		Poll: permitPoll.Milliseconds(), Drop: m.drop,
 	}
 	m.drop = nil

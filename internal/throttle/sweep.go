@@ -47,13 +47,14 @@ func (l *settlement) empty() bool { return len(l.Cool)+len(l.Give)+len(l.Drop) =
 
 func (l *settlement) full() bool { return len(l.Cool)+len(l.Give)+len(l.Drop) >= settleBatch }
 
-// startSweeping starts the sweeper once. Called with mu held.
-func (b *Book) startSweeping() {
-	if b.sweeping || b.closed {
+// start starts the sweeper and the keeper once. Called with mu held.
+func (b *Book) start() {
+	if b.running || b.closed {
 		return
 	}
-	b.sweeping = true
-	b.swept.Go(func() {
+	b.running = true
+	b.done.Go(b.keep)
+	b.done.Go(func() {
 		tick := time.NewTicker(sweepEvery)
 		defer tick.Stop()
 		for {
@@ -128,10 +129,10 @@ func (b *Book) collect(l *settlement, since, now time.Time) (holds bool) {
 			l.Drop = append(l.Drop, ids)
 			l.dropKeys = append(l.dropKeys, b.key(permitsKey(key)))
 		}
-		if len(m.free)+len(m.drop)+m.inUse == 0 {
+		if len(m.slots)+len(m.drop) == 0 {
 			delete(b.mailboxes, key)
 		}
-		holds = holds || m.inUse > 0
+		holds = holds || m.busy()
 	}
 	return holds
 }
@@ -158,8 +159,8 @@ func (b *Book) settle(ctx context.Context, l *settlement) error {
 	return nil
 }
 
-// Close gives back what this process holds and ends its goroutine. Permits that are
-// still out expire by themselves. Shared if Redis does not answer: what is held then
+// Close gives back what this process holds and ends its goroutines. The contexts of
+// permits that are still out end, and Redis forgets them after their life. Shared if Redis does not answer: what is held then
 // counts as spent. Acquire fails afterwards.
 func (b *Book) Close(ctx context.Context) error {
 	b.mu.Lock()
@@ -170,7 +171,10 @@ func (b *Book) Close(ctx context.Context) error {
 	b.closed = true
 	close(b.stop)
 	b.mu.Unlock()
-	b.swept.Wait()
+	b.done.Wait()
+	b.mu.Lock()
+	b.lose()
+	b.mu.Unlock()
 	for {
 		b.mu.Lock()
 		now := b.now()

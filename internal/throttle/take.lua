@@ -123,6 +123,6 @@ if wait > 0 then return {0, seq, fresh, wait, code} end
 for _, write in ipairs(writes) do write() end
 if p then
   redis.call('ZADD', KEYS[#KEYS], now + p.ttl, p.id)
-  redis.call('PEXPIRE', KEYS[#KEYS], p.ttl)
+  last(KEYS[#KEYS])
 end
 return {1, seq, fresh, surplus, slots}
