@@ -122,7 +122,7 @@ func (d *demo) connectTenants(ctx context.Context) error {
 		seen = append(seen, p.Name+" "+string(p.State))
 	}
 	err := d.expect(strings.Join(expected, ", "), strings.Join(seen, ", "))
-	d.repeat("%s; %s", command("tenants", "add", "--name", "Contoso", "--directory", "contoso.example"), command("tenants", "consent", d.tenants[0].Id))
+	d.repeat("%s; %s", command("tenants", "add", "Contoso", "contoso.example"), command("tenants", "consent", d.tenants[0].Id))
 	return err
 }
 
@@ -160,7 +160,7 @@ func (d *demo) addPolicies(ctx context.Context) error {
 		p.policy = answer.JSON201.Id
 	}
 	err := d.expect("3 policies", fmt.Sprintf("%d policies", len(d.tenants)))
-	d.repeat("%s", command("policies", "add", d.tenants[0].Id, "--name", "all users, daily", "--at", at))
+	d.repeat("%s", command("policies", "add", d.tenants[0].Id, "all users, daily", "--at", at))
 	return err
 }
 

@@ -135,7 +135,9 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 		Generation: b.generation(collection, generation, item),
 		Payload:    stored.Payload, Parts: stored.Parts,
 	}
-	b.add(tenantry.Counts{Items: 1})
+	if !c.entry.Place() {
+		b.add(tenantry.Counts{Items: 1})
+	}
 	if item.Problem != "" {
 		c.failed(item.Problem)
 		if !known && len(item.Raw) > 0 {

@@ -147,12 +147,12 @@ func (m *memory) Checkpoint(context.Context) error {
 }
 
 func (m *memory) Seal(ctx context.Context, now time.Time) (repository.Snapshot, error) {
-	m.sealed = &repository.Snapshot{Time: now, Counts: tenantry.Counts{Items: int64(len(m.now.entries))}}
+	m.sealed = &repository.Snapshot{Time: now, Counts: tenantry.Counts{Items: m.now.items()}}
 	return *m.sealed, m.Checkpoint(ctx)
 }
 
 func (m *memory) Snapshot() repository.Snapshot {
-	return repository.Snapshot{Counts: tenantry.Counts{Items: int64(len(m.now.entries))}}
+	return repository.Snapshot{Counts: tenantry.Counts{Items: m.now.items()}}
 }
 
 func (m *memory) Payload(_ context.Context, e repository.Entry) ([]byte, error) {
@@ -171,3 +171,13 @@ var (
 	_ engine.Series   = (*memory)(nil)
 	_ engine.Snapshot = (*memory)(nil)
 )
+
+// items counts what is no place, as the repository does.
+func (s state) items() (n int64) {
+	for _, e := range s.entries {
+		if !e.Place() {
+			n++
+		}
+	}
+	return n
+}

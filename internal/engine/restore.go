@@ -136,7 +136,6 @@ func (r *restore) entry(ctx context.Context, parent string, e repository.Entry, 
 	if err != nil {
 		return err
 	}
-	r.add(tenantry.Counts{Items: 1})
 	return r.children(ctx, id, e.ID, depth+1)
 }
 

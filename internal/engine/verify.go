@@ -58,7 +58,11 @@ func (v *verify) walk(ctx context.Context, g *errgroup.Group, items context.Cont
 // entry reads the payload and every part of one entry.
 func (v *verify) entry(ctx context.Context, e repository.Entry) error {
 	n, err := v.read(ctx, e)
-	v.add(tenantry.Counts{Items: 1, Bytes: n})
+	count := tenantry.Counts{Items: 1, Bytes: n}
+	if e.Place() {
+		count.Items = 0
+	}
+	v.add(count)
 	v.progress()
 	if err != nil && oneBadItem(err) {
 		v.problem(e.ID, e.Name, err.Error())

@@ -44,7 +44,7 @@ type Entry struct {
 // counts is what one entry adds to a snapshot's counts.
 func (e *Entry) counts() tenantry.Counts {
 	var c tenantry.Counts
-	if e.Kind != KindFolder && e.Collection == "" {
+	if !e.Place() {
 		c.Items = 1
 	}
 	if e.Problem != "" {
@@ -180,3 +180,7 @@ func fromMicros(us *int64) time.Time {
 	}
 	return time.UnixMicro(*us).UTC()
 }
+
+// Place reports whether the entry is a place that holds items and no item itself:
+// places are not counted.
+func (e Entry) Place() bool { return e.Kind == KindFolder || e.Collection != "" }
