@@ -75,6 +75,24 @@ func (t *Tenant) Resources(ctx context.Context, f ResourceFilter) ([]Resource, e
 	return out, nil
 }
 
+// ResourceCounts counts the resources of the tenant by their state.
+func (t *Tenant) ResourceCounts(ctx context.Context) (map[tenantry.LifeState]int64, error) {
+	var found []struct {
+		State tenantry.LifeState
+		N     int64
+	}
+	err := t.c.read(ctx, "count resources of tenant "+string(t.id), &found,
+		"SELECT state, count(*) AS n FROM resources WHERE tenant = ? GROUP BY state", t.id)
+	if err != nil {
+		return nil, err
+	}
+	counts := make(map[tenantry.LifeState]int64, len(found))
+	for _, row := range found {
+		counts[row.State] = row.N
+	}
+	return counts, nil
+}
+
 // Resource reads one resource. NotFound.
 func (t *Tenant) Resource(ctx context.Context, id tenantry.ResourceID) (Resource, error) {
 	var found []resourceRow

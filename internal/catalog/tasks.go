@@ -223,6 +223,21 @@ func (t *Tenant) Tasks(ctx context.Context, run tenantry.RunID, after tenantry.T
 	return tasksOf(found), err
 }
 
+// RunProblems lists the tasks of a run with something to explain, by ascending ID: they
+// failed, ended or wait for a reason, or could not take every item. limit 0 is 100, at
+// most 1000.
+func (t *Tenant) RunProblems(ctx context.Context, run tenantry.RunID, limit int) ([]Task, error) {
+	var found []taskRow
+	// The condition is that of the index ended_tasks_trouble.
+	const trouble bun.Safe = "(reason <> '' OR skipped > 0 OR state = 'failed')"
+	err := t.c.read(ctx, fmt.Sprintf("list problems of run %s of tenant %s", run, t.id), &found, `
+		SELECT * FROM (SELECT ?0 FROM tasks WHERE tenant = ?1 AND run = ?2 AND ?4 ORDER BY id LIMIT ?3) AS open
+		UNION ALL
+		SELECT * FROM (SELECT ?0 FROM ended_tasks WHERE tenant = ?1 AND run = ?2 AND ?4 AND id >= ?5 ORDER BY id LIMIT ?3) AS ended
+		ORDER BY id LIMIT ?3`, taskColumns, t.id, run, page(limit), trouble, created(run))
+	return tasksOf(found), err
+}
+
 // created is the smallest ID that a task of a run can have: no older partition is read.
 func created(run tenantry.RunID) tenantry.TaskID {
 	return tenantry.TaskID(run[:min(len(run), len(tenantry.TaskIDFloor(time.UnixMicro(0))))])

@@ -2,7 +2,11 @@ package catalog
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"time"
+
+	"github.com/uptrace/bun"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -31,6 +35,38 @@ func (f *Fleet) CountTokens(ctx context.Context) (int, error) {
 	var n int
 	err := f.c.read(ctx, "count tokens", &n, "SELECT count(*) FROM tokens")
 	return n, err
+}
+
+// Secret returns the secret of the fleet under a name: 32 random bytes in base64url, made
+// by whoever asks first and the same for all processes ever after. Like every row it is
+// in dumps of the database: whoever can read that can read the hashes beside it, too.
+func (f *Fleet) Secret(ctx context.Context, name string) (tenantry.Secret, error) {
+	op := "read secret " + name
+	var found []string
+	if err := f.c.read(ctx, op, &found, "SELECT value FROM secrets WHERE name = ?", name); err != nil {
+		return tenantry.Secret{}, err
+	}
+	if len(found) > 0 {
+		return tenantry.NewSecret(found[0]), nil
+	}
+	fresh := make([]byte, 32)
+	_, _ = rand.Read(fresh) // never fails since Go 1.24
+	err := f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		_, err := exec(ctx, tx, "INSERT INTO secrets (name, value) VALUES (?, ?) ON CONFLICT (name) DO NOTHING",
+			name, base64.RawURLEncoding.EncodeToString(fresh))
+		if err != nil {
+			return err
+		}
+		found = nil // another process may have been first
+		return scan(ctx, tx, &found, "SELECT value FROM secrets WHERE name = ?", name)
+	})
+	if err != nil {
+		return tenantry.Secret{}, err
+	}
+	if len(found) == 0 {
+		return tenantry.Secret{}, tenantry.Errorf(tenantry.Internal, "%s: it was deleted meanwhile", op)
+	}
+	return tenantry.NewSecret(found[0]), nil
 }
 
 // AuditEntry is one thing that somebody did.

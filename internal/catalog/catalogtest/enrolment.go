@@ -10,6 +10,24 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
+func testResourceCounts(_ *testing.T, w *world) {
+	a := w.tenant("a")
+	w.ok(w.tenant("b").ApplySync(w.ctx, tenantry.User, users(9), "link", now)) // not counted
+	counts, err := a.ResourceCounts(w.ctx)
+	w.ok(err)
+	expect(w, "kinds of state at first", len(counts), 0)
+	all := users(5)
+	all[1].State, all[2].State, all[3].State = tenantry.Inactive, tenantry.Gone, tenantry.Gone
+	w.ok(a.ApplySync(w.ctx, tenantry.User, all, "link", now))
+	w.ok(a.ApplySync(w.ctx, tenantry.Site, []catalog.Resource{{ID: "s-1", State: tenantry.Active}}, "link", now))
+	counts, err = a.ResourceCounts(w.ctx)
+	w.ok(err)
+	expected := map[tenantry.LifeState]int64{tenantry.Active: 3, tenantry.Inactive: 1, tenantry.Gone: 2}
+	if diff := cmp.Diff(expected, counts); diff != "" {
+		w.t.Fatal(diff)
+	}
+}
+
 func testResources(_ *testing.T, w *world) {
 	a := w.tenant("a")
 	link, at, err := a.SyncLink(w.ctx, tenantry.User)

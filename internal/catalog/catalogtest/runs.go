@@ -237,6 +237,41 @@ func testProblems(_ *testing.T, w *world) {
 	expect(w, "order", kept[61].ItemID, string(user(1)))
 }
 
+// Of a run of tasks that ended in every way, those are listed that need an explanation.
+func testRunProblems(_ *testing.T, w *world) {
+	a, p := w.tenant("a"), w.worker("1")
+	run, claims := w.claimed(a, p, 7)
+	for i, s := range []catalog.Settlement{
+		{State: catalog.TaskDone},
+		{State: catalog.TaskDone, Reason: "no drive", Kind: tenantry.Absent},
+		{State: catalog.TaskDone, Counts: tenantry.Counts{Skipped: 1}},
+		{State: catalog.TaskFailed},
+		{State: catalog.TaskReady, Reason: "throttled", NotBefore: now.Add(time.Hour)},
+		{State: catalog.TaskReady, Counts: tenantry.Counts{Items: 1}},
+	} { // the last one runs
+		w.ok(a.Settle(w.ctx, claims[i], s, now))
+	}
+	found, err := a.RunProblems(w.ctx, run.ID, 0)
+	w.ok(err)
+	var ids []tenantry.TaskID
+	for _, task := range found {
+		ids = append(ids, task.ID)
+	}
+	expected := []tenantry.TaskID{claims[1].ID, claims[2].ID, claims[3].ID, claims[4].ID}
+	if diff := cmp.Diff(expected, ids); diff != "" {
+		w.t.Fatal(diff)
+	}
+	expect(w, "reason", found[0].Reason, "no drive")
+	expect(w, "reason of what waits", found[3].Reason, "throttled")
+	found, err = a.RunProblems(w.ctx, run.ID, 2)
+	w.ok(err)
+	expect(w, "length of a short list", len(found), 2)
+	expect(w, "its last", found[1].ID, claims[2].ID)
+	found, err = a.RunProblems(w.ctx, "", 0)
+	w.ok(err)
+	expect(w, "problems of no run", len(found), 0)
+}
+
 func testRunStates(_ *testing.T, w *world) {
 	p := w.worker("1")
 	const d, f = catalog.TaskDone, catalog.TaskFailed

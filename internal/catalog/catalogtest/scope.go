@@ -27,7 +27,7 @@ func (w *world) fill(name string, p tenantry.ProcessID) filled {
 	f.run, f.ended, f.running = run, claims[0], claims[1]
 	snapshot := &catalog.SnapshotRow{Seq: 1, Time: now}
 	w.ok(f.Settle(w.ctx, f.ended, catalog.Settlement{State: catalog.TaskDone, Snapshot: snapshot, Problems: []catalog.Problem{{ItemID: name}}}, now))
-	w.ok(f.Settle(w.ctx, claims[2], catalog.Settlement{State: catalog.TaskReady, Counts: tenantry.Counts{Items: 3}}, now))
+	w.ok(f.Settle(w.ctx, claims[2], catalog.Settlement{State: catalog.TaskReady, Reason: "more to do", Counts: tenantry.Counts{Items: 3}}, now))
 	w.ok(f.Progress(w.ctx, f.running, tenantry.Counts{Items: 7}))
 	f.waiting = w.admit(f.id, "backup", 1)[0]
 	w.ok(w.f.Audit(w.ctx, now, "admin", string(f.id), "fill", ""))
@@ -45,6 +45,8 @@ func (w *world) dump(f filled) map[string]any {
 		"targets":   func() (any, error) { return f.PolicyTargets(w.ctx, "p-daily") },
 		"runs":      func() (any, error) { return f.Runs(w.ctx, "", 0) },
 		"tasks":     func() (any, error) { return f.Tasks(w.ctx, f.run.ID, "", 0) },
+		"counts":    func() (any, error) { return f.ResourceCounts(w.ctx) },
+		"troubles":  func() (any, error) { return f.RunProblems(w.ctx, f.run.ID, 0) },
 		"problems":  func() (any, error) { return f.Problems(w.ctx, f.ended.ID) },
 		"snapshots": func() (any, error) { return f.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0) },
 		"audit":     func() (any, error) { return f.AuditTrail(w.ctx, 0, 0) },
@@ -85,6 +87,7 @@ func testScope(_ *testing.T, w *world) {
 		"SyncDone":       func() any { return mine.SyncDone(w.ctx, after, after) },
 		"StartConsent":   func() any { return mine.StartConsent(w.ctx, "hash", after) },
 		"Resources":      func() any { list, _ := mine.Resources(w.ctx, catalog.ResourceFilter{}); return len(list) },
+		"ResourceCounts": func() any { counts, _ := mine.ResourceCounts(w.ctx); return counts[tenantry.Active] },
 		"Resource":       func() any { r, _ := mine.Resource(w.ctx, user(0)); return r },
 		"SyncLink":       func() any { link, _, _ := mine.SyncLink(w.ctx, tenantry.User); return link },
 		"ApplySync": func() any {
@@ -100,12 +103,13 @@ func testScope(_ *testing.T, w *world) {
 			_, err := mine.StartRun(w.ctx, tenantry.Backup, catalog.TriggerManual, "", mailboxes(4), after)
 			return err
 		},
-		"Run":       func() any { run, _ := mine.Run(w.ctx, other.run.ID); return run },
-		"Runs":      func() any { list, _ := mine.Runs(w.ctx, "", 0); return list },
-		"Tasks":     func() any { list, _ := mine.Tasks(w.ctx, other.run.ID, "", 0); return list },
-		"Task":      func() any { task, _ := mine.Task(w.ctx, other.running.ID); return task },
-		"Problems":  func() any { list, _ := mine.Problems(w.ctx, other.ended.ID); return list },
-		"Snapshots": func() any { list, _ := mine.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0); return list },
+		"RunProblems": func() any { list, _ := mine.RunProblems(w.ctx, other.run.ID, 0); return list },
+		"Run":         func() any { run, _ := mine.Run(w.ctx, other.run.ID); return run },
+		"Runs":        func() any { list, _ := mine.Runs(w.ctx, "", 0); return list },
+		"Tasks":       func() any { list, _ := mine.Tasks(w.ctx, other.run.ID, "", 0); return list },
+		"Task":        func() any { task, _ := mine.Task(w.ctx, other.running.ID); return task },
+		"Problems":    func() any { list, _ := mine.Problems(w.ctx, other.ended.ID); return list },
+		"Snapshots":   func() any { list, _ := mine.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0); return list },
 		"AuditTrail": func() any {
 			list, _ := mine.AuditTrail(w.ctx, 0, 0)
 			return list

@@ -102,6 +102,30 @@ func testTokens(_ *testing.T, w *world) {
 	expect(w, "tokens", n, 1)
 }
 
+// Whoever asks first makes a secret; all get the same.
+func testSecrets(_ *testing.T, w *world) {
+	got := make([]string, 8)
+	for _, err := range race(len(got), func(i int) error {
+		secret, err := w.f.Secret(w.ctx, "it's \"one\" ?")
+		got[i] = secret.Reveal()
+		return err
+	}) {
+		w.ok(err)
+	}
+	for _, secret := range got {
+		expect(w, "secret", secret, got[0])
+	}
+	expect(w, "characters of 32 bytes in base64url", len(got[0]), 43)
+	other, err := w.f.Secret(w.ctx, "other")
+	w.ok(err)
+	if other.Reveal() == got[0] {
+		w.t.Fatal("two names have one secret")
+	}
+	again, err := w.f.Secret(w.ctx, "other")
+	w.ok(err)
+	expect(w, "secret asked for again", again.Reveal(), other.Reveal())
+}
+
 func testAudit(_ *testing.T, w *world) {
 	for _, action := range []string{"one", "two", "three"} {
 		w.ok(w.f.Audit(w.ctx, now, "admin", "t-a", action, "detail"))

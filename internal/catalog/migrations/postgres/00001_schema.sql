@@ -142,6 +142,7 @@ CREATE INDEX tasks_begun ON tasks (tenant, run) WHERE started_at > 0;
 CREATE TABLE ended_tasks (LIKE tasks) PARTITION BY RANGE (id);
 ALTER TABLE ended_tasks ADD PRIMARY KEY (id);
 CREATE INDEX ended_tasks_run ON ended_tasks (run, id);
+CREATE INDEX ended_tasks_trouble ON ended_tasks (run, id) WHERE reason <> '' OR skipped > 0 OR state = 'failed';
 CREATE TABLE ended_tasks_default PARTITION OF ended_tasks DEFAULT;
 
 CREATE TABLE problems (
@@ -189,6 +190,12 @@ CREATE TABLE tokens (
     created_at bigint NOT NULL
 );
 
+-- What all processes of the fleet sign with, made once.
+CREATE TABLE secrets (
+    name  text PRIMARY KEY,
+    value text NOT NULL
+);
+
 CREATE TABLE audit (
     id     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     at     bigint NOT NULL,
@@ -229,5 +236,5 @@ CREATE TABLE mirrors (
 );
 
 -- +goose Down
-DROP TABLE mirrors, alarms, leader, processes, audit, tokens, snapshots, series, problems,
+DROP TABLE mirrors, alarms, leader, processes, audit, secrets, tokens, snapshots, series, problems,
     ended_tasks, tasks, runs, protections, policies, sync_links, resources, consents, tenants;

@@ -167,6 +167,7 @@ CREATE TABLE ended_tasks (
     ended_at    bigint NOT NULL
 );
 CREATE INDEX ended_tasks_run ON ended_tasks (run, id);
+CREATE INDEX ended_tasks_trouble ON ended_tasks (run, id) WHERE reason <> '' OR skipped > 0 OR state = 'failed';
 
 CREATE TABLE problems (
     task    text NOT NULL,
@@ -210,6 +211,12 @@ CREATE TABLE tokens (
     hash       text PRIMARY KEY,
     name       text NOT NULL UNIQUE,
     created_at bigint NOT NULL
+);
+
+-- What all processes of the fleet sign with, made once.
+CREATE TABLE secrets (
+    name  text PRIMARY KEY,
+    value text NOT NULL
 );
 
 CREATE TABLE audit (
@@ -265,6 +272,7 @@ DROP TABLE alarms;
 DROP TABLE leader;
 DROP TABLE processes;
 DROP TABLE audit;
+DROP TABLE secrets;
 DROP TABLE tokens;
 DROP TABLE snapshots;
 DROP TABLE series;
