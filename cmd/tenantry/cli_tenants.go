@@ -69,11 +69,7 @@ func resourceCounts(c apiclient.ResourceCounts) string {
 	if c == (apiclient.ResourceCounts{}) {
 		return ""
 	}
-	text := fmt.Sprintf("%d active, %d inactive, %d gone", c.Active, c.Inactive, c.Gone)
-	if c.More {
-		text += ", and more"
-	}
-	return text
+	return fmt.Sprintf("%d active, %d inactive, %d gone", c.Active, c.Inactive, c.Gone)
 }
 
 func (c *connection) tenantsConsent() *cobra.Command {

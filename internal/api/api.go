@@ -16,19 +16,21 @@
 // itself, is valid under /queues alone, and never authenticates /v1, so no
 // foreign page can make a browser call the API.
 //
-// Consent is one-time:
+// Consent is signed and one-time:
 //
-//	POST .../consent -> state issued: 32 random bytes to the browser, their hash,
-//	                    the tenant and an expiry of one hour to SQL
-//	callback         -> state burnt, whatever the answer was
+//	POST .../consent -> state issued: 32 random bytes and their signature to the
+//	                    browser; its hash, the tenant and an expiry of one hour to SQL
+//	callback         -> signature wrong: nothing is looked up
+//	                 -> state burnt, whatever the answer was
 //	                      error in the answer  -> refused, page says why
 //	                      another directory    -> refused, page names both
 //	                      else                 -> connect task, leader woken
 //
-// The state needs no signature: only what SQL knows is accepted, so a forged one
-// is as worthless as an unknown one, and any replica can take the callback.
-// Nothing in the callback is believed beyond it: the worker's connect task proves
-// the directory and the roles by asking for a token.
+// The signature is an HMAC under a secret of the fleet (catalog.Fleet.Secret), so that
+// any api process can take the callback and strangers cost no transaction; what SQL
+// knows makes the state one-time and says whose it is. Nothing in the callback is
+// believed beyond it: the worker's connect task proves the directory and the roles by
+// asking for a token.
 //
 // Every write through this package is written to the audit log before it is
 // done; when the log cannot be written, neither is anything else.
@@ -39,6 +41,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -89,13 +92,15 @@ type Config struct {
 	Metrics http.Handler
 }
 
-// service is the state behind the handlers. It is immutable after New.
+// service is the state behind the handlers. But for consentKey it is immutable after New.
 type service struct {
 	Config
 	public    *url.URL
 	api       huma.API
 	pages     pages
 	callbacks chan struct{} // one token for each consent callback under way
+
+	consentKey atomic.Pointer[tenantry.Secret] // signs states; nil until it is needed
 }
 
 // New returns the handler of the whole API. It starts nothing and is safe for

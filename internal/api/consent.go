@@ -2,6 +2,9 @@ package api
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -54,7 +57,11 @@ func (s *service) startConsent(ctx context.Context, in *consentInput) (*body[Con
 	if err != nil {
 		return nil, err
 	}
-	state, expires := randomText(), s.Now().Add(consentLife).UTC()
+	state, err := s.newState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	expires := s.Now().Add(consentLife).UTC()
 	link, err := s.Consent.URL(expected(row), state, s.public.String()+callbackPath)
 	if err != nil {
 		return nil, err
@@ -63,6 +70,46 @@ func (s *service) startConsent(ctx context.Context, in *consentInput) (*body[Con
 		return nil, err
 	}
 	return &body[ConsentLink]{ConsentLink{URL: link, Expires: expires}}, nil
+}
+
+// newState returns a fresh state: 32 random bytes and their signature.
+func (s *service) newState(ctx context.Context) (string, error) {
+	key, err := s.stateKey(ctx)
+	if err != nil {
+		return "", err
+	}
+	nonce := randomText()
+	return nonce + "." + sign(key, nonce), nil
+}
+
+// signed reports whether the fleet made the state. It looks nothing up that depends on it.
+func (s *service) signed(ctx context.Context, state string) (bool, error) {
+	key, err := s.stateKey(ctx)
+	if err != nil {
+		return false, err
+	}
+	nonce, signature, _ := strings.Cut(state, ".")
+	return hmac.Equal([]byte(signature), []byte(sign(key, nonce))), nil
+}
+
+// stateKey is the secret that signs states: of the fleet, so that any api process can take
+// the callback of another's, and read once.
+func (s *service) stateKey(ctx context.Context) (tenantry.Secret, error) {
+	if key := s.consentKey.Load(); key != nil {
+		return *key, nil
+	}
+	key, err := s.Catalog.Fleet().Secret(ctx, "consent-state")
+	if err == nil {
+		s.consentKey.Store(&key)
+	}
+	return key, err
+}
+
+// sign returns the HMAC-SHA256 of a nonce in base64url.
+func sign(key tenantry.Secret, nonce string) string {
+	mac := hmac.New(sha256.New, []byte(key.Reveal()))
+	_, _ = mac.Write([]byte("tenantry consent state v1 " + nonce)) // a hash never fails
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil))
 }
 
 // expected is the Microsoft tenant that must consent: the proved one, else as added.
@@ -118,14 +165,22 @@ func (s *service) admitted(ctx context.Context, a answer) (int, page) {
 	}
 }
 
-// callback burns the state, then decides what the answer means.
+// callback checks the signature, burns the state, then decides what the answer means.
 func (s *service) callback(ctx context.Context, a answer) (int, page) {
 	if a.state == "" || len(a.state) > tokenMax {
 		return failed(http.StatusBadRequest, "This address is not complete.", catalog.TenantRow{}, answer{})
 	}
+	ours, err := s.signed(ctx, a.state)
+	if err != nil {
+		return s.broken(err, catalog.TenantRow{}, answer{})
+	}
+	if !ours {
+		return failed(http.StatusBadRequest, "This consent link was not made here, or was changed on its way. Nothing was changed.",
+			catalog.TenantRow{}, answer{})
+	}
 	id, err := s.Catalog.Fleet().UseConsent(ctx, HashToken(a.state), s.Now())
 	if tenantry.KindOf(err) == tenantry.NotFound {
-		return failed(http.StatusGone, "This consent link was used before, has expired, or was never issued. Nothing was changed.",
+		return failed(http.StatusGone, "This consent link was used before or has expired. Nothing was changed.",
 			catalog.TenantRow{}, answer{})
 	}
 	if err != nil {

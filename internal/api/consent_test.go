@@ -3,11 +3,14 @@ package api_test
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/tenantry/tenantry/internal/api"
+	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -162,6 +165,43 @@ func TestConsentExpires(t *testing.T) {
 	}
 }
 
+// What the fleet has not signed is not looked up, and burns nothing; what it has signed
+// any of its api processes takes.
+func TestConsentStateIsSigned(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	id := h.addTenant("Contoso", contosoGUID)
+	state := h.ask(id)
+	nonce, signature, _ := strings.Cut(state, ".")
+	for _, tampered := range []string{
+		nonce, nonce + ".", "." + signature, nonce + "." + nonce, state + "A", "A" + state[1:] + state[:1], strings.ToUpper(state),
+	} {
+		got := h.redirect(agreed(tampered, contosoGUID))
+		if got.status != http.StatusBadRequest || !strings.Contains(string(got.body), "was not made here, or was changed") {
+			t.Errorf("%q: %d %s", tampered, got.status, got.body)
+		}
+	}
+	// A state whose hash somebody wrote to SQL, without the fleet's secret.
+	forged := "forged." + signature
+	must(t, h.catalog.Tenant(id).StartConsent(t.Context(), api.HashToken(forged), h.clock.Now().Add(time.Hour)))
+	if got := h.redirect(agreed(forged, contosoGUID)); got.status != http.StatusBadRequest {
+		t.Errorf("forged: %d", got.status)
+	}
+	if n := h.runCount(id); n != 0 {
+		t.Fatalf("%d runs, want none", n)
+	}
+	cat, err := catalog.Open(t.Context(), "sqlite:"+h.file)
+	must(t, err)
+	defer cat.Close()
+	replica, err := api.New(api.Config{Catalog: cat, Consent: h.consent, PublicURL: "https://backup.example.com", Now: h.clock.Now})
+	must(t, err)
+	got := httptest.NewRecorder()
+	replica.ServeHTTP(got, httptest.NewRequest("GET", "/v1/consent/callback?"+agreed(state, contosoGUID).Encode(), nil))
+	if got.Code != http.StatusOK || h.runCount(id) != 1 {
+		t.Errorf("another api process: %d %s", got.Code, got.Body)
+	}
+}
+
 func TestConsentOfWrongTenantNamesBoth(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -253,7 +293,7 @@ func TestConsentPageEscapes(t *testing.T) {
 func TestUnknownStateReflectsNothing(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	for state, want := range map[string]int{"": http.StatusBadRequest, "made-up": http.StatusGone, strings.Repeat("x", 5000): http.StatusBadRequest} {
+	for state, want := range map[string]int{"": http.StatusBadRequest, "made-up": http.StatusBadRequest, "a.b": http.StatusBadRequest, strings.Repeat("x", 5000): http.StatusBadRequest} {
 		got := h.redirect(url.Values{"state": {state}, "error": {"phishing"}, "error_description": {"call 555-0100"}})
 		if got.status != want || strings.Contains(string(got.body), "555-0100") {
 			t.Errorf("state %.10q: %d, want %d: %s", state, got.status, want, got.body)

@@ -11,12 +11,6 @@ import (
 // skipPages bounds how many pages of gone resources one request looks past.
 const skipPages = 10
 
-// countPages of countPage rows bound the count that a single tenant shows.
-const (
-	countPages = 20
-	countPage  = 1000
-)
-
 // Resource is one protected thing of a tenant.
 type Resource struct {
 	ID          tenantry.ResourceID   `json:"id"`
@@ -44,38 +38,6 @@ type ResourceCounts struct {
 	Active   int64 `json:"active"`
 	Inactive int64 `json:"inactive"`
 	Gone     int64 `json:"gone"`
-	More     bool  `json:"more,omitempty" doc:"There are more: these are the first 20,000"`
-}
-
-func (c *ResourceCounts) add(state tenantry.LifeState) {
-	switch state {
-	case tenantry.Active:
-		c.Active++
-	case tenantry.Inactive:
-		c.Inactive++
-	case tenantry.Gone:
-		c.Gone++
-	}
-}
-
-// countResources counts what a tenant has, up to a bound.
-func countResources(ctx context.Context, t *catalog.Tenant) (*ResourceCounts, error) {
-	counts, filter := &ResourceCounts{}, catalog.ResourceFilter{Limit: countPage}
-	for range countPages {
-		rows, err := t.Resources(ctx, filter)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range rows {
-			counts.add(r.State)
-		}
-		if len(rows) < countPage {
-			return counts, nil
-		}
-		filter.After = rows[len(rows)-1].ID
-	}
-	counts.More = true
-	return counts, nil
 }
 
 type listResourcesInput struct {

@@ -11,13 +11,8 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-const (
-	// problemTasks bounds the tasks a run shows with their problems, problemScan how
-	// many tasks one request looks through for them: a run may have 200,000.
-	problemTasks = 50
-	problemScan  = 5000
-	scanPage     = 500
-)
+// problemTasks bounds the tasks that a run shows with their problems.
+const problemTasks = 50
 
 // Counts is progress in items and bytes.
 type Counts struct {
@@ -44,7 +39,7 @@ type Run struct {
 	EndedAt     *time.Time        `json:"ended_at,omitempty"`
 	// What went wrong is shown with a single run, not in listings.
 	Problems     []TaskProblem `json:"problems,omitempty" nullable:"false" doc:"On a single run: its tasks that failed, wait, or ended without all their data, at most 50"`
-	MoreProblems bool          `json:"more_problems,omitempty" doc:"There are, or may be, more problems: see its tasks"`
+	MoreProblems bool          `json:"more_problems,omitempty" doc:"There are more problems: see its tasks"`
 }
 
 func runOf(r catalog.Run) Run {
@@ -257,39 +252,21 @@ func (s *service) getRun(ctx context.Context, in *runInput) (*body[Run], error) 
 	if err != nil {
 		return nil, err
 	}
+	tasks, err := t.RunProblems(ctx, row.ID, problemTasks+1)
+	if err != nil {
+		return nil, err
+	}
 	run := runOf(row)
-	if run.State != catalog.RunDone || run.Progress.Skipped > 0 {
-		run.Problems, run.MoreProblems, err = problems(ctx, t, row.ID)
+	if run.MoreProblems = len(tasks) > problemTasks; run.MoreProblems {
+		tasks = tasks[:problemTasks]
 	}
-	return &body[Run]{run}, err
-}
-
-// problems looks through a run's tasks for those with a reason to show.
-func problems(ctx context.Context, t *catalog.Tenant, run tenantry.RunID) (found []TaskProblem, more bool, err error) {
-	var after tenantry.TaskID
-	for scanned := 0; scanned < problemScan; scanned += scanPage {
-		tasks, err := t.Tasks(ctx, run, after, scanPage)
-		if err != nil {
-			return found, false, err
-		}
-		for _, task := range tasks {
-			if task.Reason == "" && task.Counts.Skipped == 0 && task.State != catalog.TaskFailed {
-				continue
-			}
-			if len(found) == problemTasks {
-				return found, true, nil
-			}
-			found = append(found, TaskProblem{
-				Task: task.ID, Resource: task.Resource, Workload: task.Workload, State: task.State,
-				Kind: task.Kind, Reason: task.Reason, Skipped: task.Counts.Skipped,
-			})
-		}
-		if len(tasks) < scanPage {
-			return found, false, nil
-		}
-		after = tasks[len(tasks)-1].ID
+	for _, task := range tasks {
+		run.Problems = append(run.Problems, TaskProblem{
+			Task: task.ID, Resource: task.Resource, Workload: task.Workload, State: task.State,
+			Kind: task.Kind, Reason: task.Reason, Skipped: task.Counts.Skipped,
+		})
 	}
-	return found, true, nil
+	return &body[Run]{run}, nil
 }
 
 func (s *service) cancelRun(ctx context.Context, in *cancelRunInput) (*body[Run], error) {

@@ -27,7 +27,7 @@ type Tenant struct {
 	StateAt     *time.Time           `json:"state_at,omitempty" doc:"Since when it is in this state"`
 	LastSyncAt  *time.Time           `json:"last_sync_at,omitempty"`
 	NextSyncAt  *time.Time           `json:"next_sync_at,omitempty"`
-	// Counting takes more than a row, so listings go without.
+	// Counting reads more than a row, so listings go without.
 	Resources *ResourceCounts `json:"resources,omitempty" doc:"On a single tenant: what it has"`
 }
 
@@ -125,9 +125,15 @@ func (s *service) getTenant(ctx context.Context, in *tenantInput) (*body[Tenant]
 	if err != nil {
 		return nil, err
 	}
+	counts, err := t.ResourceCounts(ctx)
+	if err != nil {
+		return nil, err
+	}
 	tenant := tenantOf(row)
-	tenant.Resources, err = countResources(ctx, t)
-	return &body[Tenant]{tenant}, err
+	tenant.Resources = &ResourceCounts{
+		Active: counts[tenantry.Active], Inactive: counts[tenantry.Inactive], Gone: counts[tenantry.Gone],
+	}
+	return &body[Tenant]{tenant}, nil
 }
 
 func (s *service) refreshTenant(ctx context.Context, in *refreshInput) (*created[Run], error) {

@@ -832,9 +832,6 @@ type ResourceCounts struct {
 	Active   int64 `json:"active"`
 	Gone     int64 `json:"gone"`
 	Inactive int64 `json:"inactive"`
-
-	// More There are more: these are the first 20,000
-	More bool `json:"more,omitempty,omitzero"`
 }
 
 // Run defines model for Run.
@@ -844,7 +841,7 @@ type Run struct {
 	EndedAt   time.Time `json:"ended_at,omitempty,omitzero"`
 	Id        string    `json:"id"`
 
-	// MoreProblems There are, or may be, more problems: see its tasks
+	// MoreProblems There are more problems: see its tasks
 	MoreProblems bool   `json:"more_problems,omitempty,omitzero"`
 	Policy       string `json:"policy,omitempty,omitzero"`
 
