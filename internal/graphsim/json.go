@@ -12,13 +12,16 @@ import (
 // default ones.
 type selection map[string]bool
 
+// parseSelect reads a list of names. That of a derived type's property is written behind the type,
+// microsoft.graph.fileAttachment/contentId, and is the property's own in the answer.
 func parseSelect(s string) selection {
 	if s == "" {
 		return nil
 	}
 	sel := selection{}
 	for name := range strings.SplitSeq(s, ",") {
-		sel[strings.ToLower(strings.TrimSpace(name))] = true
+		name = strings.TrimSpace(name)
+		sel[strings.ToLower(name[strings.LastIndexByte(name, '/')+1:])] = true
 	}
 	return sel
 }

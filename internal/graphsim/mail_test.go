@@ -237,6 +237,14 @@ func TestAttachmentRules(t *testing.T) {
 	if got := c.bytes(base + "/" + items[0]["id"].(string) + "/$value"); !bytes.Equal(got, data) {
 		t.Error("$value differs from what was attached")
 	}
+	picture := object{"@odata.type": "#microsoft.graph.fileAttachment", "name": "p", "contentId": "p@1", "isInline": true, "contentBytes": data}
+	c.want(201, "POST", base, picture)
+	for query, want := range map[string]any{"name": nil, "name,microsoft.graph.fileAttachment/contentId": "p@1"} {
+		items, _, _ = c.round(base + "?$select=" + query)
+		if len(items) != 2 || items[1]["contentId"] != want || items[1]["size"] != nil {
+			t.Errorf("$select=%s: %v", query, items)
+		}
+	}
 	ref := c.want(201, "POST", base, object{"@odata.type": "#microsoft.graph.referenceAttachment", "name": "link"})
 	c.refused(405, "GET", base+"/"+ref["id"].(string)+"/$value", nil)
 	small := object{"AttachmentItem": object{"attachmentType": "file", "name": "s", "size": 10}}
