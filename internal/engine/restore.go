@@ -166,7 +166,9 @@ func (r *restore) walk(ctx context.Context, g *errgroup.Group, items context.Con
 			}
 			continue
 		}
-		g.Go(func() error { return r.settle(e, r.item(items, id, e)) })
+		// A write under way comes to its end even when another one failed: cut, it could take
+		// effect after the next slice has looked for it, and be there twice.
+		g.Go(func() error { return r.settle(e, r.item(ctx, id, e)) })
 	}
 	return nil
 }
