@@ -32,8 +32,15 @@ func wrap(op string, err error) error {
 	if words != "" {
 		op += ": " + words
 	}
-	return tenantry.E(kind, op, err)
+	e := tenantry.E(kind, op, err)
+	if kind == tenantry.Shared {
+		e.Code = codeCatalog
+	}
+	return e
 }
+
+// codeCatalog tells SQL from the other causes that all tenants share.
+const codeCatalog = "catalog"
 
 // wrapIn is wrap for a call under ctx: when that has ended, this is the cause, whatever a
 // driver says about the statement it cut short.

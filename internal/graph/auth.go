@@ -185,7 +185,7 @@ func (t *tokens) request(ctx context.Context, directory string) (token, error) {
 	if t.signer != nil {
 		assertion, err := t.signer.assertion(t.clientID, cfg.TokenURL, time.Now())
 		if err != nil {
-			return token{}, tenantry.E(tenantry.Shared, "sign the client assertion", err)
+			return token{}, &tenantry.Error{Kind: tenantry.Shared, Op: "sign the client assertion", Code: "credential", Err: err}
 		}
 		cfg.ClientSecret = ""
 		cfg.EndpointParams = url.Values{

@@ -23,6 +23,7 @@ type Keyring interface {
 	// that if the tenant has none, and names the wrapping key.
 	Wrap(ctx context.Context, tenant tenantry.TenantID, key []byte) (wrapped []byte, keyID string, err error)
 	// Unwrap is the inverse. WrongKey if the ring has no such key or it does not fit.
+	// Both: Shared with the code "key" if the ring itself cannot be used.
 	Unwrap(ctx context.Context, tenant tenantry.TenantID, keyID string, wrapped []byte) ([]byte, error)
 }
 
@@ -120,7 +121,7 @@ func (f *keyFile) find(tenant tenantry.TenantID, id string) ([]byte, error) {
 		return key, nil
 	}
 	if err := f.readLocked(); err != nil {
-		return nil, err
+		return nil, keyless(err)
 	}
 	if key, ok := f.keys[tenant][id]; ok {
 		return key, nil
@@ -146,7 +147,17 @@ func (f *keyFile) newest(ctx context.Context, tenant tenantry.TenantID) (id stri
 		doc.Tenants[tenant] = []wrappingKey{{ID: id, Key: key}}
 		return f.write(doc)
 	})
-	return id, key, err
+	return id, key, keyless(err)
+}
+
+// keyless is the error of a key file that was good when it was opened and is not now: it is
+// nobody's repository that is wrong, so it hits every tenant.
+func keyless(err error) error {
+	switch tenantry.KindOf(err) {
+	case tenantry.Shared, tenantry.NotFound, tenantry.Invalid:
+		return &tenantry.Error{Kind: tenantry.Shared, Op: "use the key file", Code: "key", Err: err}
+	}
+	return err
 }
 
 func (f *keyFile) read() error {

@@ -60,8 +60,9 @@ type Error struct {
 	Kind Kind
 	// Op is the action that failed, in words: "read page of users".
 	Op string
-	// Code is a stable reason for machines, where the cause gave one
-	// (a Graph error code, an AADSTS number). May be empty.
+	// Code is a stable reason for machines, where the cause gave one (a Graph error
+	// code, an AADSTS number), or which shared cause it is ("catalog", "redis", "key").
+	// May be empty.
 	Code string
 	// Until is the earliest time to try again; zero when unknown.
 	Until time.Time
@@ -121,11 +122,15 @@ func UntilOf(err error) time.Time {
 	return time.Time{}
 }
 
-// CodeOf returns the machine-readable reason that err's chain names, or "".
+// CodeOf returns the machine-readable reason that err's chain names, the outermost if
+// several do, or "".
 func CodeOf(err error) string {
 	var e *Error
-	if errors.As(err, &e) {
-		return e.Code
+	for errors.As(err, &e) {
+		if e.Code != "" {
+			return e.Code
+		}
+		err = e.Err
 	}
 	return ""
 }

@@ -82,11 +82,12 @@ func (b *Book) run(ctx context.Context, script *redis.Script, keys []string, req
 }
 
 // redisError says that Redis did not answer, unless it was the caller who stopped waiting.
+// Its code tells Redis from the other causes that all tenants share.
 func redisError(op string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return tenantry.E(tenantry.Canceled, op, err)
 	}
-	return tenantry.E(tenantry.Shared, op, err)
+	return &tenantry.Error{Kind: tenantry.Shared, Op: op, Code: "redis", Err: err}
 }
 
 // question is a request to take.lua with what it leaves out because it is held here.

@@ -18,10 +18,12 @@ const (
 	causeGraph      = "graph"
 	causeCredential = "credential"
 	causeRedis      = "redis"
-	causeCatalog    = "catalog" // what nobody marked is SQL, which everything here uses
+	causeKey        = "key"
+	causeCatalog    = "catalog"
 )
 
-// caused is an error that knows where it came from, so that an alarm can name it.
+// caused is an error that knows which of our calls it came from, so that an alarm can name
+// its cause where the error itself does not.
 type caused struct {
 	error
 	cause string
@@ -38,25 +40,23 @@ func mark(err error, cause string) error {
 
 func fromBucket(err error) error { return mark(err, causeBucket) }
 
-// fromGraph marks an error of the Graph side: our own credential (auth.md 7), the account
-// book in Redis, or Microsoft itself.
-func fromGraph(err error) error {
-	switch code := strings.ToLower(tenantry.CodeOf(err)); {
-	case strings.Contains(code, "redis"):
-		return mark(err, causeRedis)
-	case strings.HasPrefix(code, "aadsts"):
-		return mark(err, causeCredential)
-	}
-	return mark(err, causeGraph)
-}
+func fromGraph(err error) error { return mark(err, causeGraph) }
 
-// causeOf names the alarm of a Shared error.
+// causeOf names the alarm of a Shared error. The error's own code comes first: a call of
+// Graph pays in Redis and signs in with our credential, a sync writes to SQL, and opening
+// a repository needs the keys.
 func causeOf(err error) string {
+	switch code := strings.ToLower(tenantry.CodeOf(err)); {
+	case code == causeRedis, code == causeCatalog, code == causeKey, code == causeCredential:
+		return code
+	case strings.HasPrefix(code, "aadsts"): // our credential or registration (auth.md 7)
+		return causeCredential
+	}
 	var c caused
 	if errors.As(err, &c) {
 		return c.cause
 	}
-	return causeCatalog
+	return causeCatalog // what everything here uses
 }
 
 // markedSource marks the errors of a source, which the engine returns beside those of the

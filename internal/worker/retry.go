@@ -20,8 +20,8 @@ const (
 	longestConnectWait = 30 * time.Second
 
 	throttleWait  = 30 * time.Second // where Microsoft did not say until when
-	sharedWait    = 15 * time.Second // after that the alarm decides
-	reconnectWait = time.Minute      // the catalog admits no task of a disconnected tenant
+	sharedWait    = 8 * time.Second  // after that the alarm decides; it is there when a probe is wanted
+	reconnectWait = 5 * time.Second  // after that the tenant's state decides: disconnected, nothing is admitted
 	reconnectTime = 24 * time.Hour   // then a task stops waiting for a consent
 )
 

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	sharedPause   = 30 * time.Second // how long an alarm stops admission before a probe
+	sharedPause   = 10 * time.Second // how long an alarm stops admission before a probe: one task
 	settleRetry   = 200 * time.Millisecond
 	settleRetries = 5 * time.Second // longest wait between two tries
 )

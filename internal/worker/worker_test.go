@@ -354,7 +354,7 @@ func TestFailures(t *testing.T) {
 		{err: tenantry.Errorf(tenantry.Denied, "access denied"), state: catalog.TaskFailed},
 		{err: &tenantry.Error{Kind: tenantry.Throttled, Op: "mailbox busy", Until: until}, state: catalog.TaskReady, wait: 50 * time.Minute},
 		{err: tenantry.Errorf(tenantry.Transient, "connection cut"), state: catalog.TaskReady, wait: 5 * time.Second},
-		{err: tenantry.Errorf(tenantry.Reconnect, "consent revoked"), state: catalog.TaskReady, tenant: tenantry.TenantDisconnected, wait: 30 * time.Second},
+		{err: tenantry.Errorf(tenantry.Reconnect, "consent revoked"), state: catalog.TaskReady, tenant: tenantry.TenantDisconnected, wait: 3 * time.Second},
 		{err: &tenantry.Error{Kind: tenantry.Shared, Op: "secret expired", Code: "AADSTS7000222"}, state: catalog.TaskReady, alarm: "credential", wait: 5 * time.Second},
 		{err: errors.New("surprise"), state: catalog.TaskReady, wait: 5 * time.Second},
 	}
