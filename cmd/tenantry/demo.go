@@ -19,7 +19,7 @@ import (
 var demoTenants = []graphsim.TenantSpec{
 	{Name: "Contoso", Domain: "contoso.example", Users: 26, MailsPerUser: 100, FilesPerUser: 10, Groups: 4, Sites: 3, Unlicensed: 1, NoDrive: 1},
 	{Name: "Fabrikam", Domain: "fabrikam.example", Users: 22, MailsPerUser: 100, FilesPerUser: 10, Groups: 3, Sites: 2, Shared: 1},
-	{Name: "Northwind", Domain: "northwind.example", Users: 14, MailsPerUser: 100, FilesPerUser: 10, Groups: 2, Sites: 1, SharePointPerMinute: 120},
+	{Name: "Northwind", Domain: "northwind.example", Users: 14, MailsPerUser: 100, FilesPerUser: 10, Groups: 2, Sites: 1, SharePointPerMinute: 30},
 }
 
 func demoCommand() *cobra.Command {
@@ -174,7 +174,12 @@ func (d *demo) firstBackup(ctx context.Context) error {
 		return err
 	}
 	d.repeat("%s", command("runs", "start", d.tenants[0].Id, "--policy", d.tenants[0].policy, "--watch"))
-	return nil
+	busy := d.tenants[len(d.tenants)-1]
+	if n := d.sim.Stats().Tenants[busy.sim.ID()].TotalThrottled(); n > 0 {
+		d.note("%s met its limits: Microsoft throttled %d requests, and nothing was lost", busy.Name, n)
+		return nil
+	}
+	return fmt.Errorf("step %d: %s was to meet its limits and did not", d.steps, busy.Name)
 }
 
 // secondBackup changes the tenants and backs the changes up.
