@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -102,6 +103,16 @@ func (p *process) await(url string) {
 	}
 }
 
+// fleetName is the name under which the fleet knows a worker: tasks name their process by it.
+func (p *process) fleetName() string {
+	p.t.Helper()
+	name := regexp.MustCompile(`worker@[\w.-]+-[0-9a-f]{8}`).FindString(p.log.String())
+	if name == "" {
+		p.t.Fatalf("%s does not say who it is:\n%s", p.name, p.log)
+	}
+	return name
+}
+
 // kill ends the process as a crash would.
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill()
@@ -174,7 +185,8 @@ func newFleet(t *testing.T, simArgs ...string) *fleet {
 
 	simAddr := freeAddr(t)
 	f.sim = "http://" + simAddr
-	args := append([]string{"--addr", simAddr, "--client-id", clientID, "--client-secret", clientSecret}, simArgs...)
+	// Tests that want the corpus name it: the others count what is generated.
+	args := append([]string{"--addr", simAddr, "--client-id", clientID, "--client-secret", clientSecret, "--corpus", ""}, simArgs...)
 	f.started["graphsim"] = spawn(t, "graphsim", simAddr, f.sim+"/_sim/stats", nil, "graphsim", args...)
 
 	apiAddr := freeAddr(t)
@@ -223,6 +235,23 @@ func (f *fleet) worker(name string, env ...string) *process {
 	p := spawn(f.t, name, addr, "http://"+addr+"/readyz", append(all, env...), "worker", "-listen", addr)
 	f.started[name] = p
 	return p
+}
+
+// leader returns the scheduler that leads, by its own metrics, and the others.
+func (f *fleet) leader(schedulers ...*process) (leads *process, others []*process) {
+	f.t.Helper()
+	eventually(f.t, "a scheduler leads", func() (bool, string) {
+		leads, others = nil, nil
+		for _, s := range schedulers {
+			if strings.Contains("\n"+f.browse("http://"+s.addr+"/metrics"), "\ntenantry_leader 1\n") {
+				leads = s
+			} else {
+				others = append(others, s)
+			}
+		}
+		return leads != nil && len(others) == len(schedulers)-1, ""
+	})
+	return leads, others
 }
 
 // problem is the answer to a request that failed (RFC 9457).

@@ -1,60 +1,168 @@
 package e2e
 
 import (
+	"fmt"
 	"testing"
+	"time"
 )
 
-// TestFleetSurvivesKills runs a whole fleet, kills the leading scheduler and a worker
-// with SIGKILL while a run is under way, and expects the run to complete and every
-// snapshot to verify.
+// TestFleetSurvivesKills runs a whole fleet and kills with SIGKILL, while runs are under
+// way, the scheduler that leads and a worker that holds tasks. Another scheduler leads,
+// the worker's tasks run again, every series gets exactly one snapshot, and each shows
+// exactly what the simulator has and verifies.
 func TestFleetSurvivesKills(t *testing.T) {
-	f := newFleet(t, "--tenants", "3", "--users", "10", "--mails", "60", "--files-per-user", "8")
-	first := f.scheduler("scheduler1")
-	f.scheduler("scheduler2")
-	victim := f.worker("worker1")
-	f.worker("worker2")
-	f.worker("worker3")
+	f := newFleet(t, "--tenants", "3", "--users", "8", "--mails", "60", "--files-per-user", "6", "--latency", "30ms")
+	first, second := f.scheduler("scheduler1"), f.scheduler("scheduler2")
+	workers := map[string]*process{}
+	for i := range 3 {
+		w := f.worker(fmt.Sprint("worker", i+1))
+		workers[w.fleetName()] = w
+	}
+	tenants, runs := f.backupAll()
 
-	var tenants []tenant
+	leads, others := f.leader(first, second)
+	busy := f.underWay(tenants[0], runs[0], func(x task) bool { return x.Progress.Items > 0 || x.Process != "" })
+	victim := workers[busy.Process]
+	if victim == nil {
+		t.Fatalf("task %s is held by %q, which is none of the workers", busy.ID, busy.Process)
+	}
+	killed := time.Now()
+	leads.kill()
+	victim.kill()
+	lost := f.heldBy(busy.Process, tenants[0], runs[0])
+	if len(lost) == 0 {
+		t.Fatal("the killed worker held no task: the kill proved nothing")
+	}
+	f.leader(others...)
+	t.Logf("another scheduler leads after %v; the killed worker held %d tasks of %s",
+		time.Since(killed).Round(time.Millisecond), len(lost), tenants[0].Name)
+
+	for i, tn := range tenants {
+		if r := f.awaitDone(tn, runs[i]); r.Tasks == 0 || r.Done != r.Tasks {
+			t.Fatalf("%s: %d of %d tasks done", tn.Name, r.Done, r.Tasks)
+		}
+	}
+	for _, x := range f.tasks(tenants[0], runs[0]) {
+		if x.Process == busy.Process {
+			t.Errorf("task %s was settled by a process that was dead", x.ID)
+		}
+	}
+	t.Logf("all runs were done %v after the kills", time.Since(killed).Round(time.Millisecond))
+	f.verifyAll(tenants)
+}
+
+// TestWorkerDrains stops a worker gracefully in the middle of a run, and expects that the
+// tasks it had are ready at once, keep what they had committed, and are completed by the
+// next worker without reading that again.
+func TestWorkerDrains(t *testing.T) {
+	f := newFleet(t, "--users", "4", "--mails", "300", "--files-per-user", "6", "--latency", "50ms", "--page-size", "10")
+	f.scheduler("scheduler")
+	small := "TENANTRY_CHECKPOINT_BYTES=65536"
+	leaves := f.worker("worker1", small)
+	tn := f.connect(f.simTenants()[0])
+	r := f.backup(tn, f.policy(tn))
+	f.underWay(tn, r, func(x task) bool { return x.Workload == "mailbox" && x.Progress.Items > 0 })
+
+	asked := time.Now()
+	leaves.stop()
+	if code := leaves.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("the worker ended with exit code %d:\n%s", code, leaves.log)
+	}
+	t.Logf("drained in %v", time.Since(asked).Round(time.Millisecond))
+	kept := map[string]counts{}
+	for _, x := range f.tasks(tn, r) {
+		switch {
+		case x.State == "running":
+			t.Errorf("task %s is still running, and its worker has left", x.ID)
+		case x.State == "ready" && x.Progress.Items > 0:
+			kept[x.ID] = x.Progress
+			if x.Attempt != 0 {
+				t.Errorf("task %s counts %d failures: a drain is none", x.ID, x.Attempt)
+			}
+		}
+	}
+	if len(kept) == 0 {
+		t.Fatal("no task was interrupted: the drain proved nothing")
+	}
+	f.worker("worker2", small)
+	r = f.awaitDone(tn, r)
+
+	var read, total int64
+	for _, x := range f.tasks(tn, r) {
+		if was, ok := kept[x.ID]; ok && (x.Progress.Items < was.Items || x.Progress.Stored < was.Stored) {
+			t.Errorf("task %s had %+v when its worker left, and %+v in the end", x.ID, was, x.Progress)
+		}
+		read += x.Progress.Items
+	}
+	f.verifyAll([]tenant{tn})
+	for _, u := range f.simUsers(tn) {
+		total += int64(len(f.truths(tn, u.ID, "mail")) + len(files(f.truths(tn, u.ID, "drive"))))
+	}
+	// What was committed is not read again.
+	if read != total {
+		t.Errorf("the tasks took %d items in all, and there are %d", read, total)
+	}
+}
+
+// TestFleetSurvivesEmptyRedis kills Redis in the middle of a run and starts it again
+// without any data: what was to be delivered is delivered again, and nothing runs twice
+// to completion.
+func TestFleetSurvivesEmptyRedis(t *testing.T) {
+	f := newFleet(t, "--tenants", "2", "--users", "8", "--mails", "40", "--files-per-user", "6", "--latency", "30ms")
+	f.scheduler("scheduler")
+	f.worker("worker1", "TENANTRY_SLOTS_BACKUP=2") // few slots: deliveries wait in Redis
+	f.worker("worker2", "TENANTRY_SLOTS_BACKUP=2")
+	tenants, runs := f.backupAll()
+	f.underWay(tenants[0], runs[0], func(x task) bool { return x.Process != "" })
+
+	f.redis.Kill()
+	waiting := 0
+	for i, tn := range tenants {
+		for _, x := range f.tasks(tn, runs[i]) {
+			if x.State == "admitted" {
+				waiting++
+			}
+		}
+	}
+	if waiting == 0 {
+		t.Fatal("no delivery waited in Redis: the kill proved nothing")
+	}
+	f.redis.Start()
+	began := time.Now()
+	for i, tn := range tenants {
+		if r := f.awaitDone(tn, runs[i]); r.Tasks == 0 || r.Done != r.Tasks {
+			t.Fatalf("%s: %d of %d tasks done", tn.Name, r.Done, r.Tasks)
+		}
+	}
+	t.Logf("%d deliveries were lost; all runs were done %v after Redis was back", waiting, time.Since(began).Round(time.Millisecond))
+	f.verifyAll(tenants)
+}
+
+// backupAll connects every simulated tenant and starts a run of a policy in each.
+func (f *fleet) backupAll() (tenants []tenant, runs []run) {
+	f.t.Helper()
 	for _, sim := range f.simTenants() {
 		tenants = append(tenants, f.connect(sim))
 	}
-	runs := map[string]run{}
-	for _, tn := range tenants {
-		runs[tn.ID] = f.backup(tn, f.policy(tn))
+	policies := make([]string, len(tenants))
+	for i, tn := range tenants {
+		policies[i] = f.policy(tn)
 	}
-	eventually(t, "the run is under way", func() (bool, string) {
-		var r run
-		f.must("GET", "/tenants/"+tenants[0].ID+"/runs/"+runs[tenants[0].ID].ID, nil, &r)
-		return r.Progress.Items > 0, ""
-	})
-	first.kill()
-	victim.kill()
+	for i, tn := range tenants {
+		runs = append(runs, f.backup(tn, policies[i]))
+	}
+	return tenants, runs
+}
 
-	for _, tn := range tenants {
-		r := f.awaitDone(tn, runs[tn.ID])
-		if r.Tasks == 0 || r.Done != r.Tasks {
-			t.Fatalf("%s: %d of %d tasks done", tn.Name, r.Done, r.Tasks)
-		}
-		for _, res := range f.resources(tn, "kind=user&state=active") {
-			for _, w := range res.Workloads {
-				snaps := f.snapshots(tn, res, w)
-				if len(snaps) != 1 {
-					t.Fatalf("%s of %s has %d snapshots, expected 1: nothing runs twice to completion", w, res.Name, len(snaps))
-				}
-			}
-		}
+// verifyAll fails unless every series has one complete snapshot that verifies.
+func (f *fleet) verifyAll(tenants []tenant) {
+	f.t.Helper()
+	checks := make([][]run, len(tenants))
+	for i, tn := range tenants {
+		checks[i] = f.once(tn)
 	}
-	for _, tn := range tenants {
-		var checks []run
-		for _, res := range f.resources(tn, "kind=user&state=active") {
-			for _, w := range res.Workloads {
-				for _, s := range f.snapshots(tn, res, w) {
-					checks = append(checks, f.verify(tn, res, w, s.Seq))
-				}
-			}
-		}
-		for _, c := range checks {
+	for i, tn := range tenants {
+		for _, c := range checks[i] {
 			f.awaitDone(tn, c)
 		}
 	}

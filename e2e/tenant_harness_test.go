@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"time"
 )
 
 // simTenant is a tenant of the simulator.
@@ -28,11 +29,17 @@ type simUser struct {
 }
 
 type tenant struct {
-	ID          string `json:"id"`
-	Name        string `json:"name"`
-	State       string `json:"state"`
-	Reason      string `json:"reason"`
-	DirectoryID string `json:"directory_id"`
+	ID          string    `json:"id"`
+	Name        string    `json:"name"`
+	State       string    `json:"state"`
+	Reason      string    `json:"reason"`
+	DirectoryID string    `json:"directory_id"`
+	AddedAt     time.Time `json:"added_at"`
+	LastSyncAt  time.Time `json:"last_sync_at"`
+	NextSyncAt  time.Time `json:"next_sync_at"`
+	Resources   struct {
+		Active, Inactive, Gone int
+	} `json:"resources"`
 
 	sim simTenant
 }
@@ -51,6 +58,7 @@ type counts struct {
 	Total   int64 `json:"total"`
 	Skipped int64 `json:"skipped"`
 	Bytes   int64 `json:"bytes"`
+	Stored  int64 `json:"stored"`
 }
 
 type run struct {
@@ -78,6 +86,8 @@ type task struct {
 	Kind     string `json:"kind"`
 	Reason   string `json:"reason"`
 	Snapshot int64  `json:"snapshot"`
+	Process  string `json:"process"`
+	Attempt  int    `json:"attempt"`
 	Progress counts `json:"progress"`
 	Problems []struct {
 		Item   string `json:"item"`
@@ -233,13 +243,16 @@ func (f *fleet) userOf(t tenant, simID string) resource {
 	return r
 }
 
-// policy adds the policy that backs up all users daily.
+// policy adds the policy that backs up all users daily, half a day from now: what a test
+// counts is what it started itself.
 func (f *fleet) policy(t tenant) string {
 	f.t.Helper()
 	var p struct {
 		ID string `json:"id"`
 	}
-	f.must("POST", "/tenants/"+t.ID+"/policies", map[string]any{"name": "all users", "at": "01:00", "time_zone": "Europe/Vienna"}, &p)
+	f.must("POST", "/tenants/"+t.ID+"/policies", map[string]any{
+		"name": "all users", "at": time.Now().UTC().Add(12 * time.Hour).Format("15:04"), "time_zone": "UTC",
+	}, &p)
 	return p.ID
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -69,6 +70,8 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	if err := w.Start(ctx); err != nil {
 		return err
 	}
+	// Tasks name the process that has them: this line tells which machine and log that is.
+	p.log.Info("joined the fleet", zap.String("process", string(w.ID())))
 	p.onStop(func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, cfg.DrainTime)
 		defer cancel()
