@@ -144,14 +144,14 @@ func (r *restore) entry(ctx context.Context, parent string, e repository.Entry, 
 func (r *restore) children(ctx context.Context, id, source string, depth int) error {
 	g, items := errgroup.WithContext(ctx)
 	g.SetLimit(r.limits.Concurrency)
-	err := r.walk(ctx, g, items, id, source, depth)
+	err := r.walk(ctx, items, g, id, source, depth)
 	if failed := g.Wait(); failed != nil {
 		return failed
 	}
 	return err
 }
 
-func (r *restore) walk(ctx context.Context, g *errgroup.Group, items context.Context, id, source string, depth int) error {
+func (r *restore) walk(ctx, items context.Context, g *errgroup.Group, id, source string, depth int) error {
 	for e, err := range r.snap.Children(ctx, source) {
 		switch {
 		case err != nil:

@@ -32,14 +32,14 @@ type verify struct {
 func (v *verify) all(ctx context.Context) (done bool, err error) {
 	g, items := errgroup.WithContext(ctx)
 	g.SetLimit(v.limits.Concurrency)
-	done, err = v.walk(ctx, g, items)
+	done, err = v.walk(ctx, items, g)
 	if failed := g.Wait(); failed != nil {
 		return false, failed
 	}
 	return done, err
 }
 
-func (v *verify) walk(ctx context.Context, g *errgroup.Group, items context.Context) (done bool, err error) {
+func (v *verify) walk(ctx, items context.Context, g *errgroup.Group) (done bool, err error) {
 	for e, err := range v.snap.Entries(ctx) {
 		if err != nil {
 			return false, err
