@@ -198,6 +198,28 @@ type message struct {
 	Parent      string    `json:"parentFolderId"`
 	Modified    string    `json:"lastModifiedDateTime"`
 	Attachments bool      `json:"hasAttachments"`
+	Headers     []struct {
+		Name  string `json:"name"`
+		Value string `json:"value"`
+	} `json:"internetMessageHeaders"`
+}
+
+// mayHaveAttachments reports whether it is worth a request to ask for attachments. hasAttachments does not
+// count those that are shown within the text: the text refers to them, or the message is of a type that
+// holds more than text. The usual pair of a plain and an HTML text is not: only what its HTML refers to
+// can be hidden in it, and most mail is of this type.
+func (m *message) mayHaveAttachments(raw jsontext.Value) bool {
+	if m.Attachments || bytes.Contains(raw, []byte("cid:")) || bytes.Contains(raw, []byte("CID:")) {
+		return true
+	}
+	for _, h := range m.Headers {
+		if strings.EqualFold(h.Name, "Content-Type") {
+			kind, _, _ := strings.Cut(strings.ToLower(h.Value), ";")
+			kind = strings.TrimSpace(kind)
+			return strings.Contains(kind, "/") && !strings.HasPrefix(kind, "text/") && kind != "multipart/alternative"
+		}
+	}
+	return false
 }
 
 // messages reads a page of a folder's delta, in a size that the service answers in time.
@@ -252,8 +274,7 @@ func (s *mailboxSource[P]) message(list *changes, folder string, raw jsontext.Va
 	if item.ETag == "" {
 		item.ETag = digest(raw)
 	}
-	// hasAttachments is false when all of them are shown within the text (notes of other products).
-	if m.Attachments || bytes.Contains(raw, []byte("cid:")) {
+	if m.mayHaveAttachments(raw) {
 		item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) { return s.attachments(ctx, m.ID) }
 	}
 	list.put(item)

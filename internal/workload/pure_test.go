@@ -389,3 +389,26 @@ func FuzzPayloads(f *testing.F) {
 		_, _ = box.message(newChanges(1), "f", raw), box.folder(newChanges(1), raw, false)
 	})
 }
+
+// TestWhereAttachmentsHide: hasAttachments leaves out those within the text.
+func TestWhereAttachmentsHide(t *testing.T) {
+	for raw, want := range map[string]bool{
+		`{"hasAttachments":true}`:                  true,
+		`{"body":{"content":"<img src='cid:1'>"}}`: true,
+		`{"body":{"content":"<img src='CID:1'>"}}`: true,
+		`{"internetMessageHeaders":[{"name":"content-type","value":"Multipart/Mixed; boundary=x"}]}`:       true,
+		`{"internetMessageHeaders":[{"name":"Content-Type","value":"application/pdf"}]}`:                   true,
+		`{"internetMessageHeaders":[{"name":"Content-Type","value":"multipart/alternative; boundary=x"}]}`: false,
+		`{"internetMessageHeaders":[{"name":"Content-Type","value":"text/plain"}]}`:                        false,
+		`{"internetMessageHeaders":[{"name":"Content-Type","value":"text"}]}`:                              false,
+		`{"internetMessageHeaders":null}`:                                                                  false,
+	} {
+		var m message
+		if err := parse("a message", jsontext.Value(raw), &m); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.mayHaveAttachments(jsontext.Value(raw)); got != want {
+			t.Errorf("%s: %v", raw, got)
+		}
+	}
+}
