@@ -73,6 +73,19 @@ func (s markedSource) Page(ctx context.Context, collection, link string) (engine
 	return page, fromGraph(err)
 }
 
+// Reread passes on what the source can read again, if it can.
+func (s markedSource) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
+	src, ok := s.Source.(engine.Rereader)
+	if !ok {
+		return nil
+	}
+	parts := src.Reread(e)
+	if parts == nil {
+		return nil
+	}
+	return markedParts(parts)
+}
+
 func markedParts(list func(context.Context) ([]engine.ItemPart, error)) func(context.Context) ([]engine.ItemPart, error) {
 	return func(ctx context.Context) ([]engine.ItemPart, error) {
 		parts, err := list(ctx)

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -41,6 +42,36 @@ func TestCauseOf(t *testing.T) {
 		if got := causeOf(test.err); tenantry.KindOf(test.err) != tenantry.Shared || got != test.want {
 			t.Errorf("%s: %q of kind %s, want %q: %v", test.name, got, tenantry.KindOf(test.err), test.want, test.err)
 		}
+	}
+}
+
+// rereader is a source that can read one item again.
+type rereader struct{ engine.Source }
+
+func (rereader) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
+	if e.ID != "known" {
+		return nil
+	}
+	return func(context.Context) ([]engine.ItemPart, error) {
+		return nil, tenantry.Errorf(tenantry.Shared, "broken")
+	}
+}
+
+// What a source can read again, it can with marks as well: else nothing that was bad is ever tried again.
+func TestMarkedSourceReadsAgain(t *testing.T) {
+	var src engine.Source = markedSource{rereader{}}
+	parts := src.(engine.Rereader).Reread(repository.Entry{ID: "known"})
+	if parts == nil {
+		t.Fatal("nothing can be read again")
+	}
+	if _, err := parts(t.Context()); causeOf(err) != causeGraph {
+		t.Errorf("%v is marked as of %s", err, causeOf(err))
+	}
+	if src.(engine.Rereader).Reread(repository.Entry{ID: "other"}) != nil {
+		t.Error("what cannot be read again is told to be")
+	}
+	if (markedSource{struct{ engine.Source }{}}).Reread(repository.Entry{ID: "known"}) != nil {
+		t.Error("a source that cannot read again is told to")
 	}
 }
 
