@@ -21,8 +21,7 @@ func (b *backup) apply(ctx context.Context, collection string, generation int64,
 			return err
 		}
 	}
-	size := max(4*b.limits.Concurrency, 16)
-	batch := make([]change, 0, size)
+	batch := make([]change, 0, b.batchSize())
 	for _, item := range page.Items {
 		c, err := b.compare(ctx, collection, generation, item)
 		if err != nil {
@@ -34,7 +33,7 @@ func (b *backup) apply(ctx context.Context, collection string, generation int64,
 			}
 			continue
 		}
-		if batch = append(batch, c); len(batch) == size {
+		if batch = append(batch, c); len(batch) == cap(batch) {
 			if err := b.fetchAll(ctx, batch); err != nil {
 				return err
 			}
@@ -46,6 +45,9 @@ func (b *backup) apply(ctx context.Context, collection string, generation int64,
 	}
 	return b.fetchAll(ctx, batch)
 }
+
+// batchSize is how many items are fetched between two looks at whether the slice is over.
+func (b *backup) batchSize() int { return max(4*b.limits.Concurrency, 16) }
 
 // removed takes an item out of the index, if this collection has a say in it.
 func (b *backup) removed(ctx context.Context, collection, id string) error {
@@ -113,6 +115,10 @@ type change struct {
 	fetch  bool             // its parts have to be read
 	dirty  bool             // the index has to change
 	entry  repository.Entry // what the index shall say
+
+	passing error // Transient, of what its parts answered last
+	aside   bool  // the item waits to be asked for again
+	problem bool  // the item is a problem of an earlier run, asked for again
 }
 
 // compare decides what a listed item changes, without reading its content.
@@ -156,6 +162,10 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 		c.entry.ETag = joinVersion(item.ETag, content)
 	}
 	c.dirty = c.dirty || !whole || !sameVersion || !sameShape(stored, c.entry)
+	if _, waits := b.plan.aside[item.ID]; waits && sameVersion && c.fetch {
+		c.fetch, c.aside = false, true // asked for at the end of the slice
+		c.entry.ETag, c.entry.Problem, c.entry.ProblemAt = stored.ETag, stored.Problem, stored.ProblemAt
+	}
 	if sameVersion && sameShape(stored, c.entry) || len(item.Raw) == 0 {
 		return c, nil
 	}
@@ -204,17 +214,15 @@ func sameShape(a, b repository.Entry) bool {
 // store brings a decided change into the index.
 func (b *backup) store(ctx context.Context, c change) error {
 	e := c.entry
-	if e.Problem != "" {
-		b.problem(e.ID, e.Name, e.Problem)
-	}
 	if e.Collection != "" {
 		b.plan.collections[e.Collection] = struct{}{}
 	}
 	delete(b.plan.condemned, e.ID)
 	delete(b.plan.awaited, e.ID)
 	delete(b.plan.failed, e.ID)
-	if e.Problem != "" && c.item.Parts != nil && len(b.plan.failed) < maxFailed {
-		b.plan.failed[e.ID] = struct{}{}
+	if !c.aside {
+		delete(b.plan.aside, e.ID)
+		b.note(c)
 	}
 	delete(b.gone, e.ID)
 	if !c.dirty && e.Generation == c.stored.Generation {
@@ -223,14 +231,29 @@ func (b *backup) store(ctx context.Context, c change) error {
 	return ofSeries(b.w.Put(ctx, e))
 }
 
+// note tells of an item's problem, and sees that it is tried again in the next run.
+func (b *backup) note(c change) {
+	e := c.entry
+	if e.Problem == "" {
+		return
+	}
+	b.problem(e.ID, e.Name, e.Problem)
+	if c.item.Parts != nil && len(b.plan.failed) < maxFailed {
+		b.plan.failed[e.ID] = struct{}{}
+	}
+}
+
 // fetchAll reads the parts of a batch of items, several at once, and stores what came of it. An item
 // that was read stays stored when another one ends the slice.
 func (b *backup) fetchAll(ctx context.Context, batch []change) error {
-	var mu sync.Mutex // guards the plan and what is remembered
+	var mu sync.Mutex // guards the plan, what is remembered and what is in trouble
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(b.limits.Concurrency)
 	for _, c := range batch {
 		g.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err // another one has ended the slice
+			}
 			moved, err := b.fetch(ctx, &c)
 			if err != nil {
 				return err
@@ -238,7 +261,7 @@ func (b *backup) fetchAll(ctx context.Context, batch []change) error {
 			mu.Lock()
 			defer mu.Unlock()
 			b.again = b.again || moved
-			return b.store(ctx, c)
+			return b.conclude(ctx, c)
 		})
 	}
 	return g.Wait()

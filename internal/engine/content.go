@@ -9,7 +9,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -22,7 +21,7 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 	c.dirty = true
 	list, err := twice(ctx, c.item.Parts)
 	if err != nil {
-		if !oneBadItem(err) {
+		if !oneBadItem(err) && !b.putOff(ctx, c, err) {
 			return false, err
 		}
 		c.partly([]string{"its parts cannot be listed: " + err.Error()})
@@ -38,9 +37,17 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 	}
 	c.entry.Parts = make([]repository.Part, 0, len(list))
 	var reasons []string
+	passing := 0 // parts that answered Transient: after a few the rest is not asked for
 	for _, p := range list {
-		part, err := b.fetchPart(ctx, p)
-		if err != nil && !oneBadItem(err) {
+		part, err := repository.Part{}, c.passing
+		if passing < maxTroubled {
+			part, err = b.fetchPart(ctx, p)
+		}
+		switch {
+		case err == nil || oneBadItem(err):
+		case b.putOff(ctx, c, err):
+			passing++
+		default:
 			return false, err
 		}
 		if err != nil {
@@ -58,35 +65,6 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 		c.partly(reasons)
 	}
 	return moved, nil
-}
-
-// reread tries once more what could not be read in earlier slices, if the source can.
-func (b *backup) reread(ctx context.Context) error {
-	src, ok := b.src.(Rereader)
-	if !ok {
-		return nil
-	}
-	var batch []change
-	for _, id := range sorted(b.plan.failed) {
-		e, ok, err := b.w.Lookup(ctx, id)
-		switch {
-		case err != nil:
-			return ofSeries(err)
-		case !ok || e.Problem == "":
-			delete(b.plan.failed, id)
-			continue
-		case !e.ProblemAt.Before(b.started):
-			continue // it was tried just now
-		}
-		c := change{stored: e, known: true, entry: e}
-		if c.item.Parts = src.Reread(e); c.item.Parts == nil {
-			continue
-		}
-		c.item.ETag, c.item.Content = splitVersion(e.ETag)
-		c.entry.Problem, c.entry.ProblemAt = "", time.Time{}
-		batch = append(batch, c)
-	}
-	return b.fetchAll(ctx, batch)
 }
 
 // partly records what is missing of an item whose payload and other parts are saved.

@@ -16,6 +16,7 @@
 //
 //	read root, then every folder ("a round")
 //	   something was removed or enumerated: one more round, at most maxRounds more
+//	ask once more for content that could not be read
 //	sweep what completed enumerations did not see and what hangs under removed folders
 //	seal
 //
@@ -32,5 +33,5 @@
 //   - A folder that cannot be found is believed gone only once a fresh enumeration of the root does
 //     not show it.
 //   - One bad item is data: it is stored with its reason and its last good version, and tried again in
-//     the next run.
+//     the next run. One that answers Transient is set aside first and asked for in a few slices.
 package engine

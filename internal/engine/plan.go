@@ -19,6 +19,7 @@ type plan struct {
 	condemned   map[string]struct{} // removed containers whose content is to be swept
 	awaited     map[string]struct{} // containers that an entry names as its parent and that were not listed yet
 	failed      map[string]struct{} // items of which a part could not be read: to be tried again
+	aside       map[string]int      // items whose content answered Transient: in how many slices
 	sweeps      map[string]int64    // collections enumerated anew to the end: their generation
 	saved       string
 }
@@ -28,6 +29,7 @@ type planFile struct {
 	Condemned   []string         `json:"condemned,omitempty"`
 	Awaited     []string         `json:"awaited,omitempty"`
 	Failed      []string         `json:"failed,omitempty"`
+	Aside       map[string]int   `json:"aside,omitempty"`
 	Sweeps      map[string]int64 `json:"sweeps,omitempty"`
 }
 
@@ -39,12 +41,15 @@ func loadPlan(w Cursors) (*plan, error) {
 			return nil, tenantry.E(tenantry.Corrupt, "read the plan of the series", err)
 		}
 	}
+	if f.Aside == nil {
+		f.Aside = map[string]int{}
+	}
 	if f.Sweeps == nil {
 		f.Sweeps = map[string]int64{}
 	}
 	return &plan{
 		collections: set(f.Collections), condemned: set(f.Condemned), awaited: set(f.Awaited), failed: set(f.Failed),
-		sweeps: f.Sweeps, saved: cur.Link,
+		aside: f.Aside, sweeps: f.Sweeps, saved: cur.Link,
 	}, nil
 }
 
@@ -52,7 +57,7 @@ func loadPlan(w Cursors) (*plan, error) {
 func (p *plan) save(w Cursors) error {
 	f := planFile{
 		Collections: sorted(p.collections), Condemned: sorted(p.condemned), Awaited: sorted(p.awaited), Failed: sorted(p.failed),
-		Sweeps: p.sweeps,
+		Aside: p.aside, Sweeps: p.sweeps,
 	}
 	text, err := json.Marshal(f)
 	if err != nil {
@@ -88,7 +93,7 @@ func set(ids []string) map[string]struct{} {
 	return m
 }
 
-func sorted(m map[string]struct{}) []string {
+func sorted[V any](m map[string]V) []string {
 	ids := make([]string, 0, len(m))
 	for id := range m {
 		ids = append(ids, id)

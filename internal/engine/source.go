@@ -32,9 +32,10 @@ type Source interface {
 }
 
 // Rereader is a Source that can read the parts of an item again though nobody told of a change. With
-// it, a part that could not be read is tried again in every run, and not only when its item changes.
+// it, a part that could not be read is tried again in every run, and not only when its item changes; and
+// one that answers Transient is tried again later in the run, while the others go on.
 type Rereader interface {
-	// Reread returns what Item.Parts was of the entry's item; nil if it cannot.
+	// Reread returns what Item.Parts was of the entry's item; nil if it cannot. Called from several goroutines.
 	Reread(e repository.Entry) func(ctx context.Context) ([]ItemPart, error)
 }
 
@@ -79,7 +80,8 @@ type ItemPart struct {
 	Version string
 	// Open streams the content. An error of the kinds Poison, Denied, NotFound, Absent and Invalid,
 	// here or while reading, is recorded and the item goes on without this part; Internal and Conflict
-	// (it is not as listed) too, after a second attempt. Transient is tried a second time, too.
+	// (it is not as listed) too, after a second attempt. Transient is tried a second time, too, and then
+	// sets the item aside, if the source is a Rereader and can read it again; else it ends the slice.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -52,6 +53,7 @@ type world struct {
 	faults    int // how many faults are left
 	killed    bool
 	downloads int
+	stuck     map[string]bool // items whose content answers Transient for good: their list (true), or what is in it
 }
 
 func newWorld(seed uint64, scoped bool) *world {
@@ -351,6 +353,23 @@ func (w *world) item(n node) engine.Item {
 	return item
 }
 
+// stick makes up to n items answer Transient for good, and all others well.
+func (w *world) stick(n int) {
+	w.stuck = map[string]bool{}
+	for range n {
+		if item, ok := w.pick(isItem); ok {
+			w.stuck[item.id] = w.rnd.IntN(2) == 0
+		}
+	}
+}
+
+func (w *world) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
+	if e.Kind != "item" {
+		return nil
+	}
+	return func(context.Context) ([]engine.ItemPart, error) { return w.parts(e.ID) }
+}
+
 func (w *world) parts(id string) ([]engine.ItemPart, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -362,9 +381,15 @@ func (w *world) parts(id string) ([]engine.ItemPart, error) {
 	if !ok {
 		return nil, tenantry.Errorf(tenantry.NotFound, "no such item")
 	}
+	if w.stuck[id] {
+		return nil, tenantry.Errorf(tenantry.Transient, "never")
+	}
 	return []engine.ItemPart{{Name: "content", Version: fmt.Sprint(n.content), Open: func(context.Context) (io.ReadCloser, error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
+		if _, stuck := w.stuck[id]; stuck {
+			return nil, tenantry.Errorf(tenantry.Transient, "never")
+		}
 		w.downloads++
 		return io.NopCloser(strings.NewReader(n.text())), nil
 	}}}, nil

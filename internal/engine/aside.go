@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// An item whose content answers Transient, be it for minutes or for good, must not hold up the others:
+//
+//	read --Transient--> set aside --asked again at the end of every slice--> read
+//	                        |
+//	                        +-- failed in maxTries slices --> a problem, tried again in the next run
+//
+// It is in the index all the while, with its reason and its last good content. A run is not sealed
+// before every such item was read or given up; it ends its slice instead, so that the task's backoff
+// lies between the tries. Trouble of the whole service ends the slice as ever: it is assumed after
+// maxTroubled items that failed with none read in between, and when maxAside items wait already.
+const (
+	maxTries    = 3
+	maxTroubled = 5
+	maxAside    = 100
+)
+
+// putOff reports whether an error of an item's content is a reason to set the item aside: it may pass,
+// and the item can be asked for again without its page. Called from several goroutines.
+func (b *backup) putOff(ctx context.Context, c *change, err error) bool {
+	if tenantry.KindOf(err) != tenantry.Transient || isOfSeries(err) || ctx.Err() != nil {
+		return false
+	}
+	if src, ok := b.src.(Rereader); !ok || src.Reread(c.entry) == nil {
+		return false
+	}
+	c.passing = err
+	return true
+}
+
+// conclude stores an item that was asked for, and decides about one that answered Transient. An error
+// ends the slice: of the series, or because the trouble is not the item's.
+func (b *backup) conclude(ctx context.Context, c change) error {
+	if c.passing == nil {
+		b.troubled = 0
+		return b.store(ctx, c)
+	}
+	if c.problem {
+		return b.store(ctx, c) // given up by an earlier run, and still what it was
+	}
+	id := c.entry.ID
+	tries, waits := b.plan.aside[id]
+	if !waits && len(b.plan.aside) >= maxAside {
+		return c.passing
+	}
+	if !b.counted[id] {
+		b.counted[id] = true
+		tries++
+	}
+	b.passing = c.passing
+	if c.aside = tries < maxTries; c.aside {
+		b.plan.aside[id] = tries
+	}
+	if err := b.store(ctx, c); err != nil || waits {
+		return err
+	}
+	if b.troubled++; b.troubled > maxTroubled {
+		return troubled(fmt.Sprintf("read content: %d items failed one after the other", b.troubled), c.passing)
+	}
+	return nil
+}
+
+// troubled ends the slice for a cause that asks, or does not, to be tried again at a certain time.
+func troubled(op string, cause error) error {
+	err := tenantry.E(tenantry.Transient, op, cause)
+	err.Until = tenantry.UntilOf(cause)
+	return err
+}
+
+// reread asks once more for what could not be read: what is set aside, and what earlier runs gave up.
+// As long as something is set aside after that, the slice ends and the run goes on with the next.
+func (b *backup) reread(ctx context.Context) error {
+	src, ok := b.src.(Rereader)
+	if !ok {
+		return nil
+	}
+	var batch []change
+	for _, id := range append(sorted(b.plan.aside), sorted(b.plan.failed)...) {
+		e, ok, err := b.w.Lookup(ctx, id)
+		if err != nil {
+			return ofSeries(err)
+		}
+		c, ask := b.retry(src, id, e, ok)
+		if !ask {
+			continue
+		}
+		if batch = append(batch, c); len(batch) < b.batchSize() {
+			continue
+		}
+		if err := b.fetchAll(ctx, batch); err != nil {
+			return err
+		}
+		batch = batch[:0]
+		if err := b.pause(ctx); err != nil {
+			return err
+		}
+	}
+	if err := b.fetchAll(ctx, batch); err != nil {
+		return err
+	}
+	if n := len(b.plan.aside); n > 0 {
+		return troubled(fmt.Sprintf("read the content of %d items that were set aside", n), b.passing)
+	}
+	return nil
+}
+
+// retry returns the change that asks again for an entry's parts, if there is reason to.
+func (b *backup) retry(src Rereader, id string, e repository.Entry, indexed bool) (c change, ask bool) {
+	_, waits := b.plan.aside[id]
+	switch {
+	case !indexed || e.Problem == "":
+		delete(b.plan.failed, id)
+		delete(b.plan.aside, id)
+		return c, false
+	case !waits && !e.ProblemAt.Before(b.started):
+		return c, false // it was tried just now
+	}
+	c = change{stored: e, known: true, entry: e, problem: !waits}
+	if c.item.Parts = src.Reread(e); c.item.Parts == nil {
+		delete(b.plan.aside, id) // nobody can ask again: it stays as it is
+		return c, false
+	}
+	c.item.ETag, c.item.Content = splitVersion(e.ETag)
+	c.entry.Problem, c.entry.ProblemAt = "", time.Time{}
+	return c, true
+}
