@@ -172,9 +172,10 @@ func (t *Tenant) upload(ctx context.Context, s session, r io.Reader) (jsontext.V
 }
 
 func (t *Tenant) fragments(ctx context.Context, s session, r io.Reader) (jsontext.Value, error) {
-	buf := make([]byte, min(s.fragment, s.size))
 	for at := int64(0); at < s.size; {
-		part := buf[:min(s.fragment, s.size-at)]
+		// A buffer of its own for each: after an early answer net/http may still be sending
+		// the one before.
+		part := make([]byte, min(s.fragment, s.size-at))
 		if _, err := io.ReadFull(r, part); err != nil {
 			return nil, unreadable(s.op, err)
 		}
