@@ -175,6 +175,81 @@ func TestOnlySoManyAreSetAside(t *testing.T) {
 	}
 }
 
+// All that is set aside is asked for in every slice, however many answer the same.
+func TestManyItemsAreNotServed(t *testing.T) {
+	m, s := newMemory(), newShelf(30)
+	for i, name := range s.names {
+		s.down[name] = i%2 == 0
+	}
+	for n := 1; n <= 2; n++ {
+		if out, err := s.slice(t, m); err == nil {
+			t.Fatalf("slice %d: %+v", n, out)
+		}
+	}
+	if out, err := s.slice(t, m); err != nil || !out.Done || len(out.Problems) != 15 || len(s.asked) != 2*15 {
+		t.Fatalf("%+v %v, asked for %v", out, err, s.asked)
+	}
+}
+
+// manyParts is a page with one item of many parts, each of which answers as told.
+func manyParts(n int, answer func() error) *rereading {
+	item := file("x", "1", "", nil)
+	item.Parts = func(context.Context) ([]engine.ItemPart, error) {
+		var list []engine.ItemPart
+		for i := range n {
+			list = append(list, engine.ItemPart{Name: fmt.Sprint(i), Open: func(context.Context) (io.ReadCloser, error) {
+				return io.NopCloser(strings.NewReader("good")), answer()
+			}})
+		}
+		return list, nil
+	}
+	pages := map[string]func() (engine.Page, error){"|": once(engine.Page{Items: []engine.Item{item}, Next: "d1", Done: true})}
+	return &rereading{script: &script{pages: pages}, parts: item}
+}
+
+// Of an item with many parts, a few tell that it is in trouble; one does not keep the others out.
+func TestPartsThatAreNotServed(t *testing.T) {
+	for name, c := range map[string]struct{ bad, asked, parts int }{"one": {1, 21, 19}, "all": {20, 10, 0}} {
+		m, asked := newMemory(), 0
+		src := manyParts(20, func() error {
+			if asked++; asked <= 2*c.bad {
+				return tenantry.Errorf(tenantry.Transient, "503")
+			}
+			return nil
+		})
+		src.parts.Parts = func(context.Context) ([]engine.ItemPart, error) { // at the end of the slice
+			return nil, tenantry.Errorf(tenantry.Throttled, "not now")
+		}
+		m.begin()
+		_, err := engine.Backup(t.Context(), src, m, engine.Limits{}, nil, nil)
+		if e := m.committed.entries["x"]; tenantry.KindOf(err) != tenantry.Throttled || asked != c.asked || len(e.Parts) != c.parts {
+			t.Errorf("%s: asked %d times, %v, %+v", name, asked, err, e)
+		}
+	}
+}
+
+// An item that was cut because another one ended the slice is not in trouble.
+func TestAnItemThatWasCutIsNotSetAside(t *testing.T) {
+	m, src := newMemory(), manyParts(1, nil)
+	cut, throttled := file("cut", "1", "", nil), file("throttled", "1", "", nil)
+	open := make(chan struct{})
+	cut.Parts = func(ctx context.Context) ([]engine.ItemPart, error) {
+		close(open)
+		<-ctx.Done()
+		return nil, tenantry.Errorf(tenantry.Transient, "cut")
+	}
+	throttled.Parts = func(context.Context) ([]engine.ItemPart, error) {
+		<-open
+		return nil, tenantry.Errorf(tenantry.Throttled, "not now")
+	}
+	src.pages["|"] = once(engine.Page{Items: []engine.Item{cut, throttled}, Next: "d1", Done: true})
+	m.begin()
+	_, err := engine.Backup(t.Context(), src, m, engine.Limits{}, nil, nil)
+	if tenantry.KindOf(err) != tenantry.Throttled || len(m.committed.entries) > 0 {
+		t.Errorf("%v: %+v", err, m.committed.entries)
+	}
+}
+
 // A source that cannot ask again has its slice ended by every error that may pass.
 func TestNobodyCanAskAgain(t *testing.T) {
 	m, s := newMemory(), newShelf(4)
