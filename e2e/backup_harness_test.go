@@ -217,3 +217,12 @@ func at(all []truth, folder string) []truth {
 func files(all []truth) []truth {
 	return slices.DeleteFunc(slices.Clone(all), func(x truth) bool { return x.Folder })
 }
+
+// relative writes paths as under does, from the folder that they lie in.
+func relative(all []truth) []truth {
+	all = slices.Clone(all)
+	for i := range all {
+		all[i].Path = "/" + all[i].Path
+	}
+	return all
+}

@@ -297,9 +297,13 @@ type truth struct {
 	Folder      bool            `json:"folder"`
 }
 
-// content is what must be the same after a restore.
+// content is what must be the same after a restore. The time of a folder is not: it is when
+// somebody last put something into it.
 func (x truth) content() string {
-	return strings.Join([]string{x.Subject, x.Digest, string(x.Attachments), fmt.Sprint(x.Size), x.SHA256, x.Modified, fmt.Sprint(x.Folder)}, "|")
+	if x.Folder {
+		return "folder"
+	}
+	return strings.Join([]string{x.Subject, x.Digest, fmt.Sprint(x.attachments()), fmt.Sprint(x.Size), x.SHA256, x.Modified, fmt.Sprint(x.Folder)}, "|")
 }
 
 // truths asks the simulator what a user has, "mail" or "drive".
@@ -329,11 +333,11 @@ func (f *fleet) truths(t tenant, user, what string) []truth {
 	return all
 }
 
-// under keeps what lies in the folder path, with paths made relative to it.
+// under keeps what lies in the folder path, with paths made relative to it, and not the folder.
 func under(all []truth, folder string) []truth {
 	var kept []truth
 	for _, x := range all {
-		if rest, ok := strings.CutPrefix(x.Path, folder); ok && (rest == "" || rest[0] == '/') {
+		if rest, ok := strings.CutPrefix(x.Path, folder); ok && (rest == "" && !x.Folder || strings.HasPrefix(rest, "/")) {
 			x.Path = rest
 			kept = append(kept, x)
 		}
