@@ -164,7 +164,7 @@ type fleet struct {
 	sim     string   // URL of the simulated Microsoft 365
 	api     string
 	token   string
-	s3      servertest.S3Server
+	s3      *servertest.S3Server
 	redis   *servertest.RedisServer
 	catalog string
 	dir     string

@@ -43,7 +43,7 @@ func open(t *testing.T, url string, o blob.S3Options) blob.Store {
 	return s
 }
 
-func credentials(srv servertest.S3Server) blob.S3Options {
+func credentials(srv *servertest.S3Server) blob.S3Options {
 	return blob.S3Options{AccessKey: srv.AccessKey, SecretKey: tenantry.NewSecret(srv.SecretKey)}
 }
 
@@ -121,7 +121,7 @@ func closedAddr(t *testing.T) string {
 }
 
 // proxy stands between a store and a real S3 server and tampers with what passes.
-func proxy(t *testing.T, srv servertest.S3Server, tamper func(r *http.Request, next http.Handler, w http.ResponseWriter)) string {
+func proxy(t *testing.T, srv *servertest.S3Server, tamper func(r *http.Request, next http.Handler, w http.ResponseWriter)) string {
 	t.Helper()
 	target, err := url.Parse(srv.Endpoint)
 	if err != nil {

@@ -78,15 +78,17 @@ func (s *RedisServer) Kill() {
 
 // PostgresServer is a running Postgres.
 type PostgresServer struct {
-	port, bin string
-	as        *syscall.Credential
+	port, bin, data string
+	as              *syscall.Credential
+	t               testing.TB
+	cmd             *exec.Cmd
 }
 
 // Postgres starts a Postgres of its own.
 func Postgres(t testing.TB) *PostgresServer {
 	t.Helper()
 	skipShort(t, "Postgres")
-	s := &PostgresServer{bin: postgresBin(t), as: unprivileged(t)}
+	s := &PostgresServer{bin: postgresBin(t), as: unprivileged(t), t: t}
 	// t.TempDir is private to root when root runs the tests; Postgres refuses to be root.
 	dir, err := os.MkdirTemp("", "pg")
 	if err != nil {
@@ -99,17 +101,28 @@ func Postgres(t testing.TB) *PostgresServer {
 		}
 	}
 	_, s.port, _ = net.SplitHostPort(freeAddr(t))
-	data := filepath.Join(dir, "data")
-	s.run(t, dir, "initdb", "-D", data, "-U", "tenantry", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
-	cmd := start(t, s.as, filepath.Join(s.bin, "postgres"), "-D", data, "-p", s.port,
+	s.data = filepath.Join(dir, "data")
+	s.run(t, dir, "initdb", "-D", s.data, "-U", "tenantry", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+	s.Start()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Start starts the server again after Stop, with the data it had.
+func (s *PostgresServer) Start() {
+	s.t.Helper()
+	s.cmd = start(s.t, s.as, filepath.Join(s.bin, "postgres"), "-D", s.data, "-p", s.port,
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off",
 		"-c", "max_connections=200", "-c", "shared_buffers=64MB")
-	t.Cleanup(func() { _ = cmd.Process.Signal(syscall.SIGQUIT); stop(cmd) })
-	waitFor(t, "postgres", cmd, func() error {
-		check := s.command(dir, "pg_isready", "-h", "127.0.0.1", "-p", s.port)
-		return check.Run()
+	waitFor(s.t, "postgres", s.cmd, func() error {
+		return s.command(filepath.Dir(s.data), "pg_isready", "-h", "127.0.0.1", "-p", s.port).Run()
 	})
-	return s
+}
+
+// Stop cuts all connections and ends the server at once; what was committed stays.
+func (s *PostgresServer) Stop() {
+	_ = s.cmd.Process.Signal(syscall.SIGQUIT)
+	stop(s.cmd)
 }
 
 // Database creates a fresh database and returns its DSN, "postgres://...".
@@ -141,39 +154,52 @@ type S3Server struct {
 	AccessKey string
 	SecretKey string
 	Region    string
+	Dir       string // the folder that is the bucket: an object is the file of its key
+
+	t    testing.TB
+	args []string
+	cmd  *exec.Cmd
 }
 
 // S3 starts versitygw over a temporary folder with one empty bucket.
-func S3(t testing.TB) S3Server {
+func S3(t testing.TB) *S3Server {
 	t.Helper()
 	skipShort(t, "versitygw")
-	addr := freeAddr(t)
-	s := S3Server{
+	addr, dir := freeAddr(t), t.TempDir()
+	s := &S3Server{
 		Endpoint: "http://" + addr, Bucket: "tenantry",
-		AccessKey: "test-access", SecretKey: "test-secret-key", Region: "us-east-1",
+		AccessKey: "test-access", SecretKey: "test-secret-key", Region: "us-east-1", t: t,
 	}
-	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, "data", s.Bucket), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	side := filepath.Join(dir, "meta")
-	if err := os.Mkdir(side, 0o755); err != nil {
-		t.Fatal(err)
+	data, side := filepath.Join(dir, "data"), filepath.Join(dir, "meta")
+	s.Dir = filepath.Join(data, s.Bucket)
+	for _, folder := range []string{s.Dir, side} {
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	t.Setenv("ROOT_ACCESS_KEY", s.AccessKey)
 	t.Setenv("ROOT_SECRET_KEY", s.SecretKey)
-	cmd := start(t, nil, Tool(t, "versitygw"), "--port", addr, "--region", s.Region, "--quiet",
-		"posix", "--sidecar", side, filepath.Join(dir, "data"))
-	t.Cleanup(func() { stop(cmd) })
-	waitFor(t, "versitygw", cmd, func() error {
-		conn, err := net.Dial("tcp", addr)
+	s.args = []string{"--port", addr, "--region", s.Region, "--quiet", "posix", "--sidecar", side, data}
+	s.Start()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// Start starts the server again after Stop, with the objects it had.
+func (s *S3Server) Start() {
+	s.t.Helper()
+	s.cmd = start(s.t, nil, Tool(s.t, "versitygw"), s.args...)
+	waitFor(s.t, "versitygw", s.cmd, func() error {
+		conn, err := net.Dial("tcp", s.Endpoint[len("http://"):])
 		if err == nil {
 			_ = conn.Close()
 		}
 		return err
 	})
-	return s
 }
+
+// Stop ends the server; its objects stay.
+func (s *S3Server) Stop() { stop(s.cmd) }
 
 // Tool returns the path of a pinned tool that "make tools" has built into .bin.
 func Tool(t testing.TB, name string) string {
@@ -277,6 +303,7 @@ func start(t testing.TB, as *syscall.Credential, path string, args ...string) *e
 	return cmd
 }
 
+// stop ends a server; one that has ended already is let be.
 func stop(cmd *exec.Cmd) {
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	done := make(chan struct{})

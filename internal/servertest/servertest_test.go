@@ -17,7 +17,13 @@ func TestServersStart(t *testing.T) {
 		t.Fatalf("two databases share the DSN %s", a)
 	}
 
+	pg.Stop()
+	pg.Start()
+	pg.Database(t)
+
 	s3 := servertest.S3(t)
+	s3.Stop()
+	s3.Start()
 	answer, err := http.Get(s3.Endpoint)
 	if err != nil {
 		t.Fatal(err)
