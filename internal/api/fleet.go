@@ -10,10 +10,10 @@ import (
 
 // Alarm is a shared cause that holds up every tenant.
 type Alarm struct {
-	Cause  string     `json:"cause" doc:"credential, bucket, redis, graph, key" example:"bucket"`
+	Cause  string     `json:"cause" doc:"credential, bucket, redis, catalog, graph, key" example:"bucket"`
 	Detail string     `json:"detail" doc:"What was seen"`
 	Since  *time.Time `json:"since,omitempty"`
-	Until  *time.Time `json:"until,omitempty" doc:"Admission is held up until then at least"`
+	Until  *time.Time `json:"until,omitempty" doc:"Admission is held up until then; then one task is tried, and the alarm goes on or ends"`
 	Times  int        `json:"times" doc:"How often it was seen"`
 }
 
@@ -42,7 +42,8 @@ func (s *service) fleetRoutes() {
 }
 
 func (s *service) listAlarms(ctx context.Context, _ *struct{}) (*body[Page[Alarm]], error) {
-	rows, err := s.Catalog.Fleet().Paused(ctx, s.Now())
+	// One that ran out and was not ended by a probe goes on for all we know.
+	rows, err := s.Catalog.Fleet().Paused(ctx, s.Now().Add(-catalog.AlarmMemory))
 	if err != nil {
 		return nil, err
 	}

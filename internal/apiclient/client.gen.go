@@ -448,7 +448,7 @@ func (e GetItemParamsWorkload) Valid() bool {
 
 // Alarm defines model for Alarm.
 type Alarm struct {
-	// Cause credential, bucket, redis, graph, key
+	// Cause credential, bucket, redis, catalog, graph, key
 	//
 	// Example: bucket
 	Cause string `json:"cause"`
@@ -460,7 +460,7 @@ type Alarm struct {
 	// Times How often it was seen
 	Times int64 `json:"times"`
 
-	// Until Admission is held up until then at least
+	// Until Admission is held up until then; then one task is tried, and the alarm goes on or ends
 	Until time.Time `json:"until,omitempty,omitzero"`
 }
 

@@ -9,21 +9,26 @@ import (
 
 // Alarm is a shared cause that stops admission while it is in force.
 type Alarm struct {
-	Cause, Detail string // cause: credential, bucket, redis, graph, key
+	Cause, Detail string // cause: credential, bucket, redis, catalog, graph, key
 	Since, Until  time.Time
 	Times         int // how often it was reported since
 }
 
+// AlarmMemory is how long an alarm that ran out is still the same one when its cause is
+// reported again: meanwhile a probe runs, and fails. Until then nobody has shown that it
+// is over, unless it was resumed.
+const AlarmMemory = time.Minute
+
 // Pause stops admission for a shared cause with one alarm: a further report while it is in
-// force counts, and may prolong it. One that had run out begins anew.
+// force, or within AlarmMemory after, counts, and may prolong it. Later ones begin anew.
 func (f *Fleet) Pause(ctx context.Context, cause, detail string, until, now time.Time) error {
 	return f.c.one(ctx, "pause for "+cause, nil, `
 		INSERT INTO alarms AS old (cause, detail, since, until, times) VALUES (?0, ?1, ?2, ?3, 1)
 		ON CONFLICT (cause) DO UPDATE SET detail = excluded.detail,
-			since = CASE WHEN old.until <= ?2 THEN excluded.since ELSE old.since END,
-			times = CASE WHEN old.until <= ?2 THEN 1 ELSE old.times + 1 END,
+			since = CASE WHEN old.until <= ?4 THEN excluded.since ELSE old.since END,
+			times = CASE WHEN old.until <= ?4 THEN 1 ELSE old.times + 1 END,
 			until = CASE WHEN old.until > excluded.until THEN old.until ELSE excluded.until END`,
-		cause, detail, micros(now), micros(until))
+		cause, detail, micros(now), micros(until), micros(now.Add(-AlarmMemory)))
 }
 
 // Resume lifts the pause of a cause, if there is one.

@@ -152,6 +152,15 @@ func testAlarms(_ *testing.T, w *world) {
 	if diff := cmp.Diff(expected, got); diff != "" {
 		w.t.Fatal(diff)
 	}
+	// A probe that fails goes on with the alarm; what comes later is another one.
+	w.ok(w.f.Pause(w.ctx, "graph", "down", minute(1), now))
+	w.ok(w.f.Pause(w.ctx, "graph", "probed", minute(2), minute(1).Add(catalog.AlarmMemory-time.Second)))
+	got, err = w.f.Paused(w.ctx, minute(1))
+	w.ok(err)
+	if diff := cmp.Diff(catalog.Alarm{Cause: "graph", Detail: "probed", Since: now, Until: minute(2), Times: 2}, got[1]); diff != "" {
+		w.t.Fatal(diff)
+	}
+	w.ok(w.f.Resume(w.ctx, "graph"))
 	w.ok(w.f.Pause(w.ctx, "redis", "again", minute(9), minute(3)))
 	w.ok(w.f.Resume(w.ctx, "bucket"))
 	w.ok(w.f.Resume(w.ctx, "bucket"))
