@@ -53,10 +53,10 @@ func (b *backup) conclude(ctx context.Context, c change) error {
 	if !waits && len(b.plan.aside) >= maxAside {
 		return c.passing
 	}
-	if !b.counted[id] {
-		b.counted[id] = true
+	if _, counted := b.tried[id]; !counted {
 		tries++
 	}
+	b.tried[id] = tenantry.UntilOf(c.passing)
 	b.passing = c.passing
 	if c.aside = tries < maxTries; c.aside {
 		b.plan.aside[id] = tries
@@ -117,6 +117,7 @@ func (b *backup) reread(ctx context.Context) error {
 // retry returns the change that asks again for an entry's parts, if there is reason to.
 func (b *backup) retry(src Rereader, id string, e repository.Entry, indexed bool) (c change, ask bool) {
 	_, waits := b.plan.aside[id]
+	until, tried := b.tried[id]
 	switch {
 	case !indexed || e.Problem == "":
 		delete(b.plan.failed, id)
@@ -124,6 +125,8 @@ func (b *backup) retry(src Rereader, id string, e repository.Entry, indexed bool
 		return c, false
 	case !waits && !e.ProblemAt.Before(b.started):
 		return c, false // it was tried just now
+	case tried && time.Now().Before(until):
+		return c, false // we were told to come back later
 	}
 	c = change{stored: e, known: true, entry: e, problem: !waits}
 	if c.item.Parts = src.Reread(e); c.item.Parts == nil {

@@ -39,9 +39,9 @@ type backup struct {
 	lost     map[string]error            // collections that were not found
 	gone     map[string]repository.Entry // removed in this slice: their content is known
 
-	troubled int             // items that answered Transient with none read in between
-	passing  error           // what the last of them answered
-	counted  map[string]bool // items that have a try counted in this slice
+	troubled int                  // items that answered Transient with none read in between
+	passing  error                // what the last of them answered
+	tried    map[string]time.Time // those of this slice, each a try: until when not to ask again
 }
 
 // Backup runs one slice of a backup: it reads what changed since the series' last commit, stores it,
@@ -63,7 +63,7 @@ func Backup(ctx context.Context, src Source, w Series, l Limits, drain <-chan st
 	b := &backup{
 		slice: newSlice(l, drain, progress), src: src, w: w, plan: p, commit: time.Now(),
 		restarts: map[string]int{}, lost: map[string]error{}, gone: map[string]repository.Entry{},
-		counted: map[string]bool{},
+		tried: map[string]time.Time{},
 	}
 	if err := b.rounds(ctx); err != nil {
 		return b.park(ctx, err)

@@ -9,6 +9,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -102,12 +103,12 @@ func (b *backup) fetchPart(ctx context.Context, p ItemPart) (repository.Part, er
 }
 
 // twice calls f, and once more after an answer that nobody expects, a stream that broke, or content that
-// changed under way.
+// changed under way; but not before the time that the answer names.
 func twice[T any](ctx context.Context, f func(context.Context) (T, error)) (T, error) {
 	v, err := f(ctx)
 	switch tenantry.KindOf(err) {
 	case tenantry.Internal, tenantry.Transient, tenantry.Conflict:
-		if ctx.Err() == nil && !isOfSeries(err) {
+		if ctx.Err() == nil && !isOfSeries(err) && !time.Now().Before(tenantry.UntilOf(err)) {
 			return f(ctx)
 		}
 	}
