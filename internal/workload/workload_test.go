@@ -438,6 +438,39 @@ func TestBadContentHeals(t *testing.T) {
 	c.struck(t)
 }
 
+// unserved is a drive of which one file is not served. The simulator could answer 503 as well, but the
+// client's own retries would take a minute.
+type unserved struct {
+	*graph.Tenant
+	file string
+}
+
+func (u unserved) Download(ctx context.Context, drive, item string, offset int64) (io.ReadCloser, error) {
+	if item == u.file {
+		return nil, tenantry.Errorf(tenantry.Transient, "503")
+	}
+	return u.Tenant.Download(ctx, drive, item, offset)
+}
+
+// TestContentThatIsNeverServed lets one file answer 503 for good: all others are saved, the run comes to
+// its end, and the next one has the file, since the service has recovered.
+func TestContentThatIsNeverServed(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 2, FilesPerUser: 10}, graphsim.Options{})
+	s, drive := c.series(0, tenantry.Drive), c.users[0].Drive
+	stuck, err := c.truth.PutFile(drive, "Notes/section.one", []byte("a section"))
+	must(t, err)
+	src := func() engine.Source { return workload.NewDriveSource(unserved{c.graph, stuck}, drive) }
+	out := c.backup(t, s, src, engine.Limits{})
+	if len(out.Problems) != 1 || out.Problems[0].ID != stuck || out.Snapshot.Counts.Items < 11 {
+		t.Errorf("%+v", out)
+	}
+	if out = c.backup(t, s, c.drive(0), engine.Limits{}); len(out.Problems) > 0 || out.Snapshot.Counts.Skipped > 0 {
+		t.Errorf("%+v", out)
+	}
+	c.restore(t, s, out.Snapshot.Seq, func() engine.Target { return workload.NewDriveTarget(c.graph, c.users[1].Drive, "Back", "") }, tenantry.RestoreRequest{})
+	equal(t, c.files(t, 0, ""), c.files(t, 1, "Back/"))
+}
+
 // TestMailboxOfAnother restores to the original places of another user: well-known folders stand for
 // each other, and no folder is there twice.
 func TestMailboxOfAnother(t *testing.T) {
