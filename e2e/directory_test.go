@@ -32,6 +32,10 @@ func TestUsersLiveAndDie(t *testing.T) {
 			t.Errorf("%s of %s, whose user was deleted, ended with snapshot %d and the reason %q", x.Workload, x.Resource, x.Snapshot, x.Reason)
 		}
 	}
+	f.syncNow(tn)
+	for _, u := range []simUser{back, dies} {
+		f.shown(tn, "u-"+u.ID, "inactive")
+	}
 	// A user whose deletion no delta tells, because its link has expired, is looked up.
 	f.mutate(tn, "deleteUser", map[string]any{"id": forgotten.ID})
 	f.expireDeltas(tn)
