@@ -118,7 +118,6 @@ type change struct {
 
 	passing error // Transient, of what its parts answered last
 	aside   bool  // the item waits to be asked for again
-	problem bool  // the item is a problem of an earlier run, asked for again
 }
 
 // compare decides what a listed item changes, without reading its content.

@@ -45,10 +45,11 @@ func (b *backup) conclude(ctx context.Context, c change) error {
 		b.troubled = 0
 		return b.store(ctx, c)
 	}
-	if c.problem {
-		return b.store(ctx, c) // given up by an earlier run, and still what it was
-	}
 	id := c.entry.ID
+	if _, known := b.plan.failed[id]; known {
+		// Given up before, be it in this run: listed once more it must not hold up the seal again.
+		return b.store(ctx, c)
+	}
 	tries, waits := b.plan.aside[id]
 	if !waits && len(b.plan.aside) >= maxAside {
 		return c.passing
@@ -128,7 +129,7 @@ func (b *backup) retry(src Rereader, id string, e repository.Entry, indexed bool
 	case tried && time.Now().Before(until):
 		return c, false // we were told to come back later
 	}
-	c = change{stored: e, known: true, entry: e, problem: !waits}
+	c = change{stored: e, known: true, entry: e}
 	if c.item.Parts = src.Reread(e); c.item.Parts == nil {
 		delete(b.plan.aside, id) // nobody can ask again: it stays as it is
 		return c, false

@@ -112,6 +112,24 @@ func TestContentThatIsNotServed(t *testing.T) {
 	}
 }
 
+// Two items that are not served and listed over and over must not hold up the seal in turns.
+func TestWhatWasGivenUpIsListedAgain(t *testing.T) {
+	m, s := newMemory(), newShelf(2)
+	s.down["f000"] = true
+	for n := 1; ; n++ {
+		if n == 3 {
+			s.down["f001"] = true
+		}
+		s.etag = fmt.Sprint(n)
+		if out, err := s.slice(t, m); err == nil && out.Done {
+			return
+		}
+		if n == 6 {
+			t.Fatal("the run does not come to its end")
+		}
+	}
+}
+
 // What passes within the run is no problem of anything.
 func TestContentThatIsServedLater(t *testing.T) {
 	m, s := newMemory(), newShelf(4)
