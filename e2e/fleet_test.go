@@ -113,17 +113,21 @@ func TestFleetSurvivesEmptyRedis(t *testing.T) {
 	f.worker("worker1", "TENANTRY_SLOTS_BACKUP=2") // few slots: deliveries wait in Redis
 	f.worker("worker2", "TENANTRY_SLOTS_BACKUP=2")
 	tenants, runs := f.backupAll()
-	f.underWay(tenants[0], runs[0], func(x task) bool { return x.Process != "" })
-
-	f.redis.Kill()
-	waiting := 0
-	for i, tn := range tenants {
-		for _, x := range f.tasks(tn, runs[i]) {
-			if x.State == "admitted" {
-				waiting++
+	waits := func() (n int) {
+		for i, tn := range tenants {
+			for _, x := range f.tasks(tn, runs[i]) {
+				if x.State == "admitted" {
+					n++
+				}
 			}
 		}
+		return n
 	}
+	f.underWay(tenants[0], runs[0], func(x task) bool { return x.Process != "" })
+	eventually(t, "deliveries wait behind busy workers", func() (bool, string) { n := waits(); return n >= 4, fmt.Sprint(n) })
+
+	f.redis.Kill()
+	waiting := waits()
 	if waiting == 0 {
 		t.Fatal("no delivery waited in Redis: the kill proved nothing")
 	}
