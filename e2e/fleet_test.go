@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -29,22 +30,25 @@ func TestFleetSurvivesKills(t *testing.T) {
 	killed := time.Now()
 	leads.kill()
 	victim.kill()
-	lost := f.heldBy(busy.Process, tenants[0], runs[0])
+	var lost []task
+	for i, tn := range tenants {
+		lost = append(lost, f.heldBy(busy.Process, tn, runs[i])...)
+	}
 	if len(lost) == 0 {
 		t.Fatal("the killed worker held no task: the kill proved nothing")
 	}
 	f.leader(others...)
-	t.Logf("another scheduler leads after %v; the killed worker held %d tasks of %s",
-		time.Since(killed).Round(time.Millisecond), len(lost), tenants[0].Name)
+	t.Logf("another scheduler leads after %v; the killed worker held %d tasks", time.Since(killed).Round(time.Millisecond), len(lost))
 
 	for i, tn := range tenants {
 		if r := f.awaitDone(tn, runs[i]); r.Tasks == 0 || r.Done != r.Tasks {
 			t.Fatalf("%s: %d of %d tasks done", tn.Name, r.Done, r.Tasks)
 		}
-	}
-	for _, x := range f.tasks(tenants[0], runs[0]) {
-		if x.Process == busy.Process {
-			t.Errorf("task %s was settled by a process that was dead", x.ID)
+		for _, x := range f.tasks(tn, runs[i]) {
+			held := slices.ContainsFunc(lost, func(l task) bool { return l.ID == x.ID })
+			if held && (x.Process == busy.Process || x.Snapshot == 0) {
+				t.Errorf("task %s, which the killed worker held, ended with process %q and snapshot %d", x.ID, x.Process, x.Snapshot)
+			}
 		}
 	}
 	t.Logf("all runs were done %v after the kills", time.Since(killed).Round(time.Millisecond))
