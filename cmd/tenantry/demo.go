@@ -195,6 +195,7 @@ func (d *demo) secondBackup(ctx context.Context) error {
 		return err
 	}
 	after := d.requests()
+	d.repeat("%s", command("runs", "start", d.tenants[0].Id, "--policy", d.tenants[0].policy, "--watch"))
 	d.note("an incremental: %d requests to Microsoft 365, %d for the first backup and what led to it", after-before, before)
 	return nil
 }
@@ -230,21 +231,22 @@ func (d *demo) summary() {
 	var requests, throttled int64
 	rows := make([][]string, 0, len(d.tenants)+1)
 	var total apiclient.Counts
-	var resources int
+	var resources, series int
 	for _, p := range d.tenants {
 		s := stats.Tenants[p.sim.ID()]
-		rows = append(rows, []string{p.Name, fmt.Sprint(p.series), fmt.Sprint(p.counts.Items), byteSize(p.counts.Bytes),
+		rows = append(rows, []string{p.Name, fmt.Sprint(p.resources), fmt.Sprint(p.series), fmt.Sprint(p.counts.Items), byteSize(p.counts.Bytes),
 			byteSize(p.counts.Stored), fmt.Sprint(s.TotalRequests()), fmt.Sprint(s.TotalThrottled()), fmt.Sprintf("%.1f", p.took.Seconds())})
-		resources += p.series
+		resources += p.resources
+		series += p.series
 		requests += s.TotalRequests()
 		throttled += s.TotalThrottled()
 		total.Items += p.counts.Items
 		total.Bytes += p.counts.Bytes
 		total.Stored += p.counts.Stored
 	}
-	rows = append(rows, []string{"all", fmt.Sprint(resources), fmt.Sprint(total.Items), byteSize(total.Bytes), byteSize(total.Stored),
+	rows = append(rows, []string{"all", fmt.Sprint(resources), fmt.Sprint(series), fmt.Sprint(total.Items), byteSize(total.Bytes), byteSize(total.Stored),
 		fmt.Sprint(requests), fmt.Sprint(throttled), fmt.Sprintf("%.1f", time.Since(d.begun).Seconds())})
-	d.table([]string{"tenant", "workloads", "items", "bytes", "stored", "requests", "throttled", "seconds"}, rows)
+	d.table([]string{"tenant", "resources", "workloads", "items", "bytes", "stored", "requests", "throttled", "seconds"}, rows)
 }
 
 // requests is how many requests the simulator has answered so far.

@@ -15,11 +15,12 @@ import (
 // protected is one demo tenant: what the fleet knows of it beside its simulated truth.
 type protected struct {
 	apiclient.Tenant
-	sim    *graphsim.Tenant
-	policy string
-	series int              // workloads that have a snapshot
-	counts apiclient.Counts // what the newest snapshots hold, and what all backups stored
-	took   time.Duration    // of all backups
+	sim       *graphsim.Tenant
+	policy    string
+	resources int              // users, groups and sites that the fleet knows
+	series    int              // workloads that have a snapshot
+	counts    apiclient.Counts // what the newest snapshots hold, and what all backups stored
+	took      time.Duration    // of all backups
 }
 
 // runLimit is the longest time a demo waits for one run.
@@ -233,7 +234,7 @@ func (w *world) itemsInSnapshots(ctx context.Context, p *protected) (int64, erro
 	if err != nil {
 		return 0, err
 	}
-	p.series, p.counts.Items, p.counts.Bytes = 0, 0, 0
+	p.resources, p.series, p.counts.Items, p.counts.Bytes = len(all), 0, 0, 0
 	for _, r := range all {
 		for _, workload := range r.Workloads {
 			if r.Kind != "user" {
