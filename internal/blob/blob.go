@@ -41,7 +41,8 @@ type Info struct {
 // Store keeps immutable objects under keys. All methods are safe for concurrent
 // use and honour the context's deadline. Errors other than ErrNotFound and
 // ErrExists carry a tenantry kind: Invalid for a key that breaks the rules,
-// Transient when a retry may help, Shared when the store cannot be used at all
+// Transient when a retry may help, Corrupt when the bytes do not match the checksum
+// that the store keeps of them, Shared when the store cannot be used at all
 // (unreachable, access denied, disk full), Canceled when the context was.
 type Store interface {
 	// Put writes the object, replacing any earlier one, whole or not at all.
@@ -67,8 +68,17 @@ type Store interface {
 }
 
 // ReadAll reads a whole object into memory. An object of more than limit bytes is
-// an Invalid error: nothing that we wrote is that large.
+// an Invalid error: nothing that we wrote is that large. What does not match its checksum
+// is read once more: it may have been damaged on its way.
 func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, error) {
+	data, err := readAll(ctx, s, key, limit)
+	if tenantry.KindOf(err) == tenantry.Corrupt {
+		data, err = readAll(ctx, s, key, limit)
+	}
+	return data, err
+}
+
+func readAll(ctx context.Context, s Store, key string, limit int64) ([]byte, error) {
 	body, err := s.Get(ctx, key, 0, limit+1)
 	if err != nil {
 		return nil, err

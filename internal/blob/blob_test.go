@@ -229,6 +229,46 @@ func TestS3DownloadCut(t *testing.T) {
 	}
 }
 
+// What the server keeps is damaged: no retry helps. Damage on the way is read again.
+func TestS3ChecksumMismatch(t *testing.T) {
+	srv := servertest.S3(t)
+	var flips atomic.Int32
+	through := proxy(t, srv, func(r *http.Request, next http.Handler, w http.ResponseWriter) {
+		if r.Method != http.MethodGet || flips.Add(-1) < 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		rec := httptest.NewRecorder()
+		next.ServeHTTP(rec, r)
+		for name, values := range rec.Header() {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(rec.Code)
+		body := rec.Body.Bytes()
+		body[0] ^= 1
+		_, _ = w.Write(body)
+	})
+	s := open(t, "s3://"+srv.Bucket+"?endpoint="+through, credentials(srv))
+	if err := s.Put(t.Context(), "object", []byte("content")); err != nil {
+		t.Fatal(err)
+	}
+	flips.Store(1)
+	if data, err := blob.ReadAll(t.Context(), s, "object", 100); err != nil || string(data) != "content" {
+		t.Errorf("damaged on its way once: %q, %v", data, err)
+	}
+	if flips.Load() >= 0 {
+		t.Fatal("nothing was damaged on its way, or nothing was read again")
+	}
+	for what, damaged := range map[string]string{"rewritten": "contend", "cut short": "cont"} {
+		if err := os.WriteFile(filepath.Join(srv.Dir, "object"), []byte(damaged), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if data, err := blob.ReadAll(t.Context(), s, "object", 100); tenantry.KindOf(err) != tenantry.Corrupt {
+			t.Errorf("%s: %q, %v", what, data, err)
+		}
+	}
+}
+
 // fullDiskSize is the size of the disk that the child fills.
 const fullDiskSize = "1m"
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
@@ -73,6 +74,10 @@ func (s *S3) fail(ctx context.Context, action, key string, err error) error {
 		return tenantry.E(tenantry.Shared, op+": the store does not implement what we ask (conditional writes?)", err)
 	case http.StatusMovedPermanently, http.StatusTemporaryRedirect, http.StatusBadRequest:
 		return tenantry.E(tenantry.Shared, op+": refused; is the region or endpoint right?", err)
+	}
+	// The SDK does not export the type of this error (service/internal/checksum).
+	if strings.Contains(err.Error(), "checksum did not match") {
+		return tenantry.E(tenantry.Corrupt, op, err)
 	}
 	if unreachable(err) {
 		return tenantry.E(tenantry.Shared, fmt.Sprintf("bucket %q: endpoint %s cannot be reached", s.bucket, s.endpoint), err)
