@@ -169,6 +169,8 @@ type fleet struct {
 	catalog string
 	dir     string
 	started map[string]*process
+
+	postgres *servertest.PostgresServer
 }
 
 // newFleet starts the servers, the simulator and the api; schedulers and workers are
@@ -180,7 +182,8 @@ func newFleet(t *testing.T, simArgs ...string) *fleet {
 	}
 	f := &fleet{t: t, dir: t.TempDir(), started: map[string]*process{}}
 	f.redis = servertest.StartRedis(t)
-	f.catalog = servertest.Postgres(t).Database(t)
+	f.postgres = servertest.Postgres(t)
+	f.catalog = f.postgres.Database(t)
 	f.s3 = servertest.S3(t)
 
 	simAddr := freeAddr(t)

@@ -179,6 +179,7 @@ func (f *fleet) connect(sim simTenant) tenant {
 func (f *fleet) awaitState(t *tenant, want string) {
 	f.t.Helper()
 	eventually(f.t, t.Name+" is "+want, func() (bool, string) {
+		t.Reason = "" // left out when there is none
 		f.must("GET", "/tenants/"+t.ID, nil, t)
 		return t.State == want, t.State + ": " + t.Reason
 	})
