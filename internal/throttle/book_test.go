@@ -369,7 +369,7 @@ func TestRedisDown(t *testing.T) {
 		"Resume":   func() error { return b.Resume(ctx, nil) },
 		"Usage":    func() error { _, err := b.Usage(ctx, "t1"); return err },
 	} {
-		if err := f(); tenantry.KindOf(err) != tenantry.Shared {
+		if err := f(); tenantry.KindOf(err) != tenantry.Shared || tenantry.CodeOf(err) != "redis" {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
