@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
 )
 
 const rootItem = `{"id":"root-1"}`
@@ -72,6 +73,30 @@ func TestThrottleWithoutTimeGetsOne(t *testing.T) {
 	wantKind(t, err, tenantry.Throttled)
 	if !tenantry.UntilOf(err).After(before) {
 		t.Errorf("until is %v: a task could not be parked", tenantry.UntilOf(err))
+	}
+}
+
+// closedBook refuses every call.
+type closedBook struct{}
+
+func (closedBook) Acquire(context.Context, throttle.Call) (*throttle.Permit, error) {
+	return nil, &tenantry.Error{Kind: tenantry.Throttled, Op: "wait", Code: "cooldown/x", Until: time.Now().Add(time.Minute)}
+}
+
+// TestWhoThrottled: only what Microsoft answered may count against an item.
+func TestWhoThrottled(t *testing.T) {
+	m, tenant := newMicrosoft(t, answerWith(503, "", "Retry-After", "120"), nil)
+	var answer interface{ Answered() int }
+	_, err := tenant.Download(t.Context(), "b!drive", "item", 0)
+	wantKind(t, err, tenantry.Throttled)
+	if !errors.As(err, &answer) || answer.Answered() != 503 {
+		t.Errorf("Microsoft's answer does not show: %v", err)
+	}
+	m.client.limiter = closedBook{}
+	_, err = tenant.Download(t.Context(), "b!drive", "item", 0)
+	wantKind(t, err, tenantry.Throttled)
+	if errors.As(err, &answer) {
+		t.Errorf("the account book's refusal looks like an answer: %v", err)
 	}
 }
 

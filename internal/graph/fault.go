@@ -58,6 +58,10 @@ func (f *fault) Error() string {
 	return b.String()
 }
 
+// Answered returns the HTTP status. That it is in an error's chain tells a throttle that Microsoft
+// answered from one of the account book, which came before the request.
+func (f *fault) Answered() int { return f.status }
+
 // faultOf returns the fault in err's chain, or nil.
 func faultOf(err error) *fault {
 	var f *fault
