@@ -116,7 +116,7 @@ type change struct {
 	dirty  bool             // the index has to change
 	entry  repository.Entry // what the index shall say
 
-	passing error // Transient, of what its parts answered last
+	passing error // Transient, or throttled, of what its parts answered last
 	aside   bool  // the item waits to be asked for again
 }
 
@@ -161,9 +161,14 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 		c.entry.ETag = joinVersion(item.ETag, content)
 	}
 	c.dirty = c.dirty || !whole || !sameVersion || !sameShape(stored, c.entry)
-	if _, waits := b.plan.aside[item.ID]; waits && sameVersion && c.fetch {
-		c.fetch, c.aside = false, true // asked for at the end of the slice
-		c.entry.ETag, c.entry.Problem, c.entry.ProblemAt = stored.ETag, stored.Problem, stored.ProblemAt
+	_, waits := b.plan.aside[item.ID]
+	_, spent := b.plan.spent[item.ID]
+	if c.fetch && (waits && sameVersion || spent && stored.Problem != "") {
+		c.fetch, c.aside = false, waits // asked for at the end of the slice, or in the next run
+		c.entry.Problem, c.entry.ProblemAt = stored.Problem, stored.ProblemAt
+		if sameVersion {
+			c.entry.ETag = stored.ETag
+		}
 	}
 	if sameVersion && sameShape(stored, c.entry) || len(item.Raw) == 0 {
 		return c, nil
@@ -220,7 +225,7 @@ func (b *backup) store(ctx context.Context, c change) error {
 	delete(b.plan.awaited, e.ID)
 	delete(b.plan.failed, e.ID)
 	if !c.aside {
-		delete(b.plan.aside, e.ID)
+		b.plan.served(e.ID)
 		b.note(c)
 	}
 	delete(b.gone, e.ID)

@@ -2,7 +2,10 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/repository"
@@ -19,6 +22,18 @@ import (
 // before every such item was read or given up; it ends its slice instead, so that the task's backoff
 // lies between the tries. Trouble of the whole service ends the slice as ever: it is assumed after
 // maxTroubled items that failed with none read in between, and when maxAside items wait already.
+//
+// A throttle that Microsoft answers to the request for an item (a 503 or 429 on it, not a refusal of our
+// own account book) ends the slice all the same: the tenant's cooldown is honoured. But there are items
+// that answer so for good, and they must not park their series for ever:
+//
+//	read --throttled--> set aside, the slice parks; the next reads the rest, then asks again --> read
+//	                        |
+//	                        +-- throttled in maxTries slices --> a problem, not asked for before the next run
+//
+// That it is the item and not the tenant shows in what else gets through. While more than maxTroubled items
+// were throttled and no content was read since, all of them are in doubt and none is given up; what they
+// answered so far counts as one try as soon as something is read.
 const (
 	maxTries    = 3
 	maxTroubled = 5
@@ -28,7 +43,7 @@ const (
 // putOff reports whether an error of an item's content is a reason to set the item aside: it may pass,
 // and the item can be asked for again without its page. Called from several goroutines.
 func (b *backup) putOff(ctx context.Context, c *change, err error) bool {
-	if tenantry.KindOf(err) != tenantry.Transient || isOfSeries(err) || ctx.Err() != nil {
+	if tenantry.KindOf(err) != tenantry.Transient && !throttled(err) || isOfSeries(err) || ctx.Err() != nil {
 		return false
 	}
 	if src, ok := b.src.(Rereader); !ok || src.Reread(c.entry) == nil {
@@ -38,12 +53,22 @@ func (b *backup) putOff(ctx context.Context, c *change, err error) bool {
 	return true
 }
 
-// conclude stores an item that was asked for, and decides about one that answered Transient. An error
+// throttled reports whether an error is a throttle that the service itself answered to the request.
+func throttled(err error) bool {
+	var answer interface{ Answered() int }
+	return tenantry.KindOf(err) == tenantry.Throttled && errors.As(err, &answer)
+}
+
+// conclude stores an item that was asked for, and decides about one that was not served. An error
 // ends the slice: of the series, or because the trouble is not the item's.
 func (b *backup) conclude(ctx context.Context, c change) error {
 	if c.passing == nil {
 		b.troubled = 0
+		b.trust()
 		return b.store(ctx, c)
+	}
+	if throttled(c.passing) {
+		return b.refused(ctx, c)
 	}
 	id := c.entry.ID
 	if _, known := b.plan.failed[id]; known {
@@ -59,7 +84,7 @@ func (b *backup) conclude(ctx context.Context, c change) error {
 	}
 	b.tried[id] = tenantry.UntilOf(c.passing)
 	b.passing = c.passing
-	if c.aside = tries < maxTries; c.aside {
+	if c.aside = b.plan.spares(id, tries); c.aside {
 		b.plan.aside[id] = tries
 	}
 	if err := b.store(ctx, c); err != nil || waits {
@@ -69,6 +94,39 @@ func (b *backup) conclude(ctx context.Context, c change) error {
 		return troubled(fmt.Sprintf("read content: %d items failed one after the other", b.troubled), c.passing)
 	}
 	return nil
+}
+
+// refused ends the slice by an item that Microsoft throttled, and counts it.
+func (b *backup) refused(ctx context.Context, c change) error {
+	id := c.entry.ID
+	tries, waits := b.plan.aside[id]
+	if _, known := b.plan.failed[id]; known {
+		tries = maxTries // given up before: one slice of a run is enough
+	} else if !waits {
+		if len(b.plan.aside) >= maxAside {
+			return c.passing
+		}
+		b.plan.doubted[id] = struct{}{}
+	}
+	tries++
+	if c.aside = b.plan.spares(id, tries); c.aside {
+		b.plan.aside[id] = tries
+	} else {
+		b.plan.spent[id] = struct{}{}
+	}
+	if err := b.store(ctx, c); err != nil {
+		return err
+	}
+	return c.passing
+}
+
+// trust notes that content was read: the service is not in trouble as a whole, and what it answered
+// while it may have been is not held against an item.
+func (b *backup) trust() {
+	for id := range b.plan.doubted {
+		b.plan.aside[id] = min(b.plan.aside[id], 1)
+	}
+	clear(b.plan.doubted)
 }
 
 // troubled ends the slice for a cause that asks, or does not, to be tried again at a certain time.
@@ -85,8 +143,13 @@ func (b *backup) reread(ctx context.Context) error {
 	if !ok {
 		return nil
 	}
+	ids := b.plan.waiting()
+	if len(b.plan.spent) <= maxTroubled {
+		// In no order: should a few of them end their slices, then others come first in another run.
+		ids = slices.AppendSeq(ids, maps.Keys(b.plan.failed))
+	}
 	var batch []change
-	for _, id := range append(sorted(b.plan.aside), sorted(b.plan.failed)...) {
+	for _, id := range ids {
 		e, ok, err := b.w.Lookup(ctx, id)
 		if err != nil {
 			return ofSeries(err)
@@ -118,12 +181,15 @@ func (b *backup) reread(ctx context.Context) error {
 // retry returns the change that asks again for an entry's parts, if there is reason to.
 func (b *backup) retry(src Rereader, id string, e repository.Entry, indexed bool) (c change, ask bool) {
 	_, waits := b.plan.aside[id]
+	_, spent := b.plan.spent[id]
 	until, tried := b.tried[id]
 	switch {
 	case !indexed || e.Problem == "":
 		delete(b.plan.failed, id)
-		delete(b.plan.aside, id)
+		b.plan.served(id)
 		return c, false
+	case spent:
+		return c, false // it ended a slice of this run
 	case !waits && !e.ProblemAt.Before(b.started):
 		return c, false // it was tried just now
 	case tried && time.Now().Before(until):
@@ -131,7 +197,7 @@ func (b *backup) retry(src Rereader, id string, e repository.Entry, indexed bool
 	}
 	c = change{stored: e, known: true, entry: e}
 	if c.item.Parts = src.Reread(e); c.item.Parts == nil {
-		delete(b.plan.aside, id) // nobody can ask again: it stays as it is
+		b.plan.served(id) // nobody can ask again: it stays as it is
 		return c, false
 	}
 	c.item.ETag, c.item.Content = splitVersion(e.ETag)

@@ -19,6 +19,7 @@ type shelf struct {
 	etag  string
 	down  map[string]bool
 	until time.Time
+	cold  error // what is down answers instead
 	asked []string
 }
 
@@ -48,6 +49,9 @@ func (s *shelf) Page(_ context.Context, _, link string) (engine.Page, error) {
 func (s *shelf) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
 	part := engine.ItemPart{Name: "content", Open: func(context.Context) (io.ReadCloser, error) {
 		s.asked = append(s.asked, e.ID)
+		if s.down[e.ID] && s.cold != nil {
+			return nil, s.cold
+		}
 		if s.down[e.ID] {
 			return nil, &tenantry.Error{Kind: tenantry.Transient, Op: "503", Until: s.until}
 		}
@@ -62,7 +66,7 @@ func (s *shelf) slice(t *testing.T, m *memory) (engine.Outcome, error) {
 	m.begin()
 	s.asked = nil
 	out, err := engine.Backup(t.Context(), s, m, engine.Limits{Concurrency: 1}, nil, nil)
-	if err != nil && tenantry.KindOf(err) != tenantry.Transient {
+	if kind := tenantry.KindOf(err); err != nil && kind != tenantry.Transient && kind != tenantry.Throttled {
 		t.Fatal(err)
 	}
 	return out, err
@@ -268,6 +272,61 @@ func TestAnItemThatWasCutIsNotSetAside(t *testing.T) {
 	_, err := engine.Backup(t.Context(), src, m, engine.Limits{}, nil, nil)
 	if tenantry.KindOf(err) != tenantry.Throttled || len(m.committed.entries) > 0 {
 		t.Errorf("%v: %+v", err, m.committed.entries)
+	}
+}
+
+// An item that Microsoft throttles for good parks three slices, and one of every further run; the others
+// are read meanwhile.
+func TestContentThatIsThrottledForGood(t *testing.T) {
+	m, s := newMemory(), newShelf(4)
+	s.down["f000"], s.cold = true, tenantry.E(tenantry.Throttled, "slow down", answered{})
+	for n := 1; n <= 3; n++ {
+		out, err := s.slice(t, m)
+		if tenantry.KindOf(err) != tenantry.Throttled || (out.Counts.Skipped > 0) != (n == 3) || n == 2 && len(s.asked) != 4 {
+			t.Fatalf("slice %d: %+v %v, asked for %v", n, out, err, s.asked)
+		}
+	}
+	if out, err := s.slice(t, m); err != nil || !out.Done || len(s.asked) > 0 || !strings.Contains(m.committed.entries["f000"].Problem, "slow down") {
+		t.Fatalf("%+v %v, asked for %v", out, err, s.asked)
+	}
+	s.etag = "2" // listed anew, it is asked for in one slice of this run, too
+	for n := 1; n <= 2; n++ {
+		if out, err := s.slice(t, m); (err == nil && out.Done) != (n == 2) || len(s.asked) != map[int]int{1: 1, 2: 3}[n] {
+			t.Fatalf("slice %d: %+v %v, asked for %v", n, out, err, s.asked)
+		}
+	}
+	s.down = nil
+	out, err := s.slice(t, m)
+	if e := m.committed.entries["f000"]; err != nil || !out.Done || e.Problem != "" || string(e.Parts[0].Digest) != "2 of f000" {
+		t.Fatalf("%+v %v, %+v", out, err, e)
+	}
+}
+
+// A tenant that is throttled, by Microsoft or by our own account book, is no reason to give anything up.
+func TestAThrottledTenantIsWaitedFor(t *testing.T) {
+	for name, cold := range map[string]error{
+		"Microsoft": tenantry.E(tenantry.Throttled, "slow down", answered{}), "account book": tenantry.Errorf(tenantry.Throttled, "cooldown"),
+	} {
+		m, s := newMemory(), newShelf(8)
+		for _, name := range s.names {
+			s.down[name] = true
+		}
+		s.cold = cold
+		for n := range 40 {
+			if out, err := s.slice(t, m); err == nil || out.Done || out.Counts.Skipped > 0 || len(s.asked) != 1 {
+				t.Fatalf("%s, slice %d: %+v %v, asked for %v", name, n, out, err, s.asked)
+			}
+		}
+		// It recovers, and one item is hit once more: what was before is not held against it.
+		s.down = map[string]bool{"f007": true}
+		if out, err := s.slice(t, m); err == nil || out.Counts.Skipped > 0 {
+			t.Fatalf("%s: %+v %v", name, out, err)
+		}
+		s.down = nil
+		out, err := s.slice(t, m)
+		if err != nil || !out.Done || out.Counts.Skipped > 0 || len(m.committed.entries) != 8 {
+			t.Fatalf("%s: %+v %v", name, out, err)
+		}
 	}
 }
 

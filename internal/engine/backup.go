@@ -84,6 +84,7 @@ func (b *backup) seal(ctx context.Context) (Outcome, error) {
 			b.problem(id, "", "folder cannot be read: "+cause.Error())
 		}
 	}
+	clear(b.plan.spent)
 	if err := b.plan.save(b.w); err != nil {
 		return b.outcome(false), err
 	}

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestBackupTellsTheTruth(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				w := newWorld(rapid.Uint64().Draw(t, "seed"), scoped)
 				m := newMemory()
-				for range rapid.IntRange(1, 4).Draw(t, "runs") {
+				for n := range rapid.IntRange(1, 4).Draw(t, "runs") {
 					for range rapid.IntRange(0, 25).Draw(t, "changes") {
 						w.change()
 					}
@@ -31,6 +32,10 @@ func TestBackupTellsTheTruth(t *testing.T) {
 					w.faults = rapid.IntRange(0, 6).Draw(t, "faults")
 					w.pageSize = rapid.IntRange(1, 6).Draw(t, "page size")
 					w.stick(rapid.IntRange(0, 12).Draw(t, "stuck"))
+					w.busy, w.broke = rapid.IntRange(0, 4).Draw(t, "busy"), rapid.IntRange(0, 8).Draw(t, "refusals of our own")
+					if n == 0 {
+						w.dryUp(rapid.IntRange(0, 40).Draw(t, "dry"))
+					}
 					if lostFolder(run(t, w, m)) {
 						continue
 					}
@@ -41,7 +46,8 @@ func TestBackupTellsTheTruth(t *testing.T) {
 						}
 					}
 				}
-				w.mutations, w.faults = 0, rapid.IntRange(0, 3).Draw(t, "last faults")
+				w.busy, w.broke, w.dry, w.mutations = 0, 0, 0, 0
+				w.faults = rapid.IntRange(0, 3).Draw(t, "last faults")
 				run(t, w, m)
 				w.faults = 0
 				run(t, w, m)
@@ -76,8 +82,8 @@ func items(w *world) map[string]bool {
 // run backs up until the series is sealed, beginning anew after every kill.
 func run(t *rapid.T, w *world, m *memory) engine.Outcome {
 	m.begin()
-	before := m.now.entries
-	for range 100 {
+	before := maps.Clone(m.now.entries)
+	for range 250 {
 		drain := make(chan struct{})
 		if w.fault(10) {
 			close(drain)
@@ -86,6 +92,7 @@ func run(t *rapid.T, w *world, m *memory) engine.Outcome {
 		out, err := engine.Backup(context.Background(), w, m, l, drain, nil)
 		if err == nil && out.Done {
 			keepsLastGood(t, w, before, m.committed.entries)
+			blamesNobody(t, before, m.committed.entries)
 			return out
 		}
 		if w.killed || w.rnd.IntN(2) == 0 {
@@ -104,6 +111,31 @@ func keepsLastGood(t *rapid.T, w *world, before, after map[string]repository.Ent
 	for id := range w.stuck {
 		if e, ok := after[id]; ok && !w.scoped && len(before[id].Parts) > 0 && len(e.Parts) == 0 {
 			t.Fatalf("the last good content of %s is gone: %+v, was %+v", id, e, before[id])
+		}
+	}
+}
+
+// dryUp has nothing served for a while. That shows only in more items than may be bad one after the
+// other: the first run has as many to read, if nothing goes wrong with their folders.
+func (w *world) dryUp(n int) {
+	good := 0
+	for id, n := range w.nodes {
+		if _, stuck := w.stuck[id]; !n.folder && !stuck {
+			good++
+		}
+	}
+	if good > 5 {
+		w.dry, w.mutations, w.faults = n, 0, 0
+	}
+}
+
+// blamesNobody sees that nothing is given up because the tenant was throttled. What was given up before is
+// asked for once in a run, and stays so.
+func blamesNobody(t *rapid.T, before, after map[string]repository.Entry) {
+	t.Helper()
+	for id, e := range after {
+		if strings.Contains(e.Problem, "busy") && before[id].Problem == "" {
+			t.Fatalf("%s is blamed: %s", id, e.Problem)
 		}
 	}
 }

@@ -38,7 +38,7 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 	}
 	c.entry.Parts = make([]repository.Part, 0, len(list))
 	var reasons []string
-	passing := 0 // parts that answered Transient: after a few the rest is not asked for
+	passing := 0 // parts that answered Transient: after a few the rest is not asked for, nor after a throttle
 	for _, p := range list {
 		part, err := repository.Part{}, c.passing
 		if passing < maxTroubled {
@@ -47,7 +47,9 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 		switch {
 		case err == nil || oneBadItem(err):
 		case b.putOff(ctx, c, err):
-			passing++
+			if passing++; throttled(err) {
+				passing = maxTroubled
+			}
 		default:
 			return false, err
 		}

@@ -33,5 +33,6 @@
 //   - A folder that cannot be found is believed gone only once a fresh enumeration of the root does
 //     not show it.
 //   - One bad item is data: it is stored with its reason and its last good version, and tried again in
-//     the next run. One that answers Transient is set aside first and asked for in a few slices.
+//     the next run. One that answers Transient, or is throttled while others are not, is set aside first
+//     and asked for in a few slices.
 package engine

@@ -38,6 +38,7 @@ type memory struct {
 	committed state
 	now       state
 	contents  map[string]string // by digest
+	staged    map[string]string // payloads of entries that were not put yet
 	sealed    *repository.Snapshot
 	pending   int64
 	commits   int
@@ -46,11 +47,12 @@ type memory struct {
 }
 
 func newMemory() *memory {
-	return &memory{committed: newState(), now: newState(), contents: map[string]string{}}
+	return &memory{committed: newState(), now: newState(), contents: map[string]string{}, staged: map[string]string{}}
 }
 
 // begin is what a new owner of the series sees.
 func (m *memory) begin() {
+	clear(m.staged)
 	m.now, m.sealed, m.pending, m.puts, m.streams = m.committed.clone(), nil, 0, 0, 0
 }
 
@@ -92,6 +94,10 @@ func (m *memory) Put(_ context.Context, e repository.Entry) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.now.entries[e.ID] = e
+	if raw, ok := m.staged[e.ID]; ok {
+		m.now.payloads[e.ID] = raw
+		delete(m.staged, e.ID)
+	}
 	m.puts++
 	return nil
 }
@@ -110,7 +116,7 @@ func (m *memory) PutPayload(_ context.Context, b []byte) (repository.Ref, error)
 	if err := json.Unmarshal(b, &v); err != nil {
 		return repository.Ref{}, err
 	}
-	m.now.payloads[v.ID] = string(b)
+	m.staged[v.ID] = string(b)
 	m.pending += int64(len(b))
 	return repository.Ref{}, nil
 }
@@ -141,6 +147,7 @@ func (m *memory) Pending() int64 { return m.pending }
 func (m *memory) Stored() int64  { return 0 }
 
 func (m *memory) Checkpoint(context.Context) error {
+	clear(m.staged) // what was not put by now was cut, and its entry names the payload it had
 	m.committed, m.pending = m.now.clone(), 0
 	m.commits++
 	return nil

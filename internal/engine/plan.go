@@ -19,7 +19,9 @@ type plan struct {
 	condemned   map[string]struct{} // removed containers whose content is to be swept
 	awaited     map[string]struct{} // containers that an entry names as its parent and that were not listed yet
 	failed      map[string]struct{} // items of which a part could not be read: to be tried again
-	aside       map[string]int      // items whose content answered Transient: in how many slices
+	aside       map[string]int      // items whose content was not served: in how many slices
+	doubted     map[string]struct{} // those of them that were throttled, with nothing read since
+	spent       map[string]struct{} // items that were throttled and given up: not asked for again in this run
 	sweeps      map[string]int64    // collections enumerated anew to the end: their generation
 	saved       string
 }
@@ -30,6 +32,8 @@ type planFile struct {
 	Awaited     []string         `json:"awaited,omitempty"`
 	Failed      []string         `json:"failed,omitempty"`
 	Aside       map[string]int   `json:"aside,omitempty"`
+	Doubted     []string         `json:"doubted,omitempty"`
+	Spent       []string         `json:"spent,omitempty"`
 	Sweeps      map[string]int64 `json:"sweeps,omitempty"`
 }
 
@@ -49,7 +53,7 @@ func loadPlan(w Cursors) (*plan, error) {
 	}
 	return &plan{
 		collections: set(f.Collections), condemned: set(f.Condemned), awaited: set(f.Awaited), failed: set(f.Failed),
-		aside: f.Aside, sweeps: f.Sweeps, saved: cur.Link,
+		aside: f.Aside, doubted: set(f.Doubted), spent: set(f.Spent), sweeps: f.Sweeps, saved: cur.Link,
 	}, nil
 }
 
@@ -57,7 +61,7 @@ func loadPlan(w Cursors) (*plan, error) {
 func (p *plan) save(w Cursors) error {
 	f := planFile{
 		Collections: sorted(p.collections), Condemned: sorted(p.condemned), Awaited: sorted(p.awaited), Failed: sorted(p.failed),
-		Aside: p.aside, Sweeps: p.sweeps,
+		Aside: p.aside, Doubted: sorted(p.doubted), Spent: sorted(p.spent), Sweeps: p.sweeps,
 	}
 	text, err := json.Marshal(f)
 	if err != nil {
@@ -68,6 +72,26 @@ func (p *plan) save(w Cursors) error {
 		w.SetCursor(planCursor, repository.Cursor{Link: p.saved})
 	}
 	return nil
+}
+
+// served notes that an item no longer waits to be asked for again.
+func (p *plan) served(id string) {
+	delete(p.aside, id)
+	delete(p.doubted, id)
+}
+
+// spares reports whether an item that was not served in so many slices is not given up yet.
+func (p *plan) spares(id string, tries int) bool {
+	_, doubted := p.doubted[id]
+	return tries < maxTries || doubted && len(p.doubted) > maxTroubled
+}
+
+// waiting returns what is set aside: what was asked for least comes first, so that no item keeps the
+// others from being asked for by ending every slice.
+func (p *plan) waiting() []string {
+	ids := sorted(p.aside)
+	slices.SortStableFunc(ids, func(a, b string) int { return p.aside[a] - p.aside[b] })
+	return ids
 }
 
 func (p *plan) has(collection string) bool { _, ok := p.collections[collection]; return ok }

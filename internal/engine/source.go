@@ -33,7 +33,8 @@ type Source interface {
 
 // Rereader is a Source that can read the parts of an item again though nobody told of a change. With
 // it, a part that could not be read is tried again in every run, and not only when its item changes; and
-// one that answers Transient is tried again later in the run, while the others go on.
+// one that answers Transient, or is throttled by the service, is tried again later in the run, while the
+// others go on.
 type Rereader interface {
 	// Reread returns what Item.Parts was of the entry's item; nil if it cannot. Called from several goroutines.
 	Reread(e repository.Entry) func(ctx context.Context) ([]ItemPart, error)
@@ -82,6 +83,8 @@ type ItemPart struct {
 	// here or while reading, is recorded and the item goes on without this part; Internal and Conflict
 	// (it is not as listed) too, after a second attempt. Transient is tried a second time, too, and then
 	// sets the item aside, if the source is a Rereader and can read it again; else it ends the slice.
+	// Throttled ends the slice; it counts against the item if its chain has a method Answered() int (the
+	// HTTP status), which tells an answer of the service from a refusal before the request was made.
 	Open func(ctx context.Context) (io.ReadCloser, error)
 }
 

@@ -54,6 +54,11 @@ type world struct {
 	killed    bool
 	downloads int
 	stuck     map[string]bool // items whose content answers Transient for good: their list (true), or what is in it
+	cold      map[string]bool // those of them that answer as throttled
+	busy      int             // how many items will be throttled once, each another
+	hit       map[string]bool // those that were
+	dry       int             // how many contents will be throttled, whatever they are
+	broke     int             // how many contents our own account book will refuse
 }
 
 func newWorld(seed uint64, scoped bool) *world {
@@ -355,12 +360,49 @@ func (w *world) item(n node) engine.Item {
 
 // stick makes up to n items answer Transient for good, and all others well.
 func (w *world) stick(n int) {
-	w.stuck = map[string]bool{}
+	w.stuck, w.cold, w.hit = map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for range n {
 		if item, ok := w.pick(isItem); ok {
 			w.stuck[item.id] = w.rnd.IntN(2) == 0
+			// More, with nothing else to read, look like a tenant that is throttled.
+			if len(w.cold) < 5 && w.rnd.IntN(2) == 0 {
+				w.cold[item.id] = true
+			}
 		}
 	}
+}
+
+// answered is a cause that came from the service.
+type answered struct{}
+
+func (answered) Error() string { return "the service" }
+func (answered) Answered() int { return 503 }
+
+func (w *world) never(id string) error {
+	if w.cold[id] {
+		return tenantry.E(tenantry.Throttled, "never", answered{})
+	}
+	return tenantry.Errorf(tenantry.Transient, "never")
+}
+
+// refusal throttles content that is not to blame for it.
+func (w *world) refusal(id string) error {
+	_, stuck := w.stuck[id]
+	switch {
+	case w.broke > 0 && w.rnd.IntN(2) == 0:
+		w.broke--
+		return tenantry.Errorf(tenantry.Throttled, "busy, says the account book")
+	case stuck:
+		return nil
+	case w.dry > 0:
+		w.dry--
+	case w.busy > 0 && !w.hit[id]:
+		w.busy--
+		w.hit[id] = true
+	default:
+		return nil
+	}
+	return tenantry.E(tenantry.Throttled, "busy", answered{})
 }
 
 func (w *world) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
@@ -381,14 +423,17 @@ func (w *world) parts(id string) ([]engine.ItemPart, error) {
 	if !ok {
 		return nil, tenantry.Errorf(tenantry.NotFound, "no such item")
 	}
+	if err := w.refusal(id); err != nil {
+		return nil, err
+	}
 	if w.stuck[id] {
-		return nil, tenantry.Errorf(tenantry.Transient, "never")
+		return nil, w.never(id)
 	}
 	return []engine.ItemPart{{Name: "content", Version: fmt.Sprint(n.content), Open: func(context.Context) (io.ReadCloser, error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if _, stuck := w.stuck[id]; stuck {
-			return nil, tenantry.Errorf(tenantry.Transient, "never")
+			return nil, w.never(id)
 		}
 		w.downloads++
 		return io.NopCloser(strings.NewReader(n.text())), nil
