@@ -471,6 +471,43 @@ func TestContentThatIsNeverServed(t *testing.T) {
 	equal(t, c.files(t, 0, ""), c.files(t, 1, "Back/"))
 }
 
+// TestContentThatIsThrottledForGood lets one file answer 503 with a time to come back at, for good: every
+// slice that asks for it parks, but all others are saved and the run comes to its end, with the file's last
+// good version. The next run has the new one, since the service has recovered.
+func TestContentThatIsThrottledForGood(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 2, FilesPerUser: 10}, graphsim.Options{})
+	s, drive := c.series(0, tenantry.Drive), c.users[0].Drive
+	stuck, err := c.truth.PutFile(drive, "Notes/section.one", []byte("a section"))
+	must(t, err)
+	c.backup(t, s, c.drive(0), engine.Limits{})
+	_, err = c.truth.PutFile(drive, "Notes/section.one", []byte("a new section"))
+	must(t, err)
+	_, err = c.truth.PutFile(drive, "Notes/zero.one", []byte("another"))
+	must(t, err)
+	_, err = c.sim.Inject(graphsim.Fault{
+		Path: "/items/" + stuck + "/content$", Status: 503, Code: "serviceNotAvailable", Headers: map[string]string{"Retry-After": "120"},
+	})
+	must(t, err)
+	out := c.backup(t, s, c.drive(0), engine.Limits{})
+	if out.Snapshot.Counts.Skipped != 1 || c.sim.Faults()[0].Struck != 3 {
+		t.Errorf("%+v, struck %+v", out, c.sim.Faults())
+	}
+	snap, err := c.repo.OpenSnapshot(t.Context(), s, out.Snapshot.Seq)
+	must(t, err)
+	defer snap.Close()
+	e, _, err := snap.Lookup(t.Context(), stuck)
+	must(t, err)
+	if !strings.Contains(e.Problem, "503") || len(e.Parts) != 1 || e.Parts[0].Size != int64(len("a section")) {
+		t.Errorf("%+v", e)
+	}
+	c.struck(t)
+	if out = c.backup(t, s, c.drive(0), engine.Limits{}); len(out.Problems) > 0 || out.Snapshot.Counts.Skipped > 0 {
+		t.Errorf("%+v", out)
+	}
+	c.restore(t, s, out.Snapshot.Seq, func() engine.Target { return workload.NewDriveTarget(c.graph, c.users[1].Drive, "Back", "") }, tenantry.RestoreRequest{})
+	equal(t, c.files(t, 0, ""), c.files(t, 1, "Back/"))
+}
+
 // TestMailboxOfAnother restores to the original places of another user: well-known folders stand for
 // each other, and no folder is there twice.
 func TestMailboxOfAnother(t *testing.T) {
