@@ -227,7 +227,8 @@ func (c Config) validateStorage(bad complain) {
 
 func (c Config) validateWorker(bad complain) {
 	if c.ClientSecret.IsZero() == (c.Certificate == "") {
-		bad("client-secret", "", "a secret, or leave it empty and give certificate a PEM file; exactly one of the two")
+		wrong := map[bool]string{true: "(not set)", false: "(set)"}[c.ClientSecret.IsZero()]
+		bad("client-secret", wrong, "a secret if certificate is empty, and empty if certificate names a PEM file: exactly one of the two")
 	}
 	if c.Certificate != "" {
 		if _, err := os.Stat(c.Certificate); err != nil {

@@ -26,6 +26,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -121,5 +122,5 @@ func redisError(op string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return tenantry.E(tenantry.Canceled, op, err)
 	}
-	return tenantry.E(tenantry.Shared, op, err)
+	return &tenantry.Error{Kind: tenantry.Shared, Op: op, Code: "redis", Err: fmt.Errorf("Redis: %w", err)}
 }

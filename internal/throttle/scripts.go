@@ -87,7 +87,7 @@ func redisError(op string, err error) error {
 	if errors.Is(err, context.Canceled) {
 		return tenantry.E(tenantry.Canceled, op, err)
 	}
-	return &tenantry.Error{Kind: tenantry.Shared, Op: op, Code: "redis", Err: err}
+	return &tenantry.Error{Kind: tenantry.Shared, Op: op, Code: "redis", Err: fmt.Errorf("Redis: %w", err)}
 }
 
 // question is a request to take.lua with what it leaves out because it is held here.
