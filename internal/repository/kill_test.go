@@ -75,7 +75,9 @@ func (k *killed) life() {
 		return
 	}
 	defer w.Close()
-	k.settle(ctx, w)
+	if !k.settle(ctx, w) {
+		return // it died before it knew where it stood
+	}
 	state := maps.Clone(k.committed)
 	for range rapid.IntRange(1, 12).Draw(k.t, "steps") {
 		switch rapid.IntRange(0, 5).Draw(k.t, "step") {
@@ -102,11 +104,12 @@ func (k *killed) life() {
 }
 
 // settle learns which of the two possible states the bucket is in: it must be one of them.
-func (k *killed) settle(ctx context.Context, w *repository.Writer) {
+// It does not if the process dies over it; then the next one learns it.
+func (k *killed) settle(ctx context.Context, w *repository.Writer) bool {
 	got := model{}
 	for e, err := range w.Entries(ctx) {
 		if err != nil {
-			return // dead: the next one learns it
+			return false
 		}
 		got[e.ID] = int(e.Size)
 	}
@@ -117,6 +120,7 @@ func (k *killed) settle(ctx context.Context, w *repository.Writer) {
 		k.t.Fatalf("the series holds %v, committed is %v, perhaps %v", got, k.committed, k.attempted)
 	}
 	k.committed, k.attempted = got, nil
+	return true
 }
 
 func (k *killed) put(ctx context.Context, w *repository.Writer, state model) error {
@@ -166,7 +170,9 @@ func (k *killed) verify() {
 	w, err := r.Begin(ctx, mailbox, repository.Fence{Epoch: k.epoch + 1, Task: "last"})
 	must(k.t, err)
 	defer w.Close()
-	k.settle(ctx, w)
+	if !k.settle(ctx, w) {
+		k.t.Fatal("a living process cannot read the series")
+	}
 	k.seal(ctx, w, k.committed)
 	live, err := r.Snapshots(ctx, mailbox)
 	must(k.t, err)
