@@ -32,7 +32,7 @@ const simulatedLicences = 60_000
 func simulated(t *testing.T, spec graphsim.TenantSpec, change ...func(*graphsim.Options)) (*graphsim.Server, *graphsim.Tenant, *Tenant) {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("SKIPPED: needs redis-server and the simulator")
+		t.Skip("SKIPPED because of -short: needs redis-server and the simulator")
 	}
 	options := graphsim.Options{Seed: 3}
 	for _, c := range change {

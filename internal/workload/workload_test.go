@@ -47,7 +47,7 @@ type company struct {
 func newCompany(t *testing.T, spec graphsim.TenantSpec, o graphsim.Options) *company {
 	t.Helper()
 	if testing.Short() {
-		t.Skip("-short: needs the Graph simulator and a repository")
+		t.Skip("SKIPPED because of -short: needs the Graph simulator and a repository")
 	}
 	c := &company{}
 	var err error
