@@ -159,16 +159,17 @@ func (b *tail) String() string {
 
 // fleet is a running fleet and a user of its API.
 type fleet struct {
-	t       *testing.T
-	env     []string // what every program is told
-	sim     string   // URL of the simulated Microsoft 365
-	api     string
-	token   string
-	s3      *servertest.S3Server
-	redis   *servertest.RedisServer
-	catalog string
-	dir     string
-	started map[string]*process
+	t        *testing.T
+	env      []string // what every program is told
+	sim      string   // URL of the simulated Microsoft 365
+	simAdmin string   // URL of its control interface
+	api      string
+	token    string
+	s3       *servertest.S3Server
+	redis    *servertest.RedisServer
+	catalog  string
+	dir      string
+	started  map[string]*process
 
 	postgres *servertest.PostgresServer
 }
@@ -188,9 +189,11 @@ func newFleet(t *testing.T, simArgs ...string) *fleet {
 
 	simAddr := freeAddr(t)
 	f.sim = "http://" + simAddr
+	adminAddr := freeAddr(t)
+	f.simAdmin = "http://" + adminAddr
 	// Tests that want the corpus name it: the others count what is generated.
-	args := append([]string{"--addr", simAddr, "--client-id", clientID, "--client-secret", clientSecret, "--corpus", ""}, simArgs...)
-	f.started["graphsim"] = spawn(t, "graphsim", simAddr, f.sim+"/_sim/stats", nil, "graphsim", args...)
+	args := append([]string{"--addr", simAddr, "--admin", adminAddr, "--client-id", clientID, "--client-secret", clientSecret, "--corpus", ""}, simArgs...)
+	f.started["graphsim"] = spawn(t, "graphsim", simAddr, f.simAdmin+"/_sim/stats", nil, "graphsim", args...)
 
 	apiAddr := freeAddr(t)
 	f.api = "http://" + apiAddr
@@ -282,7 +285,7 @@ func (f *fleet) must(method, path string, in, out any) {
 // simulate makes one request to the simulator's own interface.
 func (f *fleet) simulate(method, path string, in, out any) {
 	f.t.Helper()
-	if p := f.request(f.sim, "", method, "/_sim"+path, in, out); p != nil {
+	if p := f.request(f.simAdmin, "", method, "/_sim"+path, in, out); p != nil {
 		f.t.Fatalf("simulator: %s %s: %d %s", method, path, p.Status, p.Detail)
 	}
 }

@@ -310,7 +310,7 @@ func (x truth) content() string {
 // truths asks the simulator what a user has, "mail" or "drive".
 func (f *fleet) truths(t tenant, user, what string) []truth {
 	f.t.Helper()
-	answer, err := http.Get(f.sim + "/_sim/truth/" + t.sim.ID + "/users/" + user + "/" + what)
+	answer, err := http.Get(f.simAdmin + "/_sim/truth/" + t.sim.ID + "/users/" + user + "/" + what)
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ type flags struct {
 type announcement struct {
 	URL      string   `json:"url"`
 	FilesURL string   `json:"filesUrl"`
+	AdminURL string   `json:"adminUrl"`
 	ClientID string   `json:"clientId"`
 	Tenants  []string `json:"tenants"`
 }
@@ -30,6 +31,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	o, t := &f.options, &f.tenant
 	set.StringVar(&o.Addr, "addr", "127.0.0.1:8365", "address of login and Graph")
 	set.StringVar(&o.FilesAddr, "files-addr", "", "address of download and upload URLs (default: a free port)")
+	set.StringVar(&o.AdminAddr, "admin", "", "loopback address of the control interface (default: a free port)")
 	set.StringVar(&o.ClientID, "client-id", graphsim.DefaultClientID, "client ID of the registered application")
 	set.StringVar(&o.Secret, "client-secret", graphsim.DefaultSecret, "secret of the registered application")
 	set.StringVar(&f.certificate, "certificate", "", "PEM file with certificates of the application")

@@ -43,7 +43,7 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ready := announcement{URL: server.URL(), FilesURL: server.FilesURL(), ClientID: options.ClientID}
+	ready := announcement{URL: server.URL(), FilesURL: server.FilesURL(), AdminURL: server.AdminURL(), ClientID: options.ClientID}
 	for i := range f.tenants {
 		t := server.AddTenant(f.spec(i))
 		if f.consent {

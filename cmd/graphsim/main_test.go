@@ -32,7 +32,7 @@ func TestCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	transport := &http.Transport{DisableKeepAlives: true}
-	resp, err := (&http.Client{Transport: transport}).Get(ready.URL + "/_sim/tenants/tenant2.example")
+	resp, err := (&http.Client{Transport: transport}).Get(ready.AdminURL + "/_sim/tenants/tenant2.example")
 	if err != nil {
 		t.Fatal(err)
 	}

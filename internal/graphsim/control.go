@@ -14,7 +14,12 @@ const maxControlBody = 64 << 20
 
 // serveControl is the control interface (package doc).
 func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
-	parts := strings.Split(strings.Trim(strings.TrimPrefix(r.URL.EscapedPath(), "/_sim"), "/"), "/")
+	path, ok := strings.CutPrefix(r.URL.EscapedPath(), "/_sim/")
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	parts := strings.Split(strings.Trim(path, "/"), "/")
 	r.Body = http.MaxBytesReader(w, r.Body, maxControlBody)
 	switch area := parts[0]; area {
 	case "tenants":

@@ -14,7 +14,7 @@ import (
 func TestControlInterface(t *testing.T) {
 	t.Parallel()
 	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
-	sim := s.URL() + "/_sim/"
+	sim := s.AdminURL() + "/_sim/"
 	made := c.want(201, "POST", sim+"tenants", object{"domain": "remote.example", "users": 2, "mailsPerUser": 10, "filesPerUser": 5, "consent": true})
 	tenant := s.Tenant("remote.example")
 	if made["id"] != tenant.ID() || !tenant.Consented() {
@@ -144,5 +144,21 @@ func TestCorpus(t *testing.T) {
 	events, _, _ := c.round("users/" + user + "/events?$top=50")
 	if len(contacts) < 20 || len(events) < 20 {
 		t.Errorf("%d contacts, %d events", len(contacts), len(events))
+	}
+}
+
+// The control interface has a port of its own, which no other machine reaches.
+func TestControlIsApart(t *testing.T) {
+	t.Parallel()
+	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
+	for _, root := range []string{s.URL(), s.FilesURL()} {
+		resp := c.do("GET", root+"/_sim/stats", nil)
+		resp.Body.Close()
+		if resp.StatusCode < 400 {
+			t.Errorf("%s answers %d", root, resp.StatusCode)
+		}
+	}
+	if _, err := graphsim.Start(graphsim.Options{AdminAddr: "0.0.0.0:0"}); err == nil {
+		t.Error("the control interface listens on every address")
 	}
 }

@@ -8,9 +8,10 @@
 //
 // # Where things are
 //
-// Start serves two ports. The first is login host and Graph at once (URL) and the
-// control interface below; the second serves the pre-authenticated download and
-// upload URLs, which must not be given an Authorization header. Each Graph request
+// Start serves three ports. The first is login host and Graph at once (URL); the
+// second serves the pre-authenticated download and upload URLs, which must not be
+// given an Authorization header; the third, on loopback only, is the control
+// interface below (AdminURL). Each Graph request
 // passes, in this order:
 //
 //	bearer -> route -> fault -> role -> limits -> handler

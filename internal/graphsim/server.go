@@ -25,6 +25,9 @@ type Options struct {
 	// FilesAddr names it.
 	Addr      string
 	FilesAddr string
+	// AdminAddr is where the control interface listens, for it is no part of
+	// Microsoft 365: a loopback address, default "127.0.0.1:0".
+	AdminAddr string
 	// ClientID and Secret are the registered multi-tenant application; defaults
 	// DefaultClientID and DefaultSecret. CertificatePEM, if any, holds
 	// certificates whose keys may sign client assertions instead of the secret.
@@ -81,9 +84,9 @@ type Server struct {
 	tokens     tokenCache
 	routes     *router
 
-	graphAddr, filesAddr string
-	servers              []*http.Server
-	serving              sync.WaitGroup
+	graphAddr, filesAddr, adminAddr string
+	servers                         []*http.Server
+	serving                         sync.WaitGroup
 
 	mu      sync.RWMutex
 	tenants map[string]*Tenant // by ID and by domain
@@ -108,6 +111,7 @@ func Start(o Options) (*Server, error) {
 
 func withDefaults(o Options) Options {
 	setDefault(&o.Addr, "127.0.0.1:0")
+	setDefault(&o.AdminAddr, "127.0.0.1:0")
 	setDefault(&o.ClientID, DefaultClientID)
 	setDefault(&o.Secret, DefaultSecret)
 	setDefault(&o.Clock, 1)
@@ -151,8 +155,26 @@ func (s *Server) listen() error {
 		host, _, _ := net.SplitHostPort(s.o.Addr)
 		addr = net.JoinHostPort(host, "0")
 	}
-	s.filesAddr, err = s.serve(addr, http.HandlerFunc(s.serveFiles))
+	if s.filesAddr, err = s.serve(addr, http.HandlerFunc(s.serveFiles)); err != nil {
+		return err
+	}
+	if err := checkLoopback(s.o.AdminAddr); err != nil {
+		return fmt.Errorf("control interface: %w", err)
+	}
+	s.adminAddr, err = s.serve(s.o.AdminAddr, http.HandlerFunc(s.serveControl))
 	return err
+}
+
+// checkLoopback refuses an address that other machines can reach.
+func checkLoopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("address %q: %w", addr, err)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return fmt.Errorf("%s is not a loopback address", addr)
+	}
+	return nil
 }
 
 func (s *Server) serve(addr string, h http.Handler) (string, error) {
@@ -171,6 +193,9 @@ func (s *Server) URL() string { return "http://" + s.graphAddr }
 
 // FilesURL is the root of download and upload URLs.
 func (s *Server) FilesURL() string { return "http://" + s.filesAddr }
+
+// AdminURL is the root of the control interface, without /_sim.
+func (s *Server) AdminURL() string { return "http://" + s.adminAddr }
 
 // Close stops serving: requests get a second to end, then are cut. What clients
 // wrote is lost.
@@ -204,16 +229,13 @@ func (s *Server) realWait(d time.Duration) time.Duration {
 	return time.Duration(float64(d) / s.o.Clock)
 }
 
-// serveFront sends a request of the first port to login, Graph or control.
+// serveFront sends a request of the first port to login or Graph.
 func (s *Server) serveFront(w http.ResponseWriter, r *http.Request) {
-	switch {
-	case strings.HasPrefix(r.URL.Path, "/v1.0/"):
+	if strings.HasPrefix(r.URL.Path, "/v1.0/") {
 		s.serveGraph(w, r)
-	case strings.HasPrefix(r.URL.Path, "/_sim/"):
-		s.serveControl(w, r)
-	default:
-		s.serveLogin(w, r)
+		return
 	}
+	s.serveLogin(w, r)
 }
 
 // Tenant returns a tenant by ID or domain, or nil.
