@@ -134,16 +134,16 @@ func TestGroupsLiveAndDie(t *testing.T) {
 
 	// The site of a group lives and dies with it.
 	for _, s := range f.simObjects(tn, "sites") {
-		want := map[bool]string{true: "active", false: "gone"}[s.State == "active"]
+		want := map[string]string{"active": "active", "deleted": "inactive", "purged": "gone"}[s.State]
 		if s.Group != "" {
 			f.shown(tn, siteResource(s.ID), want)
 		}
 	}
 }
 
-// TestSitesLiveAndDie follows sites. A deleted site could be restored for 93 days, but
-// Graph shows it no more: it cannot be read, so it is gone until it is back. Personal
-// sites are their owners' drives and no resources.
+// TestSitesLiveAndDie follows sites. A deleted site is inactive while it can be read by its
+// ID, which costs one request per sync, and gone afterwards; restored it is active again.
+// Personal sites are their owners' drives and no resources.
 func TestSitesLiveAndDie(t *testing.T) {
 	f := newFleet(t, "--users", "2", "--mails", "2", "--files-per-user", "1", "--groups", "0", "--sites", "3")
 	f.scheduler("scheduler")
@@ -161,20 +161,36 @@ func TestSitesLiveAndDie(t *testing.T) {
 		t.Fatalf("%d sites are listed, expected %d: personal ones are none", len(all), len(sites))
 	}
 
+	told, untold, stays := sites[0], sites[1], sites[2]
 	fresh := f.mutate(tn, "newSite", map[string]any{"name": "Neubau"})
-	f.mutate(tn, "deleteSite", map[string]any{"id": sites[0].ID})
+	f.mutate(tn, "deleteSite", map[string]any{"id": told.ID})
 	f.syncNow(tn)
 	f.shown(tn, siteResource(fresh), "active")
-	f.shown(tn, siteResource(sites[0].ID), "gone")
-	f.refusesBackup(tn, siteResource(sites[0].ID))
+	f.shown(tn, siteResource(told.ID), "inactive")
+	f.refusesBackup(tn, siteResource(told.ID))
 
-	f.mutate(tn, "restoreSite", map[string]any{"id": sites[0].ID})
-	f.mutate(tn, "deleteSite", map[string]any{"id": sites[1].ID})
+	f.mutate(tn, "restoreSite", map[string]any{"id": told.ID})
+	f.mutate(tn, "deleteSite", map[string]any{"id": untold.ID})
 	f.expireDeltas(tn) // and nothing tells of the deletion
 	f.syncNow(tn)
-	f.shown(tn, siteResource(sites[0].ID), "active")
-	f.shown(tn, siteResource(sites[1].ID), "gone")
-	f.shown(tn, siteResource(sites[2].ID), "active")
+	f.shown(tn, siteResource(told.ID), "active")
+	f.shown(tn, siteResource(untold.ID), "inactive")
+
+	// No longer readable: gone, told or not; and back when it is restored at last.
+	f.mutate(tn, "purgeSite", map[string]any{"id": untold.ID})
+	f.mutate(tn, "deleteSite", map[string]any{"id": told.ID})
+	f.mutate(tn, "deleteSite", map[string]any{"id": fresh})
+	f.syncNow(tn)
+	f.shown(tn, siteResource(untold.ID), "gone")
+	f.refusesBackup(tn, siteResource(untold.ID))
+	f.shown(tn, siteResource(told.ID), "inactive")
+	f.mutate(tn, "restoreSite", map[string]any{"id": told.ID})
+	f.mutate(tn, "purgeSite", map[string]any{"id": fresh})
+	f.expireDeltas(tn)
+	f.syncNow(tn)
+	f.shown(tn, siteResource(told.ID), "active")
+	f.shown(tn, siteResource(fresh), "gone")
+	f.shown(tn, siteResource(stays.ID), "active")
 }
 
 // simObject is a group or site of the simulator.

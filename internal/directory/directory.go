@@ -6,9 +6,14 @@
 //	(none) --[reported]--> active
 //	active --[reported as soft-deleted, or a site as deleted]--> inactive
 //	active | inactive --[reported as deleted for good]--> gone
-//	inactive --[a look finds it no more]--> gone
+//	active | inactive --[a look finds it no more]--> gone
 //	inactive | gone --[reported again: restored]--> active
-//	inactive --[a look finds it in its place]--> active
+//	inactive --[a look finds it in its place]--> active (users and groups)
+//
+// A look (at inactive ones in every sync, at what a complete round did not show) asks for
+// a user or group in its place and among the deleted. Of a site it learns only whether it
+// can be read, since a deleted one may be and does not say so: readable is inactive there,
+// and a restored site is told by the delta.
 //
 // Inactive resources are shown but not backed up; gone ones leave the list, and their
 // backups stay. What was never known and is reported as deleted is not a resource.
@@ -57,7 +62,7 @@ type Changes interface {
 type Lookups interface {
 	UserState(ctx context.Context, objectID string) (tenantry.LifeState, error)
 	GroupState(ctx context.Context, objectID string) (tenantry.LifeState, error)
-	SiteState(ctx context.Context, siteID string) (tenantry.LifeState, error)
+	SiteReadable(ctx context.Context, siteID string) (bool, error)
 	// MailboxKind is the purpose of a user's mailbox. Absent: there is none.
 	MailboxKind(ctx context.Context, objectID string) (string, error)
 }

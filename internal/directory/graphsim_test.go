@@ -116,11 +116,7 @@ func (w *world) likeTheTruth() {
 		if s.Owner != "" {
 			continue
 		}
-		state := life[s.State]
-		if state == tenantry.Inactive {
-			state = tenantry.Gone // Graph does not show deleted sites
-		}
-		sites[tenantry.SiteResource(s.ID)] = state
+		sites[tenantry.SiteResource(s.ID)] = life[s.State]
 	}
 	if diff := cmp.Diff(sites, w.resources(tenantry.Site)); diff != "" {
 		w.t.Errorf("sites (-truth +catalog):\n%s", diff)

@@ -38,7 +38,7 @@ func (d *Directory) Sync(ctx context.Context, t tenantry.TenantID) (tenantry.Cou
 	if id == "" {
 		id = row.Directory
 	}
-	s := &syncing{Directory: d, tenant: t, scope: scope, graph: d.cfg.Open(t, id)}
+	s := &syncing{Directory: d, tenant: t, scope: scope, graph: d.cfg.Open(t, id), looked: map[tenantry.ResourceID]bool{}}
 	for _, c := range s.collections() {
 		if err := s.collection(ctx, c); err != nil {
 			return s.counts, err
@@ -58,6 +58,7 @@ type syncing struct {
 	scope  *catalog.Tenant
 	graph  Graph
 	counts tenantry.Counts
+	looked map[tenantry.ResourceID]bool // asked about in this sync: once is enough
 }
 
 // page is one page of reports about one kind of object.
@@ -79,8 +80,18 @@ func (s *syncing) collections() []collection {
 	return []collection{
 		{tenantry.User, pages(g.UserChanges, ofUser), g.UserState},
 		{tenantry.Group, pages(g.GroupChanges, ofGroup), g.GroupState},
-		{tenantry.Site, pages(g.SiteChanges, ofSite), g.SiteState},
+		{tenantry.Site, pages(g.SiteChanges, ofSite), s.lookForSite},
 	}
+}
+
+// lookForSite is where a site stands that the delta reported as deleted, or that a
+// complete round did not show.
+func (s *syncing) lookForSite(ctx context.Context, id string) (tenantry.LifeState, error) {
+	readable, err := s.graph.SiteReadable(ctx, id)
+	if err != nil || readable {
+		return tenantry.Inactive, err
+	}
+	return tenantry.Gone, nil
 }
 
 func pages[T any](changes func(context.Context, string) (graph.Changes[T], error), of func(T) report) func(context.Context, string) (page, error) {
@@ -270,8 +281,9 @@ func (s *syncing) lookAtInactive(ctx context.Context, c collection) error {
 		if err != nil || len(some) == 0 {
 			return err
 		}
+		full := len(some) == batch
 		f.After = some[len(some)-1].ID
-		changed, err := s.look(ctx, c, some)
+		changed, err := s.look(ctx, c, slices.DeleteFunc(some, func(r catalog.Resource) bool { return s.looked[r.ID] }))
 		if err != nil {
 			return err
 		}
@@ -284,7 +296,7 @@ func (s *syncing) lookAtInactive(ctx context.Context, c collection) error {
 				return err
 			}
 		}
-		if len(some) < batch {
+		if !full {
 			return nil
 		}
 	}
@@ -298,6 +310,7 @@ func (s *syncing) look(ctx context.Context, c collection, resources []catalog.Re
 	var mu sync.Mutex
 	var changed []catalog.Resource
 	for _, r := range resources {
+		s.looked[r.ID] = true
 		group.Go(func() error {
 			state, err := c.look(ctx, r.ObjectID)
 			if tenantry.KindOf(err) == tenantry.NotFound {

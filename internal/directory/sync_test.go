@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,7 +32,7 @@ type script struct {
 	mu     sync.Mutex
 	users  map[string]graph.Changes[graph.User] // by link
 	sites  map[string]graph.Changes[graph.Site]
-	errs   map[string]error // by link of users
+	errs   map[string]error // by link of users; "sites " before one of sites
 	states map[string]tenantry.LifeState
 	kinds  map[string]string // of mailboxes
 	asked  []string          // lookups, in order
@@ -63,6 +65,9 @@ func (s *script) GroupChanges(context.Context, string) (graph.Changes[graph.Grou
 }
 
 func (s *script) SiteChanges(_ context.Context, link string) (graph.Changes[graph.Site], error) {
+	if err := s.errs["sites "+link]; err != nil {
+		return graph.Changes[graph.Site]{}, err
+	}
 	c, ok := s.sites[link]
 	if !ok {
 		c = graph.Changes[graph.Site]{Next: link, Done: true}
@@ -89,8 +94,12 @@ func (s *script) GroupState(_ context.Context, id string) (tenantry.LifeState, e
 	return s.look("group", id)
 }
 
-func (s *script) SiteState(_ context.Context, id string) (tenantry.LifeState, error) {
-	return s.look("site", id)
+func (s *script) SiteReadable(_ context.Context, id string) (bool, error) {
+	_, err := s.look("site", id)
+	if tenantry.KindOf(err) == tenantry.NotFound {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 func (s *script) MailboxKind(_ context.Context, id string) (string, error) {
@@ -200,11 +209,13 @@ func TestSyncFollowsALife(t *testing.T) {
 	f.script.users["d1"] = users("d2", true, graph.User{ID: "ann", Removed: "changed"}, graph.User{ID: "bob", Removed: "deleted"})
 	f.script.states["ann"] = tenantry.Inactive
 	f.script.sites["s1"] = graph.Changes[graph.Site]{Done: true, Next: "s2", Items: []graph.Site{{ID: "h,1,2", Deleted: true}}}
+	f.script.states["h,1,2"] = "" // what is found of a site tells no state
 	f.sync()
-	f.want(states{"u-ann": tenantry.Inactive, "u-bob": tenantry.Gone, "u-eve": tenantry.Active, "s-1-2": tenantry.Gone})
+	f.want(states{"u-ann": tenantry.Inactive, "u-bob": tenantry.Gone, "u-eve": tenantry.Active, "s-1-2": tenantry.Inactive})
 
-	// A month later nothing reports her, and she is not to be found.
+	// A month later nothing reports her, and she is not to be found; nor is the site.
 	delete(f.script.states, "ann")
+	delete(f.script.states, "h,1,2")
 	f.sync()
 	f.want(states{"u-ann": tenantry.Gone, "u-bob": tenantry.Gone, "u-eve": tenantry.Active, "s-1-2": tenantry.Gone})
 
@@ -332,5 +343,39 @@ func TestManyUsersInOnePage(t *testing.T) {
 	f.must(err)
 	if row.Users != 2500 {
 		t.Errorf("%d users", row.Users)
+	}
+}
+
+// A deleted site is asked about once in a sync, whichever way the deletion became known.
+func TestDeletedSiteIsAskedAboutOnce(t *testing.T) {
+	f := newFixture(t, contosoID)
+	f.script.sites[""] = graph.Changes[graph.Site]{Done: true, Next: "s1", Items: []graph.Site{
+		{ID: "h,1,2", Name: "told"}, {ID: "h,3,4", Name: "untold"}, {ID: "h,5,6", Name: "stays"}, {ID: "h,7,8", Name: "purged"},
+	}}
+	f.sync()
+	f.script.states["h,1,2"], f.script.states["h,3,4"] = "", ""
+	looks := func() (sites []string) {
+		f.script.asked = nil
+		f.sync()
+		for _, what := range f.script.asked {
+			if id, ok := strings.CutPrefix(what, "site "); ok {
+				sites = append(sites, id)
+			}
+		}
+		slices.Sort(sites)
+		return sites
+	}
+	f.script.sites["s1"] = graph.Changes[graph.Site]{Done: true, Next: "s2", Items: []graph.Site{{ID: "h,1,2", Deleted: true}}}
+	if got := looks(); !slices.Equal(got, []string{"h,1,2"}) {
+		t.Errorf("told of a deletion, the sync looked at %v", got)
+	}
+	f.script.errs["sites s2"] = tenantry.Errorf(tenantry.Resync, "gone")
+	f.script.sites[""] = graph.Changes[graph.Site]{Done: true, Next: "s3", Items: []graph.Site{{ID: "h,5,6", Name: "stays"}}}
+	if got := looks(); !slices.Equal(got, []string{"h,1,2", "h,3,4", "h,7,8"}) {
+		t.Errorf("after a complete round the sync looked at %v", got)
+	}
+	f.want(states{"s-1-2": tenantry.Inactive, "s-3-4": tenantry.Inactive, "s-5-6": tenantry.Active, "s-7-8": tenantry.Gone})
+	if got := looks(); !slices.Equal(got, []string{"h,1,2", "h,3,4"}) {
+		t.Errorf("a day later the sync looked at %v", got)
 	}
 }

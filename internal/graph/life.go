@@ -22,14 +22,22 @@ func (t *Tenant) GroupState(ctx context.Context, id string) (tenantry.LifeState,
 	return t.lifeState(ctx, "groups", id)
 }
 
-// SiteState tells whether a site is Active or Gone. A deleted site can be
-// restored for 93 days, but Graph does not show it: it is Gone until it is back.
-func (t *Tenant) SiteState(ctx context.Context, id string) (tenantry.LifeState, error) {
+// SiteReadable tells whether a site can be read by its ID. A deleted one may be, for a
+// time that nobody documents, and nothing in it says that it is deleted: only the sites
+// delta tells that. A site that is locked or denied is there: that is readable, too.
+func (t *Tenant) SiteReadable(ctx context.Context, id string) (bool, error) {
 	const op = "look for a site"
 	if err := given(op, id); err != nil {
-		return "", err
+		return false, err
 	}
-	return t.found(ctx, t.client.build.plain(op, http.MethodGet, t.sharePoint(oneItem, false), onlyID, "sites", id), tenantry.Active)
+	_, err := t.document(ctx, t.client.build.plain(op, http.MethodGet, t.sharePoint(oneItem, false), onlyID, "sites", id))
+	switch tenantry.KindOf(err) {
+	case "", tenantry.Denied:
+		return true, nil
+	case tenantry.NotFound, tenantry.Absent:
+		return false, nil
+	}
+	return false, err
 }
 
 func (t *Tenant) lifeState(ctx context.Context, collection, id string) (tenantry.LifeState, error) {

@@ -234,11 +234,15 @@ func testGroupsAndSites(t *testing.T, sim *graphsim.Tenant, tenant *Tenant) {
 		}
 	}
 	site := sim.Sites()[len(sim.Sites())-1]
-	for _, want := range []tenantry.LifeState{tenantry.Active, tenantry.Gone} {
-		if got, err := tenant.SiteState(ctx, site.ID); err != nil || got != want {
-			t.Errorf("site is %q, want %q, %v", got, want, err)
+	// It can be read, deleted or not, until it is purged.
+	for i, change := range []func(string) error{sim.DeleteSite, sim.PurgeSite, nil} {
+		if got, err := tenant.SiteReadable(ctx, site.ID); err != nil || got != (i < 2) {
+			t.Errorf("after %d changes the site is readable: %v, %v", i, got, err)
 		}
-		if err := sim.DeleteSite(site.ID); err != nil && want == tenantry.Active {
+		if change == nil {
+			break
+		}
+		if err := change(site.ID); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -28,6 +28,7 @@ type entry struct {
 	state   State
 	created time.Time
 	removed time.Time
+	purgeAt time.Duration // simulated; of a deleted one
 
 	// Users.
 	licensed bool

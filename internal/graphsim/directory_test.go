@@ -76,11 +76,63 @@ func TestGroupsAndSites(t *testing.T) {
 	if len(changes) != 2 || changes[1]["id"] != team.ID || changes[1]["deleted"].(object)["state"] != "deleted" || changes[1]["@removed"] != nil {
 		t.Errorf("deleted site: %v", changes)
 	}
-	c.refused(404, "GET", "sites/"+url.PathEscape(team.ID), nil)
+	// It can still be read, and does not say that it is deleted.
+	path := "sites/" + url.PathEscape(team.ID)
+	if site := c.get(path); site["deleted"] != nil || site["name"] == nil {
+		t.Errorf("deleted site by its ID: %v", site)
+	}
+	if all, _, _ := c.round("sites/getAllSites"); len(all) != len(sites)-2 {
+		t.Errorf("%d sites are listed", len(all))
+	}
 	must(t, c.tenant.RestoreSite(team.ID))
-	if changes, _, _ := c.round(siteLink); len(changes) != 1 || changes[0]["name"] == nil {
+	changes, siteLink, _ = c.round(siteLink)
+	if len(changes) != 1 || changes[0]["name"] == nil {
 		t.Errorf("restored site: %v", changes)
 	}
+	must(t, c.tenant.DeleteSite(team.ID))
+	must(t, c.tenant.PurgeSite(team.ID))
+	c.refused(404, "GET", path, nil)
+	if changes, _, _ := c.round(siteLink); len(changes) != 1 || changes[0]["deleted"] == nil {
+		t.Errorf("purged site: %v", changes)
+	}
+}
+
+func TestDeletedObjectsLiveTheirTime(t *testing.T) {
+	t.Parallel()
+	const day = 24 * time.Hour
+	s, c := start(t, graphsim.Options{Retention: graphsim.Retention{Users: 10 * day}}, graphsim.TenantSpec{Users: 2, Groups: 1, Sites: 1})
+	_, link, _ := c.round("users/delta")
+	user, group, site := c.tenant.Users()[0].ID, c.tenant.Groups()[0], c.tenant.Sites()[3].ID
+	must(t, c.tenant.DeleteUser(user))
+	must(t, c.tenant.DeleteGroup(group.ID))
+	must(t, c.tenant.DeleteSite(site))
+	_, link, _ = c.round(link)
+	readable := func(want ...string) {
+		t.Helper()
+		for i, path := range []string{"directory/deletedItems/" + user, "directory/deletedItems/" + group.ID,
+			"sites/" + url.PathEscape(group.Site), "sites/" + url.PathEscape(site)} {
+			resp := c.do("GET", path, nil)
+			resp.Body.Close()
+			if ok := resp.StatusCode == 200; ok != (want[i] == "yes") {
+				t.Errorf("%s answers %d", path, resp.StatusCode)
+			}
+		}
+	}
+	readable("yes", "yes", "yes", "yes")
+	s.Advance(6 * day)
+	_, link, _ = c.round(link)
+	s.Advance(4*day + time.Second)
+	readable("no", "yes", "yes", "yes")
+	if changes, _, _ := c.round(link); len(changes) != 1 || changes[0]["@removed"].(object)["reason"] != "deleted" {
+		t.Errorf("after its time, the user is told as %v", changes)
+	}
+	if err := c.tenant.RestoreUser(user); err == nil {
+		t.Error("a user whose time is over was restored")
+	}
+	s.Advance(20 * day)
+	readable("no", "no", "no", "yes")
+	s.Advance(63 * day)
+	readable("no", "no", "no", "no")
 }
 
 func TestDirectoryTokenReset(t *testing.T) {

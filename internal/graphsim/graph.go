@@ -38,6 +38,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 		s.stats.refused()
 		return err
 	}
+	t.purgeExpired()
 	if r.URL.Path == "/v1.0/$batch" {
 		return s.serveBatch(w, r, t)
 	}

@@ -300,7 +300,7 @@ func (t *Tenant) applyDirectory(m Mutation) (string, error) {
 	turns := map[string]func(string) error{
 		"deleteuser": t.DeleteUser, "restoreuser": t.RestoreUser, "purgeuser": t.PurgeUser,
 		"deletegroup": t.DeleteGroup, "restoregroup": t.RestoreGroup, "purgegroup": t.PurgeGroup,
-		"deletesite": t.DeleteSite, "restoresite": t.RestoreSite,
+		"deletesite": t.DeleteSite, "restoresite": t.RestoreSite, "purgesite": t.PurgeSite,
 	}
 	op := strings.ToLower(m.Op)
 	if make := makers[op]; make != nil {

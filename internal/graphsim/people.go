@@ -36,6 +36,7 @@ type SiteInfo struct {
 
 // Users returns all users by age, the removed ones too.
 func (t *Tenant) Users() []UserInfo {
+	t.purgeExpired()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	list := make([]UserInfo, 0, len(t.users.order))
@@ -48,6 +49,7 @@ func (t *Tenant) Users() []UserInfo {
 
 // Groups returns all groups by age, the removed ones too.
 func (t *Tenant) Groups() []GroupInfo {
+	t.purgeExpired()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	list := make([]GroupInfo, 0, len(t.groups.order))
@@ -60,6 +62,7 @@ func (t *Tenant) Groups() []GroupInfo {
 
 // Sites returns all sites by age, the removed and the personal ones too.
 func (t *Tenant) Sites() []SiteInfo {
+	t.purgeExpired()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	list := make([]SiteInfo, 0, len(t.sites.order))
@@ -130,32 +133,43 @@ func (t *Tenant) NewSite(name string) (string, error) {
 	return e.id, nil
 }
 
-// DeleteSite deletes a site.
+// DeleteSite deletes a site: the delta says so, and it can be read by its ID until its
+// time (Options.Retention) ends or it is purged.
 func (t *Tenant) DeleteSite(id string) error { return t.turn(&t.sites, id, Deleted, Active) }
 
 // RestoreSite brings a deleted site back.
 func (t *Tenant) RestoreSite(id string) error { return t.turn(&t.sites, id, Active, Deleted) }
 
+// PurgeSite removes a site for good.
+func (t *Tenant) PurgeSite(id string) error { return t.turn(&t.sites, id, Purged, Active, Deleted) }
+
 func (t *Tenant) turn(d *directory, id string, to State, from ...State) error {
+	t.purgeExpired()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.turnLocked(d, id, to, from...)
 }
 
-// turnLocked changes the state of an object, and of its site where that follows:
-// a group's site lives and dies with the group, a user's goes when the user is purged.
+// turnLocked changes the state of an object, and of its site where that follows: a
+// group's site lives and dies with the group, a user's is deleted when the user is purged.
 func (t *Tenant) turnLocked(d *directory, id string, to State, from ...State) error {
 	if err := d.move(id, to, from...); err != nil {
 		return err
 	}
-	site := t.sites.byID[d.find(id).site]
+	e := d.find(id)
+	if to == Deleted {
+		t.keepUntil(d, e)
+	}
+	site := t.sites.byID[e.site]
 	switch {
 	case site == nil || (d == &t.users && to != Purged):
 		return nil
 	case to == Active && site.state == Deleted:
-		return t.sites.move(site.id, Active, Deleted)
+		return t.turnLocked(&t.sites, site.id, Active, Deleted)
+	case to == Purged && d == &t.groups && site.state != Purged:
+		return t.turnLocked(&t.sites, site.id, Purged, Active, Deleted)
 	case to != Active && site.state == Active:
-		return t.sites.move(site.id, Deleted, Active)
+		return t.turnLocked(&t.sites, site.id, Deleted, Active)
 	}
 	return nil
 }

@@ -51,6 +51,8 @@ type Options struct {
 	// PageSize bounds every page, whatever a client asks for; 0 means the
 	// documented or usual size of each collection.
 	PageSize int
+	// Retention is how long deleted objects live on.
+	Retention Retention
 	// Seed decides everything generated.
 	Seed int64
 	// Corpus is a folder of real files: mail/*.eml, contacts/*.vcf, calendar/*.ics.
@@ -117,6 +119,7 @@ func withDefaults(o Options) Options {
 	setDefault(&o.Clock, 1)
 	setDefault(&o.TokenLife, time.Hour)
 	setDefault(&o.LinkLife, 5*time.Minute)
+	o.Retention = o.Retention.withDefaults()
 	return o
 }
 

@@ -21,12 +21,18 @@ func siteRoutes() []route {
 // and not with @removed.
 func (c *call) renderSite(e *entry) []byte {
 	o := newObject(c.sel)
-	o.str("id", e.id)
 	if e.state != Active {
+		o.str("id", e.id)
 		o.always("deleted")
 		o.b = append(o.b, `{"state":"deleted"}`...)
 		return o.done()
 	}
+	return c.renderSiteItself(o, e)
+}
+
+// renderSiteItself writes a site as it is read by its ID: nothing says that it is deleted.
+func (c *call) renderSiteItself(o *object, e *entry) []byte {
+	o.str("id", e.id)
 	host, _, _ := strings.Cut(e.id, ",")
 	ids := strings.Split(e.id, ",")
 	_, name, _ := strings.Cut(e.path, "/")
@@ -60,7 +66,11 @@ func getSite(c *call) error {
 		if c.param("site") == "root" {
 			return c.t.rootSite()
 		}
-		return c.t.sites.active(c.param("site"))
+		// A deleted site is readable by its ID until its time is over.
+		if e := c.t.sites.find(c.param("site")); e != nil && e.state != Purged {
+			return e
+		}
+		return nil
 	})
 }
 
@@ -100,7 +110,7 @@ func (c *call) answerSite(find func() *entry) error {
 	if e == nil {
 		return fail(http.StatusNotFound, "itemNotFound", "Requested site could not be found")
 	}
-	return c.json(http.StatusOK, c.renderSite(e))
+	return c.json(http.StatusOK, c.renderSiteItself(newObject(c.sel), e))
 }
 
 func listSubsites(c *call) error { return c.page(nil, "", "") }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -54,6 +55,7 @@ type Tenant struct {
 	mailboxes map[string]*mailbox // by user ID, made when first asked for
 	drives    map[string]*drive   // by drive ID, likewise
 	libraries map[string]*entry   // the site of a drive ID
+	nextPurge atomic.Int64        // when the time of a deleted object ends, in simulated nanoseconds
 }
 
 // AddTenant makes a tenant. What it contains depends on the server's seed and the
@@ -69,6 +71,7 @@ func (s *Server) AddTenant(spec TenantSpec) *Tenant {
 		mailboxes: map[string]*mailbox{}, drives: map[string]*drive{},
 		libraries: map[string]*entry{}}
 	t.users, t.groups, t.sites = newDirectory("users"), newDirectory("groups"), newDirectory("sites")
+	t.nextPurge.Store(int64(never))
 	t.populate()
 	s.addTenant(t)
 	return t
