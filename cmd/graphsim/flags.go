@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
@@ -13,6 +14,7 @@ import (
 type flags struct {
 	options     graphsim.Options
 	certificate string
+	caOut       string
 	tenants     int
 	tenant      graphsim.TenantSpec
 	consent     bool
@@ -23,6 +25,7 @@ type announcement struct {
 	URL      string   `json:"url"`
 	FilesURL string   `json:"filesUrl"`
 	AdminURL string   `json:"adminUrl"`
+	ProxyURL string   `json:"proxyUrl,omitempty"`
 	ClientID string   `json:"clientId"`
 	Tenants  []string `json:"tenants"`
 }
@@ -32,6 +35,8 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&o.Addr, "addr", "127.0.0.1:8365", "address of login and Graph")
 	set.StringVar(&o.FilesAddr, "files-addr", "", "address of download and upload URLs (default: a free port)")
 	set.StringVar(&o.AdminAddr, "admin", "", "loopback address of the control interface (default: a free port)")
+	set.StringVar(&o.ProxyAddr, "connect-proxy", "", "loopback address of a proxy that answers as Microsoft's hosts (default: none)")
+	set.StringVar(&f.caOut, "ca-out", "", "file to write the certificate to that clients of the proxy have to trust")
 	set.StringVar(&o.ClientID, "client-id", graphsim.DefaultClientID, "client ID of the registered application")
 	set.StringVar(&o.Secret, "client-secret", graphsim.DefaultSecret, "secret of the registered application")
 	set.StringVar(&f.certificate, "certificate", "", "PEM file with certificates of the application")
@@ -60,6 +65,9 @@ func (f *flags) register(set *pflag.FlagSet) {
 
 // resolve reads what the flags name.
 func (f *flags) resolve() (graphsim.Options, error) {
+	if f.caOut != "" && f.options.ProxyAddr == "" {
+		return graphsim.Options{}, errors.New("--ca-out needs --connect-proxy")
+	}
 	if f.certificate != "" {
 		pem, err := os.ReadFile(f.certificate)
 		if err != nil {

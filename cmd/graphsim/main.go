@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -43,13 +44,18 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	ready := announcement{URL: server.URL(), FilesURL: server.FilesURL(), AdminURL: server.AdminURL(), ClientID: options.ClientID}
+	ready := announcement{URL: server.URL(), FilesURL: server.FilesURL(), AdminURL: server.AdminURL(), ProxyURL: server.ProxyURL(), ClientID: options.ClientID}
 	for i := range f.tenants {
 		t := server.AddTenant(f.spec(i))
 		if f.consent {
 			t.Consent()
 		}
 		ready.Tenants = append(ready.Tenants, t.ID())
+	}
+	if f.caOut != "" {
+		if err := os.WriteFile(f.caOut, server.CertificateAuthority(), 0o600); err != nil {
+			return errors.Join(fmt.Errorf("write certificate: %w", err), server.Close())
+		}
 	}
 	if err := json.NewEncoder(out).Encode(ready); err != nil {
 		return errors.Join(err, server.Close())

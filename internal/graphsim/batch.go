@@ -103,12 +103,13 @@ func (s *Server) runPart(outer *http.Request, p batchPart) batchAnswer {
 	if len(p.Body) > 0 {
 		body = bytes.NewReader(p.Body)
 	}
-	inner, err := http.NewRequestWithContext(outer.Context(), p.Method, "http://"+outer.Host+"/v1.0"+p.URL, body)
+	inner, err := http.NewRequestWithContext(outer.Context(), p.Method, origin(outer)+"/v1.0"+p.URL, body)
 	held := &heldResponse{header: http.Header{}}
 	if err != nil {
 		badRequest("The request cannot be read: %v", err).write(held, "", "")
 		return held.part(p.ID)
 	}
+	inner.TLS = outer.TLS
 	inner.Header.Set("Authorization", outer.Header.Get("Authorization"))
 	for k, v := range p.Headers {
 		inner.Header.Set(k, v)

@@ -30,7 +30,7 @@ type call struct {
 func (c *call) param(name string) string { return c.params[name] }
 
 // root is the Graph root the client knows, with the version and a slash.
-func (c *call) root() string { return "http://" + c.r.Host + "/v1.0/" }
+func (c *call) root() string { return origin(c.r) + "/v1.0/" }
 
 // link makes a continuation link of this request's path.
 func (c *call) link(param, token string) string {

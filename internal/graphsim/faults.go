@@ -251,10 +251,18 @@ func cutConnection(w http.ResponseWriter) {
 	if err != nil {
 		return
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	below := conn
+	for {
+		wrapped, ok := below.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		below = wrapped.NetConn()
+	}
+	if tcp, ok := below.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // so that the client sees a reset, not an end
 	}
-	_ = conn.Close()
+	_ = below.Close()
 }
 
 // heldResponse keeps an answer back.

@@ -17,7 +17,7 @@ import (
 // serveLogin is the login host: tokens, consent, discovery.
 func (s *Server) serveLogin(w http.ResponseWriter, r *http.Request) {
 	tenant, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
-	host := "http://" + r.Host
+	host := origin(r)
 	switch {
 	case rest == "oauth2/v2.0/token" && r.Method == http.MethodPost:
 		s.serveToken(w, r, tenant)
@@ -112,7 +112,7 @@ func (s *Server) answerToken(w http.ResponseWriter, r *http.Request, tenant stri
 		refused.write(w)
 		return
 	}
-	token, err := s.issueToken(t, audience, "http://"+r.Host)
+	token, err := s.issueToken(t, audience, origin(r))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return

@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"os"
@@ -28,6 +30,9 @@ type Options struct {
 	// AdminAddr is where the control interface listens, for it is no part of
 	// Microsoft 365: a loopback address, default "127.0.0.1:0".
 	AdminAddr string
+	// ProxyAddr, if any, is a loopback address for an HTTP proxy that answers as
+	// graph.microsoft.com, login.microsoftonline.com and the download hosts.
+	ProxyAddr string
 	// ClientID and Secret are the registered multi-tenant application; defaults
 	// DefaultClientID and DefaultSecret. CertificatePEM, if any, holds
 	// certificates whose keys may sign client assertions instead of the secret.
@@ -86,9 +91,10 @@ type Server struct {
 	tokens     tokenCache
 	routes     *router
 
-	graphAddr, filesAddr, adminAddr string
-	servers                         []*http.Server
-	serving                         sync.WaitGroup
+	graphAddr, filesAddr, adminAddr, proxyAddr string
+	proxy                                      *connectProxy
+	servers                                    []*http.Server
+	serving                                    sync.WaitGroup
 
 	mu      sync.RWMutex
 	tenants map[string]*Tenant // by ID and by domain
@@ -164,8 +170,10 @@ func (s *Server) listen() error {
 	if err := checkLoopback(s.o.AdminAddr); err != nil {
 		return fmt.Errorf("control interface: %w", err)
 	}
-	s.adminAddr, err = s.serve(s.o.AdminAddr, http.HandlerFunc(s.serveControl))
-	return err
+	if s.adminAddr, err = s.serve(s.o.AdminAddr, http.HandlerFunc(s.serveControl)); err != nil || s.o.ProxyAddr == "" {
+		return err
+	}
+	return s.startProxy(s.o.ProxyAddr)
 }
 
 // checkLoopback refuses an address that other machines can reach.
@@ -185,11 +193,19 @@ func (s *Server) serve(addr string, h http.Handler) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("listen: %w", err)
 	}
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second}
-	s.servers = append(s.servers, srv)
-	s.serving.Go(func() { _ = srv.Serve(l) }) // ends with ErrServerClosed
+	s.serveListener(l, h)
 	return l.Addr().String(), nil
 }
+
+func (s *Server) serveListener(l net.Listener, h http.Handler) {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second, ErrorLog: quiet}
+	s.servers = append(s.servers, srv)
+	s.serving.Go(func() { _ = srv.Serve(l) }) // ends with ErrServerClosed
+}
+
+// quiet is for what net/http would print of clients that misbehave: handshakes
+// that fail, connections that faults have cut.
+var quiet = log.New(io.Discard, "", 0)
 
 // URL is the root of login and Graph, without /v1.0: "http://127.0.0.1:port".
 func (s *Server) URL() string { return "http://" + s.graphAddr }

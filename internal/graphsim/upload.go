@@ -251,6 +251,9 @@ func (u *upload) close(s *Server) {
 // filesRoot is the root of download and upload URLs as the client reaches it: the
 // host of the request with the other port.
 func (c *call) filesRoot() string {
+	if c.r.TLS != nil { // through the proxy
+		return "https://" + strings.TrimSuffix(c.t.personalHost(), ".example") + ".com"
+	}
 	host := c.r.Host
 	if i := strings.LastIndexByte(host, ':'); i >= 0 {
 		host = host[:i]
