@@ -48,9 +48,18 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	return p.serve(cfg.Listen, handler)
 }
 
+// storeOptions are what the configuration says about the bucket beside its URL.
+func (c Config) storeOptions() blob.S3Options {
+	o := blob.S3Options{}
+	if c.LockMode != "" {
+		o.Lock = blob.LockPolicy{Mode: blob.LockMode(c.LockMode), For: c.LockFor}
+	}
+	return o
+}
+
 // openStorage opens the bucket, which proves that it can carry the fence, and the key file.
 func openStorage(ctx context.Context, cfg Config) (*repositories, error) {
-	store, err := blob.Open(ctx, cfg.Bucket, blob.S3Options{})
+	store, err := blob.Open(ctx, cfg.Bucket, cfg.storeOptions())
 	if err != nil {
 		return nil, err
 	}

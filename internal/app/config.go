@@ -39,10 +39,12 @@ type Config struct {
 	LogJSON  bool
 	Listen   string
 
-	Catalog string
-	Redis   string
-	Bucket  string
-	KeyFile string
+	Catalog  string
+	Redis    string
+	Bucket   string
+	LockMode string
+	LockFor  time.Duration
+	KeyFile  string
 
 	Cloud        string
 	GraphURL     string
@@ -114,6 +116,8 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.Redis, "redis", "127.0.0.1:6379", "`ADDRESS` of Redis or Valkey: HOST:PORT or redis://USER:PASSWORD@HOST:PORT/DB")
 	fs.StringVar(&c.Bucket, "bucket", "file:backups",
 		"`URL` of the storage: file:FOLDER, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME with credentials from AWS_* as usual")
+	fs.StringVar(&c.LockMode, "lock-mode", "", "`MODE` of object locks on everything that is written: empty (none), governance or compliance; needs a bucket made with object locks")
+	fs.DurationVar(&c.LockFor, "lock-for", 30*24*time.Hour, "`TIME` that objects are locked from their last use on: as long as the longest snapshot is to be kept")
 	fs.StringVar(&c.KeyFile, "key-file", "tenantry.keys", "`FILE` with the wrapping key of every tenant; without it no backup can be read: keep a copy elsewhere")
 
 	fs.StringVar(&c.Cloud, "cloud", "global", "Microsoft `CLOUD`: global, gcchigh, dod, china")
@@ -211,6 +215,17 @@ type complain func(key, value, may string)
 func (c Config) validateStorage(bad complain) {
 	if !hasPrefix(c.Bucket, "file:", "s3://") {
 		bad("bucket", redactURL(c.Bucket), "file:FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=NAME")
+	}
+	if !oneOf(c.LockMode, "", "governance", "compliance") {
+		bad("lock-mode", c.LockMode, "empty, governance or compliance")
+	}
+	if c.LockMode != "" {
+		if !hasPrefix(c.Bucket, "s3://") {
+			bad("lock-mode", c.LockMode, "empty where bucket is a folder: a folder cannot lock objects")
+		}
+		if c.LockFor < 24*time.Hour || c.LockFor > 100*365*24*time.Hour {
+			bad("lock-for", c.LockFor.String(), "24h to 100 years")
+		}
 	}
 	if !oneOf(c.Cloud, "global", "gcchigh", "dod", "china") {
 		bad("cloud", c.Cloud, "global, gcchigh, dod or china")

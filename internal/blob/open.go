@@ -2,7 +2,6 @@ package blob
 
 import (
 	"context"
-	"errors"
 	"net/url"
 	"strings"
 
@@ -19,11 +18,12 @@ type S3Options struct {
 	// ReadOnly skips the probe for conditional writes, for credentials that may only
 	// read (rescue). Writing is then at the caller's own risk.
 	ReadOnly bool
+	// PartSize is the size in bytes of the parts in which larger objects are written; 0
+	// means 32 MiB.
+	PartSize int64
+	// Lock says how everything that is written is locked; the store is then a [Retainer].
+	Lock LockPolicy
 }
-
-// probeKey is the object that Open writes to learn whether the store decides races.
-// It stays: with it in place the next probe is a single refused PUT.
-const probeKey = "tenantry-probe"
 
 // Open opens the store that a URL names:
 //
@@ -35,9 +35,10 @@ const probeKey = "tenantry-probe"
 // Credentials never stand in the URL; there they are refused.
 //
 // Before it returns, Open proves that the store honours If-None-Match (link(2) for
-// a folder) by writing one key twice. A store that lets both writes succeed would
-// let two workers commit the same snapshot; it is refused with a Shared error.
-// Invalid for a URL that cannot be understood.
+// a folder) by letting several writes of one key race. A store that lets two of them
+// succeed would let two workers commit the same snapshot; it is refused with a Shared
+// error, and so is one that does not lock where o.Lock wants it. The objects that prove it
+// are removed again. Invalid for a URL or a policy that cannot be meant.
 func Open(ctx context.Context, rawURL string, o S3Options) (Store, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
@@ -47,6 +48,9 @@ func Open(ctx context.Context, rawURL string, o S3Options) (Store, error) {
 	if u.User != nil {
 		return nil, tenantry.Errorf(tenantry.Invalid, "storage URL carries credentials: give them in the environment or the configuration")
 	}
+	if err := o.Lock.check(); err != nil {
+		return nil, err
+	}
 	store, err := openURL(ctx, u, o)
 	if err != nil {
 		return nil, err
@@ -54,7 +58,7 @@ func Open(ctx context.Context, rawURL string, o S3Options) (Store, error) {
 	if o.ReadOnly {
 		return store, nil
 	}
-	if err := probe(ctx, store, u.Scheme+"://"+u.Host+u.Path); err != nil {
+	if store, err = prove(ctx, store, u.Scheme+"://"+u.Host+u.Path, o.Lock); err != nil {
 		return nil, err
 	}
 	return store, nil
@@ -84,29 +88,4 @@ func openURL(ctx context.Context, u *url.URL, o S3Options) (Store, error) {
 		}, o)
 	}
 	return nil, tenantry.Errorf(tenantry.Invalid, "storage URL has the scheme %q, expected file or s3", u.Scheme)
-}
-
-// probe writes one key under the condition that it is free, until the store has
-// refused once (it decides races) or granted twice (it does not).
-func probe(ctx context.Context, s Store, where string) error {
-	granted := 0
-	var last error
-	// Several processes may start at once and meet each other's probe, hence more
-	// tries than two.
-	for range 5 {
-		last = s.PutIfAbsent(ctx, probeKey, []byte("written to learn whether this store honours If-None-Match\n"))
-		switch {
-		case errors.Is(last, ErrExists):
-			return nil
-		case last == nil:
-			granted++
-		case tenantry.KindOf(last) != tenantry.Transient:
-			return last
-		}
-		if granted == 2 {
-			return tenantry.Errorf(tenantry.Shared,
-				"store %s does not honour If-None-Match: it let two conditional writes of one key succeed; two workers could overwrite each other's backups there", where)
-		}
-	}
-	return tenantry.E(tenantry.Shared, "learn whether store "+where+" honours If-None-Match", last)
 }

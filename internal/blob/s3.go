@@ -2,6 +2,7 @@ package blob
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,13 +48,18 @@ const (
 // Bodies carry a checksum (CRC32 by default of the SDK) that the server verifies,
 // and whole downloads are verified against it. Calls are retried with backoff by
 // the SDK, all but PutIfAbsent: the SDK would repeat a PUT whose answer was lost
-// and then report its own success as 412.
+// and then report its own success as 412. Large objects go up in parts.
+//
+// In a bucket that keeps versions Delete removes all of a key's versions. S3 is a
+// [Locker] and [Versioned]; what a bucket cannot do of that is answered with an error.
 type S3 struct {
 	client   *s3.Client
 	bucket   string
 	prefix   string       // empty or ending with a slash
 	endpoint string       // for messages
 	http     *http.Client // nil if the configuration brought one of another type
+	partSize int64
+	versions bool // the bucket keeps versions
 }
 
 // s3Target is what a storage URL says about a bucket.
@@ -102,7 +108,10 @@ func openS3(ctx context.Context, t s3Target, o S3Options) (*S3, error) {
 	if err != nil {
 		return nil, tenantry.E(tenantry.Invalid, "read the S3 configuration", err)
 	}
-	s := &S3{bucket: t.bucket, prefix: t.prefix, endpoint: t.endpoint}
+	s := &S3{bucket: t.bucket, prefix: t.prefix, endpoint: t.endpoint, partSize: cmp.Or(o.PartSize, s3PartSize)}
+	if err := checkPart(s.partSize); err != nil {
+		return nil, err
+	}
 	// The configuration may have added a CA bundle to the client. A plain client in its
 	// place lets Close reach its connections.
 	if built, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
@@ -135,27 +144,12 @@ func (s *S3) Close() error {
 
 // Put implements Store.
 func (s *S3) Put(ctx context.Context, key string, body []byte) error {
-	return s.put(ctx, key, body, nil)
+	return s.write(ctx, write{key: key, body: body})
 }
 
 // PutIfAbsent implements Store by If-None-Match: *.
 func (s *S3) PutIfAbsent(ctx context.Context, key string, body []byte) error {
-	return s.put(ctx, key, body, aws.String("*"), func(o *s3.Options) { o.Retryer = aws.NopRetryer{} })
-}
-
-func (s *S3) put(ctx context.Context, key string, body []byte, ifNoneMatch *string, opts ...func(*s3.Options)) error {
-	if err := checkKey(key); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, s3CallTimeout)
-	defer cancel()
-	_, err := s.client.PutObject(ctx, &s3.PutObjectInput{
-		Bucket: &s.bucket, Key: aws.String(s.prefix + key), Body: bytes.NewReader(body), IfNoneMatch: ifNoneMatch,
-	}, opts...)
-	if err != nil {
-		return s.fail(ctx, "write", key, err)
-	}
-	return nil
+	return s.write(ctx, write{key: key, body: body, absent: true})
 }
 
 // Get implements Store.
@@ -241,6 +235,9 @@ func (s *S3) Stat(ctx context.Context, key string) (Info, error) {
 func (s *S3) Delete(ctx context.Context, key string) error {
 	if err := checkKey(key); err != nil {
 		return err
+	}
+	if s.versions {
+		return s.deleteVersions(ctx, key)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s3CallTimeout)
 	defer cancel()

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"os/user"
@@ -19,6 +20,10 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
 const startTimeout = 30 * time.Second
@@ -164,25 +169,70 @@ type S3Server struct {
 // S3 starts versitygw over a temporary folder with one empty bucket.
 func S3(t testing.TB) *S3Server {
 	t.Helper()
+	s, data, side := newS3(t)
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.args = append(s.args, "posix", "--sidecar", side, data)
+	s.Start()
+	t.Cleanup(s.Stop)
+	return s
+}
+
+// S3Locks is S3 with a bucket that keeps versions and can lock objects. The server keeps its
+// metadata in extended attributes, which the temporary folder must have: with a sidecar
+// folder the pinned versitygw answers 412 for ever to a conditional write of a key that was deleted.
+func S3Locks(t testing.TB) *S3Server {
+	t.Helper()
+	s, data, _ := newS3(t)
+	versions := filepath.Join(filepath.Dir(data), "versions")
+	if err := os.MkdirAll(versions, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.args = append(s.args, "posix", "--versioning-dir", versions, data)
+	s.Start()
+	t.Cleanup(s.Stop)
+	s.makeBucket()
+	return s
+}
+
+// newS3 prepares a server's folders.
+func newS3(t testing.TB) (s *S3Server, data, side string) {
+	t.Helper()
 	skipShort(t, "versitygw")
 	addr, dir := freeAddr(t), t.TempDir()
-	s := &S3Server{
+	s = &S3Server{
 		Endpoint: "http://" + addr, Bucket: "tenantry",
 		AccessKey: "test-access", SecretKey: "test-secret-key", Region: "us-east-1", t: t,
 	}
-	data, side := filepath.Join(dir, "data"), filepath.Join(dir, "meta")
+	data, side = filepath.Join(dir, "data"), filepath.Join(dir, "meta")
 	s.Dir = filepath.Join(data, s.Bucket)
-	for _, folder := range []string{s.Dir, side} {
+	for _, folder := range []string{data, side} {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	t.Setenv("ROOT_ACCESS_KEY", s.AccessKey)
 	t.Setenv("ROOT_SECRET_KEY", s.SecretKey)
-	s.args = []string{"--port", addr, "--region", s.Region, "--quiet", "posix", "--sidecar", side, data}
-	s.Start()
-	t.Cleanup(s.Stop)
-	return s
+	s.args = []string{"--port", addr, "--region", s.Region, "--quiet"}
+	return s, data, side
+}
+
+// makeBucket makes the bucket with object locks, which turns versioning on.
+func (s *S3Server) makeBucket() {
+	s.t.Helper()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	client := s3.New(s3.Options{
+		BaseEndpoint: &s.Endpoint, Region: s.Region, UsePathStyle: true, HTTPClient: &http.Client{Transport: transport},
+		Credentials: credentials.NewStaticCredentialsProvider(s.AccessKey, s.SecretKey, ""),
+	})
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	_, err := client.CreateBucket(ctx, &s3.CreateBucketInput{Bucket: &s.Bucket, ObjectLockEnabledForBucket: aws.Bool(true)})
+	if err != nil {
+		s.t.Fatalf("make a bucket with object locks: %v", err)
+	}
 }
 
 // Start starts the server again after Stop, with the objects it had.
