@@ -360,7 +360,7 @@ func (h *house) claim(id tenantry.TenantID, run tenantry.RunID) catalog.Claim {
 	if len(tasks) != 1 {
 		h.t.Fatalf("run %s has %d tasks, want 1", run, len(tasks))
 	}
-	admitted, err := fleet.Admit(ctx, fence, []catalog.Pick{{Tenant: id, Queue: tasks[0].Queue, N: 1}}, h.clock.Now())
+	admitted, err := fleet.Admit(ctx, fence, []catalog.Pick{{Tenant: id, Queue: tasks[0].Queue, Service: tasks[0].Service, N: 1}}, h.clock.Now())
 	must(h.t, err)
 	if len(admitted) != 1 || admitted[0].ID != tasks[0].ID {
 		h.t.Fatalf("admitted %v, want %s", admitted, tasks[0].ID)

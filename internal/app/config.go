@@ -123,7 +123,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.Cloud, "cloud", "global", "Microsoft `CLOUD`: global, gcchigh, dod, china")
 	fs.StringVar(&c.GraphURL, "graph-url", "", "`URL` of Graph instead of the cloud's, for a simulator")
 	fs.StringVar(&c.LoginURL, "login-url", "", "`URL` of the login host instead of the cloud's, for a simulator")
-	fs.StringVar(&c.ClientID, "client-id", "", "`ID` of the Entra application (api, worker)")
+	fs.StringVar(&c.ClientID, "client-id", "", "`ID` of the Entra application (api, worker, scheduler); no secret")
 	fs.Var((*secretFlag)(&c.ClientSecret), "client-secret", "`SECRET` of the application (worker); better in the environment or the file than on the command line")
 	fs.StringVar(&c.Certificate, "certificate", "", "PEM `FILE` with the application's certificate and key, instead of a secret (worker)")
 	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits")
@@ -186,6 +186,9 @@ func (c Config) Validate(role Role) error {
 	if role == RoleAPI || role == RoleWorker {
 		c.validateStorage(bad)
 	}
+	if role != RoleInit && c.ClientID == "" {
+		bad("client-id", "", "the application (client) ID that Entra shows")
+	}
 	if role != RoleScheduler && c.KeyFile == "" {
 		bad("key-file", "", "the path of a file")
 	}
@@ -234,9 +237,6 @@ func (c Config) validateStorage(bad complain) {
 		if value != "" && !webURL(value) {
 			bad(key, value, "empty or an http or https URL")
 		}
-	}
-	if c.ClientID == "" {
-		bad("client-id", "", "the application (client) ID that Entra shows")
 	}
 }
 

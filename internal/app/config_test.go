@@ -68,6 +68,18 @@ func TestLoadNamesTheKey(t *testing.T) {
 	}
 }
 
+// A scheduler reads the account book, which goes by the application's ID; it gets no secret.
+func TestSchedulerNeedsNoCredential(t *testing.T) {
+	c := Defaults()
+	if err := c.Validate(RoleScheduler); err == nil || !strings.Contains(err.Error(), "client-id") {
+		t.Errorf("without the application's ID: %v", err)
+	}
+	c.ClientID = "id"
+	if err := c.Validate(RoleScheduler); err != nil {
+		t.Errorf("with the application's ID alone: %v", err)
+	}
+}
+
 func TestHelpIsComplete(t *testing.T) {
 	var out bytes.Buffer
 	if _, err := Load(RoleAPI, []string{"-help"}, &out); !errors.Is(err, flag.ErrHelp) {

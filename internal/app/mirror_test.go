@@ -35,7 +35,7 @@ func TestMirrorSurvivesALostRedis(t *testing.T) {
 	if err := m.save(ctx); err != nil { // the book is new: it is resumed from nothing
 		t.Fatal(err)
 	}
-	permit, err := book.Acquire(ctx, throttle.Call{Tenant: "t-1", Service: throttle.SharePoint, Units: 5})
+	permit, err := book.Acquire(ctx, throttle.Call{Tenant: "t-1", Service: tenantry.SharePoint, Units: 5})
 	if err != nil {
 		t.Fatalf("a new fleet may not draw on a day's budget: %v", err)
 	}

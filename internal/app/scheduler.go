@@ -9,24 +9,36 @@ import (
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/scheduler"
+	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
 )
 
-// startScheduler needs SQL and Redis: no storage, no keys, no Graph credential.
+// startScheduler needs SQL and Redis, and the application's ID to find its account book: no
+// storage, no keys, no Graph credential.
 func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
 	cat, err := catalog.Open(ctx, cfg.Catalog)
 	if err != nil {
 		return err
 	}
 	p.closes(cat.Close)
-	deliveries, err := queue.NewClient(queue.Options{URL: cfg.Redis})
+	options := queue.Options{URL: cfg.Redis}
+	deliveries, err := queue.NewClient(options)
 	if err != nil {
 		return err
 	}
 	p.closes(deliveries.Close)
+	rdb, err := options.RedisClient()
+	if err != nil {
+		return err
+	}
+	p.closes(rdb.Close)
+	// It only reads the book, by the application's ID; what it reads does not depend on limits.
+	book := throttle.New(rdb, cfg.ClientID, throttle.Documented(), newSizes(cat).of)
+	p.onStop(book.Close)
 
 	metrics := newRegistry()
 	s, err := scheduler.New(scheduler.Config{
-		Catalog: cat, Deliveries: deliveries, Observer: newSchedulerMetrics(metrics), Log: p.log.Sugar(),
+		Catalog: cat, Deliveries: deliveries, Budgets: budgets{book}, Observer: newSchedulerMetrics(metrics), Log: p.log.Sugar(),
 		TenantCap: cfg.TenantCap, KeepTasks: cfg.KeepTasks,
 	})
 	if err != nil {
@@ -38,6 +50,32 @@ func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
 	p.onStop(s.Stop)
 	ready := readiness(map[string]pinger{"catalog": cat, "redis": deliveries})
 	return p.serve(cfg.Listen, healthHandler(ready, metrics))
+}
+
+// budgets tells the leader which flows cool.
+type budgets struct{ book *throttle.Book }
+
+// Cooling implements scheduler.Budgets. A mailbox that cools is one task's own affair: it
+// parks. So are writes: what the leader admits mostly reads.
+func (b budgets) Cooling(ctx context.Context) (map[scheduler.Flow]time.Time, error) {
+	list, err := b.book.Cooling(ctx)
+	flows := make(map[scheduler.Flow]time.Time)
+	for _, c := range list {
+		if c.Mailbox != "" || c.Writes {
+			continue
+		}
+		services := []tenantry.Service{c.Service}
+		if c.Service == tenantry.NoService {
+			services = []tenantry.Service{tenantry.Identity, tenantry.Outlook, tenantry.SharePoint, tenantry.Teams}
+		}
+		for _, s := range services {
+			f := scheduler.Flow{Tenant: c.Tenant, Service: s}
+			if c.Until.After(flows[f]) {
+				flows[f] = c.Until
+			}
+		}
+	}
+	return flows, err
 }
 
 // schedulerMetrics shows what the leader does.
@@ -59,7 +97,7 @@ func newSchedulerMetrics(r *prometheus.Registry) *schedulerMetrics {
 		failures: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "tenantry_tick_failures_total", Help: "Ticks that failed."}),
 		queues: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "tenantry_queue_tasks", Help: "Tasks by queue: ready, in flight, slots, and demand (scale workers by it)."}, []string{"queue", "what"}),
+			Name: "tenantry_queue_tasks", Help: "Tasks by queue: ready, of them cooling, in flight, slots, and demand (scale workers by it)."}, []string{"queue", "what"}),
 		moved: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tenantry_tasks_moved_total", Help: "Tasks started, admitted, offered again, readmitted, reaped."}, []string{"what"}),
 		alarms: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -86,6 +124,7 @@ func (m *schedulerMetrics) Ticked(took time.Duration, err error) {
 func (m *schedulerMetrics) Backlog(queues map[string]scheduler.QueueLoad) {
 	for name, l := range queues {
 		m.queues.WithLabelValues(name, "ready").Set(float64(l.Ready))
+		m.queues.WithLabelValues(name, "cooling").Set(float64(l.Cooling))
 		m.queues.WithLabelValues(name, "in_flight").Set(float64(l.InFlight))
 		m.queues.WithLabelValues(name, "slots").Set(float64(l.Slots))
 		m.queues.WithLabelValues(name, "demand").Set(float64(l.Demand))

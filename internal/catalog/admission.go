@@ -12,9 +12,9 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// LoadDepth is how far Loads counts the ready tasks of one tenant and queue. A dispatcher
+// LoadDepth is how far Loads counts the ready tasks of one flow in one queue. A dispatcher
 // looks no deeper in one tick, and counting all of 1,000,000 would take its whole tick.
-// Where many tenants wait, each gets fewer slots and is counted less far: together about
+// Where many flows wait, each gets fewer slots and is counted less far: together about
 // loadBudget, each at least loadDepthMin.
 const (
 	LoadDepth    = 128
@@ -25,22 +25,24 @@ const (
 // blocked is the condition on a tenant's row under which only its connect tasks run.
 const blocked = "state IN ('disconnected', 'refused')"
 
-// Load is what the dispatcher knows of one tenant and queue.
+// Load is what the dispatcher knows of one flow (a tenant's tasks that meet the limits of
+// one service) in one queue.
 type Load struct {
 	Tenant   tenantry.TenantID
 	Queue    string
+	Service  tenantry.Service
 	Weight   int
 	Ready    int     // admissible now (not_before passed, tenant connected), at most LoadDepth
 	InFlight int     // admitted + running
-	Virtual  float64 // virtual time spent so far, kept over leader changes
+	Virtual  float64 // the tenant's virtual time spent so far, kept over leader changes
 }
 
-// Loads lists the tenants and queues that have admissible tasks or tasks in flight, by
-// tenant and queue. Its cost is two index descents per (tenant, queue) that has ready
+// Loads lists the flows and queues that have admissible tasks or tasks in flight, by tenant,
+// queue and service. Its cost is three index descents per flow and queue that has ready
 // tasks and the entries counted (see LoadDepth), whatever the backlog.
 func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
 	var found []Load
-	// The two recursions walk the index tasks_ready from one distinct key to the next.
+	// The recursions walk the index tasks_ready from one distinct key to the next.
 	err := f.c.read(ctx, "read loads", &found, `
 		WITH RECURSIVE queues (queue) AS (
 			SELECT min(queue) FROM tasks WHERE state = 'ready'
@@ -53,33 +55,40 @@ func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
 			UNION ALL
 			SELECT l.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant > l.tenant)
 			FROM lanes l WHERE l.tenant IS NOT NULL
+		), flows (queue, tenant, service) AS (
+			SELECT l.queue, l.tenant, (SELECT min(t.service) FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant)
+			FROM lanes l WHERE l.tenant IS NOT NULL
+			UNION ALL
+			SELECT f.queue, f.tenant, (SELECT min(t.service) FROM tasks t WHERE t.state = 'ready' AND t.queue = f.queue AND t.tenant = f.tenant AND t.service > f.service)
+			FROM flows f WHERE f.service IS NOT NULL
 		), depth (n) AS (
 			SELECT CASE WHEN ?3 / count(*) > ?1 THEN ?1 WHEN ?3 / count(*) < ?4 THEN ?4 ELSE ?3 / count(*) END
-			FROM lanes HAVING count(*) > 0
-		), counted (queue, tenant, ready, in_flight) AS (
-			SELECT l.queue, l.tenant, CASE
+			FROM flows WHERE service IS NOT NULL HAVING count(*) > 0
+		), counted (queue, tenant, service, ready, in_flight) AS (
+			SELECT l.queue, l.tenant, l.service, CASE
 				WHEN NOT (n.`+blocked+`) THEN (SELECT count(*) FROM (
-					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant
+					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
 						AND t.not_before <= ?0 LIMIT (SELECT n FROM depth)) AS few)
 				WHEN l.queue = ?2 THEN (SELECT count(*) FROM (
-					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant
+					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
 						AND t.not_before <= ?0 AND t.action = 'connect' LIMIT (SELECT n FROM depth)) AS few)
 				ELSE 0 END, 0
-			FROM lanes l JOIN tenants n ON n.id = l.tenant WHERE l.tenant IS NOT NULL
+			FROM flows l JOIN tenants n ON n.id = l.tenant WHERE l.service IS NOT NULL
 			UNION ALL
-			SELECT queue, tenant, 0, count(*) FROM tasks WHERE state IN ('admitted', 'running') GROUP BY queue, tenant
+			SELECT queue, tenant, service, 0, count(*) FROM tasks WHERE state IN ('admitted', 'running') GROUP BY queue, tenant, service
 		)
-		SELECT c.tenant, c.queue, n.weight, CAST(sum(c.ready) AS bigint) AS ready, CAST(sum(c.in_flight) AS bigint) AS in_flight, n.virtual
+		SELECT c.tenant, c.queue, c.service, n.weight, CAST(sum(c.ready) AS bigint) AS ready, CAST(sum(c.in_flight) AS bigint) AS in_flight, n.virtual
 		FROM counted c JOIN tenants n ON n.id = c.tenant
-		GROUP BY c.tenant, c.queue, n.weight, n.virtual HAVING sum(c.ready) + sum(c.in_flight) > 0
-		ORDER BY c.tenant, c.queue`, micros(now), LoadDepth, queueInteractive, loadBudget, loadDepthMin)
+		GROUP BY c.tenant, c.queue, c.service, n.weight, n.virtual HAVING sum(c.ready) + sum(c.in_flight) > 0
+		ORDER BY c.tenant, c.queue, c.service`, micros(now), LoadDepth, queueInteractive, loadBudget, loadDepthMin)
 	return found, err
 }
 
-// Pick is so many tasks of one tenant and queue to admit, oldest first.
+// Pick is so many tasks of one flow and queue to admit, oldest first.
 type Pick struct {
 	Tenant  tenantry.TenantID
 	Queue   string
+	Service tenantry.Service
 	N       int
 	Virtual float64 // new virtual time of the tenant
 }
@@ -130,10 +139,10 @@ func (c *Catalog) selectPicks(picks []Pick, now time.Time) schema.QueryAppender 
 	union := unionAll{}
 	for _, pick := range picks {
 		union = append(union, bun.SafeQuery(`SELECT id FROM (
-			SELECT id FROM tasks WHERE state = 'ready' AND queue = ?0 AND tenant = ?1 AND not_before <= ?2
+			SELECT id FROM tasks WHERE state = 'ready' AND queue = ?0 AND tenant = ?1 AND service = ?5 AND not_before <= ?2
 				AND (action = 'connect' OR NOT EXISTS (SELECT 1 FROM tenants WHERE id = ?1 AND `+blocked+`))
 			ORDER BY not_before, id LIMIT ?3 ?4) AS pick`,
-			pick.Queue, pick.Tenant, micros(now), max(0, pick.N), c.lock(skipTaken)))
+			pick.Queue, pick.Tenant, micros(now), max(0, pick.N), c.lock(skipTaken), pick.Service))
 	}
 	return union
 }

@@ -77,7 +77,7 @@ func admitOne(ctx context.Context, f *catalog.Fleet, me tenantry.ProcessID) ([]c
 	if err != nil || !ok {
 		return nil, err
 	}
-	tasks, err := f.Admit(ctx, fence, []catalog.Pick{{Tenant: "t-a", Queue: "backup", N: 1}}, time.Now().Add(time.Second))
+	tasks, err := f.Admit(ctx, fence, []catalog.Pick{{Tenant: "t-a", Queue: "backup", Service: tenantry.Outlook, N: 1}}, time.Now().Add(time.Second))
 	return tasks, errors.Join(err, f.Resign(ctx, me))
 }
 

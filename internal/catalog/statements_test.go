@@ -89,7 +89,7 @@ func TestTenantStatements(t *testing.T) {
 		var run Run
 		var claim Claim
 		admit := func() Task {
-			tasks, err := c.Fleet().Admit(ctx, fence, []Pick{{Tenant: scoped, Queue: queueBackup, N: 1}}, now.Add(time.Hour))
+			tasks, err := c.Fleet().Admit(ctx, fence, []Pick{{Tenant: scoped, Queue: queueBackup, Service: tenantry.Outlook, N: 1}}, now.Add(time.Hour))
 			ok(t, err)
 			return tasks[0]
 		}
@@ -223,7 +223,7 @@ func TestBusySeries(t *testing.T) {
 		ok(t, err)
 		ok(t, c.one(ctx, "own", nil, "UPDATE series SET owner_task = 'old', owner_process = 'worker@old', epoch = 8"))
 
-		pick := []Pick{{Tenant: scoped, Queue: queueBackup, N: 1}}
+		pick := []Pick{{Tenant: scoped, Queue: queueBackup, Service: tenantry.Outlook, N: 1}}
 		tasks, err := c.Fleet().Admit(ctx, fence, pick, now)
 		ok(t, err)
 		_, err = a.Claim(ctx, tasks[0].ID, tasks[0].Admission, "worker@1")

@@ -32,7 +32,8 @@ type Task struct {
 	Resource                      tenantry.ResourceID // "" for connect and sync
 	Workload                      tenantry.Workload
 	Action                        tenantry.Action
-	Queue                         string // queue.Interactive ...
+	Queue                         string           // queue.Interactive ...
+	Service                       tenantry.Service // with the tenant: its flow; see tenantry.ServiceOf
 	State                         TaskState
 	Admission                     int64
 	Attempt                       int       // failures so far, reset by progress
@@ -101,6 +102,7 @@ type taskRow struct {
 	Workload   tenantry.Workload
 	Action     tenantry.Action
 	Queue      string
+	Service    tenantry.Service
 	State      TaskState
 	Admission  int64
 	Attempt    int
@@ -121,13 +123,13 @@ type taskRow struct {
 	EndedAt    int64
 }
 
-const taskColumns bun.Safe = `id, run, tenant, resource, workload, action, queue, state, admission, attempt, not_before, reason, kind,
+const taskColumns bun.Safe = `id, run, tenant, resource, workload, action, queue, service, state, admission, attempt, not_before, reason, kind,
 	params, items, total, skipped, bytes, stored, snapshot, process, created_at, admitted_at, started_at, ended_at`
 
 func (r taskRow) task() Task {
 	t := Task{
 		ID: r.ID, Run: r.Run, Tenant: r.Tenant, Resource: r.Resource, Workload: r.Workload, Action: r.Action,
-		Queue: r.Queue, State: r.State, Admission: r.Admission, Attempt: r.Attempt, Reason: r.Reason, Kind: r.Kind,
+		Queue: r.Queue, Service: r.Service, State: r.State, Admission: r.Admission, Attempt: r.Attempt, Reason: r.Reason, Kind: r.Kind,
 		Params: r.Params, Counts: tenantry.Counts{Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored},
 		Snapshot: r.Snapshot, Process: r.Process,
 		CreatedAt: fromMicros(r.CreatedAt), StartedAt: fromMicros(r.StartedAt), EndedAt: fromMicros(r.EndedAt),
@@ -155,7 +157,7 @@ func tasksOf(found []taskRow) []Task {
 func newRow(tenant tenantry.TenantID, n NewTask, now time.Time, i int) taskRow {
 	return taskRow{
 		ID: tenantry.NewTaskID(now.Add(time.Duration(i) * time.Microsecond)), Tenant: tenant,
-		Resource: n.Resource, Workload: n.Workload, Action: n.Action, Queue: n.Queue, Params: n.Params,
+		Resource: n.Resource, Workload: n.Workload, Action: n.Action, Queue: n.Queue, Service: tenantry.ServiceOf(n.Action, n.Workload), Params: n.Params,
 		State: TaskReady, NotBefore: micros(now), CreatedAt: micros(now),
 	}
 }

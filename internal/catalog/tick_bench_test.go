@@ -27,7 +27,7 @@ func benchmarkTick(b *testing.B, tenants, each int) {
 	for _, query := range []string{
 		fmt.Sprintf(`INSERT INTO tenants SELECT 't-' || i, 'n', '', '', 'connected', '', 10, 0, 0, 0, 0, 0, 0 FROM generate_series(1, %d) i`, tenants),
 		fmt.Sprintf(`INSERT INTO tasks SELECT '%s' || lpad(to_hex(i * %d + j), 16, '0'), 'r-' || i, 't-' || i, 'u-' || j, 'mailbox', 'backup', 'backup',
-			'ready', 0, 0, %d - j, '', '', NULL, 0, 0, 0, 0, 0, 0, '', %d, 0, 0, 0
+			'ready', 0, 0, %d - j, '', '', NULL, 0, 0, 0, 0, 0, 0, '', %d, 0, 0, 0, 'outlook'
 			FROM generate_series(1, %d) i, generate_series(1, %d) j ORDER BY random()`,
 			tenantry.TaskIDFloor(now), each, micros(now), micros(now), tenants, each),
 		"VACUUM ANALYZE",
@@ -48,7 +48,7 @@ func benchmarkTick(b *testing.B, tenants, each int) {
 		all += timed(b, func() error { _, err := f.Backlogs(b.Context(), now); return err })
 		picks := make([]Pick, 400)
 		for i := range picks {
-			picks[i] = Pick{Tenant: tenantry.TenantID(fmt.Sprintf("t-%d", i+1)), Queue: queueBackup, N: 1, Virtual: 1}
+			picks[i] = Pick{Tenant: tenantry.TenantID(fmt.Sprintf("t-%d", i+1)), Queue: queueBackup, Service: tenantry.Outlook, N: 1, Virtual: 1}
 		}
 		admit += timed(b, func() error {
 			tasks, err := f.Admit(b.Context(), fence, picks, now)

@@ -1,6 +1,9 @@
 package graph
 
-import "github.com/tenantry/tenantry/internal/throttle"
+import (
+	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
+)
 
 // What requests cost, as Microsoft's "service-specific throttling limits" and
 // "avoid getting throttled or blocked in SharePoint Online" price them.
@@ -29,11 +32,11 @@ const (
 )
 
 func (t *Tenant) identity(units int) throttle.Call {
-	return throttle.Call{Tenant: t.id, Service: throttle.Identity, Units: units, Reserve: t.reserve}
+	return throttle.Call{Tenant: t.id, Service: tenantry.Identity, Units: units, Reserve: t.reserve}
 }
 
 func (t *Tenant) sharePoint(units int, write bool) throttle.Call {
-	return throttle.Call{Tenant: t.id, Service: throttle.SharePoint, Units: units, Write: write, Reserve: t.reserve}
+	return throttle.Call{Tenant: t.id, Service: tenantry.SharePoint, Units: units, Write: write, Reserve: t.reserve}
 }
 
 // siteDelta prices a drive or site delta: with a token half of what it costs
@@ -46,7 +49,7 @@ func (t *Tenant) siteDelta(link string) throttle.Call {
 }
 
 func (t *Tenant) outlook(mailbox string) throttle.Call {
-	return throttle.Call{Tenant: t.id, Service: throttle.Outlook, Mailbox: mailbox, Reserve: t.reserve}
+	return throttle.Call{Tenant: t.id, Service: tenantry.Outlook, Mailbox: mailbox, Reserve: t.reserve}
 }
 
 func (t *Tenant) outlookWrite(mailbox string, bytes int) throttle.Call {

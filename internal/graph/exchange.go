@@ -155,7 +155,7 @@ func (c *Client) dress(req *http.Request, call call, bearer string) {
 		return
 	}
 	req.Header.Set("Authorization", "Bearer "+bearer)
-	if call.cost.Service == throttle.Identity {
+	if call.cost.Service == tenantry.Identity {
 		// Under throttling, sheds bulk work first. It changes no quota.
 		req.Header.Set("x-ms-throttle-priority", priority(call.cost.Reserve))
 	}

@@ -1,8 +1,7 @@
 package scheduler
 
 import (
-	"cmp"
-	"container/heap"
+	"math"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -29,6 +28,13 @@ const minCap = 4
 // queues in the order in which they are filled. They do not compete for slots.
 var queues = []string{queue.Interactive, queue.Directory, queue.Backup, queue.Maintenance}
 
+// Flow is what Microsoft slows down as one: a tenant's requests to one service. A flow
+// without a tenant stands for that service in all of them.
+type Flow struct {
+	Tenant  tenantry.TenantID
+	Service tenantry.Service
+}
+
 // Situation is all that the choice of the next tasks depends on.
 type Situation struct {
 	Now   time.Time
@@ -36,8 +42,8 @@ type Situation struct {
 	// Slots is what the living workers can run at once, by queue. A queue that an
 	// operator has paused has none.
 	Slots map[string]int
-	// Cooling tenants get nothing before their time: Microsoft told them to wait.
-	Cooling map[tenantry.TenantID]time.Time
+	// Cooling flows get nothing before their time: Microsoft told them to wait.
+	Cooling map[Flow]time.Time
 	// TenantCap is how many tasks of one tenant may be in flight in one queue;
 	// 0 means half of the queue's slots, and at least 4.
 	TenantCap int
@@ -46,19 +52,23 @@ type Situation struct {
 	Limit int
 }
 
-// Pick chooses which tenants' tasks are admitted next. It is a pure function: the
-// same situation gives the same picks, in the same order.
+// Pick chooses whose tasks are admitted next. It is a pure function: the same situation
+// gives the same picks, in the same order.
 //
-// Each queue is filled up to twice its slots. Within it, start-time fair queueing:
-// a tenant's virtual time grows by 1/weight with each task, and the tenant with the
-// smallest one is next, but none counts as less than the system's clock, which is the
+// Each queue is filled up to twice its slots. Within it, start-time fair queueing over
+// tenants: a tenant's virtual time grows by 1/weight with each task, and the tenant with
+// the smallest one is next, but none counts as less than the system's clock, which is the
 // start tag of the task dispatched last. So
 //   - credit is not saved: a tenant that was idle, cooling or at its cap does not
 //     come back with a claim on the whole fleet;
 //   - bypass is bounded: between two picks of a waiting tenant of weight w, another of
 //     weight v is picked at most ceil(v/w)+1 times.
 //
-// No tenant exceeds its cap, and nothing stays idle while an eligible tenant waits.
+// A tenant whose turn it is gives it to that of its flows which has the least in flight;
+// flows that cool are left out. So a tenant gets no more by having many flows, and one
+// flow that cools holds up neither the others nor the tenant.
+//
+// No tenant exceeds its cap, and nothing stays idle while an eligible flow waits.
 func Pick(s Situation) []catalog.Pick {
 	clock := systemClock(s.Loads)
 	picked := make(map[pickKey]int)
@@ -68,35 +78,35 @@ func Pick(s Situation) []catalog.Pick {
 	}
 	left := s.Limit
 	if left == 0 {
-		left = int(^uint(0) >> 1)
+		left = math.MaxInt
 	}
 	var order []pickKey
 	for _, q := range queues {
 		free := min(left, ahead*s.Slots[q]-inFlight(s.Loads, q))
 		line := newLine(s, q, clock, virtual)
 		for ; free > 0 && line.Len() > 0; free-- {
-			c := line.serve()
-			key := pickKey{c.tenant, q}
+			flow, tag := line.serve()
+			key := pickKey{flow, q}
 			if picked[key] == 0 {
 				order = append(order, key)
 			}
 			picked[key]++
-			virtual[c.tenant] = c.tag
+			virtual[flow.Tenant] = tag
 			left--
 		}
 	}
 	picks := make([]catalog.Pick, 0, len(order))
 	for _, key := range order {
 		picks = append(picks, catalog.Pick{
-			Tenant: key.tenant, Queue: key.queue, N: picked[key], Virtual: virtual[key.tenant],
+			Tenant: key.Tenant, Queue: key.queue, Service: key.Service, N: picked[key], Virtual: virtual[key.Tenant],
 		})
 	}
 	return picks
 }
 
 type pickKey struct {
-	tenant tenantry.TenantID
-	queue  string
+	Flow
+	queue string
 }
 
 // TenantCap is the number of tasks of one tenant that may be in flight in a queue with
@@ -109,17 +119,16 @@ func TenantCap(configured, slots int) int {
 }
 
 // Demand is how many slots the fleet could use right now, by queue: the sum over the
-// tenants that are not cooling of their backlog and tasks in flight, at most their
-// cap. It does not depend on how many slots there are, so a pool can be scaled by it
-// (pending tasks cannot tell: the dispatcher bounds them).
+// tenants of what they have in flight and the backlog of those of their flows that do not
+// cool, at most their cap. It does not depend on how many slots there are, so a pool can
+// be scaled by it (pending tasks cannot tell: the dispatcher bounds them).
 func Demand(s Situation) map[string]int {
 	demand := make(map[string]int)
-	for _, l := range s.Loads {
-		n := l.InFlight
-		if !cooling(s, l.Tenant) {
-			n = max(n, min(l.Ready+l.InFlight, TenantCap(s.TenantCap, s.Slots[l.Queue])))
+	for _, q := range queues {
+		limit := TenantCap(s.TenantCap, s.Slots[q])
+		for _, c := range candidates(s, q) {
+			demand[q] += max(c.inFlight, min(c.inFlight+c.ready(), limit))
 		}
-		demand[l.Queue] += n
 	}
 	return demand
 }
@@ -143,7 +152,13 @@ func inFlight(loads []catalog.Load, q string) (n int) {
 	return n
 }
 
-func cooling(s Situation, t tenantry.TenantID) bool { return s.Cooling[t].After(s.Now) }
+// cooling reports whether a flow, or its service in all tenants, has been told to wait.
+func (s Situation) cooling(f Flow) bool {
+	if f.Service == tenantry.NoService {
+		return false
+	}
+	return s.Cooling[f].After(s.Now) || s.Cooling[Flow{Service: f.Service}].After(s.Now)
+}
 
 // step is what one task costs in virtual time.
 func step(weight int) float64 {
@@ -151,72 +166,4 @@ func step(weight int) float64 {
 		weight = defaultWeight
 	}
 	return 1 / float64(min(max(weight, minWeight), maxWeight))
-}
-
-// candidate is a tenant that may be served in a queue.
-type candidate struct {
-	tenant tenantry.TenantID
-	tag    float64 // start tag of its next task
-	raw    float64 // stored virtual time: who was served least goes first among equals
-	step   float64
-	room   int // how many more it may get: backlog and cap
-}
-
-// line is the heap of candidates, the next one first.
-type line []candidate
-
-func newLine(s Situation, q string, clock float64, virtual map[tenantry.TenantID]float64) *line {
-	l := make(line, 0)
-	limit := TenantCap(s.TenantCap, s.Slots[q])
-	for _, load := range s.Loads {
-		if load.Queue != q || cooling(s, load.Tenant) {
-			continue
-		}
-		if room := min(load.Ready, limit-load.InFlight); room > 0 {
-			raw := virtual[load.Tenant]
-			l = append(l, candidate{
-				tenant: load.Tenant, tag: max(raw, clock), raw: raw, step: step(load.Weight), room: room,
-			})
-		}
-	}
-	heap.Init(&l)
-	return &l
-}
-
-// serve takes one task of the next candidate; the answer's tag is its new virtual time.
-func (l *line) serve() candidate {
-	c := &(*l)[0]
-	c.tag += c.step
-	c.raw = c.tag
-	c.room--
-	served := *c
-	if c.room == 0 {
-		heap.Pop(l)
-	} else {
-		heap.Fix(l, 0)
-	}
-	return served
-}
-
-func (l line) Len() int { return len(l) }
-
-func (l line) Less(i, j int) bool {
-	return cmp.Or(
-		cmp.Compare(l[i].tag, l[j].tag),
-		cmp.Compare(l[i].raw, l[j].raw),
-		cmp.Compare(l[i].tenant, l[j].tenant),
-	) < 0
-}
-
-func (l line) Swap(i, j int) { l[i], l[j] = l[j], l[i] }
-
-// Push is part of heap.Interface; candidates only leave the line.
-func (l *line) Push(x any) { *l = append(*l, x.(candidate)) }
-
-// Pop is part of heap.Interface.
-func (l *line) Pop() any {
-	last := len(*l) - 1
-	c := (*l)[last]
-	*l = (*l)[:last]
-	return c
 }

@@ -18,9 +18,15 @@ var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
 func backup(tenant string, weight, ready, inFlight int, virtual float64) catalog.Load {
 	return catalog.Load{
-		Tenant: tenantry.TenantID(tenant), Queue: queue.Backup,
+		Tenant: tenantry.TenantID(tenant), Queue: queue.Backup, Service: tenantry.Outlook,
 		Weight: weight, Ready: ready, InFlight: inFlight, Virtual: virtual,
 	}
+}
+
+// drives is the same load in the tenant's SharePoint flow.
+func drives(l catalog.Load) catalog.Load {
+	l.Service = tenantry.SharePoint
+	return l
 }
 
 func TestPick(t *testing.T) {
@@ -60,10 +66,50 @@ func TestPick(t *testing.T) {
 			"a cooling tenant waits",
 			Situation{
 				Slots: slots, TenantCap: 8,
-				Cooling: map[tenantry.TenantID]time.Time{"a": noon.Add(time.Minute), "b": noon},
+				Cooling: map[Flow]time.Time{{"a", tenantry.Outlook}: noon.Add(time.Minute), {"b", tenantry.Outlook}: noon},
 				Loads:   []catalog.Load{backup("a", 10, 50, 0, 0), backup("b", 10, 50, 0, 0)},
 			},
 			map[string]int{"b": 8},
+		},
+		{
+			"one flow that cools stops neither the tenant's other one nor other tenants' same one",
+			Situation{
+				Slots: slots, TenantCap: 6, Cooling: map[Flow]time.Time{{"a", tenantry.SharePoint}: noon.Add(time.Minute)},
+				Loads: []catalog.Load{backup("a", 10, 50, 0, 0), drives(backup("a", 10, 50, 1, 0)), drives(backup("b", 10, 50, 0, 0))},
+			},
+			map[string]int{"a": 4, "b drives": 3},
+		},
+		{
+			"a service that cools for the application cools for all tenants",
+			Situation{
+				Slots: slots, TenantCap: 6, Cooling: map[Flow]time.Time{{"", tenantry.SharePoint}: noon.Add(time.Minute)},
+				Loads: []catalog.Load{backup("a", 10, 50, 0, 0), drives(backup("a", 10, 50, 0, 0)), drives(backup("b", 10, 50, 0, 0))},
+			},
+			map[string]int{"a": 6},
+		},
+		{
+			"what asks nothing of Microsoft never cools",
+			Situation{
+				Slots: slots, TenantCap: 6, Cooling: map[Flow]time.Time{{}: noon.Add(time.Minute), {Tenant: "a"}: noon.Add(time.Minute)},
+				Loads: []catalog.Load{{Tenant: "a", Queue: queue.Backup, Ready: 3}},
+			},
+			map[string]int{"a": 3},
+		},
+		{
+			"two flows are no two shares",
+			Situation{
+				Slots: slots, TenantCap: 8,
+				Loads: []catalog.Load{backup("a", 10, 50, 0, 0), drives(backup("a", 10, 50, 0, 0)), backup("b", 10, 50, 0, 0)},
+			},
+			map[string]int{"a": 2, "a drives": 2, "b": 4},
+		},
+		{
+			"the flow that has less in flight goes first",
+			Situation{
+				Slots: slots, TenantCap: 8,
+				Loads: []catalog.Load{backup("a", 10, 50, 3, 0), drives(backup("a", 10, 50, 1, 0))},
+			},
+			map[string]int{"a": 1, "a drives": 3},
 		},
 		{
 			"an idle tenant's old virtual time is no claim on everything",
@@ -86,7 +132,11 @@ func TestPick(t *testing.T) {
 			test.s.Now = noon
 			got := map[string]int{}
 			for _, p := range Pick(test.s) {
-				got[string(p.Tenant)] += p.N
+				name := string(p.Tenant)
+				if p.Service == tenantry.SharePoint {
+					name += " drives"
+				}
+				got[name] += p.N
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("picks (-want +got):\n%s", diff)
@@ -103,7 +153,7 @@ func TestQueuesDoNotCompete(t *testing.T) {
 		Now: noon, Loads: []catalog.Load{a, restore},
 		Slots: map[string]int{queue.Backup: 4, queue.Interactive: 2},
 	})
-	want := []catalog.Pick{{Tenant: "a", Queue: queue.Interactive, N: 4, Virtual: 7.4}}
+	want := []catalog.Pick{{Tenant: "a", Queue: queue.Interactive, Service: tenantry.Outlook, N: 4, Virtual: 7.4}}
 	if diff := cmp.Diff(want, picks, approx); diff != "" {
 		t.Errorf("picks (-want +got):\n%s", diff)
 	}
@@ -114,15 +164,16 @@ var approx = cmp.Comparer(func(a, b float64) bool { return math.Abs(a-b) < 1e-9 
 func TestDemandIgnoresSlotsAndCooling(t *testing.T) {
 	s := Situation{
 		Now: noon, TenantCap: 5,
-		Cooling: map[tenantry.TenantID]time.Time{"c": noon.Add(time.Hour)},
+		Cooling: map[Flow]time.Time{{"c", tenantry.Outlook}: noon.Add(time.Hour)},
 		Loads: []catalog.Load{
-			backup("a", 10, 500, 2, 0), // 5: its cap
-			backup("b", 10, 1, 1, 0),   // 2
-			backup("c", 10, 90, 1, 0),  // 1: cooling, what runs still runs
+			backup("a", 10, 500, 2, 0),       // 5: its cap
+			backup("b", 10, 1, 1, 0),         // 2
+			backup("c", 10, 90, 1, 0),        // 1: cooling, what runs still runs
+			drives(backup("c", 10, 2, 0, 0)), // 2: its drives do not cool
 		},
 	}
-	if got := Demand(s)[queue.Backup]; got != 8 {
-		t.Errorf("demand is %d, want 8", got)
+	if got := Demand(s)[queue.Backup]; got != 10 {
+		t.Errorf("demand is %d, want 10", got)
 	}
 }
 
@@ -131,28 +182,49 @@ func situations(t *rapid.T) Situation {
 	s := Situation{
 		Now:       noon,
 		Slots:     map[string]int{},
-		Cooling:   map[tenantry.TenantID]time.Time{},
+		Cooling:   map[Flow]time.Time{},
 		TenantCap: rapid.IntRange(0, 12).Draw(t, "cap"),
 	}
 	for _, q := range queues {
 		s.Slots[q] = rapid.IntRange(0, 20).Draw(t, "slots of "+q)
 	}
+	cools := func(f Flow) {
+		if rapid.IntRange(0, 5).Draw(t, "cools") == 0 {
+			s.Cooling[f] = noon.Add(time.Duration(rapid.IntRange(-5, 5).Draw(t, "for")) * time.Second)
+		}
+	}
+	services := []tenantry.Service{tenantry.NoService, tenantry.Outlook, tenantry.SharePoint}
+	for _, service := range services {
+		cools(Flow{Service: service})
+	}
 	for i := range rapid.IntRange(0, 30).Draw(t, "tenants") {
 		id := tenantry.TenantID(fmt.Sprintf("t%02d", i))
 		weight := rapid.IntRange(0, 120).Draw(t, "weight")
 		virtual := rapid.Float64Range(0, 1000).Draw(t, "virtual")
-		if rapid.IntRange(0, 5).Draw(t, "cools") == 0 {
-			s.Cooling[id] = noon.Add(time.Duration(rapid.IntRange(-5, 5).Draw(t, "for")) * time.Second)
+		for _, service := range services {
+			cools(Flow{id, service})
 		}
 		for _, q := range rapid.SliceOfNDistinct(rapid.SampledFrom(queues), 1, 3, rapid.ID).Draw(t, "queues") {
-			s.Loads = append(s.Loads, catalog.Load{
-				Tenant: id, Queue: q, Weight: weight, Virtual: virtual,
-				Ready:    rapid.IntRange(0, 40).Draw(t, "ready"),
-				InFlight: rapid.IntRange(0, 14).Draw(t, "in flight"),
-			})
+			for _, service := range rapid.SliceOfNDistinct(rapid.SampledFrom(services), 1, 3, rapid.ID).Draw(t, "services") {
+				s.Loads = append(s.Loads, catalog.Load{
+					Tenant: id, Queue: q, Service: service, Weight: weight, Virtual: virtual,
+					Ready:    rapid.IntRange(0, 40).Draw(t, "ready"),
+					InFlight: rapid.IntRange(0, 14).Draw(t, "in flight"),
+				})
+			}
 		}
 	}
 	return s
+}
+
+// cold says in the test's own words what cools: a flow, or its service everywhere.
+func cold(s Situation, l catalog.Load) bool {
+	for f, until := range s.Cooling {
+		if f.Service == l.Service && f.Service != "" && (f.Tenant == "" || f.Tenant == l.Tenant) && until.After(s.Now) {
+			return true
+		}
+	}
+	return false
 }
 
 func TestPickProperties(t *testing.T) {
@@ -165,27 +237,39 @@ func TestPickProperties(t *testing.T) {
 		got := map[pickKey]int{}
 		total := map[string]int{}
 		for _, p := range picks {
-			if p.N <= 0 || got[pickKey{p.Tenant, p.Queue}] > 0 {
+			key := pickKey{Flow{p.Tenant, p.Service}, p.Queue}
+			if p.N <= 0 || got[key] > 0 {
 				t.Fatalf("empty or repeated pick %+v", p)
 			}
-			got[pickKey{p.Tenant, p.Queue}] = p.N
+			got[key] = p.N
 			total[p.Queue] += p.N
 		}
-		waiting := map[string]bool{}
+		type share struct {
+			tenant tenantry.TenantID
+			queue  string
+		}
+		flight, picked := map[share]int{}, map[share]int{}
 		for _, l := range s.Loads {
-			n := got[pickKey{l.Tenant, l.Queue}]
-			limit := TenantCap(s.TenantCap, s.Slots[l.Queue])
+			n := got[pickKey{Flow{l.Tenant, l.Service}, l.Queue}]
 			if n > l.Ready {
 				t.Fatalf("%s: picked %d of %d ready", l.Tenant, n, l.Ready)
 			}
-			if n > 0 && l.InFlight+n > limit {
-				t.Fatalf("%s: %d in flight and %d picked, cap %d", l.Tenant, l.InFlight, n, limit)
+			if n > 0 && cold(s, l) {
+				t.Fatalf("%s %s is cooling and got %d", l.Tenant, l.Service, n)
 			}
-			if n > 0 && s.Cooling[l.Tenant].After(s.Now) {
-				t.Fatalf("%s is cooling and got %d", l.Tenant, n)
+			flight[share{l.Tenant, l.Queue}] += l.InFlight + n
+			picked[share{l.Tenant, l.Queue}] += n
+		}
+		for who, n := range picked {
+			if limit := TenantCap(s.TenantCap, s.Slots[who.queue]); n > 0 && flight[who] > limit {
+				t.Fatalf("%v: %d in flight with %d picked, cap %d", who, flight[who], n, limit)
 			}
-			eligible := !s.Cooling[l.Tenant].After(s.Now) && l.InFlight+n < limit && n < l.Ready
-			waiting[l.Queue] = waiting[l.Queue] || eligible
+		}
+		waiting := map[string]bool{}
+		for _, l := range s.Loads {
+			n := got[pickKey{Flow{l.Tenant, l.Service}, l.Queue}]
+			room := flight[share{l.Tenant, l.Queue}] < TenantCap(s.TenantCap, s.Slots[l.Queue])
+			waiting[l.Queue] = waiting[l.Queue] || n < l.Ready && room && !cold(s, l)
 		}
 		for _, q := range queues {
 			room := ahead*s.Slots[q] - inFlight(s.Loads, q)

@@ -11,7 +11,8 @@
 //
 // One tick: tenants whose directory is due get a sync run, protections whose time has
 // come get tasks (each moved to its next time in the same transaction), and Pick
-// chooses which ready tasks are admitted and enqueued. Beside the ticks the leader
+// chooses which ready tasks are admitted and enqueued: fair over tenants, and none of a
+// flow (a tenant's requests to one service) that Microsoft has told to wait. Beside the ticks the leader
 // reaps processes whose lease ended, and offers admitted tasks that nobody claimed to
 // Redis again, so that a Redis that lost everything loses no task.
 //

@@ -57,6 +57,8 @@ type term struct {
 
 	dueAt      time.Time                // when what is due was read last; of the ticks
 	probe      *probe                   // the probe under way; of the ticks
+	cooling    map[Flow]time.Time       // as read last; of the ticks
+	cooledAt   time.Time                // when that was; of the ticks
 	alarms     map[string]catalog.Alarm // not known to be over, by cause; of the ticks
 	seenActive map[string]bool          // deliveries found active and unclaimed; of the sweeps
 }

@@ -27,10 +27,12 @@ type Deliveries interface {
 	Ping(ctx context.Context) error
 }
 
-// Budgets tells which tenants Microsoft has told to wait, and until when. Called once
-// per tick that has a backlog; it must answer from memory or within a second.
+// Budgets tells which flows Microsoft has told to wait, and until when. Called while there
+// is a backlog, at most four times a second, from one goroutine; it must answer within a
+// second. A flow without a tenant is that service in all tenants. On an error the leader
+// goes on with what it knew.
 type Budgets interface {
-	Cooling(ctx context.Context, tenants []tenantry.TenantID) (map[tenantry.TenantID]time.Time, error)
+	Cooling(ctx context.Context) (map[Flow]time.Time, error)
 }
 
 // Observer is told what the leader does. Called from several goroutines; must not block.
@@ -50,7 +52,8 @@ type Observer interface {
 
 // QueueLoad is what one queue holds and could use, in tasks.
 type QueueLoad struct {
-	Ready    int  // admissible now; of each tenant at most catalog.LoadDepth are counted
+	Ready    int  // admissible now; of each flow at most catalog.LoadDepth are counted
+	Cooling  int  // of them, those whose flow cools
 	InFlight int  // admitted and running
 	InRedis  int  // deliveries that Redis holds; what is in flight, a few seconds ago
 	Slots    int  // what living workers can run at once
@@ -69,7 +72,7 @@ type Logger interface {
 type Config struct {
 	Catalog    *catalog.Catalog
 	Deliveries Deliveries
-	Budgets    Budgets  // nil: no tenant is known to cool
+	Budgets    Budgets  // nil: no flow is known to cool
 	Observer   Observer // nil: nobody listens
 	Log        Logger
 	ID         tenantry.ProcessID // default: fresh, with the host's name

@@ -3,7 +3,6 @@ package scheduler
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -16,6 +15,12 @@ import (
 const (
 	dueBatch   = 1000
 	dueBatches = 10
+)
+
+// How often it is read which flows cool, and how long that may take.
+const (
+	coolingEvery   = 250 * time.Millisecond
+	coolingTimeout = time.Second
 )
 
 // tick starts what is due and admits what the fleet can take. It returns how long
@@ -111,7 +116,7 @@ func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) 
 	}
 	picks := t.pick(s, gate)
 	if len(picks) == 0 {
-		return waits(s.Loads), nil
+		return s.waits(), nil
 	}
 	tasks, err := t.fleet.Admit(ctx, t.fence, picks, now)
 	if err != nil {
@@ -156,20 +161,35 @@ func (t *term) situation(ctx context.Context, now time.Time) (Situation, error) 
 	if s.Loads, err = t.fleet.Loads(ctx, now); err != nil {
 		return s, err
 	}
-	if t.cfg.Budgets != nil && waits(s.Loads) {
-		tenants := make(map[tenantry.TenantID]bool)
-		for _, l := range s.Loads {
-			tenants[l.Tenant] = true
-		}
-		s.Cooling, err = t.cfg.Budgets.Cooling(ctx, slices.Sorted(maps.Keys(tenants)))
-		// Without the budgets tasks are admitted and park by themselves: slower, not wrong.
-		t.troubles.note(ctx, "read which tenants cool", err)
+	if s.waits() {
+		s.Cooling = t.cools(ctx, now)
 	}
 	return s, nil
 }
 
-func waits(loads []catalog.Load) bool {
-	return slices.ContainsFunc(loads, func(l catalog.Load) bool { return l.Ready > 0 })
+// cools reads which flows cool. When it cannot, it goes on with what it knew: a cooldown
+// is never taken back, and ends by itself. A flow that is not known to cool has its tasks
+// admitted, and they park by themselves: slower, not wrong.
+func (t *term) cools(ctx context.Context, now time.Time) map[Flow]time.Time {
+	if t.cfg.Budgets == nil || now.Sub(t.cooledAt).Abs() < coolingEvery {
+		return t.cooling
+	}
+	t.cooledAt = now
+	ctx, cancel := context.WithTimeout(ctx, coolingTimeout)
+	defer cancel()
+	cooling, err := t.cfg.Budgets.Cooling(ctx)
+	t.troubles.note(ctx, "read which flows cool", err)
+	if err == nil {
+		t.cooling = cooling
+	}
+	return t.cooling
+}
+
+// waits reports whether a flow that does not cool has tasks ready.
+func (s Situation) waits() bool {
+	return slices.ContainsFunc(s.Loads, func(l catalog.Load) bool {
+		return l.Ready > 0 && !s.cooling(Flow{l.Tenant, l.Service})
+	})
 }
 
 func (t *term) observe(s Situation) {
@@ -182,6 +202,9 @@ func (t *term) observe(s Situation) {
 		b := backlog[l.Queue]
 		b.Ready += l.Ready
 		b.InFlight += l.InFlight
+		if s.cooling(Flow{l.Tenant, l.Service}) {
+			b.Cooling += l.Ready
+		}
 		backlog[l.Queue] = b
 	}
 	t.cfg.Observer.Backlog(backlog)

@@ -158,6 +158,40 @@ const (
 	Verify  Action = "verify"  // re-read everything a snapshot names
 )
 
+// Service is one of Microsoft's services, which limit what is asked of them each on
+// their own (Microsoft Learn, "Microsoft Graph service-specific throttling limits").
+type Service string
+
+// The services. A task of NoService asks nothing of Microsoft.
+const (
+	NoService  Service = ""
+	Identity   Service = "identity"
+	Outlook    Service = "outlook"
+	SharePoint Service = "sharepoint"
+	Teams      Service = "teams"
+)
+
+// ServiceOf returns the service whose limits a task mostly meets. Together with the
+// tenant it names the flow of the task: what Microsoft slows down as one. Verify reads
+// the bucket alone.
+func ServiceOf(a Action, w Workload) Service {
+	switch a {
+	case Connect, Sync:
+		return Identity
+	case Verify:
+		return NoService
+	}
+	switch w {
+	case Mailbox, GroupContent:
+		return Outlook
+	case Drive, SiteContent:
+		return SharePoint
+	case TeamContent:
+		return Teams
+	}
+	return NoService
+}
+
 // Counts is what a task has done so far, in items and bytes.
 type Counts struct {
 	Items   int64 `json:"items"`   // items listed or written: done

@@ -72,3 +72,27 @@ func TestSecretNeverShows(t *testing.T) {
 		t.Error("the secret itself is wrong")
 	}
 }
+
+func TestServiceOf(t *testing.T) {
+	for _, test := range []struct {
+		action   Action
+		workload Workload
+		want     Service
+	}{
+		{Connect, "", Identity},
+		{Sync, "", Identity},
+		{Backup, Mailbox, Outlook},
+		{Backup, GroupContent, Outlook},
+		{Backup, Drive, SharePoint},
+		{Backup, SiteContent, SharePoint},
+		{Backup, TeamContent, Teams},
+		{Restore, Mailbox, Outlook},
+		{Restore, Drive, SharePoint},
+		{Verify, Drive, NoService},
+		{Backup, "unheard of", NoService},
+	} {
+		if got := ServiceOf(test.action, test.workload); got != test.want {
+			t.Errorf("%s of %q meets %q, want %q", test.action, test.workload, got, test.want)
+		}
+	}
+}

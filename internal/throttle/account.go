@@ -6,21 +6,10 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// Service is which of Microsoft's limiters a request meets.
-type Service string
-
-// The services.
-const (
-	Identity   Service = "identity"
-	Outlook    Service = "outlook"
-	SharePoint Service = "sharepoint"
-	Teams      Service = "teams"
-)
-
 // Call is what one Graph request draws on.
 type Call struct {
 	Tenant      tenantry.TenantID
-	Service     Service
+	Service     tenantry.Service
 	Mailbox     string // object ID of the mailbox, for Outlook
 	Units       int    // resource units (identity, SharePoint); below 1 counts as 1; requests count themselves
 	Write       bool
@@ -133,19 +122,19 @@ func (l Limits) accounts(c Call, s Size) []account {
 	units, tenant := int64(max(c.Units, 1)), string(c.Tenant)
 	list := []account{l.bucket(appRequests, "app", l.App, 1)}
 	switch c.Service {
-	case Identity:
+	case tenantry.Identity:
 		list = append(list, l.bucket(appUnits, "app/identity", l.Identity.AppUnits, units),
 			l.bucket(identityUnits, "identity/"+tenant, l.Identity.units(s), units))
 		if c.Write {
 			list = append(list, l.bucket(appWrites, "app/writes", l.Identity.AppWrites, 1),
 				l.bucket(identityWrites, "writes/"+tenant, l.Identity.Writes, 1))
 		}
-	case SharePoint:
+	case tenantry.SharePoint:
 		list = append(list, l.sharePoint(c.Tenant, s, units)...)
-	case Teams:
+	case tenantry.Teams:
 		list = append(list, l.bucket(appTeams, "app/teams", l.Teams.App, 1),
 			l.bucket(teamsRequests, "teams/"+tenant, l.Teams.Tenant, 1))
-	case Outlook:
+	case tenantry.Outlook:
 		if c.Mailbox == "" {
 			break
 		}
@@ -169,8 +158,8 @@ func (l Limits) sharePoint(tenant tenantry.TenantID, s Size, units int64) []acco
 func mailboxKey(c Call) string { return string(c.Tenant) + "/" + c.Mailbox }
 
 // The scopes that can cool. A scope that ends in "/write" closes writes only.
-func appScope(s Service) string { return "app/" + string(s) }
-func tenantScope(t tenantry.TenantID, s Service) string {
+func appScope(s tenantry.Service) string { return "app/" + string(s) }
+func tenantScope(t tenantry.TenantID, s tenantry.Service) string {
 	return "tenant/" + string(t) + "/" + string(s)
 }
 func mailboxScope(t tenantry.TenantID, mbox string) string {
@@ -182,7 +171,7 @@ const writeSuffix = "/write"
 // scopes lists what closes a call when it cools.
 func (c Call) scopes() []string {
 	list := []string{appScope(c.Service), tenantScope(c.Tenant, c.Service)}
-	if c.Write && c.Service == Identity {
+	if c.Write && c.Service == tenantry.Identity {
 		list = append(list, appScope(c.Service)+writeSuffix, tenantScope(c.Tenant, c.Service)+writeSuffix)
 	}
 	if c.Mailbox != "" {

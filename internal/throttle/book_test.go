@@ -86,10 +86,12 @@ func resumed(t testing.TB, rdb redis.UniversalClient, c *clock, l Limits) *Book 
 }
 
 func outlook(box string) Call {
-	return Call{Tenant: "t1", Service: Outlook, Mailbox: box}
+	return Call{Tenant: "t1", Service: tenantry.Outlook, Mailbox: box}
 }
 
-func sharePoint(units int) Call { return Call{Tenant: "t1", Service: SharePoint, Units: units} }
+func sharePoint(units int) Call {
+	return Call{Tenant: "t1", Service: tenantry.SharePoint, Units: units}
+}
 
 // take tries once and returns the permit, or the refusal.
 func take(t testing.TB, b *Book, c Call) (*Permit, refusal) {
@@ -126,12 +128,12 @@ func TestEveryServiceDrawsItsAccounts(t *testing.T) {
 	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		b := resumed(t, rdb, newClock(), Documented())
 		for _, c := range []Call{
-			{Tenant: "t1", Service: Identity, Units: 2},
-			{Tenant: "t1", Service: Identity, Write: true},
-			{Tenant: "t1", Service: SharePoint, Units: 5},
-			{Tenant: "t1", Service: Teams},
-			{Tenant: "t1", Service: Outlook, Mailbox: "ada", Write: true, UploadBytes: 1 << 20},
-			{Tenant: "t1", Service: Outlook},
+			{Tenant: "t1", Service: tenantry.Identity, Units: 2},
+			{Tenant: "t1", Service: tenantry.Identity, Write: true},
+			{Tenant: "t1", Service: tenantry.SharePoint, Units: 5},
+			{Tenant: "t1", Service: tenantry.Teams},
+			{Tenant: "t1", Service: tenantry.Outlook, Mailbox: "ada", Write: true, UploadBytes: 1 << 20},
+			{Tenant: "t1", Service: tenantry.Outlook},
 		} {
 			mustTake(t, b, c).Release()
 		}
@@ -285,7 +287,7 @@ func TestUpload(t *testing.T) {
 	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c := newClock()
 		b := resumed(t, rdb, c, Documented())
-		put := Call{Tenant: "t1", Service: Outlook, Mailbox: "ada", Write: true, UploadBytes: 30 << 20, Reserve: true}
+		put := Call{Tenant: "t1", Service: tenantry.Outlook, Mailbox: "ada", Write: true, UploadBytes: 30 << 20, Reserve: true}
 		for range 5 {
 			mustTake(t, b, put).Release()
 		}
@@ -308,7 +310,7 @@ func TestWaitsInPlaceAndParksBeyond(t *testing.T) {
 	if err := b.Resume(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
-	teams := Call{Tenant: "t1", Service: Teams}
+	teams := Call{Tenant: "t1", Service: tenantry.Teams}
 	start := time.Now()
 	var all sync.WaitGroup
 	for range 40 { // 8 at once, the others at 84 per second
@@ -457,7 +459,7 @@ func TestMirrorOfManyTenants(t *testing.T) {
 	b := resumed(t, rdb, c, Documented())
 	const tenants = 2*mirrorBatch + 7
 	call := func(i int) Call {
-		return Call{Tenant: tenantry.TenantID(fmt.Sprint("t", i)), Service: SharePoint, Units: 5}
+		return Call{Tenant: tenantry.TenantID(fmt.Sprint("t", i)), Service: tenantry.SharePoint, Units: 5}
 	}
 	for i := range tenants {
 		mustTake(t, b, call(i))

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenantry/tenantry/internal/servertest"
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 func tooMany(retryAfter string) http.Header { return http.Header{"Retry-After": {retryAfter}} }
@@ -30,7 +31,7 @@ func TestCooldownIsFleetWide(t *testing.T) {
 			t.Errorf("Done says %v", wait)
 		}
 		mustRefuse(t, a, sharePoint(1), "cooldown/tenant/t1/sharepoint")
-		mustTake(t, other, Call{Tenant: "t2", Service: SharePoint}) // another tenant's call tells it
+		mustTake(t, other, Call{Tenant: "t2", Service: tenantry.SharePoint}) // another tenant's call tells it
 		mustRefuse(t, other, sharePoint(1), "cooldown/tenant/t1/sharepoint")
 		mustTake(t, other, outlook("ada")).Release() // other services go on
 		fresh := open(t, rdb, c, Documented())
@@ -146,9 +147,9 @@ func TestCooldownsAreMirrored(t *testing.T) {
 }
 
 func TestVerdict(t *testing.T) {
-	identity := Call{Tenant: "t1", Service: Identity}
-	write := Call{Tenant: "t1", Service: Identity, Write: true}
-	share, teams := sharePoint(1), Call{Tenant: "t1", Service: Teams}
+	identity := Call{Tenant: "t1", Service: tenantry.Identity}
+	write := Call{Tenant: "t1", Service: tenantry.Identity, Write: true}
+	share, teams := sharePoint(1), Call{Tenant: "t1", Service: tenantry.Teams}
 	h := func(kv ...string) http.Header {
 		out := http.Header{}
 		for i := 0; i < len(kv); i += 2 {
@@ -208,10 +209,10 @@ func TestVerdict(t *testing.T) {
 func TestWritesCoolAlone(t *testing.T) {
 	c := newClock()
 	b := resumed(t, connect(t, servertest.Redis(t)), c, Documented())
-	write := Call{Tenant: "t1", Service: Identity, Write: true}
+	write := Call{Tenant: "t1", Service: tenantry.Identity, Write: true}
 	mustTake(t, b, write).Done(429, http.Header{"X-Ms-Throttle-Scope": {"Tenant_Application/Write/a/t"}})
 	mustRefuse(t, b, write, "cooldown/tenant/t1/identity/write")
-	mustTake(t, b, Call{Tenant: "t1", Service: Identity})
+	mustTake(t, b, Call{Tenant: "t1", Service: tenantry.Identity})
 }
 
 func TestAnyHeaderGivesABoundedWait(t *testing.T) {

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 // signals is what the headers of one answer teach about limits.
@@ -70,12 +72,12 @@ func seconds(v string) time.Duration {
 // isThrottle tells a throttle from a failure. A 503 is one where the service says when
 // to come back, and always on SharePoint ("Server Too Busy"); 509 is the drives'
 // bandwidth cap.
-func isThrottle(status int, service Service, s signals) bool {
+func isThrottle(status int, service tenantry.Service, s signals) bool {
 	switch status {
 	case http.StatusTooManyRequests, 509:
 		return true
 	case http.StatusServiceUnavailable:
-		return service == SharePoint || s.hasRetry
+		return service == tenantry.SharePoint || s.hasRetry
 	}
 	return false
 }
@@ -88,10 +90,10 @@ func verdict(c Call, status int, s signals) (scope string, wait time.Duration) {
 		return throttleScope(c, s), s.wait()
 	}
 	switch {
-	case c.Service == SharePoint && s.remaining == 0 && s.reset > 0:
-		return tenantScope(c.Tenant, SharePoint), s.reset
-	case c.Service == Identity && s.percentage >= 1:
-		return tenantScope(c.Tenant, Identity), time.Second
+	case c.Service == tenantry.SharePoint && s.remaining == 0 && s.reset > 0:
+		return tenantScope(c.Tenant, tenantry.SharePoint), s.reset
+	case c.Service == tenantry.Identity && s.percentage >= 1:
+		return tenantScope(c.Tenant, tenantry.Identity), time.Second
 	}
 	return "", 0
 }
@@ -101,16 +103,16 @@ func verdict(c Call, status int, s signals) (scope string, wait time.Duration) {
 // Limit Read, Write or ReadWrite.
 func throttleScope(c Call, s signals) string {
 	switch {
-	case c.Service == Outlook && c.Mailbox != "":
+	case c.Service == tenantry.Outlook && c.Mailbox != "":
 		return mailboxScope(c.Tenant, c.Mailbox)
-	case c.Service != Identity:
+	case c.Service != tenantry.Identity:
 		return tenantScope(c.Tenant, c.Service)
 	}
 	who, rest, _ := strings.Cut(s.scope, "/")
 	what, _, _ := strings.Cut(rest, "/")
-	scope := tenantScope(c.Tenant, Identity)
+	scope := tenantScope(c.Tenant, tenantry.Identity)
 	if strings.EqualFold(who, "Application") {
-		scope = appScope(Identity)
+		scope = appScope(tenantry.Identity)
 	}
 	if strings.EqualFold(what, "Write") && c.Write {
 		scope += writeSuffix

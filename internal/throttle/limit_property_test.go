@@ -81,13 +81,13 @@ func drawCall(t *rapid.T) Call {
 	c := Call{Tenant: "t1", Reserve: rapid.Bool().Draw(t, "reserve")}
 	switch rapid.IntRange(0, 3).Draw(t, "service") {
 	case 0:
-		c.Service, c.Units = Identity, rapid.IntRange(1, 5).Draw(t, "units")
+		c.Service, c.Units = tenantry.Identity, rapid.IntRange(1, 5).Draw(t, "units")
 	case 1:
-		c.Service, c.Units = SharePoint, rapid.IntRange(1, 5).Draw(t, "units")
+		c.Service, c.Units = tenantry.SharePoint, rapid.IntRange(1, 5).Draw(t, "units")
 	case 2:
-		c.Service, c.Mailbox = Outlook, "ada"
+		c.Service, c.Mailbox = tenantry.Outlook, "ada"
 	case 3:
-		c.Service, c.Mailbox, c.UploadBytes = Outlook, "ada", rapid.Int64Range(1, 200).Draw(t, "bytes")
+		c.Service, c.Mailbox, c.UploadBytes = tenantry.Outlook, "ada", rapid.Int64Range(1, 200).Draw(t, "bytes")
 	}
 	return c
 }
@@ -211,7 +211,7 @@ func TestOvercommitIsBounded(t *testing.T) {
 	}
 	var most float64
 	for i := range 300 { // each process asks, and leaves its block unused
-		take(t, books[i%len(books)], Call{Tenant: "t1", Service: Identity, Reserve: true})
+		take(t, books[i%len(books)], Call{Tenant: "t1", Service: tenantry.Identity, Reserve: true})
 		c.pass(20 * time.Millisecond)
 		h, err := rdb.HGetAll(t.Context(), "tenantry:{app}:a/identity/t1").Result()
 		if err != nil {

@@ -92,8 +92,8 @@ func TestTiersBySize(t *testing.T) {
 func TestAccountShapes(t *testing.T) {
 	l := Documented()
 	for _, c := range []Call{
-		{Service: Identity, Write: true, Units: 5}, {Service: SharePoint, Units: 5}, {Service: Teams},
-		{Service: Outlook, Mailbox: "m", UploadBytes: 1},
+		{Service: tenantry.Identity, Write: true, Units: 5}, {Service: tenantry.SharePoint, Units: 5}, {Service: tenantry.Teams},
+		{Service: tenantry.Outlook, Mailbox: "m", UploadBytes: 1},
 	} {
 		for _, a := range l.accounts(c, Size{}) {
 			if a.life > longestLife || a.Life > a.Window/20 {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 // Permit lets one request go. The zero value is valid and belongs to no book: Done
@@ -53,7 +55,7 @@ func (p *Permit) Context() context.Context {
 // that service of the tenant, one of identity what x-ms-throttle-scope names.
 func (p *Permit) Done(status int, h http.Header) time.Duration {
 	if p.book == nil {
-		if isThrottle(status, SharePoint, signals{}) {
+		if isThrottle(status, tenantry.SharePoint, signals{}) {
 			return readSignals(h, time.Now()).wait()
 		}
 		return 0

@@ -72,7 +72,7 @@ func (b *Book) tenantAccounts(t tenantry.TenantID) []account {
 	size := b.size(t)
 	var list []account
 	for _, c := range []Call{
-		{Tenant: t, Service: Identity, Write: true}, {Tenant: t, Service: SharePoint}, {Tenant: t, Service: Teams},
+		{Tenant: t, Service: tenantry.Identity, Write: true}, {Tenant: t, Service: tenantry.SharePoint}, {Tenant: t, Service: tenantry.Teams},
 	} {
 		for _, a := range b.limits.accounts(c, size) {
 			if !strings.HasPrefix(a.Name, "app/") {

@@ -178,6 +178,15 @@ func mailboxes(n int) []catalog.NewTask {
 	return out
 }
 
+// drives are the same for the drives of n users.
+func drives(n int) []catalog.NewTask {
+	out := mailboxes(n)
+	for i := range out {
+		out[i].Workload = tenantry.Drive
+	}
+	return out
+}
+
 // start starts a scheduled run of tasks.
 func (w *world) start(t *catalog.Tenant, action tenantry.Action, tasks []catalog.NewTask) catalog.Run {
 	w.t.Helper()
@@ -186,10 +195,20 @@ func (w *world) start(t *catalog.Tenant, action tenantry.Action, tasks []catalog
 	return run
 }
 
-// admit admits up to n tasks of a queue.
+// flows picks up to n tasks of each flow of a tenant in a queue.
+func flows(tenant tenantry.TenantID, queue string, n int) (picks []catalog.Pick) {
+	for _, s := range []tenantry.Service{
+		tenantry.NoService, tenantry.Identity, tenantry.Outlook, tenantry.SharePoint, tenantry.Teams,
+	} {
+		picks = append(picks, catalog.Pick{Tenant: tenant, Queue: queue, Service: s, N: n})
+	}
+	return picks
+}
+
+// admit admits up to n tasks of each flow of a queue.
 func (w *world) admit(tenant tenantry.TenantID, queue string, n int) []catalog.Task {
 	w.t.Helper()
-	tasks, err := w.f.Admit(w.ctx, w.lead(), []catalog.Pick{{Tenant: tenant, Queue: queue, N: n}}, now)
+	tasks, err := w.f.Admit(w.ctx, w.lead(), flows(tenant, queue, n), now)
 	w.ok(err)
 	return tasks
 }

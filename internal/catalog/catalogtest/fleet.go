@@ -32,7 +32,7 @@ func testLeader(_ *testing.T, w *world) {
 	_, ok = lead("a", time.Hour)
 	expect(w, "a still waits", ok, false)
 
-	_, err := w.f.Admit(w.ctx, first, []catalog.Pick{{Tenant: "t-a", Queue: "backup", N: 1}}, now)
+	_, err := w.f.Admit(w.ctx, first, []catalog.Pick{{Tenant: "t-a", Queue: "backup", Service: tenantry.Outlook, N: 1}}, now)
 	w.kind(err, tenantry.Fenced)
 	_, err = w.f.Readmit(w.ctx, first, "x", 1, now)
 	w.kind(err, tenantry.Fenced)
@@ -189,9 +189,7 @@ func testStartRace(_ *testing.T, w *world) {
 // admitAt admits from both queues of backups.
 func (w *world) admitAt(tenant tenantry.TenantID, at time.Time) []catalog.Task {
 	w.t.Helper()
-	tasks, err := w.f.Admit(w.ctx, w.lead(), []catalog.Pick{
-		{Tenant: tenant, Queue: "backup", N: 7}, {Tenant: tenant, Queue: "interactive", N: 7},
-	}, at)
+	tasks, err := w.f.Admit(w.ctx, w.lead(), append(flows(tenant, "backup", 7), flows(tenant, "interactive", 7)...), at)
 	w.ok(err)
 	return tasks
 }
@@ -230,7 +228,7 @@ func testStartSync(_ *testing.T, w *world) {
 
 func (w *world) admitDirectory(at time.Time) []catalog.Task {
 	w.t.Helper()
-	tasks, err := w.f.Admit(w.ctx, w.fence, []catalog.Pick{{Tenant: "t-b", Queue: "directory", N: 1}}, at)
+	tasks, err := w.f.Admit(w.ctx, w.fence, flows("t-b", "directory", 1), at)
 	w.ok(err)
 	return tasks
 }
@@ -239,22 +237,25 @@ func testLoads(_ *testing.T, w *world) {
 	a, b, p := w.tenant("a"), w.tenant("b"), w.worker("1")
 	w.start(a, tenantry.Backup, mailboxes(catalog.LoadDepth+50))
 	w.start(a, tenantry.Restore, mailboxes(2))
-	w.start(b, tenantry.Backup, mailboxes(5))
+	w.start(b, tenantry.Backup, append(mailboxes(4), drives(3)...))
 	w.start(b, tenantry.Verify, mailboxes(1))
 	tasks, err := w.f.Admit(w.ctx, w.lead(), []catalog.Pick{
-		{Tenant: "t-b", Queue: "backup", N: 3, Virtual: 1.25}, {Tenant: "t-b", Queue: "maintenance", N: 1, Virtual: 2.5},
+		{Tenant: "t-b", Queue: "backup", Service: tenantry.Outlook, N: 2, Virtual: 1.25},
+		{Tenant: "t-b", Queue: "backup", Service: tenantry.SharePoint, N: 1, Virtual: 1.25},
+		{Tenant: "t-b", Queue: "maintenance", N: 1, Virtual: 2.5},
 	}, now)
 	w.ok(err)
 	expect(w, "admitted", len(tasks), 4)
-	backup := slices.IndexFunc(tasks, func(task catalog.Task) bool { return task.Queue == "backup" })
+	backup := slices.IndexFunc(tasks, func(task catalog.Task) bool { return task.Queue == "backup" && task.Service == tenantry.Outlook })
 	c := w.claimAll(b, p, tasks[backup:backup+1], 1)[0]
 	w.ok(b.Settle(w.ctx, c, catalog.Settlement{State: catalog.TaskReady, NotBefore: now.Add(time.Hour)}, now))
 	got, err := w.f.Loads(w.ctx, now)
 	w.ok(err)
 	expected := []catalog.Load{
-		{Tenant: "t-a", Queue: "backup", Weight: 10, Ready: catalog.LoadDepth},
-		{Tenant: "t-a", Queue: "interactive", Weight: 10, Ready: 2},
-		{Tenant: "t-b", Queue: "backup", Weight: 10, Ready: 2, InFlight: 2, Virtual: 2.5},
+		{Tenant: "t-a", Queue: "backup", Service: tenantry.Outlook, Weight: 10, Ready: catalog.LoadDepth},
+		{Tenant: "t-a", Queue: "interactive", Service: tenantry.Outlook, Weight: 10, Ready: 2},
+		{Tenant: "t-b", Queue: "backup", Service: tenantry.Outlook, Weight: 10, Ready: 2, InFlight: 1, Virtual: 2.5},
+		{Tenant: "t-b", Queue: "backup", Service: tenantry.SharePoint, Weight: 10, Ready: 2, InFlight: 1, Virtual: 2.5},
 		{Tenant: "t-b", Queue: "maintenance", Weight: 10, InFlight: 1, Virtual: 2.5},
 	}
 	if diff := cmp.Diff(expected, got); diff != "" {
@@ -263,7 +264,7 @@ func testLoads(_ *testing.T, w *world) {
 	backlog, err := w.f.Backlogs(w.ctx, now)
 	w.ok(err)
 	all := []catalog.Backlog{
-		{Queue: "backup", Ready: catalog.LoadDepth + 52, Parked: 1, InFlight: 2},
+		{Queue: "backup", Ready: catalog.LoadDepth + 54, Parked: 1, InFlight: 2},
 		{Queue: "interactive", Ready: 2}, {Queue: "maintenance", InFlight: 1},
 	}
 	if diff := cmp.Diff(all, backlog); diff != "" {
@@ -280,7 +281,7 @@ func testLoadsBlocked(_ *testing.T, w *world) {
 	w.ok(a.SetState(w.ctx, tenantry.TenantDisconnected, "consent revoked"))
 	got, err := w.f.Loads(w.ctx, now)
 	w.ok(err)
-	if diff := cmp.Diff([]catalog.Load{{Tenant: "t-a", Queue: "interactive", Weight: 10, Ready: 1}}, got); diff != "" {
+	if diff := cmp.Diff([]catalog.Load{{Tenant: "t-a", Queue: "interactive", Service: tenantry.Identity, Weight: 10, Ready: 1}}, got); diff != "" {
 		w.t.Fatal(diff)
 	}
 	expect(w, "backups admitted", len(w.admit("t-a", "backup", 9)), 0)
@@ -298,7 +299,7 @@ func testAdmit(_ *testing.T, w *world) {
 	w.lead()
 	got := make([][]catalog.Task, 4)
 	for _, err := range race(4, func(i int) (err error) {
-		got[i], err = w.f.Admit(w.ctx, w.fence, []catalog.Pick{{Tenant: "t-a", Queue: "backup", N: 1}}, now)
+		got[i], err = w.f.Admit(w.ctx, w.fence, []catalog.Pick{{Tenant: "t-a", Queue: "backup", Service: tenantry.Outlook, N: 1}}, now)
 		return err
 	}) {
 		w.ok(err)
@@ -377,7 +378,7 @@ func testPartitions(_ *testing.T, w *world) {
 			tasks = mailboxes(2)
 		}
 		w.ok(err2(a.StartRun(w.ctx, tenantry.Backup, catalog.TriggerSchedule, "", tasks, at)))
-		admitted, err := w.f.Admit(w.ctx, w.fence, []catalog.Pick{{Tenant: "t-a", Queue: "backup", N: 9}}, at)
+		admitted, err := w.f.Admit(w.ctx, w.fence, []catalog.Pick{{Tenant: "t-a", Queue: "backup", Service: tenantry.Outlook, N: 9}}, at)
 		w.ok(err)
 		claims := w.claimAll(a, p, admitted, len(tasks))
 		if i == 10 {
@@ -417,7 +418,7 @@ func testPartitions(_ *testing.T, w *world) {
 	// Two years on, a leader finds nothing prepared: what ends meanwhile is kept all the same.
 	far := now.Add(2 * 365 * days)
 	w.ok(err2(a.StartRun(w.ctx, tenantry.Backup, catalog.TriggerSchedule, "", mailboxes(1), far)))
-	admitted, err := w.f.Admit(w.ctx, w.fence, []catalog.Pick{{Tenant: "t-a", Queue: "backup", N: 9}}, far)
+	admitted, err := w.f.Admit(w.ctx, w.fence, []catalog.Pick{{Tenant: "t-a", Queue: "backup", Service: tenantry.Outlook, N: 9}}, far)
 	w.ok(err)
 	stray := w.claimAll(a, p, admitted, 1)[0]
 	w.ok(a.Settle(w.ctx, stray, catalog.Settlement{State: catalog.TaskDone, Problems: []catalog.Problem{{ItemID: "i"}}}, far))

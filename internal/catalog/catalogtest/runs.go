@@ -34,7 +34,7 @@ func testStartRun(_ *testing.T, w *world) {
 	for i, task := range append(first, rest...) {
 		expected := catalog.Task{
 			ID: task.ID, Run: run.ID, Tenant: "t-a", Resource: user(i), Workload: tenantry.Mailbox, Action: tenantry.Backup,
-			Queue: "interactive", State: catalog.TaskReady, CreatedAt: now,
+			Queue: "interactive", Service: tenantry.Outlook, State: catalog.TaskReady, CreatedAt: now,
 		}
 		if diff := cmp.Diff(expected, task); diff != "" {
 			w.t.Fatal(diff)
@@ -208,7 +208,7 @@ func testParking(_ *testing.T, w *world) {
 	expect(w, "counts of parked tasks", read.Counts, tenantry.Counts{Items: 4})
 	expect(w, "admitted while parked", len(w.admit("t-a", "backup", 9)), 0)
 
-	tasks, err := w.f.Admit(w.ctx, w.fence, []catalog.Pick{{Tenant: "t-a", Queue: "backup", N: 9}}, until)
+	tasks, err := w.f.Admit(w.ctx, w.fence, []catalog.Pick{{Tenant: "t-a", Queue: "backup", Service: tenantry.Outlook, N: 9}}, until)
 	w.ok(err)
 	expect(w, "admitted after it", len(tasks), 1)
 	expect(w, "second admission", tasks[0].Admission, int64(2))
