@@ -22,6 +22,10 @@ check: tools graph ## Format, vet, lint, and generated code up to date
 	$(TOOLS)/golangci-lint run
 	./.ci/generated
 
+.PHONY: bench-graphsim
+bench-graphsim: ## Measure the simulator: start, memory, requests and content per core
+	$(GO) run ./bench/table -section graphsim $(GO) run ./bench/graphsim
+
 build: graph ## Build the programs into bin/
 	$(GO) build -o $(BIN)/ ./cmd/...
 
