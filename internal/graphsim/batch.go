@@ -34,7 +34,7 @@ type batchAnswer struct {
 }
 
 // serveBatch answers $batch: each part is routed, priced and throttled by itself.
-func (s *Server) serveBatch(w http.ResponseWriter, r *http.Request, t *Tenant) error {
+func (s *Server) serveBatch(w http.ResponseWriter, r *http.Request, t *Tenant, version string) error {
 	s.stats.request(t.id, "batch")
 	c := &call{s: s, t: t, r: r, w: w}
 	var in struct {
@@ -66,7 +66,7 @@ func (s *Server) serveBatch(w http.ResponseWriter, r *http.Request, t *Tenant) e
 				}
 			}
 			slots <- struct{}{}
-			answers[i] = s.runPart(r, p)
+			answers[i] = s.runPart(r, version, p)
 			<-slots
 		})
 	}
@@ -98,12 +98,12 @@ func checkBatch(parts []batchPart) error {
 	return nil
 }
 
-func (s *Server) runPart(outer *http.Request, p batchPart) batchAnswer {
+func (s *Server) runPart(outer *http.Request, version string, p batchPart) batchAnswer {
 	var body io.Reader
 	if len(p.Body) > 0 {
 		body = bytes.NewReader(p.Body)
 	}
-	inner, err := http.NewRequestWithContext(outer.Context(), p.Method, origin(outer)+"/v1.0"+p.URL, body)
+	inner, err := http.NewRequestWithContext(outer.Context(), p.Method, origin(outer)+"/"+version+p.URL, body)
 	held := &heldResponse{header: http.Header{}}
 	if err != nil {
 		badRequest("The request cannot be read: %v", err).write(held, "", "")

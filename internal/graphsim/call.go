@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -16,11 +17,15 @@ type call struct {
 	t     *Tenant
 	r     *http.Request
 	w     http.ResponseWriter
-	query url.Values
+	rt    *route
+	query url.Values // system options in lower case
 	sel   selection
+	options
 	roles []string
 
-	// canonical is the path below /v1.0, escaped, without function brackets.
+	path    string // below the version, unescaped, as the client wrote it
+	version string // of the API: "v1.0" or "beta"
+	// canonical is the path below the version, escaped, without function brackets.
 	canonical string
 	params    map[string]string
 	extra     string // an option of the first call that a delta token carries
@@ -30,37 +35,58 @@ type call struct {
 func (c *call) param(name string) string { return c.params[name] }
 
 // root is the Graph root the client knows, with the version and a slash.
-func (c *call) root() string { return origin(c.r) + "/v1.0/" }
+func (c *call) root() string { return origin(c.r) + "/" + c.version + "/" }
 
 // link makes a continuation link of this request's path.
 func (c *call) link(param, token string) string {
 	return c.root() + c.canonical + "?" + param + "=" + url.QueryEscape(token)
 }
 
-// prefer reports whether a Prefer header (several, or one with commas) has a value.
-func (c *call) prefer(value string) bool {
+// preferences are the values of the Prefer headers (several, or one with commas).
+func (c *call) preferences(yield func(string) bool) {
 	for _, header := range c.r.Header.Values("Prefer") {
 		for part := range strings.SplitSeq(header, ",") {
-			if strings.EqualFold(strings.ReplaceAll(strings.TrimSpace(part), `"`, ""), value) {
-				return true
+			if part = strings.TrimSpace(part); part != "" && !yield(part) {
+				return
 			}
+		}
+	}
+}
+
+// prefer reports whether the client prefers a value, and tells it that it got it.
+func (c *call) prefer(value string) bool {
+	for part := range c.preferences {
+		if strings.EqualFold(strings.ReplaceAll(part, `"`, ""), value) {
+			c.applied(part)
+			return true
 		}
 	}
 	return false
 }
 
+// applied notes a preference that took effect in the answer's Preference-Applied.
+func (c *call) applied(preference string) {
+	const name = "Preference-Applied"
+	before := c.w.Header().Get(name)
+	switch {
+	case before == "":
+		c.w.Header().Set(name, preference)
+	case !slices.Contains(strings.Split(before, ", "), preference):
+		c.w.Header().Set(name, before+", "+preference)
+	}
+}
+
 // pageSize is what the client asks for ($top, odata.maxpagesize), within bounds.
 func (c *call) pageSize(usual, most int) int {
 	size := usual
-	if n, err := strconv.Atoi(c.query.Get("$top")); err == nil && n > 0 {
-		size = n
+	if c.top > 0 {
+		size = c.top
 	}
-	for _, header := range c.r.Header.Values("Prefer") {
-		for part := range strings.SplitSeq(header, ",") {
-			v, ok := strings.CutPrefix(strings.ToLower(strings.TrimSpace(part)), "odata.maxpagesize=")
-			if n, err := strconv.Atoi(v); ok && err == nil && n > 0 {
-				size = n
-			}
+	for part := range c.preferences {
+		v, ok := strings.CutPrefix(strings.ToLower(part), "odata.maxpagesize=")
+		if n, err := strconv.Atoi(v); ok && err == nil && n > 0 {
+			size = n
+			c.applied(part)
 		}
 	}
 	if c.s.o.PageSize > 0 {
@@ -86,12 +112,20 @@ func (c *call) empty(status int) error {
 
 // page answers with a collection and its continuation.
 func (c *call) page(items [][]byte, next, delta string) error {
+	return c.writePage(items, next, delta, -1)
+}
+
+// writePage is page with a count of all items, unless it is negative.
+func (c *call) writePage(items [][]byte, next, delta string, count int64) error {
 	size := 256
 	for _, item := range items {
 		size += len(item) + 1
 	}
 	b := append(make([]byte, 0, size), `{"@odata.context":`...)
-	b = appendQuoted(b, c.root()+"$metadata#Collection")
+	b = appendQuoted(b, c.root()+"$metadata#"+c.contextPath())
+	if count >= 0 {
+		b = strconv.AppendInt(append(b, `,"@odata.count":`...), count, 10)
+	}
 	if next != "" {
 		b = appendQuoted(append(b, `,"@odata.nextLink":`...), next)
 	}
@@ -108,26 +142,40 @@ func (c *call) page(items [][]byte, next, delta string) error {
 	return c.json(http.StatusOK, append(b, "]}"...))
 }
 
-// skipPage answers with a part of a list that is cut by number, as $skip does.
-// render makes one item.
-func (c *call) skipPage(count, size int, param string, render func(i int) []byte) error {
-	skip, _ := strconv.Atoi(c.query.Get(param))
-	skip = max(0, min(skip, count))
-	end := min(skip+size, count)
-	items := make([][]byte, 0, end-skip)
-	for i := skip; i < end; i++ {
-		items = append(items, render(i))
+// contextPath names the collection of the request as OData's metadata does:
+// users('id')/mailFolders.
+func (c *call) contextPath() string {
+	if c.rt == nil {
+		return "Collection"
 	}
-	next := ""
-	if end < count {
-		q := url.Values{}
-		for k, v := range c.query {
-			q[k] = v
+	var b strings.Builder
+	for _, s := range c.rt.segments {
+		switch {
+		case s == "delta" || s == "getAllSites" || strings.Contains(s, "."):
+		case s[0] == '{':
+			b.WriteString("('" + url.PathEscape(c.params[s[1:len(s)-1]]) + "')")
+		case s[0] != '@':
+			if b.Len() > 0 {
+				b.WriteByte('/')
+			}
+			b.WriteString(s)
 		}
-		q.Set(param, strconv.Itoa(end))
-		next = c.root() + c.canonical + "?" + q.Encode()
 	}
-	return c.page(items, next, "")
+	return b.String()
+}
+
+// entity answers with one object and the context that says of which collection it is.
+func (c *call) entity(status int, body []byte) error {
+	b := append(make([]byte, 0, len(body)+128), `{"@odata.context":`...)
+	path := strings.TrimSuffix(c.contextPath(), "')")
+	if i := strings.LastIndex(path, "('"); i > 0 && len(path) < len(c.contextPath()) {
+		path = path[:i]
+	}
+	b = appendQuoted(b, c.root()+"$metadata#"+path+"/$entity")
+	if len(body) > 2 {
+		b = append(b, ',')
+	}
+	return c.json(status, append(b, body[1:]...))
 }
 
 // maxJSONBody is the largest request body Graph takes outside uploads.

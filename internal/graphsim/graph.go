@@ -39,8 +39,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	t.purgeExpired()
-	if r.URL.Path == "/v1.0/$batch" {
-		return s.serveBatch(w, r, t)
+	if version, path := versionOf(r.URL.Path); path == "$batch" {
+		return s.serveBatch(w, r, t, version)
 	}
 	c, rt, err := s.prepare(w, r, t, roles)
 	if err != nil {
@@ -48,7 +48,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.stats.request(t.id, rt.service.String())
-	query := faultQuery{method: r.Method, path: strings.TrimPrefix(r.URL.Path, "/v1.0"), tenant: t.id, call: c}
+	query := faultQuery{method: r.Method, path: "/" + c.path, tenant: t.id, call: c}
 	if fault := s.faults.take(query); fault != nil {
 		if fault.apply(w, r, func(w http.ResponseWriter) { s.rerun(c, rt, w) }) {
 			return nil
@@ -66,9 +66,16 @@ func (s *Server) rerun(c *call, rt *route, w http.ResponseWriter) {
 	}
 }
 
-// prepare finds the route and resolves what the path abbreviates.
+// versionOf splits a path into the version of the API and what is below it.
+func versionOf(path string) (version, rest string) {
+	version, rest, _ = strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	return version, rest
+}
+
+// prepare finds the route, resolves what the path abbreviates, and reads the options.
 func (s *Server) prepare(w http.ResponseWriter, r *http.Request, t *Tenant, roles []string) (*call, *route, error) {
-	tgt, err := parseTarget(strings.TrimPrefix(r.URL.EscapedPath(), "/v1.0/"))
+	version, path := versionOf(r.URL.EscapedPath())
+	tgt, err := parseTarget(path)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -76,19 +83,23 @@ func (s *Server) prepare(w http.ResponseWriter, r *http.Request, t *Tenant, role
 	if err != nil {
 		return nil, nil, fail(http.StatusBadRequest, "BadRequest", "The query string is not well formed.")
 	}
+	if query, err = normalized(query); err != nil {
+		return nil, nil, err
+	}
 	for k, v := range tgt.args {
 		query[k] = v
 	}
 	if tgt.segments, err = t.resolveDrive(tgt.segments); err != nil {
 		return nil, nil, err
 	}
-	rt, params, err := s.routes.find(r.Method, tgt.segments)
+	rt, params, err := s.routes.find(version, r.Method, tgt.segments)
 	if err != nil {
 		return nil, nil, err
 	}
 	params["@path"] = tgt.path
-	c := &call{s: s, t: t, r: r, w: w, query: query, sel: parseSelect(query.Get("$select")), roles: roles,
-		canonical: canonical(tgt.segments), params: params}
+	_, plain := versionOf(r.URL.Path)
+	c := &call{s: s, t: t, r: r, w: w, rt: rt, query: query, roles: roles, version: version,
+		path: plain, canonical: canonical(tgt.segments), params: params}
 	return c, rt, nil
 }
 
@@ -97,6 +108,9 @@ func (s *Server) run(c *call, rt *route) error {
 	// grant access), but a tenant of this simulator knows only consent.
 	if !slices.ContainsFunc(rt.roles, func(role string) bool { return slices.Contains(c.roles, role) }) {
 		return fail(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+	}
+	if err := c.parseOptions(rt); err != nil {
+		return err
 	}
 	release, err := s.limits.admit(c, rt)
 	if err != nil {

@@ -26,6 +26,8 @@ type route struct {
 	service service
 	units   int // resource units (identity, SharePoint)
 	roles   []string
+	takes   *taken // query options
+	beta    bool   // not in v1.0
 	handle  func(*call) error
 
 	segments []string
@@ -50,11 +52,11 @@ func newRouter() *router {
 
 // find returns the route for a path, and the values of its variables. Earlier
 // routes win, so that users/delta stands before users/{user}.
-func (rt *router) find(method string, segments []string) (*route, map[string]string, error) {
+func (rt *router) find(version, method string, segments []string) (*route, map[string]string, error) {
 	known := false
 	for _, r := range rt.bySize[len(segments)] {
 		params, ok := r.match(segments)
-		if !ok {
+		if !ok || r.beta && version != "beta" {
 			continue
 		}
 		known = true

@@ -250,7 +250,7 @@ func (s *Server) realWait(d time.Duration) time.Duration {
 
 // serveFront sends a request of the first port to login or Graph.
 func (s *Server) serveFront(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, "/v1.0/") {
+	if strings.HasPrefix(r.URL.Path, "/v1.0/") || strings.HasPrefix(r.URL.Path, "/beta/") {
 		s.serveGraph(w, r)
 		return
 	}
