@@ -25,192 +25,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// KeyObject is the object `key`, the only one that is not sealed.
-type KeyObject struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Version uint32                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	Tenant  string                 `protobuf:"bytes,2,opt,name=tenant,proto3" json:"tenant,omitempty"`
-	// The wrapping key's name in its keyring.
-	WrappingKeyId string `protobuf:"bytes,3,opt,name=wrapping_key_id,json=wrappingKeyId,proto3" json:"wrapping_key_id,omitempty"`
-	// A KeyMaterial, wrapped.
-	Wrapped       []byte `protobuf:"bytes,4,opt,name=wrapped,proto3" json:"wrapped,omitempty"`
-	Created       int64  `protobuf:"varint,5,opt,name=created,proto3" json:"created,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *KeyObject) Reset() {
-	*x = KeyObject{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *KeyObject) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*KeyObject) ProtoMessage() {}
-
-func (x *KeyObject) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use KeyObject.ProtoReflect.Descriptor instead.
-func (*KeyObject) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *KeyObject) GetVersion() uint32 {
-	if x != nil {
-		return x.Version
-	}
-	return 0
-}
-
-func (x *KeyObject) GetTenant() string {
-	if x != nil {
-		return x.Tenant
-	}
-	return ""
-}
-
-func (x *KeyObject) GetWrappingKeyId() string {
-	if x != nil {
-		return x.WrappingKeyId
-	}
-	return ""
-}
-
-func (x *KeyObject) GetWrapped() []byte {
-	if x != nil {
-		return x.Wrapped
-	}
-	return nil
-}
-
-func (x *KeyObject) GetCreated() int64 {
-	if x != nil {
-		return x.Created
-	}
-	return 0
-}
-
-// KeyMaterial is what a tenant's wrapping key protects.
-type KeyMaterial struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// New objects are sealed with the last one; earlier ones still open what they sealed.
-	DataKeys []*DataKey `protobuf:"bytes,1,rep,name=data_keys,json=dataKeys,proto3" json:"data_keys,omitempty"`
-	// Names content (keyed BLAKE3) and places chunk boundaries. Never changes.
-	HashSecret    []byte `protobuf:"bytes,2,opt,name=hash_secret,json=hashSecret,proto3" json:"hash_secret,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *KeyMaterial) Reset() {
-	*x = KeyMaterial{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *KeyMaterial) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*KeyMaterial) ProtoMessage() {}
-
-func (x *KeyMaterial) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use KeyMaterial.ProtoReflect.Descriptor instead.
-func (*KeyMaterial) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *KeyMaterial) GetDataKeys() []*DataKey {
-	if x != nil {
-		return x.DataKeys
-	}
-	return nil
-}
-
-func (x *KeyMaterial) GetHashSecret() []byte {
-	if x != nil {
-		return x.HashSecret
-	}
-	return nil
-}
-
-type DataKey struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Number        uint32                 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"` // from 1
-	Key           []byte                 `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`        // 32 bytes
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *DataKey) Reset() {
-	*x = DataKey{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *DataKey) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*DataKey) ProtoMessage() {}
-
-func (x *DataKey) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use DataKey.ProtoReflect.Descriptor instead.
-func (*DataKey) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *DataKey) GetNumber() uint32 {
-	if x != nil {
-		return x.Number
-	}
-	return 0
-}
-
-func (x *DataKey) GetKey() []byte {
-	if x != nil {
-		return x.Key
-	}
-	return nil
-}
-
 // Manifest is one commit of a series.
 type Manifest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -234,7 +48,7 @@ type Manifest struct {
 
 func (x *Manifest) Reset() {
 	*x = Manifest{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[3]
+	mi := &file_repository_v1_manifest_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -246,7 +60,7 @@ func (x *Manifest) String() string {
 func (*Manifest) ProtoMessage() {}
 
 func (x *Manifest) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[3]
+	mi := &file_repository_v1_manifest_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -259,7 +73,7 @@ func (x *Manifest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Manifest.ProtoReflect.Descriptor instead.
 func (*Manifest) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{3}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Manifest) GetVersion() uint32 {
@@ -365,7 +179,7 @@ type Cursor struct {
 
 func (x *Cursor) Reset() {
 	*x = Cursor{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[4]
+	mi := &file_repository_v1_manifest_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -377,7 +191,7 @@ func (x *Cursor) String() string {
 func (*Cursor) ProtoMessage() {}
 
 func (x *Cursor) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[4]
+	mi := &file_repository_v1_manifest_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -390,7 +204,7 @@ func (x *Cursor) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cursor.ProtoReflect.Descriptor instead.
 func (*Cursor) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{4}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Cursor) GetCollection() string {
@@ -432,7 +246,7 @@ type Segment struct {
 
 func (x *Segment) Reset() {
 	*x = Segment{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[5]
+	mi := &file_repository_v1_manifest_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -444,7 +258,7 @@ func (x *Segment) String() string {
 func (*Segment) ProtoMessage() {}
 
 func (x *Segment) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[5]
+	mi := &file_repository_v1_manifest_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -457,7 +271,7 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Segment.ProtoReflect.Descriptor instead.
 func (*Segment) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{5}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Segment) GetId() []byte {
@@ -494,7 +308,7 @@ type Pack struct {
 
 func (x *Pack) Reset() {
 	*x = Pack{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[6]
+	mi := &file_repository_v1_manifest_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -506,7 +320,7 @@ func (x *Pack) String() string {
 func (*Pack) ProtoMessage() {}
 
 func (x *Pack) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[6]
+	mi := &file_repository_v1_manifest_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -519,7 +333,7 @@ func (x *Pack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pack.ProtoReflect.Descriptor instead.
 func (*Pack) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{6}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Pack) GetId() []byte {
@@ -570,7 +384,7 @@ type Counts struct {
 
 func (x *Counts) Reset() {
 	*x = Counts{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[7]
+	mi := &file_repository_v1_manifest_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +396,7 @@ func (x *Counts) String() string {
 func (*Counts) ProtoMessage() {}
 
 func (x *Counts) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[7]
+	mi := &file_repository_v1_manifest_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +409,7 @@ func (x *Counts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counts.ProtoReflect.Descriptor instead.
 func (*Counts) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{7}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Counts) GetItems() int64 {
@@ -646,7 +460,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[8]
+	mi := &file_repository_v1_manifest_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -658,7 +472,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[8]
+	mi := &file_repository_v1_manifest_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -671,7 +485,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{8}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Snapshot) GetSeq() int64 {
@@ -720,7 +534,7 @@ type Footer struct {
 
 func (x *Footer) Reset() {
 	*x = Footer{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[9]
+	mi := &file_repository_v1_manifest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +546,7 @@ func (x *Footer) String() string {
 func (*Footer) ProtoMessage() {}
 
 func (x *Footer) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[9]
+	mi := &file_repository_v1_manifest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +559,7 @@ func (x *Footer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Footer.ProtoReflect.Descriptor instead.
 func (*Footer) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{9}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Footer) GetFrames() []*Frame {
@@ -772,7 +586,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[10]
+	mi := &file_repository_v1_manifest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +598,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[10]
+	mi := &file_repository_v1_manifest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +611,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{10}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Frame) GetStored() uint32 {
@@ -827,7 +641,7 @@ type IndexDelta struct {
 
 func (x *IndexDelta) Reset() {
 	*x = IndexDelta{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[11]
+	mi := &file_repository_v1_manifest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +653,7 @@ func (x *IndexDelta) String() string {
 func (*IndexDelta) ProtoMessage() {}
 
 func (x *IndexDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[11]
+	mi := &file_repository_v1_manifest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +666,7 @@ func (x *IndexDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexDelta.ProtoReflect.Descriptor instead.
 func (*IndexDelta) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{11}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *IndexDelta) GetPacks() [][]byte {
@@ -905,7 +719,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[12]
+	mi := &file_repository_v1_manifest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +731,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[12]
+	mi := &file_repository_v1_manifest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +744,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{12}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Entry) GetId() string {
@@ -1036,7 +850,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[13]
+	mi := &file_repository_v1_manifest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1048,7 +862,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[13]
+	mi := &file_repository_v1_manifest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1061,7 +875,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{13}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Part) GetName() string {
@@ -1110,7 +924,7 @@ type Ref struct {
 
 func (x *Ref) Reset() {
 	*x = Ref{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[14]
+	mi := &file_repository_v1_manifest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +936,7 @@ func (x *Ref) String() string {
 func (*Ref) ProtoMessage() {}
 
 func (x *Ref) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[14]
+	mi := &file_repository_v1_manifest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +949,7 @@ func (x *Ref) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ref.ProtoReflect.Descriptor instead.
 func (*Ref) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{14}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Ref) GetPack() uint32 {
@@ -1191,7 +1005,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[15]
+	mi := &file_repository_v1_manifest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1017,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[15]
+	mi := &file_repository_v1_manifest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1030,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{15}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -1250,7 +1064,7 @@ type ChunkList struct {
 
 func (x *ChunkList) Reset() {
 	*x = ChunkList{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[16]
+	mi := &file_repository_v1_manifest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1076,7 @@ func (x *ChunkList) String() string {
 func (*ChunkList) ProtoMessage() {}
 
 func (x *ChunkList) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[16]
+	mi := &file_repository_v1_manifest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1089,7 @@ func (x *ChunkList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunkList.ProtoReflect.Descriptor instead.
 func (*ChunkList) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{16}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ChunkList) GetChunks() []*Chunk {
@@ -1296,7 +1110,7 @@ type StandaloneRef struct {
 
 func (x *StandaloneRef) Reset() {
 	*x = StandaloneRef{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[17]
+	mi := &file_repository_v1_manifest_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1308,7 +1122,7 @@ func (x *StandaloneRef) String() string {
 func (*StandaloneRef) ProtoMessage() {}
 
 func (x *StandaloneRef) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[17]
+	mi := &file_repository_v1_manifest_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1321,7 +1135,7 @@ func (x *StandaloneRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StandaloneRef.ProtoReflect.Descriptor instead.
 func (*StandaloneRef) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{17}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *StandaloneRef) GetPack() []byte {
@@ -1342,20 +1156,7 @@ var File_repository_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\n" +
-	"\x1crepository/v1/manifest.proto\x12\x16tenantry.repository.v1\"\x99\x01\n" +
-	"\tKeyObject\x12\x18\n" +
-	"\aversion\x18\x01 \x01(\rR\aversion\x12\x16\n" +
-	"\x06tenant\x18\x02 \x01(\tR\x06tenant\x12&\n" +
-	"\x0fwrapping_key_id\x18\x03 \x01(\tR\rwrappingKeyId\x12\x18\n" +
-	"\awrapped\x18\x04 \x01(\fR\awrapped\x12\x18\n" +
-	"\acreated\x18\x05 \x01(\x03R\acreated\"l\n" +
-	"\vKeyMaterial\x12<\n" +
-	"\tdata_keys\x18\x01 \x03(\v2\x1f.tenantry.repository.v1.DataKeyR\bdataKeys\x12\x1f\n" +
-	"\vhash_secret\x18\x02 \x01(\fR\n" +
-	"hashSecret\"3\n" +
-	"\aDataKey\x12\x16\n" +
-	"\x06number\x18\x01 \x01(\rR\x06number\x12\x10\n" +
-	"\x03key\x18\x02 \x01(\fR\x03key\"\xfb\x03\n" +
+	"\x1crepository/v1/manifest.proto\x12\x16tenantry.repository.v1\"\xfb\x03\n" +
 	"\bManifest\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12\x14\n" +
@@ -1472,50 +1273,46 @@ func file_repository_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_repository_v1_manifest_proto_rawDescData
 }
 
-var file_repository_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_repository_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_repository_v1_manifest_proto_goTypes = []any{
-	(*KeyObject)(nil),     // 0: tenantry.repository.v1.KeyObject
-	(*KeyMaterial)(nil),   // 1: tenantry.repository.v1.KeyMaterial
-	(*DataKey)(nil),       // 2: tenantry.repository.v1.DataKey
-	(*Manifest)(nil),      // 3: tenantry.repository.v1.Manifest
-	(*Cursor)(nil),        // 4: tenantry.repository.v1.Cursor
-	(*Segment)(nil),       // 5: tenantry.repository.v1.Segment
-	(*Pack)(nil),          // 6: tenantry.repository.v1.Pack
-	(*Counts)(nil),        // 7: tenantry.repository.v1.Counts
-	(*Snapshot)(nil),      // 8: tenantry.repository.v1.Snapshot
-	(*Footer)(nil),        // 9: tenantry.repository.v1.Footer
-	(*Frame)(nil),         // 10: tenantry.repository.v1.Frame
-	(*IndexDelta)(nil),    // 11: tenantry.repository.v1.IndexDelta
-	(*Entry)(nil),         // 12: tenantry.repository.v1.Entry
-	(*Part)(nil),          // 13: tenantry.repository.v1.Part
-	(*Ref)(nil),           // 14: tenantry.repository.v1.Ref
-	(*Chunk)(nil),         // 15: tenantry.repository.v1.Chunk
-	(*ChunkList)(nil),     // 16: tenantry.repository.v1.ChunkList
-	(*StandaloneRef)(nil), // 17: tenantry.repository.v1.StandaloneRef
+	(*Manifest)(nil),      // 0: tenantry.repository.v1.Manifest
+	(*Cursor)(nil),        // 1: tenantry.repository.v1.Cursor
+	(*Segment)(nil),       // 2: tenantry.repository.v1.Segment
+	(*Pack)(nil),          // 3: tenantry.repository.v1.Pack
+	(*Counts)(nil),        // 4: tenantry.repository.v1.Counts
+	(*Snapshot)(nil),      // 5: tenantry.repository.v1.Snapshot
+	(*Footer)(nil),        // 6: tenantry.repository.v1.Footer
+	(*Frame)(nil),         // 7: tenantry.repository.v1.Frame
+	(*IndexDelta)(nil),    // 8: tenantry.repository.v1.IndexDelta
+	(*Entry)(nil),         // 9: tenantry.repository.v1.Entry
+	(*Part)(nil),          // 10: tenantry.repository.v1.Part
+	(*Ref)(nil),           // 11: tenantry.repository.v1.Ref
+	(*Chunk)(nil),         // 12: tenantry.repository.v1.Chunk
+	(*ChunkList)(nil),     // 13: tenantry.repository.v1.ChunkList
+	(*StandaloneRef)(nil), // 14: tenantry.repository.v1.StandaloneRef
 }
 var file_repository_v1_manifest_proto_depIdxs = []int32{
-	2,  // 0: tenantry.repository.v1.KeyMaterial.data_keys:type_name -> tenantry.repository.v1.DataKey
-	4,  // 1: tenantry.repository.v1.Manifest.cursors:type_name -> tenantry.repository.v1.Cursor
-	5,  // 2: tenantry.repository.v1.Manifest.segments:type_name -> tenantry.repository.v1.Segment
-	6,  // 3: tenantry.repository.v1.Manifest.packs:type_name -> tenantry.repository.v1.Pack
-	11, // 4: tenantry.repository.v1.Manifest.inline:type_name -> tenantry.repository.v1.IndexDelta
-	7,  // 5: tenantry.repository.v1.Manifest.counts:type_name -> tenantry.repository.v1.Counts
-	8,  // 6: tenantry.repository.v1.Manifest.live:type_name -> tenantry.repository.v1.Snapshot
-	7,  // 7: tenantry.repository.v1.Snapshot.counts:type_name -> tenantry.repository.v1.Counts
-	10, // 8: tenantry.repository.v1.Footer.frames:type_name -> tenantry.repository.v1.Frame
-	11, // 9: tenantry.repository.v1.Footer.delta:type_name -> tenantry.repository.v1.IndexDelta
-	12, // 10: tenantry.repository.v1.IndexDelta.entries:type_name -> tenantry.repository.v1.Entry
-	14, // 11: tenantry.repository.v1.Entry.payload:type_name -> tenantry.repository.v1.Ref
-	13, // 12: tenantry.repository.v1.Entry.parts:type_name -> tenantry.repository.v1.Part
-	14, // 13: tenantry.repository.v1.Part.ref:type_name -> tenantry.repository.v1.Ref
-	15, // 14: tenantry.repository.v1.Ref.chunks:type_name -> tenantry.repository.v1.Chunk
-	15, // 15: tenantry.repository.v1.ChunkList.chunks:type_name -> tenantry.repository.v1.Chunk
-	14, // 16: tenantry.repository.v1.StandaloneRef.ref:type_name -> tenantry.repository.v1.Ref
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	1,  // 0: tenantry.repository.v1.Manifest.cursors:type_name -> tenantry.repository.v1.Cursor
+	2,  // 1: tenantry.repository.v1.Manifest.segments:type_name -> tenantry.repository.v1.Segment
+	3,  // 2: tenantry.repository.v1.Manifest.packs:type_name -> tenantry.repository.v1.Pack
+	8,  // 3: tenantry.repository.v1.Manifest.inline:type_name -> tenantry.repository.v1.IndexDelta
+	4,  // 4: tenantry.repository.v1.Manifest.counts:type_name -> tenantry.repository.v1.Counts
+	5,  // 5: tenantry.repository.v1.Manifest.live:type_name -> tenantry.repository.v1.Snapshot
+	4,  // 6: tenantry.repository.v1.Snapshot.counts:type_name -> tenantry.repository.v1.Counts
+	7,  // 7: tenantry.repository.v1.Footer.frames:type_name -> tenantry.repository.v1.Frame
+	8,  // 8: tenantry.repository.v1.Footer.delta:type_name -> tenantry.repository.v1.IndexDelta
+	9,  // 9: tenantry.repository.v1.IndexDelta.entries:type_name -> tenantry.repository.v1.Entry
+	11, // 10: tenantry.repository.v1.Entry.payload:type_name -> tenantry.repository.v1.Ref
+	10, // 11: tenantry.repository.v1.Entry.parts:type_name -> tenantry.repository.v1.Part
+	11, // 12: tenantry.repository.v1.Part.ref:type_name -> tenantry.repository.v1.Ref
+	12, // 13: tenantry.repository.v1.Ref.chunks:type_name -> tenantry.repository.v1.Chunk
+	12, // 14: tenantry.repository.v1.ChunkList.chunks:type_name -> tenantry.repository.v1.Chunk
+	11, // 15: tenantry.repository.v1.StandaloneRef.ref:type_name -> tenantry.repository.v1.Ref
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_repository_v1_manifest_proto_init() }
@@ -1523,14 +1320,14 @@ func file_repository_v1_manifest_proto_init() {
 	if File_repository_v1_manifest_proto != nil {
 		return
 	}
-	file_repository_v1_manifest_proto_msgTypes[12].OneofWrappers = []any{}
+	file_repository_v1_manifest_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_repository_v1_manifest_proto_rawDesc), len(file_repository_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
