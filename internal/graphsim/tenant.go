@@ -46,9 +46,8 @@ type Tenant struct {
 	id   string
 	seed uint64
 
-	mu        sync.RWMutex
-	roles     []string // nil: not consented
-	serial    int      // of issued tokens
+	consent   consent
+	mu        lazyLock // lays out the directory when it is first locked
 	users     directory
 	groups    directory
 	sites     directory
@@ -56,6 +55,34 @@ type Tenant struct {
 	drives    map[string]*drive   // by drive ID, likewise
 	libraries map[string]*entry   // the site of a drive ID
 	nextPurge atomic.Int64        // when the time of a deleted object ends, in simulated nanoseconds
+}
+
+// consent is what an administrator granted. It has a lock of its own, so that a
+// tenant which only consented has no directory in memory yet.
+type consent struct {
+	mu     sync.RWMutex
+	roles  []string // nil: not consented
+	serial int      // of issued tokens
+}
+
+// lazyLock guards something that is made when it is first needed: a world of
+// thousands of tenants costs nothing for those nobody asks for.
+type lazyLock struct {
+	sync.RWMutex
+	fill func()
+	once sync.Once
+}
+
+// Lock locks for writing what is now there.
+func (l *lazyLock) Lock() {
+	l.once.Do(l.fill)
+	l.RWMutex.Lock()
+}
+
+// RLock locks for reading what is now there.
+func (l *lazyLock) RLock() {
+	l.once.Do(l.fill)
+	l.RWMutex.RLock()
 }
 
 // AddTenant makes a tenant. What it contains depends on the server's seed and the
@@ -72,7 +99,7 @@ func (s *Server) AddTenant(spec TenantSpec) *Tenant {
 		libraries: map[string]*entry{}}
 	t.users, t.groups, t.sites = newDirectory("users"), newDirectory("groups"), newDirectory("sites")
 	t.nextPurge.Store(int64(never))
-	t.populate()
+	t.mu.fill = t.populate
 	s.addTenant(t)
 	return t
 }
@@ -88,43 +115,41 @@ func (t *Tenant) Consent(roles ...string) {
 	if len(roles) == 0 {
 		roles = DefaultRoles
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.roles = slices.Clone(roles)
+	t.consent.mu.Lock()
+	defer t.consent.mu.Unlock()
+	t.consent.roles = slices.Clone(roles)
 }
 
 // Revoke removes the application from the tenant: no token is issued any more.
 // Tokens already issued live until they expire, as Microsoft's do.
 func (t *Tenant) Revoke() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.roles = nil
+	t.consent.mu.Lock()
+	defer t.consent.mu.Unlock()
+	t.consent.roles = nil
 }
 
 // RevokeTokens makes Graph refuse the tokens issued so far (401).
 func (t *Tenant) RevokeTokens() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.serial++
+	t.consent.mu.Lock()
+	defer t.consent.mu.Unlock()
+	t.consent.serial++
 }
 
 // Consented reports whether an administrator has consented.
 func (t *Tenant) Consented() bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.roles != nil
+	roles, _ := t.grant()
+	return roles != nil
 }
 
 func (t *Tenant) grant() (roles []string, serial int) {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return t.roles, t.serial
+	t.consent.mu.RLock()
+	defer t.consent.mu.RUnlock()
+	return t.consent.roles, t.consent.serial
 }
 
 func (t *Tenant) accepts(serial int) bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	return serial == t.serial
+	_, current := t.grant()
+	return serial == current
 }
 
 func (t *Tenant) licences() int64 {

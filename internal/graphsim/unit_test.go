@@ -203,3 +203,20 @@ func TestQuotedTexts(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A tenant that nobody has asked for has no directory in memory, consented or not.
+func TestDirectoryIsLaidOutWhenAskedFor(t *testing.T) {
+	s, err := Start(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	tenant := s.AddTenant(TenantSpec{Users: 100_000, MailsPerUser: 20_000})
+	tenant.Consent()
+	if !tenant.Consented() || tenant.licences() != 100_000 || len(tenant.users.order) != 0 {
+		t.Errorf("%d users are in memory", len(tenant.users.order))
+	}
+	if tenant.userCount() != 100_000 || len(tenant.mailboxes) != 0 {
+		t.Errorf("%d users, %d mailboxes", tenant.userCount(), len(tenant.mailboxes))
+	}
+}
