@@ -120,7 +120,7 @@ func (d *drive) churn(r *rand.Rand) (bool, error) {
 		_, _, err := d.putFile(folder, fmt.Sprintf("churn %d.txt", r.IntN(1_000_000)),
 			seededContent{seed: r.Uint64(), length: int64(r.IntN(300_000))}, onConflictReplace)
 		return true, err
-	case dice < 6 && !item.isFolder():
+	case dice < 6 && item.isFile():
 		d.setContent(item, editedContent(r, item.data))
 	case dice < 8:
 		return d.move(item, d.anyFolder(r), fmt.Sprintf("moved %d %s", r.IntN(1_000_000), item.name)) == nil, nil

@@ -147,3 +147,27 @@ func readContent(c content) ([]byte, error) {
 	data, err := io.ReadAll(rd)
 	return data, errors.Join(err, rd.Close())
 }
+
+// smallContent is what is kept in memory rather than on disk.
+const smallContent = 256 << 10
+
+// keepStream stores client-written bytes as they come: small ones in memory, large
+// ones on disk.
+func (s *Server) keepStream(rd io.Reader) (content, error) {
+	head, err := io.ReadAll(io.LimitReader(rd, smallContent+1))
+	if err != nil {
+		return nil, fmt.Errorf("store upload: %w", err)
+	}
+	if len(head) <= smallContent {
+		return bytesContent(head), nil
+	}
+	f, err := os.CreateTemp(s.spill, "upload-")
+	if err != nil {
+		return nil, fmt.Errorf("store upload: %w", err)
+	}
+	n, err := io.Copy(f, io.MultiReader(bytes.NewReader(head), rd))
+	if err := errors.Join(err, f.Close()); err != nil {
+		return nil, errors.Join(fmt.Errorf("store upload: %w", err), os.Remove(f.Name()))
+	}
+	return fileContent{path: f.Name(), length: n}, nil
+}

@@ -78,6 +78,8 @@ type deltaSource struct {
 	// list returns up to limit objects with an ordinal above after, by age, and
 	// the ordinal it reached; more is false at the end.
 	list func(after uint64, limit int) (items [][]byte, reached uint64, more bool)
+	// observe, if not nil, is told where in the log a page of changes begins.
+	observe func(from uint64)
 	// render returns what the collection now says of an object that changed; it
 	// may be several objects (with ancestors) or none.
 	render func(ids []string) [][]byte
@@ -106,6 +108,9 @@ func (c *call) deltaPage(src deltaSource, o deltaOptions) error {
 		items, cur.After, more = src.list(cur.After, o.pageSize)
 	case cur.From < cur.Upto:
 		var ids []string
+		if src.observe != nil {
+			src.observe(cur.From)
+		}
 		ids, cur.From = src.log.between(cur.From, cur.Upto, o.pageSize)
 		items, more = src.render(ids), cur.From < cur.Upto
 	}

@@ -1,41 +1,73 @@
 package graphsim
 
 import (
-	"fmt"
 	"net/http"
 	"net/url"
-	"path"
+	"strconv"
 	"strings"
+	"time"
 )
 
+// driveOperation is what routes of drives have in common.
+type driveOperation struct {
+	method string
+	units  int
+	roles  []string
+}
+
+func driveRead(units int) driveOperation { return driveOperation{"GET", units, rolesFiles} }
+
+func driveWrite(method string, roles []string) driveOperation {
+	return driveOperation{method, 2, roles}
+}
+
+// at makes a route with a pattern.
+func (op driveOperation) at(pattern string, handle func(*call) error) route {
+	return route{method: op.method, pattern: pattern, service: sharePoint, units: op.units, roles: op.roles, handle: handle}
+}
+
+// driveItemRoutes makes each route, whose pattern begins behind an item, reachable
+// by the item's ID and by path. The pattern "" is the item itself.
+func driveItemRoutes(list ...route) []route {
+	var both []route
+	for _, rt := range list {
+		suffix := rt.pattern
+		for _, base := range []string{"drives/{drive}/items/{item}", "drives/{drive}/items/{item}/@path"} {
+			rt.pattern = strings.TrimSuffix(base+"/"+suffix, "/")
+			both = append(both, rt)
+		}
+	}
+	return both
+}
+
 func driveRoutes() []route {
-	const item = "drives/{drive}/items/{item}"
-	read := func(pattern string, units int, handle func(*call) error) route {
-		return route{method: "GET", pattern: pattern, service: sharePoint, units: units, roles: rolesFiles, handle: handle}
-	}
-	return []route{
-		read("users/{user}/drive", 1, getOwnDrive), read("users/{user}/drives", 2, listDrives),
-		read("groups/{group}/drive", 1, getOwnDrive), read("groups/{group}/drives", 2, listDrives),
-		read("sites/{site}/drive", 1, getOwnDrive), read("sites/{site}/drives", 2, listDrives),
-		read("drives/{drive}", 1, getDrive),
-		read(item, 1, getItem), read(item+"/@path", 1, getItem),
-		read(item+"/children", 2, listChildren), read(item+"/@path/children", 2, listChildren),
-		read(item+"/content", 1, getContent), read(item+"/@path/content", 1, getContent),
-		read(item+"/delta", 2, driveDelta),
-	}
+	one, many := driveRead(1), driveRead(2)
+	return append([]route{
+		one.at("users/{user}/drive", getOwnDrive), many.at("users/{user}/drives", listDrives),
+		one.at("groups/{group}/drive", getOwnDrive), many.at("groups/{group}/drives", listDrives),
+		one.at("sites/{site}/drive", getOwnDrive), many.at("sites/{site}/drives", listDrives),
+		one.at("drives/{drive}", getDrive),
+		many.at("drives/{drive}/items/{item}/delta", driveDelta),
+	}, driveItemRoutes(
+		one.at("", getItem),
+		many.at("children", listChildren),
+		one.at("content", getContent),
+	)...)
 }
 
 // resolveDrive replaces users/{id}/drive/..., groups/... and sites/... by the
 // drive itself, and root by the item of that name.
 func (t *Tenant) resolveDrive(segments []string) ([]string, error) {
-	if len(segments) > 3 && strings.EqualFold(segments[2], "drive") {
-		switch segments[0] {
-		case "users", "groups", "sites":
+	if len(segments) > 3 && (segments[0] == "users" || segments[0] == "groups" || segments[0] == "sites") {
+		switch {
+		case strings.EqualFold(segments[2], "drive"):
 			site, err := t.librarySite(segments[0], segments[1])
 			if err != nil {
 				return nil, err
 			}
 			segments = append([]string{"drives", driveIDOf(site.id)}, segments[3:]...)
+		case strings.EqualFold(segments[2], "drives"):
+			segments = append([]string{"drives"}, segments[3:]...)
 		}
 	}
 	if len(segments) > 2 && segments[0] == "drives" && segments[2] == "root" {
@@ -86,20 +118,44 @@ func (c *call) ownSite() (*entry, error) {
 	return nil, itemNotFound()
 }
 
+// answerDrive writes one library of a site.
+func (c *call) answerDrive(site *entry, lib library) error {
+	c.t.mu.Lock()
+	d := c.t.driveOf(site, lib)
+	c.t.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return c.json(http.StatusOK, c.renderDrive(d))
+}
+
 func getOwnDrive(c *call) error {
 	site, err := c.ownSite()
 	if err != nil {
 		return err
 	}
-	return c.json(http.StatusOK, c.renderDrive(site))
+	return c.answerDrive(site, c.t.librariesOf(site)[defaultLibrary])
 }
 
+// listDrives lists the libraries of a site; system libraries only when the property
+// system is asked for (List drives).
 func listDrives(c *call) error {
 	site, err := c.ownSite()
 	if err != nil {
 		return err
 	}
-	return c.page([][]byte{c.renderDrive(site)}, "", "")
+	var shown []*drive
+	c.t.mu.Lock()
+	for _, lib := range c.t.librariesOf(site) {
+		if !lib.system || c.sel.asked("system") {
+			shown = append(shown, c.t.driveOf(site, lib))
+		}
+	}
+	c.t.mu.Unlock()
+	return c.skipPage(len(shown), c.pageSize(200, 1000), "$skiptoken", func(i int) []byte {
+		shown[i].mu.Lock()
+		defer shown[i].mu.Unlock()
+		return c.renderDrive(shown[i])
+	})
 }
 
 func getDrive(c *call) error {
@@ -108,40 +164,133 @@ func getDrive(c *call) error {
 		return err
 	}
 	defer d.mu.Unlock()
-	return c.json(http.StatusOK, c.renderDrive(d.site))
+	return c.json(http.StatusOK, c.renderDrive(d))
 }
 
-func (c *call) renderDrive(site *entry) []byte {
-	kind, owner := "documentLibrary", `{"group":{"id":`+quoted(site.group)+`}}`
+func (c *call) renderDrive(d *drive) []byte {
+	owner := `{"group":{"id":` + quoted(d.site.group) + `,"displayName":` + quoted(d.site.name) + `}}`
 	switch {
-	case site.owner != "":
-		kind, owner = "business", `{"user":{"id":`+quoted(site.owner)+`,"displayName":`+quoted(site.name)+`}}`
-	case site.group == "":
+	case d.site.owner != "":
+		owner = `{"user":{"id":` + quoted(d.site.owner) + `,"displayName":` + quoted(d.site.name) + `}}`
+	case d.site.group == "":
 		owner = `{}`
 	}
-	host, _, _ := strings.Cut(site.id, ",")
 	o := newObject(c.sel)
-	o.str("id", driveIDOf(site.id))
-	o.str("driveType", kind)
-	o.str("name", "Documents")
-	o.instant("createdDateTime", site.created)
-	o.instant("lastModifiedDateTime", site.created)
-	o.str("webUrl", "https://"+host+"/"+site.path+"/Documents")
+	o.str("id", d.id)
+	o.str("driveType", d.kind())
+	o.str("name", d.lib.name)
+	o.str("description", "")
+	o.instant("createdDateTime", d.site.created)
+	o.instant("lastModifiedDateTime", d.lastModified())
+	o.str("webUrl", d.webURL())
 	o.raw("owner", owner)
-	o.raw("quota", `{"deleted":0,"remaining":1099511627776,"state":"normal","total":1099511627776,"used":0}`)
+	o.raw("quota", d.quotaFacet())
+	if c.sel.asked("sharePointIds") {
+		o.raw("sharePointIds", d.sharePointIDs(nil))
+	}
+	if d.lib.system {
+		o.raw("system", "{}")
+	}
 	return o.done()
+}
+
+// kind is the driveType: business for the OneDrive of a user.
+func (d *drive) kind() string {
+	if d.site.owner != "" {
+		return "business"
+	}
+	return "documentLibrary"
+}
+
+func (d *drive) host() string {
+	host, _, _ := strings.Cut(d.site.id, ",")
+	return host
+}
+
+func (d *drive) webURL() string { return "https://" + d.host() + "/" + d.site.path + "/" + d.lib.path }
+
+func (d *drive) lastModified() (latest time.Time) {
+	for _, item := range d.order {
+		if item.touched.After(latest) {
+			latest = item.touched
+		}
+	}
+	return latest
+}
+
+// listID is the ID of the list that is this library.
+func (d *drive) listID() string { return guid(mixString(d.seed, "list")) }
+
+// sharePointIDs is how SharePoint names the library, and an item of it.
+func (d *drive) sharePointIDs(item *driveItem) string {
+	ids := strings.Split(d.site.id, ",")
+	o := newObject(nil)
+	o.str("siteId", ids[1])
+	o.str("webId", ids[2])
+	o.str("siteUrl", "https://"+d.host()+"/"+d.site.path)
+	o.str("listId", d.listID())
+	if item != nil {
+		o.str("listItemId", strconv.FormatUint(item.number, 10))
+		o.str("listItemUniqueId", guid(mix(d.seed, item.number)))
+	}
+	o.str("tenantId", d.t.id)
+	return string(o.done())
+}
+
+// defaultQuota is the size of a drive in bytes unless TenantSpec.DriveQuota says another.
+const defaultQuota = 1 << 40
+
+func (d *drive) quota() (total, used int64) {
+	total = defaultQuota
+	if d.t.spec.DriveQuota > 0 {
+		total = d.t.spec.DriveQuota
+	}
+	for _, item := range d.order {
+		if !item.deleted && item.isFile() {
+			used += item.data.size()
+		}
+	}
+	return total, used
+}
+
+func (d *drive) quotaFacet() string {
+	total, used := d.quota()
+	state := "normal"
+	switch left := total - used; {
+	case left <= 0:
+		state = "exceeded"
+	case left < total/100:
+		state = "critical"
+	case left < total/10:
+		state = "nearing"
+	}
+	o := newObject(nil)
+	o.num("deleted", 0)
+	o.num("remaining", max(0, total-used))
+	o.str("state", state)
+	o.num("total", total)
+	o.num("used", used)
+	return string(o.done())
+}
+
+// room refuses bytes that the drive has no place for.
+func (d *drive) room(size int64) error {
+	if total, used := d.quota(); used+size > total {
+		return fail(http.StatusInsufficientStorage, "quotaLimitReached", "The drive has reached its quota.")
+	}
+	return nil
 }
 
 // lockDrive returns the drive a request names, locked. The drive of a softly
 // deleted user stays readable; that of a purged one, or of a deleted site, is gone.
 func (c *call) lockDrive() (*drive, error) {
 	c.t.mu.Lock()
-	site := c.t.libraries[c.param("drive")]
+	site, lib := c.t.libraryByDrive(c.param("drive"))
 	if site == nil || site.state != Active {
 		c.t.mu.Unlock()
 		return nil, itemNotFound()
 	}
-	d := c.t.driveOf(site)
+	d := c.t.driveOf(site, lib)
 	c.t.mu.Unlock()
 	d.mu.Lock()
 	return d, nil
@@ -176,197 +325,11 @@ func (c *call) base(d *drive) (*driveItem, error) {
 	return item, nil
 }
 
-// itemView is how a request wants items shown.
-type itemView struct {
-	sel   selection
-	delta bool // without cTag and path, as OneDrive for Business does
-}
-
-func (c *call) renderItem(d *drive, item *driveItem, v itemView) []byte {
-	o := newObject(v.sel)
-	if item.deleted {
-		o.str("id", item.id)
-		o.raw("@odata.type", `"#microsoft.graph.driveItem"`)
-		o.always("deleted")
-		o.b = append(o.b, `{"state":"deleted"}`...)
-		o.raw("parentReference", d.parentReference(item, v.delta))
-		return o.done()
+// pathOf is an item's place as parentReference writes it.
+func (d *drive) pathOf(item *driveItem) string {
+	p := "/drives/" + d.id + "/root:"
+	if below := item.path(); below != "" {
+		p += "/" + (&url.URL{Path: below}).EscapedPath()
 	}
-	if !item.isFolder() && (v.sel == nil || v.sel.asked("@microsoft.graph.downloadUrl") || v.sel.asked("content.downloadUrl")) {
-		o.str("@microsoft.graph.downloadUrl", c.downloadURL(d, item))
-	}
-	o.instant("createdDateTime", item.created)
-	if !v.delta && !item.isFolder() {
-		o.str("cTag", fmt.Sprintf(`"c:{%s},%d"`, item.id, item.edition+1))
-	}
-	o.str("eTag", item.etag())
-	o.str("id", item.id)
-	o.instant("lastModifiedDateTime", item.touched)
-	o.str("name", item.name)
-	o.str("webUrl", "https://"+d.t.personalHost()+"/Documents/"+(&url.URL{Path: item.path()}).EscapedPath())
-	o.num("size", item.totalSize())
-	o.raw("createdBy", `{"user":{"displayName":`+quoted(d.site.name)+`}}`)
-	o.raw("lastModifiedBy", `{"user":{"displayName":`+quoted(d.site.name)+`}}`)
-	if item.parent != nil || !v.delta {
-		o.raw("parentReference", d.parentReference(item, v.delta))
-	} else {
-		o.raw("parentReference", `{"driveType":"business","driveId":"`+d.id+`"}`)
-	}
-	renderFacets(o, item)
-	if item == d.root {
-		o.raw("root", "{}")
-	}
-	return o.done()
-}
-
-// renderFacets writes what a file or a folder has of its own. A file that cannot
-// be read (of a corpus that went away) has no hash, which Graph allows.
-func renderFacets(o *object, item *driveItem) {
-	times := newObject(nil)
-	times.instant("createdDateTime", item.created)
-	times.instant("lastModifiedDateTime", item.modified)
-	o.raw("fileSystemInfo", string(times.done()))
-	if item.isFolder() {
-		o.raw("folder", fmt.Sprintf(`{"childCount":%d}`, len(item.children)))
-		return
-	}
-	if !o.sel.has("file") {
-		return
-	}
-	hashes := "{}"
-	if item.fingerprint() == nil {
-		hashes = `{"quickXorHash":"` + item.quickXor + `"}`
-	}
-	o.raw("file", `{"mimeType":`+quoted(mimeType(item.name))+`,"hashes":`+hashes+`}`)
-}
-
-func mimeType(name string) string {
-	for _, kind := range fileKinds {
-		if strings.EqualFold(path.Ext(name), kind[0]) {
-			return kind[1]
-		}
-	}
-	return "application/octet-stream"
-}
-
-func (i *driveItem) etag() string { return fmt.Sprintf(`"{%s},%d"`, i.id, i.revision+1) }
-
-func (i *driveItem) totalSize() int64 {
-	if !i.isFolder() {
-		return i.data.size()
-	}
-	var sum int64
-	for _, child := range i.children {
-		sum += child.totalSize()
-	}
-	return sum
-}
-
-func (d *drive) parentReference(item *driveItem, delta bool) string {
-	kind := "documentLibrary"
-	if d.site.owner != "" {
-		kind = "business"
-	}
-	o := newObject(nil)
-	o.str("driveType", kind)
-	o.str("driveId", d.id)
-	if item.parent != nil {
-		o.str("id", item.parent.id)
-		if !delta {
-			p := "/drives/" + d.id + "/root:"
-			if above := item.parent.path(); above != "" {
-				p += "/" + (&url.URL{Path: above}).EscapedPath()
-			}
-			o.str("path", p)
-		}
-	}
-	o.str("siteId", strings.Split(d.site.id, ",")[1])
-	return string(o.done())
-}
-
-func getItem(c *call) error {
-	return c.withItem(func(d *drive, item *driveItem) error { return c.answerItem(http.StatusOK, d, item) })
-}
-
-func (c *call) answerItem(status int, d *drive, item *driveItem) error {
-	return c.json(status, c.renderItem(d, item, itemView{sel: c.sel}))
-}
-
-func listChildren(c *call) error {
-	return c.withItem(func(d *drive, item *driveItem) error {
-		if !item.isFolder() {
-			return c.page(nil, "", "")
-		}
-		list := item.sorted()
-		return c.skipPage(len(list), c.pageSize(200, 1000), "$skiptoken", func(i int) []byte {
-			return c.renderItem(d, list[i], itemView{sel: c.sel})
-		})
-	})
-}
-
-func getContent(c *call) error {
-	return c.withItem(func(d *drive, item *driveItem) error {
-		if item.isFolder() {
-			return fail(http.StatusBadRequest, "invalidRequest", "A folder has no content.")
-		}
-		if match := c.r.Header.Get("If-None-Match"); match != "" && (match == item.etag() || match == fmt.Sprintf(`"c:{%s},%d"`, item.id, item.edition+1)) {
-			return c.empty(http.StatusNotModified)
-		}
-		c.w.Header().Set("Location", c.downloadURL(d, item))
-		return c.empty(http.StatusFound)
-	})
-}
-
-// driveDelta tracks a drive, from its root only.
-func driveDelta(c *call) error {
-	d, err := c.lockDrive()
-	if err != nil {
-		return err
-	}
-	defer d.mu.Unlock()
-	if c.param("item") != "root" && c.param("item") != d.root.id {
-		return fail(http.StatusBadRequest, "invalidRequest", "Parameter 'DeltaToken' not supported for this request.")
-	}
-	show := func(item *driveItem) []byte { return c.renderItem(d, item, itemView{sel: c.sel, delta: true}) }
-	src := deltaSource{collection: d.id, generation: d.generation, log: &d.log,
-		list: func(after uint64, limit int) (items [][]byte, reached uint64, more bool) {
-			for reached = after; reached < uint64(len(d.order)); reached++ {
-				if len(items) == limit {
-					return items, reached, true
-				}
-				if item := d.order[reached]; !item.deleted {
-					items = append(items, show(item))
-				}
-			}
-			return items, reached, false
-		},
-		render: func(ids []string) (items [][]byte) {
-			for _, item := range d.withAncestors(ids, c.r.Header.Get("deltaExcludeParent") == "") {
-				items = append(items, show(item))
-			}
-			return items
-		},
-	}
-	return c.deltaPage(src, deltaOptions{nextParam: "token", deltaParam: "token", pageSize: c.pageSize(200, 1000), stale: staleDrive})
-}
-
-// withAncestors returns changed items, each after its parent chain unless that is
-// not wanted, none twice.
-func (d *drive) withAncestors(ids []string, ancestors bool) (list []*driveItem) {
-	seen := map[*driveItem]bool{}
-	var add func(*driveItem)
-	add = func(item *driveItem) {
-		if item == nil || seen[item] || item.silent {
-			return
-		}
-		seen[item] = true
-		if ancestors && !item.deleted {
-			add(item.parent)
-		}
-		list = append(list, item)
-	}
-	for _, id := range ids {
-		add(d.items[id])
-	}
-	return list
+	return p
 }

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"errors"
 	"net/http"
 	"path"
 	"time"
@@ -10,19 +11,20 @@ import (
 const maxPut = 250 << 20
 
 func driveWriteRoutes() []route {
-	const item = "drives/{drive}/items/{item}"
-	write := func(method, pattern string, roles []string, handle func(*call) error) route {
-		return route{method: method, pattern: pattern, service: sharePoint, units: 2, roles: roles, handle: handle}
-	}
-	return []route{
-		write("POST", item+"/children", rolesFilesWrite, createFolder),
-		write("PATCH", item, rolesFilesWrite, patchItem),
-		write("DELETE", item, rolesFilesWrite, deleteItem),
-		write("PUT", item+"/content", rolesFilesWrite, putContent),
-		write("PUT", item+"/@path/content", rolesFilesWrite, putNewContent),
-		write("POST", item+"/createUploadSession", rolesUploadSession, createSession),
-		write("POST", item+"/@path/createUploadSession", rolesUploadSession, createNewSession),
-	}
+	return append(driveItemRoutes(
+		driveWrite("POST", rolesFilesWrite).at("children", createFolder),
+		driveWrite("PATCH", rolesFilesWrite).at("", patchItem),
+		driveWrite("DELETE", rolesFilesWrite).at("", deleteItem),
+		driveWrite("POST", rolesFilesWrite).at("permanentDelete", deleteItem),
+	),
+		driveWrite("POST", rolesFilesWrite).at("drives/{drive}/items/{item}/restore", restoreItem),
+		driveWrite("PUT", rolesFilesWrite).at("drives/{drive}/items/{item}", commitSession),
+		driveWrite("PUT", rolesFilesWrite).at("drives/{drive}/items/{item}/@path", commitSession),
+		driveWrite("PUT", rolesFilesWrite).at("drives/{drive}/items/{item}/content", putContent),
+		driveWrite("PUT", rolesFilesWrite).at("drives/{drive}/items/{item}/@path/content", putNewContent),
+		driveWrite("POST", rolesUploadSession).at("drives/{drive}/items/{item}/createUploadSession", createSession),
+		driveWrite("POST", rolesUploadSession).at("drives/{drive}/items/{item}/@path/createUploadSession", createNewSession),
+	)
 }
 
 // fileTimes is the part of fileSystemInfo that clients may set.
@@ -48,9 +50,13 @@ func createFolder(c *call) error {
 		Name           string     `json:"name"`
 		Folder         *struct{}  `json:"folder"`
 		Conflict       string     `json:"@microsoft.graph.conflictBehavior"`
+		Description    string     `json:"description"`
 		FileSystemInfo *fileTimes `json:"fileSystemInfo"`
 	}
 	if err := c.decode(&in); err != nil {
+		return err
+	}
+	if err := checkConflict(in.Conflict); err != nil {
 		return err
 	}
 	if in.Folder == nil {
@@ -72,6 +78,7 @@ func createFolder(c *call) error {
 			return err
 		}
 		in.FileSystemInfo.apply(item)
+		item.author, item.editor, item.description = c.application(), c.application(), in.Description
 		return c.answerItem(http.StatusCreated, d, item)
 	})
 }
@@ -79,6 +86,7 @@ func createFolder(c *call) error {
 func patchItem(c *call) error {
 	var in struct {
 		Name            *string    `json:"name"`
+		Description     *string    `json:"description"`
 		FileSystemInfo  *fileTimes `json:"fileSystemInfo"`
 		ParentReference *struct {
 			ID string `json:"id"`
@@ -88,8 +96,8 @@ func patchItem(c *call) error {
 		return err
 	}
 	return c.withItem(func(d *drive, item *driveItem) error {
-		if match := c.r.Header.Get("If-Match"); match != "" && match != "*" && match != item.etag() {
-			return fail(http.StatusPreconditionFailed, "resourceModified", "The resource has changed since the caller last read it.")
+		if err := c.unchanged(item); err != nil {
+			return err
 		}
 		parent, name := item.parent, item.name
 		if in.ParentReference != nil && in.ParentReference.ID != "" {
@@ -108,12 +116,21 @@ func patchItem(c *call) error {
 			d.note(item)
 		}
 		in.FileSystemInfo.apply(item)
+		if in.Description != nil {
+			item.description = *in.Description
+		}
+		item.editor = c.application()
 		return c.answerItem(http.StatusOK, d, item)
 	})
 }
 
+// deleteItem takes an item away. The recycle bin it goes to cannot be seen through
+// Graph, so a permanent deletion looks the same.
 func deleteItem(c *call) error {
 	return c.withItem(func(d *drive, item *driveItem) error {
+		if err := c.unchanged(item); err != nil {
+			return err
+		}
 		if err := d.remove(item); err != nil {
 			return err
 		}
@@ -121,26 +138,57 @@ func deleteItem(c *call) error {
 	})
 }
 
+// restoreItem takes an item out of the recycle bin. On business drives it was not
+// supported in 2021, and nothing newer says that it is (driveItem: restore).
+func restoreItem(c *call) error {
+	d, err := c.lockDrive()
+	if err != nil {
+		return err
+	}
+	defer d.mu.Unlock()
+	item := d.items[c.param("item")]
+	switch {
+	case !c.s.o.SharePoint.RestoreDeleted:
+		return fail(http.StatusNotImplemented, "notSupported", "Restoring is not supported on this drive.")
+	case item == nil || !item.deleted || item.parent.deleted:
+		return itemNotFound()
+	}
+	if err := d.unbury(item); err != nil {
+		return err
+	}
+	return c.answerItem(http.StatusOK, d, item)
+}
+
 func putContent(c *call) error {
 	data, err := c.fileBody()
 	if err != nil {
 		return err
 	}
-	return c.withItem(func(d *drive, item *driveItem) error {
-		if item.isFolder() {
-			return fail(http.StatusBadRequest, "invalidRequest", "A folder has no content.")
+	return c.withFile(func(d *drive, item *driveItem) error {
+		if err := c.unchanged(item); err != nil {
+			return err
+		}
+		if err := d.room(data.size() - item.data.size()); err != nil {
+			return err
 		}
 		d.setContent(item, data)
+		item.editor = c.application()
 		return c.answerItem(http.StatusOK, d, item)
 	})
 }
 
+// fileBody stores the bytes of a plain PUT.
 func (c *call) fileBody() (content, error) {
-	raw, err := c.body(maxPut)
-	if err != nil {
-		return nil, err
+	kept, err := c.s.keepStream(http.MaxBytesReader(c.w, c.r.Body, maxPut))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, fail(http.StatusRequestEntityTooLarge, "invalidRequest", "The file is over %d bytes; use an upload session.", maxPut).
+			withInner("maxFileSizeExceeded")
+	case err != nil:
+		return nil, badRequest("IO error during request payload read: %v", err)
 	}
-	return c.s.keep(raw)
+	return kept, nil
 }
 
 // newPlace is where path addressing points: the folder, which must exist, and the
@@ -164,6 +212,9 @@ func putNewContent(c *call) error {
 	}
 	conflict := c.query.Get("@microsoft.graph.conflictBehavior")
 	setDefault(&conflict, onConflictReplace)
+	if err := checkConflict(conflict); err != nil {
+		return err
+	}
 	d, err := c.lockDrive()
 	if err != nil {
 		return err
@@ -173,11 +224,32 @@ func putNewContent(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := d.room(data.size()); err != nil {
+		return err
+	}
 	item, fresh, err := d.putFile(parent, name, data, conflict)
 	if err != nil {
 		return err
 	}
+	item.signed(fresh, c.application())
 	return c.answerItem(createdOr(fresh), d, item)
+}
+
+// signed names who wrote a file.
+func (i *driveItem) signed(fresh bool, by string) {
+	i.editor = by
+	if fresh {
+		i.author = by
+	}
+}
+
+// checkConflict refuses a conflict behaviour that does not exist.
+func checkConflict(behaviour string) error {
+	switch behaviour {
+	case "", onConflictFail, onConflictReplace, onConflictRename:
+		return nil
+	}
+	return fail(http.StatusBadRequest, "invalidRequest", "The conflict behavior is fail, replace or rename.")
 }
 
 func createdOr(fresh bool) int {
@@ -185,125 +257,4 @@ func createdOr(fresh bool) int {
 		return http.StatusCreated
 	}
 	return http.StatusOK
-}
-
-// fileUpload is an upload session of a file. item is what it replaces, or nil
-// for a new name in parent.
-type fileUpload struct {
-	call     *call // for rendering the answer
-	drive    *drive
-	item     *driveItem
-	parent   *driveItem
-	name     string
-	conflict string
-	times    *fileTimes
-}
-
-// sessionRequest is the body of createUploadSession.
-type sessionRequest struct {
-	Item struct {
-		Conflict       string     `json:"@microsoft.graph.conflictBehavior"`
-		Name           string     `json:"name"`
-		FileSize       *int64     `json:"fileSize"`
-		FileSystemInfo *fileTimes `json:"fileSystemInfo"`
-	} `json:"item"`
-	DeferCommit bool `json:"deferCommit"`
-}
-
-func createSession(c *call) error {
-	in, err := c.sessionRequest()
-	if err != nil {
-		return err
-	}
-	return c.withItem(func(d *drive, item *driveItem) error {
-		if match := c.r.Header.Get("If-Match"); match != "" && match != item.etag() {
-			return fail(http.StatusPreconditionFailed, "resourceModified", "The resource has changed since the caller last read it.")
-		}
-		return c.startSession(in, &fileUpload{drive: d, item: item})
-	})
-}
-
-func createNewSession(c *call) error {
-	in, err := c.sessionRequest()
-	if err != nil {
-		return err
-	}
-	d, err := c.lockDrive()
-	if err != nil {
-		return err
-	}
-	defer d.mu.Unlock()
-	parent, name, err := c.newPlace(d)
-	if err != nil {
-		return err
-	}
-	if in.Item.Name != "" {
-		name = in.Item.Name
-	}
-	if err := checkName(parent, name); err != nil {
-		return err
-	}
-	return c.startSession(in, &fileUpload{drive: d, parent: parent, name: name})
-}
-
-func (c *call) sessionRequest() (in sessionRequest, err error) {
-	if c.r.ContentLength != 0 {
-		err = c.decode(&in)
-	}
-	setDefault(&in.Item.Conflict, onConflictFail)
-	return in, err
-}
-
-func (c *call) startSession(in sessionRequest, up *fileUpload) error {
-	total := int64(-1)
-	if in.Item.FileSize != nil {
-		total = *in.Item.FileSize
-	}
-	up.call, up.conflict, up.times = c, in.Item.Conflict, in.Item.FileSystemInfo
-	session, err := c.s.uploads.start(c.s, total, up)
-	if err != nil {
-		return err
-	}
-	session.deferred = in.DeferCommit
-	o := newObject(nil)
-	o.str("uploadUrl", c.filesRoot()+"/upload/"+session.id)
-	o.instant("expirationDateTime", session.expiry())
-	o.raw("nextExpectedRanges", `["0-"]`)
-	return c.json(http.StatusOK, o.done())
-}
-
-// fragmentUnit is what fragments but the last must be a multiple of, and
-// maxFragment what each must stay below (createUploadSession page).
-const (
-	fragmentUnit = 320 << 10
-	maxFragment  = 60 << 20
-)
-
-func (u *fileUpload) fragmentRule(size int64, last bool) *apiError {
-	switch {
-	case size >= maxFragment:
-		return fail(http.StatusRequestEntityTooLarge, "invalidRequest", "A fragment must be below 60 MiB.").withInner("maxFragmentLengthExceeded")
-	case !last && size%fragmentUnit != 0:
-		return fail(http.StatusBadRequest, "invalidRequest", "A fragment must be a multiple of 320 KiB.").withInner("fragmentLengthMismatch")
-	}
-	return nil
-}
-
-func (u *fileUpload) finish(_ *Server, data content) (*uploadResult, error) {
-	u.drive.mu.Lock()
-	defer u.drive.mu.Unlock()
-	item, fresh := u.item, false
-	switch {
-	case item != nil && item.deleted, u.parent != nil && u.parent.deleted:
-		return nil, itemNotFound()
-	case item != nil:
-		u.drive.setContent(item, data)
-	default:
-		var err error
-		if item, fresh, err = u.drive.putFile(u.parent, u.name, data, u.conflict); err != nil {
-			return nil, err
-		}
-	}
-	u.times.apply(item)
-	return &uploadResult{status: createdOr(fresh), body: u.call.renderItem(u.drive, item, itemView{})}, nil
 }

@@ -13,11 +13,13 @@ type ticket struct {
 	Tenant  string        `json:"t"`
 	Drive   string        `json:"d"`
 	Item    string        `json:"i"`
-	Expires time.Duration `json:"e"` // simulated
+	Version string        `json:"v,omitempty"` // of an old version
+	Expires time.Duration `json:"e"`           // simulated
 }
 
-func (c *call) downloadURL(d *drive, item *driveItem) string {
-	data, _ := json.Marshal(ticket{c.t.id, d.id, item.id, c.s.elapsed() + c.s.o.LinkLife})
+// downloadURL is the pre-authenticated URL of a file, or of one of its old versions.
+func (c *call) downloadURL(d *drive, item *driveItem, version string) string {
+	data, _ := json.Marshal(ticket{c.t.id, d.id, item.id, version, c.s.elapsed() + c.s.o.LinkLife})
 	return c.filesRoot() + "/download/" + base64.RawURLEncoding.EncodeToString(append(c.s.sign(data), data...)) + "?tempauth=v1"
 }
 
@@ -68,9 +70,9 @@ func (s *Server) serveDownload(w http.ResponseWriter, r *http.Request, id string
 		fail(http.StatusUnauthorized, "unauthenticated", "The download URL has expired.").write(w, requestID, requestID)
 		return
 	}
-	data, etag := s.downloadable(k)
-	if data == nil {
-		itemNotFound().write(w, requestID, requestID)
+	data, etag, err := s.downloadable(k)
+	if err != nil {
+		asAPIError(err).write(w, requestID, requestID)
 		return
 	}
 	rd, err := data.open()
@@ -81,23 +83,44 @@ func (s *Server) serveDownload(w http.ResponseWriter, r *http.Request, id string
 	defer rd.Close()
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("ETag", etag)
+	if requested := r.Header.Get("Range"); requested != "" {
+		switch {
+		case data.size() == 0: // seen in the field; net/http would send the nothing there is
+			w.Header().Set("Content-Range", "bytes */0")
+			fail(http.StatusRequestedRangeNotSatisfiable, "invalidRange", "The range cannot be satisfied.").write(w, requestID, requestID)
+			return
+		case strings.Contains(requested, ","): // several ranges are not served: the whole is
+			r.Header.Del("Range")
+		}
+	}
 	http.ServeContent(w, r, "", time.Time{}, rd)
 }
 
-func (s *Server) downloadable(k ticket) (content, string) {
+func (s *Server) downloadable(k ticket) (content, string, error) {
 	t := s.Tenant(k.Tenant)
 	if t == nil {
-		return nil, ""
+		return nil, "", itemNotFound()
 	}
 	d, err := t.openDrive(k.Drive)
 	if err != nil {
-		return nil, ""
+		return nil, "", itemNotFound()
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	item := d.items[k.Item]
-	if item == nil || item.deleted || item.isFolder() {
-		return nil, ""
+	if item == nil || item.deleted || !item.isFile() {
+		return nil, "", itemNotFound()
 	}
-	return item.data, item.etag()
+	if refused := s.unreadable(item); refused != nil {
+		return nil, "", refused
+	}
+	if k.Version != "" {
+		old := item.version(k.Version)
+		if old == nil {
+			return nil, "", itemNotFound()
+		}
+		return old.data, `"` + k.Version + `"`, nil
+	}
+	item.read = true
+	return item.data, item.etag(), nil
 }

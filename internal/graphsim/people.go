@@ -83,7 +83,7 @@ func (t *Tenant) NewUser(name string) (string, error) {
 	t.users.log.note(e.id)
 	t.sites.log.note(e.site)
 	t.mailboxes[e.id] = newMailbox(t, e, 0)
-	t.drives[driveIDOf(e.site)] = newDrive(t, t.sites.byID[e.site], 0)
+	t.drives[driveIDOf(e.site)] = newDrive(t, t.sites.byID[e.site], t.librariesOf(t.sites.byID[e.site])[defaultLibrary], 0)
 	return e.id, nil
 }
 
@@ -129,7 +129,7 @@ func (t *Tenant) NewSite(name string) (string, error) {
 	defer t.mu.Unlock()
 	e := t.addSite(name, "", "")
 	t.sites.log.note(e.id)
-	t.drives[driveIDOf(e.id)] = newDrive(t, e, 0)
+	t.drives[driveIDOf(e.id)] = newDrive(t, e, t.librariesOf(e)[defaultLibrary], 0)
 	return e.id, nil
 }
 

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -12,7 +13,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,6 +58,8 @@ type Options struct {
 	PageSize int
 	// Retention is how long deleted objects live on.
 	Retention Retention
+	// SharePoint is how sites and drives behave where it is not documented.
+	SharePoint SharePointOptions
 	// Seed decides everything generated.
 	Seed int64
 	// Corpus is a folder of real files: mail/*.eml, contacts/*.vcf, calendar/*.ics.
@@ -126,6 +128,7 @@ func withDefaults(o Options) Options {
 	setDefault(&o.TokenLife, time.Hour)
 	setDefault(&o.LinkLife, 5*time.Minute)
 	o.Retention = o.Retention.withDefaults()
+	o.SharePoint = o.SharePoint.withDefaults()
 	return o
 }
 
@@ -280,17 +283,4 @@ func (s *Server) addTenant(t *Tenant) {
 }
 
 // keep stores client-written bytes: small ones in memory, large ones on disk.
-func (s *Server) keep(data []byte) (content, error) {
-	if len(data) <= 256<<10 {
-		return bytesContent(data), nil
-	}
-	f, err := os.CreateTemp(s.spill, "upload-")
-	if err != nil {
-		return nil, fmt.Errorf("store upload: %w", err)
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, fmt.Errorf("store upload: %w", err)
-	}
-	return fileContent{path: filepath.Clean(f.Name()), length: int64(len(data))}, nil
-}
+func (s *Server) keep(data []byte) (content, error) { return s.keepStream(bytes.NewReader(data)) }

@@ -21,6 +21,11 @@ type TenantSpec struct {
 	Groups       int `json:"groups"`       // every second one a Microsoft 365 group with a site
 	Sites        int `json:"sites"`        // team sites besides those of groups
 
+	// Libraries adds document libraries to each team and group site (at most 250).
+	Libraries int `json:"libraries"`
+	// DriveQuota is the size of each drive in bytes; default 1 TiB.
+	DriveQuota int64 `json:"driveQuota"`
+
 	// Unlicensed is how many of the users, the last ones, have neither mailbox
 	// nor drive; NoDrive how many of the licensed, again the last ones, have a
 	// mailbox but no drive yet. Shared adds shared mailboxes: accounts that are

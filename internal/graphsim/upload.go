@@ -155,12 +155,9 @@ func (u *upload) put(s *Server, w http.ResponseWriter, r *http.Request) error {
 	first, _ := strconv.ParseInt(m[1], 10, 64)
 	last, _ := strconv.ParseInt(m[2], 10, 64)
 	total, _ := strconv.ParseInt(m[3], 10, 64)
-	if u.total < 0 {
-		u.total = total
-	}
 	size := last - first + 1
 	switch {
-	case total != u.total || size <= 0 || last >= total || r.ContentLength != size:
+	case (u.total >= 0 && total != u.total) || size <= 0 || last >= total || r.ContentLength != size:
 		return fail(http.StatusBadRequest, "invalidRequest", "The fragment does not match the declared length.").withInner("fragmentLengthMismatch")
 	case first < u.received:
 		return fail(http.StatusRequestedRangeNotSatisfiable, "invalidRange", "The range was received already.").withInner("fragmentOverlap")
@@ -170,6 +167,7 @@ func (u *upload) put(s *Server, w http.ResponseWriter, r *http.Request) error {
 	if refused := u.target.fragmentRule(size, last == total-1); refused != nil {
 		return refused
 	}
+	u.total = total
 	if err := u.append(s, r, size); err != nil {
 		return err
 	}
