@@ -115,7 +115,9 @@ func (d *drive) churn(r *rand.Rand) (bool, error) {
 	if item.isFolder() && !item.deleted {
 		folder = item
 	}
-	switch dice := r.IntN(10); {
+	switch dice := r.IntN(11); {
+	case dice == 10 && !item.deleted && item != d.root:
+		d.churnSharing(r, item)
 	case dice < 3 || item.deleted || item == d.root:
 		_, _, err := d.putFile(folder, fmt.Sprintf("churn %d.txt", r.IntN(1_000_000)),
 			seededContent{seed: r.Uint64(), length: int64(r.IntN(300_000))}, onConflictReplace)
@@ -128,6 +130,16 @@ func (d *drive) churn(r *rand.Rand) (bool, error) {
 		return true, d.remove(item)
 	}
 	return true, nil
+}
+
+// churnSharing shares an item, or takes back what was shared.
+func (d *drive) churnSharing(r *rand.Rand, item *driveItem) {
+	if len(item.grants) > 0 {
+		d.ungrant(item, pick(r, item.grants).id)
+		return
+	}
+	kind := pick(r, []string{"view", "edit"})
+	d.grant(item, &permission{roles: linkRoles(kind), linkType: kind, linkScope: "organization"})
 }
 
 // editedContent changes a file a little when it is generated, wholly otherwise.

@@ -187,10 +187,10 @@ func (s *Server) controlTruth(w http.ResponseWriter, r *http.Request, rest []str
 		writeLines(w, r, t.MailTruth, owner)
 	case "folders":
 		writeLines(w, r, t.FolderTruth, owner)
-	case "drive":
-		writeLines(w, r, t.DriveTruth, owner)
 	default:
-		http.NotFound(w, r)
+		if !t.sharePointTruth(w, r, owner, rest[3]) {
+			http.NotFound(w, r)
+		}
 	}
 }
 

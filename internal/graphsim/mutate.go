@@ -292,6 +292,9 @@ func (t *Tenant) Apply(m Mutation) (id string, err error) {
 	case "deletefile":
 		return "", t.DeleteFile(m.User, m.Path)
 	}
+	if id, known, err := t.applySharePoint(m); known {
+		return id, err
+	}
 	return t.applyDirectory(m)
 }
 

@@ -255,12 +255,12 @@ type invitee struct {
 
 func invite(c *call) error {
 	var in struct {
-		Recipients []invitee `json:"recipients"`
-		Roles      []string    `json:"roles"`
-		Retain     *bool       `json:"retainInheritedPermissions"`
-		Send       bool        `json:"sendInvitation"`
-		Expires    *time.Time  `json:"expirationDateTime"`
-		Password   string      `json:"password"`
+		Recipients []invitee  `json:"recipients"`
+		Roles      []string   `json:"roles"`
+		Retain     *bool      `json:"retainInheritedPermissions"`
+		Send       bool       `json:"sendInvitation"`
+		Expires    *time.Time `json:"expirationDateTime"`
+		Password   string     `json:"password"`
 	}
 	if err := c.decode(&in); err != nil {
 		return err

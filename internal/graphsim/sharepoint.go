@@ -1,5 +1,7 @@
 package graphsim
 
+import "net/http"
+
 // SharePointOptions is how sites and drives behave where the documentation leaves
 // it open or a tenant's settings decide. The zero value is what is harder on a client.
 type SharePointOptions struct {
@@ -24,4 +26,29 @@ type SharePointOptions struct {
 func (o SharePointOptions) withDefaults() SharePointOptions {
 	setDefault(&o.VersionLimit, 100)
 	return o
+}
+
+// applySharePoint makes a change of a drive, a list, a page or a team; known is false
+// for another op.
+func (t *Tenant) applySharePoint(m Mutation) (id string, known bool, err error) {
+	for _, apply := range []func(Mutation) (string, bool, error){t.applyDrive} {
+		if id, known, err = apply(m); known {
+			return id, true, err
+		}
+	}
+	return "", false, nil
+}
+
+// sharePointTruth answers with what a site, a drive or a team is; known is false for
+// another kind of truth.
+func (t *Tenant) sharePointTruth(w http.ResponseWriter, r *http.Request, owner, kind string) (known bool) {
+	switch kind {
+	case "drive":
+		writeLines(w, r, t.DriveTruth, owner)
+	case "drives":
+		writeLines(w, r, t.Drives, owner)
+	default:
+		return false
+	}
+	return true
 }

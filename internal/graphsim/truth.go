@@ -35,17 +35,6 @@ type AttachmentTruth struct {
 	ContentID string `json:"contentId,omitempty"`
 }
 
-// FileTruth is a file or folder of a drive.
-type FileTruth struct {
-	ID       string    `json:"id"`
-	Path     string    `json:"path"` // from the root, without a leading slash
-	Size     int64     `json:"size"`
-	SHA256   string    `json:"sha256,omitempty"`
-	Modified time.Time `json:"modified"` // as in fileSystemInfo
-	Created  time.Time `json:"created"`
-	Folder   bool      `json:"folder,omitempty"`
-}
-
 // FolderTruth is a mail folder.
 type FolderTruth struct {
 	ID     string `json:"id"`
@@ -187,32 +176,5 @@ func (t *Tenant) FolderTruth(user string) ([]FolderTruth, error) {
 		}
 	}
 	slices.SortFunc(list, func(x, y FolderTruth) int { return strings.Compare(x.Path, y.Path) })
-	return list, nil
-}
-
-// DriveTruth returns every file and folder of the drive of a user, group or site
-// (or of a drive ID), whatever their state. Ordered by path; the root is left out.
-func (t *Tenant) DriveTruth(owner string) ([]FileTruth, error) {
-	d, err := t.openDrive(owner)
-	if err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	list := []FileTruth{}
-	for _, item := range d.order[1:] {
-		if item.deleted {
-			continue
-		}
-		truth := FileTruth{ID: item.id, Path: item.path(), Modified: item.modified, Created: item.created, Folder: item.isFolder()}
-		if !truth.Folder {
-			if err := item.fingerprint(); err != nil {
-				return nil, err
-			}
-			truth.Size, truth.SHA256 = item.data.size(), item.sha
-		}
-		list = append(list, truth)
-	}
-	slices.SortFunc(list, func(x, y FileTruth) int { return strings.Compare(x.Path, y.Path) })
 	return list, nil
 }
