@@ -148,3 +148,38 @@ func TestNextDueSpreads(t *testing.T) {
 		t.Errorf("only %d of %d drives start at another time than their mailbox", apart, n)
 	}
 }
+
+// Over a day's plan the busiest hour starts at most a quarter more than the mean one,
+// however different the tenants are in size and zone, if their policies leave the day open.
+func TestPeakHour(t *testing.T) {
+	zones := []string{"UTC", "Europe/Vienna", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"}
+	const resources = 10_000
+	rapid.Check(t, func(t *rapid.T) {
+		day := time.Date(2026, time.Month(rapid.IntRange(1, 12).Draw(t, "month")), rapid.IntRange(1, 28).Draw(t, "day"), 0, 0, 0, 0, time.UTC)
+		var hours [24]int
+		planned := 0
+		for tenant := 0; planned < resources; tenant++ {
+			policy := catalog.Policy{
+				At: rapid.IntRange(0, 24*60-1).Draw(t, "at"), Window: 24 * 60,
+				TimeZone: rapid.SampledFrom(zones).Draw(t, "zone"),
+			}
+			size := min(1<<rapid.IntRange(0, 13).Draw(t, "size"), resources-planned)
+			seed := rapid.Uint64().Draw(t, "directory")
+			for i := range size {
+				id := tenantry.UserResource(fmt.Sprintf("%x-%d-%d", seed, tenant, i))
+				due := catalog.NextDue(policy, id, tenantry.Mailbox, day.Add(-time.Microsecond))
+				if due.Sub(day) < 24*time.Hour { // a day of 25 hours has one start too, perhaps after this one's end
+					hours[due.UTC().Hour()]++
+				}
+			}
+			planned += size
+		}
+		busiest := 0
+		for _, n := range hours {
+			busiest = max(busiest, n)
+		}
+		if ratio := float64(busiest) * 24 / float64(planned); ratio > 1.25 {
+			t.Fatalf("peak hour ratio %.3f: %v", ratio, hours)
+		}
+	})
+}
