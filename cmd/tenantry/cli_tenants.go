@@ -11,7 +11,7 @@ import (
 
 func tenantsCommand(c *connection) *cobra.Command {
 	return group("tenants", "Customers and their consent",
-		c.tenantsList(), c.tenantsAdd(), c.tenantsShow(), c.tenantsConsent(), c.tenantsRefresh(), c.tenantsAudit())
+		c.tenantsList(), c.tenantsAdd(), c.tenantsShow(), c.tenantsSet(), c.tenantsConsent(), c.tenantsRefresh(), c.tenantsAudit())
 }
 
 func (c *connection) tenantsList() *cobra.Command {
@@ -56,6 +56,20 @@ func (c *connection) tenantsShow() *cobra.Command {
 		}
 		return showTenant(cmd, answer.JSON200)
 	})
+}
+
+func (c *connection) tenantsSet() *cobra.Command {
+	var weight int64
+	command := c.action("set TENANT", "Change a tenant's service level", 1, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+		answer, err := client.ChangeTenantWithResponse(cmd.Context(), args[0], apiclient.TenantChange{Weight: weight})
+		if err != nil {
+			return err
+		}
+		return showTenant(cmd, answer.JSON200)
+	})
+	command.Flags().Int64Var(&weight, "weight", 0, "service level, 1 to 100: its share when the fleet is busy")
+	_ = command.MarkFlagRequired("weight") // fails only for a flag that does not exist
+	return command
 }
 
 func showTenant(cmd *cobra.Command, t *apiclient.Tenant) error {

@@ -39,6 +39,7 @@ func TestBadInputNamesField(t *testing.T) {
 		{"POST", "/v1/tenants", fields{"name": "A", "directory": "https://contoso.com"}, "body.directory"},
 		{"POST", "/v1/tenants", fields{"name": "A", "directory": "../x"}, "body.directory"},
 		{"POST", "/v1/tenants", fields{"name": "A", "directory": contosoGUID, "weight": 101}, "body.weight"},
+		{"PATCH", "/v1/tenants/t-contoso", fields{"weight": 0}, "body.weight"},
 		{"POST", "/v1/tenants", fields{"name": "A", "directory": contosoGUID, "wieght": 1}, "wieght"},
 		{"POST", "/v1/tenants", fields{"name": 7, "directory": contosoGUID}, "body.name"},
 		{"GET", "/v1/tenants?limit=501", nil, "query.limit"},

@@ -68,7 +68,7 @@ func (s *service) audit(ctx context.Context, actor string, tenant tenantry.Tenan
 	return s.Catalog.Fleet().Audit(ctx, s.Now(), actor, string(tenant), action, string(text))
 }
 
-// get, post and remove describe operations; the ID is "noun-verb" and names the
+// get, post, patch and remove describe operations; the ID is "noun-verb" and names the
 // method of the generated client.
 func get(id, tag, path, summary string) huma.Operation {
 	return operation(http.MethodGet, http.StatusOK, id, tag, path, summary)
@@ -76,6 +76,10 @@ func get(id, tag, path, summary string) huma.Operation {
 
 func post(status int, id, tag, path, summary string) huma.Operation {
 	return operation(http.MethodPost, status, id, tag, path, summary)
+}
+
+func patch(id, tag, path, summary string) huma.Operation {
+	return operation(http.MethodPatch, http.StatusOK, id, tag, path, summary)
 }
 
 func remove(id, tag, path, summary string) huma.Operation {

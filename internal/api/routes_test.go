@@ -45,6 +45,7 @@ func TestEveryOperation(t *testing.T) {
 	call("list-tenants", 200, "GET", "/v1/tenants", nil, map[string]any{"next": nil})
 	call("get-tenant", 200, "GET", base, nil, map[string]any{"name": "Contoso", "state": "connected", "directory_id": contosoGUID, "weight": 10,
 		"resources.active": 2, "resources.inactive": 0, "resources.gone": 1})
+	call("change-tenant", 200, "PATCH", base, map[string]any{"weight": 40}, map[string]any{"name": "Contoso", "weight": 40, "resources.active": 2})
 	call("start-consent", 200, "POST", base+"/consent", nil, nil)
 	call("refresh-tenant", 201, "POST", base+"/refresh", nil, map[string]any{"action": "sync", "state": "running", "tasks": 1})
 

@@ -46,6 +46,18 @@ type NewTenant struct {
 	Weight    int    `json:"weight,omitempty" minimum:"1" maximum:"100" default:"10" doc:"Service level: its share when the fleet is busy"`
 }
 
+// TenantChange is what can be changed of a tenant.
+type TenantChange struct {
+	Weight int `json:"weight" minimum:"1" maximum:"100" doc:"Service level: its share when the fleet is busy. A tenant of 20 gets twice the tasks of one of 10"`
+}
+
+type changeTenantInput struct {
+	TenantPath
+	Body TenantChange
+}
+
+func (in *changeTenantInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Body }
+
 type addTenantInput struct{ Body NewTenant }
 
 func (in *addTenantInput) audit() (tenantry.TenantID, any) { return "", in.Body }
@@ -78,6 +90,7 @@ func (s *service) tenantRoutes() {
 	write(s, post(http.StatusCreated, "add-tenant", tag, "/v1/tenants", "Add a tenant"), s.addTenant)
 	read(s, get("list-tenants", tag, "/v1/tenants", "List tenants"), s.listTenants)
 	read(s, get("get-tenant", tag, one, "Show a tenant"), s.getTenant)
+	write(s, patch("change-tenant", tag, one, "Change a tenant's service level"), s.changeTenant)
 	write(s, post(http.StatusOK, "start-consent", tag, one+"/consent", "Ask for a one-time URL where an administrator of the tenant consents"), s.startConsent)
 	read(s, get("list-audit", tag, one+"/audit", "List what was asked for about a tenant, newest first"), s.listAudit)
 	write(s, post(http.StatusCreated, "refresh-tenant", tag, one+"/refresh", "Read users, groups and sites of the tenant now"), s.refreshTenant)
@@ -134,6 +147,17 @@ func (s *service) getTenant(ctx context.Context, in *tenantInput) (*body[Tenant]
 		Active: counts[tenantry.Active], Inactive: counts[tenantry.Inactive], Gone: counts[tenantry.Gone],
 	}
 	return &body[Tenant]{tenant}, nil
+}
+
+func (s *service) changeTenant(ctx context.Context, in *changeTenantInput) (*body[Tenant], error) {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.SetWeight(ctx, in.Body.Weight); err != nil {
+		return nil, err
+	}
+	return s.getTenant(ctx, &tenantInput{in.TenantPath})
 }
 
 func (s *service) refreshTenant(ctx context.Context, in *refreshInput) (*created[Run], error) {

@@ -108,6 +108,7 @@ func TestTenantStatements(t *testing.T) {
 			{"Get", func() error { _, err := a.Get(ctx); return err }},
 			{"SetState", func() error { return a.SetState(ctx, tenantry.TenantConnected, "") }},
 			{"SetDirectoryID", func() error { return a.SetDirectoryID(ctx, "guid") }},
+			{"SetWeight", func() error { return a.SetWeight(ctx, 20) }},
 			{"SetSize", func() error { return a.SetSize(ctx, 1, 1) }},
 			{"SyncDone", func() error { return a.SyncDone(ctx, now, now) }},
 			{"StartConsent", func() error { return a.StartConsent(ctx, "hash", now) }},

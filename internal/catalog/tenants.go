@@ -163,6 +163,15 @@ func (t *Tenant) SetSize(ctx context.Context, users, licences int64) error {
 	return t.update(ctx, "set size", "users = ?, licences = ?", users, licences)
 }
 
+// SetWeight sets the service level, 1 to 100: the tenant's share when the fleet is busy.
+// Invalid when out of range; NotFound.
+func (t *Tenant) SetWeight(ctx context.Context, weight int) error {
+	if weight < 1 || weight > 100 {
+		return tenantry.Errorf(tenantry.Invalid, "set weight of tenant %s: %d is not in 1..100", t.id, weight)
+	}
+	return t.update(ctx, "set weight", "weight = ?", weight)
+}
+
 // SyncDone records a finished directory sync and when the next is due. NotFound.
 func (t *Tenant) SyncDone(ctx context.Context, at, next time.Time) error {
 	return t.update(ctx, "record the sync", "last_sync_at = ?, next_sync_at = ?", micros(at), micros(next))

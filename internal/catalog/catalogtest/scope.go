@@ -83,6 +83,7 @@ func testScope(_ *testing.T, w *world) {
 		"Get":            func() any { row, _ := mine.Get(w.ctx); return row },
 		"SetState":       func() any { return mine.SetState(w.ctx, tenantry.TenantDisconnected, "x") },
 		"SetDirectoryID": func() any { return mine.SetDirectoryID(w.ctx, "guid") },
+		"SetWeight":      func() any { return mine.SetWeight(w.ctx, 30) },
 		"SetSize":        func() any { return mine.SetSize(w.ctx, 1, 2) },
 		"SyncDone":       func() any { return mine.SyncDone(w.ctx, after, after) },
 		"StartConsent":   func() any { return mine.StartConsent(w.ctx, "hash", after) },

@@ -32,6 +32,9 @@ func testTenants(_ *testing.T, w *world) {
 	w.ok(a.SetDirectoryID(w.ctx, "guid-1"))
 	w.kind(w.c.Tenant("t-b").SetDirectoryID(w.ctx, "GUID-1"), tenantry.Conflict)
 	w.ok(a.SetSize(w.ctx, 100, 90))
+	w.kind(a.SetWeight(w.ctx, 0), tenantry.Invalid)
+	w.kind(a.SetWeight(w.ctx, 101), tenantry.Invalid)
+	w.ok(a.SetWeight(w.ctx, 30))
 	w.ok(a.SyncDone(w.ctx, now, now.Add(time.Hour)))
 	w.ok(a.SetState(w.ctx, tenantry.TenantConnected, "consented"))
 	w.kind(a.SetState(w.ctx, "odd", ""), tenantry.Invalid)
@@ -44,7 +47,7 @@ func testTenants(_ *testing.T, w *world) {
 	again.StateAt = time.Time{}
 	expected = catalog.TenantRow{
 		ID: "t-a", Name: expected.Name, Directory: "a.example", DirectoryID: "guid-1", State: tenantry.TenantConnected, Reason: "again",
-		Weight: 10, Users: 100, Licences: 90, AddedAt: now, LastSyncAt: now, NextSyncAt: now.Add(time.Hour),
+		Weight: 30, Users: 100, Licences: 90, AddedAt: now, LastSyncAt: now, NextSyncAt: now.Add(time.Hour),
 	}
 	if diff := cmp.Diff(expected, again); diff != "" {
 		w.t.Fatal(diff)
@@ -58,6 +61,7 @@ func testTenants(_ *testing.T, w *world) {
 	nobody := w.c.Tenant("t-nobody")
 	_, err = nobody.Get(w.ctx)
 	w.kind(err, tenantry.NotFound)
+	w.kind(nobody.SetWeight(w.ctx, 30), tenantry.NotFound)
 	w.kind(nobody.SetSize(w.ctx, 1, 1), tenantry.NotFound)
 	w.kind(nobody.SetState(w.ctx, tenantry.TenantConnected, ""), tenantry.NotFound)
 	w.kind(nobody.AddPolicy(w.ctx, policy("x"), now), tenantry.NotFound)
