@@ -191,7 +191,9 @@ func (w *Writer) storeChunk(ctx context.Context, c *chunk, plain []byte) error {
 			if info.Size <= headerSize+frameOverhead {
 				return tenantry.Errorf(tenantry.Corrupt, "object %s: it has only %d bytes", info.Key, info.Size)
 			}
-			return nil
+			if err = blob.Retain(ctx, w.repo.store, info.Key); err == nil { // its lock has to cover this snapshot too
+				return nil
+			}
 		}
 		if errors.Is(err, blob.ErrNotFound) {
 			if object == nil {
@@ -255,6 +257,9 @@ func (r *Repository) readChunk(ctx context.Context, c chunk) ([]byte, error) {
 func (r *Repository) openChunk(ctx context.Context, c chunk) ([]byte, error) {
 	// zstd adds at most some bytes per block of 128 KiB to what it cannot compress.
 	body, err := blob.ReadAll(ctx, r.store, r.object(c.name()), int64(c.size)+int64(c.size)/64+1024)
+	if tenantry.KindOf(err) == tenantry.Invalid { // another object is in its place
+		return nil, tenantry.E(tenantry.Corrupt, "it is not of the size that was stored", err)
+	}
 	if err != nil {
 		return nil, missing(err)
 	}

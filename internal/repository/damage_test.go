@@ -187,16 +187,14 @@ func TestWrongKey(t *testing.T) {
 	if !strings.Contains(err.Error(), string(tenant)+"/key") {
 		t.Errorf("the key object is not named: %v", err)
 	}
-	// A key of the right name that does not fit.
+	// A key that is not the one of its name.
 	text, err := os.ReadFile(p.keyFile)
 	must(t, err)
 	i := bytes.Index(text, []byte(`"key": "`)) + len(`"key": "`)
 	text[i] = map[bool]byte{true: 'B', false: 'A'}[text[i] == 'A']
 	must(t, os.WriteFile(otherPath, text, 0o600))
-	other, err = repository.OpenKeyFile(otherPath, false)
-	must(t, err)
-	_, err = repository.Open(t.Context(), store, other, tenant)
-	wantKind(t, err, tenantry.WrongKey)
+	_, err = repository.OpenKeyFile(otherPath, false)
+	wantKind(t, err, tenantry.Invalid)
 
 	// Without its key object, a repository is not begun anew beside its content.
 	must(t, store.Delete(t.Context(), string(tenant)+"/key"))
@@ -255,7 +253,7 @@ func TestKeyFile(t *testing.T) {
 		wantKind(t, err, tenantry.WrongKey)
 		wrapped[len(wrapped)-1] ^= 1
 		_, err = ring.Unwrap(t.Context(), tenant, id, wrapped)
-		wantKind(t, err, tenantry.WrongKey)
+		wantKind(t, err, tenantry.Corrupt) // it is the right key
 	}
 	must(t, os.Chmod(path, 0o644))
 	_, err = repository.OpenKeyFile(path, true)

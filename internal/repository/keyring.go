@@ -2,27 +2,30 @@ package repository
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
 
+	"github.com/zeebo/blake3"
+
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// Keyring wraps and unwraps tenant keys: a local key file now, KMS later. Called once
-// per opened repository, from any goroutine.
+// Keyring wraps and unwraps tenant keys: a local key file, KMS, or an escrow copy. Called
+// once per opened repository, from any goroutine.
 type Keyring interface {
 	// Wrap encrypts a fresh tenant key under the tenant's own wrapping key, creating
 	// that if the tenant has none, and names the wrapping key.
 	Wrap(ctx context.Context, tenant tenantry.TenantID, key []byte) (wrapped []byte, keyID string, err error)
-	// Unwrap is the inverse. WrongKey if the ring has no such key or it does not fit.
+	// Unwrap is the inverse. WrongKey if the ring has no such key, Corrupt if it has the
+	// key that the name means and what is wrapped was tampered with.
 	// Both: Shared with the code "key" if the ring itself cannot be used.
 	Unwrap(ctx context.Context, tenant tenantry.TenantID, keyID string, wrapped []byte) ([]byte, error)
 }
@@ -37,6 +40,14 @@ type keyFile struct {
 	path string
 	mu   sync.Mutex
 	keys map[tenantry.TenantID]map[string][]byte // by key ID; what was read last
+	read stamp                                   // of the file that was read
+}
+
+// stamp tells one state of the file from another: it is always replaced whole.
+type stamp struct {
+	modified time.Time
+	size     int64
+	inode    uint64
 }
 
 type keyFileJSON struct {
@@ -45,7 +56,7 @@ type keyFileJSON struct {
 }
 
 type wrappingKey struct {
-	ID  string `json:"id"`
+	ID  string `json:"id"`  // "file-" and the key's fingerprint
 	Key []byte `json:"key"` // 32 bytes, base64
 }
 
@@ -55,9 +66,9 @@ type wrappingKey struct {
 //
 // NotFound if there is none and create is false; Invalid if others on the machine may
 // read it or it is not a key file. The ring is safe for concurrent use, by processes too.
-func OpenKeyFile(path string, create bool) (Keyring, error) {
+func OpenKeyFile(path string, create bool) (KeyManager, error) {
 	f := &keyFile{path: path}
-	err := f.read()
+	err := f.refresh()
 	if tenantry.KindOf(err) != tenantry.NotFound || !create {
 		if err != nil {
 			return nil, err
@@ -67,7 +78,7 @@ func OpenKeyFile(path string, create bool) (Keyring, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
 	defer cancel()
 	err = f.locked(ctx, func() error {
-		if err := f.read(); tenantry.KindOf(err) != tenantry.NotFound {
+		if err := f.refresh(); tenantry.KindOf(err) != tenantry.NotFound {
 			return err // another process has made it meanwhile
 		}
 		return f.write(keyFileJSON{Version: 1, Tenants: map[tenantry.TenantID][]wrappingKey{}})
@@ -103,7 +114,8 @@ func (f *keyFile) Unwrap(_ context.Context, tenant tenantry.TenantID, keyID stri
 	}
 	key, err := aead.Open(nil, nil, wrapped, wrapAD(tenant, keyID))
 	if err != nil {
-		return nil, tenantry.Errorf(tenantry.WrongKey, "wrapping key %s of tenant %s in key file %s does not fit", keyID, tenant, f.path)
+		// The key's name is its fingerprint, so it is the right one.
+		return nil, tenantry.Errorf(tenantry.Corrupt, "what wrapping key %s of tenant %s wrapped was tampered with", keyID, tenant)
 	}
 	return key, nil
 }
@@ -113,15 +125,22 @@ func wrapAD(tenant tenantry.TenantID, keyID string) []byte {
 	return []byte("tenantry wrap v1 " + string(tenant) + " " + keyID)
 }
 
-// find returns a wrapping key, reading the file again if another process may have made it.
+// keyFingerprint names a wrapping key so that the name proves the key.
+func keyFingerprint(key []byte) string {
+	var sum [16]byte
+	blake3.DeriveKey("tenantry 2026 wrapping key name v1", key, sum[:])
+	return "file-" + hex.EncodeToString(sum[:])
+}
+
+// find returns a wrapping key, reading the file again if another process has changed it: a
+// key that was destroyed must not live on in memory.
 func (f *keyFile) find(tenant tenantry.TenantID, id string) ([]byte, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if key, ok := f.keys[tenant][id]; ok {
-		return key, nil
-	}
-	if err := f.readLocked(); err != nil {
-		return nil, keyless(err)
+	if now, err := stampOf(f.path); err != nil || now != f.read {
+		if err := f.readLocked(); err != nil {
+			return nil, keyless(err)
+		}
 	}
 	if key, ok := f.keys[tenant][id]; ok {
 		return key, nil
@@ -140,14 +159,73 @@ func (f *keyFile) newest(ctx context.Context, tenant tenantry.TenantID) (id stri
 			id, key = ring[len(ring)-1].ID, ring[len(ring)-1].Key
 			return nil
 		}
-		var number [4]byte
-		_, _ = rand.Read(number[:])
-		id, key = "file-"+hex.EncodeToString(number[:]), make([]byte, 32)
-		_, _ = rand.Read(key)
-		doc.Tenants[tenant] = []wrappingKey{{ID: id, Key: key}}
+		id, key = doc.add(tenant)
 		return f.write(doc)
 	})
 	return id, key, keyless(err)
+}
+
+// add gives a tenant a fresh wrapping key.
+func (doc keyFileJSON) add(tenant tenantry.TenantID) (id string, key []byte) {
+	key = randomKey()
+	id = keyFingerprint(key)
+	doc.Tenants[tenant] = append(doc.Tenants[tenant], wrappingKey{ID: id, Key: key})
+	return id, key
+}
+
+// Rotate implements KeyManager.
+func (f *keyFile) Rotate(ctx context.Context, tenant tenantry.TenantID) (id string, err error) {
+	err = f.locked(ctx, func() error {
+		doc, err := f.load()
+		if err != nil {
+			return err
+		}
+		id, _ = doc.add(tenant)
+		return f.write(doc)
+	})
+	return id, keyless(err)
+}
+
+// WrappingKeys implements KeyManager.
+func (f *keyFile) WrappingKeys(_ context.Context, tenant tenantry.TenantID) ([]string, error) {
+	doc, err := f.load()
+	if err != nil {
+		return nil, keyless(err)
+	}
+	var ids []string
+	for _, k := range doc.Tenants[tenant] {
+		ids = append(ids, k.ID)
+	}
+	return ids, nil
+}
+
+// Destroy implements KeyManager: the entry leaves the file at once. Copies of the file
+// still have it.
+func (f *keyFile) Destroy(ctx context.Context, tenant tenantry.TenantID, id string) (time.Time, error) {
+	err := f.locked(ctx, func() error {
+		doc, err := f.load()
+		if err != nil {
+			return err
+		}
+		doc.Tenants[tenant] = slices.DeleteFunc(doc.Tenants[tenant], func(k wrappingKey) bool { return k.ID == id })
+		if len(doc.Tenants[tenant]) == 0 {
+			delete(doc.Tenants, tenant)
+		}
+		return f.write(doc)
+	})
+	return time.Now(), keyless(err)
+}
+
+func stampOf(path string) (stamp, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return stamp{}, err
+	}
+	s := stamp{modified: info.ModTime(), size: info.Size()}
+	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
+		s.inode = sys.Ino
+	}
+	return s, nil
 }
 
 // keyless is the error of a key file that was good when it was opened and is not now: it is
@@ -160,7 +238,7 @@ func keyless(err error) error {
 	return err
 }
 
-func (f *keyFile) read() error {
+func (f *keyFile) refresh() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.readLocked()
@@ -168,10 +246,12 @@ func (f *keyFile) read() error {
 
 // readLocked fills the map from the file.
 func (f *keyFile) readLocked() error {
+	read, _ := stampOf(f.path) // before the content: a change between the two is read again
 	doc, err := f.load()
 	if err != nil {
 		return err
 	}
+	f.read = read
 	f.keys = make(map[tenantry.TenantID]map[string][]byte, len(doc.Tenants))
 	for tenant, ring := range doc.Tenants {
 		f.keys[tenant] = make(map[string][]byte, len(ring))
@@ -207,6 +287,9 @@ func (f *keyFile) load() (keyFileJSON, error) {
 		for _, k := range ring {
 			if len(k.Key) != 32 || k.ID == "" {
 				return doc, tenantry.Errorf(tenantry.Invalid, "key file %s: a key of tenant %s is not an ID and 32 bytes", f.path, tenant)
+			}
+			if k.ID != keyFingerprint(k.Key) {
+				return doc, tenantry.Errorf(tenantry.Invalid, "key file %s: key %s of tenant %s is not the key of that name: the file is damaged", f.path, k.ID, tenant)
 			}
 		}
 	}

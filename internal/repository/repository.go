@@ -91,7 +91,7 @@ func Tenants(ctx context.Context, store blob.Store) ([]tenantry.TenantID, error)
 		if !segment.MatchString(name) {
 			continue
 		}
-		_, err := store.Stat(ctx, name+"/"+keyName)
+		_, err := newestKeyObject(ctx, store, tenantry.TenantID(name))
 		if isNotFound(err) {
 			continue
 		}

@@ -35,14 +35,6 @@ const (
 // footerFrame is the frame number of a pack's footer, whatever the number of frames.
 const footerFrame = 1<<32 - 1
 
-// keys are a tenant's opened keys. Read-only after opening.
-type keys struct {
-	data   map[uint16][]byte
-	newest uint16
-	hash   []byte // 32 bytes: key of BLAKE3 for content
-	gear   []byte // 32 bytes: key of the chunker's table
-}
-
 // box seals and opens the frames of one object.
 type box struct {
 	aead   cipher.AEAD
@@ -52,7 +44,8 @@ type box struct {
 
 // newBox returns the box of a new object, under the newest data key.
 func (k *keys) newBox(name string, kind objectKind) (*box, error) {
-	return k.boxFor(name, kind, k.newest)
+	number, key := k.sealing()
+	return boxFor(name, kind, number, key)
 }
 
 // openBox returns the box of a stored object, from its header or the half of it
@@ -68,14 +61,15 @@ func (k *keys) openBox(name string, kind objectKind, header []byte) (*box, error
 		return nil, tenantry.Errorf(tenantry.Corrupt, "it is of kind %q, expected %q", header[5], byte(kind))
 	}
 	number := binary.BigEndian.Uint16(header[6:])
-	if _, ok := k.data[number]; !ok {
+	key, ok := k.opening(number)
+	if !ok {
 		return nil, tenantry.Errorf(tenantry.WrongKey, "it is sealed under data key %d, which the repository's key object does not hold", number)
 	}
-	return k.boxFor(name, kind, number)
+	return boxFor(name, kind, number, key)
 }
 
-func (k *keys) boxFor(name string, kind objectKind, number uint16) (*box, error) {
-	key, err := hkdf.Key(sha256.New, k.data[number], nil, "tenantry object v1 "+name, 32)
+func boxFor(name string, kind objectKind, number uint16, dataKey []byte) (*box, error) {
+	key, err := hkdf.Key(sha256.New, dataKey, nil, "tenantry object v1 "+name, 32)
 	if err != nil {
 		return nil, tenantry.E(tenantry.Internal, "derive an object's key", err)
 	}

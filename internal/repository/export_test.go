@@ -1,0 +1,22 @@
+package repository
+
+import (
+	"time"
+
+	"github.com/zeebo/blake3"
+)
+
+// SetKeyAge makes an opened repository's keys as old as d.
+func SetKeyAge(r *Repository, d time.Duration) error {
+	r.keys.mu.Lock()
+	defer r.keys.mu.Unlock()
+	r.keys.fetched = time.Now().Add(-d)
+	return nil
+}
+
+// ResumKeyObject gives a key object that was changed the checksum that fits.
+func ResumKeyObject(body []byte) []byte {
+	end := len(body) - 32
+	sum := blake3.Sum256(body[:end])
+	return append(body[:end:end], sum[:]...)
+}
