@@ -15,6 +15,7 @@ type flags struct {
 	options     graphsim.Options
 	certificate string
 	caOut       string
+	limits      string
 	tenants     int
 	tenant      graphsim.TenantSpec
 	consent     bool
@@ -41,6 +42,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&o.Secret, "client-secret", graphsim.DefaultSecret, "secret of the registered application")
 	set.StringVar(&f.certificate, "certificate", "", "PEM file with certificates of the application")
 	set.StringVar(&o.RedirectURI, "redirect-uri", "", "registered redirect URI (default: any loopback address)")
+	set.StringVar(&f.limits, "limits", "", "JSON file with limits that differ from the documented ones")
 	set.Float64Var(&o.Clock, "clock", 1, "how many times faster limits and links age")
 	set.DurationVar(&o.TokenLife, "token-life", 0, "life of access tokens (default 1h)")
 	set.DurationVar(&o.LinkLife, "link-life", 0, "life of download URLs (default 5m)")
@@ -74,6 +76,13 @@ func (f *flags) resolve() (graphsim.Options, error) {
 			return graphsim.Options{}, fmt.Errorf("read certificate: %w", err)
 		}
 		f.options.CertificatePEM = pem
+	}
+	if f.limits != "" {
+		limits, err := graphsim.LoadLimits(f.limits)
+		if err != nil {
+			return graphsim.Options{}, err
+		}
+		f.options.Limits = limits
 	}
 	return f.options, nil
 }

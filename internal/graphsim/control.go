@@ -32,6 +32,8 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		s.controlClock(w, r)
 	case "limits":
 		writeJSON(w, http.StatusOK, s.limits.table)
+	case "accounts":
+		s.controlAccounts(w, r)
 	case "stats":
 		if r.Method == http.MethodDelete {
 			s.ResetStats()

@@ -41,9 +41,12 @@
 //
 // # Limits
 //
-// Limits is one table, readable at /_sim/limits. Each account is counted in a
+// Limits is one table, readable at /_sim/limits; a file can override any number
+// (LoadLimits). A request draws on several accounts at once: the application, the
+// tenant, the mailbox, and the rules its path matches. Each account is counted in a
 // fixed and in a sliding window at once and the worse count decides; a throttled
-// request counts too. Options.Clock lets the windows, and the life of links, run
+// request counts too. What each account was allowed, used and refused is kept window
+// by window (Accounts). Options.Clock lets the windows, and the life of links, run
 // faster than the wall clock; Retry-After is then in real seconds with a fraction.
 //
 // # Control interface
@@ -67,6 +70,7 @@
 //	POST   /_sim/faults                         Fault -> {"id": ...}
 //	DELETE /_sim/faults[/{id}]                  removes one or all
 //	GET    /_sim/limits                         Limits in force
+//	GET    /_sim/accounts?kind=&tenant=         []AccountUsage: usage against allowance, per window
 //	POST   /_sim/advance                        {"seconds": 600} puts the clock forward
 //	GET    /_sim/stats                          Stats; DELETE sets them to zero
 package graphsim

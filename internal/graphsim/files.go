@@ -41,6 +41,14 @@ func (s *Server) serveFiles(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	serve := func(w http.ResponseWriter) {
+		done, refused := s.admitFiles(w, r, id)
+		if refused != nil {
+			refused.write(w, requestID, requestID)
+			return
+		}
+		counted := &countedAnswer{ResponseWriter: w}
+		defer func() { done(counted.n) }()
+		w = counted
 		switch kind {
 		case "download":
 			s.serveDownload(w, r, id)

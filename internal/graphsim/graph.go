@@ -45,6 +45,10 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 	c, rt, err := s.prepare(w, r, t, roles)
 	if err != nil {
 		s.stats.request(t.id, "unrouted")
+		if throttled := s.limits.admitUnserved(unserved(s, w, r, t)); throttled != nil {
+			s.stats.throttled(t.id, "unrouted")
+			return throttled
+		}
 		return err
 	}
 	s.stats.request(t.id, rt.service.String())
@@ -101,6 +105,12 @@ func (s *Server) prepare(w http.ResponseWriter, r *http.Request, t *Tenant, role
 	c := &call{s: s, t: t, r: r, w: w, rt: rt, query: query, roles: roles, version: version,
 		path: plain, canonical: canonical(tgt.segments), params: params}
 	return c, rt, nil
+}
+
+// unserved is as much of a call as the limits need for a path without a route.
+func unserved(s *Server, w http.ResponseWriter, r *http.Request, t *Tenant) *call {
+	_, path := versionOf(r.URL.Path)
+	return &call{s: s, t: t, r: r, w: w, query: r.URL.Query(), canonical: strings.Trim(path, "/")}
 }
 
 func (s *Server) run(c *call, rt *route) error {

@@ -1,12 +1,10 @@
 package graphsim
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
-	"math"
-	"net/http"
-	"strconv"
-	"strings"
-	"sync"
+	"os"
 	"time"
 )
 
@@ -25,48 +23,141 @@ type Tier struct {
 	Quota
 }
 
-// Limits is what the simulated services allow. A zero field takes its documented
-// value ("Microsoft Graph service-specific throttling limits", 2026; "Avoid
-// getting throttled in SharePoint Online", 2025). All are per application.
+// Limits is what the simulated services allow: the one table of all numbers, read
+// from a file by LoadLimits and shown at /_sim/limits. A zero field takes its
+// documented value ("Microsoft Graph service-specific throttling limits", 2026;
+// "Avoid getting throttled or blocked in SharePoint Online", 2025). All are per
+// application unless they say otherwise.
 type Limits struct {
 	// App bounds all requests of the application over all tenants.
 	App Quota `json:"app"`
+
 	// Mailbox bounds requests, MailboxConcurrent those at the same time, and
-	// MailboxUpload the bytes written, each per mailbox.
+	// MailboxUpload the bytes written, each per mailbox of a user or group.
 	Mailbox           Quota `json:"mailbox"`
 	MailboxConcurrent int   `json:"mailboxConcurrent"`
 	MailboxUpload     Quota `json:"mailboxUpload"`
-	// Identity bounds resource units per tenant, IdentityApp over all tenants,
-	// IdentityWrites the writes per tenant.
-	Identity       []Tier `json:"identity"`
-	IdentityApp    Quota  `json:"identityApp"`
-	IdentityWrites Quota  `json:"identityWrites"`
-	// SharePointMinute and SharePointDay bound resource units per tenant.
+
+	// Identity bounds resource units per tenant, IdentityApp over all tenants.
+	// IdentityWrites bounds writes per tenant, IdentityAppWrites over all tenants,
+	// IdentityTenantWrites those of all applications in a tenant.
+	Identity             []Tier `json:"identity"`
+	IdentityApp          Quota  `json:"identityApp"`
+	IdentityWrites       Quota  `json:"identityWrites"`
+	IdentityAppWrites    Quota  `json:"identityAppWrites"`
+	IdentityTenantWrites Quota  `json:"identityTenantWrites"`
+
+	// SharePointMinute and SharePointDay bound resource units per tenant,
+	// SharePointTenant those of all applications in a tenant.
 	SharePointMinute []Tier `json:"sharePointMinute"`
 	SharePointDay    []Tier `json:"sharePointDay"`
+	SharePointTenant []Tier `json:"sharePointTenant"`
+	// SharePointIngress and SharePointEgress bound bytes per tenant.
+	SharePointIngress Quota `json:"sharePointIngress"`
+	SharePointEgress  Quota `json:"sharePointEgress"`
+	// SharePointDownload and SharePointFragment are the units of a download by a
+	// pre-authenticated URL and of a fragment of an upload session. Neither is
+	// documented; the defaults are those of "download" (1) and "upload" (2). A
+	// negative one is free.
+	SharePointDownload int64 `json:"sharePointDownload"`
+	SharePointFragment int64 `json:"sharePointFragment"`
+	// SharePointBlock is how many throttled requests an application is forgiven:
+	// with more it is blocked, by 503, until they have left the window. That there
+	// is a block is documented, its threshold is not. A negative Max forgives all.
+	SharePointBlock Quota `json:"sharePointBlock"`
+
+	// Burst says for how long the Teams limits hold: the quotas of Rules with
+	// Sustained are for short bursts, and over Seconds only Max per cent of them
+	// are allowed. The share is documented, the window is not.
+	Burst Quota `json:"burst"`
+	// Rules bound requests by their path.
+	Rules []Rule `json:"rules"`
 }
 
 // DocumentedLimits returns the published limits.
 func DocumentedLimits() Limits { return Limits{}.withDefaults() }
 
+// LoadLimits reads limits from a JSON file in the form of /_sim/limits; what it
+// leaves out has its documented value. Errors: a name that is not in the table, a
+// window without length.
+func LoadLimits(file string) (Limits, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return Limits{}, fmt.Errorf("read limits: %w", err)
+	}
+	var l Limits
+	in := json.NewDecoder(bytes.NewReader(data))
+	in.DisallowUnknownFields()
+	if err := in.Decode(&l); err != nil {
+		return Limits{}, fmt.Errorf("read limits from %s: %w", file, err)
+	}
+	l = l.withDefaults()
+	if err := l.check(); err != nil {
+		return Limits{}, fmt.Errorf("read limits from %s: %w", file, err)
+	}
+	return l, nil
+}
+
 func (l Limits) withDefaults() Limits {
+	const perMinute, per5Minutes, perHour, perDay = 60, 300, 3600, 86_400
 	setDefault(&l.App, Quota{130_000, 10})
 	setDefault(&l.Mailbox, Quota{10_000, 600})
 	setDefault(&l.MailboxConcurrent, 4)
-	setDefault(&l.MailboxUpload, Quota{150_000_000, 300})
+	setDefault(&l.MailboxUpload, Quota{150_000_000, per5Minutes})
 	setDefault(&l.IdentityApp, Quota{150_000, 20})
 	setDefault(&l.IdentityWrites, Quota{3_000, 150})
+	setDefault(&l.IdentityAppWrites, Quota{35_000, per5Minutes})
+	setDefault(&l.IdentityTenantWrites, Quota{18_000, per5Minutes})
 	if l.Identity == nil {
 		l.Identity = tiers(10, []int64{49, 500, 0}, []int64{3_500, 5_000, 8_000})
 	}
 	licences := []int64{1_000, 5_000, 15_000, 50_000, 0}
 	if l.SharePointMinute == nil {
-		l.SharePointMinute = tiers(60, licences, []int64{1_250, 2_500, 3_750, 5_000, 6_250})
+		l.SharePointMinute = tiers(perMinute, licences, []int64{1_250, 2_500, 3_750, 5_000, 6_250})
 	}
 	if l.SharePointDay == nil {
-		l.SharePointDay = tiers(86_400, licences, []int64{1_200_000, 2_400_000, 3_600_000, 4_800_000, 6_000_000})
+		l.SharePointDay = tiers(perDay, licences, []int64{1_200_000, 2_400_000, 3_600_000, 4_800_000, 6_000_000})
+	}
+	if l.SharePointTenant == nil {
+		l.SharePointTenant = tiers(per5Minutes, licences, []int64{18_750, 37_500, 56_250, 75_000, 93_750})
+	}
+	setDefault(&l.SharePointIngress, Quota{400_000_000_000, perHour})
+	setDefault(&l.SharePointEgress, Quota{400_000_000_000, perHour})
+	setDefault(&l.SharePointDownload, 1)
+	setDefault(&l.SharePointFragment, 2)
+	setDefault(&l.SharePointBlock, Quota{2_000, perHour})
+	setDefault(&l.Burst, Quota{83, perMinute})
+	if l.Rules == nil {
+		l.Rules = documentedRules()
 	}
 	return l
+}
+
+// check refuses a table that cannot be counted with.
+func (l Limits) check() error {
+	quotas := map[string]Quota{"app": l.App, "mailbox": l.Mailbox, "mailboxUpload": l.MailboxUpload, "identityApp": l.IdentityApp,
+		"identityWrites": l.IdentityWrites, "identityAppWrites": l.IdentityAppWrites, "identityTenantWrites": l.IdentityTenantWrites,
+		"sharePointIngress": l.SharePointIngress, "sharePointEgress": l.SharePointEgress, "sharePointBlock": l.SharePointBlock, "burst": l.Burst}
+	for name, list := range map[string][]Tier{"identity": l.Identity, "sharePointMinute": l.SharePointMinute,
+		"sharePointDay": l.SharePointDay, "sharePointTenant": l.SharePointTenant} {
+		if len(list) == 0 {
+			return fmt.Errorf("%s has no tier", name)
+		}
+		for _, t := range list {
+			quotas[fmt.Sprintf("%s up to %d", name, t.UpTo)] = t.Quota
+		}
+	}
+	for _, r := range l.Rules {
+		for _, q := range append(append(append(append([]Quota{}, r.App...), r.AppTenant...), r.Tenant...), r.Resource...) {
+			quotas["rule "+r.Name] = q
+		}
+	}
+	for name, q := range quotas {
+		if q.Seconds <= 0 {
+			return fmt.Errorf("%s has a window of %d seconds", name, q.Seconds)
+		}
+	}
+	return nil
 }
 
 func tiers(seconds int64, upTo, most []int64) []Tier {
@@ -84,181 +175,4 @@ func tierFor(list []Tier, size int64) Quota {
 		}
 	}
 	return list[len(list)-1].Quota
-}
-
-// limiter counts every account. Safe for concurrent use.
-type limiter struct {
-	table   Limits
-	elapsed func() time.Duration
-
-	mu       sync.Mutex
-	meters   map[string]*meter
-	inFlight map[string]int
-}
-
-func newLimiter(table Limits, elapsed func() time.Duration) *limiter {
-	return &limiter{table: table, elapsed: elapsed, meters: map[string]*meter{}, inFlight: map[string]int{}}
-}
-
-// charge counts n against an account and reports how much of the quota is now
-// used and, if that is too much, after what simulated time a request will pass.
-// What is refused counts too.
-func (l *limiter) charge(account string, q Quota, n int64) (used int64, wait time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	m := l.meters[account]
-	if m == nil {
-		m = &meter{window: q.window()}
-		l.meters[account] = m
-	}
-	now := l.elapsed()
-	m.add(now, n)
-	if used = m.used(now); used <= q.Max {
-		return used, 0
-	}
-	return used, m.wait(now, q.Max-n)
-}
-
-// admit charges a request to all its accounts. release ends its time in flight.
-func (l *limiter) admit(c *call, rt *route) (release func(), err error) {
-	if _, wait := l.charge("app", l.table.App, 1); wait > 0 {
-		return nil, c.tooMany(wait)
-	}
-	switch rt.service {
-	case outlook:
-		return l.admitMailbox(c)
-	case sharePoint:
-		return func() {}, l.admitSharePoint(c, rt)
-	default:
-		return func() {}, l.admitIdentity(c, rt)
-	}
-}
-
-func (l *limiter) admitMailbox(c *call) (func(), error) {
-	account := "mailbox/" + c.t.id + "/" + c.param("user")
-	quota := l.table.Mailbox
-	if c.t.spec.MailLimit > 0 {
-		quota.Max = int64(c.t.spec.MailLimit)
-	}
-	if _, wait := l.charge(account, quota, 1); wait > 0 {
-		return nil, c.throttledMailbox("MailboxRequests", wait)
-	}
-	if c.r.ContentLength > 0 && c.r.Method != http.MethodGet {
-		if _, wait := l.charge(account+"/upload", l.table.MailboxUpload, c.r.ContentLength); wait > 0 {
-			return nil, c.throttledMailbox("MailboxUpload", wait)
-		}
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.inFlight[account] >= l.table.MailboxConcurrent {
-		return nil, c.throttledMailbox("MailboxConcurrency", time.Second)
-	}
-	l.inFlight[account]++
-	return func() { l.leave(account) }, nil
-}
-
-func (l *limiter) leave(account string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.inFlight[account]--; l.inFlight[account] == 0 {
-		delete(l.inFlight, account)
-	}
-}
-
-func (l *limiter) admitSharePoint(c *call, rt *route) error {
-	units := int64(rt.units)
-	if strings.Contains(c.query.Get("$expand"), "permissions") {
-		units = 5
-	} else if rt.units == 2 && c.deltaToken() != "" {
-		units = 1 // delta with a token
-	}
-	return l.chargeSharePoint(c, units)
-}
-
-func (l *limiter) chargeSharePoint(c *call, units int64) error {
-	licences := c.t.licences()
-	minute := tierFor(l.table.SharePointMinute, licences)
-	if c.t.spec.SharePointPerMinute > 0 {
-		minute.Max = int64(c.t.spec.SharePointPerMinute)
-	}
-	used, wait := l.charge("sharepoint/minute/"+c.t.id, minute, units)
-	// The headers come from 80 % of the application's minute on (preview).
-	if used*5 >= minute.Max*4 {
-		reset := wait
-		if reset == 0 {
-			reset = l.untilReset("sharepoint/minute/" + c.t.id)
-		}
-		h := c.w.Header()
-		h.Set("RateLimit-Limit", strconv.FormatInt(minute.Max, 10))
-		h.Set("RateLimit-Remaining", strconv.FormatInt(max(0, minute.Max-used), 10))
-		h.Set("RateLimit-Reset", c.s.seconds(reset))
-	}
-	if _, dayWait := l.charge("sharepoint/day/"+c.t.id, tierFor(l.table.SharePointDay, licences), units); dayWait > wait {
-		wait = dayWait
-	}
-	if wait > 0 {
-		return fail(http.StatusTooManyRequests, "activityLimitReached", "The request has been throttled.").
-			withInner("throttledRequest").with("Retry-After", c.s.seconds(wait))
-	}
-	return nil
-}
-
-func (l *limiter) untilReset(account string) time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	m := l.meters[account]
-	return m.window - l.elapsed()%m.window
-}
-
-func (l *limiter) admitIdentity(c *call, rt *route) error {
-	units := int64(rt.units)
-	if c.query.Has("$select") {
-		units--
-	}
-	if c.query.Has("$expand") {
-		units++
-	}
-	if top, err := strconv.Atoi(c.query.Get("$top")); err == nil && top < 20 {
-		units--
-	}
-	units = max(1, units)
-	c.w.Header().Set("x-ms-resource-unit", strconv.FormatInt(units, 10))
-	quota := tierFor(l.table.Identity, c.t.userCount())
-	used, wait := l.charge("identity/"+c.t.id, quota, units)
-	if ratio := float64(used) / float64(quota.Max); ratio >= 0.8 {
-		c.w.Header().Set("x-ms-throttle-limit-percentage", fmt.Sprintf("%.1f", min(ratio, 1.8)))
-	}
-	scope, kind := "Tenant_Application", "ReadWrite"
-	if _, appWait := l.charge("identity/app", l.table.IdentityApp, units); appWait > wait {
-		wait, scope = appWait, "Application"
-	}
-	if c.r.Method != http.MethodGet {
-		if _, writeWait := l.charge("identity/writes/"+c.t.id, l.table.IdentityWrites, 1); writeWait > wait {
-			wait, kind = writeWait, "Write"
-		}
-	}
-	if wait == 0 {
-		return nil
-	}
-	return c.tooMany(wait).with("x-ms-throttle-scope", scope+"/"+kind+"/"+c.s.o.ClientID+"/"+c.t.id).
-		with("x-ms-throttle-information", "ResourceUnitLimitExceeded")
-}
-
-func (c *call) tooMany(wait time.Duration) *apiError {
-	return fail(http.StatusTooManyRequests, "TooManyRequests", "Please retry again later.").
-		withInner("429").with("Retry-After", c.s.seconds(wait))
-}
-
-func (c *call) throttledMailbox(limit string, wait time.Duration) *apiError {
-	return fail(http.StatusTooManyRequests, "ApplicationThrottled", "Application is over its %s limit.", limit).
-		with("Retry-After", c.s.seconds(wait))
-}
-
-// seconds writes a simulated wait as Retry-After does: whole seconds, rounded up;
-// with a faster clock, real seconds with a fraction.
-func (s *Server) seconds(d time.Duration) string {
-	if s.o.Clock == 1 {
-		return strconv.FormatInt(int64(math.Ceil(d.Seconds())), 10)
-	}
-	return strconv.FormatFloat(math.Ceil(s.realWait(d).Seconds()*1000)/1000, 'f', 3, 64)
 }

@@ -91,9 +91,12 @@ func (s *Server) Stats() Stats {
 	return out
 }
 
-// ResetStats sets all counts to zero.
+// ResetStats sets all counts to zero, those of Accounts too; what limits count stays.
 func (s *Server) ResetStats() {
 	s.stats.mu.Lock()
 	defer s.stats.mu.Unlock()
 	s.stats.now = Stats{}
+	s.limits.mu.Lock()
+	defer s.limits.mu.Unlock()
+	s.limits.accounts = nil
 }
