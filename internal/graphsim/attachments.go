@@ -4,26 +4,150 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"strconv"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 )
+
+// attachmentOptions is how the options of $expand=attachments(...) want them shown.
+func attachmentOptions(options url.Values) attachmentView {
+	v := attachmentView{bytes: true, item: strings.Contains(strings.ToLower(options.Get("$expand")), "itemattachment/item")}
+	if options.Has("$select") {
+		v.sel = parseSelect(options.Get("$select"))
+		v.bytes = v.sel.asked("contentBytes")
+	}
+	return v
+}
+
+// renderAttachments writes all attachments of an item as $expand asks.
+func (b *mailbox) renderAttachments(o *object, h *holder, v attachmentView) {
+	o.always("attachments")
+	o.b = append(o.b, '[')
+	for i, a := range h.list {
+		if i > 0 {
+			o.b = append(o.b, ',')
+		}
+		o.b = append(o.b, b.renderAttachment(h, a, v)...)
+	}
+	o.b = append(o.b, ']')
+}
 
 // minSessionSize is where attachments need an upload session instead of a POST.
 const minSessionSize = 3 << 20
 
 func attachmentRoutes() []route {
-	const base = "users/{user}/messages/{message}/attachments"
-	return []route{
-		{method: "GET", pattern: base, service: outlook, roles: rolesMail, handle: listAttachments},
-		{method: "POST", pattern: base, service: outlook, roles: rolesMailWrite, handle: postAttachment},
-		{method: "POST", pattern: base + "/createUploadSession", service: outlook, roles: rolesMailWrite, handle: createAttachmentSession},
-		{method: "GET", pattern: base + "/{attachment}", service: outlook, roles: rolesMail, handle: getAttachment},
-		{method: "DELETE", pattern: base + "/{attachment}", service: outlook, roles: rolesMailWrite, handle: deleteAttachment},
-		{method: "GET", pattern: base + "/{attachment}/$value", service: outlook, roles: rolesMail, handle: getAttachmentValue},
+	operations := func(read, write []string) []route {
+		return []route{
+			{method: "GET", service: outlook, roles: read, handle: listAttachments},
+			{method: "POST", service: outlook, roles: write, handle: postAttachment},
+			{method: "POST", pattern: "createUploadSession", service: outlook, roles: write, handle: createAttachmentSession},
+			{method: "GET", pattern: "{attachment}", service: outlook, roles: read, handle: getAttachment},
+			{method: "DELETE", pattern: "{attachment}", service: outlook, roles: write, handle: deleteAttachment},
+			{method: "GET", pattern: "{attachment}/$value", service: outlook, roles: read, handle: getAttachmentValue},
+		}
 	}
+	list := pathsTo([]string{"users/{user}/messages/{message}/attachments", "users/{user}/mailFolders/{folder}/messages/{message}/attachments"},
+		operations(rolesMail, rolesMailWrite)...)
+	events := make([]string, len(eventBases))
+	for i, base := range eventBases {
+		events[i] = base + "/events/{event}/attachments"
+	}
+	return append(list, pathsTo(events, operations(rolesCalendars, rolesCalendarsWrite)...)...)
+}
+
+// attachable is content that attachments can be added to and taken from.
+type attachable interface {
+	add(*attachment)
+	drop(*attachment)
+}
+
+// holder is an item as far as it has attachments.
+type holder struct {
+	kind   byte // of the IDs of its attachments
+	number uint64
+	list   []*attachment
+	place  string // in the Location of an upload
+	edit   func(func(attachable)) error
+	// again finds the holder anew, for an upload that ends much later.
+	again func() (*holder, error)
+}
+
+func (c *mailContent) drop(a *attachment) { c.attachments = without(c.attachments, a) }
+func (c *pimContent) drop(a *attachment)  { c.attachments = without(c.attachments, a) }
+
+// without never returns nil: no attachments is not the same as the master's.
+func without(list []*attachment, a *attachment) []*attachment {
+	kept := []*attachment{}
+	for _, other := range list {
+		if other != a {
+			kept = append(kept, other)
+		}
+	}
+	return kept
+}
+
+func (b *mailbox) messageHolder(m *message) *holder {
+	return &holder{kind: attachmentKind, number: m.number, list: b.content(m).attachments,
+		place: "/Messages('" + b.messageID(m, true) + "')",
+		edit: func(change func(attachable)) error {
+			return b.edit(m, func(content *mailContent) error { change(content); return nil })
+		},
+		again: func() (*holder, error) {
+			if again := b.messages[m.number]; again != nil {
+				return b.messageHolder(again), nil
+			}
+			return nil, mailItemNotFound()
+		}}
+}
+
+// eventHolder is an event, or one instance of a series: what is attached to that
+// makes it an exception.
+func (b *mailbox) eventHolder(e eventRef) *holder {
+	content, id := b.contentOf(e.item), b.pimID(e.item, true)
+	h := &holder{kind: eventAttachmentKind, number: e.item.number, list: content.attachments}
+	if e.at != nil {
+		id = b.occurrenceID(e.item, e.at.date, true)
+		h.number |= uint64(dayNumber(e.at.date)) << 32
+		if e.at.exception != nil && e.at.exception.attachments != nil {
+			h.list = e.at.exception.attachments
+		}
+	}
+	h.place = "/Events('" + id + "')"
+	h.edit = func(change func(attachable)) error {
+		return b.editItem(e.item, func(own *pimContent) error {
+			if e.at == nil {
+				change(own)
+				return nil
+			}
+			if err := own.except(e.at.date, nil); err != nil {
+				return err
+			}
+			exception := own.series.exceptions[e.at.date]
+			if exception.attachments == nil {
+				exception.attachments, exception.lastAttachment = slices.Clone(own.attachments), own.lastAttachment
+			}
+			change(exception)
+			return nil
+		})
+	}
+	h.again = func() (*holder, error) {
+		again, err := b.findEvent(id)
+		if err != nil {
+			return nil, err
+		}
+		return b.eventHolder(again), nil
+	}
+	return h
+}
+
+// withHolder calls do with the item of the request, under the mailbox's lock.
+func (c *call) withHolder(do func(*mailbox, *holder) error) error {
+	if c.param("event") != "" {
+		return c.withEvent(func(b *mailbox, e eventRef) error { return do(b, b.eventHolder(e)) })
+	}
+	return c.withMessage(func(b *mailbox, m *message) error { return do(b, b.messageHolder(m)) })
 }
 
 // attachmentView is how a request wants attachments shown.
@@ -38,8 +162,8 @@ func (c *call) attachmentView() attachmentView {
 		item: strings.Contains(strings.ToLower(c.query.Get("$expand")), "itemattachment/item")}
 }
 
-func (b *mailbox) attachmentID(m *message, a *attachment) string {
-	return b.itemID(attachmentKind, m.number, a.number)
+func (b *mailbox) attachmentID(h *holder, a *attachment) string {
+	return b.itemID(h.kind, h.number, a.number)
 }
 
 func (a *attachment) size() int64 {
@@ -53,10 +177,10 @@ func (a *attachment) size() int64 {
 	}
 }
 
-func (b *mailbox) renderAttachment(m *message, a *attachment, v attachmentView) []byte {
+func (b *mailbox) renderAttachment(h *holder, a *attachment, v attachmentView) []byte {
 	o := newObject(v.sel)
 	o.raw("@odata.type", `"#microsoft.graph.`+a.kind+`Attachment"`)
-	o.str("id", b.attachmentID(m, a))
+	o.str("id", b.attachmentID(h, a))
 	o.instant("lastModifiedDateTime", a.modified)
 	o.str("name", a.name)
 	o.nullable("contentType", a.contentType)
@@ -93,7 +217,7 @@ func (b *mailbox) renderItem(a *attachment) []byte {
 	o.instant("lastModifiedDateTime", c.created)
 	b.renderContent(o, c, mailView{})
 	if len(c.attachments) > 0 {
-		inner := &message{}
+		inner := &holder{kind: attachmentKind}
 		parts := make([]string, len(c.attachments))
 		for i, sub := range c.attachments {
 			parts[i] = string(b.renderAttachment(inner, sub, attachmentView{bytes: true, item: true}))
@@ -104,16 +228,16 @@ func (b *mailbox) renderItem(a *attachment) []byte {
 }
 
 func listAttachments(c *call) error {
-	return c.withMessage(func(b *mailbox, m *message) error {
-		list, view := b.content(m).attachments, c.attachmentView()
-		return c.skipPage(len(list), c.pageSize(20, 1000), "$skip", func(i int) []byte { return b.renderAttachment(m, list[i], view) })
+	return c.withHolder(func(b *mailbox, h *holder) error {
+		view := c.attachmentView()
+		return c.skipPage(len(h.list), c.pageSize(20, 1000), "$skip", func(i int) []byte { return b.renderAttachment(h, h.list[i], view) })
 	})
 }
 
-func (b *mailbox) attachment(m *message, id string) (*attachment, error) {
+func (b *mailbox) attachment(h *holder, id string) (*attachment, error) {
 	kind, number, extra, ok := b.parseID(id)
-	if ok && kind == attachmentKind && number == m.number {
-		for _, a := range b.content(m).attachments {
+	if ok && kind == h.kind && number == h.number {
+		for _, a := range h.list {
 			if a.number == extra {
 				return a, nil
 			}
@@ -123,19 +247,19 @@ func (b *mailbox) attachment(m *message, id string) (*attachment, error) {
 }
 
 func getAttachment(c *call) error {
-	return c.withMessage(func(b *mailbox, m *message) error {
-		a, err := b.attachment(m, c.param("attachment"))
+	return c.withHolder(func(b *mailbox, h *holder) error {
+		a, err := b.attachment(h, c.param("attachment"))
 		if err != nil {
 			return err
 		}
-		return c.json(http.StatusOK, b.renderAttachment(m, a, c.attachmentView()))
+		return c.json(http.StatusOK, b.renderAttachment(h, a, c.attachmentView()))
 	})
 }
 
 func getAttachmentValue(c *call) error {
 	var a *attachment
-	err := c.withMessage(func(b *mailbox, m *message) (err error) {
-		a, err = b.attachment(m, c.param("attachment"))
+	err := c.withHolder(func(b *mailbox, h *holder) (err error) {
+		a, err = b.attachment(h, c.param("attachment"))
 		return err
 	})
 	switch {
@@ -149,17 +273,7 @@ func getAttachmentValue(c *call) error {
 	case a.kind == "item":
 		return fail(http.StatusMethodNotAllowed, "ErrorInvalidRequest", "The item has no MIME form.")
 	}
-	rd, err := a.data.open()
-	if err != nil {
-		return err
-	}
-	defer rd.Close()
-	contentType := a.contentType
-	setDefault(&contentType, "application/octet-stream")
-	c.w.Header().Set("Content-Type", contentType)
-	c.w.Header().Set("Content-Length", strconv.FormatInt(a.data.size(), 10))
-	_, _ = io.Copy(c.w, rd) // the client has gone
-	return nil
+	return c.stream(a.contentType, a.data)
 }
 
 func getMIME(c *call) error {
@@ -175,13 +289,7 @@ func getMIME(c *call) error {
 	if content.mime == nil {
 		return writeMIME(c.w, content)
 	}
-	rd, err := content.mime.open()
-	if err != nil {
-		return err
-	}
-	defer rd.Close()
-	_, _ = io.Copy(c.w, rd) // the client has gone
-	return nil
+	return c.stream("text/plain; charset=utf-8", content.mime)
 }
 
 // readAttachment reads an attachment as a client posts it.
@@ -258,42 +366,25 @@ func postAttachment(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.withMessage(func(b *mailbox, m *message) error {
+	return c.withHolder(func(b *mailbox, h *holder) error {
 		a, err := b.readAttachment(raw)
 		if err != nil {
 			return err
 		}
-		if err := b.attachTo(m, a); err != nil {
+		if err := h.edit(func(content attachable) { content.add(a) }); err != nil {
 			return err
 		}
-		return c.json(http.StatusCreated, b.renderAttachment(m, a, attachmentView{}))
-	})
-}
-
-func (b *mailbox) attachTo(m *message, a *attachment) error {
-	return b.edit(m, func(content *mailContent) error {
-		content.add(a)
-		return nil
+		return c.json(http.StatusCreated, b.renderAttachment(h, a, attachmentView{}))
 	})
 }
 
 func deleteAttachment(c *call) error {
-	return c.withMessage(func(b *mailbox, m *message) error {
-		a, err := b.attachment(m, c.param("attachment"))
+	return c.withHolder(func(b *mailbox, h *holder) error {
+		a, err := b.attachment(h, c.param("attachment"))
 		if err != nil {
 			return err
 		}
-		err = b.edit(m, func(content *mailContent) error {
-			var kept []*attachment
-			for _, other := range content.attachments {
-				if other != a {
-					kept = append(kept, other)
-				}
-			}
-			content.attachments = kept
-			return nil
-		})
-		if err != nil {
+		if err := h.edit(func(content attachable) { content.drop(a) }); err != nil {
 			return err
 		}
 		return c.empty(http.StatusNoContent)
@@ -302,9 +393,9 @@ func deleteAttachment(c *call) error {
 
 // attachmentUpload is an upload session of one attachment.
 type attachmentUpload struct {
-	box     *mailbox
-	message uint64
-	made    attachment
+	box  *mailbox
+	into *holder
+	made attachment
 }
 
 func createAttachmentSession(c *call) error {
@@ -327,8 +418,8 @@ func createAttachmentSession(c *call) error {
 	case item.Size > 150<<20:
 		return fail(http.StatusRequestEntityTooLarge, "ErrorAttachmentSizeLimitExceeded", "The attachment is over 150 MB.")
 	}
-	return c.withMessage(func(b *mailbox, m *message) error {
-		up := &attachmentUpload{box: b, message: m.number, made: attachment{kind: "file", name: item.Name,
+	return c.withHolder(func(b *mailbox, h *holder) error {
+		up := &attachmentUpload{box: b, into: h, made: attachment{kind: "file", name: item.Name,
 			contentType: item.ContentType, contentID: item.ContentID, inline: item.IsInline}}
 		session, err := c.s.uploads.start(c.s, item.Size, up)
 		if err != nil {
@@ -348,20 +439,20 @@ func (u *attachmentUpload) fragmentRule(size int64, _ bool) *apiError {
 	return nil
 }
 
-// finish adds the attachment to its message; the Location names it.
+// finish adds the attachment to its item; the Location names it.
 func (u *attachmentUpload) finish(s *Server, data content) (*uploadResult, error) {
 	u.box.mu.Lock()
 	defer u.box.mu.Unlock()
-	m := u.box.messages[u.message]
-	if m == nil {
-		return nil, mailItemNotFound()
+	h, err := u.into.again()
+	if err != nil {
+		return nil, err
 	}
 	a := u.made
 	a.data, a.modified = data, time.Now().UTC().Truncate(time.Second)
-	if err := u.box.attachTo(m, &a); err != nil {
+	if err := h.edit(func(content attachable) { content.add(&a) }); err != nil {
 		return nil, err
 	}
-	location := "https://outlook.office.example/api/v2.0/Users('" + u.box.owner.id + "')/Messages('" + u.box.messageID(m, true) +
-		"')/Attachments('" + u.box.attachmentID(m, &a) + "')"
+	location := "https://outlook.office.example/api/v2.0/Users('" + u.box.owner.id + "')" + h.place +
+		"/Attachments('" + u.box.attachmentID(h, &a) + "')"
 	return &uploadResult{status: http.StatusCreated, location: location}, nil
 }

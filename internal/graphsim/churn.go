@@ -25,6 +25,8 @@ func (t *Tenant) Churn(seed int64, n int) (changed int, err error) {
 		churn := t.churnMail
 		if u.Drive != "" && r.IntN(3) == 0 {
 			churn = t.churnDrive
+		} else if t.spec.ContactsPerUser+t.spec.EventsPerUser > 0 && r.IntN(3) == 0 {
+			churn = t.churnPIM
 		}
 		did, err := churn(r, u)
 		if err != nil {

@@ -190,7 +190,7 @@ func (s *Server) controlTruth(w http.ResponseWriter, r *http.Request, rest []str
 	case "folders":
 		writeLines(w, r, t.FolderTruth, owner)
 	default:
-		if !t.sharePointTruth(w, r, owner, rest[3]) {
+		if !t.exchangeTruth(w, r, owner, rest[3]) && !t.sharePointTruth(w, r, owner, rest[3]) {
 			http.NotFound(w, r)
 		}
 	}

@@ -14,8 +14,8 @@ import (
 type corpus struct {
 	mails    []*mailContent
 	names    []string // of the mails
-	contacts []pimItem
-	events   []pimItem
+	contacts []corpusItem
+	events   []corpusItem
 	files    []corpusFile
 }
 

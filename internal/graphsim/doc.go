@@ -63,6 +63,8 @@
 //	POST   /_sim/tenants/{t}/churn              {"seed": 1, "n": 100}
 //	POST   /_sim/tenants/{t}/expire             every delta token issued so far is refused
 //	GET    /_sim/truth/{t}/users/{id}/mail      JSON lines of MailTruth
+//	GET    /_sim/truth/{t}/users/{id}/contacts  JSON lines of ContactTruth; likewise events, and calendars,
+//	                                            contactFolders (CalendarTruth), sent (SentTruth)
 //	GET    /_sim/truth/{t}/users/{id}/drive     JSON lines of FileTruth; likewise groups, sites, drives
 //	GET    /_sim/truth/{t}/users/{id}/drives    JSON lines of DriveInfo: the libraries of the site
 //	GET    /_sim/truth/{t}/users/{id}/folders   JSON lines of FolderTruth

@@ -29,7 +29,9 @@ type mailbox struct {
 	lastNumber uint64
 	generation int
 	uploads    map[string]*attachmentUpload
-	pim        *pimStore
+	pim        *pimStore // nil until store lays it out
+	bare       bool      // without generated contacts and events
+	corpus     *corpus   // of the first mailbox
 }
 
 // mailFolder is a folder; its number never changes, so its ID does not either.
@@ -63,6 +65,8 @@ const (
 	regularMessage   = 'M'
 	folderKind       = 'F'
 	attachmentKind   = 'A'
+
+	eventAttachmentKind = 'B'
 )
 
 const (
@@ -78,7 +82,7 @@ func (b *mailbox) itemID(kind byte, number uint64, extra uint32) string {
 	raw = binary.BigEndian.AppendUint32(raw, extra)
 	raw = append(raw, 0)
 	prefix := regularPrefix
-	if kind == immutableMessage {
+	if kind == immutableMessage || kind >= 'a' {
 		prefix = immutablePrefix
 	}
 	return prefix + base64.URLEncoding.EncodeToString(raw)
@@ -142,7 +146,7 @@ func (b *mailbox) find(id string) (*message, error) {
 		return nil, fail(http.StatusBadRequest, "ErrorInvalidIdMalformed", "Id is malformed.")
 	}
 	m := b.messages[number]
-	if m == nil || kind == folderKind || (kind == regularMessage && m.moves != moves) {
+	if m == nil || (kind != regularMessage && kind != immutableMessage) || (kind == regularMessage && m.moves != moves) {
 		return nil, mailItemNotFound()
 	}
 	return m, nil

@@ -126,10 +126,9 @@ func newMailbox(t *Tenant, e *entry, mails int) *mailbox {
 			shares = append(shares, f)
 		}
 	}
-	b.pim = &pimStore{}
 	if e == t.firstMailbox() {
-		b.addCorpus(t.s.corpus)
-		b.pim = &pimStore{contacts: t.s.corpus.contacts, events: t.s.corpus.events}
+		b.corpus = t.s.corpus
+		b.addCorpus(b.corpus)
 	}
 	b.lastNumber = max(b.lastNumber, firstMessage-1)
 	for i := range mails {
@@ -139,6 +138,13 @@ func newMailbox(t *Tenant, e *entry, mails int) *mailbox {
 		m.folder.items = append(m.folder.items, m)
 		b.messages[m.number] = m
 	}
+	return b
+}
+
+// newEmptyMailbox lays out the mailbox of somebody who was only just added.
+func newEmptyMailbox(t *Tenant, e *entry) *mailbox {
+	b := newMailbox(t, e, 0)
+	b.bare = true
 	return b
 }
 

@@ -188,15 +188,7 @@ func (b *mailbox) renderExpanded(o *object, m *message, c *mailContent, v mailVi
 	if !v.expandAll {
 		return
 	}
-	o.always("attachments")
-	o.b = append(o.b, '[')
-	for i, a := range c.attachments {
-		if i > 0 {
-			o.b = append(o.b, ',')
-		}
-		o.b = append(o.b, b.renderAttachment(m, a, attachmentView{bytes: true})...)
-	}
-	o.b = append(o.b, ']')
+	b.renderAttachments(o, b.messageHolder(m), attachmentView{bytes: true})
 }
 
 // removedMessage is what a folder's delta says of a message that left it.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -169,8 +170,8 @@ func setHeaders(c *mailContent, v json.RawMessage) error {
 // setProperties stores extended properties and obeys those that say how the
 // message looks.
 func setProperties(c *mailContent, v json.RawMessage) error {
-	var in []struct{ ID, Value string }
-	if err := into(v, &in); err != nil {
+	in, err := readProperties(v)
+	if err != nil {
 		return err
 	}
 	c.properties = maps.Clone(c.properties)
@@ -184,6 +185,27 @@ func setProperties(c *mailContent, v json.RawMessage) error {
 		c.properties[p.ID] = p.Value
 	}
 	return nil
+}
+
+// extendedProperty is a singleValueLegacyExtendedProperty.
+type extendedProperty struct{ ID, Value string }
+
+// propertyID is how an extended property is named: type, then a tag, or a property
+// set with a name or an ID (Extended properties overview).
+var propertyID = regexp.MustCompile(`^(?i)(String|Integer|Short|Long|Double|Float|Boolean|SystemTime|CLSID|Binary|Currency|ApplicationTime|Object|Null)` +
+	` (0x[0-9a-f]{1,8}|\{[0-9a-f-]{36}\} (Name .+|Id 0x[0-9a-f]{1,8}))$`)
+
+func readProperties(raw json.RawMessage) ([]extendedProperty, error) {
+	var in []extendedProperty
+	if err := into(raw, &in); err != nil {
+		return nil, err
+	}
+	for _, p := range in {
+		if !propertyID.MatchString(p.ID) {
+			return nil, fail(http.StatusBadRequest, "ErrorInvalidExtendedProperty", "The id '%s' names no extended property.", p.ID)
+		}
+	}
+	return in, nil
 }
 
 func (c *mailContent) obey(id, value string) (err error) {

@@ -292,8 +292,10 @@ func (t *Tenant) Apply(m Mutation) (id string, err error) {
 	case "deletefile":
 		return "", t.DeleteFile(m.User, m.Path)
 	}
-	if id, known, err := t.applySharePoint(m); known {
-		return id, err
+	for _, apply := range []func(Mutation) (string, bool, error){t.applySharePoint, t.applyExchange} {
+		if id, known, err := apply(m); known {
+			return id, err
+		}
 	}
 	return t.applyDirectory(m)
 }

@@ -82,7 +82,7 @@ func (t *Tenant) NewUser(name string) (string, error) {
 	}
 	t.users.log.note(e.id)
 	t.sites.log.note(e.site)
-	t.mailboxes[e.id] = newMailbox(t, e, 0)
+	t.mailboxes[e.id] = newEmptyMailbox(t, e)
 	t.drives[driveIDOf(e.site)] = newDrive(t, t.sites.byID[e.site], t.librariesOf(t.sites.byID[e.site])[defaultLibrary], 0)
 	return e.id, nil
 }

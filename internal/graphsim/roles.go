@@ -12,20 +12,22 @@ var DefaultRoles = []string{
 // Which roles open a route; any one of them suffices. Source: the permission
 // lists of the Graph reference (auth.md section 9).
 var (
-	rolesUsers        = []string{"User.Read.All", "User.ReadWrite.All", "Directory.Read.All"}
-	rolesGroups       = []string{"Group.Read.All", "Group.ReadWrite.All", "GroupMember.Read.All", "Directory.Read.All"}
-	rolesOrganization = []string{"Organization.Read.All", "User.Read.All", "Directory.Read.All"}
-	rolesSkus         = []string{"Organization.Read.All", "LicenseAssignment.Read.All", "Directory.Read.All"}
-	rolesDeleted      = []string{"User.Read.All", "Group.Read.All", "Directory.Read.All"}
-	rolesRestore      = []string{"User.DeleteRestore.All", "Group.ReadWrite.All"}
-	rolesSettings     = []string{"MailboxSettings.Read", "MailboxSettings.ReadWrite"}
-	rolesMail         = []string{"Mail.Read", "Mail.ReadWrite"}
-	rolesMailWrite    = []string{"Mail.ReadWrite"}
-	rolesContacts     = []string{"Contacts.Read", "Contacts.ReadWrite"}
-	rolesCalendars    = []string{"Calendars.Read", "Calendars.ReadWrite"}
-	rolesFiles        = []string{"Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All"}
-	rolesFilesWrite   = []string{"Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All"}
-	rolesSites        = []string{"Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All"}
+	rolesUsers          = []string{"User.Read.All", "User.ReadWrite.All", "Directory.Read.All"}
+	rolesGroups         = []string{"Group.Read.All", "Group.ReadWrite.All", "GroupMember.Read.All", "Directory.Read.All"}
+	rolesOrganization   = []string{"Organization.Read.All", "User.Read.All", "Directory.Read.All"}
+	rolesSkus           = []string{"Organization.Read.All", "LicenseAssignment.Read.All", "Directory.Read.All"}
+	rolesDeleted        = []string{"User.Read.All", "Group.Read.All", "Directory.Read.All"}
+	rolesRestore        = []string{"User.DeleteRestore.All", "Group.ReadWrite.All"}
+	rolesSettings       = []string{"MailboxSettings.Read", "MailboxSettings.ReadWrite"}
+	rolesMail           = []string{"Mail.Read", "Mail.ReadWrite"}
+	rolesMailWrite      = []string{"Mail.ReadWrite"}
+	rolesContacts       = []string{"Contacts.Read", "Contacts.ReadWrite"}
+	rolesCalendars      = []string{"Calendars.Read", "Calendars.ReadWrite"}
+	rolesContactsWrite  = []string{"Contacts.ReadWrite"}
+	rolesCalendarsWrite = []string{"Calendars.ReadWrite"}
+	rolesFiles          = []string{"Files.Read.All", "Files.ReadWrite.All", "Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All"}
+	rolesFilesWrite     = []string{"Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.FullControl.All"}
+	rolesSites          = []string{"Sites.Read.All", "Sites.ReadWrite.All", "Sites.FullControl.All"}
 	// Files.ReadWrite.All is not enough for upload sessions without a user.
 	rolesUploadSession = []string{"Sites.ReadWrite.All", "Sites.FullControl.All"}
 )

@@ -41,7 +41,7 @@ type router struct {
 func newRouter() *router {
 	rt := &router{bySize: map[int][]*route{}}
 	for _, area := range [][]route{directoryRoutes(), siteRoutes(), mailFolderRoutes(), messageRoutes(),
-		attachmentRoutes(), pimRoutes(), driveRoutes(), driveWriteRoutes(), versionRoutes(), permissionRoutes()} {
+		attachmentRoutes(), contactRoutes(), calendarRoutes(), eventRoutes(), driveRoutes(), driveWriteRoutes(), versionRoutes(), permissionRoutes()} {
 		for _, r := range area {
 			r.segments = strings.Split(r.pattern, "/")
 			rt.bySize[len(r.segments)] = append(rt.bySize[len(r.segments)], &r)

@@ -60,6 +60,8 @@ type Options struct {
 	Retention Retention
 	// SharePoint is how sites and drives behave where it is not documented.
 	SharePoint SharePointOptions
+	// Exchange is how mailboxes behave where it is not documented.
+	Exchange ExchangeOptions
 	// Seed decides everything generated.
 	Seed int64
 	// Corpus is a folder of real files: mail/*.eml, contacts/*.vcf, calendar/*.ics.

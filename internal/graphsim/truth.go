@@ -127,8 +127,12 @@ func digest(c *mailContent) string {
 }
 
 func attachmentTruths(c *mailContent) ([]AttachmentTruth, error) {
+	return truthOfAttachments(c.attachments)
+}
+
+func truthOfAttachments(attachments []*attachment) ([]AttachmentTruth, error) {
 	list := []AttachmentTruth{}
-	for _, a := range c.attachments {
+	for _, a := range attachments {
 		truth := AttachmentTruth{Name: a.name, Kind: a.kind, Inline: a.inline, ContentID: a.contentID}
 		switch {
 		case a.data != nil:

@@ -1,0 +1,36 @@
+package graphsim
+
+import "net/http"
+
+// ExchangeOptions decides what the documentation of Exchange in Graph leaves open.
+// The zero value is the reading that is harder on a client.
+type ExchangeOptions struct {
+	// ListDefaultContacts shows the default folder in contactFolders and its delta.
+	// Otherwise a client learns its ID as the parentFolderId of a contact or folder
+	// in it. (List contactFolders says "under the default Contacts folder", its
+	// example shows the folder itself.)
+	ListDefaultContacts bool
+	// EventsDelta offers /events/delta on every calendar; event: delta documents
+	// calendarView/delta alone.
+	EventsDelta bool
+}
+
+// exchangeTruth answers with what a mailbox holds besides mail; known is false for
+// another kind of truth.
+func (t *Tenant) exchangeTruth(w http.ResponseWriter, r *http.Request, owner, kind string) (known bool) {
+	switch kind {
+	case "contacts":
+		writeLines(w, r, t.ContactTruth, owner)
+	case "contactFolders":
+		writeLines(w, r, t.ContactFolderTruth, owner)
+	case "events":
+		writeLines(w, r, t.EventTruth, owner)
+	case "calendars":
+		writeLines(w, r, t.CalendarTruth, owner)
+	case "sent":
+		writeLines(w, r, t.SentTruth, owner)
+	default:
+		return false
+	}
+	return true
+}
