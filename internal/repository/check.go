@@ -35,14 +35,14 @@ type Checked struct {
 // that cannot be read ends it with Corrupt, a store that cannot be reached with its kind.
 // report is not called concurrently.
 //
-// Memory: the index, and per item and chunk about 60 bytes.
+// Memory: per item and chunk about 300 bytes.
 func (r *Repository) Check(ctx context.Context, s tenantry.Series, seq int64, report func(Problem)) (Checked, error) {
 	rd, err := r.OpenSnapshot(ctx, s, seq)
 	if err != nil {
 		return Checked{}, err
 	}
 	defer rd.Close()
-	c := &checker{rd: rd, report: report, chunks: map[chunk][]loc{}}
+	c := &checker{rd: rd, report: report, chunks: map[chunk][]string{}}
 	if err := c.collect(ctx); err != nil {
 		return c.done, err
 	}
@@ -56,13 +56,13 @@ func (r *Repository) Check(ctx context.Context, s tenantry.Series, seq int64, re
 type use struct {
 	frame frameKey
 	ref   Ref
-	entry loc
+	entry string
 }
 
 type checker struct {
 	rd     *Reader
 	uses   []use
-	chunks map[chunk][]loc // who needs a chunk; only the first for each part
+	chunks map[chunk][]string // who needs a chunk; only the first for each part
 
 	mu     sync.Mutex // guards what follows
 	report func(Problem)
@@ -76,7 +76,7 @@ func (c *checker) collect(ctx context.Context) error {
 			return err
 		}
 		c.done.Items++
-		at := c.rd.index.at[c.rd.index.key(e.ID)]
+		at := e.ID
 		if err := c.note(ctx, &e, at, e.Payload, -1); err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func (c *checker) collect(ctx context.Context) error {
 }
 
 // note notes one Ref of an entry. size is what it must add up to; -1 if nobody said.
-func (c *checker) note(ctx context.Context, e *Entry, at loc, r Ref, size int64) error {
+func (c *checker) note(ctx context.Context, e *Entry, at string, r Ref, size int64) error {
 	direct, err := c.rd.resolve(ctx, r)
 	if err != nil {
 		if abort(ctx, err) {
@@ -153,7 +153,7 @@ func (c *checker) checkFrame(ctx context.Context, uses []use) error {
 			reason = tenantry.Errorf(tenantry.Corrupt, "object %s: frame %d is shorter than the item", c.rd.repo.object(p.name), u.frame.frame)
 		}
 		if reason != nil {
-			if err := c.blame(u.entry, reason); err != nil {
+			if err := c.blame(ctx, u.entry, reason); err != nil {
 				return err
 			}
 		}
@@ -179,7 +179,7 @@ func (c *checker) checkChunks(ctx context.Context) error {
 				return nil
 			}
 			for _, at := range who {
-				if err := c.blame(at, err); err != nil {
+				if err := c.blame(ctx, at, err); err != nil {
 					return err
 				}
 			}
@@ -201,10 +201,10 @@ func abort(ctx context.Context, err error) bool {
 	return true
 }
 
-func (c *checker) blame(at loc, reason error) error {
-	e, err := c.rd.index.decode(at)
+func (c *checker) blame(ctx context.Context, at string, reason error) error {
+	e, _, err := c.rd.Lookup(ctx, at)
 	if err != nil {
-		return c.rd.repo.fail(c.rd.series, err)
+		return err
 	}
 	c.problem(&e, reason)
 	return nil

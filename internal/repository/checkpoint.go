@@ -8,15 +8,18 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 	pb "github.com/tenantry/tenantry/proto/repository/v1"
 )
 
-// maxInline is how large an index delta may be to stand in the manifest; a larger one
-// goes into a pack.
-const maxInline = 16 << 10
+const (
+	// maxInline is how large an index delta may be, compressed, to stand in the manifest: some 150
+	// new mails. A larger one becomes a run.
+	maxInline = 16 << 10
+	// maxInlinePlain is beyond what is worth compressing to find out.
+	maxInlinePlain = 256 << 10
+)
 
 // Checkpoint commits an open manifest: packs, index delta, cursors. Nothing new: no PUT.
 // Fenced if another owner took the series: everything in memory is then void.
@@ -49,18 +52,20 @@ func (w *Writer) Seal(ctx context.Context, now time.Time) (Snapshot, error) {
 }
 
 func (w *Writer) changed() bool {
-	return w.dirty || len(w.packs) > 0 || (w.pack != nil && w.pack.size() > 0)
+	return w.dirty || w.pending > 0 || (w.pack != nil && w.pack.size() > 0)
 }
 
 // commit makes everything durable in one manifest, sealed at the given time or open. The
 // caller holds life, so nothing else runs. Any failure makes the writer void: what the
 // bucket holds is then for a new claim to read.
 func (w *Writer) commit(ctx context.Context, sealed *time.Time) error {
-	inline, err := w.settlePacks(ctx)
+	if err := w.settle(ctx, sealed != nil); err != nil {
+		return w.spoil(err)
+	}
+	m, err := w.nextManifest(sealed)
 	if err != nil {
 		return w.spoil(err)
 	}
-	m := w.nextManifest(inline, sealed)
 	body, err := w.repo.sealManifest(w.series, m)
 	if err != nil {
 		return w.spoil(err)
@@ -70,7 +75,7 @@ func (w *Writer) commit(ctx context.Context, sealed *time.Time) error {
 	}
 	w.stored.Add(int64(len(body)))
 	w.head = manifest{Manifest: m, digest: digestOf(body)}
-	w.packs, w.pending, w.dirty = nil, 0, false
+	w.pending, w.saved, w.dirty = 0, w.mem.size, false
 	if sealed != nil {
 		snapshot := toSnapshot(m.Live[0])
 		w.done = &snapshot
@@ -78,32 +83,64 @@ func (w *Writer) commit(ctx context.Context, sealed *time.Time) error {
 	return nil
 }
 
-// settlePacks cuts the last pack, if there is anything to put into one, waits until all
-// packs are durable, and returns the index delta that goes into the manifest instead.
-func (w *Writer) settlePacks(ctx context.Context) (*pb.IndexDelta, error) {
+// settle makes all packs and all of the index durable but what is small enough to stand in the
+// manifest. The caller holds life.
+func (w *Writer) settle(ctx context.Context, sealing bool) error {
+	if w.fits() {
+		if err := w.cutRest(ctx, nil); err != nil {
+			return err
+		}
+	} else if err := w.flush(ctx); err != nil {
+		return err
+	}
+	if err := w.fold(ctx, sealing); err != nil {
+		return err
+	}
+	return w.wait(ctx)
+}
+
+// fits reports whether the changes of the index may stand in the manifest.
+func (w *Writer) fits() bool {
+	if w.mem.size+int64(len(w.mem.packs))*packRecord <= maxInline {
+		return true
+	}
+	if w.mem.size > maxInlinePlain || len(w.mem.packs)*packRecord > maxInline {
+		return false
+	}
+	return compressedSize(w.mem.encode())+len(w.mem.packs)*packRecord <= maxInline
+}
+
+// packRecord is about what a pack takes in a manifest.
+const packRecord = 40
+
+// flush writes the changes of the index as a new run, and once more into the footer of a pack,
+// from which the run can be made again. The caller holds life.
+func (w *Writer) flush(ctx context.Context) error {
+	if err := w.cutRest(ctx, w.mem); err != nil {
+		return err
+	}
+	return w.spill(ctx)
+}
+
+// cutRest cuts the pack that is being filled, if there is one, and lets it carry what has changed
+// in the index, if that is given.
+func (w *Writer) cutRest(ctx context.Context, mem *memtable) error {
 	w.packing.Lock()
 	defer w.packing.Unlock()
-	inline := w.head.Inline // as it was: nobody has looked at the index
-	var change encoded
-	if w.loaded.Load() {
-		change = w.index.encode(w.delta)
-		inline = nil
+	var delta []byte
+	changes := 0
+	if mem != nil {
+		delta, changes = mem.encode(), len(mem.changes)
 	}
-	switch {
-	case w.pack != nil && w.pack.size() > 0, change.entries+change.removed > 0 && len(change.data) > maxInline:
+	if changes > 0 {
 		if _, err := w.currentPack(); err != nil {
-			return nil, err
-		}
-		if err := w.cut(ctx); err != nil {
-			return nil, err
-		}
-	case change.entries > 0 || change.removed > 0:
-		inline = &pb.IndexDelta{}
-		if err := proto.Unmarshal(change.data, inline); err != nil {
-			return nil, tenantry.E(tenantry.Internal, "decode one's own index delta", err)
+			return err
 		}
 	}
-	return inline, w.wait(ctx)
+	if w.pack == nil || changes == 0 && w.pack.size() == 0 {
+		return nil
+	}
+	return w.cut(ctx, delta, changes)
 }
 
 // wait waits for the uploads under way, or for the end of ctx.
@@ -129,9 +166,9 @@ func (w *Writer) currentPack() (*packer, error) {
 	return w.pack, nil
 }
 
-// cut ends the current pack with the index delta of this moment and sends it off. It
-// waits while enough packs are on their way. The caller holds packing.
-func (w *Writer) cut(ctx context.Context) error {
+// cut ends the current pack, with an index delta if there is one, and sends it off. It waits
+// while enough packs are on their way. The caller holds packing.
+func (w *Writer) cut(ctx context.Context, delta []byte, changes int) error {
 	release, err := acquire(ctx, w.uploads)
 	if err != nil {
 		return err
@@ -140,23 +177,17 @@ func (w *Writer) cut(ctx context.Context) error {
 		release()
 		return err
 	}
-	w.state.Lock()
-	defer w.state.Unlock()
-	var change encoded
-	if w.loaded.Load() {
-		change = w.index.encode(w.delta)
-	}
-	object, entry, err := w.pack.cut(change)
+	w.packNumber++
+	object, entry, err := w.pack.cut(w.packNumber, delta, changes)
 	if err != nil {
 		release()
 		return w.spoil(err)
 	}
-	if w.loaded.Load() {
-		w.delta = w.index.newDelta()
-	}
+	w.state.Lock()
+	defer w.state.Unlock()
 	name := w.repo.object(packName(w.series, w.pack.id))
 	w.pack = nil
-	w.packs = append(w.packs, entry)
+	w.mem.packs = append(w.mem.packs, entry)
 	w.pending += entry.Size
 	w.uploading.Go(func() error {
 		defer release()
@@ -170,7 +201,11 @@ func (w *Writer) cut(ctx context.Context) error {
 }
 
 // nextManifest is the head with everything new.
-func (w *Writer) nextManifest(inline *pb.IndexDelta, sealed *time.Time) *pb.Manifest {
+func (w *Writer) nextManifest(sealed *time.Time) (*pb.Manifest, error) {
+	inline, err := w.mem.delta()
+	if err != nil {
+		return nil, err
+	}
 	nonce := make([]byte, 16)
 	_, _ = rand.Read(nonce)
 	counts := w.counts
@@ -178,7 +213,8 @@ func (w *Writer) nextManifest(inline *pb.IndexDelta, sealed *time.Time) *pb.Mani
 	m := &pb.Manifest{
 		Version: formatVersion, Seq: w.head.Seq + 1, Epoch: w.fence.Epoch, Task: string(w.fence.Task), Nonce: nonce,
 		Parent: w.head.digest, Sealed: sealed != nil, Cursors: w.cursorMessages(),
-		Packs: append(slices.Clone(w.head.Packs), w.packs...), Inline: inline, Counts: countsMessage(counts), Live: w.head.Live,
+		Segments: w.index.segments(), Inline: inline, PackNumber: w.packNumber, RunNumber: w.runNumber,
+		Counts: countsMessage(counts), Live: w.head.Live,
 	}
 	if sealed != nil {
 		m.Live = append([]*pb.Snapshot{{
@@ -187,7 +223,7 @@ func (w *Writer) nextManifest(inline *pb.IndexDelta, sealed *time.Time) *pb.Mani
 		counts.Stored = 0 // the next snapshot counts from here
 		m.Counts = countsMessage(counts)
 	}
-	return m
+	return m, nil
 }
 
 func (w *Writer) cursorMessages() []*pb.Cursor {

@@ -180,6 +180,9 @@ func (w *Writer) storeChunks(ctx context.Context, cutter *chunkers.Chunker) (sto
 // storeChunk fills in c's name and stores it unless it is there already.
 func (w *Writer) storeChunk(ctx context.Context, c *chunk, plain []byte) error {
 	c.hash = w.repo.keys.chunkHash(plain)
+	for w.fence.Condemned != nil && w.fence.Condemned(c.name()) {
+		c.generation++
+	}
 	var object []byte
 	var last error
 	for try := range chunkTries {
@@ -232,7 +235,7 @@ func (w *Writer) putSmall(ctx context.Context, b []byte) (Ref, error) {
 	}
 	ref := p.add(b)
 	if p.full() {
-		return ref, w.cut(ctx)
+		return ref, w.cut(ctx, nil, 0)
 	}
 	return ref, nil
 }

@@ -23,7 +23,7 @@ type Part struct {
 }
 
 // Entry is one item of a series' index, keyed by its immutable ID. Times are kept to
-// the microsecond and come back in UTC. All strings must be UTF-8; in Name and Problem,
+// the microsecond and come back in UTC. All strings must be UTF-8; in Name, Problem and From,
 // which are for people, other bytes are replaced.
 type Entry struct {
 	ID         string
@@ -32,10 +32,12 @@ type Entry struct {
 	Name       string // what a person recognises: subject, file name
 	ETag       string // version at the source, to know content again
 	Modified   time.Time
-	Size       int64  // payload bytes at the source
-	Collection string // if not "", the delta collection whose items lie in this entry
-	Generation int64  // generation of the round that saw it last (see engine)
-	Problem    string // why it could not be saved, "" if it was
+	Size       int64     // payload bytes at the source
+	Collection string    // if not "", the delta collection whose items lie in this entry
+	Generation int64     // generation of the round that saw it last (see engine)
+	From       string    // who sent it: an address, where the workload knows one
+	Date       time.Time // when it was received, where the workload knows
+	Problem    string    // why it could not be saved, "" if it was
 	ProblemAt  time.Time
 	Payload    Ref // the raw bytes Graph sent, byte-identical
 	Parts      []Part
@@ -75,55 +77,17 @@ func minus(c, d tenantry.Counts) tenantry.Counts {
 	return c.Add(tenantry.Counts{Items: -d.Items, Total: -d.Total, Skipped: -d.Skipped, Bytes: -d.Bytes, Stored: -d.Stored})
 }
 
-// tables are what the entries of one index delta share, built while it is written.
-type tables struct {
-	packs   []packID
-	packAt  map[packID]uint32
-	words   []string
-	wordsAt map[string]uint32
-}
-
-func newTables() tables {
-	return tables{packAt: map[packID]uint32{}, wordsAt: map[string]uint32{}}
-}
-
-// word returns the number of s in the table, from 1; 0 is the empty word.
-func (t *tables) word(s string) uint32 {
-	if s == "" {
-		return 0
-	}
-	at, ok := t.wordsAt[s]
-	if !ok {
-		t.words = append(t.words, s)
-		at = uint32(len(t.words))
-		t.wordsAt[s] = at
-	}
-	return at
-}
-
-func (t *tables) ref(r Ref) *pb.Ref {
-	if r.length == 0 {
-		return r.message(0)
-	}
-	at, ok := t.packAt[r.pack]
-	if !ok {
-		at = uint32(len(t.packs))
-		t.packs = append(t.packs, r.pack)
-		t.packAt[r.pack] = at
-	}
-	return r.message(at)
-}
-
 // appendEntry appends e's encoding to dst.
-func (t *tables) appendEntry(dst []byte, e *Entry) ([]byte, error) {
+func appendEntry(dst []byte, e *Entry) ([]byte, error) {
 	m := &pb.Entry{
-		Id: e.ID, Parent: t.word(e.Parent), Kind: t.word(e.Kind), Name: strings.ToValidUTF8(e.Name, "\uFFFD"), Etag: e.ETag,
+		Id: e.ID, Parent: e.Parent, Kind: e.Kind, Name: strings.ToValidUTF8(e.Name, "\uFFFD"), Etag: e.ETag,
 		Modified: toMicros(e.Modified), Size: e.Size, Collection: e.Collection, Generation: e.Generation,
-		Problem: strings.ToValidUTF8(e.Problem, "\uFFFD"), ProblemAt: toMicros(e.ProblemAt), Payload: t.ref(e.Payload),
+		Problem: strings.ToValidUTF8(e.Problem, "\uFFFD"), ProblemAt: toMicros(e.ProblemAt), Payload: e.Payload.message(),
+		From: strings.ToValidUTF8(e.From, "\uFFFD"), Date: toMicros(e.Date),
 	}
 	for i := range e.Parts {
 		p := &e.Parts[i]
-		m.Parts = append(m.Parts, &pb.Part{Name: p.Name, Size: p.Size, Digest: p.Digest, Ref: t.ref(p.Ref)})
+		m.Parts = append(m.Parts, &pb.Part{Name: p.Name, Size: p.Size, Digest: p.Digest, Ref: p.Ref.message()})
 	}
 	out, err := proto.MarshalOptions{Deterministic: true}.MarshalAppend(dst, m)
 	if err != nil {
@@ -133,31 +97,26 @@ func (t *tables) appendEntry(dst []byte, e *Entry) ([]byte, error) {
 }
 
 // decodeEntry is the inverse of appendEntry.
-func decodeEntry(data []byte, packs []packID, words []string) (Entry, error) {
+func decodeEntry(data []byte) (Entry, error) {
 	var m pb.Entry
 	if err := proto.Unmarshal(data, &m); err != nil {
 		return Entry{}, tenantry.E(tenantry.Corrupt, "decode an index entry", err)
 	}
-	if int(m.Parent) > len(words) || int(m.Kind) > len(words) {
-		return Entry{}, tenantry.Errorf(tenantry.Corrupt, "index entry %q points past its delta's words", m.Id)
-	}
-	word := func(at uint32) string {
-		if at == 0 {
-			return ""
-		}
-		return words[at-1]
-	}
+	return toEntry(&m)
+}
+
+func toEntry(m *pb.Entry) (Entry, error) {
 	e := Entry{
-		ID: m.Id, Parent: word(m.Parent), Kind: word(m.Kind), Name: m.Name, ETag: m.Etag,
+		ID: m.Id, Parent: m.Parent, Kind: m.Kind, Name: m.Name, ETag: m.Etag,
 		Modified: fromMicros(m.Modified), Size: m.Size, Collection: m.Collection, Generation: m.Generation,
-		Problem: m.Problem, ProblemAt: fromMicros(m.ProblemAt),
+		Problem: m.Problem, ProblemAt: fromMicros(m.ProblemAt), From: m.From, Date: fromMicros(m.Date),
 	}
 	var err error
-	if e.Payload, err = toRef(m.Payload, packs); err != nil {
+	if e.Payload, err = toRef(m.Payload); err != nil {
 		return Entry{}, err
 	}
 	for _, p := range m.Parts {
-		ref, err := toRef(p.Ref, packs)
+		ref, err := toRef(p.Ref)
 		if err != nil {
 			return Entry{}, err
 		}

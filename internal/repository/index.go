@@ -2,290 +2,387 @@ package repository
 
 import (
 	"bytes"
-	"crypto/rand"
+	"context"
+	"fmt"
+	"iter"
 	"slices"
+	"sync"
 
-	"github.com/zeebo/blake3"
-	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 	pb "github.com/tenantry/tenantry/proto/repository/v1"
 )
 
-// Field numbers of IndexDelta and Entry, which are walked without decoding them.
 const (
-	deltaPacks   = 1
-	deltaWords   = 2
-	deltaEntries = 3
-	deltaRemoved = 4
-	entryID      = 1
+	// cachedBlocks is how many blocks of 64 KiB an index keeps.
+	cachedBlocks = 128
+	// scanBytes is how much of a segment a scan reads at once, once it has gone on for a while.
+	scanBytes = 512 << 10
 )
 
-// index is the state of a series: all entries, by ID. Entries stay encoded, in slabs as
-// they came from pack footers, and are decoded when asked for: about 60 bytes of memory
-// per entry beside its encoding. Not safe for concurrent use.
+// index is what the segments of a manifest say: runs of sorted tables, of which a newer one
+// overrides the older. It reads blocks as they are needed and keeps the last few; it never
+// reads a run whole unless it is scanned whole. Safe for concurrent use.
+//
+// Memory: 128 blocks of 64 KiB, and per segment that was touched its directory and filter:
+// about 1 % of its plain bytes.
 type index struct {
-	slabs []*slab
-	at    map[idKey]loc
-	salt  [32]byte
+	repo   *Repository
+	series tenantry.Series
+	runs   [][]*lazyTable // newest first, each in ascending order of keys
+	blocks *frameCache
 }
 
-// slab is one index delta in memory.
-type slab struct {
-	data  []byte
-	packs []packID
-	words []string
+// lazyTable is a segment that is opened when it is first needed.
+type lazyTable struct {
+	meta   *pb.Segment
+	filter bloom
+
+	mu   sync.Mutex // held while it is opened
+	open *table
 }
 
-// loc is where an entry lies: slabs[slab].data[off:off+n].
-type loc struct{ slab, off, n uint32 }
-
-// idKey stands for an ID: 128 bits of a hash that is salted by the process, so that
-// nobody can make two IDs meet.
-type idKey [16]byte
-
-func newIndex() *index {
-	ix := &index{at: map[idKey]loc{}}
-	_, _ = rand.Read(ix.salt[:])
+func (r *Repository) newIndex(s tenantry.Series, segments []*pb.Segment) *index {
+	ix := &index{repo: r, series: s, blocks: newFrameCache(cachedBlocks)}
+	ix.setRuns(segments)
 	return ix
 }
 
-func (ix *index) key(id string) idKey {
-	var stack [256]byte
-	buf := append(append(stack[:0], ix.salt[:]...), id...)
-	sum := blake3.Sum256(buf)
-	return idKey(sum[:16])
-}
-
-// get returns the entry with the ID.
-func (ix *index) get(id string) (Entry, bool, error) {
-	l, ok := ix.at[ix.key(id)]
-	if !ok {
-		return Entry{}, false, nil
-	}
-	e, err := ix.decode(l)
-	return e, err == nil, err
-}
-
-func (ix *index) decode(l loc) (Entry, error) {
-	s := ix.slabs[l.slab]
-	return decodeEntry(s.data[l.off:l.off+l.n], s.packs, s.words)
-}
-
-// id returns the ID of the entry at l, which has been found well-formed before.
-func (ix *index) id(l loc) []byte {
-	id, _ := entryIDOf(ix.slabs[l.slab].data[l.off : l.off+l.n])
-	return id
-}
-
-// sorted returns where all entries lie, in ascending order of their IDs.
-func (ix *index) sorted() []loc {
-	locs := make([]loc, 0, len(ix.at))
-	for _, l := range ix.at {
-		locs = append(locs, l)
-	}
-	slices.SortFunc(locs, func(a, b loc) int { return bytes.Compare(ix.id(a), ix.id(b)) })
-	return locs
-}
-
-// fold applies an encoded IndexDelta on top of the state. It keeps data.
-func (ix *index) fold(data []byte) error {
-	s := &slab{data: data}
-	number := uint32(len(ix.slabs))
-	ix.slabs = append(ix.slabs, s)
-	return walkDelta(data, deltaVisitor{
-		pack: func(b []byte) error {
-			id, err := toPackID(b)
-			s.packs = append(s.packs, id)
-			return err
-		},
-		word: func(b []byte) { s.words = append(s.words, string(b)) },
-		entry: func(id []byte, off, n int) {
-			ix.at[ix.key(string(id))] = loc{slab: number, off: uint32(off), n: uint32(n)}
-		},
-		removed: func(id []byte) { delete(ix.at, ix.key(string(id))) },
-	})
-}
-
-// deltaVisitor is told what an encoded IndexDelta holds.
-type deltaVisitor struct {
-	pack    func(id []byte) error
-	word    func(word []byte)
-	entry   func(id []byte, off, n int)
-	removed func(id []byte)
-}
-
-// walkDelta visits an encoded IndexDelta without decoding its entries.
-func walkDelta(data []byte, v deltaVisitor) error {
-	for off := 0; off < len(data); {
-		field, value, n, err := nextBytes(data[off:])
-		if err != nil {
-			return err
-		}
-		off += n
-		switch field {
-		case deltaPacks:
-			if err := v.pack(value); err != nil {
-				return err
-			}
-		case deltaWords:
-			v.word(value)
-		case deltaEntries:
-			id, err := entryIDOf(value)
-			if err != nil {
-				return err
-			}
-			v.entry(id, off-len(value), len(value))
-		case deltaRemoved:
-			v.removed(value)
+// setRuns replaces what the index consists of; tables that stay stay open.
+func (ix *index) setRuns(segments []*pb.Segment) {
+	known := map[string]*lazyTable{}
+	for _, run := range ix.runs {
+		for _, t := range run {
+			known[string(t.meta.Id)] = t
 		}
 	}
-	return nil
-}
-
-// entryIDOf returns the ID in an encoded Entry.
-func entryIDOf(data []byte) ([]byte, error) {
-	for len(data) > 0 {
-		field, typ, n := protowire.ConsumeTag(data)
-		if n < 0 {
-			break
+	ix.runs = nil
+	for i, m := range segments {
+		t, ok := known[string(m.Id)]
+		if !ok {
+			t = &lazyTable{meta: m, filter: m.Filter}
 		}
-		if field == entryID && typ == protowire.BytesType {
-			if id, m := protowire.ConsumeBytes(data[n:]); m >= 0 {
-				return id, nil
-			}
-			break
+		if i == 0 || m.Run != segments[i-1].Run {
+			ix.runs = append(ix.runs, nil)
 		}
-		m := protowire.ConsumeFieldValue(field, typ, data[n:])
-		if m < 0 {
-			break
+		last := len(ix.runs) - 1
+		ix.runs[last] = append(ix.runs[last], t)
+	}
+}
+
+// segments returns what setRuns was told.
+func (ix *index) segments() []*pb.Segment {
+	var out []*pb.Segment
+	for _, run := range ix.runs {
+		for _, t := range run {
+			out = append(out, t.meta)
 		}
-		data = data[n+m:]
-	}
-	return nil, tenantry.Errorf(tenantry.Corrupt, "an index entry has no ID")
-}
-
-// nextBytes reads one length-delimited field and returns how many bytes it took.
-func nextBytes(data []byte) (field protowire.Number, value []byte, n int, err error) {
-	field, typ, n := protowire.ConsumeTag(data)
-	if n < 0 || typ != protowire.BytesType {
-		return 0, nil, 0, tenantry.Errorf(tenantry.Corrupt, "an index delta is not well-formed")
-	}
-	value, m := protowire.ConsumeBytes(data[n:])
-	if m < 0 {
-		return 0, nil, 0, tenantry.Errorf(tenantry.Corrupt, "an index delta is not well-formed")
-	}
-	return field, value, n + m, nil
-}
-
-// delta is the change of the state that no pack has carried away yet. Its entries are
-// part of the index already, in a slab of their own.
-type delta struct {
-	tables
-	slab    *slab
-	number  uint32 // of the slab
-	ops     []op
-	removed []string
-}
-
-type op struct {
-	key idKey
-	loc loc
-}
-
-func (ix *index) newDelta() *delta {
-	d := &delta{tables: newTables(), slab: &slab{}, number: uint32(len(ix.slabs))}
-	ix.slabs = append(ix.slabs, d.slab)
-	return d
-}
-
-// put sets an entry in the index and notes it in d.
-func (ix *index) put(d *delta, e *Entry) error {
-	off := len(d.slab.data)
-	data, err := d.appendEntry(d.slab.data, e)
-	if err != nil {
-		return err
-	}
-	d.slab.data, d.slab.packs, d.slab.words = data, d.packs, d.words
-	o := op{key: ix.key(e.ID), loc: loc{slab: d.number, off: uint32(off), n: uint32(len(data) - off)}}
-	d.ops = append(d.ops, o)
-	ix.at[o.key] = o.loc
-	return nil
-}
-
-// remove drops an entry from the index and notes it in d.
-func (ix *index) remove(d *delta, id string) {
-	delete(ix.at, ix.key(id))
-	d.removed = append(d.removed, id)
-}
-
-// encoded is a delta as it is stored.
-type encoded struct {
-	data             []byte
-	entries, removed int
-}
-
-// encode returns d as an IndexDelta in which every ID stands at most once: what the
-// index says now. Entries that were set again or dropped since are left out.
-func (ix *index) encode(d *delta) encoded {
-	var out encoded
-	for _, id := range d.packs {
-		out.data = appendBytes(out.data, deltaPacks, id[:])
-	}
-	for _, word := range d.words {
-		out.data = appendBytes(out.data, deltaWords, []byte(word))
-	}
-	for _, o := range d.ops {
-		if ix.at[o.key] == o.loc {
-			out.data = appendBytes(out.data, deltaEntries, d.slab.data[o.loc.off:o.loc.off+o.loc.n])
-			out.entries++
-		}
-	}
-	seen := make(map[idKey]struct{}, len(d.removed))
-	for _, id := range d.removed {
-		key := ix.key(id)
-		_, lives := ix.at[key]
-		_, twice := seen[key]
-		if lives || twice {
-			continue
-		}
-		seen[key] = struct{}{}
-		out.data = appendBytes(out.data, deltaRemoved, []byte(id))
-		out.removed++
 	}
 	return out
 }
 
-func appendBytes(dst []byte, field protowire.Number, value []byte) []byte {
-	return protowire.AppendBytes(protowire.AppendTag(dst, field, protowire.BytesType), value)
+// view returns the index as it is now, whatever setRuns does later.
+func (ix *index) view() *index {
+	return &index{repo: ix.repo, series: ix.series, runs: ix.runs, blocks: ix.blocks}
 }
 
-// adopt applies a manifest's inline delta to the index and notes it in d, so that the
-// next pack carries it away.
-func (ix *index) adopt(d *delta, inline *pb.IndexDelta) error {
-	packs := make([]packID, len(inline.GetPacks()))
-	for i, b := range inline.GetPacks() {
-		id, err := toPackID(b)
+func (ix *index) table(ctx context.Context, t *lazyTable) (*table, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open == nil {
+		opened, err := ix.repo.openTable(ctx, ix.series, t.meta)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		packs[i] = id
+		t.open, t.filter = opened, opened.filter
 	}
-	for _, m := range inline.GetEntries() {
-		data, err := marshal(m)
+	return t.open, nil
+}
+
+// mayHave reports whether a segment may have a key, from what is known without reading.
+func (t *lazyTable) mayHave(key []byte, hash [2]uint64) bool {
+	if bytes.Compare(key, t.meta.First) < 0 || bytes.Compare(key, t.meta.Last) > 0 {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return key[0] != idSpace || t.filter.mayHave(hash)
+}
+
+// get returns the value of a key.
+func (ix *index) get(ctx context.Context, key []byte) ([]byte, bool, error) {
+	var hash [2]uint64
+	if key[0] == idSpace && len(ix.runs) > 0 {
+		hash = ix.repo.keys.bloomHash(key[1:])
+	}
+	for _, run := range ix.runs {
+		at := segmentFor(run, key)
+		if at < 0 || !run[at].mayHave(key, hash) {
+			continue
+		}
+		t, err := ix.table(ctx, run[at])
 		if err != nil {
-			return err
+			return nil, false, err
 		}
-		e, err := decodeEntry(data, packs, inline.Words)
+		if !run[at].mayHave(key, hash) { // its filter is known now
+			continue
+		}
+		r, ok, err := ix.find(ctx, t, key)
 		if err != nil {
-			return err
+			return nil, false, err
 		}
-		if err := ix.put(d, &e); err != nil {
-			return err
+		if ok {
+			return r.value, !r.dead, nil
 		}
 	}
-	for _, id := range inline.GetRemoved() {
-		ix.remove(d, id)
+	return nil, false, nil
+}
+
+// segmentFor returns the number of the last segment that begins at key or before; -1 if none does.
+func segmentFor(run []*lazyTable, key []byte) int {
+	at, equal := slices.BinarySearchFunc(run, key, func(t *lazyTable, key []byte) int { return bytes.Compare(t.meta.First, key) })
+	if equal {
+		return at
 	}
-	return nil
+	return at - 1
+}
+
+// find looks a key up in the one block that may have it.
+func (ix *index) find(ctx context.Context, t *table, key []byte) (record, bool, error) {
+	at := t.find(key)
+	if at < 0 {
+		return record{}, false, nil
+	}
+	data, err := ix.blocks.get(ctx, frameKey{t.id, uint32(at)}, func() ([]byte, error) {
+		blocks, err := ix.repo.readBlocks(ctx, t, at, at+1)
+		if err != nil {
+			return nil, err
+		}
+		return blocks[0], nil
+	})
+	if err != nil {
+		return record{}, false, err
+	}
+	reader := blockReader{rest: data}
+	for {
+		r, ok, err := reader.next()
+		if err != nil {
+			return record{}, false, objectError(ix.repo.object(t.name), err)
+		}
+		if !ok {
+			return record{}, false, nil
+		}
+		switch bytes.Compare(r.key, key) {
+		case 0:
+			return r, true, nil
+		case 1:
+			return record{}, false, nil
+		}
+	}
+}
+
+// entry decodes the value of a key.
+func (ix *index) entry(ctx context.Context, key []byte) (Entry, bool, error) {
+	value, ok, err := ix.get(ctx, key)
+	if err != nil || !ok {
+		return Entry{}, false, err
+	}
+	e, err := decodeEntry(value)
+	return e, err == nil, err
+}
+
+// pack finds where a pack ends.
+func (ix *index) pack(ctx context.Context, id packID) (*pb.Pack, bool, error) {
+	value, ok, err := ix.get(ctx, packKey(id))
+	if err != nil || !ok {
+		return nil, false, err
+	}
+	var p pb.Pack
+	if err := proto.Unmarshal(value, &p); err != nil {
+		return nil, false, tenantry.E(tenantry.Corrupt, "decode the index's record of pack "+id.String(), err)
+	}
+	return &p, true, nil
+}
+
+// cursor walks through sorted records. next returns a record that stays valid until the call after.
+type cursor interface {
+	next(ctx context.Context) (record, bool, error)
+}
+
+// sliceCursor walks through records in memory.
+type sliceCursor []record
+
+func (c *sliceCursor) next(context.Context) (record, bool, error) {
+	if len(*c) == 0 {
+		return record{}, false, nil
+	}
+	r := (*c)[0]
+	*c = (*c)[1:]
+	return r, true, nil
+}
+
+// runCursor walks through one run from a key on, reading ahead more and more.
+type runCursor struct {
+	ix     *index
+	tables []*lazyTable // still to come, the current one first
+	from   []byte       // skip what is before; nil once that is done
+	block  int          // to be read next
+	step   int          // how many blocks to read at once
+	ready  [][]byte
+	reader blockReader
+}
+
+func (ix *index) runCursor(run []*lazyTable, from []byte) *runCursor {
+	return &runCursor{ix: ix, tables: run[max(segmentFor(run, from), 0):], from: from, block: -1, step: 1}
+}
+
+func (c *runCursor) next(ctx context.Context) (record, bool, error) {
+	for {
+		r, ok, err := c.reader.next()
+		if err != nil {
+			return record{}, false, objectError(c.ix.repo.object(c.name()), err)
+		}
+		switch {
+		case ok && c.from != nil && bytes.Compare(r.key, c.from) < 0:
+			continue
+		case ok:
+			c.from = nil
+			return r, true, nil
+		}
+		if more, err := c.advance(ctx); err != nil || !more {
+			return record{}, false, err
+		}
+	}
+}
+
+func (c *runCursor) name() string { return segmentName(c.ix.series, packID(c.tables[0].meta.Id)) }
+
+// advance goes to the next block.
+func (c *runCursor) advance(ctx context.Context) (bool, error) {
+	for len(c.ready) == 0 {
+		if len(c.tables) == 0 {
+			return false, nil
+		}
+		t, err := c.ix.table(ctx, c.tables[0])
+		if err != nil {
+			return false, err
+		}
+		if c.block < 0 {
+			c.block = 0
+			if c.from != nil {
+				c.block = max(t.find(c.from), 0)
+			}
+		}
+		if c.block == len(t.blocks) {
+			c.tables, c.block = c.tables[1:], -1
+			continue
+		}
+		to := c.block + 1
+		for to < len(t.blocks) && to-c.block < c.step && t.offsets[to]-t.offsets[c.block] < scanBytes {
+			to++
+		}
+		if c.ready, err = c.ix.repo.readBlocks(ctx, t, c.block, to); err != nil {
+			return false, err
+		}
+		c.block, c.step = to, min(2*c.step, 64)
+	}
+	c.reader = blockReader{rest: c.ready[0], key: c.reader.key[:0]}
+	c.ready = c.ready[1:]
+	return true, nil
+}
+
+// merged yields what cursors say together, in ascending order of keys: of several records of one
+// key that of the first cursor. Dead ones are left out unless they are asked for. It ends at the
+// first error, which it yields. A record is valid until the next one.
+func merged(ctx context.Context, cursors []cursor, dead bool) iter.Seq2[record, error] {
+	return func(yield func(record, error) bool) {
+		heads := make([]record, len(cursors))
+		live := make([]bool, len(cursors))
+		advance := func(i int) (err error) {
+			heads[i], live[i], err = cursors[i].next(ctx)
+			return err
+		}
+		for i := range cursors {
+			if err := advance(i); err != nil {
+				yield(record{}, err)
+				return
+			}
+		}
+		var key []byte
+		for {
+			best := -1
+			for i := range heads {
+				if live[i] && (best < 0 || byKey(heads[i], heads[best]) < 0) {
+					best = i
+				}
+			}
+			if best < 0 {
+				return
+			}
+			key = append(key[:0], heads[best].key...)
+			if (dead || !heads[best].dead) && !yield(heads[best], nil) {
+				return
+			}
+			for i := range heads {
+				for live[i] && bytes.Equal(heads[i].key, key) {
+					if err := advance(i); err != nil {
+						yield(record{}, err)
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// scan yields the records whose keys begin with prefix and come after the key after (nil: all),
+// newer overlaid by the sorted records of top. See merged.
+func (ix *index) scan(ctx context.Context, top []record, prefix, after []byte) iter.Seq2[record, error] {
+	from := prefix
+	if bytes.Compare(after, prefix) > 0 {
+		from = after
+	}
+	at, _ := slices.BinarySearchFunc(top, record{key: from}, byKey)
+	over := sliceCursor(top[at:])
+	cursors := []cursor{&over}
+	for _, run := range ix.runs {
+		if bytes.Compare(run[len(run)-1].meta.Last, from) >= 0 {
+			cursors = append(cursors, ix.runCursor(run, from))
+		}
+	}
+	return func(yield func(record, error) bool) {
+		for r, err := range merged(ctx, cursors, false) {
+			if err == nil && !bytes.HasPrefix(r.key, prefix) {
+				return
+			}
+			if err == nil && after != nil && bytes.Equal(r.key, after) {
+				continue
+			}
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// entries is scan for the values of the two spaces of entries.
+func (ix *index) entries(ctx context.Context, top []record, prefix, after []byte) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for r, err := range ix.scan(ctx, top, prefix, after) {
+			var e Entry
+			if err == nil {
+				if e, err = decodeEntry(r.value); err != nil {
+					err = fmt.Errorf("index key %q: %w", r.key, err)
+				}
+			}
+			if err != nil {
+				yield(Entry{}, ix.repo.fail(ix.series, err))
+				return
+			}
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
 }

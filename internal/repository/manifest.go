@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 	pb "github.com/tenantry/tenantry/proto/repository/v1"
 )
 
-// maxManifest bounds a manifest in the bucket: about 100,000 packs and 10,000 cursors.
+// maxManifest bounds a manifest in the bucket: 100,000 cursors, and snapshots that are kept.
 const maxManifest = 64 << 20
 
 // Cursor is how far one delta collection has been read. It is part of a manifest.
@@ -143,8 +144,10 @@ func (r *Repository) openManifest(s tenantry.Series, seq int64, body []byte) (ma
 	if m.Seq != seq {
 		return manifest{}, tenantry.Errorf(tenantry.Corrupt, "it says that it is number %d", m.Seq)
 	}
-	if len(m.Segments) > 0 {
-		return manifest{}, tenantry.Errorf(tenantry.Invalid, "it has folded segments, which this program cannot read")
+	for _, seg := range m.Segments {
+		if len(seg.Id) != len(packID{}) || len(seg.First) == 0 || bytes.Compare(seg.First, seg.Last) > 0 {
+			return manifest{}, tenantry.Errorf(tenantry.Corrupt, "it names an index segment that cannot be")
+		}
 	}
 	digest := blake3.Sum256(body)
 	return manifest{Manifest: m, digest: digest[:]}, nil

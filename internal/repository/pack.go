@@ -3,7 +3,6 @@ package repository
 import (
 	"context"
 	"crypto/rand"
-	"encoding/binary"
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -22,11 +21,6 @@ const (
 	packSize = 8 << 20
 	// smallContent is the first size that goes into shared chunks instead of a pack.
 	smallContent = 128 << 10
-	// trailerSize is the length of the footer and the second half of the header, so that
-	// one ranged read of the end opens a pack.
-	trailerSize = 8
-	// maxFooter bounds the footer of a pack that is read.
-	maxFooter = 1 << 30
 )
 
 const (
@@ -87,26 +81,18 @@ func (p *packer) size() int64 {
 // full reports whether it is time to cut.
 func (p *packer) full() bool { return len(p.object) >= packSize }
 
-// cut ends the pack with a footer that carries the delta.
-func (p *packer) cut(d encoded) ([]byte, *pb.Pack, error) {
+// cut ends the pack with a footer that carries an encoded IndexDelta of so many changes, or none.
+func (p *packer) cut(number uint64, delta []byte, changes int) ([]byte, *pb.Pack, error) {
 	p.flush()
-	var footer []byte
-	for _, f := range p.frames {
-		m, err := marshal(f)
-		if err != nil {
-			return nil, nil, err
-		}
-		footer = appendBytes(footer, footerFrames, m)
+	footer, err := marshal(&pb.Footer{Frames: p.frames, Number: number})
+	if err != nil {
+		return nil, nil, err
 	}
-	footer = appendBytes(footer, footerDelta, d.data)
-	before := len(p.object)
-	p.object = p.box.seal(p.object, footer, footerFrame)
-	sealed := len(p.object) - before
-	p.object = binary.BigEndian.AppendUint32(p.object, uint32(sealed))
-	p.object = append(p.object, p.box.header[4:]...)
-	return p.object, &pb.Pack{
-		Id: p.id[:], Size: int64(len(p.object)), Footer: int64(sealed), Entries: int64(d.entries), Removed: int64(d.removed),
-	}, nil
+	if changes > 0 {
+		footer = appendBytes(footer, footerDelta, delta)
+	}
+	object, sealed := p.box.end(p.object, footer)
+	return object, &pb.Pack{Id: p.id[:], Number: number, Size: int64(len(object)), Footer: sealed, Changes: int64(changes)}, nil
 }
 
 // packReader knows where the frames of a stored pack are. Safe for concurrent use.
@@ -117,76 +103,58 @@ type packReader struct {
 	plain   []uint32
 }
 
-// openPack reads a pack's footer: one ranged GET. It returns the encoded index delta.
-func (r *Repository) openPack(ctx context.Context, s tenantry.Series, p *pb.Pack) (*packReader, []byte, error) {
+// openPack reads a pack's footer: one ranged GET.
+func (r *Repository) openPack(ctx context.Context, s tenantry.Series, p *pb.Pack) (*packReader, error) {
 	id, err := toPackID(p.Id)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	name := packName(s, id)
-	pr, delta, err := r.readFooter(ctx, name, p)
+	pr, err := r.readFooter(ctx, name, p)
 	if err != nil {
-		return nil, nil, objectError(r.object(name), err)
+		return nil, objectError(r.object(name), err)
 	}
-	return pr, delta, nil
+	return pr, nil
 }
 
-func (r *Repository) readFooter(ctx context.Context, name string, p *pb.Pack) (*packReader, []byte, error) {
-	begin := p.Size - trailerSize - p.Footer
-	if p.Footer < frameOverhead || p.Footer > maxFooter || begin < headerSize {
-		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "its manifest says that %d of its %d bytes are a footer", p.Footer, p.Size)
-	}
-	end, err := r.readRange(ctx, name, begin, p.Footer+trailerSize)
+func (r *Repository) readFooter(ctx context.Context, name string, p *pb.Pack) (*packReader, error) {
+	b, footer, err := r.readEnd(ctx, name, kindPack, p.Size, p.Footer)
 	if err != nil {
-		return nil, nil, err
-	}
-	trailer := end[p.Footer:]
-	if int64(binary.BigEndian.Uint32(trailer)) != p.Footer {
-		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "its trailer does not fit its manifest")
-	}
-	b, err := r.keys.openBox(name, kindPack, append([]byte(magic), trailer[4:]...))
-	if err != nil {
-		return nil, nil, err
-	}
-	footer, err := b.open(end[:p.Footer], footerFrame, maxPlain)
-	if err != nil {
-		return nil, nil, fmt.Errorf("footer: %w", err)
+		return nil, fmt.Errorf("footer: %w", err)
 	}
 	pr := &packReader{name: name, box: b, offsets: []int64{headerSize}}
-	delta, err := pr.parse(footer)
-	if err != nil {
-		return nil, nil, err
+	if err := pr.parse(footer); err != nil {
+		return nil, err
 	}
-	if pr.offsets[len(pr.offsets)-1] != begin {
-		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "its frames do not end where its footer begins")
+	if pr.offsets[len(pr.offsets)-1] != p.Size-trailerSize-p.Footer {
+		return nil, tenantry.Errorf(tenantry.Corrupt, "its frames do not end where its footer begins")
 	}
-	return pr, delta, nil
+	return pr, nil
 }
 
-// parse fills the frame table from a footer and returns the delta, undecoded.
-func (pr *packReader) parse(footer []byte) (delta []byte, err error) {
+// parse fills the frame table from a footer; its delta is walked over, not decoded.
+func (pr *packReader) parse(footer []byte) error {
 	for len(footer) > 0 {
-		var field protowire.Number
-		var value []byte
-		var n int
-		field, value, n, err = nextBytes(footer)
-		if err != nil {
-			return nil, err
+		field, typ, n := protowire.ConsumeTag(footer)
+		if n < 0 {
+			return tenantry.Errorf(tenantry.Corrupt, "its footer is not well-formed")
 		}
-		footer = footer[n:]
-		switch field {
-		case footerFrames:
+		m := protowire.ConsumeFieldValue(field, typ, footer[n:])
+		if m < 0 {
+			return tenantry.Errorf(tenantry.Corrupt, "its footer is not well-formed")
+		}
+		if field == footerFrames && typ == protowire.BytesType {
+			value, _ := protowire.ConsumeBytes(footer[n:])
 			var f pb.Frame
 			if err := proto.Unmarshal(value, &f); err != nil {
-				return nil, tenantry.E(tenantry.Corrupt, "decode its frame table", err)
+				return tenantry.E(tenantry.Corrupt, "decode its frame table", err)
 			}
 			pr.offsets = append(pr.offsets, pr.offsets[len(pr.offsets)-1]+int64(f.Stored))
 			pr.plain = append(pr.plain, f.Plain)
-		case footerDelta:
-			delta = value
 		}
+		footer = footer[n+m:]
 	}
-	return delta, nil
+	return nil
 }
 
 // frame reads and opens one frame: one ranged GET.

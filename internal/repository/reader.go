@@ -6,30 +6,29 @@ import (
 	"io"
 	"iter"
 	"slices"
-	"strings"
 	"sync"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
+// maxPackReaders is how many packs a Reader remembers the frames of.
+const maxPackReaders = 4096
+
 // Reader reads one sealed snapshot. Safe for concurrent use.
 //
-// Memory: the index once it is needed (see Writer), and up to 24 frames of 1 MiB that
-// were read last, so that reading neighbours costs one GET per frame.
+// Memory: of the index what is said at type index, whatever the snapshot's size; up to 24 frames
+// of 1 MiB that were read last, so that reading neighbours costs one GET per frame; and where the
+// frames of 4,096 packs are.
 type Reader struct {
 	repo   *Repository
 	series tenantry.Series
 	head   manifest
 	frames *frameCache
+	index  *index
+	inline *memtable // read-only
 
-	mu       sync.Mutex // guards what follows; held while the index is loaded
-	index    *index
-	packs    map[packID]*packReader
-	order    []loc           // by ID
-	children map[idKey][]loc // by parent; each by name, then ID, once asked for
-	sorted   map[idKey]bool
+	mu    sync.Mutex // guards what follows
+	packs map[packID]*packReader
 }
 
 // OpenSnapshot opens a sealed snapshot for reading: one GET. NotFound if there is none of
@@ -50,157 +49,63 @@ func (r *Repository) OpenSnapshot(ctx context.Context, s tenantry.Series, seq in
 	case !m.Sealed || len(m.Live) == 0 || m.Live[0].Seq != seq:
 		return nil, tenantry.Errorf(tenantry.NotFound, "number %d of series %s is a checkpoint, not a snapshot", seq, s)
 	}
-	return &Reader{repo: r, series: s, head: m, frames: newFrameCache()}, nil
+	inline, err := readMemtable(m.Inline)
+	if err != nil {
+		return nil, r.fail(s, err)
+	}
+	return &Reader{
+		repo: r, series: s, head: m, frames: newFrameCache(cachedFrames), index: r.newIndex(s, m.Segments),
+		inline: inline, packs: map[packID]*packReader{},
+	}, nil
 }
 
 // Snapshot describes what is read.
 func (rd *Reader) Snapshot() Snapshot { return toSnapshot(rd.head.Live[0]) }
 
-// load reads the index if that has not been done. The caller holds mu.
-func (rd *Reader) load(ctx context.Context) error {
-	if rd.index != nil {
-		return nil
-	}
-	readers := make([]*packReader, len(rd.head.Packs))
-	deltas := make([][]byte, len(rd.head.Packs))
-	group, inner := errgroup.WithContext(ctx)
-	group.SetLimit(footerReads)
-	for i, p := range rd.head.Packs {
-		group.Go(func() (err error) {
-			readers[i], deltas[i], err = rd.repo.openPack(inner, rd.series, p)
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return rd.repo.fail(rd.series, err)
-	}
-	ix, packs := newIndex(), make(map[packID]*packReader, len(readers))
-	for i, p := range rd.head.Packs {
-		if err := ix.fold(deltas[i]); err != nil {
-			return rd.repo.fail(rd.series, objectError(rd.repo.object(readers[i].name), err))
-		}
-		packs[packID(p.Id)] = readers[i] // openPack has checked the ID
-	}
-	if err := ix.adopt(ix.newDelta(), rd.head.Inline); err != nil {
-		return rd.repo.fail(rd.series, err)
-	}
-	rd.index, rd.packs = ix, packs
-	return nil
-}
-
-// Lookup finds an entry by its ID.
+// Lookup finds an entry by its ID, reading no more than a block or two of the index.
 func (rd *Reader) Lookup(ctx context.Context, id string) (Entry, bool, error) {
-	rd.mu.Lock()
-	defer rd.mu.Unlock()
-	if err := rd.load(ctx); err != nil {
-		return Entry{}, false, err
-	}
-	e, ok, err := rd.index.get(id)
+	e, ok, err := rd.lookup(ctx, id)
 	return e, ok, rd.repo.fail(rd.series, err)
 }
 
-// Entries yields all entries in ascending order of their IDs. It ends at the first
-// error, which it yields.
-func (rd *Reader) Entries(ctx context.Context) iter.Seq2[Entry, error] {
-	return rd.yield(ctx, func() ([]loc, error) {
-		if rd.order == nil {
-			rd.order = rd.index.sorted()
-		}
-		return rd.order, nil
-	})
-}
-
-// Children yields the entries whose parent has the ID, in ascending order of name, then
-// ID. It ends at the first error, which it yields.
-func (rd *Reader) Children(ctx context.Context, parent string) iter.Seq2[Entry, error] {
-	return rd.yield(ctx, func() ([]loc, error) {
-		if err := rd.loadChildren(); err != nil {
-			return nil, err
-		}
-		key := rd.index.key(parent)
-		if rd.sorted[key] {
-			return rd.children[key], nil
-		}
-		locs, err := rd.byName(rd.children[key])
-		if err == nil {
-			rd.children[key], rd.sorted[key] = locs, true
-		}
-		return locs, err
-	})
-}
-
-// yield yields the entries at the places that find returns; find runs with mu held and
-// the index loaded.
-func (rd *Reader) yield(ctx context.Context, find func() ([]loc, error)) iter.Seq2[Entry, error] {
-	locs := func() (*index, []loc, error) {
-		rd.mu.Lock()
-		defer rd.mu.Unlock()
-		if err := rd.load(ctx); err != nil {
-			return nil, nil, err
-		}
-		found, err := find()
-		return rd.index, found, rd.repo.fail(rd.series, err)
+func (rd *Reader) lookup(ctx context.Context, id string) (Entry, bool, error) {
+	c, changed := rd.inline.changes[id]
+	switch {
+	case !changed:
+		return rd.index.entry(ctx, idKey(id))
+	case c.entry == nil:
+		return Entry{}, false, nil
 	}
+	e, err := decodeEntry(c.entry)
+	return e, err == nil, err
+}
+
+// Entries yields all entries in ascending order of their IDs, reading as it goes. It ends at
+// the first error, which it yields.
+func (rd *Reader) Entries(ctx context.Context) iter.Seq2[Entry, error] {
+	return rd.list(ctx, []byte{idSpace}, nil)
+}
+
+// Children yields the entries whose parent has the ID, in ascending order of name (its first 512
+// bytes), then ID. It reads no others, and ends at the first error, which it yields.
+func (rd *Reader) Children(ctx context.Context, parent string) iter.Seq2[Entry, error] {
+	return rd.list(ctx, folderKey(parent), nil)
+}
+
+// ChildrenAfter is Children from behind a name and ID on, which need not exist: the next page.
+func (rd *Reader) ChildrenAfter(ctx context.Context, parent, name, id string) iter.Seq2[Entry, error] {
+	return rd.list(ctx, folderKey(parent), placeKey(parent, name, id))
+}
+
+func (rd *Reader) list(ctx context.Context, prefix, after []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		ix, found, err := locs()
+		top, err := rd.inline.records(prefix)
 		if err != nil {
-			yield(Entry{}, err)
+			yield(Entry{}, rd.repo.fail(rd.series, err))
 			return
 		}
-		for _, l := range found {
-			e, err := ix.decode(l) // without the lock: a reader's index does not change
-			if err != nil {
-				yield(Entry{}, rd.repo.fail(rd.series, err))
-				return
-			}
-			if !yield(e, nil) {
-				return
-			}
-		}
+		rd.index.entries(ctx, top, prefix, after)(yield)
 	}
-}
-
-func (rd *Reader) loadChildren() error {
-	if rd.children != nil {
-		return nil
-	}
-	children := map[idKey][]loc{}
-	for _, l := range rd.index.at {
-		e, err := rd.index.decode(l)
-		if err != nil {
-			return err
-		}
-		key := rd.index.key(e.Parent)
-		children[key] = append(children[key], l)
-	}
-	rd.children, rd.sorted = children, map[idKey]bool{}
-	return nil
-}
-
-func (rd *Reader) byName(locs []loc) ([]loc, error) {
-	type named struct {
-		name, id string
-		loc      loc
-	}
-	all := make([]named, len(locs))
-	for i, l := range locs {
-		e, err := rd.index.decode(l)
-		if err != nil {
-			return nil, err
-		}
-		all[i] = named{e.Name, e.ID, l}
-	}
-	slices.SortFunc(all, func(a, b named) int {
-		if c := strings.Compare(a.name, b.name); c != 0 {
-			return c
-		}
-		return strings.Compare(a.id, b.id)
-	})
-	out := make([]loc, len(all))
-	for i := range all {
-		out[i] = all[i].loc
-	}
-	return out, nil
 }
 
 // Payload reads an entry's raw bytes, checked. Corrupt names series, item and object.
@@ -233,21 +138,39 @@ func (rd *Reader) Close() {
 	rd.mu.Lock()
 	defer rd.mu.Unlock()
 	rd.frames.clear()
-	rd.index, rd.packs, rd.children, rd.sorted, rd.order = nil, nil, nil, nil, nil
+	rd.index.blocks.clear()
+	clear(rd.packs)
 }
 
-// packFor returns where the frames of a pack are.
+// packFor returns where the frames of a pack are: one ranged GET, unless it is known.
 func (rd *Reader) packFor(ctx context.Context, id packID) (*packReader, error) {
 	rd.mu.Lock()
-	defer rd.mu.Unlock()
-	if err := rd.load(ctx); err != nil {
-		return nil, err
+	known := rd.packs[id]
+	rd.mu.Unlock()
+	if known != nil {
+		return known, nil
 	}
-	p, ok := rd.packs[id]
+	p, ok := rd.inline.pack(id)
+	if !ok {
+		var err error
+		if p, ok, err = rd.index.pack(ctx, id); err != nil {
+			return nil, err
+		}
+	}
 	if !ok {
 		return nil, tenantry.Errorf(tenantry.Corrupt, "its pack %s is not named by snapshot %d", id, rd.head.Seq)
 	}
-	return p, nil
+	pr, err := rd.repo.openPack(ctx, rd.series, p)
+	if err != nil {
+		return nil, err
+	}
+	rd.mu.Lock()
+	defer rd.mu.Unlock()
+	if len(rd.packs) >= maxPackReaders {
+		clear(rd.packs)
+	}
+	rd.packs[id] = pr
+	return pr, nil
 }
 
 // small reads what a Ref without chunks points at.

@@ -59,28 +59,16 @@ func (r Ref) MarshalBinary() ([]byte, error) {
 	if r.IsZero() {
 		return []byte{}, nil
 	}
-	m := &pb.StandaloneRef{Ref: r.message(0)}
-	if r.length > 0 {
-		m.Pack = r.pack[:]
-	}
-	return proto.Marshal(m)
+	return proto.Marshal(r.message())
 }
 
 // UnmarshalBinary restores what MarshalBinary encoded. Invalid for anything else.
 func (r *Ref) UnmarshalBinary(data []byte) error {
-	var m pb.StandaloneRef
+	var m pb.Ref
 	if err := proto.Unmarshal(data, &m); err != nil {
 		return tenantry.E(tenantry.Invalid, "decode a content reference", err)
 	}
-	var packs []packID
-	if len(m.Pack) > 0 {
-		id, err := toPackID(m.Pack)
-		if err != nil {
-			return err
-		}
-		packs = []packID{id}
-	}
-	got, err := toRef(m.Ref, packs)
+	got, err := toRef(&m)
 	if err != nil {
 		return err
 	}
@@ -106,18 +94,18 @@ func (r *Ref) UnmarshalText(text []byte) error {
 	return r.UnmarshalBinary(data)
 }
 
-// message returns r with its pack as an index into a table.
-func (r Ref) message(pack uint32) *pb.Ref {
+func (r Ref) message() *pb.Ref {
 	if r.IsZero() {
 		return nil
 	}
-	return &pb.Ref{
-		Pack: pack, Frame: r.frame, Offset: r.offset, Length: r.length,
-		Chunks: chunkMessages(r.chunks), Depth: uint32(r.depth),
+	m := &pb.Ref{Frame: r.frame, Offset: r.offset, Length: r.length, Chunks: chunkMessages(r.chunks), Depth: uint32(r.depth)}
+	if r.length > 0 {
+		m.Pack = r.pack[:]
 	}
+	return m
 }
 
-func toRef(m *pb.Ref, packs []packID) (Ref, error) {
+func toRef(m *pb.Ref) (Ref, error) {
 	if m == nil {
 		return Ref{}, nil
 	}
@@ -125,13 +113,12 @@ func toRef(m *pb.Ref, packs []packID) (Ref, error) {
 		return Ref{}, tenantry.Errorf(tenantry.Corrupt, "a content reference is %d lists deep", m.Depth)
 	}
 	r := Ref{frame: m.Frame, offset: m.Offset, length: m.Length, depth: uint8(m.Depth)}
-	if m.Length > 0 {
-		if int(m.Pack) >= len(packs) {
-			return Ref{}, tenantry.Errorf(tenantry.Corrupt, "a content reference points at pack %d of %d", m.Pack, len(packs))
-		}
-		r.pack = packs[m.Pack]
-	}
 	var err error
+	if m.Length > 0 {
+		if r.pack, err = toPackID(m.Pack); err != nil {
+			return Ref{}, err
+		}
+	}
 	r.chunks, err = toChunks(m.Chunks)
 	return r, err
 }

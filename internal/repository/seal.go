@@ -17,7 +17,7 @@ import (
 // An object is a header and sealed frames (docs/FORMAT.md, "Sealed objects").
 const (
 	magic         = "TNRY"
-	formatVersion = 1
+	formatVersion = 2
 	headerSize    = 8
 	// frameOverhead is a nonce of 12 bytes before and a tag of 16 after each frame.
 	frameOverhead = 12 + 16
@@ -29,6 +29,7 @@ type objectKind byte
 const (
 	kindManifest objectKind = 'm'
 	kindPack     objectKind = 'p'
+	kindSegment  objectKind = 's'
 	kindChunk    objectKind = 'c'
 )
 
@@ -115,6 +116,14 @@ func (b *box) seal(dst, plain []byte, frame uint32) []byte {
 		scratches.Put(scratch)
 	}
 	return dst
+}
+
+// compressedSize is how many bytes a frame of plain takes, compressed.
+func compressedSize(plain []byte) int {
+	scratch := scratches.Get().(*[]byte)
+	defer scratches.Put(scratch)
+	*scratch = encoder().EncodeAll(plain, (*scratch)[:0])
+	return len(*scratch)
 }
 
 // open returns the plain bytes of a frame, at most limit.

@@ -147,9 +147,11 @@ type frameKey struct {
 	frame uint32
 }
 
-// frameCache keeps the frames used last. Several that ask for one frame at the same time
+// frameCache keeps the frames of packs, or the blocks of segments, that were used last. Several that ask for one frame at the same time
 // share one read. Safe for concurrent use.
 type frameCache struct {
+	limit int // frames
+
 	mu    sync.Mutex
 	order *list.List // of *cachedFrame, used last first
 	at    map[frameKey]*list.Element
@@ -162,8 +164,8 @@ type cachedFrame struct {
 	err   error
 }
 
-func newFrameCache() *frameCache {
-	return &frameCache{order: list.New(), at: map[frameKey]*list.Element{}}
+func newFrameCache(limit int) *frameCache {
+	return &frameCache{limit: limit, order: list.New(), at: map[frameKey]*list.Element{}}
 }
 
 // get returns the frame, reading it if it is not there. A failed read is not kept: those
@@ -199,7 +201,7 @@ func (c *frameCache) claim(key frameKey) (*cachedFrame, bool) {
 	}
 	f := &cachedFrame{key: key, ready: make(chan struct{})}
 	c.at[key] = c.order.PushFront(f)
-	if c.order.Len() > cachedFrames {
+	if c.order.Len() > c.limit {
 		c.remove(c.order.Back())
 	}
 	return f, true

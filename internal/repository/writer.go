@@ -9,20 +9,23 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
-	pb "github.com/tenantry/tenantry/proto/repository/v1"
 )
 
 const (
 	// packUploads is how many packs may be on their way while the next is filled.
 	packUploads = 2
-	// footerReads is how many footers are read at once when an index is loaded.
-	footerReads = 16
+	// maxMemtable is when changes of the index are written as a run before the next commit.
+	maxMemtable = 16 << 20
 )
 
 // Fence is the right to write a series: the epoch claimed in SQL and the task that claimed it.
 type Fence struct {
 	Epoch int64 // from 1
 	Task  tenantry.TaskID
+	// Condemned, if set, reports whether a chunk (its object's name) is about to be collected: it
+	// is then no hit, and the content is written as its next generation. It is asked from several
+	// goroutines and must say the same for as long as the writer lives.
+	Condemned func(name string) bool
 }
 
 // Writer writes one series under one fence. Safe for concurrent use except Checkpoint,
@@ -31,8 +34,9 @@ type Fence struct {
 // anew. Close it in any case.
 //
 // Memory: the current pack and two on their way (8 MiB each), four chunks (8 MiB each),
-// four buffers for cutting (4 MiB each), and, once anything is looked up or changed, the
-// index: per entry its encoding, which is about 300 bytes, and 60.
+// four buffers for cutting (4 MiB each), changes of the index (16 MiB, and the same again while
+// they are written or listed), and of the index itself what is said at type index: nothing that
+// grows with the series but 1 % of the segments that are touched.
 type Writer struct {
 	repo   *Repository
 	series tenantry.Series
@@ -40,24 +44,23 @@ type Writer struct {
 
 	// life is held for reading by every call and for writing by those that commit.
 	life   sync.RWMutex
-	head   manifest // what the next commit builds on
-	packs  []*pb.Pack
+	head   manifest  // what the next commit builds on
 	done   *Snapshot // sealed: there is nothing more to write
 	broken atomic.Pointer[error]
 
 	packing sync.Mutex // guards pack; taken before state
 	pack    *packer
 
-	loading sync.Mutex // one goroutine loads the index
-	loaded  atomic.Bool
+	index                 *index // replaced parts of only with life held for writing
+	packNumber, runNumber uint64 // of the newest ones
 
 	state   sync.Mutex // guards what follows
-	index   *index
-	delta   *delta
+	mem     *memtable
 	cursors map[string]Cursor
 	counts  tenantry.Counts // of the state; Stored is that of the head
 	dirty   bool
 	pending int64 // bytes of packs cut and not committed
+	saved   int64 // size of mem at the last commit
 
 	streams, chunks, uploads chan struct{}
 	uploading                *errgroup.Group
@@ -69,8 +72,8 @@ type Writer struct {
 // Begin takes the series for writing under the fence: it reads the head, refuses a head of
 // a higher epoch (Fenced), commits an empty open manifest when it takes over an unfinished
 // series of another epoch or task, so that the older owner can commit no more. On a head of
-// the same epoch and task it resumes. One LIST and one GET, and one PUT on takeover; the
-// index is read when it is first needed.
+// the same epoch and task it resumes. One LIST and one GET, and one PUT on takeover; of
+// the index, what is not in the manifest is read where it is needed.
 func (r *Repository) Begin(ctx context.Context, s tenantry.Series, f Fence) (*Writer, error) {
 	if err := r.check(s); err != nil {
 		return nil, err
@@ -85,7 +88,10 @@ func (r *Repository) Begin(ctx context.Context, s tenantry.Series, f Fence) (*Wr
 	if head.Epoch > f.Epoch {
 		return nil, tenantry.Errorf(tenantry.Fenced, "begin %s in epoch %d: task %s has it in epoch %d", s, f.Epoch, head.Task, head.Epoch)
 	}
-	w := r.newWriter(ctx, s, f, head)
+	w, err := r.newWriter(ctx, s, f, head)
+	if err != nil {
+		return nil, r.fail(s, err)
+	}
 	for _, live := range head.Live {
 		if live.Task == string(f.Task) {
 			snapshot := toSnapshot(live)
@@ -103,10 +109,14 @@ func (r *Repository) Begin(ctx context.Context, s tenantry.Series, f Fence) (*Wr
 	return w, nil
 }
 
-func (r *Repository) newWriter(ctx context.Context, s tenantry.Series, f Fence, head manifest) *Writer {
+func (r *Repository) newWriter(ctx context.Context, s tenantry.Series, f Fence, head manifest) (*Writer, error) {
+	mem, err := readMemtable(head.Inline)
+	if err != nil {
+		return nil, err
+	}
 	w := &Writer{
 		repo: r, series: s, fence: f, head: head,
-		index: newIndex(), cursors: make(map[string]Cursor, len(head.Cursors)), counts: toCounts(head.Counts),
+		index: r.newIndex(s, head.Segments), mem: mem, saved: mem.size, packNumber: head.PackNumber, runNumber: head.RunNumber, cursors: make(map[string]Cursor, len(head.Cursors)), counts: toCounts(head.Counts),
 		streams: make(chan struct{}, contentStreams), chunks: make(chan struct{}, chunkUploads),
 		uploads: make(chan struct{}, packUploads), uploading: &errgroup.Group{},
 	}
@@ -115,7 +125,7 @@ func (r *Repository) newWriter(ctx context.Context, s tenantry.Series, f Fence, 
 	for _, c := range head.Cursors {
 		w.cursors[c.Collection] = Cursor{Link: c.Link, Generation: c.Generation, Complete: c.Complete}
 	}
-	return w
+	return w, nil
 }
 
 // SealedByTask reports the snapshot that this very task has sealed already, if it has: then there is only to settle.
@@ -151,56 +161,6 @@ func (w *Writer) spoil(err error) error {
 	return *w.broken.Load()
 }
 
-// load reads the index of the head, if that has not been done: one ranged GET per pack
-// that carries entries, some at a time.
-func (w *Writer) load(ctx context.Context) error {
-	if w.loaded.Load() {
-		return nil
-	}
-	w.loading.Lock()
-	defer w.loading.Unlock()
-	if w.loaded.Load() {
-		return nil
-	}
-	deltas, err := w.repo.readDeltas(ctx, w.series, w.head.Packs)
-	if err != nil {
-		return w.repo.fail(w.series, err)
-	}
-	w.state.Lock()
-	defer w.state.Unlock()
-	ix := newIndex()
-	for _, d := range deltas {
-		if err := ix.fold(d); err != nil {
-			return w.repo.fail(w.series, err)
-		}
-	}
-	d := ix.newDelta()
-	if err := ix.adopt(d, w.head.Inline); err != nil {
-		return w.repo.fail(w.series, err)
-	}
-	w.index, w.delta = ix, d
-	w.loaded.Store(true)
-	return nil
-}
-
-// readDeltas reads the index deltas of packs, in their order.
-func (r *Repository) readDeltas(ctx context.Context, s tenantry.Series, packs []*pb.Pack) ([][]byte, error) {
-	deltas := make([][]byte, len(packs))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(footerReads)
-	for i, p := range packs {
-		if p.Entries == 0 && p.Removed == 0 {
-			continue
-		}
-		group.Go(func() error {
-			_, delta, err := r.openPack(ctx, s, p)
-			deltas[i] = delta
-			return err
-		})
-	}
-	return deltas, group.Wait()
-}
-
 // Lookup finds an entry in the state as of now (head + what was put since).
 func (w *Writer) Lookup(ctx context.Context, id string) (Entry, bool, error) {
 	w.life.RLock()
@@ -208,110 +168,148 @@ func (w *Writer) Lookup(ctx context.Context, id string) (Entry, bool, error) {
 	if err := w.readable(); err != nil {
 		return Entry{}, false, err
 	}
-	if err := w.load(ctx); err != nil {
-		return Entry{}, false, err
-	}
-	w.state.Lock()
-	defer w.state.Unlock()
-	e, ok, err := w.index.get(id)
+	e, ok, err := w.lookup(ctx, id)
 	return e, ok, w.repo.fail(w.series, err)
 }
 
-// Entries yields the state of the moment it is called, in unspecified order. It ends at
-// the first error, which it yields.
+func (w *Writer) lookup(ctx context.Context, id string) (Entry, bool, error) {
+	w.state.Lock()
+	c, changed := w.mem.changes[id]
+	w.state.Unlock()
+	switch {
+	case !changed:
+		return w.index.entry(ctx, idKey(id))
+	case c.entry == nil:
+		return Entry{}, false, nil
+	}
+	e, err := decodeEntry(c.entry)
+	return e, err == nil, err
+}
+
+// Entries yields the state of the moment it is called, in ascending order of IDs, reading as it
+// goes. It ends at the first error, which it yields. Changing the series meanwhile is fine.
 func (w *Writer) Entries(ctx context.Context) iter.Seq2[Entry, error] {
+	return w.list(ctx, []byte{idSpace})
+}
+
+// Children is Entries for those whose parent has the ID, in ascending order of name, then ID. It
+// reads no others.
+func (w *Writer) Children(ctx context.Context, parent string) iter.Seq2[Entry, error] {
+	return w.list(ctx, folderKey(parent))
+}
+
+func (w *Writer) list(ctx context.Context, prefix []byte) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		ix, locs, err := w.locs(ctx)
+		ix, top, err := w.view(prefix)
 		if err != nil {
 			yield(Entry{}, err)
 			return
 		}
-		for _, l := range locs {
-			w.state.Lock()
-			e, err := ix.decode(l)
-			w.state.Unlock()
-			if err != nil {
-				yield(Entry{}, w.repo.fail(w.series, err))
-				return
-			}
-			if !yield(e, nil) {
-				return
-			}
-		}
+		ix.entries(ctx, top, prefix, nil)(yield)
 	}
 }
 
-// locs returns where all entries lie at this moment, and in which index: that one stays
-// readable whatever is put, and after Close.
-func (w *Writer) locs(ctx context.Context) (*index, []loc, error) {
+// view returns the state of the moment: it stays as it is, and readable after Close.
+func (w *Writer) view(prefix []byte) (*index, []record, error) {
 	w.life.RLock()
 	defer w.life.RUnlock()
 	if err := w.readable(); err != nil {
 		return nil, nil, err
 	}
-	if err := w.load(ctx); err != nil {
-		return nil, nil, err
-	}
 	w.state.Lock()
 	defer w.state.Unlock()
-	locs := make([]loc, 0, len(w.index.at))
-	for _, l := range w.index.at {
-		locs = append(locs, l)
-	}
-	return w.index, locs, nil
+	top, err := w.mem.records(prefix)
+	return w.index.view(), top, err
 }
 
 // Put sets an entry. It becomes durable with the next Checkpoint or Seal. Invalid for an
-// entry without ID or with an ID that is not UTF-8.
+// entry without ID, or with IDs that are not UTF-8 or longer than 4 KiB.
 func (w *Writer) Put(ctx context.Context, e Entry) error {
-	if e.ID == "" {
-		return tenantry.Errorf(tenantry.Invalid, "put an entry without ID into series %s", w.series)
+	if err := checkIDs(&e); err != nil {
+		return w.repo.fail(w.series, err)
 	}
-	return w.change(ctx, e.ID, func() error {
-		if err := w.index.put(w.delta, &e); err != nil {
-			return err
-		}
-		w.counts = w.counts.Add(e.counts())
-		return nil
-	})
+	data, err := appendEntry(nil, &e)
+	if err != nil {
+		return w.repo.fail(w.series, err)
+	}
+	stored, err := decodeEntry(data) // the name as it is stored
+	if err != nil {
+		return w.repo.fail(w.series, err)
+	}
+	place := placeKey(stored.Parent, stored.Name, stored.ID)
+	return w.change(ctx, e.ID, change{entry: data, place: place}, e.counts())
 }
 
 // Remove drops an entry; absent is fine. It becomes durable with the next Checkpoint or Seal.
 func (w *Writer) Remove(ctx context.Context, id string) error {
-	return w.change(ctx, id, nil)
+	return w.change(ctx, id, change{}, tenantry.Counts{})
 }
 
-// change replaces the entry with the ID by what set puts, or by nothing.
-func (w *Writer) change(ctx context.Context, id string, set func() error) error {
+// change replaces what is known of an ID, and what it counts.
+func (w *Writer) change(ctx context.Context, id string, c change, counts tenantry.Counts) error {
+	full, err := w.set(ctx, id, c, counts)
+	if err != nil || !full {
+		return err
+	}
+	w.life.Lock()
+	defer w.life.Unlock()
+	if err := w.writable(); err != nil || w.mem.size < maxMemtable {
+		return err
+	}
+	if err := w.flush(ctx); err != nil {
+		return w.spoil(err)
+	}
+	return nil
+}
+
+// set is change up to where the changes have become too many to keep.
+func (w *Writer) set(ctx context.Context, id string, c change, counts tenantry.Counts) (full bool, err error) {
 	w.life.RLock()
 	defer w.life.RUnlock()
 	if err := w.writable(); err != nil {
-		return err
+		return false, err
 	}
-	if err := w.load(ctx); err != nil {
-		return err
+	// What the runs have does not change while life is held: it is read without the lock on state.
+	base, old, err := w.below(ctx, id)
+	if err != nil {
+		return false, w.repo.fail(w.series, err)
 	}
 	w.state.Lock()
 	defer w.state.Unlock()
-	old, ok, err := w.index.get(id)
-	if err != nil {
-		return w.repo.fail(w.series, err)
+	if earlier, ok := w.mem.changes[id]; ok {
+		base, old = earlier.base, earlier.entry
 	}
-	switch {
-	case set != nil:
-		if err := set(); err != nil {
-			return w.repo.fail(w.series, err)
+	if c.entry == nil && old == nil {
+		return false, nil // it was not there
+	}
+	if old != nil {
+		e, err := decodeEntry(old)
+		if err != nil {
+			return false, w.repo.fail(w.series, err)
 		}
-	case ok:
-		w.index.remove(w.delta, id)
-	default:
-		return nil
+		counts = minus(counts, e.counts())
 	}
-	if ok {
-		w.counts = minus(w.counts, old.counts())
-	}
+	c.base = base
+	w.mem.set(id, c)
+	w.counts = w.counts.Add(counts)
 	w.dirty = true
-	return nil
+	return w.mem.size >= maxMemtable, nil
+}
+
+// below returns what the runs say of an ID, unless it has changed since and nobody needs to know.
+func (w *Writer) below(ctx context.Context, id string) (place, value []byte, err error) {
+	w.state.Lock()
+	_, changed := w.mem.changes[id]
+	w.state.Unlock()
+	if changed {
+		return nil, nil, nil
+	}
+	value, ok, err := w.index.get(ctx, idKey(id))
+	if err != nil || !ok {
+		return nil, nil, err
+	}
+	e, err := decodeEntry(value)
+	return placeKey(e.Parent, e.Name, e.ID), value, err
 }
 
 // Cursor reads the cursor of a collection.
@@ -348,8 +346,8 @@ func (w *Writer) DropCursor(collection string) {
 	}
 }
 
-// Pending is how many bytes of packs are not committed yet, the frame that is being
-// filled uncompressed. Shared content does not count: it is durable already.
+// Pending is how many bytes of packs and of the index are not committed yet, the frame that is
+// being filled and the index uncompressed. Shared content does not count: it is durable already.
 func (w *Writer) Pending() int64 {
 	w.life.RLock()
 	defer w.life.RUnlock()
@@ -357,7 +355,7 @@ func (w *Writer) Pending() int64 {
 	defer w.packing.Unlock()
 	w.state.Lock()
 	defer w.state.Unlock()
-	n := w.pending
+	n := w.pending + max(0, w.mem.size-w.saved)
 	if w.pack != nil {
 		n += w.pack.size()
 	}
@@ -377,5 +375,5 @@ func (w *Writer) Close() {
 	_ = w.spoil(tenantry.Errorf(tenantry.Canceled, "the writer is closed"))
 	w.state.Lock()
 	defer w.state.Unlock()
-	w.index, w.delta, w.pack = newIndex(), nil, nil
+	w.index, w.mem, w.pack = w.repo.newIndex(w.series, nil), newMemtable(), nil
 }

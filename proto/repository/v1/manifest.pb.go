@@ -36,12 +36,13 @@ type Manifest struct {
 	Parent  []byte                 `protobuf:"bytes,6,opt,name=parent,proto3" json:"parent,omitempty"` // BLAKE3 of the parent's stored object; empty for seq 1
 	Sealed  bool                   `protobuf:"varint,7,opt,name=sealed,proto3" json:"sealed,omitempty"`
 	Cursors []*Cursor              `protobuf:"bytes,8,rep,name=cursors,proto3" json:"cursors,omitempty"`
-	// The state of the series is the fold of segments, then packs in order, then inline.
-	Segments      []*Segment  `protobuf:"bytes,9,rep,name=segments,proto3" json:"segments,omitempty"`
-	Packs         []*Pack     `protobuf:"bytes,10,rep,name=packs,proto3" json:"packs,omitempty"`
-	Inline        *IndexDelta `protobuf:"bytes,11,opt,name=inline,proto3" json:"inline,omitempty"`
-	Counts        *Counts     `protobuf:"bytes,12,opt,name=counts,proto3" json:"counts,omitempty"` // of the state; stored: since the last sealed manifest
-	Live          []*Snapshot `protobuf:"bytes,13,rep,name=live,proto3" json:"live,omitempty"`     // newest first; of a sealed manifest, itself is the first
+	// The state of the series: inline, and what it does not say in the newest run that says it.
+	Segments      []*Segment  `protobuf:"bytes,9,rep,name=segments,proto3" json:"segments,omitempty"` // newest run first; of one run in ascending order of keys
+	Inline        *IndexDelta `protobuf:"bytes,10,opt,name=inline,proto3" json:"inline,omitempty"`
+	Counts        *Counts     `protobuf:"bytes,11,opt,name=counts,proto3" json:"counts,omitempty"`                            // of the state; stored: since the last sealed manifest
+	Live          []*Snapshot `protobuf:"bytes,12,rep,name=live,proto3" json:"live,omitempty"`                                // newest first; of a sealed manifest, itself is the first
+	PackNumber    uint64      `protobuf:"varint,13,opt,name=pack_number,json=packNumber,proto3" json:"pack_number,omitempty"` // of the newest pack
+	RunNumber     uint64      `protobuf:"varint,14,opt,name=run_number,json=runNumber,proto3" json:"run_number,omitempty"`    // of the newest run
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -139,13 +140,6 @@ func (x *Manifest) GetSegments() []*Segment {
 	return nil
 }
 
-func (x *Manifest) GetPacks() []*Pack {
-	if x != nil {
-		return x.Packs
-	}
-	return nil
-}
-
 func (x *Manifest) GetInline() *IndexDelta {
 	if x != nil {
 		return x.Inline
@@ -165,6 +159,20 @@ func (x *Manifest) GetLive() []*Snapshot {
 		return x.Live
 	}
 	return nil
+}
+
+func (x *Manifest) GetPackNumber() uint64 {
+	if x != nil {
+		return x.PackNumber
+	}
+	return 0
+}
+
+func (x *Manifest) GetRunNumber() uint64 {
+	if x != nil {
+		return x.RunNumber
+	}
+	return 0
 }
 
 type Cursor struct {
@@ -235,11 +243,18 @@ func (x *Cursor) GetComplete() bool {
 	return false
 }
 
+// Segment is a part of a run, which is a sorted table of the index. The segments of one run
+// do not overlap.
 type Segment struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"` // 16 bytes
-	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
-	Entries       int64                  `protobuf:"varint,3,opt,name=entries,proto3" json:"entries,omitempty"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`      // 16 bytes
+	Run           uint64                 `protobuf:"varint,2,opt,name=run,proto3" json:"run,omitempty"`   // higher is newer
+	Size          int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"` // of the object
+	Tail          int64                  `protobuf:"varint,4,opt,name=tail,proto3" json:"tail,omitempty"` // bytes of the sealed tail, which ends 8 bytes before the object's end
+	Records       int64                  `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
+	First         []byte                 `protobuf:"bytes,6,opt,name=first,proto3" json:"first,omitempty"` // keys
+	Last          []byte                 `protobuf:"bytes,7,opt,name=last,proto3" json:"last,omitempty"`
+	Filter        []byte                 `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"` // the tail's, where it is small
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -281,6 +296,13 @@ func (x *Segment) GetId() []byte {
 	return nil
 }
 
+func (x *Segment) GetRun() uint64 {
+	if x != nil {
+		return x.Run
+	}
+	return 0
+}
+
 func (x *Segment) GetSize() int64 {
 	if x != nil {
 		return x.Size
@@ -288,9 +310,150 @@ func (x *Segment) GetSize() int64 {
 	return 0
 }
 
-func (x *Segment) GetEntries() int64 {
+func (x *Segment) GetTail() int64 {
 	if x != nil {
-		return x.Entries
+		return x.Tail
+	}
+	return 0
+}
+
+func (x *Segment) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *Segment) GetFirst() []byte {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *Segment) GetLast() []byte {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *Segment) GetFilter() []byte {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+// Tail ends a segment.
+type Tail struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Blocks        []*Block               `protobuf:"bytes,1,rep,name=blocks,proto3" json:"blocks,omitempty"` // in the order of the object, from its 8th byte on
+	Filter        []byte                 `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"` // Bloom filter of the IDs in the segment
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tail) Reset() {
+	*x = Tail{}
+	mi := &file_repository_v1_manifest_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tail) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tail) ProtoMessage() {}
+
+func (x *Tail) ProtoReflect() protoreflect.Message {
+	mi := &file_repository_v1_manifest_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tail.ProtoReflect.Descriptor instead.
+func (*Tail) Descriptor() ([]byte, []int) {
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Tail) GetBlocks() []*Block {
+	if x != nil {
+		return x.Blocks
+	}
+	return nil
+}
+
+func (x *Tail) GetFilter() []byte {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+type Block struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         []byte                 `protobuf:"bytes,1,opt,name=first,proto3" json:"first,omitempty"`    // key
+	Stored        uint32                 `protobuf:"varint,2,opt,name=stored,proto3" json:"stored,omitempty"` // bytes in the object, nonce and tag included
+	Plain         uint32                 `protobuf:"varint,3,opt,name=plain,proto3" json:"plain,omitempty"`   // bytes decompressed
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Block) Reset() {
+	*x = Block{}
+	mi := &file_repository_v1_manifest_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Block) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Block) ProtoMessage() {}
+
+func (x *Block) ProtoReflect() protoreflect.Message {
+	mi := &file_repository_v1_manifest_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Block.ProtoReflect.Descriptor instead.
+func (*Block) Descriptor() ([]byte, []int) {
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Block) GetFirst() []byte {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *Block) GetStored() uint32 {
+	if x != nil {
+		return x.Stored
+	}
+	return 0
+}
+
+func (x *Block) GetPlain() uint32 {
+	if x != nil {
+		return x.Plain
 	}
 	return 0
 }
@@ -298,17 +461,17 @@ func (x *Segment) GetEntries() int64 {
 type Pack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`            // 16 bytes
-	Size          int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`       // of the object
-	Footer        int64                  `protobuf:"varint,3,opt,name=footer,proto3" json:"footer,omitempty"`   // bytes of the sealed footer, which ends 8 bytes before the object's end
-	Entries       int64                  `protobuf:"varint,4,opt,name=entries,proto3" json:"entries,omitempty"` // entries set by its index delta
-	Removed       int64                  `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"` // entries removed by it
+	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`   // in the order of writing within the series, from 1
+	Size          int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`       // of the object
+	Footer        int64                  `protobuf:"varint,4,opt,name=footer,proto3" json:"footer,omitempty"`   // bytes of the sealed footer, which ends 8 bytes before the object's end
+	Changes       int64                  `protobuf:"varint,5,opt,name=changes,proto3" json:"changes,omitempty"` // in the index delta in its footer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Pack) Reset() {
 	*x = Pack{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[3]
+	mi := &file_repository_v1_manifest_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -320,7 +483,7 @@ func (x *Pack) String() string {
 func (*Pack) ProtoMessage() {}
 
 func (x *Pack) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[3]
+	mi := &file_repository_v1_manifest_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -333,7 +496,7 @@ func (x *Pack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pack.ProtoReflect.Descriptor instead.
 func (*Pack) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{3}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Pack) GetId() []byte {
@@ -341,6 +504,13 @@ func (x *Pack) GetId() []byte {
 		return x.Id
 	}
 	return nil
+}
+
+func (x *Pack) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
 }
 
 func (x *Pack) GetSize() int64 {
@@ -357,16 +527,9 @@ func (x *Pack) GetFooter() int64 {
 	return 0
 }
 
-func (x *Pack) GetEntries() int64 {
+func (x *Pack) GetChanges() int64 {
 	if x != nil {
-		return x.Entries
-	}
-	return 0
-}
-
-func (x *Pack) GetRemoved() int64 {
-	if x != nil {
-		return x.Removed
+		return x.Changes
 	}
 	return 0
 }
@@ -384,7 +547,7 @@ type Counts struct {
 
 func (x *Counts) Reset() {
 	*x = Counts{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[4]
+	mi := &file_repository_v1_manifest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -396,7 +559,7 @@ func (x *Counts) String() string {
 func (*Counts) ProtoMessage() {}
 
 func (x *Counts) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[4]
+	mi := &file_repository_v1_manifest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -409,7 +572,7 @@ func (x *Counts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counts.ProtoReflect.Descriptor instead.
 func (*Counts) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{4}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Counts) GetItems() int64 {
@@ -460,7 +623,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[5]
+	mi := &file_repository_v1_manifest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -472,7 +635,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[5]
+	mi := &file_repository_v1_manifest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -485,7 +648,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{5}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Snapshot) GetSeq() int64 {
@@ -526,15 +689,16 @@ func (x *Snapshot) GetCounts() *Counts {
 // Footer ends a pack.
 type Footer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frames        []*Frame               `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"` // in the order of the object, from its 8th byte on
-	Delta         *IndexDelta            `protobuf:"bytes,2,opt,name=delta,proto3" json:"delta,omitempty"`
+	Frames        []*Frame               `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`  // in the order of the object, from its 8th byte on
+	Delta         *IndexDelta            `protobuf:"bytes,2,opt,name=delta,proto3" json:"delta,omitempty"`    // what was folded into a segment with this pack, to make it again
+	Number        uint64                 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"` // of the pack
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Footer) Reset() {
 	*x = Footer{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[6]
+	mi := &file_repository_v1_manifest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -546,7 +710,7 @@ func (x *Footer) String() string {
 func (*Footer) ProtoMessage() {}
 
 func (x *Footer) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[6]
+	mi := &file_repository_v1_manifest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -559,7 +723,7 @@ func (x *Footer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Footer.ProtoReflect.Descriptor instead.
 func (*Footer) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{6}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Footer) GetFrames() []*Frame {
@@ -576,6 +740,13 @@ func (x *Footer) GetDelta() *IndexDelta {
 	return nil
 }
 
+func (x *Footer) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
 type Frame struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Stored        uint32                 `protobuf:"varint,1,opt,name=stored,proto3" json:"stored,omitempty"` // bytes in the object, nonce and tag included
@@ -586,7 +757,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[7]
+	mi := &file_repository_v1_manifest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -598,7 +769,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[7]
+	mi := &file_repository_v1_manifest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -611,7 +782,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{7}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Frame) GetStored() uint32 {
@@ -628,20 +799,18 @@ func (x *Frame) GetPlain() uint32 {
 	return 0
 }
 
-// IndexDelta changes the state of a series. It names an entry at most once.
+// IndexDelta changes the state of a series. It names an ID at most once.
 type IndexDelta struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Packs         [][]byte               `protobuf:"bytes,1,rep,name=packs,proto3" json:"packs,omitempty"`     // table that Ref.pack points into: IDs of 16 bytes
-	Words         []string               `protobuf:"bytes,2,rep,name=words,proto3" json:"words,omitempty"`     // table that Entry.parent and Entry.kind point into
-	Entries       []*Entry               `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"` // set
-	Removed       []string               `protobuf:"bytes,4,rep,name=removed,proto3" json:"removed,omitempty"` // IDs that are dropped
+	Changes       []*Change              `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"` // in ascending order of IDs
+	Packs         []*Pack                `protobuf:"bytes,2,rep,name=packs,proto3" json:"packs,omitempty"`     // that were added
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IndexDelta) Reset() {
 	*x = IndexDelta{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[8]
+	mi := &file_repository_v1_manifest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -653,7 +822,7 @@ func (x *IndexDelta) String() string {
 func (*IndexDelta) ProtoMessage() {}
 
 func (x *IndexDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[8]
+	mi := &file_repository_v1_manifest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -666,33 +835,87 @@ func (x *IndexDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexDelta.ProtoReflect.Descriptor instead.
 func (*IndexDelta) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{8}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{10}
 }
 
-func (x *IndexDelta) GetPacks() [][]byte {
+func (x *IndexDelta) GetChanges() []*Change {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *IndexDelta) GetPacks() []*Pack {
 	if x != nil {
 		return x.Packs
 	}
 	return nil
 }
 
-func (x *IndexDelta) GetWords() []string {
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entry         *Entry                 `protobuf:"bytes,1,opt,name=entry,proto3" json:"entry,omitempty"`     // is set
+	Removed       string                 `protobuf:"bytes,2,opt,name=removed,proto3" json:"removed,omitempty"` // or this ID is dropped
+	Known         bool                   `protobuf:"varint,3,opt,name=known,proto3" json:"known,omitempty"`    // the runs have the ID
+	Left          []byte                 `protobuf:"bytes,4,opt,name=left,proto3" json:"left,omitempty"`       // key of the place they have it at, unless entry lies there
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_repository_v1_manifest_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_repository_v1_manifest_proto_msgTypes[11]
 	if x != nil {
-		return x.Words
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Change) GetEntry() *Entry {
+	if x != nil {
+		return x.Entry
 	}
 	return nil
 }
 
-func (x *IndexDelta) GetEntries() []*Entry {
-	if x != nil {
-		return x.Entries
-	}
-	return nil
-}
-
-func (x *IndexDelta) GetRemoved() []string {
+func (x *Change) GetRemoved() string {
 	if x != nil {
 		return x.Removed
+	}
+	return ""
+}
+
+func (x *Change) GetKnown() bool {
+	if x != nil {
+		return x.Known
+	}
+	return false
+}
+
+func (x *Change) GetLeft() []byte {
+	if x != nil {
+		return x.Left
 	}
 	return nil
 }
@@ -701,8 +924,8 @@ func (x *IndexDelta) GetRemoved() []string {
 type Entry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Parent        uint32                 `protobuf:"varint,2,opt,name=parent,proto3" json:"parent,omitempty"` // index into words, from 1; 0: none
-	Kind          uint32                 `protobuf:"varint,3,opt,name=kind,proto3" json:"kind,omitempty"`     // index into words, from 1; 0: none
+	Parent        string                 `protobuf:"bytes,2,opt,name=parent,proto3" json:"parent,omitempty"`
+	Kind          string                 `protobuf:"bytes,3,opt,name=kind,proto3" json:"kind,omitempty"`
 	Name          string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
 	Etag          string                 `protobuf:"bytes,5,opt,name=etag,proto3" json:"etag,omitempty"`
 	Modified      *int64                 `protobuf:"varint,6,opt,name=modified,proto3,oneof" json:"modified,omitempty"`
@@ -713,13 +936,15 @@ type Entry struct {
 	ProblemAt     *int64                 `protobuf:"varint,11,opt,name=problem_at,json=problemAt,proto3,oneof" json:"problem_at,omitempty"`
 	Payload       *Ref                   `protobuf:"bytes,12,opt,name=payload,proto3" json:"payload,omitempty"`
 	Parts         []*Part                `protobuf:"bytes,13,rep,name=parts,proto3" json:"parts,omitempty"`
+	From          string                 `protobuf:"bytes,14,opt,name=from,proto3" json:"from,omitempty"`        // who sent it
+	Date          *int64                 `protobuf:"varint,15,opt,name=date,proto3,oneof" json:"date,omitempty"` // when it was received
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[9]
+	mi := &file_repository_v1_manifest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +956,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[9]
+	mi := &file_repository_v1_manifest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +969,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{9}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Entry) GetId() string {
@@ -754,18 +979,18 @@ func (x *Entry) GetId() string {
 	return ""
 }
 
-func (x *Entry) GetParent() uint32 {
+func (x *Entry) GetParent() string {
 	if x != nil {
 		return x.Parent
 	}
-	return 0
+	return ""
 }
 
-func (x *Entry) GetKind() uint32 {
+func (x *Entry) GetKind() string {
 	if x != nil {
 		return x.Kind
 	}
-	return 0
+	return ""
 }
 
 func (x *Entry) GetName() string {
@@ -838,6 +1063,20 @@ func (x *Entry) GetParts() []*Part {
 	return nil
 }
 
+func (x *Entry) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Entry) GetDate() int64 {
+	if x != nil && x.Date != nil {
+		return *x.Date
+	}
+	return 0
+}
+
 type Part struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
@@ -850,7 +1089,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[10]
+	mi := &file_repository_v1_manifest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -862,7 +1101,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[10]
+	mi := &file_repository_v1_manifest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -875,7 +1114,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{10}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Part) GetName() string {
@@ -910,7 +1149,7 @@ func (x *Part) GetRef() *Ref {
 type Ref struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// In a frame of a pack, if length is not 0.
-	Pack   uint32 `protobuf:"varint,1,opt,name=pack,proto3" json:"pack,omitempty"` // index into packs, from 0
+	Pack   []byte `protobuf:"bytes,1,opt,name=pack,proto3" json:"pack,omitempty"` // 16 bytes
 	Frame  uint32 `protobuf:"varint,2,opt,name=frame,proto3" json:"frame,omitempty"`
 	Offset uint32 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"` // in the frame's plain bytes
 	Length uint32 `protobuf:"varint,4,opt,name=length,proto3" json:"length,omitempty"`
@@ -924,7 +1163,7 @@ type Ref struct {
 
 func (x *Ref) Reset() {
 	*x = Ref{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[11]
+	mi := &file_repository_v1_manifest_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -936,7 +1175,7 @@ func (x *Ref) String() string {
 func (*Ref) ProtoMessage() {}
 
 func (x *Ref) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[11]
+	mi := &file_repository_v1_manifest_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -949,14 +1188,14 @@ func (x *Ref) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ref.ProtoReflect.Descriptor instead.
 func (*Ref) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{11}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{14}
 }
 
-func (x *Ref) GetPack() uint32 {
+func (x *Ref) GetPack() []byte {
 	if x != nil {
 		return x.Pack
 	}
-	return 0
+	return nil
 }
 
 func (x *Ref) GetFrame() uint32 {
@@ -1005,7 +1244,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[12]
+	mi := &file_repository_v1_manifest_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1017,7 +1256,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[12]
+	mi := &file_repository_v1_manifest_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1030,7 +1269,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{12}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -1064,7 +1303,7 @@ type ChunkList struct {
 
 func (x *ChunkList) Reset() {
 	*x = ChunkList{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[13]
+	mi := &file_repository_v1_manifest_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1076,7 +1315,7 @@ func (x *ChunkList) String() string {
 func (*ChunkList) ProtoMessage() {}
 
 func (x *ChunkList) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[13]
+	mi := &file_repository_v1_manifest_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1089,7 +1328,7 @@ func (x *ChunkList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunkList.ProtoReflect.Descriptor instead.
 func (*ChunkList) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{13}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ChunkList) GetChunks() []*Chunk {
@@ -1099,64 +1338,11 @@ func (x *ChunkList) GetChunks() []*Chunk {
 	return nil
 }
 
-// StandaloneRef is a Ref outside an index, where no table is at hand.
-type StandaloneRef struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Pack          []byte                 `protobuf:"bytes,1,opt,name=pack,proto3" json:"pack,omitempty"`
-	Ref           *Ref                   `protobuf:"bytes,2,opt,name=ref,proto3" json:"ref,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *StandaloneRef) Reset() {
-	*x = StandaloneRef{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[14]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *StandaloneRef) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*StandaloneRef) ProtoMessage() {}
-
-func (x *StandaloneRef) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[14]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use StandaloneRef.ProtoReflect.Descriptor instead.
-func (*StandaloneRef) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{14}
-}
-
-func (x *StandaloneRef) GetPack() []byte {
-	if x != nil {
-		return x.Pack
-	}
-	return nil
-}
-
-func (x *StandaloneRef) GetRef() *Ref {
-	if x != nil {
-		return x.Ref
-	}
-	return nil
-}
-
 var File_repository_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\n" +
-	"\x1crepository/v1/manifest.proto\x12\x16tenantry.repository.v1\"\xfb\x03\n" +
+	"\x1crepository/v1/manifest.proto\x12\x16tenantry.repository.v1\"\x87\x04\n" +
 	"\bManifest\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12\x14\n" +
@@ -1166,12 +1352,15 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\x06parent\x18\x06 \x01(\fR\x06parent\x12\x16\n" +
 	"\x06sealed\x18\a \x01(\bR\x06sealed\x128\n" +
 	"\acursors\x18\b \x03(\v2\x1e.tenantry.repository.v1.CursorR\acursors\x12;\n" +
-	"\bsegments\x18\t \x03(\v2\x1f.tenantry.repository.v1.SegmentR\bsegments\x122\n" +
-	"\x05packs\x18\n" +
-	" \x03(\v2\x1c.tenantry.repository.v1.PackR\x05packs\x12:\n" +
-	"\x06inline\x18\v \x01(\v2\".tenantry.repository.v1.IndexDeltaR\x06inline\x126\n" +
-	"\x06counts\x18\f \x01(\v2\x1e.tenantry.repository.v1.CountsR\x06counts\x124\n" +
-	"\x04live\x18\r \x03(\v2 .tenantry.repository.v1.SnapshotR\x04live\"x\n" +
+	"\bsegments\x18\t \x03(\v2\x1f.tenantry.repository.v1.SegmentR\bsegments\x12:\n" +
+	"\x06inline\x18\n" +
+	" \x01(\v2\".tenantry.repository.v1.IndexDeltaR\x06inline\x126\n" +
+	"\x06counts\x18\v \x01(\v2\x1e.tenantry.repository.v1.CountsR\x06counts\x124\n" +
+	"\x04live\x18\f \x03(\v2 .tenantry.repository.v1.SnapshotR\x04live\x12\x1f\n" +
+	"\vpack_number\x18\r \x01(\x04R\n" +
+	"packNumber\x12\x1d\n" +
+	"\n" +
+	"run_number\x18\x0e \x01(\x04R\trunNumber\"x\n" +
 	"\x06Cursor\x12\x1e\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tR\n" +
@@ -1180,17 +1369,29 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x03 \x01(\x03R\n" +
 	"generation\x12\x1a\n" +
-	"\bcomplete\x18\x04 \x01(\bR\bcomplete\"G\n" +
+	"\bcomplete\x18\x04 \x01(\bR\bcomplete\"\xaf\x01\n" +
 	"\aSegment\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x18\n" +
-	"\aentries\x18\x03 \x01(\x03R\aentries\"v\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x10\n" +
+	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04tail\x18\x04 \x01(\x03R\x04tail\x12\x18\n" +
+	"\arecords\x18\x05 \x01(\x03R\arecords\x12\x14\n" +
+	"\x05first\x18\x06 \x01(\fR\x05first\x12\x12\n" +
+	"\x04last\x18\a \x01(\fR\x04last\x12\x16\n" +
+	"\x06filter\x18\b \x01(\fR\x06filter\"U\n" +
+	"\x04Tail\x125\n" +
+	"\x06blocks\x18\x01 \x03(\v2\x1d.tenantry.repository.v1.BlockR\x06blocks\x12\x16\n" +
+	"\x06filter\x18\x02 \x01(\fR\x06filter\"K\n" +
+	"\x05Block\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\fR\x05first\x12\x16\n" +
+	"\x06stored\x18\x02 \x01(\rR\x06stored\x12\x14\n" +
+	"\x05plain\x18\x03 \x01(\rR\x05plain\"t\n" +
 	"\x04Pack\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
-	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x16\n" +
-	"\x06footer\x18\x03 \x01(\x03R\x06footer\x12\x18\n" +
-	"\aentries\x18\x04 \x01(\x03R\aentries\x12\x18\n" +
-	"\aremoved\x18\x05 \x01(\x03R\aremoved\"|\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\x12\x16\n" +
+	"\x06footer\x18\x04 \x01(\x03R\x06footer\x12\x18\n" +
+	"\achanges\x18\x05 \x01(\x03R\achanges\"|\n" +
 	"\x06Counts\x12\x14\n" +
 	"\x05items\x18\x01 \x01(\x03R\x05items\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x18\n" +
@@ -1202,23 +1403,27 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x12\n" +
 	"\x04task\x18\x03 \x01(\tR\x04task\x12\x14\n" +
 	"\x05nonce\x18\x04 \x01(\fR\x05nonce\x126\n" +
-	"\x06counts\x18\x05 \x01(\v2\x1e.tenantry.repository.v1.CountsR\x06counts\"y\n" +
+	"\x06counts\x18\x05 \x01(\v2\x1e.tenantry.repository.v1.CountsR\x06counts\"\x91\x01\n" +
 	"\x06Footer\x125\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1d.tenantry.repository.v1.FrameR\x06frames\x128\n" +
-	"\x05delta\x18\x02 \x01(\v2\".tenantry.repository.v1.IndexDeltaR\x05delta\"5\n" +
+	"\x05delta\x18\x02 \x01(\v2\".tenantry.repository.v1.IndexDeltaR\x05delta\x12\x16\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\"5\n" +
 	"\x05Frame\x12\x16\n" +
 	"\x06stored\x18\x01 \x01(\rR\x06stored\x12\x14\n" +
-	"\x05plain\x18\x02 \x01(\rR\x05plain\"\x8b\x01\n" +
+	"\x05plain\x18\x02 \x01(\rR\x05plain\"z\n" +
 	"\n" +
-	"IndexDelta\x12\x14\n" +
-	"\x05packs\x18\x01 \x03(\fR\x05packs\x12\x14\n" +
-	"\x05words\x18\x02 \x03(\tR\x05words\x127\n" +
-	"\aentries\x18\x03 \x03(\v2\x1d.tenantry.repository.v1.EntryR\aentries\x12\x18\n" +
-	"\aremoved\x18\x04 \x03(\tR\aremoved\"\xa5\x03\n" +
+	"IndexDelta\x128\n" +
+	"\achanges\x18\x01 \x03(\v2\x1e.tenantry.repository.v1.ChangeR\achanges\x122\n" +
+	"\x05packs\x18\x02 \x03(\v2\x1c.tenantry.repository.v1.PackR\x05packs\"\x81\x01\n" +
+	"\x06Change\x123\n" +
+	"\x05entry\x18\x01 \x01(\v2\x1d.tenantry.repository.v1.EntryR\x05entry\x12\x18\n" +
+	"\aremoved\x18\x02 \x01(\tR\aremoved\x12\x14\n" +
+	"\x05known\x18\x03 \x01(\bR\x05known\x12\x12\n" +
+	"\x04left\x18\x04 \x01(\fR\x04left\"\xdb\x03\n" +
 	"\x05Entry\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
-	"\x06parent\x18\x02 \x01(\rR\x06parent\x12\x12\n" +
-	"\x04kind\x18\x03 \x01(\rR\x04kind\x12\x12\n" +
+	"\x06parent\x18\x02 \x01(\tR\x06parent\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04name\x18\x04 \x01(\tR\x04name\x12\x12\n" +
 	"\x04etag\x18\x05 \x01(\tR\x04etag\x12\x1f\n" +
 	"\bmodified\x18\x06 \x01(\x03H\x00R\bmodified\x88\x01\x01\x12\x12\n" +
@@ -1234,16 +1439,19 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\n" +
 	"problem_at\x18\v \x01(\x03H\x01R\tproblemAt\x88\x01\x01\x125\n" +
 	"\apayload\x18\f \x01(\v2\x1b.tenantry.repository.v1.RefR\apayload\x122\n" +
-	"\x05parts\x18\r \x03(\v2\x1c.tenantry.repository.v1.PartR\x05partsB\v\n" +
+	"\x05parts\x18\r \x03(\v2\x1c.tenantry.repository.v1.PartR\x05parts\x12\x12\n" +
+	"\x04from\x18\x0e \x01(\tR\x04from\x12\x17\n" +
+	"\x04date\x18\x0f \x01(\x03H\x02R\x04date\x88\x01\x01B\v\n" +
 	"\t_modifiedB\r\n" +
-	"\v_problem_at\"u\n" +
+	"\v_problem_atB\a\n" +
+	"\x05_date\"u\n" +
 	"\x04Part\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\fR\x06digest\x12-\n" +
 	"\x03ref\x18\x04 \x01(\v2\x1b.tenantry.repository.v1.RefR\x03ref\"\xac\x01\n" +
 	"\x03Ref\x12\x12\n" +
-	"\x04pack\x18\x01 \x01(\rR\x04pack\x12\x14\n" +
+	"\x04pack\x18\x01 \x01(\fR\x04pack\x12\x14\n" +
 	"\x05frame\x18\x02 \x01(\rR\x05frame\x12\x16\n" +
 	"\x06offset\x18\x03 \x01(\rR\x06offset\x12\x16\n" +
 	"\x06length\x18\x04 \x01(\rR\x06length\x125\n" +
@@ -1256,10 +1464,7 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"generation\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\rR\x04size\"B\n" +
 	"\tChunkList\x125\n" +
-	"\x06chunks\x18\x01 \x03(\v2\x1d.tenantry.repository.v1.ChunkR\x06chunks\"R\n" +
-	"\rStandaloneRef\x12\x12\n" +
-	"\x04pack\x18\x01 \x01(\fR\x04pack\x12-\n" +
-	"\x03ref\x18\x02 \x01(\v2\x1b.tenantry.repository.v1.RefR\x03refB?Z=github.com/tenantry/tenantry/proto/repository/v1;repositoryv1b\x06proto3"
+	"\x06chunks\x18\x01 \x03(\v2\x1d.tenantry.repository.v1.ChunkR\x06chunksB?Z=github.com/tenantry/tenantry/proto/repository/v1;repositoryv1b\x06proto3"
 
 var (
 	file_repository_v1_manifest_proto_rawDescOnce sync.Once
@@ -1273,46 +1478,49 @@ func file_repository_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_repository_v1_manifest_proto_rawDescData
 }
 
-var file_repository_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_repository_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_repository_v1_manifest_proto_goTypes = []any{
-	(*Manifest)(nil),      // 0: tenantry.repository.v1.Manifest
-	(*Cursor)(nil),        // 1: tenantry.repository.v1.Cursor
-	(*Segment)(nil),       // 2: tenantry.repository.v1.Segment
-	(*Pack)(nil),          // 3: tenantry.repository.v1.Pack
-	(*Counts)(nil),        // 4: tenantry.repository.v1.Counts
-	(*Snapshot)(nil),      // 5: tenantry.repository.v1.Snapshot
-	(*Footer)(nil),        // 6: tenantry.repository.v1.Footer
-	(*Frame)(nil),         // 7: tenantry.repository.v1.Frame
-	(*IndexDelta)(nil),    // 8: tenantry.repository.v1.IndexDelta
-	(*Entry)(nil),         // 9: tenantry.repository.v1.Entry
-	(*Part)(nil),          // 10: tenantry.repository.v1.Part
-	(*Ref)(nil),           // 11: tenantry.repository.v1.Ref
-	(*Chunk)(nil),         // 12: tenantry.repository.v1.Chunk
-	(*ChunkList)(nil),     // 13: tenantry.repository.v1.ChunkList
-	(*StandaloneRef)(nil), // 14: tenantry.repository.v1.StandaloneRef
+	(*Manifest)(nil),   // 0: tenantry.repository.v1.Manifest
+	(*Cursor)(nil),     // 1: tenantry.repository.v1.Cursor
+	(*Segment)(nil),    // 2: tenantry.repository.v1.Segment
+	(*Tail)(nil),       // 3: tenantry.repository.v1.Tail
+	(*Block)(nil),      // 4: tenantry.repository.v1.Block
+	(*Pack)(nil),       // 5: tenantry.repository.v1.Pack
+	(*Counts)(nil),     // 6: tenantry.repository.v1.Counts
+	(*Snapshot)(nil),   // 7: tenantry.repository.v1.Snapshot
+	(*Footer)(nil),     // 8: tenantry.repository.v1.Footer
+	(*Frame)(nil),      // 9: tenantry.repository.v1.Frame
+	(*IndexDelta)(nil), // 10: tenantry.repository.v1.IndexDelta
+	(*Change)(nil),     // 11: tenantry.repository.v1.Change
+	(*Entry)(nil),      // 12: tenantry.repository.v1.Entry
+	(*Part)(nil),       // 13: tenantry.repository.v1.Part
+	(*Ref)(nil),        // 14: tenantry.repository.v1.Ref
+	(*Chunk)(nil),      // 15: tenantry.repository.v1.Chunk
+	(*ChunkList)(nil),  // 16: tenantry.repository.v1.ChunkList
 }
 var file_repository_v1_manifest_proto_depIdxs = []int32{
 	1,  // 0: tenantry.repository.v1.Manifest.cursors:type_name -> tenantry.repository.v1.Cursor
 	2,  // 1: tenantry.repository.v1.Manifest.segments:type_name -> tenantry.repository.v1.Segment
-	3,  // 2: tenantry.repository.v1.Manifest.packs:type_name -> tenantry.repository.v1.Pack
-	8,  // 3: tenantry.repository.v1.Manifest.inline:type_name -> tenantry.repository.v1.IndexDelta
-	4,  // 4: tenantry.repository.v1.Manifest.counts:type_name -> tenantry.repository.v1.Counts
-	5,  // 5: tenantry.repository.v1.Manifest.live:type_name -> tenantry.repository.v1.Snapshot
-	4,  // 6: tenantry.repository.v1.Snapshot.counts:type_name -> tenantry.repository.v1.Counts
-	7,  // 7: tenantry.repository.v1.Footer.frames:type_name -> tenantry.repository.v1.Frame
-	8,  // 8: tenantry.repository.v1.Footer.delta:type_name -> tenantry.repository.v1.IndexDelta
-	9,  // 9: tenantry.repository.v1.IndexDelta.entries:type_name -> tenantry.repository.v1.Entry
-	11, // 10: tenantry.repository.v1.Entry.payload:type_name -> tenantry.repository.v1.Ref
-	10, // 11: tenantry.repository.v1.Entry.parts:type_name -> tenantry.repository.v1.Part
-	11, // 12: tenantry.repository.v1.Part.ref:type_name -> tenantry.repository.v1.Ref
-	12, // 13: tenantry.repository.v1.Ref.chunks:type_name -> tenantry.repository.v1.Chunk
-	12, // 14: tenantry.repository.v1.ChunkList.chunks:type_name -> tenantry.repository.v1.Chunk
-	11, // 15: tenantry.repository.v1.StandaloneRef.ref:type_name -> tenantry.repository.v1.Ref
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	10, // 2: tenantry.repository.v1.Manifest.inline:type_name -> tenantry.repository.v1.IndexDelta
+	6,  // 3: tenantry.repository.v1.Manifest.counts:type_name -> tenantry.repository.v1.Counts
+	7,  // 4: tenantry.repository.v1.Manifest.live:type_name -> tenantry.repository.v1.Snapshot
+	4,  // 5: tenantry.repository.v1.Tail.blocks:type_name -> tenantry.repository.v1.Block
+	6,  // 6: tenantry.repository.v1.Snapshot.counts:type_name -> tenantry.repository.v1.Counts
+	9,  // 7: tenantry.repository.v1.Footer.frames:type_name -> tenantry.repository.v1.Frame
+	10, // 8: tenantry.repository.v1.Footer.delta:type_name -> tenantry.repository.v1.IndexDelta
+	11, // 9: tenantry.repository.v1.IndexDelta.changes:type_name -> tenantry.repository.v1.Change
+	5,  // 10: tenantry.repository.v1.IndexDelta.packs:type_name -> tenantry.repository.v1.Pack
+	12, // 11: tenantry.repository.v1.Change.entry:type_name -> tenantry.repository.v1.Entry
+	14, // 12: tenantry.repository.v1.Entry.payload:type_name -> tenantry.repository.v1.Ref
+	13, // 13: tenantry.repository.v1.Entry.parts:type_name -> tenantry.repository.v1.Part
+	14, // 14: tenantry.repository.v1.Part.ref:type_name -> tenantry.repository.v1.Ref
+	15, // 15: tenantry.repository.v1.Ref.chunks:type_name -> tenantry.repository.v1.Chunk
+	15, // 16: tenantry.repository.v1.ChunkList.chunks:type_name -> tenantry.repository.v1.Chunk
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_repository_v1_manifest_proto_init() }
@@ -1320,14 +1528,14 @@ func file_repository_v1_manifest_proto_init() {
 	if File_repository_v1_manifest_proto != nil {
 		return
 	}
-	file_repository_v1_manifest_proto_msgTypes[9].OneofWrappers = []any{}
+	file_repository_v1_manifest_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_repository_v1_manifest_proto_rawDesc), len(file_repository_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,54 @@
+package repository
+
+import (
+	"context"
+	"encoding/binary"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Packs and segments are frames and, at the end, a sealed part that says where they are. One
+// ranged read of the end opens either.
+const (
+	// trailerSize is the length of the sealed end and the second half of the header.
+	trailerSize = 8
+	// maxEnd bounds the end of an object that is read.
+	maxEnd = 1 << 28
+)
+
+// end appends a sealed end and the trailer, and says how long the first is.
+func (b *box) end(object, plain []byte) ([]byte, int64) {
+	before := len(object)
+	object = b.seal(object, plain, footerFrame)
+	sealed := len(object) - before
+	object = binary.BigEndian.AppendUint32(object, uint32(sealed))
+	return append(object, b.header[4:]...), int64(sealed)
+}
+
+// readEnd reads and opens the sealed end of an object, whose sizes its manifest or index says.
+func (r *Repository) readEnd(ctx context.Context, name string, kind objectKind, size, sealed int64) (*box, []byte, error) {
+	begin := size - trailerSize - sealed
+	if sealed < frameOverhead || sealed > maxEnd || begin < headerSize {
+		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "it is said that %d of its %d bytes are its end", sealed, size)
+	}
+	end, err := r.readRange(ctx, name, begin, sealed+trailerSize)
+	if err != nil {
+		return nil, nil, err
+	}
+	trailer := end[sealed:]
+	if int64(binary.BigEndian.Uint32(trailer)) != sealed {
+		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "its trailer does not fit what is said of it")
+	}
+	b, err := r.keys.openBox(name, kind, append([]byte(magic), trailer[4:]...))
+	if err != nil {
+		return nil, nil, err
+	}
+	plain, err := b.open(end[:sealed], footerFrame, maxPlain)
+	return b, plain, err
+}
+
+func appendBytes(dst []byte, field protowire.Number, value []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(dst, field, protowire.BytesType), value)
+}

@@ -1,0 +1,259 @@
+package repository
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+	pb "github.com/tenantry/tenantry/proto/repository/v1"
+)
+
+const (
+	// blockSize is how many plain bytes of records make a block, the least that is read: some
+	// 150 entries.
+	blockSize = 64 << 10
+	// segmentSize is when a segment of a run is ended and the next begun.
+	segmentSize = 8 << 20
+	// maxBlock bounds a block that is read: one entry may have many parts.
+	maxBlock = 64 << 20
+	// inlineFilter is the largest filter that stands in the manifest too, so that an incremental
+	// of a mailbox of up to 20,000 items need not open a segment to know that a mail is new.
+	inlineFilter = 24 << 10
+)
+
+func segmentName(s tenantry.Series, id packID) string { return seriesName(s) + "s/" + id.String() }
+
+// runBuilder writes the segments of one run from records in ascending order of keys.
+type runBuilder struct {
+	keys   *keys
+	series tenantry.Series
+	number uint64
+	emit   func(object []byte, name string) error // keeps object
+
+	box      *box
+	meta     *pb.Segment
+	object   []byte
+	block    []byte
+	first    []byte // key of the block
+	last     []byte
+	blocks   []*pb.Block
+	hashes   [][2]uint64
+	segments []*pb.Segment
+}
+
+// add appends a record; keys ascend.
+func (b *runBuilder) add(r record) error {
+	if b.box == nil {
+		if err := b.begin(r.key); err != nil {
+			return err
+		}
+	}
+	if len(b.block) == 0 {
+		b.first = bytes.Clone(r.key)
+		b.last = b.last[:0]
+	}
+	b.block = appendRecord(b.block, b.last, r)
+	b.last = append(b.last[:0], r.key...)
+	b.meta.Records++
+	if r.key[0] == idSpace {
+		b.hashes = append(b.hashes, b.keys.bloomHash(r.key[1:]))
+	}
+	if len(b.block) >= blockSize {
+		b.flush()
+	}
+	if len(b.object) >= segmentSize {
+		return b.cut()
+	}
+	return nil
+}
+
+func (b *runBuilder) begin(first []byte) error {
+	var id packID
+	_, _ = rand.Read(id[:])
+	box, err := b.keys.newBox(segmentName(b.series, id), kindSegment)
+	if err != nil {
+		return err
+	}
+	b.box = box
+	b.meta = &pb.Segment{Id: id[:], Run: b.number, First: bytes.Clone(first)}
+	b.object, b.blocks, b.hashes = append([]byte(nil), box.header[:]...), nil, b.hashes[:0]
+	return nil
+}
+
+func (b *runBuilder) flush() {
+	if len(b.block) == 0 {
+		return
+	}
+	before := len(b.object)
+	b.object = b.box.seal(b.object, b.block, uint32(len(b.blocks)))
+	b.blocks = append(b.blocks, &pb.Block{First: b.first, Stored: uint32(len(b.object) - before), Plain: uint32(len(b.block))})
+	b.block = b.block[:0]
+}
+
+func (b *runBuilder) cut() error {
+	b.flush()
+	filter := newBloom(b.hashes)
+	tail, err := marshal(&pb.Tail{Blocks: b.blocks, Filter: filter})
+	if err != nil {
+		return err
+	}
+	b.object, b.meta.Tail = b.box.end(b.object, tail)
+	b.meta.Size, b.meta.Last = int64(len(b.object)), bytes.Clone(b.last)
+	if len(filter) <= inlineFilter {
+		b.meta.Filter = filter
+	}
+	name := b.box.name
+	b.box = nil
+	b.segments = append(b.segments, b.meta)
+	return b.emit(b.object, name)
+}
+
+// finish ends the run and returns its segments.
+func (b *runBuilder) finish() ([]*pb.Segment, error) {
+	if b.box != nil {
+		if err := b.cut(); err != nil {
+			return nil, err
+		}
+	}
+	return b.segments, nil
+}
+
+// appendRecord appends a record: how many bytes its key shares with the one before, how many
+// follow, those, the length of the value plus one (0: dead), the value.
+func appendRecord(dst, last []byte, r record) []byte {
+	shared := 0
+	for shared < min(len(last), len(r.key)) && last[shared] == r.key[shared] {
+		shared++
+	}
+	dst = binary.AppendUvarint(dst, uint64(shared))
+	dst = binary.AppendUvarint(dst, uint64(len(r.key)-shared))
+	dst = append(dst, r.key[shared:]...)
+	if r.dead {
+		return append(dst, 0)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(r.value))+1)
+	return append(dst, r.value...)
+}
+
+// blockReader reads the records of a block, one after another.
+type blockReader struct {
+	rest []byte
+	key  []byte
+}
+
+// next returns the next record, valid until the call after; false at the end of the block.
+func (b *blockReader) next() (record, bool, error) {
+	if len(b.rest) == 0 {
+		return record{}, false, nil
+	}
+	shared, ok1 := b.number()
+	n, ok2 := b.number()
+	if !ok1 || !ok2 || shared > uint64(len(b.key)) || n > uint64(len(b.rest)) {
+		return record{}, false, errBlock()
+	}
+	b.key = append(b.key[:shared], b.rest[:n]...)
+	b.rest = b.rest[n:]
+	size, ok := b.number()
+	if !ok || len(b.key) == 0 || size > uint64(len(b.rest))+1 {
+		return record{}, false, errBlock()
+	}
+	if size == 0 {
+		return record{key: b.key, dead: true}, true, nil
+	}
+	value := b.rest[: size-1 : size-1]
+	b.rest = b.rest[size-1:]
+	return record{key: b.key, value: value}, true, nil
+}
+
+func (b *blockReader) number() (uint64, bool) {
+	v, n := binary.Uvarint(b.rest)
+	if n <= 0 {
+		return 0, false
+	}
+	b.rest = b.rest[n:]
+	return v, true
+}
+
+func errBlock() error {
+	return tenantry.Errorf(tenantry.Corrupt, "a block of the index is not well-formed")
+}
+
+// table is an open segment. Read-only.
+type table struct {
+	id      packID
+	name    string
+	box     *box
+	blocks  []*pb.Block
+	offsets []int64 // of each block, and of the tail
+	filter  bloom
+}
+
+// openTable reads a segment's tail: one ranged GET.
+func (r *Repository) openTable(ctx context.Context, s tenantry.Series, m *pb.Segment) (*table, error) {
+	id, err := toPackID(m.Id)
+	if err != nil {
+		return nil, err
+	}
+	t := &table{id: id, name: segmentName(s, id), offsets: []int64{headerSize}}
+	if err := r.readTail(ctx, t, m); err != nil {
+		return nil, objectError(r.object(t.name), err)
+	}
+	return t, nil
+}
+
+func (r *Repository) readTail(ctx context.Context, t *table, m *pb.Segment) error {
+	b, plain, err := r.readEnd(ctx, t.name, kindSegment, m.Size, m.Tail)
+	if err != nil {
+		return fmt.Errorf("tail: %w", err)
+	}
+	var tail pb.Tail
+	if err := proto.Unmarshal(plain, &tail); err != nil {
+		return tenantry.E(tenantry.Corrupt, "decode its tail", err)
+	}
+	for _, block := range tail.Blocks {
+		t.offsets = append(t.offsets, t.offsets[len(t.offsets)-1]+int64(block.Stored))
+	}
+	sorted := slices.IsSortedFunc(tail.Blocks, func(a, b *pb.Block) int { return bytes.Compare(a.First, b.First) })
+	if t.offsets[len(t.offsets)-1] != m.Size-trailerSize-m.Tail || !sorted {
+		return tenantry.Errorf(tenantry.Corrupt, "its blocks are not where its tail says")
+	}
+	t.box, t.blocks, t.filter = b, tail.Blocks, tail.Filter
+	return nil
+}
+
+// find returns the number of the last block that begins at key or before; -1 if none does.
+func (t *table) find(key []byte) int {
+	at, equal := slices.BinarySearchFunc(t.blocks, key, func(b *pb.Block, key []byte) int { return bytes.Compare(b.First, key) })
+	if equal {
+		return at
+	}
+	return at - 1
+}
+
+// readBlocks reads blocks that follow one another: one ranged GET.
+func (r *Repository) readBlocks(ctx context.Context, t *table, from, to int) ([][]byte, error) {
+	stored, err := r.readRange(ctx, t.name, t.offsets[from], t.offsets[to]-t.offsets[from])
+	if err != nil {
+		return nil, objectError(r.object(t.name), err)
+	}
+	out := make([][]byte, 0, to-from)
+	for i := from; i < to; i++ {
+		begin := t.offsets[i] - t.offsets[from]
+		size := int(t.blocks[i].Plain)
+		plain, err := t.box.open(stored[begin:begin+int64(t.blocks[i].Stored)], uint32(i), min(size, maxBlock))
+		if err == nil && len(plain) != size {
+			err = tenantry.Errorf(tenantry.Corrupt, "it holds %d bytes, expected %d", len(plain), size)
+		}
+		if err != nil {
+			return nil, objectError(r.object(t.name), fmt.Errorf("block %d: %w", i, err))
+		}
+		out = append(out, plain)
+	}
+	return out, nil
+}
