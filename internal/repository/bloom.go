@@ -3,10 +3,10 @@ package repository
 import "encoding/binary"
 
 const (
-	// bloomBits is how many bits of a filter stand for one ID: of a hundred IDs that are not
-	// there, less than one seems to be.
-	bloomBits   = 10
-	bloomHashes = 7
+	// bloomBits is how many bits of a filter stand for one ID: of 2,000 IDs that are not there,
+	// one seems to be, and costs a read.
+	bloomBits   = 16
+	bloomHashes = 11
 )
 
 // bloom says which IDs a segment does not have, without reading it. Bit positions come from

@@ -24,7 +24,7 @@ const (
 	maxBlock = 64 << 20
 	// inlineFilter is the largest filter that stands in the manifest too, so that an incremental
 	// of a mailbox of up to 20,000 items need not open a segment to know that a mail is new.
-	inlineFilter = 24 << 10
+	inlineFilter = 40 << 10
 )
 
 func segmentName(s tenantry.Series, id packID) string { return seriesName(s) + "s/" + id.String() }
