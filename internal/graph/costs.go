@@ -19,7 +19,8 @@ import (
 // Not documented, and counted so that it can only be too careful: an upload's
 // fragment costs like an upload (2), a download that is resumed like one more
 // content request (1). The first GET of a pre-authenticated address is covered by
-// the content request that handed it out (0). Fragments of an attachment count
+// the content request that handed it out. The bytes of files count against what the
+// tenant may send and be sent in an hour. Fragments of an attachment count
 // against the mailbox like a POST of the same bytes.
 const (
 	identityObject  = 1
@@ -28,7 +29,7 @@ const (
 	oneItem   = 1
 	manyItems = 2
 	oneWrite  = 2
-	covered   = 0
+	covered   = throttle.Covered
 )
 
 func (t *Tenant) identity(units int) throttle.Call {

@@ -203,12 +203,30 @@ func (d *download) pastEnd(err error) error {
 // begin checks that an answer continues what was read so far, and makes it the
 // body.
 func (d *download) begin(a *answer) error {
-	err := d.continues(a)
+	err := d.pay(a.resp.ContentLength)
+	if err == nil {
+		err = d.continues(a)
+	}
 	if err != nil {
 		a.end()
 		return err
 	}
 	d.body = a
+	return nil
+}
+
+// pay draws the bytes that are about to be read from what the tenant may send us.
+func (d *download) pay(bytes int64) error {
+	if bytes <= 0 {
+		return nil
+	}
+	cost := d.t.sharePoint(covered, false)
+	cost.DownloadBytes = bytes
+	permit, err := d.t.client.limiter.Acquire(d.ctx, cost)
+	if err != nil {
+		return err
+	}
+	permit.Release()
 	return nil
 }
 

@@ -140,6 +140,7 @@ func (t *Tenant) driveWrite(op, method string, body []byte, query url.Values, pa
 	c := t.client.build.plain(op, method, t.sharePoint(oneWrite, true), query, path...)
 	c.header.Set("Content-Type", "application/json")
 	c.body = body
+	c.cost.UploadBytes = int64(len(body))
 	return c
 }
 

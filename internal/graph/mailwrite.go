@@ -106,7 +106,7 @@ func (t *Tenant) UploadAttachment(ctx context.Context, user, message, name, cont
 		return mailError(err)
 	}
 	_, err = t.upload(ctx, session{op: op, link: link, size: size, fragment: attachmentFragment,
-		cost: t.outlookWrite(user, 0), weighed: true}, r)
+		cost: t.outlookWrite(user, 0)}, r)
 	return err
 }
 

@@ -156,7 +156,6 @@ type session struct {
 	size     int64
 	fragment int64
 	cost     throttle.Call // of one fragment
-	weighed  bool          // a fragment's bytes count, too (Outlook)
 	once     bool          // finishing twice would do harm: the last fragment is not repeated
 }
 
@@ -232,9 +231,7 @@ func resumable(err error) bool {
 // put sends one range. done: it was the last, and item is what came of it.
 func (t *Tenant) put(ctx context.Context, s session, from int64, part []byte) (item jsontext.Value, done bool, err error) {
 	cost := s.cost
-	if s.weighed {
-		cost.UploadBytes = int64(len(part))
-	}
+	cost.UploadBytes = int64(len(part))
 	a, err := t.attempt(ctx, call{op: s.op, method: http.MethodPut, url: s.link, open: true, body: part, cost: cost, header: http.Header{
 		"Content-Range": {fmt.Sprintf("bytes %d-%d/%d", from, from+int64(len(part))-1, s.size)},
 		"Content-Type":  {"application/octet-stream"},

@@ -11,11 +11,19 @@ type Call struct {
 	Tenant      tenantry.TenantID
 	Service     tenantry.Service
 	Mailbox     string // object ID of the mailbox, for Outlook
-	Units       int    // resource units (identity, SharePoint); below 1 counts as 1; requests count themselves
+	Units       int    // resource units (identity, SharePoint); 0 counts as 1; requests count themselves
 	Write       bool
-	UploadBytes int64 // body bytes of Outlook writes
-	Reserve     bool  // may draw below the balance floor kept for restores
+	UploadBytes int64 // body bytes of writes to Outlook and SharePoint
+	// DownloadBytes is how many bytes of content a SharePoint answer brings.
+	DownloadBytes int64
+	Kind          string // of a Teams request: TeamsExport, ...; "" is TeamsOther
+	Resource      string // the team, channel or chat it is about, if there is one
+	Reserve       bool   // may draw below the balance floor kept for restores
 }
+
+// Covered as Call.Units is a request that another one has paid for: it draws on no
+// account of requests or units, only on those of bytes, and waits for cooldowns.
+const Covered = -1
 
 // Size is what sizes a tenant's limits.
 type Size struct{ Users, Licences int64 }
@@ -25,12 +33,17 @@ const (
 	appRequests      = "app/requests"
 	appUnits         = "app/identity"
 	appWrites        = "app/writes"
-	appTeams         = "app/teams"
+	appTeams         = "app/teams/" // and the kind
 	identityUnits    = "identity/10s"
 	identityWrites   = "identity/writes"
+	identityAllApps  = "identity/all_apps"
 	sharePointMinute = "sharepoint/minute"
 	sharePointDay    = "sharepoint/day"
-	teamsRequests    = "teams/10s"
+	sharePointAll    = "sharepoint/all_apps"
+	sharePointIn     = "sharepoint/ingress"
+	sharePointOut    = "sharepoint/egress"
+	teamsTenant      = "teams/tenant/"   // and the kind
+	teamsResource    = "teams/resource/" // and the kind
 	outlookRequests  = "outlook/requests"
 	outlookUpload    = "outlook/upload"
 	outlookPermits   = "outlook/concurrency"
@@ -43,19 +56,27 @@ const (
 	// ringSlots is into how many slots a ring divides its window. The oldest one
 	// counts until it has left as a whole, so 1/48 of the window is what it costs.
 	ringSlots = 48
-	// leastSlack keeps a bucket of a small limit able to hold the dearest call.
+	// leastSlack keeps a bucket of a small limit able to hold the dearest call, which
+	// is of 8 units.
 	leastSlack = 16
-	// largestBlock is the most that is drawn ahead by default.
-	largestBlock = 50
+	// tiny is the largest limit from which nothing is drawn ahead.
+	tiny = 64
+	// largestBlock is the most that is drawn ahead by default, blockShare the most of
+	// what a bucket can hold and lend that goes into one block.
+	largestBlock = 64
+	blockShare   = 0.34
+	// capShare is what a bucket holds of the slack at most; the rest it may lend out.
+	capShare = 0.4
 )
 
 // account is one account that a call draws on, as the script needs it. Times are
 // milliseconds.
 type account struct {
-	key  string // without the book's prefix
-	ring bool
-	max  int64         // block size at most
-	life time.Duration // of a block
+	key   string // without the book's prefix
+	ring  bool
+	alone bool          // one process at a time draws on it, as a rule
+	max   int64         // block size at most
+	life  time.Duration // of a block
 
 	Name   string  `json:"name"`
 	Ring   bool    `json:"ring"`
@@ -71,6 +92,10 @@ type account struct {
 	Cap  float64 `json:"cap"`  // bucket: holds at most
 	Out  float64 `json:"out"`  // bucket: lends out at most
 	Rate float64 `json:"rate"` // bucket: refill per ms
+	Grow float64 `json:"grow"` // bucket: share of the rate that a slowed one regains per ms
+
+	Spent [][2]int64 `json:"spent,omitempty"` // bucket: slot and amount of lent blocks that was used
+	Eager bool       `json:"eager,omitempty"` // bucket: the blocks before were used up
 
 	Slots    int64 `json:"slots"`    // ring: how many past slots count
 	Mirrored bool  `json:"mirrored"` // ring: waits for Resume after a loss
@@ -79,17 +104,24 @@ type account struct {
 
 func (l Limits) bucket(name, key string, limit Limit, need int64) account {
 	amount := float64(limit.Amount)
-	slack := max(l.Slack*amount, min(leastSlack, amount/2))
 	window := time.Duration(limit.Window)
 	a := l.account(name, key, limit, need)
-	a.Cap, a.Out = slack/2, slack/2
+	slack := max(l.Slack*amount, min(leastSlack, amount/2))
+	if amount < tiny { // one at a time, and nothing drawn ahead
+		slack = 1
+		a.max, a.Cap = 0, slack
+	} else {
+		a.Cap, a.Out = capShare*slack, (1-capShare)*slack
+		if a.max == 0 {
+			a.max = max(1, min(largestBlock, int64(slack*blockShare)))
+		}
+	}
+	a.Need = min(a.Need, int64(a.Cap)) // more than it can ever hold counts as all it holds
 	a.Floor = l.Reserve * a.Cap
 	a.Rate = (amount - slack) / float64(window.Milliseconds())
+	a.Grow = l.Pace.Recovery / float64(time.Minute.Milliseconds())
 	a.Slot = max(1, a.life.Milliseconds()/2)
 	a.TTL = 2 * window.Milliseconds() // it is full again long before
-	if a.max == 0 {
-		a.max = max(1, min(largestBlock, int64(slack/8)))
-	}
 	return a
 }
 
@@ -120,6 +152,9 @@ func (l Limits) account(name, key string, limit Limit, need int64) account {
 // accounts lists what a call draws on, the widest first.
 func (l Limits) accounts(c Call, s Size) []account {
 	units, tenant := int64(max(c.Units, 1)), string(c.Tenant)
+	if c.Units == Covered {
+		return l.bytes(c)
+	}
 	list := []account{l.bucket(appRequests, "app", l.App, 1)}
 	switch c.Service {
 	case tenantry.Identity:
@@ -127,18 +162,20 @@ func (l Limits) accounts(c Call, s Size) []account {
 			l.bucket(identityUnits, "identity/"+tenant, l.Identity.units(s), units))
 		if c.Write {
 			list = append(list, l.bucket(appWrites, "app/writes", l.Identity.AppWrites, 1),
-				l.bucket(identityWrites, "writes/"+tenant, l.Identity.Writes, 1))
+				l.bucket(identityWrites, "writes/"+tenant, l.Identity.Writes, 1),
+				l.bucket(identityAllApps, "all_writes/"+tenant, l.Identity.TenantWrites, 1))
 		}
 	case tenantry.SharePoint:
-		list = append(list, l.sharePoint(c.Tenant, s, units)...)
+		list = append(list, l.sharePoint(c, s, units)...)
 	case tenantry.Teams:
-		list = append(list, l.bucket(appTeams, "app/teams", l.Teams.App, 1),
-			l.bucket(teamsRequests, "teams/"+tenant, l.Teams.Tenant, 1))
+		list = append(list, l.teams(c)...)
 	case tenantry.Outlook:
 		if c.Mailbox == "" {
 			break
 		}
-		list = append(list, l.bucket(outlookRequests, "mailbox/"+mailboxKey(c), l.Outlook.Requests, 1))
+		requests := l.bucket(outlookRequests, "mailbox/"+mailboxKey(c), l.Outlook.Requests, 1)
+		requests.alone = true
+		list = append(list, requests)
 		if c.UploadBytes > 0 {
 			list = append(list, l.ringed(outlookUpload, "upload/"+mailboxKey(c), l.Outlook.Upload, c.UploadBytes))
 		}
@@ -148,11 +185,48 @@ func (l Limits) accounts(c Call, s Size) []account {
 
 const dayPrefix = "day/"
 
-func (l Limits) sharePoint(tenant tenantry.TenantID, s Size, units int64) []account {
-	tier := l.SharePoint.tier(s)
-	daily := l.ringed(sharePointDay, dayPrefix+string(tenant), tier.Day, units)
-	daily.Mirrored, daily.Melts = true, true
-	return []account{l.bucket(sharePointMinute, "minute/"+string(tenant), tier.Minute, units), daily}
+func (l Limits) sharePoint(c Call, s Size, units int64) []account {
+	tier, tenant := l.SharePoint.tier(s), string(c.Tenant)
+	list := []account{l.bucket(sharePointMinute, "minute/"+tenant, tier.Minute, units), l.dayRing(c.Tenant, s, units)}
+	if tier.Tenant.Amount > 0 {
+		list = append(list, l.bucket(sharePointAll, "all/"+tenant, tier.Tenant, units))
+	}
+	return append(list, l.bytes(c)...)
+}
+
+// bytes lists the accounts of bytes that a SharePoint call draws on.
+func (l Limits) bytes(c Call) (list []account) {
+	if c.Service != tenantry.SharePoint {
+		return nil
+	}
+	if c.UploadBytes > 0 {
+		list = append(list, l.bucket(sharePointIn, "in/"+string(c.Tenant), l.SharePoint.Ingress, c.UploadBytes))
+	}
+	if c.DownloadBytes > 0 {
+		list = append(list, l.bucket(sharePointOut, "out/"+string(c.Tenant), l.SharePoint.Egress, c.DownloadBytes))
+	}
+	return list
+}
+
+// dayRing is the 24 h account of a tenant.
+func (l Limits) dayRing(t tenantry.TenantID, s Size, units int64) account {
+	a := l.ringed(sharePointDay, dayPrefix+string(t), l.SharePoint.tier(s).Day, units)
+	a.Mirrored, a.Melts = true, true
+	return a
+}
+
+// teams are independent of each other by kind of request.
+func (l Limits) teams(c Call) []account {
+	kind, row := l.Teams.of(c.Kind)
+	list := []account{
+		l.bucket(appTeams+kind, "app/teams/"+kind, l.Teams.sustained(row.App), 1),
+		l.bucket(teamsTenant+kind, "teams/"+string(c.Tenant)+"/"+kind, l.Teams.sustained(row.Tenant), 1),
+	}
+	if row.Resource > 0 && c.Resource != "" {
+		key := "teams/" + string(c.Tenant) + "/" + kind + "/" + c.Resource
+		list = append(list, l.bucket(teamsResource+kind, key, l.Teams.sustained(row.Resource), 1))
+	}
+	return list
 }
 
 func mailboxKey(c Call) string { return string(c.Tenant) + "/" + c.Mailbox }

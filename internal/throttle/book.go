@@ -30,6 +30,7 @@ type Book struct {
 	mailboxes map[string]*mailbox  // by mailbox key
 	cooling   map[string]*cooldown // by scope
 	gates     map[string]*gate     // by what its callers share
+	slowed    map[string]slowing   // by account key: what the fleet has not heard of
 	seen      int64                // number of the last cooldown heard of
 	asked     time.Time            // when Redis last answered
 	closed    bool
@@ -50,7 +51,8 @@ func New(rdb redis.UniversalClient, app string, limits Limits, size func(tenantr
 		now: time.Now, redisNow: func() int64 { return 0 },
 		purses: map[string]*purse{}, mailboxes: map[string]*mailbox{},
 		cooling: map[string]*cooldown{}, gates: map[string]*gate{},
-		stop: make(chan struct{}),
+		slowed: map[string]slowing{},
+		stop:   make(chan struct{}),
 	}
 }
 
@@ -203,7 +205,8 @@ func (b *Book) local(d draft) (p *Permit, no refusal, done bool) {
 		slot.use(now.Add(b.longest()))
 	}
 	for _, a := range d.accounts {
-		b.purse(a).take(a.Need, now)
+		p := b.purse(a)
+		p.spend(p.take(a.Need, now))
 	}
 	b.acquired++
 	return b.permit(d, slot), refusal{}, true

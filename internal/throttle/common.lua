@@ -45,3 +45,24 @@ local function news()
   return seq, list
 end
 
+
+-- The pace of a bucket, from its hash f: the share of its documented rate that is in
+-- use. 'share' is what throttled answers left of it at 'fell', and grows back by so
+-- much per ms; 'brake' holds until 'till', because headers said how much is left.
+local function share(f, grow)
+  if not f.share then return 1 end
+  return math.min(1, f.share + math.max(0, now - f.fell) * grow)
+end
+
+local function pace(f, grow)
+  local p = share(f, grow)
+  if f.till and f.till > now then p = math.min(p, f.brake) end
+  return p
+end
+
+-- How long until a pace is whole again, in ms.
+local function recovers(f, grow)
+  local left = (1 - share(f, grow)) / grow
+  if f.till then left = math.max(left, f.till - now) end
+  return left
+end

@@ -37,22 +37,23 @@ func (b *Book) cool(scope string, until time.Time) *cooldown {
 }
 
 // strike closes a scope here for at least a time, longer with each repetition, and
-// returns for how long. Several answers to one throttle count once.
-func (b *Book) strike(scope string, asked time.Duration, jitter float64) time.Duration {
+// returns for how long, and whether the scope was open. Several answers to one throttle
+// count once.
+func (b *Book) strike(scope string, asked time.Duration, jitter float64) (wait time.Duration, first bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := b.now()
 	c := b.cool(scope, time.Time{})
-	if !now.Before(c.until) {
+	if first = !now.Before(c.until); first {
 		c.strikes++
 	}
 	backoff := min(longestBackoff, time.Second<<min(max(c.strikes-1, 0), 16))
-	wait := min(max(asked, backoff), longestCooldown)
+	wait = min(max(asked, backoff), longestCooldown)
 	wait += time.Duration(jitter * float64(min(wait/10, 10*time.Second)))
 	if now.Add(wait).After(c.until) {
 		c.until, c.unsent = now.Add(wait), true
 	}
-	return c.until.Sub(now)
+	return c.until.Sub(now), first
 }
 
 // forgive ends the count of repetitions of scopes that answer well again.

@@ -18,7 +18,8 @@
 // from that without asking Redis. A block lives a twentieth of its window, at most
 // 5 s, by the process's monotonic clock, counted from before the question was sent.
 // What is neither used nor returned by then counts as spent. Block sizes follow use:
-// doubled when used up, halved when they expire more than half full.
+// doubled when used up, halved when they were used to less than a half. With its next
+// question a process tells what it has used of them, so that more can be lent.
 //
 // Permits. Outlook allows four requests at once per mailbox. A permit is a member of
 // a sorted set that expires by itself after a short life (15 s); a process renews all
@@ -46,6 +47,12 @@
 // sequence, and every script call tells the process which are new to it; a process
 // that holds blocks calls at least once a second. So a block of a scope that cools
 // is void at once in every process that asks Redis, and after one second in all.
+//
+// Several mailboxes of a tenant that are throttled within a short time cool the tenant's
+// Outlook. And a throttle that the book did not foresee proves its numbers wrong: the
+// rate of the bucket it met falls at once to a share of itself, for all, and recovers
+// slowly. Headers of good answers slow it before it comes to that: to what is left
+// until the limit resets (SharePoint), or by how near it is (identity). Usage shows it.
 //
 // A book that was lost (Redis came back empty) is noticed by its missing birth mark.
 // Its buckets start at zero, not full. Its rings admit nothing for one window, because

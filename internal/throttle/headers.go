@@ -15,6 +15,7 @@ type signals struct {
 	retryAfter time.Duration // Retry-After: whole or fractional seconds, or an HTTP date
 	hasRetry   bool
 	reset      time.Duration // RateLimit-Reset, seconds
+	limit      int64         // RateLimit-Limit, 0 if absent
 	remaining  int64         // RateLimit-Remaining, -1 if absent
 	percentage float64       // x-ms-throttle-limit-percentage: 1 is where throttling starts
 	scope      string        // x-ms-throttle-scope
@@ -27,6 +28,9 @@ func readSignals(h http.Header, now time.Time) signals {
 	s := signals{remaining: -1, scope: header(h, "X-Ms-Throttle-Scope")}
 	s.retryAfter, s.hasRetry = retryAfter(header(h, "Retry-After"), now)
 	s.reset = seconds(header(h, "Ratelimit-Reset"))
+	if n, err := strconv.ParseInt(header(h, "Ratelimit-Limit"), 10, 64); err == nil && n > 0 {
+		s.limit = n
+	}
 	if n, err := strconv.ParseInt(header(h, "Ratelimit-Remaining"), 10, 64); err == nil && n >= 0 {
 		s.remaining = n
 	}
@@ -82,9 +86,8 @@ func isThrottle(status int, service tenantry.Service, s signals) bool {
 	return false
 }
 
-// verdict tells which scope an answer closes ("" none), and for how long at least.
-// It is where what headers say steers the rate before a 429 comes: today a limit
-// that is used up closes its scope until it resets.
+// verdict tells which scope an answer closes ("" none), and for how long at least. A
+// good answer does if it says that the limit is used up.
 func verdict(c Call, status int, s signals) (scope string, wait time.Duration) {
 	if isThrottle(status, c.Service, s) {
 		return throttleScope(c, s), s.wait()

@@ -21,7 +21,7 @@ func tight() Limits {
 	l.Identity.Small = per(300, 10*time.Second)
 	l.Outlook.Requests = per(400, 20*time.Second)
 	l.Outlook.Upload = Limit{Amount: 1000, Window: Duration(30 * time.Second), Block: 50}
-	l.SharePoint.Tiers = []SharePointTier{{Minute: per(500, 20*time.Second), Day: per(700, 60*time.Second)}}
+	l.SharePoint.Tiers = []SharePointTier{{Minute: per(500, 20*time.Second), Day: per(700, 60*time.Second), Tenant: per(900, 40*time.Second)}}
 	return l
 }
 
@@ -79,7 +79,7 @@ func (f *fleet) count(c Call) {
 
 func drawCall(t *rapid.T) Call {
 	c := Call{Tenant: "t1", Reserve: rapid.Bool().Draw(t, "reserve")}
-	switch rapid.IntRange(0, 3).Draw(t, "service") {
+	switch rapid.IntRange(0, 4).Draw(t, "service") {
 	case 0:
 		c.Service, c.Units = tenantry.Identity, rapid.IntRange(1, 5).Draw(t, "units")
 	case 1:
@@ -87,6 +87,8 @@ func drawCall(t *rapid.T) Call {
 	case 2:
 		c.Service, c.Mailbox = tenantry.Outlook, "ada"
 	case 3:
+		c.Service, c.Kind, c.Resource = tenantry.Teams, TeamsMessages, "general"
+	case 4:
 		c.Service, c.Mailbox, c.UploadBytes = tenantry.Outlook, "ada", rapid.Int64Range(1, 200).Draw(t, "bytes")
 	}
 	return c

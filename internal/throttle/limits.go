@@ -43,6 +43,24 @@ type Limits struct {
 	Reserve float64 `json:"reserve" yaml:"reserve"`
 	// Patience is how long Acquire waits in place.
 	Patience Duration `json:"patience" yaml:"patience"`
+	// Pace is how the rate follows answers that prove a limit wrong.
+	Pace PaceLimits `json:"pace" yaml:"pace"`
+}
+
+// PaceLimits say how an account's rate follows what Microsoft answers. All are our own
+// choices.
+type PaceLimits struct {
+	// Fall is what a throttled answer leaves of the account's rate, Least the smallest
+	// share of the documented rate that it falls to, Recovery the share that comes back
+	// per minute.
+	Fall     float64 `json:"fall" yaml:"fall"`
+	Least    float64 `json:"least" yaml:"least"`
+	Recovery float64 `json:"recovery" yaml:"recovery"`
+	// Mailboxes of one tenant that are throttled Within a time mean that it is not the
+	// mailboxes: the tenant's Outlook cools, for Longest at most.
+	Mailboxes int      `json:"mailboxes" yaml:"mailboxes"`
+	Within    Duration `json:"within" yaml:"within"`
+	Longest   Duration `json:"longest" yaml:"longest"`
 }
 
 // IdentityLimits are those of users, groups and the directory, in resource units and
@@ -55,6 +73,8 @@ type IdentityLimits struct {
 	Medium Limit `json:"medium" yaml:"medium"`
 	Large  Limit `json:"large" yaml:"large"`
 	Writes Limit `json:"writes" yaml:"writes"`
+	// TenantWrites is per tenant over all applications; of these we count our own.
+	TenantWrites Limit `json:"tenant_writes" yaml:"tenant_writes"`
 }
 
 // OutlookLimits are per application and mailbox.
@@ -77,6 +97,9 @@ type OutlookLimits struct {
 type SharePointLimits struct {
 	// Tiers are in rising order; the last one has no upper end.
 	Tiers []SharePointTier `json:"tiers" yaml:"tiers"`
+	// Ingress and Egress are bytes sent to and read from one tenant.
+	Ingress Limit `json:"ingress" yaml:"ingress"`
+	Egress  Limit `json:"egress" yaml:"egress"`
 }
 
 // SharePointTier is the limits of tenants with up to Licences licences, in resource units.
@@ -84,12 +107,56 @@ type SharePointTier struct {
 	Licences int64 `json:"licences" yaml:"licences"` // 0: no upper end
 	Minute   Limit `json:"minute" yaml:"minute"`
 	Day      Limit `json:"day" yaml:"day"`
+	// Tenant is per tenant over all applications; of these we count our own. Zero: no
+	// such limit.
+	Tenant Limit `json:"tenant" yaml:"tenant"`
 }
 
-// TeamsLimits are requests per application and per application and tenant.
+// TeamsLimits are by kind of request (Call.Kind); TeamsOther stands for every kind that
+// is not named.
 type TeamsLimits struct {
-	App    Limit `json:"app" yaml:"app"`
-	Tenant Limit `json:"tenant" yaml:"tenant"`
+	Kinds map[string]TeamsLimit `json:"kinds" yaml:"kinds"`
+	// Sustained is the share of the listed rates that holds for longer than a burst.
+	Sustained float64 `json:"sustained" yaml:"sustained"`
+}
+
+// TeamsLimit is requests a second as listed: per application; per application and
+// tenant; per team, channel or chat (0: no such limit).
+type TeamsLimit struct {
+	App      int64 `json:"app" yaml:"app"`
+	Tenant   int64 `json:"tenant" yaml:"tenant"`
+	Resource int64 `json:"resource" yaml:"resource"`
+}
+
+// The kinds of requests to Teams.
+const (
+	TeamsExport   = "export"   // getAllMessages, allMessages, getAllRetainedMessages
+	TeamsMessages = "messages" // the messages of one channel or chat
+	TeamsHosted   = "hosted"   // hosted contents, and one's bytes
+	TeamsTeam     = "team"     // one team
+	TeamsChannels = "channels" // a team's channels
+	TeamsChannel  = "channel"  // one channel
+	TeamsMembers  = "members"  // a team's members
+	TeamsPost     = "post"     // send or import a message
+	TeamsWrite    = "write"    // any other POST, PUT, PATCH
+	TeamsDelete   = "delete"   // any DELETE
+	TeamsOther    = "other"    // any other GET
+)
+
+// teamsWindow is the window that a Teams rate is kept over.
+const teamsWindow = 10 * time.Second
+
+// of returns the limits of a kind and the name they are counted under.
+func (l TeamsLimits) of(kind string) (string, TeamsLimit) {
+	if row, ok := l.Kinds[kind]; ok {
+		return kind, row
+	}
+	return TeamsOther, l.Kinds[TeamsOther]
+}
+
+// sustained is a listed rate as a limit.
+func (l TeamsLimits) sustained(rate int64) Limit {
+	return per(max(1, int64(l.Sustained*float64(rate)*teamsWindow.Seconds())), teamsWindow)
 }
 
 const day = 24 * time.Hour
@@ -103,7 +170,7 @@ func per(amount int64, window time.Duration) Limit {
 func Documented() Limits {
 	return Limits{
 		// "Microsoft Graph service-specific throttling limits": any request, per app.
-		App: per(130_000, 10*time.Second),
+		App: Limit{Amount: 130_000, Window: Duration(10 * time.Second), Block: 500},
 		// Same page, "Identity and access service limits".
 		Identity: IdentityLimits{
 			AppUnits:  per(150_000, 20*time.Second),
@@ -112,6 +179,8 @@ func Documented() Limits {
 			Medium:    per(5_000, 10*time.Second),
 			Large:     per(8_000, 10*time.Second),
 			Writes:    per(3_000, 150*time.Second),
+
+			TenantWrites: per(18_000, 5*time.Minute),
 		},
 		// Same page, "Outlook service limits", per app and mailbox. Own choices: one
 		// of the four kept for restores; two minutes, because the slowest answers
@@ -124,28 +193,76 @@ func Documented() Limits {
 			PermitLife:     Duration(15 * time.Second),
 		},
 		// "How to avoid getting throttled or blocked in SharePoint Online", per app and tenant.
-		SharePoint: SharePointLimits{Tiers: []SharePointTier{
-			{Licences: 1_000, Minute: per(1_250, time.Minute), Day: per(1_200_000, day)},
-			{Licences: 5_000, Minute: per(2_500, time.Minute), Day: per(2_400_000, day)},
-			{Licences: 15_000, Minute: per(3_750, time.Minute), Day: per(3_600_000, day)},
-			{Licences: 50_000, Minute: per(5_000, time.Minute), Day: per(4_800_000, day)},
-			{Minute: per(6_250, time.Minute), Day: per(6_000_000, day)},
+		SharePoint: SharePointLimits{Ingress: gigabytes(400), Egress: gigabytes(400), Tiers: []SharePointTier{
+			{Licences: 1_000, Minute: per(1_250, time.Minute), Day: per(1_200_000, day), Tenant: per(18_750, 5*time.Minute)},
+			{Licences: 5_000, Minute: per(2_500, time.Minute), Day: per(2_400_000, day), Tenant: per(37_500, 5*time.Minute)},
+			{Licences: 15_000, Minute: per(3_750, time.Minute), Day: per(3_600_000, day), Tenant: per(56_250, 5*time.Minute)},
+			{Licences: 50_000, Minute: per(5_000, time.Minute), Day: per(4_800_000, day), Tenant: per(75_000, 5*time.Minute)},
+			{Minute: per(6_250, time.Minute), Day: per(6_000_000, day), Tenant: per(93_750, 5*time.Minute)},
 		}},
-		// First page, "Microsoft Teams service limits": the row of any other GET, 1,500
-		// and 30 a second, of which 83 % is what it sustains.
-		Teams:    TeamsLimits{App: per(12_450, 10*time.Second), Tenant: per(249, 10*time.Second)},
+		// First page, "Microsoft Teams service limits", which also says that about 83 % of
+		// the listed rates is what they sustain.
+		Teams: TeamsLimits{Sustained: 0.83, Kinds: map[string]TeamsLimit{
+			TeamsExport:   {App: 1_000, Tenant: 200},
+			TeamsMessages: {App: 200, Tenant: 20, Resource: 1},
+			TeamsHosted:   {App: 500, Tenant: 50, Resource: 1},
+			TeamsTeam:     {App: 1_500, Tenant: 30, Resource: 4},
+			TeamsChannels: {App: 1_200, Tenant: 60, Resource: 4},
+			TeamsChannel:  {App: 600, Tenant: 30, Resource: 1},
+			TeamsMembers:  {App: 1_200, Tenant: 60, Resource: 4},
+			TeamsPost:     {App: 500, Tenant: 50, Resource: 1},
+			TeamsWrite:    {App: 300, Tenant: 30, Resource: 1},
+			TeamsDelete:   {App: 150, Tenant: 15, Resource: 1},
+			TeamsOther:    {App: 1_500, Tenant: 30, Resource: 1},
+		}},
 		Slack:    0.04,
 		Reserve:  0.10,
 		Patience: Duration(5 * time.Second),
+		Pace: PaceLimits{
+			Fall: 0.8, Least: 0.1, Recovery: 0.02,
+			Mailboxes: 3, Within: Duration(30 * time.Second), Longest: Duration(time.Minute),
+		},
 	}
+}
+
+// gigabytes an hour; drawn in blocks of some files.
+func gigabytes(n int64) Limit {
+	return Limit{Amount: n * 1_000_000_000, Window: Duration(time.Hour), Block: 64 << 20}
 }
 
 // Validate returns an Invalid error that names the first number that makes no sense.
 func (l Limits) Validate() error {
-	named := []struct {
-		name string
-		Limit
-	}{
+	for _, n := range l.named() {
+		if n.Amount <= 0 || time.Duration(n.Window) < 100*time.Millisecond || n.Block < 0 {
+			return tenantry.Errorf(tenantry.Invalid, "limits: %s: needs an amount above 0 and a window of 100ms or more", n.name)
+		}
+	}
+	for kind, row := range l.Teams.Kinds {
+		if row.App <= 0 || row.Tenant <= 0 || row.Resource < 0 {
+			return tenantry.Errorf(tenantry.Invalid, "limits: teams.kinds.%s: app and tenant need a rate above 0", kind)
+		}
+	}
+	for i, t := range l.SharePoint.Tiers {
+		if last := i == len(l.SharePoint.Tiers)-1; last != (t.Licences == 0) {
+			return tenantry.Errorf(tenantry.Invalid, "limits: sharepoint.tiers[%d].licences: only the last tier has no upper end", i)
+		}
+	}
+	for _, rule := range l.rules() {
+		if !rule.kept {
+			return tenantry.Errorf(tenantry.Invalid, "limits: %s", rule.text)
+		}
+	}
+	return nil
+}
+
+type namedLimit struct {
+	name string
+	Limit
+}
+
+// named lists every limit that is an amount in a window.
+func (l Limits) named() []namedLimit {
+	list := []namedLimit{
 		{"app", l.App},
 		{"identity.app_units", l.Identity.AppUnits},
 		{"identity.app_writes", l.Identity.AppWrites},
@@ -155,42 +272,47 @@ func (l Limits) Validate() error {
 		{"identity.writes", l.Identity.Writes},
 		{"outlook.requests", l.Outlook.Requests},
 		{"outlook.upload", l.Outlook.Upload},
-		{"teams.app", l.Teams.App},
-		{"teams.tenant", l.Teams.Tenant},
+		{"identity.tenant_writes", l.Identity.TenantWrites},
+		{"sharepoint.ingress", l.SharePoint.Ingress},
+		{"sharepoint.egress", l.SharePoint.Egress},
 	}
 	for i, t := range l.SharePoint.Tiers {
-		name := fmt.Sprintf("sharepoint.tiers[%d]", i)
-		named = append(named, struct {
-			name string
-			Limit
-		}{name + ".minute", t.Minute}, struct {
-			name string
-			Limit
-		}{name + ".day", t.Day})
-		if last := i == len(l.SharePoint.Tiers)-1; last != (t.Licences == 0) {
-			return tenantry.Errorf(tenantry.Invalid, "limits: %s.licences: only the last tier has no upper end", name)
+		name := fmt.Sprintf("sharepoint.tiers[%d].", i)
+		list = append(list, namedLimit{name + "minute", t.Minute}, namedLimit{name + "day", t.Day})
+		if t.Tenant != (Limit{}) {
+			list = append(list, namedLimit{name + "tenant", t.Tenant})
 		}
 	}
-	for _, n := range named {
-		if n.Amount <= 0 || time.Duration(n.Window) < 100*time.Millisecond || n.Block < 0 {
-			return tenantry.Errorf(tenantry.Invalid, "limits: %s: needs an amount above 0 and a window of 100ms or more", n.name)
-		}
+	return list
+}
+
+type rule struct {
+	kept bool
+	text string
+}
+
+func (l Limits) rules() []rule {
+	share := func(v float64) bool { return v > 0 && v <= 1 }
+	_, other := l.Teams.Kinds[TeamsOther]
+	return []rule{
+		{len(l.SharePoint.Tiers) > 0, "sharepoint.tiers: at least one"},
+		{other, "teams.kinds: needs the kind " + TeamsOther},
+		{share(l.Teams.Sustained), "teams.sustained: above 0, at most 1"},
+		{l.Slack > 0 && l.Slack <= 0.5, "slack: above 0, at most 0.5"},
+		{l.Reserve >= 0 && l.Reserve <= 0.9, "reserve: from 0 to 0.9"},
+		{
+			l.Outlook.Concurrency >= 1 && l.Outlook.KeepFree >= 0 && l.Outlook.KeepFree < l.Outlook.Concurrency,
+			"outlook.concurrency: at least 1, and more than keep_free",
+		},
+		{l.Outlook.LongestRequest >= Duration(time.Second), "outlook.longest_request: at least 1s"},
+		{l.Outlook.PermitLife >= Duration(time.Second), "outlook.permit_life: at least 1s"},
+		{share(l.Pace.Fall), "pace.fall: above 0, at most 1"},
+		{share(l.Pace.Least), "pace.least: above 0, at most 1"},
+		{share(l.Pace.Recovery), "pace.recovery: above 0, at most 1"},
+		{l.Pace.Mailboxes >= 2, "pace.mailboxes: at least 2"},
+		{l.Pace.Within >= Duration(time.Second), "pace.within: at least 1s"},
+		{l.Pace.Longest >= Duration(time.Second), "pace.longest: at least 1s"},
 	}
-	switch {
-	case len(l.SharePoint.Tiers) == 0:
-		return tenantry.Errorf(tenantry.Invalid, "limits: sharepoint.tiers: at least one")
-	case l.Slack <= 0 || l.Slack > 0.5:
-		return tenantry.Errorf(tenantry.Invalid, "limits: slack: above 0, at most 0.5")
-	case l.Reserve < 0 || l.Reserve > 0.9:
-		return tenantry.Errorf(tenantry.Invalid, "limits: reserve: from 0 to 0.9")
-	case l.Outlook.Concurrency < 1 || l.Outlook.KeepFree < 0 || l.Outlook.KeepFree >= l.Outlook.Concurrency:
-		return tenantry.Errorf(tenantry.Invalid, "limits: outlook.concurrency: at least 1, and more than keep_free")
-	case l.Outlook.LongestRequest < Duration(time.Second):
-		return tenantry.Errorf(tenantry.Invalid, "limits: outlook.longest_request: at least 1s")
-	case l.Outlook.PermitLife < Duration(time.Second):
-		return tenantry.Errorf(tenantry.Invalid, "limits: outlook.permit_life: at least 1s")
-	}
-	return nil
 }
 
 func (l IdentityLimits) units(s Size) Limit {

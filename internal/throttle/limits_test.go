@@ -57,6 +57,14 @@ func TestLimitsValidate(t *testing.T) {
 		"tiers: at least one":  func(l *Limits) { l.SharePoint.Tiers = nil },
 		"tiers[4].licences":    func(l *Limits) { l.SharePoint.Tiers[4].Licences = 1 },
 		"sharepoint.tiers[0].": func(l *Limits) { l.SharePoint.Tiers[0].Day.Amount = -1 },
+		"tiers[1].tenant":      func(l *Limits) { l.SharePoint.Tiers[1].Tenant.Amount = -1 },
+		"sharepoint.egress":    func(l *Limits) { l.SharePoint.Egress.Window = 0 },
+		"teams.kinds.team":     func(l *Limits) { l.Teams.Kinds[TeamsTeam] = TeamsLimit{App: 1} },
+		"kind other":           func(l *Limits) { delete(l.Teams.Kinds, TeamsOther) },
+		"teams.sustained":      func(l *Limits) { l.Teams.Sustained = 0 },
+		"pace.fall":            func(l *Limits) { l.Pace.Fall = 2 },
+		"pace.recovery":        func(l *Limits) { l.Pace.Recovery = 0 },
+		"pace.mailboxes":       func(l *Limits) { l.Pace.Mailboxes = 1 },
 	} {
 		l := Documented()
 		spoil(&l)
@@ -92,7 +100,8 @@ func TestTiersBySize(t *testing.T) {
 func TestAccountShapes(t *testing.T) {
 	l := Documented()
 	for _, c := range []Call{
-		{Service: tenantry.Identity, Write: true, Units: 5}, {Service: tenantry.SharePoint, Units: 5}, {Service: tenantry.Teams},
+		{Service: tenantry.Identity, Write: true, Units: 5}, {Service: tenantry.SharePoint, Units: 5, UploadBytes: 1 << 40, DownloadBytes: 1},
+		{Service: tenantry.Teams}, {Service: tenantry.Teams, Kind: TeamsMessages, Resource: "general"},
 		{Service: tenantry.Outlook, Mailbox: "m", UploadBytes: 1},
 	} {
 		for _, a := range l.accounts(c, Size{}) {
@@ -106,7 +115,7 @@ func TestAccountShapes(t *testing.T) {
 				slack+a.Rate*float64(a.Window) > float64(a.Limit)+1e-6 {
 				t.Errorf("%s: slack %v, refill %v of %d", a.Name, slack, a.Rate*float64(a.Window), a.Limit)
 			}
-			if a.Cap < float64(a.Need)+a.Floor {
+			if a.Cap < float64(a.Need) || (a.Limit >= tiny && a.Need < largestBlock && a.Cap < float64(a.Need)+a.Floor) {
 				t.Errorf("%s: holds %v, a call may need %d", a.Name, a.Cap, a.Need)
 			}
 		}

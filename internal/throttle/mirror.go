@@ -83,7 +83,7 @@ func (b *Book) readDays(ctx context.Context, keys []string, m *mirror) error {
 	var gone []any
 	for i, key := range keys {
 		tenant := tenantry.TenantID(strings.TrimPrefix(key, b.key(accountKey(dayPrefix))))
-		ring := b.limits.dayRing(tenant, b.size(tenant))
+		ring := b.limits.dayRing(tenant, b.size(tenant), 1)
 		slots := map[string]int64{}
 		for slot, text := range read[i].Val() {
 			k, _ := strconv.ParseInt(slot, 10, 64)
@@ -102,9 +102,6 @@ func (b *Book) readDays(ctx context.Context, keys []string, m *mirror) error {
 	}
 	return b.rdb.SRem(ctx, b.key("days"), gone...).Err()
 }
-
-// dayRing is the 24 h account of a tenant.
-func (l Limits) dayRing(t tenantry.TenantID, s Size) account { return l.sharePoint(t, s, 1)[1] }
 
 // resumeRequest is the document of resume.lua.
 type resumeRequest struct {
@@ -193,7 +190,7 @@ func (b *Book) resumeRequest(fresh bool, now int64) resumeRequest {
 // chargeGap adds what a tenant can have drawn since the mirror was written.
 func (b *Book) chargeGap(t tenantry.TenantID, slots map[string]int64, now, at int64) account {
 	size := b.size(t)
-	ring, minute := b.limits.dayRing(t, size), b.limits.SharePoint.tier(size).Minute
+	ring, minute := b.limits.dayRing(t, size, 1), b.limits.SharePoint.tier(size).Minute
 	gap := min(max(now-at, 0), ring.Window)
 	windows := gap/time.Duration(minute.Window).Milliseconds() + 1
 	slots[strconv.FormatInt(now/ring.Slot, 10)] += min(ring.Limit, minute.Amount*windows)

@@ -66,10 +66,14 @@ func (p *Permit) Done(status int, h http.Header) time.Duration {
 	case scope == "":
 		if status >= 200 && status < 400 {
 			p.book.forgive(p.scopes)
+			p.book.steer(p.call, s)
 		}
 		return 0
 	case isThrottle(status, p.call.Service, s):
-		wait = p.book.strike(scope, wait, rand.Float64())
+		wait, first := p.book.strike(scope, wait, rand.Float64())
+		if first {
+			p.book.fall(p.call)
+		}
 		p.book.publish()
 		return wait
 	}

@@ -12,8 +12,11 @@ type purse struct {
 	max     int64
 	want    int64 // size of the next block
 	blocks  []*block
-	used    time.Time // last taken from
+	spent   map[int64]int64 // by slot: used of blocks since Redis was told; not of rings
+	wasted  bool            // a block was too large since then
+	used    time.Time       // last taken from
 	refused refused
+	braked  time.Time // when headers last slowed the account
 }
 
 // block is an amount drawn ahead.
@@ -43,7 +46,10 @@ func (r refused) covers(need int64, reserve bool, now time.Time) bool {
 func (b *Book) purse(a account) *purse {
 	p := b.purses[a.key]
 	if p == nil {
-		p = &purse{want: (a.max + 1) / 2, used: b.now()}
+		p = &purse{want: (a.max + 1) / 2, used: b.now(), spent: map[int64]int64{}}
+		if a.alone {
+			p.want = a.max
+		}
 		b.purses[a.key] = p
 	}
 	p.ring, p.cap, p.max = a.ring, a.Cap, a.max
@@ -57,11 +63,16 @@ func (p *purse) expire(now time.Time) {
 		if now.Before(k.until) {
 			return k.left == 0
 		}
-		if k.left*2 > k.size {
-			p.want = max(1, p.want/2)
-		}
+		p.spare(k)
 		return true
 	})
+}
+
+// spare learns from a block that is over: one that was used to less than a half was too large.
+func (p *purse) spare(k *block) {
+	if k.left*2 > k.size {
+		p.want, p.wasted = max(1, p.want/2), true
+	}
 }
 
 // has reports whether the blocks hold an amount.
@@ -73,7 +84,8 @@ func (p *purse) has(amount int64, now time.Time) bool {
 	return amount <= 0
 }
 
-// take takes an amount that the blocks hold, the oldest first, and returns the pieces.
+// take takes an amount that the blocks hold, the oldest first, and returns the pieces,
+// which are to be spent or put back.
 func (p *purse) take(amount int64, now time.Time) (pieces []block) {
 	p.used = now
 	for _, k := range p.blocks {
@@ -96,6 +108,28 @@ func (p *purse) putBack(pieces []block) {
 	for _, k := range pieces {
 		p.blocks = append(p.blocks, &k)
 	}
+}
+
+// spend records that what was taken is used.
+func (p *purse) spend(pieces []block) {
+	if p.ring {
+		return
+	}
+	for _, k := range pieces {
+		p.spent[k.slot] += k.left
+	}
+}
+
+// report hands over what was used since the last report, once: if it is lost on the
+// way, Redis believes it lent out until its time is over. eager: no block was too large.
+func (p *purse) report() (spent [][2]int64, eager bool) {
+	for slot, n := range p.spent {
+		spent = append(spent, [2]int64{slot, n})
+	}
+	clear(p.spent)
+	eager = len(spent) > 0 && !p.wasted
+	p.wasted = false
+	return spent, eager
 }
 
 // put adds a block.

@@ -121,6 +121,9 @@ func (b *Book) ask(ctx context.Context, d draft) (*Permit, refusal, error) {
 	for i, a := range q.asked {
 		b.purse(a).put(integer(surplus[i]), integer(slots[i]), sent.Add(a.life), sent)
 	}
+	for _, a := range d.accounts {
+		b.purse(a).spend(q.pieces[a.key])
+	}
 	if q.req.Permit != nil {
 		b.hold(q.permit, sent.Add(b.usable()), b.now())
 		q.permit.use(sent.Add(b.longest()))
@@ -130,7 +133,7 @@ func (b *Book) ask(ctx context.Context, d draft) (*Permit, refusal, error) {
 }
 
 // question takes what is held here for the call and asks for the rest: what other
-// accounts it needs, with blocks, and a permit.
+// accounts it needs, with blocks, blocks for those that run low, and a permit.
 func (b *Book) question(d draft) question {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -143,12 +146,21 @@ func (b *Book) question(d draft) question {
 	}
 	for _, a := range d.accounts {
 		p := b.purse(a)
-		if p.has(a.Need, now) {
-			q.pieces[a.key] = p.take(a.Need, now)
-			continue
+		runsLow := p.want >= 2 && !p.has(a.Need+p.want/2, now)
+		if runsLow || !p.has(a.Need, now) {
+			a.Spent, a.Eager = p.report()
 		}
-		if a.Need <= a.max { // a large one would leave a small block that serves nobody
-			a.Want = p.want
+		switch {
+		case !p.has(a.Need, now):
+			if a.Need <= a.max { // a large one would leave a small block that serves nobody
+				a.Want = p.want
+			}
+		default:
+			q.pieces[a.key] = p.take(a.Need, now)
+			if !runsLow {
+				continue
+			}
+			a.Need, a.Want = 0, p.want // Redis is asked anyway: fill up what would be next
 		}
 		q.asked, q.keys = append(q.asked, a), append(q.keys, b.key(accountKey(a.key)))
 	}

@@ -2,7 +2,11 @@ package throttle
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 const (
@@ -22,13 +26,32 @@ type settlement struct {
 	Cool []chill    `json:"cool"`
 	Give []gift     `json:"give"`
 	Drop [][]string `json:"drop"`
+	Slow []slowing  `json:"slow"`
 
-	giveKeys, dropKeys []string
+	giveKeys, dropKeys, slowKeys, coolKeys []string
 }
 
+// chill is a cooldown. That of a mailbox names the wider scope that cools if enough
+// mailboxes do within a time.
 type chill struct {
-	Scope string `json:"scope"`
-	MS    int64  `json:"ms"`
+	Scope     string `json:"scope"`
+	MS        int64  `json:"ms"`
+	Wider     string `json:"wider,omitempty"`
+	Mailboxes int    `json:"mailboxes,omitempty"`
+	Within    int64  `json:"within,omitempty"`
+	Longest   int64  `json:"longest,omitempty"`
+}
+
+func (b *Book) chill(scope string, left time.Duration) (c chill, key string) {
+	c = chill{Scope: scope, MS: max(1, left.Milliseconds())}
+	kind, rest, _ := strings.Cut(scope, "/")
+	tenant, _, _ := strings.Cut(rest, "/")
+	if kind == "mailbox" {
+		p := b.limits.Pace
+		c.Wider, c.Mailboxes = tenantScope(tenantry.TenantID(tenant), tenantry.Outlook), p.Mailboxes
+		c.Within, c.Longest = time.Duration(p.Within).Milliseconds(), time.Duration(p.Longest).Milliseconds()
+	}
+	return c, b.key("throttled/" + tenant)
 }
 
 type gift struct {
@@ -40,12 +63,14 @@ type gift struct {
 
 func newSettlement() *settlement {
 	// Not nil: the scripts expect lists.
-	return &settlement{Cool: []chill{}, Give: []gift{}, Drop: [][]string{}}
+	return &settlement{Cool: []chill{}, Give: []gift{}, Drop: [][]string{}, Slow: []slowing{}}
 }
 
-func (l *settlement) empty() bool { return len(l.Cool)+len(l.Give)+len(l.Drop) == 0 }
+func (l *settlement) size() int { return len(l.Cool) + len(l.Give) + len(l.Drop) + len(l.Slow) }
 
-func (l *settlement) full() bool { return len(l.Cool)+len(l.Give)+len(l.Drop) >= settleBatch }
+func (l *settlement) empty() bool { return l.size() == 0 }
+
+func (l *settlement) full() bool { return l.size() >= settleBatch }
 
 // start starts the sweeper and the keeper once. Called with mu held.
 func (b *Book) start() {
@@ -85,7 +110,8 @@ func (b *Book) sweep() {
 	}
 }
 
-// collectCooldowns takes what the fleet has not heard of. Called with mu held.
+// collectCooldowns takes the cooldowns and slowings that the fleet has not heard of.
+// Called with mu held.
 func (b *Book) collectCooldowns(now time.Time) *settlement {
 	l := newSettlement()
 	for scope, c := range b.cooling {
@@ -97,8 +123,16 @@ func (b *Book) collectCooldowns(now time.Time) *settlement {
 			}
 		case c.unsent && !l.full():
 			c.unsent = false
-			l.Cool = append(l.Cool, chill{scope, max(1, c.until.Sub(now).Milliseconds())})
+			chill, key := b.chill(scope, c.until.Sub(now))
+			l.Cool, l.coolKeys = append(l.Cool, chill), append(l.coolKeys, key)
 		}
+	}
+	for key, s := range b.slowed {
+		if l.full() {
+			break
+		}
+		l.Slow, l.slowKeys = append(l.Slow, s), append(l.slowKeys, b.key(accountKey(key)))
+		delete(b.slowed, key)
 	}
 	return l
 }
@@ -110,6 +144,7 @@ func (b *Book) collect(l *settlement, since, now time.Time) (holds bool) {
 		p.expire(now)
 		if !p.used.After(since) && !l.full() {
 			for _, k := range p.blocks {
+				p.spare(k)
 				l.Give = append(l.Give, gift{k.slot, k.left, p.ring, p.cap})
 				l.giveKeys = append(l.giveKeys, b.key(accountKey(key)))
 			}
@@ -137,12 +172,12 @@ func (b *Book) collect(l *settlement, since, now time.Time) (holds bool) {
 	return holds
 }
 
-// settle runs settle.lua. If it fails, cooldowns are kept for the next time.
+// settle runs settle.lua. If it fails, cooldowns and slowings are kept for the next time.
 func (b *Book) settle(ctx context.Context, l *settlement) error {
 	b.mu.Lock()
 	l.Now, l.Seen = b.redisNow(), b.seen
 	b.mu.Unlock()
-	keys := append(append(b.head(), l.giveKeys...), l.dropKeys...)
+	keys := slices.Concat(b.head(), l.giveKeys, l.dropKeys, l.slowKeys, l.coolKeys)
 	sent := b.now()
 	reply, err := b.run(ctx, settleScript, keys, l, 2)
 	b.mu.Lock()
@@ -151,6 +186,11 @@ func (b *Book) settle(ctx context.Context, l *settlement) error {
 		for _, c := range l.Cool {
 			if known := b.cooling[c.Scope]; known != nil {
 				known.unsent = true
+			}
+		}
+		for _, s := range l.Slow {
+			if _, later := b.slowed[s.key]; !later {
+				b.slowed[s.key] = s
 			}
 		}
 		return err

@@ -1,4 +1,5 @@
--- Takes from all accounts of a call or from none.
+-- Takes from all accounts of a call or from none. An account whose need is 0 is only
+-- asked for a block, and refuses nothing.
 --
 -- KEYS: book, cool, news, days, the accounts in the order of req.accounts, and
 -- the mailbox's permits if req.permit is there. ARGV[1]: the request as JSON.
@@ -22,28 +23,40 @@ for _, scope in ipairs(req.scopes) do
 end
 if wait > 0 then return {0, seq, fresh, wait, code} end
 
--- A bucket: level and time, and what is lent out by the time it expires.
+-- A bucket: level and time, its pace (see common.lua), and what is lent out by the
+-- time it expires.
 local function bucket(key, a)
-  local level, at, out, dead = nil, now, 0, {}
+  local out, dead, f = 0, {}, {}
   local h = redis.call('HGETALL', key)
   for i = 1, #h, 2 do
-    local field, value = h[i], tonumber(h[i + 1])
-    if field == 'level' then level = value
-    elseif field == 'at' then at = value
-    elseif tonumber(field) <= now then dead[#dead + 1] = field
-    else out = out + value end
+    local slot, value = tonumber(h[i]), tonumber(h[i + 1])
+    if not slot then f[h[i]] = value
+    elseif slot <= now then dead[#dead + 1] = h[i]
+    else
+      for _, s in ipairs(a.spent or {}) do -- used since: lent out no more
+        if s[1] == slot then
+          local n = math.min(value, s[2])
+          value = redis.call('HINCRBY', key, h[i], int(-n))
+        end
+      end
+      out = out + value
+    end
   end
-  if level then level = level + math.max(0, now - at) * a.rate
-  else level = (now - born) * a.rate end -- unknown: idle since, or a lost book
+  local rate = a.rate * pace(f, a.grow)
+  local at, level = f.at or now, nil
+  if f.level then level = f.level + math.max(0, now - at) * rate
+  else level = (now - born) * rate end -- unknown: idle since, or a lost book
   level = math.min(a.cap, level)
 
   local floor = req.reserve and 0 or a.floor
   local enough = math.min(a.need + floor, a.cap)
-  if level < enough then
-    -- Bulk waits up to a second longer, for a block: at the limit, too, Redis is
-    -- not asked for each request alone.
-    local ahead = req.reserve and 0 or math.min(a.want, a.cap - enough, a.rate * 1000)
-    refuse(math.max(1, math.ceil((enough + ahead - level) / a.rate)), a.name)
+  -- Bulk that uses its blocks up waits up to a second longer, for a whole one: at the
+  -- limit, too, Redis is not asked for each request alone. Nothing is lost by it while
+  -- the bucket is not full.
+  local ahead = req.reserve and 0 or math.min(a.want, a.out - out, a.cap - enough, rate * 1000)
+  local short = level < enough or (a.eager and ahead >= a.want / 2 and level < enough + ahead)
+  if a.need > 0 and short then
+    refuse(math.max(1, math.ceil((enough + math.max(0, ahead) - level) / rate)), a.name)
     return nil
   end
   local surplus = math.max(0, math.floor(math.min(a.want, level - a.need - a.floor, a.out - out)))
@@ -52,12 +65,13 @@ local function bucket(key, a)
     if #dead > 0 then redis.call('HDEL', key, unpack(dead)) end
     redis.call('HSET', key, 'level', string.format('%.6f', level - a.need - surplus), 'at', int(math.max(at, now)))
     if surplus > 0 then redis.call('HINCRBY', key, int(slot), surplus) end
-    redis.call('PEXPIRE', key, a.ttl)
+    redis.call('PEXPIRE', key, int(math.max(a.ttl, recovers(f, a.grow))))
   end
 end
 
 -- A ring: what was drawn, by slot of time.
 local function ring(key, a)
+  if a.need == 0 and not resumed then return 0, 0, function() end end
   if now - born < a.window and not (a.mirrored and resumed) then
     local left = born + a.window - now
     if a.mirrored then left = math.min(left, 10000) end -- Resume is due any moment
@@ -79,7 +93,7 @@ local function ring(key, a)
   if a.melts then kept = kept * (1 - (now % 86400000) / 86400000) end
   local floor = req.reserve and 0 or kept
   local enough = math.min(a.need + floor, a.limit)
-  if total + enough > a.limit then
+  if a.need > 0 and total + enough > a.limit then
     table.sort(live, function(x, y) return x[1] < y[1] end)
     local over, w = total + enough - a.limit, a.window
     for _, s in ipairs(live) do

@@ -3,6 +3,7 @@ package throttle
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +22,11 @@ type Account struct {
 	// time, it is how full it is, as a share of Limit.
 	Left         int64
 	CoolingUntil time.Time // zero: not cooling
+	// Share is the share of the documented rate that is in use, from 0 to 1: below 1,
+	// throttled answers or headers said at SlowedAt that the limit is lower than
+	// documented, or that others draw on it. It grows back slowly. Rings have no rate: 1.
+	Share    float64
+	SlowedAt time.Time // zero: not slowed since the account was last idle
 }
 
 // Usage is what one tenant has used and has left, per account, followed by its
@@ -52,18 +58,24 @@ func (b *Book) Usage(ctx context.Context, t tenantry.TenantID) ([]Account, error
 	until := coolingOf(t, cool.Val())
 	accounts := make([]Account, 0, len(list))
 	for i, a := range list {
+		h := read[i].Val()
 		service, _, _ := strings.Cut(a.Name, "/")
+		if service == string(tenantry.Teams) && len(h) == 0 {
+			continue // of its many kinds, those in use
+		}
+		share, at := a.share(h, now)
 		accounts = append(accounts, Account{
-			Name: a.Name, Limit: a.Limit, Left: a.left(read[i].Val(), now, born, resumed),
-			CoolingUntil: until[service],
+			Name: a.Name, Limit: a.Limit, Left: a.left(h, now, born, resumed, share),
+			CoolingUntil: until[service], Share: share, SlowedAt: at,
 		})
 	}
+	whole := len(accounts)
 	for name, at := range until {
 		if strings.Contains(name, "/") {
-			accounts = append(accounts, Account{Name: name, CoolingUntil: at})
+			accounts = append(accounts, Account{Name: name, CoolingUntil: at, Share: 1})
 		}
 	}
-	slices.SortStableFunc(accounts[len(list):], func(x, y Account) int { return strings.Compare(x.Name, y.Name) })
+	slices.SortStableFunc(accounts[whole:], func(x, y Account) int { return strings.Compare(x.Name, y.Name) })
 	return accounts, nil
 }
 
@@ -71,9 +83,13 @@ func (b *Book) Usage(ctx context.Context, t tenantry.TenantID) ([]Account, error
 func (b *Book) tenantAccounts(t tenantry.TenantID) []account {
 	size := b.size(t)
 	var list []account
-	for _, c := range []Call{
-		{Tenant: t, Service: tenantry.Identity, Write: true}, {Tenant: t, Service: tenantry.SharePoint}, {Tenant: t, Service: tenantry.Teams},
-	} {
+	calls := []Call{
+		{Tenant: t, Service: tenantry.Identity, Write: true}, {Tenant: t, Service: tenantry.SharePoint, UploadBytes: 1, DownloadBytes: 1},
+	}
+	for _, kind := range slices.Sorted(maps.Keys(b.limits.Teams.Kinds)) {
+		calls = append(calls, Call{Tenant: t, Service: tenantry.Teams, Kind: kind})
+	}
+	for _, c := range calls {
 		for _, a := range b.limits.accounts(c, size) {
 			if !strings.HasPrefix(a.Name, "app/") {
 				list = append(list, a)
@@ -84,7 +100,7 @@ func (b *Book) tenantAccounts(t tenantry.TenantID) []account {
 }
 
 // left is what an account has left, from its hash in Redis (as take.lua reads it).
-func (a account) left(h map[string]string, now, born int64, resumed bool) int64 {
+func (a account) left(h map[string]string, now, born int64, resumed bool, share float64) int64 {
 	if a.Ring {
 		if now-born < a.Window && !resumed {
 			return 0
@@ -103,8 +119,24 @@ func (a account) left(h map[string]string, now, born int64, resumed bool) int64 
 	if err != nil {
 		level, since = 0, born
 	}
-	level = min(a.Cap, level+float64(max(0, now-since))*a.Rate)
+	level = min(a.Cap, level+float64(max(0, now-since))*a.Rate*share)
 	return int64(max(0, level) / a.Cap * float64(a.Limit))
+}
+
+// share is an account's pace as common.lua has it, and when it last fell.
+func (a account) share(h map[string]string, now int64) (share float64, at time.Time) {
+	number := func(field string) float64 { n, _ := strconv.ParseFloat(h[field], 64); return n }
+	share = 1
+	if fell := number("fell"); fell > 0 {
+		share, at = min(1, number("share")+max(0, float64(now)-fell)*a.Grow), time.UnixMilli(int64(fell))
+	}
+	if till := number("till"); till > float64(now) {
+		share = min(share, number("brake"))
+		if at.IsZero() {
+			at = time.UnixMilli(now)
+		}
+	}
+	return share, at
 }
 
 // coolingOf picks a tenant's cooldowns: by service, and by "outlook/mailbox/<id>".
