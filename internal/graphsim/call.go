@@ -22,6 +22,9 @@ type call struct {
 	sel   selection
 	options
 	roles []string
+	// app is the application of the token; delegated tells that a person signed in.
+	app       string
+	delegated bool
 
 	path    string // below the version, unescaped, as the client wrote it
 	version string // of the API: "v1.0" or "beta"

@@ -34,13 +34,17 @@ type entry struct {
 	licensed bool
 	shared   bool
 	noDrive  bool
-	// Groups.
-	unified, team bool
+	late     bool   // came after the tenant was made: in no group by seed
+	purpose  string // "room" or "equipment"
+	// Groups. membership is what differs from the seed, by member ID.
+	isGroup, unified, team bool
+	membership             map[string]bool
 	// site is the ID of the personal site of a user or the site of a group.
 	site string
 	// Sites. owner is the user of a personal site, group the group of a group site.
 	owner, group string
 	path         string
+	parent       string // the site that a subsite is below
 }
 
 // directory is one collection of entries; guarded by the tenant's lock.
@@ -128,12 +132,46 @@ func (t *Tenant) populate() {
 			alias: fmt.Sprintf("shared%d", i+1), shared: true, created: epoch.AddDate(-1, 0, 0)}
 		t.users.add(e)
 	}
+	for kind, n := range map[string]int{"equipment": t.spec.Equipment, "room": t.spec.Rooms} {
+		for i := range n {
+			t.users.add(&entry{id: guid(mix(mixString(t.seed, kind), uint64(i))), name: fmt.Sprintf("%s %d", strings.ToUpper(kind[:1])+kind[1:], i+1),
+				alias: fmt.Sprintf("%s%d", kind, i+1), purpose: kind, created: epoch.AddDate(-1, 0, 0)})
+		}
+	}
 	for i := range t.spec.Groups {
 		t.addGroup(fmt.Sprintf("%s %d", []string{"Finance", "Sales", "Projekt Öst", "Leadership"}[i%4], i+1), i%2 == 0)
 	}
 	for i := range t.spec.Sites {
 		t.addSite(fmt.Sprintf("Team Site %d", i+1), "", "")
 	}
+	for i := range t.spec.Subsites {
+		t.addSubsite(i)
+	}
+}
+
+// addSubsite makes a web below one of the team sites: of the same collection, with a web
+// ID of its own.
+func (t *Tenant) addSubsite(i int) {
+	var tops []*entry
+	for _, e := range t.sites.order {
+		if e.owner == "" && e.group == "" && e.parent == "" {
+			tops = append(tops, e)
+		}
+	}
+	if len(tops) == 0 {
+		return
+	}
+	top := tops[i%len(tops)]
+	collection, _ := cutLast(top.id, ",")
+	e := &entry{id: collection + "," + guid(mix(t.seed, 'b', uint64(i))), name: fmt.Sprintf("Subsite %d", i+1),
+		path: fmt.Sprintf("%s/sub%d", top.path, i+1), parent: top.id, created: epoch.AddDate(0, -6, 0)}
+	t.sites.add(e)
+	t.libraries[driveIDOf(e.id)] = e
+}
+
+func cutLast(s, separator string) (before, after string) {
+	i := strings.LastIndex(s, separator)
+	return s[:i], s[i+len(separator):]
 }
 
 func (t *Tenant) addUser(i int, licensed, noDrive bool) *entry {
@@ -149,7 +187,7 @@ func (t *Tenant) addUser(i int, licensed, noDrive bool) *entry {
 
 func (t *Tenant) addGroup(name string, unified bool) *entry {
 	n := uint64(len(t.groups.order))
-	e := &entry{id: guid(mix(t.seed, 'g', n)), name: name, alias: fmt.Sprintf("group%d", n+1), unified: unified,
+	e := &entry{id: guid(mix(t.seed, 'g', n)), name: name, alias: fmt.Sprintf("group%d", n+1), isGroup: true, unified: unified,
 		team: unified && n%4 == 0, created: epoch.AddDate(-1, 0, 0)}
 	t.groups.add(e)
 	if unified {
@@ -185,7 +223,26 @@ func (t *Tenant) personalHost() string {
 	return strings.Split(t.spec.Domain, ".")[0] + "-my.sharepoint.example"
 }
 
-func (e *entry) hasMailbox() bool { return e.licensed || e.shared }
+func (e *entry) hasMailbox() bool { return e.licensed || e.shared || e.purpose != "" }
+
+// userPurpose is the kind of a mailbox.
+func (e *entry) userPurpose() string {
+	switch {
+	case e.purpose != "":
+		return e.purpose
+	case e.shared:
+		return "shared"
+	}
+	return "user"
+}
+
+// kindName is the type of a user or group as Graph names it.
+func (e *entry) kindName() string {
+	if e.isGroup {
+		return "group"
+	}
+	return "user"
+}
 
 func (t *Tenant) principalName(e *entry) string { return e.alias + "@" + t.spec.Domain }
 

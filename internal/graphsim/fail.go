@@ -79,6 +79,10 @@ func directoryNotFound(id string) *apiError {
 		"Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)
 }
 
+func requestDenied() *apiError {
+	return fail(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+}
+
 func itemNotFound() *apiError {
 	return fail(http.StatusNotFound, "itemNotFound", "The resource could not be found.")
 }

@@ -29,11 +29,12 @@ func (s *Server) serveGraph(w http.ResponseWriter, r *http.Request) {
 func newID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return fmt.Sprintf("%x-%x-4%x-8%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:16])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
 
 func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
-	t, roles, err := s.authenticate(r)
+	t, claims, err := s.authenticate(r)
 	if err != nil {
 		s.stats.refused()
 		return err
@@ -42,7 +43,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 	if version, path := versionOf(r.URL.Path); path == "$batch" {
 		return s.serveBatch(w, r, t, version)
 	}
-	c, rt, err := s.prepare(w, r, t, roles)
+	c, rt, err := s.prepare(w, r, t, claims)
 	if err != nil {
 		s.stats.request(t.id, "unrouted")
 		if throttled := s.limits.admitUnserved(unserved(s, w, r, t)); throttled != nil {
@@ -77,7 +78,7 @@ func versionOf(path string) (version, rest string) {
 }
 
 // prepare finds the route, resolves what the path abbreviates, and reads the options.
-func (s *Server) prepare(w http.ResponseWriter, r *http.Request, t *Tenant, roles []string) (*call, *route, error) {
+func (s *Server) prepare(w http.ResponseWriter, r *http.Request, t *Tenant, claims *accessClaims) (*call, *route, error) {
 	version, path := versionOf(r.URL.EscapedPath())
 	tgt, err := parseTarget(path)
 	if err != nil {
@@ -102,7 +103,7 @@ func (s *Server) prepare(w http.ResponseWriter, r *http.Request, t *Tenant, role
 	}
 	params["@path"] = tgt.path
 	_, plain := versionOf(r.URL.Path)
-	c := &call{s: s, t: t, r: r, w: w, rt: rt, query: query, roles: roles, version: version,
+	c := &call{s: s, t: t, r: r, w: w, rt: rt, query: query, roles: claims.permissions(), app: claims.AppID, delegated: claims.Scopes != "", version: version,
 		path: plain, canonical: canonical(tgt.segments), params: params}
 	return c, rt, nil
 }
@@ -116,8 +117,9 @@ func unserved(s *Server, w http.ResponseWriter, r *http.Request, t *Tenant) *cal
 func (s *Server) run(c *call, rt *route) error {
 	// A token without a role is no proof either way for Exchange (its own RBAC may
 	// grant access), but a tenant of this simulator knows only consent.
-	if !slices.ContainsFunc(rt.roles, func(role string) bool { return slices.Contains(c.roles, role) }) {
-		return fail(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
+	allowed := len(rt.roles) == 0 || slices.ContainsFunc(rt.roles, func(role string) bool { return slices.Contains(c.roles, role) })
+	if !allowed || c.delegated && rt.appOnly {
+		return requestDenied()
 	}
 	if err := c.parseOptions(rt); err != nil {
 		return err

@@ -44,7 +44,9 @@ func TestTokenErrors(t *testing.T) {
 		"unknown tenant": {"11111111-1111-4111-8111-111111111111", good, 90002},
 		"not consented":  {stranger.ID(), good, 700016},
 		"common":         {"common", good, 9001023},
-		"wrong scope":    {c.tenant.ID(), with("scope", "https://other.example/.default"), 70011},
+		"wrong scope":    {c.tenant.ID(), with("scope", "https://other.example/.default"), 500011},
+		"no default":     {c.tenant.ID(), with("scope", "https://graph.microsoft.com/Mail.Read"), 70011},
+		"two resources":  {c.tenant.ID(), with("scope", "https://graph.microsoft.com/.default https://other.example/.default"), 700022},
 	} {
 		status, body := c.askToken(tc.tenant, tc.form)
 		if codes, _ := body["error_codes"].([]any); status < 400 || len(codes) != 1 || codes[0] != tc.code {
@@ -124,8 +126,8 @@ func TestCertificateAssertion(t *testing.T) {
 		"RS256":         {jwt.SigningMethodRS256, key, map[string]any{"x5t": base64.RawURLEncoding.EncodeToString(weak[:])}, audience, time.Minute, 0},
 		"wrong key":     {jwt.SigningMethodPS256, other, map[string]any{"x5t#S256": base64.RawURLEncoding.EncodeToString(strong[:])}, audience, time.Minute, 700027},
 		"no thumbprint": {jwt.SigningMethodPS256, key, nil, audience, time.Minute, 700027},
-		"expired":       {jwt.SigningMethodPS256, key, map[string]any{"x5t#S256": base64.RawURLEncoding.EncodeToString(strong[:])}, audience, -time.Hour, 700024},
-		"audience":      {jwt.SigningMethodPS256, key, map[string]any{"x5t#S256": base64.RawURLEncoding.EncodeToString(strong[:])}, s.URL(), time.Minute, 50027},
+		"expired":       {jwt.SigningMethodPS256, key, map[string]any{"x5t#S256": base64.RawURLEncoding.EncodeToString(strong[:])}, audience, -time.Hour, 500133},
+		"audience":      {jwt.SigningMethodPS256, key, map[string]any{"x5t#S256": base64.RawURLEncoding.EncodeToString(strong[:])}, s.URL(), time.Minute, 50012},
 	} {
 		now := time.Now()
 		token := jwt.NewWithClaims(tc.method, jwt.MapClaims{"aud": tc.aud, "iss": graphsim.DefaultClientID, "sub": graphsim.DefaultClientID,

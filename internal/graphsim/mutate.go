@@ -314,8 +314,15 @@ func (t *Tenant) applyDirectory(m Mutation) (string, error) {
 	if turn := turns[op]; turn != nil {
 		return "", turn(m.ID)
 	}
-	if op == "edituser" {
+	switch op {
+	case "edituser":
 		return "", t.EditUser(m.ID, m.Name)
+	case "editgroup":
+		return "", t.EditGroup(m.ID, m.Name)
+	case "addmember":
+		return "", t.AddMember(m.ID, m.User)
+	case "removemember":
+		return "", t.RemoveMember(m.ID, m.User)
 	}
 	return "", fmt.Errorf("graphsim: unknown op %q", m.Op)
 }

@@ -77,7 +77,7 @@ func (t *Tenant) NewUser(name string) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.addUser(len(t.users.order), true, false)
-	if name != "" {
+	if e.late = true; name != "" {
 		e.name = name
 	}
 	t.users.log.note(e.id)
@@ -160,6 +160,13 @@ func (t *Tenant) turnLocked(d *directory, id string, to State, from ...State) er
 	if to == Deleted {
 		t.keepUntil(d, e)
 	}
+	if to == Purged && d == &t.users {
+		for _, g := range t.groups.order {
+			if in, said := g.membership[e.id]; said && in || !said && !e.late && mixString(e.ordinal, g.id)%4 == 0 {
+				t.groups.log.note(memberChange(g.id, e.id)) // only now: a soft deletion ends no membership
+			}
+		}
+	}
 	site := t.sites.byID[e.site]
 	switch {
 	case site == nil || (d == &t.users && to != Purged):
@@ -175,14 +182,22 @@ func (t *Tenant) turnLocked(d *directory, id string, to State, from ...State) er
 }
 
 // EditUser renames a user.
-func (t *Tenant) EditUser(id, name string) error {
+func (t *Tenant) EditUser(id, name string) error { return t.rename(&t.users, id, name) }
+
+func (t *Tenant) rename(d *directory, id, name string) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.users.active(id)
+	e := d.active(id)
 	if e == nil {
-		return fmt.Errorf("graphsim: user %s is not active", id)
+		return fmt.Errorf("graphsim: %s %s is not active", d.name, id)
 	}
 	e.name = name
-	t.users.log.note(e.id)
+	properties := []string{"displayName"}
+	if d == &t.users {
+		properties = append(properties, "givenName", "surname")
+	}
+	for _, property := range properties {
+		d.log.note(propertyChange(e.id, property))
+	}
 	return nil
 }

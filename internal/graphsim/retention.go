@@ -41,6 +41,7 @@ func (t *Tenant) purgeExpired() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.nextPurge.Store(int64(never)) // what is deleted from here on puts it forward again
 	next := never
 	for _, d := range []*directory{&t.users, &t.groups, &t.sites} {
 		for _, e := range d.deleted() {
@@ -52,7 +53,7 @@ func (t *Tenant) purgeExpired() {
 			}
 		}
 	}
-	t.nextPurge.Store(int64(next))
+	t.purgeNoLaterThan(min(next, t.purgeRegistrations(now)))
 }
 
 // keepUntil notes when a deleted entry's time ends.
@@ -63,16 +64,17 @@ func (t *Tenant) keepUntil(d *directory, e *entry) {
 		keep = r.Groups
 	}
 	e.purgeAt = t.s.elapsed() + keep
-	t.nextPurge.Store(min(t.nextPurge.Load(), int64(e.purgeAt)))
+	t.purgeNoLaterThan(e.purgeAt)
+}
+
+func (t *Tenant) purgeNoLaterThan(at time.Duration) {
+	for {
+		next := t.nextPurge.Load()
+		if next <= int64(at) || t.nextPurge.CompareAndSwap(next, int64(at)) {
+			return
+		}
+	}
 }
 
 // deleted lists the entries that wait to be restored or purged.
-func (d *directory) deleted() []*entry {
-	var list []*entry
-	for _, e := range d.order {
-		if e.state == Deleted {
-			list = append(list, e)
-		}
-	}
-	return list
-}
+func (d *directory) deleted() []*entry { return d.inState(Deleted) }

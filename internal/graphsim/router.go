@@ -28,6 +28,7 @@ type route struct {
 	roles   []string
 	takes   *taken // query options
 	beta    bool   // not in v1.0
+	appOnly bool   // not for signed-in people
 	handle  func(*call) error
 
 	segments []string
@@ -40,7 +41,7 @@ type router struct {
 
 func newRouter() *router {
 	rt := &router{bySize: map[int][]*route{}}
-	for _, area := range [][]route{directoryRoutes(), siteRoutes(), mailFolderRoutes(), messageRoutes(),
+	for _, area := range [][]route{directoryRoutes(), registrationRoutes(), siteRoutes(), mailFolderRoutes(), messageRoutes(),
 		attachmentRoutes(), contactRoutes(), calendarRoutes(), eventRoutes(), driveRoutes(), driveWriteRoutes(), versionRoutes(), permissionRoutes()} {
 		for _, r := range area {
 			r.segments = strings.Split(r.pattern, "/")
@@ -70,14 +71,14 @@ func (rt *router) find(version, method string, segments []string) (*route, map[s
 	return nil, nil, fail(http.StatusBadRequest, "BadRequest", "Resource not found for the segment '%s'.", segments[len(segments)-1])
 }
 
-func (r *route) match(segments []string) (map[string]string, bool) {
-	for i, want := range r.segments {
+func (rt *route) match(segments []string) (map[string]string, bool) {
+	for i, want := range rt.segments {
 		if want[0] != '{' && !strings.EqualFold(want, segments[i]) {
 			return nil, false
 		}
 	}
 	params := map[string]string{}
-	for i, want := range r.segments {
+	for i, want := range rt.segments {
 		if want[0] == '{' {
 			params[want[1:len(want)-1]] = segments[i]
 		}
@@ -95,6 +96,8 @@ type target struct {
 var (
 	// keyed is OData's other way to name an entity: mailFolders('id').
 	keyed = regexp.MustCompile(`^([A-Za-z]+)\('([^']*)'\)$`)
+	// alternate names one by another key: applications(uniqueName='x').
+	alternate = regexp.MustCompile(`^([A-Za-z]+)\(([A-Za-z]+)='([^']*)'\)$`)
 	// function is a call like delta(), delta(token='x') or microsoft.graph.delta().
 	function = regexp.MustCompile(`^(?:microsoft\.graph\.)?(delta|getAllSites)(?:\(([^)]*)\))?$`)
 	argument = regexp.MustCompile(`([A-Za-z]+)='([^']*)'`)
@@ -133,6 +136,10 @@ func (t *target) add(seg string) {
 			t.args.Set(arg[1], arg[2])
 		}
 		t.segments = append(t.segments, m[1])
+		return
+	}
+	if m := alternate.FindStringSubmatch(seg); m != nil {
+		t.segments = append(t.segments, m[1], m[2]+"="+m[3])
 		return
 	}
 	t.segments = append(t.segments, seg)

@@ -47,8 +47,21 @@ type Options struct {
 	Clock float64
 	// Limits in force; a zero field means the documented value.
 	Limits Limits
-	// TokenLife is how long access tokens live; default 1 h.
+	// TokenLife is how long access tokens live; default 60 to 90 minutes at random, and
+	// 28 hours for a client that declared the capability cp1.
 	TokenLife time.Duration
+	// ConsentDelay is how long after a consent the login host does not know of it
+	// (AADSTS700016), RegistrationDelay how long a new application or service principal
+	// is not found, both simulated. Neither is documented; default at once.
+	ConsentDelay      time.Duration
+	RegistrationDelay time.Duration
+	// SubsitesInDelta lets the sites delta name subsites; whether it does is not
+	// documented, and by default it does not.
+	SubsitesInDelta bool
+	// TokenLoop is how many token requests of one client for one tenant are no loop
+	// (AADSTS50196); the number is not documented. Default 1,000 in 5 minutes; negative:
+	// any.
+	TokenLoop Quota
 	// LinkLife is how long pre-authenticated download URLs live; default 5 min.
 	LinkLife time.Duration
 	// Latency is how long a Graph request takes at least (wall clock); default none.
@@ -93,6 +106,7 @@ type Server struct {
 	spill      string // folder of large uploads
 	uploads    uploadBook
 	tokens     tokenCache
+	devices    deviceBook
 	routes     *router
 
 	graphAddr, filesAddr, adminAddr, proxyAddr string
@@ -127,7 +141,7 @@ func withDefaults(o Options) Options {
 	setDefault(&o.ClientID, DefaultClientID)
 	setDefault(&o.Secret, DefaultSecret)
 	setDefault(&o.Clock, 1)
-	setDefault(&o.TokenLife, time.Hour)
+	setDefault(&o.TokenLoop, Quota{1000, 300})
 	setDefault(&o.LinkLife, 5*time.Minute)
 	o.Retention = o.Retention.withDefaults()
 	o.SharePoint = o.SharePoint.withDefaults()

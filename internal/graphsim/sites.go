@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -42,7 +43,9 @@ func (c *call) renderSiteItself(o *object, e *entry) []byte {
 	o.instant("createdDateTime", e.created)
 	o.instant("lastModifiedDateTime", e.created)
 	o.boolean("isPersonalSite", e.owner != "")
-	o.raw("root", "{}")
+	if e.parent == "" {
+		o.raw("root", "{}")
+	}
 	o.raw("siteCollection", `{"hostname":`+quoted(host)+`,"dataLocationCode":"EUR"}`)
 	o.raw("sharepointIds", `{"siteId":"`+ids[1]+`","webId":"`+ids[2]+`","tenantId":"`+c.t.id+`"}`)
 	return o.done()
@@ -51,14 +54,17 @@ func (c *call) renderSiteItself(o *object, e *entry) []byte {
 func sitesDelta(c *call) error {
 	c.t.mu.RLock()
 	defer c.t.mu.RUnlock()
-	return c.deltaPage(c.t.sites.source(c.t.id, c.renderSite),
-		deltaOptions{nextParam: "token", deltaParam: "token", pageSize: c.pageSize(200, 999), stale: staleDrive})
+	return c.deltaPage(c.t.siteSource(c.renderSite),
+		deltaOptions{nextParam: "token", deltaParam: "token", pageSize: c.pageSize(200, 999), stale: c.t.staleSites})
 }
 
 func getAllSites(c *call) error {
 	// The continuation has another path than the request: it must not be rebuilt.
 	c.canonical = "sites/oneDrive.getAllSites"
-	return c.listEntries(&c.t.sites, Active, c.renderSite)
+	c.t.mu.RLock()
+	defer c.t.mu.RUnlock()
+	tops := slices.DeleteFunc(c.t.sites.inState(Active), func(e *entry) bool { return e.parent != "" })
+	return c.listEntries(tops, c.renderSite, siteType)
 }
 
 func getSite(c *call) error {
@@ -113,4 +119,64 @@ func (c *call) answerSite(find func() *entry) error {
 	return c.json(http.StatusOK, c.renderSiteItself(newObject(c.sel), e))
 }
 
-func listSubsites(c *call) error { return c.page(nil, "", "") }
+// listSubsites lists the webs directly below a site. The sites delta does not name them,
+// unless Options.SubsitesInDelta says so.
+func listSubsites(c *call) error {
+	c.t.mu.RLock()
+	defer c.t.mu.RUnlock()
+	top := c.t.sites.active(c.param("site"))
+	if c.param("site") == "root" {
+		top = c.t.rootSite()
+	}
+	if top == nil {
+		return fail(http.StatusNotFound, "itemNotFound", "Requested site could not be found")
+	}
+	below := slices.DeleteFunc(c.t.sites.inState(Active), func(e *entry) bool { return e.parent != top.id })
+	return c.listEntries(below, c.renderSite, siteType)
+}
+
+// siteSource shows the sites to a delta round: which of them are subsites is not
+// documented, so they are left out.
+func (t *Tenant) siteSource(render func(*entry) []byte) deltaSource {
+	src := t.sites.source(t.id, render)
+	if t.s.o.SubsitesInDelta {
+		return src
+	}
+	list := src.list
+	src.list = func(after uint64, limit int) (items [][]byte, reached uint64, more bool) {
+		for len(items) < limit {
+			var one [][]byte
+			if one, reached, more = list(after, 1); len(one) == 0 {
+				return items, reached, more
+			}
+			if t.sites.order[reached-1].parent == "" {
+				items = append(items, one...)
+			}
+			after = reached
+		}
+		return items, reached, more
+	}
+	all := src.render
+	src.render = func(ids []string) [][]byte {
+		return all(slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return t.sites.byID[id].parent != "" }))
+	}
+	return src
+}
+
+// staleSites answers a token that is too old in either of the documented ways, one after
+// the other ("site: delta").
+func (t *Tenant) staleSites(location string) *apiError {
+	code := "resyncChangesApplyDifferences"
+	if t.sites.generation%2 == 0 {
+		code = "resyncChangesUploadDifferences"
+	}
+	return fail(http.StatusGone, code, "Resync required: enumerate anew from the Location.").with("Location", location)
+}
+
+// siteType is the site as OData sees it.
+var siteType = &entityType{name: "microsoft.graph.site", properties: map[string]property{
+	"id": plain, "name": plain, "displayname": plain, "description": plain, "weburl": plain,
+	"createddatetime": {kind: timeProperty}, "lastmodifieddatetime": {kind: timeProperty}, "etag": plain,
+	"ispersonalsite": {kind: boolProperty}, "root": {kind: complexProperty}, "sitecollection": {kind: complexProperty},
+	"sharepointids": {kind: complexProperty}, "error": {kind: complexProperty}, "deleted": {kind: complexProperty},
+}}

@@ -38,6 +38,13 @@ type TenantSpec struct {
 	Unlicensed int `json:"unlicensed"`
 	NoDrive    int `json:"noDrive"`
 	Shared     int `json:"shared"`
+	// Rooms and Equipment are mailboxes of things, likewise without a licence; Subsites
+	// are webs below the team sites.
+	Rooms     int `json:"rooms"`
+	Equipment int `json:"equipment"`
+	Subsites  int `json:"subsites"`
+	// Partner is a tenant of a service provider, whose customers the others are.
+	Partner bool `json:"partner"`
 
 	// MailLimit overrides the requests per window of each mailbox,
 	// SharePointPerMinute the tenant's resource units per minute: a "busy" tenant.
@@ -67,12 +74,19 @@ type Tenant struct {
 	nextPurge atomic.Int64        // when the time of a deleted object ends, in simulated nanoseconds
 }
 
-// consent is what an administrator granted. It has a lock of its own, so that a
+// consent is what an administrator granted, and which applications are registered. It has a lock of its own, so that a
 // tenant which only consented has no directory in memory yet.
 type consent struct {
 	mu     sync.RWMutex
 	roles  []string // nil: not consented
 	serial int      // of issued tokens
+
+	at            time.Duration // simulated time of the last consent
+	challenge     int           // of tokens whose clients declared cp1
+	refusal       int           // AADSTS code that the token endpoint answers with
+	refusals      int           // how often; below 1 is for good
+	logins        map[string]*meter
+	registrations registry
 }
 
 // lazyLock guards something that is made when it is first needed: a world of
@@ -106,7 +120,7 @@ func (s *Server) AddTenant(spec TenantSpec) *Tenant {
 	setDefault(&spec.ID, guid(seed))
 	t := &Tenant{s: s, spec: spec, id: strings.ToLower(spec.ID), seed: seed,
 		mailboxes: map[string]*mailbox{}, drives: map[string]*drive{},
-		libraries: map[string]*entry{}}
+		libraries: map[string]*entry{}, consent: consent{logins: map[string]*meter{}}}
 	t.users, t.groups, t.sites = newDirectory("users"), newDirectory("groups"), newDirectory("sites")
 	t.nextPurge.Store(int64(never))
 	t.mu.fill = t.populate
@@ -128,6 +142,7 @@ func (t *Tenant) Consent(roles ...string) {
 	t.consent.mu.Lock()
 	defer t.consent.mu.Unlock()
 	t.consent.roles = slices.Clone(roles)
+	t.consent.at = t.s.elapsed()
 }
 
 // Revoke removes the application from the tenant: no token is issued any more.
@@ -157,9 +172,26 @@ func (t *Tenant) grant() (roles []string, serial int) {
 	return t.consent.roles, t.consent.serial
 }
 
-func (t *Tenant) accepts(serial int) bool {
-	_, current := t.grant()
-	return serial == current
+// Challenge is an event of continuous access evaluation: tokens of clients that declared
+// the capability cp1 are answered with a claims challenge until they are replaced by
+// tokens asked for with its claims. Others live until they expire.
+func (t *Tenant) Challenge() {
+	t.consent.mu.Lock()
+	defer t.consent.mu.Unlock()
+	t.consent.challenge++
+}
+
+func (t *Tenant) serials() (serial, challenge int) {
+	t.consent.mu.RLock()
+	defer t.consent.mu.RUnlock()
+	return t.consent.serial, t.consent.challenge
+}
+
+// consentKnown is the simulated time from which the login host knows of the consent.
+func (t *Tenant) consentKnown() time.Duration {
+	t.consent.mu.RLock()
+	defer t.consent.mu.RUnlock()
+	return t.consent.at + t.s.o.ConsentDelay
 }
 
 func (t *Tenant) licences() int64 {

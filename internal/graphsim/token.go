@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -27,9 +28,15 @@ type accessClaims struct {
 	TenantID string   `json:"tid"`
 	AppID    string   `json:"appid"`
 	Roles    []string `json:"roles,omitempty"`
+	Scopes   string   `json:"scp,omitempty"` // of a signed-in user
+	User     string   `json:"upn,omitempty"`
 	Version  string   `json:"ver"`
-	// Serial rises when a tenant's tokens are refused as a whole.
-	Serial int `json:"sim_serial,omitempty"`
+	// Capabilities are those that the client declared (cp1).
+	Capabilities []string `json:"xms_cc,omitempty"`
+	// Serial rises when a tenant's tokens are refused as a whole, Challenge when a
+	// continuous access evaluation event ends those of clients that declared cp1.
+	Serial    int `json:"sim_serial,omitempty"`
+	Challenge int `json:"sim_challenge,omitempty"`
 }
 
 // tokenCache remembers checked tokens, so that a signature is verified once and
@@ -56,24 +63,58 @@ func (c *tokenCache) put(token string, claims *accessClaims) {
 	c.seen[token] = claims
 }
 
-func (s *Server) issueToken(t *Tenant, audience, host string) (string, error) {
+// newToken makes a token for a client in a tenant, without roles.
+func (s *Server) newToken(t *Tenant, client *oauthClient, audience, host string, wish claimsWish) *accessClaims {
 	now := time.Now()
-	roles, serial := t.grant()
-	claims := accessClaims{
+	serial, challenge := t.serials()
+	claims := &accessClaims{
 		RegisteredClaims: jwt.RegisteredClaims{
-			Issuer: host + "/" + t.id + "/", Audience: jwt.ClaimStrings{audience},
-			Subject: guid(mixString(t.seed, s.o.ClientID)), IssuedAt: jwt.NewNumericDate(now),
-			NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(s.o.TokenLife)),
+			ID: newID(), Issuer: host + "/" + t.id + "/", Audience: jwt.ClaimStrings{audience},
+			Subject: client.principal, IssuedAt: jwt.NewNumericDate(now),
+			NotBefore: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(s.tokenLife(wish.cp1()))),
 		},
-		TenantID: t.id, AppID: s.o.ClientID, Roles: roles, Version: "1.0", Serial: serial,
+		TenantID: t.id, AppID: client.id, Version: "1.0", Serial: serial,
 	}
-	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
-	token.Header["kid"] = keyID
-	return token.SignedString(s.tokenKey)
+	if wish.cp1() {
+		claims.Capabilities = []string{"cp1"}
+		// Only a request that answers the challenge gets past it.
+		if claims.Challenge = challenge; challenge > 0 && len(wish.AccessToken.NotBefore) == 0 {
+			claims.Challenge--
+		}
+	}
+	return claims
 }
 
-// authenticate returns the tenant a Graph request speaks for, and its roles.
-func (s *Server) authenticate(r *http.Request) (*Tenant, []string, error) {
+// tokenLife is 60 to 90 minutes at random, 28 hours for a client that can be challenged
+// ("Configurable token lifetimes"), or what Options.TokenLife says.
+func (s *Server) tokenLife(cp1 bool) time.Duration {
+	switch {
+	case s.o.TokenLife > 0:
+		return s.o.TokenLife
+	case cp1:
+		return 28 * time.Hour
+	}
+	return time.Hour + rand.N(30*time.Minute)
+}
+
+// signedAnswer is the answer of the token endpoint with a token.
+func (s *Server) signedAnswer(claims *accessClaims) (map[string]any, error) {
+	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
+	token.Header["kid"] = keyID
+	signed, err := token.SignedString(s.tokenKey)
+	if err != nil {
+		return nil, err
+	}
+	life := int(time.Until(claims.ExpiresAt.Time).Round(time.Second) / time.Second)
+	answer := map[string]any{"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": signed}
+	if life > 2*3600 {
+		answer["refresh_in"] = life / 2
+	}
+	return answer, nil
+}
+
+// authenticate returns the tenant a Graph request speaks for, and its claims.
+func (s *Server) authenticate(r *http.Request) (*Tenant, *accessClaims, error) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok || token == "" {
 		return nil, nil, unauthenticated("Access token is empty.")
@@ -91,25 +132,51 @@ func (s *Server) authenticate(r *http.Request) (*Tenant, []string, error) {
 	if time.Now().After(claims.ExpiresAt.Time) {
 		return nil, nil, unauthenticated("Lifetime validation failed, the token is expired.")
 	}
-	if !slices.ContainsFunc(claims.Audience, func(a string) bool { return isGraph(a, r.Host) }) {
+	if !slices.ContainsFunc(claims.Audience, func(a string) bool { return isGraph(a, r) }) {
 		return nil, nil, unauthenticated("Access token validation failure. Invalid audience.")
 	}
 	t := s.Tenant(claims.TenantID)
-	if t == nil || !t.accepts(claims.Serial) {
+	if t == nil {
+		return nil, nil, unauthenticated("Access token is of an unknown tenant.")
+	}
+	serial, challenge := t.serials()
+	switch {
+	case len(claims.Capabilities) > 0 && (claims.Serial < serial || claims.Challenge < challenge):
+		return nil, nil, claimsChallenge()
+	case claims.Serial < serial:
 		return nil, nil, unauthenticated("Access token has been revoked.")
 	}
-	return t, claims.Roles, nil
+	return t, claims, nil
+}
+
+// permissions are what a token opens: the application's roles, or a signed-in user's scopes.
+func (c *accessClaims) permissions() []string {
+	if c.Scopes != "" {
+		return strings.Fields(c.Scopes)
+	}
+	return c.Roles
 }
 
 // isGraph reports whether an audience or resource is Graph: under its public name
 // or under the address the simulator is reached by.
-func isGraph(resource, host string) bool {
-	return resource == "https://graph.microsoft.com" || resource == "http://"+host
+func isGraph(resource string, r *http.Request) bool {
+	return resource == "https://graph.microsoft.com" || resource == origin(r) || resource == graphAppID
 }
+
+const authorizeURI = `authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"`
 
 func unauthenticated(format string, args ...any) *apiError {
 	return fail(http.StatusUnauthorized, "InvalidAuthenticationToken", format, args...).
-		with("WWW-Authenticate", `Bearer realm="", authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"`)
+		with("WWW-Authenticate", `Bearer realm="", `+authorizeURI)
+}
+
+// claimsChallenge asks a client that declared cp1 for a new token ("Claims challenges,
+// claims requests, and client capabilities").
+func claimsChallenge() *apiError {
+	claims := fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, time.Now().Unix())
+	return fail(http.StatusUnauthorized, "InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp.").
+		with("WWW-Authenticate", `Bearer realm="", `+authorizeURI+`, error="insufficient_claims", claims="`+
+			base64.StdEncoding.EncodeToString([]byte(claims))+`"`)
 }
 
 // registeredCert is a certificate whose key may sign client assertions.
@@ -130,18 +197,26 @@ func parseCertificates(data []byte) ([]registeredCert, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read registered certificate: %w", err)
 		}
-		key, ok := cert.PublicKey.(*rsa.PublicKey)
-		if !ok {
-			return nil, fmt.Errorf("read registered certificate: key is %T, not RSA", cert.PublicKey)
+		registered, err := registeredFrom(cert)
+		if err != nil {
+			return nil, err
 		}
-		one, two := sha1.Sum(cert.Raw), sha256.Sum256(cert.Raw)
-		certs = append(certs, registeredCert{key: key, sha1Text: spellings(one[:]), sha256Text: spellings(two[:]),
-			notBefore: cert.NotBefore, expires: cert.NotAfter})
+		certs = append(certs, registered)
 	}
 	if len(data) > 0 && len(certs) == 0 {
 		return nil, fmt.Errorf("read registered certificate: no CERTIFICATE block")
 	}
 	return certs, nil
+}
+
+func registeredFrom(cert *x509.Certificate) (registeredCert, error) {
+	key, ok := cert.PublicKey.(*rsa.PublicKey)
+	if !ok {
+		return registeredCert{}, fmt.Errorf("read registered certificate: key is %T, not RSA", cert.PublicKey)
+	}
+	one, two := sha1.Sum(cert.Raw), sha256.Sum256(cert.Raw)
+	return registeredCert{key: key, sha1Text: spellings(one[:]), sha256Text: spellings(two[:]),
+		notBefore: cert.NotBefore, expires: cert.NotAfter}, nil
 }
 
 // spellings lists how a thumbprint may be written: the documentation says
@@ -151,16 +226,41 @@ func spellings(sum []byte) []string {
 		base64.StdEncoding.EncodeToString(sum)}
 }
 
-// assertionKey finds the certificate that the header of a client assertion names.
-func (s *Server) assertionKey(t *jwt.Token) (any, error) {
-	strong, _ := t.Header["x5t#S256"].(string)
-	weak, _ := t.Header["x5t"].(string)
-	for _, c := range s.certs {
-		if slices.Contains(c.sha256Text, strong) || (t.Method.Alg() == "RS256" && slices.Contains(c.sha1Text, weak)) {
-			return c.key, nil
+// keyAmong finds the certificate that the header of a client assertion names.
+func keyAmong(certs []registeredCert) jwt.Keyfunc {
+	return func(t *jwt.Token) (any, error) {
+		strong, _ := t.Header["x5t#S256"].(string)
+		weak, _ := t.Header["x5t"].(string)
+		for _, c := range certs {
+			if slices.Contains(c.sha256Text, strong) || (t.Method.Alg() == "RS256" && slices.Contains(c.sha1Text, weak)) {
+				return c.key, nil
+			}
+		}
+		return nil, fmt.Errorf("the certificate with the thumbprint of the assertion is not registered")
+	}
+}
+
+// proofAudience is what a proof of possession is for ("Generate proof of possession tokens
+// for rolling keys").
+const proofAudience = "00000002-0000-0000-c000-000000000000"
+
+// checkProof holds the proof of addKey and removeKey against the application's own keys.
+// Which header names the key is not documented: any valid key may have signed it.
+func (c *call) checkProof(r *registration, proof string) error {
+	refused := fail(http.StatusForbidden, "Authorization_RequestDenied", "The proof is missing, expired, or not signed by a key of the application.")
+	if c.app != r.appID && !slices.ContainsFunc(rolesApplicationsWrite, func(role string) bool { return slices.Contains(c.roles, role) }) {
+		return requestDenied()
+	}
+	certs, _ := r.credentialsOf(time.Now())
+	for _, cert := range certs {
+		var claims jwt.RegisteredClaims
+		_, err := jwt.ParseWithClaims(proof, &claims, func(*jwt.Token) (any, error) { return cert.key, nil },
+			jwt.WithValidMethods([]string{"RS256", "PS256"}), jwt.WithExpirationRequired(), jwt.WithAudience(proofAudience), jwt.WithIssuer(r.id))
+		if err == nil && claims.NotBefore != nil && claims.ExpiresAt.Sub(claims.NotBefore.Time) <= 10*time.Minute {
+			return nil
 		}
 	}
-	return nil, fmt.Errorf("the certificate with the thumbprint of the assertion is not registered")
+	return refused
 }
 
 // serveKeys publishes the key that access tokens are signed with.

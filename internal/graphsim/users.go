@@ -11,78 +11,85 @@ import (
 const directoryTokenLife = 7 * 24 * time.Hour
 
 func directoryRoutes() []route {
-	return []route{
-		{method: "GET", pattern: "organization", units: 1, roles: rolesOrganization, handle: getOrganization},
-		{method: "GET", pattern: "subscribedSkus", units: 3, roles: rolesSkus, handle: getSkus},
-		{method: "GET", pattern: "users", units: 2, roles: rolesUsers, handle: listUsers},
-		{method: "GET", pattern: "users/delta", units: 1, roles: rolesUsers, handle: usersDelta},
-		{method: "GET", pattern: "users/{user}", units: 1, roles: rolesUsers, handle: getUser},
-		{method: "GET", pattern: "users/{user}/mailboxSettings", service: outlook, roles: rolesSettings, handle: getMailboxSettings},
-		{method: "GET", pattern: "users/{user}/licenseDetails", units: 2, roles: rolesUsers, handle: getLicenseDetails},
-		{method: "GET", pattern: "groups", units: 1, roles: rolesGroups, handle: listGroups},
-		{method: "GET", pattern: "groups/delta", units: 1, roles: rolesGroups, handle: groupsDelta},
-		{method: "GET", pattern: "groups/{group}", units: 1, roles: rolesGroups, handle: getGroup},
-		{method: "GET", pattern: "groups/{group}/members", units: 3, roles: rolesGroups, handle: listMembers},
-		{method: "GET", pattern: "groups/{group}/owners", units: 1, roles: rolesGroups, handle: listMembers},
-		{method: "GET", pattern: "directory/deletedItems/microsoft.graph.user", units: 1, roles: rolesDeleted, handle: listDeletedUsers},
-		{method: "GET", pattern: "directory/deletedItems/microsoft.graph.group", units: 1, roles: rolesDeleted, handle: listDeletedGroups},
-		{method: "GET", pattern: "directory/deletedItems/{id}", units: 1, roles: rolesDeleted, handle: getDeleted},
-		{method: "GET", pattern: "directory/deletedItems/{id}/microsoft.graph.user", units: 1, roles: rolesDeleted, handle: getDeleted},
-		{method: "GET", pattern: "directory/deletedItems/{id}/microsoft.graph.group", units: 1, roles: rolesDeleted, handle: getDeleted},
-		{method: "POST", pattern: "directory/deletedItems/{id}/restore", units: 1, roles: rolesRestore, handle: restoreDeleted},
+	one := func(t *entityType) *taken { return takesOne(t, "$select", "$expand") }
+	return slices.Concat([]route{
+		{method: "GET", pattern: "organization", units: 1, roles: rolesOrganization, takes: takes(organizationType, "$select"), handle: getOrganization},
+		{method: "GET", pattern: "subscribedSkus", units: 3, roles: rolesSkus, takes: takes(skuType, "$select"), handle: getSkus},
+		{method: "GET", pattern: "places/microsoft.graph.room", units: 1, roles: rolesPlaces, takes: takes(nil, "$top", "$skip", "$count"), handle: listRooms},
+		{method: "GET", pattern: "tenantRelationships/delegatedAdminCustomers", units: 1, roles: rolesCustomers,
+			takes: takes(customerType, "$select", "$filter", "$top", "$orderby", "$count", "$skiptoken"), handle: listCustomers},
+		{method: "GET", pattern: "users", units: 2, roles: rolesUsers, takes: takes(userType, listOptions...), handle: listUsers},
+		{method: "GET", pattern: "users/$count", units: 1, roles: rolesUsers, takes: takes(userType, "$filter", "$search"), handle: countUsers},
+		{method: "GET", pattern: "users/delta", units: 1, roles: rolesUsers, takes: takesOne(userType, deltaQuery...), handle: usersDelta},
+		{method: "GET", pattern: "users/{user}", units: 1, roles: rolesUsers, takes: one(userType), handle: getUser},
+		{method: "GET", pattern: "users/{user}/mailboxSettings", service: outlook, roles: rolesSettings, takes: takesOne(nil, "$select"), handle: getMailboxSettings},
+		{method: "GET", pattern: "users/{user}/licenseDetails", units: 2, roles: rolesUsers, takes: takes(licenseType, "$select"), handle: getLicenseDetails},
+		{method: "GET", pattern: "users/{user}/memberOf", units: 2, roles: rolesGroups, takes: takes(groupType, listOptions...), handle: listMemberOf},
+		{method: "GET", pattern: "users/{user}/transitiveMemberOf", units: 2, roles: rolesGroups, takes: takes(groupType, listOptions...), handle: listMemberOf},
+	}, groupRoutes(), deletedRoutes())
+}
+
+// listUsers lists the active users; deleted ones stand in deletedItems.
+func listUsers(c *call) error { return c.listDirectory(&c.t.users, c.renderUser, userType) }
+
+func countUsers(c *call) error { return c.countDirectory(&c.t.users, c.renderUser, userType) }
+
+// listDirectory lists the active objects of a kind.
+func (c *call) listDirectory(d *directory, render func(*entry) []byte, of *entityType) error {
+	c.t.mu.RLock()
+	defer c.t.mu.RUnlock()
+	return c.listEntries(d.inState(Active), render, of)
+}
+
+func (c *call) countDirectory(d *directory, render func(*entry) []byte, of *entityType) error {
+	c.t.mu.RLock()
+	defer c.t.mu.RUnlock()
+	entries := d.inState(Active)
+	return c.countOf(c.entryListing(entries, render, of))
+}
+
+// listEntries answers with a page of entries: 100, or up to 999 that the client asks for.
+func (c *call) listEntries(entries []*entry, render func(*entry) []byte, of *entityType) error {
+	return c.list(c.entryListing(entries, render, of))
+}
+
+func (c *call) entryListing(entries []*entry, render func(*entry) []byte, of *entityType) listing {
+	return listing{
+		count: len(entries), usual: 100, most: 999,
+		render: func(i int) []byte { return render(entries[i]) },
+		full: func(i int) []byte {
+			asked := c.sel
+			defer func() { c.sel = asked }()
+			c.sel = of.everything()
+			return render(entries[i])
+		},
 	}
 }
 
-func getOrganization(c *call) error {
-	o := newObject(c.sel)
-	o.str("id", c.t.id)
-	o.str("displayName", c.t.spec.Name)
-	o.raw("countryLetterCode", `"DE"`)
-	o.instant("createdDateTime", epoch.AddDate(-5, 0, 0))
-	o.raw("verifiedDomains", `[{"capabilities":"Email, OfficeCommunicationsOnline","isDefault":true,"isInitial":true,"name":`+
-		quoted(c.t.spec.Domain)+`,"type":"Managed"}]`)
-	return c.page([][]byte{o.done()}, "", "")
-}
-
-const (
-	skuID             = "05e9a617-0261-4cee-bb44-138d3ef5d965"
-	planExchange      = "efb87545-963c-4e0d-99df-69c6916d9eb0"
-	planSharePoint    = "5dbe027f-2339-4123-9542-606e4d348a72"
-	exchangePlan      = `{"assignedDateTime":"2024-01-02T03:04:05Z","capabilityStatus":"Enabled","service":"exchange","servicePlanId":"` + planExchange + `"}`
-	sharePointPlan    = `{"assignedDateTime":"2024-01-02T03:04:05Z","capabilityStatus":"Enabled","service":"SharePoint","servicePlanId":"` + planSharePoint + `"}`
-	licensedPlans     = `[` + exchangePlan + `,` + sharePointPlan + `]`
-	licensedLicenses  = `[{"disabledPlans":[],"skuId":"` + skuID + `"}]`
-	unlicensedAccount = `[]`
-)
-
-func getSkus(c *call) error {
-	c.t.mu.RLock()
-	used := 0
-	for _, e := range c.t.users.order {
-		if e.licensed && e.state == Active {
-			used++
+// everything selects all properties that lists return.
+func (t *entityType) everything() selection {
+	sel := selection{}
+	for name, p := range t.properties {
+		if p.kind != navigationProperty && !p.single {
+			sel[name] = true
 		}
 	}
-	c.t.mu.RUnlock()
-	o := newObject(c.sel)
-	o.str("id", c.t.id+"_"+skuID)
-	o.str("skuId", skuID)
-	o.str("skuPartNumber", "SPE_E3")
-	o.str("capabilityStatus", "Enabled")
-	o.str("appliesTo", "User")
-	o.num("consumedUnits", int64(used))
-	if o.member("prepaidUnits") {
-		units := newObject(nil)
-		units.num("enabled", c.t.licences())
-		units.raw("suspended", "0")
-		units.raw("warning", "0")
-		units.raw("lockedOut", "0")
-		o.b = append(o.b, units.done()...)
-	}
-	return c.page([][]byte{o.done()}, "", "")
+	return sel
 }
 
-// renderUser writes a user; removed ones as delta does.
+// inState returns the entries in a state, by age.
+func (d *directory) inState(state State) []*entry {
+	list := make([]*entry, 0, len(d.order))
+	for _, e := range d.order {
+		if e.state == state {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
+// renderUser writes a user; removed ones as delta does. Without $select there are eleven
+// properties ("List users").
 func (c *call) renderUser(e *entry) []byte {
 	if e.state != Active {
 		return removedEntry(e)
@@ -100,28 +107,56 @@ func (c *call) renderUser(e *entry) []byte {
 		o.raw("mail", "null")
 	}
 	o.raw("businessPhones", `[]`)
-	o.raw("jobTitle", "null")
-	o.raw("mobilePhone", "null")
-	o.raw("officeLocation", "null")
-	o.raw("preferredLanguage", "null")
-	if o.sel == nil {
-		return o.done()
+	for _, name := range []string{"jobTitle", "mobilePhone", "officeLocation", "preferredLanguage"} {
+		o.raw(name, "null")
 	}
+	if o.sel != nil {
+		c.renderUserMore(o, e)
+	}
+	c.expandEntry(o, "memberOf", func() []*entry { return c.t.memberOf(e, false) })
+	return o.done()
+}
+
+// renderUserMore writes what is returned only when it is selected.
+func (c *call) renderUserMore(o *object, e *entry) {
 	o.str("mailNickname", e.alias)
 	o.str("userType", "Member")
-	o.boolean("accountEnabled", !e.shared)
+	o.boolean("accountEnabled", !e.shared && e.purpose == "")
 	o.raw("usageLocation", `"DE"`)
 	o.instant("createdDateTime", e.created)
-	o.raw("onPremisesSyncEnabled", "null")
-	o.strings("proxyAddresses", []string{"SMTP:" + c.t.principalName(e)})
-	plans, licenses := unlicensedAccount, unlicensedAccount
+	for _, name := range []string{"onPremisesSyncEnabled", "deletedDateTime", "department", "employeeId", "externalUserState",
+		"preferredDataLocation", "showInAddressList", "isResourceAccount", "signInActivity"} {
+		o.raw(name, "null")
+	}
+	o.strings("otherMails", nil)
+	if o.sel.has("proxyAddresses") {
+		o.strings("proxyAddresses", []string{"SMTP:" + c.t.principalName(e)})
+	}
+	plans, licenses, provisioned := "[]", "[]", "[]"
 	if e.licensed {
 		plans, licenses = licensedPlans, licensedLicenses
+		provisioned = `[{"capabilityStatus":"Enabled","provisioningStatus":"Success","service":"exchange"}]`
 	}
 	o.raw("assignedPlans", plans)
 	o.raw("assignedLicenses", licenses)
-	return o.done()
+	o.raw("provisionedPlans", provisioned)
+	for _, name := range []string{"aboutMe", "birthday", "hireDate", "mySite", "preferredName"} {
+		if c.single() {
+			o.raw(name, "null")
+		}
+	}
+	for _, name := range []string{"interests", "pastProjects", "responsibilities", "schools", "skills"} {
+		if c.single() {
+			o.raw(name, "[]")
+		}
+	}
+	if c.single() && e.hasMailbox() && o.sel.asked("mailboxSettings") {
+		o.raw("mailboxSettings", `{"userPurpose":`+quoted(e.userPurpose())+`,"timeZone":"UTC"}`)
+	}
 }
+
+// single reports whether the request reads one object.
+func (c *call) single() bool { return c.rt != nil && c.rt.takes != nil && c.rt.takes.single }
 
 func removedEntry(e *entry) []byte {
 	reason := "changed"
@@ -131,68 +166,44 @@ func removedEntry(e *entry) []byte {
 	return []byte(`{"id":` + quoted(e.id) + `,"@removed":{"reason":"` + reason + `"}}`)
 }
 
-func (c *call) renderGroup(e *entry) []byte {
-	if e.state != Active {
-		return removedEntry(e)
-	}
-	o := newObject(c.sel)
-	o.str("id", e.id)
-	o.str("displayName", e.name)
-	types, options := "[]", "[]"
-	if e.unified {
-		types = `["Unified"]`
-	}
-	if e.team {
-		options = `["Team"]`
-	}
-	o.raw("groupTypes", types)
-	o.boolean("mailEnabled", e.unified)
-	o.boolean("securityEnabled", !e.unified)
-	if e.unified {
-		o.str("mail", e.alias+"@"+c.t.spec.Domain)
-	} else {
-		o.raw("mail", "null")
-	}
-	o.str("mailNickname", e.alias)
-	o.raw("resourceProvisioningOptions", options)
-	o.instant("createdDateTime", e.created)
-	o.raw("visibility", `"Private"`)
-	return o.done()
-}
+// maxExpanded is how many related objects $expand returns, without a nextLink ("Use query
+// parameters").
+const maxExpanded = 20
 
-func listUsers(c *call) error { return c.listEntries(&c.t.users, Active, c.renderUser) }
-
-func listGroups(c *call) error { return c.listEntries(&c.t.groups, Active, c.renderGroup) }
-
-func (c *call) listEntries(d *directory, state State, render func(*entry) []byte) error {
-	c.t.mu.RLock()
-	defer c.t.mu.RUnlock()
-	var entries []*entry
-	for _, e := range d.order {
-		if e.state == state {
-			entries = append(entries, e)
+// expandEntry writes related objects that $expand asked for.
+func (c *call) expandEntry(o *object, name string, related func() []*entry) {
+	for _, e := range c.expand {
+		if !strings.EqualFold(e.name, name) {
+			continue
 		}
+		list := related()
+		sel := parseSelect(e.options.Get("$select"))
+		o.always(name)
+		o.b = append(o.b, '[')
+		for i, r := range list[:min(len(list), maxExpanded)] {
+			if i > 0 {
+				o.b = append(o.b, ',')
+			}
+			o.b = append(o.b, c.renderRelated(r, sel)...)
+		}
+		o.b = append(o.b, ']')
 	}
-	return c.skipPage(len(entries), c.pageSize(100, 999), "$skiptoken", func(i int) []byte { return render(entries[i]) })
 }
 
-func (c *call) directoryOptions() deltaOptions {
-	// $top is not supported here; the server decides, odata.maxpagesize asks.
-	c.query.Del("$top")
-	return deltaOptions{nextParam: "$skiptoken", deltaParam: "$deltatoken", life: directoryTokenLife,
-		pageSize: c.pageSize(100, 999), stale: staleDirectory}
-}
-
-func usersDelta(c *call) error {
-	c.t.mu.RLock()
-	defer c.t.mu.RUnlock()
-	return c.deltaPage(c.t.users.source(c.t.id, c.renderUser), c.directoryOptions())
-}
-
-func groupsDelta(c *call) error {
-	c.t.mu.RLock()
-	defer c.t.mu.RUnlock()
-	return c.deltaPage(c.t.groups.source(c.t.id, c.renderGroup), c.directoryOptions())
+// renderRelated writes a user or group with its type.
+func (c *call) renderRelated(e *entry, sel selection) []byte {
+	asked, expand := c.sel, c.expand
+	defer func() { c.sel, c.expand = asked, expand }()
+	c.sel, c.expand = sel, nil
+	kind, render := "user", c.renderUser
+	if e.isGroup {
+		kind, render = "group", c.renderGroup
+	}
+	if e.state != Active {
+		// A soft-deleted member is listed still.
+		return []byte(`{"@odata.type":"#microsoft.graph.` + kind + `","id":` + quoted(e.id) + `}`)
+	}
+	return append([]byte(`{"@odata.type":"#microsoft.graph.`+kind+`",`), render(e)[1:]...)
 }
 
 func getUser(c *call) error {
@@ -202,36 +213,17 @@ func getUser(c *call) error {
 	if e == nil {
 		return directoryNotFound(c.param("user"))
 	}
-	return c.json(http.StatusOK, c.renderUser(e))
+	return c.entity(http.StatusOK, c.renderUser(e))
 }
 
-func getGroup(c *call) error {
-	c.t.mu.RLock()
-	defer c.t.mu.RUnlock()
-	e := c.t.groups.active(c.param("group"))
-	if e == nil {
-		return directoryNotFound(c.param("group"))
-	}
-	return c.json(http.StatusOK, c.renderGroup(e))
-}
-
-// listMembers returns some users as members of any group, by the group's seed.
-func listMembers(c *call) error {
-	c.t.mu.RLock()
-	defer c.t.mu.RUnlock()
-	e := c.t.groups.active(c.param("group"))
-	if e == nil {
-		return directoryNotFound(c.param("group"))
-	}
-	var members []*entry
-	for _, u := range c.t.users.order {
-		if u.state != Purged && mixString(u.ordinal, e.id)%4 == 0 {
-			members = append(members, u)
+func usersDelta(c *call) error {
+	for name := range c.sel {
+		if userType.properties[name].single {
+			// Changes of what is stored elsewhere are not tracked.
+			return fail(http.StatusNotImplemented, "NotImplemented", "Property '%s' cannot be tracked by delta.", name)
 		}
 	}
-	return c.skipPage(len(members), c.pageSize(100, 999), "$skiptoken", func(i int) []byte {
-		return []byte(`{"@odata.type":"#microsoft.graph.user","id":` + quoted(members[i].id) + `}`)
-	})
+	return c.directoryDelta(&c.t.users, c.renderUser)
 }
 
 func getMailboxSettings(c *call) error {
@@ -244,79 +236,9 @@ func getMailboxSettings(c *call) error {
 	case !e.hasMailbox():
 		return mailboxNotEnabled()
 	}
-	purpose := "user"
-	if e.shared {
-		purpose = "shared"
-	}
 	o := newObject(c.sel)
-	o.str("userPurpose", purpose)
+	o.str("userPurpose", e.userPurpose())
 	o.str("timeZone", "UTC")
 	o.raw("archiveFolder", "null")
 	return c.json(http.StatusOK, o.done())
-}
-
-func getLicenseDetails(c *call) error {
-	c.t.mu.RLock()
-	defer c.t.mu.RUnlock()
-	e := c.t.userByKey(c.param("user"))
-	if e == nil {
-		return directoryNotFound(c.param("user"))
-	}
-	var items [][]byte
-	if e.licensed {
-		items = append(items, []byte(`{"id":"`+skuID+`","skuId":"`+skuID+`","skuPartNumber":"SPE_E3","servicePlans":[]}`))
-	}
-	return c.page(items, "", "")
-}
-
-func listDeletedUsers(c *call) error {
-	return c.listEntries(&c.t.users, Deleted, func(e *entry) []byte { return c.renderDeleted(e, "user") })
-}
-
-func listDeletedGroups(c *call) error {
-	return c.listEntries(&c.t.groups, Deleted, func(e *entry) []byte { return c.renderDeleted(e, "group") })
-}
-
-func (c *call) renderDeleted(e *entry, kind string) []byte {
-	o := newObject(c.sel)
-	o.raw("@odata.type", `"#microsoft.graph.`+kind+`"`)
-	o.str("id", e.id)
-	o.str("displayName", e.name)
-	o.instant("deletedDateTime", e.removed)
-	if kind == "user" {
-		// A deleted user's principal name is prefixed by its ID.
-		o.str("userPrincipalName", strings.ReplaceAll(e.id, "-", "")+c.t.principalName(e))
-	}
-	return o.done()
-}
-
-func getDeleted(c *call) error {
-	c.t.mu.RLock()
-	defer c.t.mu.RUnlock()
-	id := c.param("id")
-	if e := c.t.users.find(id); e != nil && e.state == Deleted {
-		return c.json(http.StatusOK, c.renderDeleted(e, "user"))
-	}
-	if e := c.t.groups.find(id); e != nil && e.state == Deleted {
-		return c.json(http.StatusOK, c.renderDeleted(e, "group"))
-	}
-	return directoryNotFound(id)
-}
-
-func restoreDeleted(c *call) error {
-	id := c.param("id")
-	c.t.mu.RLock()
-	isUser := c.t.users.find(id) != nil
-	c.t.mu.RUnlock()
-	restore, role, kind := c.t.RestoreGroup, "Group.ReadWrite.All", "group"
-	if isUser {
-		restore, role, kind = c.t.RestoreUser, "User.DeleteRestore.All", "user"
-	}
-	if !slices.Contains(c.roles, role) {
-		return fail(http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation.")
-	}
-	if restore(id) != nil {
-		return directoryNotFound(id)
-	}
-	return c.json(http.StatusOK, []byte(`{"@odata.type":"#microsoft.graph.`+kind+`","id":`+quoted(id)+`}`))
 }

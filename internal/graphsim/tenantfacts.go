@@ -1,0 +1,117 @@
+package graphsim
+
+import (
+	"fmt"
+)
+
+func getOrganization(c *call) error {
+	o := newObject(c.sel)
+	o.str("id", c.t.id)
+	o.str("displayName", c.t.spec.Name)
+	o.raw("countryLetterCode", `"DE"`)
+	o.instant("createdDateTime", epoch.AddDate(-5, 0, 0))
+	o.raw("verifiedDomains", `[{"capabilities":"Email, OfficeCommunicationsOnline","isDefault":true,"isInitial":true,"name":`+
+		quoted(c.t.spec.Domain)+`,"type":"Managed"}]`)
+	return c.page([][]byte{o.done()}, "", "")
+}
+
+const (
+	skuID            = "05e9a617-0261-4cee-bb44-138d3ef5d965"
+	planExchange     = "efb87545-963c-4e0d-99df-69c6916d9eb0"
+	planSharePoint   = "5dbe027f-2339-4123-9542-606e4d348a72"
+	exchangePlan     = `{"assignedDateTime":"2024-01-02T03:04:05Z","capabilityStatus":"Enabled","service":"exchange","servicePlanId":"` + planExchange + `"}`
+	sharePointPlan   = `{"assignedDateTime":"2024-01-02T03:04:05Z","capabilityStatus":"Enabled","service":"SharePoint","servicePlanId":"` + planSharePoint + `"}`
+	licensedPlans    = `[` + exchangePlan + `,` + sharePointPlan + `]`
+	licensedLicenses = `[{"disabledPlans":[],"skuId":"` + skuID + `"}]`
+	servicePlans     = `[{"servicePlanId":"` + planExchange + `","servicePlanName":"EXCHANGE_S_ENTERPRISE","provisioningStatus":"Success","appliesTo":"User"},` +
+		`{"servicePlanId":"` + planSharePoint + `","servicePlanName":"SHAREPOINTENTERPRISE","provisioningStatus":"Success","appliesTo":"User"}]`
+)
+
+func getSkus(c *call) error {
+	c.t.mu.RLock()
+	used := 0
+	for _, e := range c.t.users.order {
+		if e.licensed && e.state == Active {
+			used++
+		}
+	}
+	c.t.mu.RUnlock()
+	o := newObject(c.sel)
+	o.str("id", c.t.id+"_"+skuID)
+	o.str("skuId", skuID)
+	o.str("skuPartNumber", "SPE_E3")
+	o.str("capabilityStatus", "Enabled")
+	o.str("appliesTo", "User")
+	o.num("consumedUnits", int64(used))
+	o.raw("prepaidUnits", fmt.Sprintf(`{"enabled":%d,"suspended":0,"warning":0,"lockedOut":0}`, c.t.licences()))
+	o.raw("servicePlans", servicePlans)
+	return c.page([][]byte{o.done()}, "", "")
+}
+
+func getLicenseDetails(c *call) error {
+	c.t.mu.RLock()
+	defer c.t.mu.RUnlock()
+	e := c.t.userByKey(c.param("user"))
+	if e == nil {
+		return directoryNotFound(c.param("user"))
+	}
+	var items [][]byte
+	if e.licensed {
+		o := newObject(c.sel)
+		o.str("id", skuID)
+		o.str("skuId", skuID)
+		o.str("skuPartNumber", "SPE_E3")
+		o.raw("servicePlans", servicePlans)
+		items = append(items, o.done())
+	}
+	return c.page(items, "", "")
+}
+
+// listRooms lists the rooms' mailboxes as places.
+func listRooms(c *call) error {
+	c.t.mu.RLock()
+	defer c.t.mu.RUnlock()
+	var rooms []*entry
+	for _, e := range c.t.users.order {
+		if e.purpose == "room" && e.state == Active {
+			rooms = append(rooms, e)
+		}
+	}
+	return c.list(listing{count: len(rooms), usual: 100, most: 999, param: "$skip", render: func(i int) []byte {
+		o := newObject(nil)
+		o.str("id", rooms[i].id)
+		o.str("displayName", rooms[i].name)
+		o.str("emailAddress", c.t.principalName(rooms[i]))
+		o.num("capacity", int64(4+rooms[i].ordinal%12))
+		o.str("building", "Main")
+		return o.done()
+	}})
+}
+
+// listCustomers is a partner's view: the other tenants of the simulator, up to 300 a page
+// ("List delegatedAdminCustomers").
+func listCustomers(c *call) error {
+	if !c.t.spec.Partner {
+		return requestDenied()
+	}
+	var customers []*Tenant
+	for _, t := range c.s.Tenants() {
+		if t != c.t && !t.spec.Partner {
+			customers = append(customers, t)
+		}
+	}
+	render := func(i int) []byte {
+		o := newObject(c.sel)
+		o.str("@odata.etag", fmt.Sprintf(`W/"%s"`, customers[i].id[:8]))
+		o.str("id", customers[i].id)
+		o.str("tenantId", customers[i].id)
+		o.str("displayName", customers[i].spec.Name)
+		return o.done()
+	}
+	return c.list(listing{count: len(customers), usual: 100, most: 300, render: render, full: func(i int) []byte {
+		asked := c.sel
+		defer func() { c.sel = asked }()
+		c.sel = nil
+		return render(i)
+	}})
+}
