@@ -105,18 +105,23 @@ func all[T any](limit int, fetch func(pager) (items []T, next string, err error)
 
 // table prints rows under a header.
 func table(cmd *cobra.Command, header string, rows [][]string, more bool) error {
-	w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
-	line(w, strings.Fields(header))
-	for _, row := range rows {
-		line(w, row)
-	}
-	if err := w.Flush(); err != nil {
+	if err := tableTo(cmd.OutOrStdout(), header, rows); err != nil {
 		return err
 	}
 	if more {
 		cmd.PrintErrln("There are more: raise --limit.")
 	}
 	return nil
+}
+
+// tableTo prints all rows there are.
+func tableTo(out io.Writer, header string, rows [][]string) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	line(w, strings.Fields(header))
+	for _, row := range rows {
+		line(w, row)
+	}
+	return w.Flush()
 }
 
 // line prints one row. Cells hold customers' text: what would steer a terminal is
