@@ -31,16 +31,16 @@ func Browse(ctx context.Context, snap Snapshot, folder, after string, limit int)
 	}
 	limit = max(1, min(limit, MaxListing))
 	var l Listing
-	for e, err := range snap.Children(ctx, folder) {
+	entries := snap.Children(ctx, folder)
+	if after != "" {
+		entries = snap.ChildrenAfter(ctx, folder, name, id)
+	}
+	for e, err := range entries {
 		if err != nil {
 			return Listing{}, err
 		}
-		if after != "" && (e.Name < name || e.Name == name && e.ID <= id) {
-			continue
-		}
 		if len(l.Entries) == limit {
-			last := l.Entries[limit-1]
-			l.Next = base64.RawURLEncoding.EncodeToString([]byte(last.ID + "\x00" + last.Name))
+			l.Next = pageToken(l.Entries[limit-1])
 			break
 		}
 		l.Entries = append(l.Entries, e)
@@ -57,6 +57,11 @@ func mustHave(ctx context.Context, snap Snapshot, folder string) error {
 		err = tenantry.Errorf(tenantry.NotFound, "browse folder %s: it is not in this snapshot", folder)
 	}
 	return err
+}
+
+// pageToken names the position behind an entry.
+func pageToken(e repository.Entry) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(e.ID + "\x00" + e.Name))
 }
 
 // parseToken reads the position behind which a page begins. The ID comes first: it holds no NUL.

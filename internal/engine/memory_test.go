@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -65,8 +66,29 @@ func (m *memory) Lookup(_ context.Context, id string) (repository.Entry, bool, e
 
 func (m *memory) Entries(context.Context) iter.Seq2[repository.Entry, error] {
 	return func(yield func(repository.Entry, error) bool) {
-		for _, id := range slices.Sorted(maps.Keys(m.now.entries)) {
-			if !yield(m.now.entries[id], nil) {
+		now := maps.Clone(m.now.entries)
+		for _, id := range slices.Sorted(maps.Keys(now)) {
+			if !yield(now[id], nil) {
+				return
+			}
+		}
+	}
+}
+
+func (m *memory) EntriesAfter(ctx context.Context, id string) iter.Seq2[repository.Entry, error] {
+	return behind(m.Entries(ctx), func(e repository.Entry) bool { return e.ID > id })
+}
+
+func (m *memory) ChildrenAfter(ctx context.Context, parent, name, id string) iter.Seq2[repository.Entry, error] {
+	return behind(m.Children(ctx, parent), func(e repository.Entry) bool {
+		return cmp.Or(cmp.Compare(e.Name, name), cmp.Compare(e.ID, id)) > 0
+	})
+}
+
+func behind(all iter.Seq2[repository.Entry, error], is func(repository.Entry) bool) iter.Seq2[repository.Entry, error] {
+	return func(yield func(repository.Entry, error) bool) {
+		for e := range all {
+			if is(e) && !yield(e, nil) {
 				return
 			}
 		}

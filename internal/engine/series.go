@@ -21,7 +21,10 @@ type Series interface {
 // Index is the state as of now: the head and what was put since.
 type Index interface {
 	Lookup(ctx context.Context, id string) (repository.Entry, bool, error)
+	// Entries and Children, those of one folder, yield the state as it was when they were called: it
+	// may change under way.
 	Entries(ctx context.Context) iter.Seq2[repository.Entry, error]
+	Children(ctx context.Context, parent string) iter.Seq2[repository.Entry, error]
 	Put(ctx context.Context, e repository.Entry) error
 	Remove(ctx context.Context, id string) error
 }
@@ -56,10 +59,13 @@ type Snapshot interface {
 	Reading
 }
 
-// Lister yields entries: all in ascending ID, or those of one folder in ascending name, then ID.
+// Lister yields entries: all in ascending ID, or those of one folder in ascending name, then ID, from
+// the first or from behind a name and ID. It reads as it goes, and no more than it yields.
 type Lister interface {
 	Entries(ctx context.Context) iter.Seq2[repository.Entry, error]
+	EntriesAfter(ctx context.Context, id string) iter.Seq2[repository.Entry, error]
 	Children(ctx context.Context, parent string) iter.Seq2[repository.Entry, error]
+	ChildrenAfter(ctx context.Context, parent, name, id string) iter.Seq2[repository.Entry, error]
 }
 
 // Reading reads what an entry names, checked: Corrupt if it is not what was stored.

@@ -58,7 +58,9 @@ type Item struct {
 	// ETag is the item's version, metadata and content. Empty: unknown, always stored anew.
 	ETag     string
 	Modified time.Time
-	Size     int64 // bytes at the source
+	Size     int64     // bytes at the source
+	From     string    // who sent it, for searching; "" if nobody did
+	Date     time.Time // when it was received, for searching
 	// Collection is the item's own ID if its content is read as a collection of that name, else "".
 	Collection string
 	// Raw is the payload, byte-identical as the source sent it.

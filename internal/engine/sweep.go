@@ -2,38 +2,59 @@ package engine
 
 import (
 	"context"
+	"iter"
+	"maps"
+	"slices"
 
 	"github.com/tenantry/tenantry/internal/repository"
 )
 
-// maxSweep is how many entries a sweep removes between two scans of the index, which must not
-// change while it is scanned.
-const maxSweep = 1 << 16
-
 // sweep drops what no collection shows any more: the unseen of enumerations that came to their end,
 // and what still hangs under removed containers, at any depth. It runs once, before the seal: until
-// then each round may have told of a new place for an entry.
+// then each round may have told of a new place for an entry. It reads the folders it is about, and the
+// whole index only where an enumeration was of everything.
 func (b *backup) sweep(ctx context.Context) error {
-	if len(b.plan.sweeps) > 0 {
-		if err := b.drop(ctx, b.unseen); err != nil {
-			return err
-		}
+	if err := b.dropUnseen(ctx); err != nil {
+		return err
 	}
-	if len(b.plan.condemned) > 0 {
-		doomed, err := b.doomed(ctx)
-		if err != nil {
-			return err
-		}
-		hangs := func(e repository.Entry) bool { return doomed[e.Parent] || doomed[e.ID] }
-		if err := b.drop(ctx, hangs); err != nil {
-			return err
-		}
+	if err := b.dropCondemned(ctx); err != nil {
+		return err
 	}
 	for id := range b.plan.condemned {
 		b.w.DropCursor(id)
 	}
 	clear(b.plan.condemned)
 	clear(b.plan.sweeps)
+	return nil
+}
+
+func (b *backup) dropUnseen(ctx context.Context) error {
+	for _, collection := range slices.Sorted(maps.Keys(b.plan.sweeps)) {
+		if b.src.Scoped() && collection != RootCollection {
+			if err := b.dropUnseenOf(ctx, b.w.Children(ctx, collection)); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := b.dropUnseenOf(ctx, b.w.Entries(ctx)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *backup) dropUnseenOf(ctx context.Context, entries iter.Seq2[repository.Entry, error]) error {
+	for e, err := range entries {
+		if err != nil {
+			return ofSeries(err)
+		}
+		if !b.unseen(e) {
+			continue
+		}
+		if err := b.discard(ctx, e); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -47,54 +68,35 @@ func (b *backup) unseen(e repository.Entry) bool {
 	return swept && e.Generation < generation
 }
 
-// doomed returns the condemned containers and all that hang under them.
-func (b *backup) doomed(ctx context.Context) (map[string]bool, error) {
-	parents := map[string]string{}
-	for e, err := range b.w.Entries(ctx) {
+// dropCondemned drops the condemned containers and all that hangs under them.
+func (b *backup) dropCondemned(ctx context.Context) error {
+	doomed := slices.Sorted(maps.Keys(b.plan.condemned))
+	known := maps.Clone(b.plan.condemned)
+	for len(doomed) > 0 {
+		id := doomed[0]
+		doomed = doomed[1:]
+		e, ok, err := b.w.Lookup(ctx, id)
 		if err != nil {
-			return nil, ofSeries(err)
+			return ofSeries(err)
 		}
-		if container(e) {
-			parents[e.ID] = e.Parent
-		}
-	}
-	doomed := make(map[string]bool, len(b.plan.condemned))
-	for id := range b.plan.condemned {
-		doomed[id] = true
-	}
-	for found := true; found; {
-		found = false
-		for id, parent := range parents {
-			if doomed[parent] && !doomed[id] {
-				doomed[id], found = true, true
-			}
-		}
-	}
-	return doomed, nil
-}
-
-// drop removes every entry that is to go.
-func (b *backup) drop(ctx context.Context, goes func(repository.Entry) bool) error {
-	for {
-		var list []repository.Entry
-		for e, err := range b.w.Entries(ctx) {
-			if err != nil {
-				return ofSeries(err)
-			}
-			if goes(e) {
-				list = append(list, e)
-			}
-			if len(list) == maxSweep {
-				break
-			}
-		}
-		for _, e := range list {
+		if ok {
 			if err := b.discard(ctx, e); err != nil {
 				return err
 			}
 		}
-		if len(list) < maxSweep {
-			return nil
+		for e, err := range b.w.Children(ctx, id) {
+			if err != nil {
+				return ofSeries(err)
+			}
+			if _, twice := known[e.ID]; container(e) && !twice {
+				known[e.ID] = struct{}{}
+				doomed = append(doomed, e.ID)
+				continue
+			}
+			if err := b.discard(ctx, e); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }

@@ -86,6 +86,11 @@ func (rd *Reader) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 	return rd.list(ctx, []byte{idSpace}, nil)
 }
 
+// EntriesAfter is Entries from behind an ID on, which need not exist; "" is before all.
+func (rd *Reader) EntriesAfter(ctx context.Context, id string) iter.Seq2[Entry, error] {
+	return rd.list(ctx, []byte{idSpace}, idKey(id))
+}
+
 // Children yields the entries whose parent has the ID, in ascending order of name (its first 512
 // bytes), then ID. It reads no others, and ends at the first error, which it yields.
 func (rd *Reader) Children(ctx context.Context, parent string) iter.Seq2[Entry, error] {

@@ -190,18 +190,30 @@ func (s *mailboxSource[P]) wellKnownName(ctx context.Context, id string) ([]engi
 const wellKnownPart = "wellKnown="
 
 type message struct {
-	ID          string    `json:"id"`
-	ETag        string    `json:"@odata.etag"`
-	ChangeKey   string    `json:"changeKey"`
-	Removed     *struct{} `json:"@removed"`
-	Subject     string    `json:"subject"`
-	Parent      string    `json:"parentFolderId"`
-	Modified    string    `json:"lastModifiedDateTime"`
-	Attachments bool      `json:"hasAttachments"`
+	ID        string    `json:"id"`
+	ETag      string    `json:"@odata.etag"`
+	ChangeKey string    `json:"changeKey"`
+	Removed   *struct{} `json:"@removed"`
+	Subject   string    `json:"subject"`
+	Parent    string    `json:"parentFolderId"`
+	Modified  string    `json:"lastModifiedDateTime"`
+	Received  string    `json:"receivedDateTime"`
+	From      struct {
+		Address struct {
+			Name    string `json:"name"`
+			Address string `json:"address"`
+		} `json:"emailAddress"`
+	} `json:"from"`
+	Attachments bool `json:"hasAttachments"`
 	Headers     []struct {
 		Name  string `json:"name"`
 		Value string `json:"value"`
 	} `json:"internetMessageHeaders"`
+}
+
+// sender is what a search for a sender looks through.
+func (m *message) sender() string {
+	return strings.TrimSpace(m.From.Address.Name + " " + m.From.Address.Address)
 }
 
 // mayHaveAttachments reports whether it is worth a request to ask for attachments. hasAttachments does not
@@ -266,7 +278,7 @@ func (s *mailboxSource[P]) message(list *changes, folder string, raw jsontext.Va
 	}
 	item := engine.Item{
 		ID: m.ID, Parent: m.Parent, Kind: kindMessage, Name: m.Subject, ETag: m.ETag,
-		Modified: instant(m.Modified), Size: int64(len(raw)), Raw: raw,
+		Modified: instant(m.Modified), Size: int64(len(raw)), Raw: raw, From: m.sender(), Date: instant(m.Received),
 	}
 	if item.Parent == "" {
 		item.Parent = folder
