@@ -42,6 +42,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&o.Secret, "client-secret", graphsim.DefaultSecret, "secret of the registered application")
 	set.StringVar(&f.certificate, "certificate", "", "PEM file with certificates of the application")
 	set.StringVar(&o.RedirectURI, "redirect-uri", "", "registered redirect URI (default: any loopback address)")
+	set.BoolVar(&o.Lenient, "lenient", false, "allow what clients get away with in the field against the documentation (rclone needs it)")
 	set.StringVar(&f.limits, "limits", "", "JSON file with limits that differ from the documented ones")
 	set.Float64Var(&o.Clock, "clock", 1, "how many times faster limits and links age")
 	set.DurationVar(&o.TokenLife, "token-life", 0, "life of access tokens (default 1h)")

@@ -31,7 +31,7 @@ func (l *limiter) admit(c *call, rt *route) (release func(), err error) {
 	}
 	entered, busy := l.enterAll(l.concurrencies(c, matches, rt.service == outlook && !teams, box))
 	if busy != nil {
-		l.take(draws, false)
+		l.count(draws, false)
 		return nil, busy
 	}
 	if refused := l.take(draws, true); refused != nil {
@@ -125,7 +125,7 @@ func (l *limiter) outlookDraws(draws []draw, c *call, box account) []draw {
 func (l *limiter) chargeUnannounced(c *call, box account) {
 	if body, ok := c.r.Body.(*countedBody); ok {
 		box.kind = "outlook.upload"
-		l.take([]draw{{account: box, Quota: l.table.MailboxUpload, units: body.n, refuse: c.tooMany}}, true)
+		l.count([]draw{{account: box, Quota: l.table.MailboxUpload, units: body.n, refuse: c.tooMany}}, true)
 	}
 }
 
@@ -185,7 +185,7 @@ func (s *Server) throttledSharePoint(wait time.Duration) *apiError {
 // with too many of them.
 func (l *limiter) strike(tenant, app string) {
 	if l.table.SharePointBlock.Max >= 0 {
-		l.take([]draw{{account: account{"sharepoint.block", app, tenant, ""}, Quota: l.table.SharePointBlock, units: 1,
+		l.count([]draw{{account: account{"sharepoint.block", app, tenant, ""}, Quota: l.table.SharePointBlock, units: 1,
 			refuse: func(time.Duration) *apiError { return nil }}}, true)
 	}
 }

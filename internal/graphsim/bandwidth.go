@@ -72,7 +72,7 @@ func (s *Server) admitFiles(w http.ResponseWriter, r *http.Request, id string) (
 		return nil, refused
 	}
 	return func(sent int64) {
-		l.take([]draw{{account: egress, Quota: l.table.SharePointEgress, units: sent, refuse: full}}, true)
+		l.count([]draw{{account: egress, Quota: l.table.SharePointEgress, units: sent, refuse: full}}, true)
 	}, nil
 }
 

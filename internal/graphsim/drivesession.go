@@ -76,6 +76,9 @@ func (c *call) sessionRequest() (in sessionRequest, err error) {
 	if err == nil {
 		err = checkConflict(in.Item.Conflict)
 	}
+	if c.s.o.Lenient {
+		setDefault(&in.Item.Conflict, onConflictReplace)
+	}
 	setDefault(&in.Item.Conflict, onConflictFail)
 	return in, err
 }

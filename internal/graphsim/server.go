@@ -66,6 +66,11 @@ type Options struct {
 	LinkLife time.Duration
 	// Latency is how long a Graph request takes at least (wall clock); default none.
 	Latency time.Duration
+	// Lenient is for foreign clients that work in the field although they do what
+	// the documentation warns of: download and upload URLs then take requests that
+	// carry a token, and an upload session that names no conflict behaviour replaces
+	// a file of its name. rclone needs both.
+	Lenient bool
 	// PageSize bounds every page, whatever a client asks for; 0 means the
 	// documented or usual size of each collection.
 	PageSize int
