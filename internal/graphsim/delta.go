@@ -6,6 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -170,4 +173,39 @@ func staleDirectory(location string) *apiError {
 func staleDrive(location string) *apiError {
 	return fail(http.StatusGone, "resyncRequired", "Resync required. Replace any local items with the server's version.").
 		with("Location", location).withInner("resyncChangesApplyDifferences")
+}
+
+// bake puts options of the first call into the tokens of its round, or takes them from
+// the token that continues one: all options are part of the links ("Use delta query").
+// Extra values travel with them.
+func (c *call) bake(extra url.Values, names ...string) url.Values {
+	baked := url.Values{}
+	token := c.deltaToken()
+	if cur, ok := c.s.unseal(token); ok && token != "" {
+		c.extra = cur.Extra
+		baked, _ = url.ParseQuery(cur.Extra) // our own
+	} else {
+		for _, name := range names {
+			if c.query.Has(name) {
+				baked[name] = c.query[name]
+			}
+		}
+		for name, values := range extra {
+			baked[name] = values
+		}
+		c.extra = baked.Encode()
+	}
+	if top, err := strconv.Atoi(baked.Get("$top")); err == nil && c.top == 0 {
+		c.top = top
+	}
+	if baked.Has("$expand") && len(c.expand) == 0 {
+		c.query.Set("$expand", baked.Get("$expand"))
+		_ = c.parseExpand(c.rt) // it was well formed in the first call
+	}
+	return baked
+}
+
+// expands reports whether $expand names a relation.
+func (c *call) expands(relation string) bool {
+	return slices.ContainsFunc(c.expand, func(e expansion) bool { return strings.EqualFold(e.name, relation) })
 }

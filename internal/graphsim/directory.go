@@ -39,6 +39,7 @@ type entry struct {
 	// Groups. membership is what differs from the seed, by member ID.
 	isGroup, unified, team bool
 	membership             map[string]bool
+	channelSites           []string // of a team's private and shared channels
 	// site is the ID of the personal site of a user or the site of a group.
 	site string
 	// Sites. owner is the user of a personal site, group the group of a group site.
@@ -193,6 +194,7 @@ func (t *Tenant) addGroup(name string, unified bool) *entry {
 	if unified {
 		t.addSite(name, "", e.id)
 	}
+	t.addChannelSites(e)
 	return e
 }
 

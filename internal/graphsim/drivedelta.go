@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"net/http"
+	"net/url"
 	"time"
 )
 
@@ -15,8 +16,7 @@ func driveDelta(c *call) error {
 	if c.param("item") != "root" && c.param("item") != d.root.id {
 		return fail(http.StatusBadRequest, "invalidRequest", "Parameter 'DeltaToken' not supported for this request.")
 	}
-	c.takeSince()
-	round := &driveRound{c: c, d: d, ancestors: c.r.Header.Get("deltaExcludeParent") == "",
+	round := &driveRound{c: c, d: d, since: c.since(), ancestors: c.r.Header.Get("deltaExcludeParent") == "",
 		hierarchical: c.prefer("hierarchicalsharing"), marks: d.marksSharing(c)}
 	src := deltaSource{collection: d.id, generation: d.generation, log: &d.log,
 		list: round.list, observe: func(from uint64) { round.from = from }, render: round.changes}
@@ -24,15 +24,19 @@ func driveDelta(c *call) error {
 		stale: d.stale})
 }
 
-// takeSince lets a token that is a point in time begin a round that lists what was
-// touched from then on (driveItem: delta). The time travels in the cursor.
-func (c *call) takeSince() {
-	text := c.deltaToken()
-	if _, err := time.Parse(time.RFC3339, text); err != nil {
-		return
+// since is the point in time that a token may be instead of one that was given out:
+// such a round lists what was touched from then on (driveItem: delta). The time
+// travels in the cursor.
+func (c *call) since() time.Time {
+	extra := url.Values{}
+	if text := c.deltaToken(); text != "" {
+		if _, err := time.Parse(time.RFC3339, text); err == nil {
+			c.query.Del("token")
+			extra.Set("since", text)
+		}
 	}
-	c.query.Del("token")
-	c.extra = text
+	at, _ := time.Parse(time.RFC3339, c.bake(extra, "$expand", "$top").Get("since")) // zero: from the beginning
+	return at
 }
 
 // stale is the answer to a token the drive does not know any more.
@@ -61,6 +65,7 @@ type driveRound struct {
 	c                              *call
 	d                              *drive
 	ancestors, hierarchical, marks bool
+	since                          time.Time
 	from                           uint64 // where in the log the page begins
 }
 
@@ -78,8 +83,7 @@ func (r *driveRound) list(after uint64, limit int) (items [][]byte, reached uint
 	marks := r.marks
 	r.marks = false
 	defer func() { r.marks = marks }()
-	since, err := time.Parse(time.RFC3339, r.c.extra)
-	partial := err == nil
+	partial := !r.since.IsZero()
 	for reached = after; reached < uint64(len(r.d.order)); reached++ {
 		if len(items) >= limit {
 			return items, reached, true
@@ -88,7 +92,7 @@ func (r *driveRound) list(after uint64, limit int) (items [][]byte, reached uint
 		switch {
 		case !partial && !item.deleted:
 			items = append(items, r.show(item))
-		case partial && !item.touched.Before(since):
+		case partial && !item.touched.Before(r.since):
 			items = append(items, r.changes([]string{item.id})...)
 		}
 	}

@@ -103,8 +103,8 @@ func (d *drive) renderFile(o *object, item *driveItem) {
 
 // expandItem adds the relations that $expand names and ends the object.
 func (c *call) expandItem(o *object, d *drive, item *driveItem) []byte {
-	for _, relation := range c.expanded() {
-		switch relation {
+	for _, relation := range c.expand {
+		switch strings.ToLower(relation.name) {
 		case "permissions":
 			parts := []string{}
 			for _, p := range d.permissionsOf(item) {
@@ -128,33 +128,8 @@ func (c *call) expandItem(o *object, d *drive, item *driveItem) []byte {
 // and without $expand.
 func (c *call) withSelection(sel selection) *call {
 	inner := *c
-	inner.sel, inner.query = sel, url.Values{}
+	inner.sel, inner.expand = sel, nil
 	return &inner
-}
-
-// expanded is the relations that $expand names, in lower case, without their options.
-func (c *call) expanded() (names []string) {
-	depth, from := 0, 0
-	text := strings.ToLower(c.query.Get("$expand"))
-	add := func(part string) {
-		name, _, _ := strings.Cut(strings.TrimSpace(part), "(")
-		if name != "" {
-			names = append(names, name)
-		}
-	}
-	for i, r := range text {
-		switch {
-		case r == '(':
-			depth++
-		case r == ')':
-			depth--
-		case r == ',' && depth == 0:
-			add(text[from:i])
-			from = i + 1
-		}
-	}
-	add(text[from:])
-	return names
 }
 
 func mimeType(name string) string {
@@ -226,9 +201,9 @@ func listChildren(c *call) error {
 			return c.page(nil, "", "")
 		}
 		list := item.sorted()
-		return c.skipPage(len(list), c.pageSize(200, 1000), "$skiptoken", func(i int) []byte {
-			return c.renderItem(d, list[i], itemView{sel: c.sel})
-		})
+		return c.list(listing{count: len(list), usual: 200, most: 1000,
+			render: func(i int) []byte { return c.renderItem(d, list[i], itemView{sel: c.sel}) },
+			full:   func(i int) []byte { return c.withSelection(nil).renderItem(d, list[i], itemView{}) }})
 	})
 }
 

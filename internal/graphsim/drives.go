@@ -13,17 +13,28 @@ type driveOperation struct {
 	method string
 	units  int
 	roles  []string
+	// options are the query options it takes.
+	options []string
 }
 
-func driveRead(units int) driveOperation { return driveOperation{"GET", units, rolesFiles} }
+// driveRead takes the options of OData that one object has, and those of lists for
+// what costs as much as a list.
+func driveRead(units int) driveOperation {
+	options := []string{"$select", "$expand"}
+	if units > 1 {
+		options = append(options, "$top", "$skiptoken")
+	}
+	return driveOperation{"GET", units, rolesFiles, options}
+}
 
 func driveWrite(method string, roles []string) driveOperation {
-	return driveOperation{method, 2, roles}
+	return driveOperation{method, 2, roles, []string{"$select", "@microsoft.graph.conflictBehavior"}}
 }
 
 // at makes a route with a pattern.
 func (op driveOperation) at(pattern string, handle func(*call) error) route {
-	return route{method: op.method, pattern: pattern, service: sharePoint, units: op.units, roles: op.roles, handle: handle}
+	return route{method: op.method, pattern: pattern, service: sharePoint, units: op.units, roles: op.roles,
+		takes: takes(nil, op.options...), handle: handle}
 }
 
 // driveItemRoutes makes each route, whose pattern begins behind an item, reachable
@@ -47,10 +58,12 @@ func driveRoutes() []route {
 		one.at("groups/{group}/drive", getOwnDrive), many.at("groups/{group}/drives", listDrives),
 		one.at("sites/{site}/drive", getOwnDrive), many.at("sites/{site}/drives", listDrives),
 		one.at("drives/{drive}", getDrive),
-		many.at("drives/{drive}/items/{item}/delta", driveDelta),
+		driveOperation{"GET", 2, rolesFiles, []string{"token", "$deltatoken", "$skiptoken", "$select", "$expand", "$top"}}.
+			at("drives/{drive}/items/{item}/delta", driveDelta),
 	}, driveItemRoutes(
 		one.at("", getItem),
-		many.at("children", listChildren),
+		driveOperation{"GET", 2, rolesFiles, []string{"$select", "$expand", "$top", "$skiptoken", "$orderby", "$filter"}}.
+			at("children", listChildren),
 		one.at("content", getContent),
 	)...)
 }

@@ -7,6 +7,7 @@ var DefaultRoles = []string{
 	"Mail.ReadWrite", "Calendars.ReadWrite", "Contacts.ReadWrite", "Tasks.Read.All",
 	"Files.ReadWrite.All", "Sites.ReadWrite.All", "User.DeleteRestore.All", "Group.ReadWrite.All",
 	"Team.ReadBasic.All", "Channel.ReadBasic.All", "ChannelMessage.Read.All",
+	"TeamMember.Read.All", "Chat.Read.All", "Sites.Manage.All",
 }
 
 // Which roles open a route; any one of them suffices. Source: the permission

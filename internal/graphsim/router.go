@@ -14,9 +14,10 @@ const (
 	identity service = iota
 	outlook
 	sharePoint
+	teams
 )
 
-func (s service) String() string { return [...]string{"identity", "outlook", "sharepoint"}[s] }
+func (s service) String() string { return [...]string{"identity", "outlook", "sharepoint", "teams"}[s] }
 
 // route is one operation of Graph. Its pattern is the path below /v1.0 with
 // {variables}; a segment @path stands for path addressing (":/a/b:").
@@ -42,7 +43,7 @@ type router struct {
 func newRouter() *router {
 	rt := &router{bySize: map[int][]*route{}}
 	for _, area := range [][]route{directoryRoutes(), registrationRoutes(), siteRoutes(), mailFolderRoutes(), messageRoutes(),
-		attachmentRoutes(), contactRoutes(), calendarRoutes(), eventRoutes(), driveRoutes(), driveWriteRoutes(), versionRoutes(), permissionRoutes()} {
+		attachmentRoutes(), contactRoutes(), calendarRoutes(), eventRoutes(), officeRoutes()} {
 		for _, r := range area {
 			r.segments = strings.Split(r.pattern, "/")
 			rt.bySize[len(r.segments)] = append(rt.bySize[len(r.segments)], &r)
@@ -99,7 +100,7 @@ var (
 	// alternate names one by another key: applications(uniqueName='x').
 	alternate = regexp.MustCompile(`^([A-Za-z]+)\(([A-Za-z]+)='([^']*)'\)$`)
 	// function is a call like delta(), delta(token='x') or microsoft.graph.delta().
-	function = regexp.MustCompile(`^(?:microsoft\.graph\.)?(delta|getAllSites)(?:\(([^)]*)\))?$`)
+	function = regexp.MustCompile(`^(?:microsoft\.graph\.)?(delta|getAllSites|getAllMessages|allMessages)(?:\(([^)]*)\))?$`)
 	argument = regexp.MustCompile(`([A-Za-z]+)='([^']*)'`)
 )
 

@@ -80,6 +80,8 @@ type Options struct {
 	SharePoint SharePointOptions
 	// Exchange is how mailboxes behave where it is not documented.
 	Exchange ExchangeOptions
+	// Teams is how Teams behaves where it is not documented.
+	Teams TeamsOptions
 	// Seed decides everything generated.
 	Seed int64
 	// Corpus is a folder of real files: mail/*.eml, contacts/*.vcf, calendar/*.ics.

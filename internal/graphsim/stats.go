@@ -14,7 +14,7 @@ type Stats struct {
 }
 
 // TenantStats counts requests of one tenant. The maps go by service: identity,
-// outlook, sharepoint, files (downloads and uploads), unrouted.
+// outlook, sharepoint, teams, files (downloads and uploads), unrouted.
 type TenantStats struct {
 	Tokens        int64            `json:"tokens"`
 	TokensRefused int64            `json:"tokensRefused"`

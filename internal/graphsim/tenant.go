@@ -28,6 +28,13 @@ type TenantSpec struct {
 
 	// Libraries adds document libraries to each team and group site (at most 250).
 	Libraries int `json:"libraries"`
+	// Channels adds standard channels to each team, ClosedChannels private and shared
+	// ones in turn, each with a site of its own. Chats is with how many others each
+	// user has a chat on either side, Messages how many each channel and chat holds.
+	Channels       int `json:"channels"`
+	ClosedChannels int `json:"closedChannels"`
+	Chats          int `json:"chats"`
+	Messages       int `json:"messages"`
 	// DriveQuota is the size of each drive in bytes; default 1 TiB.
 	DriveQuota int64 `json:"driveQuota"`
 
@@ -71,7 +78,8 @@ type Tenant struct {
 	mailboxes map[string]*mailbox // by user ID, made when first asked for
 	drives    map[string]*drive   // by drive ID, likewise
 	libraries map[string]*entry   // the site of a drive ID
-	nextPurge atomic.Int64        // when the time of a deleted object ends, in simulated nanoseconds
+	office    office
+	nextPurge atomic.Int64 // when the time of a deleted object ends, in simulated nanoseconds
 }
 
 // consent is what an administrator granted, and which applications are registered. It has a lock of its own, so that a
@@ -218,6 +226,7 @@ func (t *Tenant) ExpireDelta() {
 	for _, m := range t.mailboxes {
 		m.expire()
 	}
+	t.office.expire()
 	for _, d := range t.drives {
 		d.expire()
 	}
