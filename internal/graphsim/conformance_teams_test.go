@@ -44,10 +44,13 @@ func (w *world) post(team string, spec graphsim.PostSpec) string {
 	return id
 }
 
+// teamsClock makes the second of "one request per second and channel" a millisecond.
+const teamsClock = 100_000
+
 func TestConformanceTeams(t *testing.T) {
 	t.Parallel()
 	spec := graphsim.TenantSpec{Users: 5, Groups: 3, Channels: 1, ClosedChannels: 2, Chats: 1, Messages: 30}
-	conform(t, graphsim.Options{}, spec, []rule{
+	conform(t, graphsim.Options{Clock: teamsClock}, spec, []rule{
 		{"a group that is no team answers 404", func(w *world) {
 			w.same("id", w.get("teams/" + w.teamOf().ID)["id"], w.teamOf().ID)
 			w.status(404, "GET", "teams/"+w.tenant.Groups()[1].ID, nil)
@@ -279,7 +282,7 @@ func TestConformanceTeams(t *testing.T) {
 
 func TestConformanceTeamSwitches(t *testing.T) {
 	t.Parallel()
-	conform(t, graphsim.Options{Teams: graphsim.TeamsOptions{DeltaTellsReplies: true, Import: true}},
+	conform(t, graphsim.Options{Clock: teamsClock, Teams: graphsim.TeamsOptions{DeltaTellsReplies: true, Import: true}},
 		graphsim.TenantSpec{Users: 2, Groups: 1, Messages: 5}, []rule{
 			{"DeltaTellsReplies", func(w *world) {
 				team, path := w.messages()

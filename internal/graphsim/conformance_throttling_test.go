@@ -133,6 +133,8 @@ func TestRulesByPath(t *testing.T) {
 			one[i].App, one[i].AppTenant, one[i].Tenant, one[i].Resource = []graphsim.Quota{{Max: 1, Seconds: 3600}}, nil, nil, nil
 			one[i].Concurrent = 0
 			_, k := start(t, graphsim.Options{Limits: graphsim.Limits{Rules: one}}, graphsim.TenantSpec{Users: 1})
+			k.tenant.Consent(append(slices.Clone(graphsim.DefaultRoles), "Teamwork.Migrate.All")...) // to post
+			k.token = k.mustToken()
 			first := k.do(c.method, c.path, nil)
 			first.Body.Close()
 			second := k.do(c.method, c.path, nil)
