@@ -58,6 +58,9 @@ type Options struct {
 	// SubsitesInDelta lets the sites delta name subsites; whether it does is not
 	// documented, and by default it does not.
 	SubsitesInDelta bool
+	// StrictBatchOrder allows one dependency per request of a batch and three shapes
+	// (parallel, serial, all on the same one), as the documentation of 2021 did.
+	StrictBatchOrder bool
 	// TokenLoop is how many token requests of one client for one tenant are no loop
 	// (AADSTS50196); the number is not documented. Default 1,000 in 5 minutes; negative:
 	// any.
