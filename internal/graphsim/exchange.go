@@ -1,6 +1,9 @@
 package graphsim
 
-import "net/http"
+import (
+	"net/http"
+	"slices"
+)
 
 // ExchangeOptions decides what the documentation of Exchange in Graph leaves open.
 // The zero value is the reading that is harder on a client.
@@ -27,6 +30,12 @@ func (t *Tenant) exchangeTruth(w http.ResponseWriter, r *http.Request, owner, ki
 		writeLines(w, r, t.EventTruth, owner)
 	case "calendars":
 		writeLines(w, r, t.CalendarTruth, owner)
+	case "todo":
+		writeLines(w, r, t.TaskTruth, owner)
+	case "todoLists":
+		writeLines(w, r, t.TaskListTruth, owner)
+	case "settings":
+		writeLines(w, r, t.SettingTruth, owner)
 	case "sent":
 		writeLines(w, r, t.SentTruth, owner)
 	default:
@@ -34,3 +43,19 @@ func (t *Tenant) exchangeTruth(w http.ResponseWriter, r *http.Request, owner, ki
 	}
 	return true
 }
+
+// exchangeRoutes are the operations on mailboxes.
+func exchangeRoutes() []route {
+	return slices.Concat(mailFolderRoutes(), messageRoutes(), attachmentRoutes(), contactRoutes(), calendarRoutes(), eventRoutes(),
+		todoRoutes(), settingsRoutes())
+}
+
+// Which roles open what a mailbox holds besides mail (permissions reference).
+var (
+	rolesSettingsWrite = []string{"MailboxSettings.ReadWrite"}
+	rolesTasks         = []string{"Tasks.Read.All", "Tasks.ReadWrite.All"}
+	rolesTasksWrite    = []string{"Tasks.ReadWrite.All"}
+	// Hidden items of Outlook (userConfiguration).
+	rolesConfigurations      = []string{"MailboxConfigItem.Read", "MailboxConfigItem.ReadWrite"}
+	rolesConfigurationsWrite = []string{"MailboxConfigItem.ReadWrite"}
+)

@@ -46,6 +46,8 @@ type mailFolder struct {
 	gone      bool
 	items     []*message // by number
 	log       changeLog  // of messageKey
+
+	configurations entryList // userConfigurations
 }
 
 // message is an item. Its content is generated from the seed until somebody

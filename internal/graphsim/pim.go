@@ -21,6 +21,10 @@ type pimStore struct {
 	logs       map[byte]*changeLog // of shelves, by kind
 	contacts   *shelf              // the default ones
 	calendar   *shelf
+	tasks      *shelf
+	rules      entryList
+	categories entryList
+	settings   props
 	sent       []SentTruth
 }
 
@@ -61,16 +65,15 @@ type pimContent struct {
 	lastAttachment uint32
 	photo          content // of a contact
 	photoType      string
-	series         *series    // of a series master
-	checklist      []*pimItem // of a task
-	links          []*pimItem
+	series         *series              // of a series master
+	parts          map[string]entryList // of a task
 }
 
 func (c *pimContent) clone() *pimContent {
 	twin := *c
 	twin.values, twin.properties = maps.Clone(c.values), maps.Clone(c.properties)
 	twin.attachments = slices.Clone(c.attachments)
-	twin.checklist, twin.links = slices.Clone(c.checklist), slices.Clone(c.links)
+	twin.parts = maps.Clone(c.parts)
 	twin.series = c.series.clone()
 	return &twin
 }
@@ -94,7 +97,6 @@ const (
 	calendarKind      = 'K'
 	calendarGroupKind = 'G'
 	taskListKind      = 'L'
-	partKind          = 'Q' // of a task: a checklist item, a linked resource
 
 	immutable = 'a' - 'A'
 )
@@ -258,8 +260,11 @@ func (b *mailbox) contentOf(it *pimItem) *pimContent {
 	if it.own != nil {
 		return it.own
 	}
-	if it.kind == contactKind {
+	switch it.kind {
+	case contactKind:
 		return b.generateContact(it.number)
+	case taskKind:
+		return b.generateTask(it.number)
 	}
 	return b.generateEvent(it.number)
 }

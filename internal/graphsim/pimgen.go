@@ -16,6 +16,7 @@ func (b *mailbox) layOutPIM() {
 	others := p.putShelf(&shelf{kind: calendarGroupKind, name: "Other Calendars"})
 	p.contacts = p.putShelf(&shelf{kind: contactFolderKind, name: "Contacts"})
 	p.calendar = p.putShelf(&shelf{kind: calendarKind, name: "Calendar", group: group.number})
+	p.tasks = p.putShelf(&shelf{kind: taskListKind, name: "Tasks"})
 	if b.bare {
 		return
 	}
@@ -42,6 +43,14 @@ func (b *mailbox) layOutPIM() {
 		seed := mix(b.seed, 'e', p.lastNumber)
 		p.put(eventKind, calendars[min(1, seed%4)], nil, pimTime(seed))
 	}
+	if tasks := b.t.spec.TasksPerUser; tasks > 0 {
+		lists := []*shelf{p.tasks, p.putShelf(&shelf{kind: taskListKind, name: "Einkauf 🛒"})}
+		for range tasks {
+			seed := mix(b.seed, 't', p.lastNumber)
+			p.put(taskKind, lists[seed%2], nil, pimTime(seed))
+		}
+	}
+	b.layOutSettings()
 	p.lastNumber = firstWritten
 	if b.corpus != nil {
 		b.addCorpusItems(b.corpus)
@@ -220,4 +229,62 @@ func (b *mailbox) generateSeries(c *pimContent, r *rand.Rand, start time.Time, c
 		eventSchema.put(exception.values, "subject", "Moved: "+sentence(r, 3))
 		c.series.exceptions[dates[2].date] = exception
 	}
+}
+
+// generateTask makes the content of a seeded task.
+func (b *mailbox) generateTask(number uint64) *pimContent {
+	seed := mix(b.seed, number, 't')
+	r := newRand(seed)
+	c := &pimContent{values: props{}, parts: map[string]entryList{}, created: pimTime(seed).Add(-time.Hour)}
+	put := func(name string, value any) { taskSchema.put(c.values, name, value) }
+	put("title", sentence(r, 2+r.IntN(5)))
+	put("body", map[string]string{"contentType": "text", "content": sentence(r, r.IntN(20))})
+	due := zoned{epoch.AddDate(0, 0, r.IntN(90)-60).Format(zonedLayout), "UTC"}
+	switch r.IntN(4) {
+	case 0:
+		put("status", "completed")
+		put("completedDateTime", due)
+	case 1:
+		put("dueDateTime", due)
+		put("isReminderOn", true)
+		put("reminderDateTime", due)
+		put("importance", "high")
+	}
+	for range r.IntN(4) {
+		v := props{}
+		checklistSchema.put(v, "displayName", sentence(r, 3))
+		checklistSchema.put(v, "isChecked", r.IntN(2) == 0)
+		c.parts["checklistItems"], _ = c.parts["checklistItems"].with(v)
+	}
+	if r.IntN(5) == 0 {
+		v := props{}
+		linkSchema.put(v, "displayName", sentence(r, 2))
+		linkSchema.put(v, "applicationName", "Mail")
+		linkSchema.put(v, "webUrl", "https://partner.example/1")
+		c.parts["linkedResources"], _ = c.parts["linkedResources"].with(v)
+	}
+	return c
+}
+
+// layOutSettings gives a generated mailbox a rule, categories and settings of its own.
+func (b *mailbox) layOutSettings() {
+	p := b.pim
+	if b.t.spec.ContactsPerUser+b.t.spec.EventsPerUser+b.t.spec.TasksPerUser == 0 {
+		return
+	}
+	for i, name := range []string{"Red category", "Kunde/Partner", "Vertraulich 🔒"} {
+		v := props{}
+		categorySchema.put(v, "displayName", name)
+		categorySchema.put(v, "color", fmt.Sprintf("preset%d", i))
+		p.categories, _ = p.categories.with(v)
+	}
+	v := props{}
+	ruleSchema.put(v, "displayName", "Invoices")
+	ruleSchema.put(v, "conditions", map[string]any{"subjectContains": []string{"Rechnung", "invoice"}})
+	ruleSchema.put(v, "actions", map[string]any{"moveToFolder": b.wellKnown["archive"].id(), "stopProcessingRules": true})
+	p.rules, _ = p.rules.with(v)
+	p.settings = props{}
+	settingsSchema.put(p.settings, "timeZone", "W. Europe Standard Time")
+	settingsSchema.put(p.settings, "automaticRepliesSetting", map[string]any{"status": "scheduled", "internalReplyMessage": "<p>Bin in Züri</p>",
+		"scheduledStartDateTime": zoned{"2026-12-24T00:00:00", "W. Europe Standard Time"}})
 }

@@ -70,6 +70,30 @@ func (t *Tenant) NewEvent(user, calendar string, properties map[string]any) (id 
 	return id, err
 }
 
+// NewTask makes a task in a list given by ID ("" is the default one) and returns its
+// immutable ID.
+func (t *Tenant) NewTask(user, list string, properties map[string]any) (id string, err error) {
+	raw, err := rawProperties(properties)
+	if err != nil {
+		return "", err
+	}
+	err = t.withMailbox(user, func(b *mailbox) error {
+		s := b.store().tasks
+		if list != "" {
+			if s, err = b.findShelf(taskListKind, list); err != nil {
+				return err
+			}
+		}
+		c := newTaskContent()
+		if err := applyTask(c, raw); err != nil {
+			return err
+		}
+		id = b.pimID(b.store().addItem(taskKind, s, c), true)
+		return nil
+	})
+	return id, err
+}
+
 // findAny finds a contact, an event, an instance of a series or a task by ID.
 func (b *mailbox) findAny(id string) (eventRef, error) {
 	kind, _, _, _ := b.parseID(id)
@@ -109,9 +133,8 @@ func (t *Tenant) EditItem(user, id string, properties map[string]any) error {
 		case eventKind:
 			_, err := b.editEvent(e, raw)
 			return err
-		default:
-			return fmt.Errorf("graphsim: %s cannot be edited", id)
 		}
+		return b.editItem(e.item, func(c *pimContent) error { return applyTask(c, raw) })
 	})
 }
 
@@ -170,6 +193,8 @@ func (t *Tenant) applyExchange(m Mutation) (id string, known bool, err error) {
 		id, err = t.NewContact(m.User, m.Folder, m.Properties)
 	case "newevent":
 		id, err = t.NewEvent(m.User, m.Folder, m.Properties)
+	case "newtask":
+		id, err = t.NewTask(m.User, m.Folder, m.Properties)
 	case "newcontactfolder":
 		id, err = t.NewContactFolder(m.User, m.Parent, m.Name)
 	case "edititem":

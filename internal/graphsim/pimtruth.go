@@ -21,7 +21,7 @@ type ContactTruth struct {
 	Photo  string `json:"photo,omitempty"` // SHA-256 (hex) of the picture
 }
 
-// CalendarTruth is a calendar or a contact folder.
+// CalendarTruth is a calendar, a contact folder or a To Do list.
 type CalendarTruth struct {
 	ID      string `json:"id"`
 	Path    string `json:"path"`
@@ -174,12 +174,65 @@ func eventDigest(v props) string {
 	return hashJSON(form)
 }
 
+// TaskTruth is what a restore of one task has to bring back.
+type TaskTruth struct {
+	ID    string `json:"id"`   // immutable
+	List  string `json:"list"` // by name; "/" is %2F
+	Title string `json:"title"`
+	// Digest is the SHA-256 (hex) over every property that clients can write, and
+	// over the checklist and the linked resources in their order.
+	Digest string `json:"digest"`
+}
+
+// TaskTruth returns every task of a user, ordered by list and ID.
+func (t *Tenant) TaskTruth(user string) ([]TaskTruth, error) {
+	return pimTruths(t, user, taskListKind, func(x TaskTruth) string { return x.List + "\x00" + x.ID },
+		func(b *mailbox, it *pimItem) (TaskTruth, error) {
+			c := b.contentOf(it)
+			return TaskTruth{ID: b.pimID(it, true), List: it.shelf.path(), Title: c.values.text("title"), Digest: hashJSON([]any{
+				taskSchema.canonical(c.values), canonicalEntries(checklist, c.parts["checklistItems"]), canonicalEntries(linked, c.parts["linkedResources"])})}, nil
+		})
+}
+
+func canonicalEntries(k *entryKind, l entryList) []map[string]json.RawMessage {
+	list := []map[string]json.RawMessage{}
+	for _, e := range l.entries {
+		list = append(list, k.schema.canonical(e.values))
+	}
+	return list
+}
+
+// SettingTruth is a rule, a category or the settings of a mailbox. In the digest of a
+// rule, the folders it names are paths.
+type SettingTruth struct {
+	Kind   string `json:"kind"` // rule, category or settings
+	Name   string `json:"name"`
+	Digest string `json:"digest"`
+}
+
+// SettingTruth returns the rules, the categories and the settings of a user.
+func (t *Tenant) SettingTruth(user string) ([]SettingTruth, error) {
+	list := []SettingTruth{}
+	err := t.withMailbox(user, func(b *mailbox) error {
+		p := b.store()
+		for _, e := range p.rules.entries {
+			list = append(list, SettingTruth{"rule", e.values.text("displayName"), hashJSON(b.canonicalRule(e.values))})
+		}
+		for _, e := range p.categories.entries {
+			list = append(list, SettingTruth{"category", e.values.text("displayName"), hashJSON(categories.schema.canonical(e.values))})
+		}
+		list = append(list, SettingTruth{"settings", "", hashJSON(settingsSchema.canonical(p.settings))})
+		return nil
+	})
+	return list, err
+}
+
 func folderTruths(t *Tenant, user string, kind byte) ([]CalendarTruth, error) {
 	list := []CalendarTruth{}
 	err := t.withMailbox(user, func(b *mailbox) error {
 		p := b.store()
 		for _, s := range p.list(kind, nil) {
-			truth := CalendarTruth{ID: b.shelfID(s), Path: s.path(), Default: s == p.calendar || s == p.contacts, Items: len(s.items)}
+			truth := CalendarTruth{ID: b.shelfID(s), Path: s.path(), Default: s == p.calendar || s == p.contacts || s == p.tasks, Items: len(s.items)}
 			if s.foreign != nil {
 				truth.Owner = s.foreign.Address
 			}
@@ -199,6 +252,11 @@ func (t *Tenant) CalendarTruth(user string) ([]CalendarTruth, error) {
 // ContactFolderTruth returns the contact folders of a user, by path.
 func (t *Tenant) ContactFolderTruth(user string) ([]CalendarTruth, error) {
 	return folderTruths(t, user, contactFolderKind)
+}
+
+// TaskListTruth returns the To Do lists of a user, by name.
+func (t *Tenant) TaskListTruth(user string) ([]CalendarTruth, error) {
+	return folderTruths(t, user, taskListKind)
 }
 
 // SentTruth returns what the mailbox of a user sent since it was made, the first

@@ -42,8 +42,7 @@ type router struct {
 
 func newRouter() *router {
 	rt := &router{bySize: map[int][]*route{}}
-	for _, area := range [][]route{directoryRoutes(), registrationRoutes(), siteRoutes(), mailFolderRoutes(), messageRoutes(),
-		attachmentRoutes(), contactRoutes(), calendarRoutes(), eventRoutes(), officeRoutes()} {
+	for _, area := range [][]route{directoryRoutes(), registrationRoutes(), siteRoutes(), exchangeRoutes(), officeRoutes()} {
 		for _, r := range area {
 			r.segments = strings.Split(r.pattern, "/")
 			rt.bySize[len(r.segments)] = append(rt.bySize[len(r.segments)], &r)

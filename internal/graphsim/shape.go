@@ -47,15 +47,15 @@ type field struct {
 
 // schema is a type of Graph: its properties in the order in which answers list them.
 type schema struct {
-	name       string
-	properties []field
-	byName     map[string]*field
+	name   string
+	fields []field
+	byName map[string]*field
 }
 
-func newSchema(name string, properties ...field) *schema {
-	e := &schema{name: name, properties: properties, byName: map[string]*field{}}
-	for i := range properties {
-		e.byName[properties[i].name] = &properties[i]
+func newSchema(name string, fields ...field) *schema {
+	e := &schema{name: name, fields: fields, byName: map[string]*field{}}
+	for i := range fields {
+		e.byName[fields[i].name] = &fields[i]
 	}
 	return e
 }
@@ -84,7 +84,7 @@ func (e *schema) read(in map[string]json.RawMessage, v props) error {
 
 // render writes the properties that are set or have a default.
 func (e *schema) render(o *object, v props) {
-	for _, p := range e.properties {
+	for _, p := range e.fields {
 		value, set := v[p.name]
 		if !set {
 			value = p.def
@@ -99,7 +99,7 @@ func (e *schema) render(o *object, v props) {
 // defaults filled in, by name.
 func (e *schema) canonical(v props) map[string]json.RawMessage {
 	form := map[string]json.RawMessage{}
-	for _, p := range e.properties {
+	for _, p := range e.fields {
 		if p.form == nil || p.quiet {
 			continue
 		}

@@ -17,10 +17,11 @@ type TenantSpec struct {
 
 	Users        int `json:"users"`        // licensed users with a mailbox and a drive
 	MailsPerUser int `json:"mailsPerUser"` // messages in each mailbox
-	// ContactsPerUser and EventsPerUser are the contacts, and the events and series, in
-	// each mailbox, those in further folders and calendars included.
+	// ContactsPerUser, EventsPerUser (series count once) and TasksPerUser are what each
+	// mailbox has of them, further folders, calendars and lists included.
 	ContactsPerUser int `json:"contactsPerUser"`
 	EventsPerUser   int `json:"eventsPerUser"`
+	TasksPerUser    int `json:"tasksPerUser"`
 
 	FilesPerUser int `json:"filesPerUser"` // files in each drive, those of sites included
 	Groups       int `json:"groups"`       // every second one a Microsoft 365 group with a site

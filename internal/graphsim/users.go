@@ -22,7 +22,6 @@ func directoryRoutes() []route {
 		{method: "GET", pattern: "users/$count", units: 1, roles: rolesUsers, takes: takes(userType, "$filter", "$search"), handle: countUsers},
 		{method: "GET", pattern: "users/delta", units: 1, roles: rolesUsers, takes: takesOne(userType, deltaQuery...), handle: usersDelta},
 		{method: "GET", pattern: "users/{user}", units: 1, roles: rolesUsers, takes: one(userType), handle: getUser},
-		{method: "GET", pattern: "users/{user}/mailboxSettings", service: outlook, roles: rolesSettings, takes: takesOne(nil, "$select"), handle: getMailboxSettings},
 		{method: "GET", pattern: "users/{user}/licenseDetails", units: 2, roles: rolesUsers, takes: takes(licenseType, "$select"), handle: getLicenseDetails},
 		{method: "GET", pattern: "users/{user}/memberOf", units: 2, roles: rolesGroups, takes: takes(groupType, listOptions...), handle: listMemberOf},
 		{method: "GET", pattern: "users/{user}/transitiveMemberOf", units: 2, roles: rolesGroups, takes: takes(groupType, listOptions...), handle: listMemberOf},
