@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,29 +22,41 @@ func (b *backup) apply(ctx context.Context, collection string, generation int64,
 			return err
 		}
 	}
-	batch := make([]change, 0, b.batchSize())
-	for _, item := range page.Items {
-		c, err := b.compare(ctx, collection, generation, item)
-		if err != nil {
-			return err
-		}
-		if !c.fetch {
-			if err := b.store(ctx, c); err != nil {
-				return err
-			}
-			continue
-		}
-		if batch = append(batch, c); len(batch) == cap(batch) {
-			if err := b.fetchAll(ctx, batch); err != nil {
-				return err
-			}
-			batch = batch[:0]
+	fetched := false
+	for items := range slices.Chunk(page.Items, b.batchSize()) {
+		if fetched {
 			if err := b.pause(ctx); err != nil {
 				return err
 			}
 		}
+		var err error
+		if fetched, err = b.applyItems(ctx, collection, generation, items); err != nil {
+			return err
+		}
 	}
-	return b.fetchAll(ctx, batch)
+	return nil
+}
+
+// applyItems brings a stretch of a page into the index; fetched tells that content was read for it.
+func (b *backup) applyItems(ctx context.Context, collection string, generation int64, items []Item) (fetched bool, err error) {
+	if items, err = b.load(ctx, items); err != nil {
+		return false, err
+	}
+	batch := make([]change, 0, len(items))
+	for _, item := range items {
+		c, err := b.compare(ctx, collection, generation, item)
+		if err != nil {
+			return false, err
+		}
+		if !c.fetch {
+			if err := b.store(ctx, c); err != nil {
+				return false, err
+			}
+			continue
+		}
+		batch = append(batch, c)
+	}
+	return len(batch) > 0, b.fetchAll(ctx, batch)
 }
 
 // batchSize is how many items are fetched between two looks at whether the slice is over.
@@ -63,9 +76,9 @@ func (b *backup) removed(ctx context.Context, collection, id string) error {
 			b.plan.condemned[id] = struct{}{}
 		}
 		return nil
-	case b.src.Scoped() && home(e) != collection:
+	case b.src.Scoped() && b.home(e) != collection:
 		// It lies elsewhere; but an enumeration under way may not have shown it there yet.
-		b.again = b.again || e.Generation < b.cursor(home(e)).Generation
+		b.again = b.again || e.Generation < b.cursor(b.home(e)).Generation
 		return nil
 	}
 	b.again = b.again || b.src.Scoped()
@@ -80,6 +93,8 @@ func (b *backup) discard(ctx context.Context, e repository.Entry) error {
 	}
 	if e.Collection != "" {
 		delete(b.plan.collections, e.Collection)
+		delete(b.plan.lists, e.Collection)
+		delete(b.plan.refused, e.Collection)
 		// Should the folder come back before the sweep, it must outdo what the old one left.
 		b.w.SetCursor(e.Collection, repository.Cursor{Generation: b.cursor(e.Collection).Generation + 1})
 	}
@@ -94,11 +109,11 @@ func (b *backup) remember(e repository.Entry) {
 	}
 }
 
-// home returns the collection that lists an entry of a scoped source: folders are listed by the
-// root, everything else by its folder.
-func home(e repository.Entry) string {
+// home returns the collection that lists an entry of a scoped source: folders are listed by what showed
+// them, everything else by its folder.
+func (b *backup) home(e repository.Entry) string {
 	if e.Collection != "" {
-		return RootCollection
+		return b.plan.collections[e.Collection].In
 	}
 	return e.Parent
 }
@@ -114,6 +129,7 @@ type change struct {
 	known  bool             // stored has something
 	fetch  bool             // its parts have to be read
 	dirty  bool             // the index has to change
+	lister string           // the collection that showed it
 	entry  repository.Entry // what the index shall say
 
 	passing error // Transient, or throttled, of what its parts answered last
@@ -133,7 +149,7 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 	if err := b.await(ctx, item); err != nil {
 		return change{}, err
 	}
-	c := change{item: item, stored: stored, known: known, dirty: !indexed}
+	c := change{item: item, stored: stored, known: known, dirty: !indexed, lister: collection}
 	c.entry = repository.Entry{
 		ID: item.ID, Parent: item.Parent, Kind: item.Kind, Name: item.Name, ETag: joinVersion(item.ETag, item.Content),
 		Modified: item.Modified, Size: item.Size, Collection: item.Collection, From: item.From, Date: item.Date,
@@ -219,7 +235,7 @@ func sameShape(a, b repository.Entry) bool {
 func (b *backup) store(ctx context.Context, c change) error {
 	e := c.entry
 	if e.Collection != "" {
-		b.plan.collections[e.Collection] = struct{}{}
+		b.plan.collections[e.Collection] = listing{In: c.lister, Apart: c.item.Apart}
 	}
 	delete(b.plan.condemned, e.ID)
 	delete(b.plan.awaited, e.ID)

@@ -37,6 +37,7 @@ type backup struct {
 	again    bool                        // a further round is due
 	restarts map[string]int              // enumerations started over, by collection
 	lost     map[string]error            // collections that were not found
+	refusals map[string]error            // collections that were refused
 	gone     map[string]repository.Entry // removed in this slice: their content is known
 
 	troubled int                  // items that answered Transient with none read in between
@@ -62,10 +63,10 @@ func Backup(ctx context.Context, src Source, w Series, l Limits, drain <-chan st
 	}
 	b := &backup{
 		slice: newSlice(l, drain, progress), src: src, w: w, plan: p, commit: time.Now(),
-		restarts: map[string]int{}, lost: map[string]error{}, gone: map[string]repository.Entry{},
+		restarts: map[string]int{}, lost: map[string]error{}, refusals: map[string]error{}, gone: map[string]repository.Entry{},
 		tried: map[string]time.Time{},
 	}
-	if err := b.rounds(ctx); err != nil {
+	if err := b.spaces(ctx); err != nil {
 		return b.park(ctx, err)
 	}
 	if err := b.reread(ctx); err != nil {

@@ -15,26 +15,36 @@ const planCursor = "engine:plan"
 // plan is what a backup has to know between slices besides the index and the cursors. It saves a
 // scan of the whole index at every start: the cost of a run follows what changed.
 type plan struct {
-	collections map[string]struct{} // folders that are collections
+	collections map[string]listing  // folders that are collections
 	condemned   map[string]struct{} // removed containers whose content is to be swept
 	awaited     map[string]struct{} // containers that an entry names as its parent and that were not listed yet
 	failed      map[string]struct{} // items of which a part could not be read: to be tried again
 	aside       map[string]int      // items whose content was not served: in how many slices
 	doubted     map[string]struct{} // those of them that were throttled, with nothing read since
 	spent       map[string]struct{} // items that were throttled and given up: not asked for again in this run
+	refused     map[string]struct{} // collections that could not be read: their entries say why
+	lists       map[string]string   // collections without a delta: digest of the IDs that they showed
 	sweeps      map[string]int64    // collections enumerated anew to the end: their generation
 	saved       string
 }
 
+// listing says where a collection belongs.
+type listing struct {
+	In    string `json:"in,omitempty"`    // the collection that shows it
+	Apart bool   `json:"apart,omitempty"` // see Item.Apart
+}
+
 type planFile struct {
-	Collections []string         `json:"collections,omitempty"`
-	Condemned   []string         `json:"condemned,omitempty"`
-	Awaited     []string         `json:"awaited,omitempty"`
-	Failed      []string         `json:"failed,omitempty"`
-	Aside       map[string]int   `json:"aside,omitempty"`
-	Doubted     []string         `json:"doubted,omitempty"`
-	Spent       []string         `json:"spent,omitempty"`
-	Sweeps      map[string]int64 `json:"sweeps,omitempty"`
+	Collections map[string]listing `json:"collections,omitempty"`
+	Condemned   []string           `json:"condemned,omitempty"`
+	Awaited     []string           `json:"awaited,omitempty"`
+	Failed      []string           `json:"failed,omitempty"`
+	Aside       map[string]int     `json:"aside,omitempty"`
+	Doubted     []string           `json:"doubted,omitempty"`
+	Spent       []string           `json:"spent,omitempty"`
+	Refused     []string           `json:"refused,omitempty"`
+	Lists       map[string]string  `json:"lists,omitempty"`
+	Sweeps      map[string]int64   `json:"sweeps,omitempty"`
 }
 
 func loadPlan(w Cursors) (*plan, error) {
@@ -48,20 +58,28 @@ func loadPlan(w Cursors) (*plan, error) {
 	if f.Aside == nil {
 		f.Aside = map[string]int{}
 	}
+	if f.Collections == nil {
+		f.Collections = map[string]listing{}
+	}
+	if f.Lists == nil {
+		f.Lists = map[string]string{}
+	}
 	if f.Sweeps == nil {
 		f.Sweeps = map[string]int64{}
 	}
 	return &plan{
-		collections: set(f.Collections), condemned: set(f.Condemned), awaited: set(f.Awaited), failed: set(f.Failed),
-		aside: f.Aside, doubted: set(f.Doubted), spent: set(f.Spent), sweeps: f.Sweeps, saved: cur.Link,
+		collections: f.Collections, condemned: set(f.Condemned), awaited: set(f.Awaited), failed: set(f.Failed),
+		aside: f.Aside, doubted: set(f.Doubted), spent: set(f.Spent),
+		refused: set(f.Refused), lists: f.Lists, sweeps: f.Sweeps, saved: cur.Link,
 	}, nil
 }
 
 // save puts the plan among the cursors if it changed: an unchanged series must not make a commit.
 func (p *plan) save(w Cursors) error {
 	f := planFile{
-		Collections: sorted(p.collections), Condemned: sorted(p.condemned), Awaited: sorted(p.awaited), Failed: sorted(p.failed),
-		Aside: p.aside, Doubted: sorted(p.doubted), Spent: sorted(p.spent), Sweeps: p.sweeps,
+		Collections: p.collections, Condemned: sorted(p.condemned), Awaited: sorted(p.awaited), Failed: sorted(p.failed),
+		Aside: p.aside, Doubted: sorted(p.doubted), Spent: sorted(p.spent),
+		Refused: sorted(p.refused), Lists: p.lists, Sweeps: p.sweeps,
 	}
 	text, err := json.Marshal(f)
 	if err != nil {
@@ -96,10 +114,36 @@ func (p *plan) waiting() []string {
 
 func (p *plan) has(collection string) bool { _, ok := p.collections[collection]; return ok }
 
-// order returns the collections to read: those in the middle of an enumeration first.
-func (p *plan) order(w Cursors) []string {
+// space returns the collection under which c is read: what moves stays below it.
+func (p *plan) space(c string) string {
+	for range len(p.collections) {
+		at, ok := p.collections[c]
+		if !ok || at.Apart {
+			return c
+		}
+		c = at.In
+	}
+	return c
+}
+
+// apart returns the collections that are read by themselves, beside the root.
+func (p *plan) apart() []string {
+	var list []string
+	for _, c := range sorted(p.collections) {
+		if p.collections[c].Apart {
+			list = append(list, c)
+		}
+	}
+	return list
+}
+
+// order returns the collections to read under space: those in the middle of an enumeration first.
+func (p *plan) order(w Cursors, space string) []string {
 	var reading, rest []string
 	for _, c := range sorted(p.collections) {
+		if c == space || p.space(c) != space {
+			continue
+		}
 		if cur, ok := w.Cursor(c); ok && !cur.Complete && cur.Link != "" {
 			reading = append(reading, c)
 		} else {

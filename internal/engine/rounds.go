@@ -2,16 +2,42 @@ package engine
 
 import (
 	"context"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// rounds reads every collection, and again for as long as the last round may have missed a move.
-func (b *backup) rounds(ctx context.Context) error {
+// spaces reads every collection: the root with what lies under it, then each part that is apart. A
+// source of which every part is refused is refused as a whole.
+func (b *backup) spaces(ctx context.Context) error {
+	if err := b.rounds(ctx, RootCollection); err != nil {
+		return err
+	}
+	parts := b.plan.apart()
+	for _, part := range parts {
+		if err := b.rounds(ctx, part); err != nil {
+			return err
+		}
+	}
+	var refusal error
+	for _, part := range parts {
+		cause, ok := b.refusals[part]
+		if !ok {
+			return nil
+		}
+		if refusal == nil || tenantry.KindOf(cause) == tenantry.Denied && tenantry.KindOf(refusal) != tenantry.Denied {
+			refusal = cause // Absent only if all of them are
+		}
+	}
+	return refusal
+}
+
+// rounds reads the collections of a space, and again for as long as the last round may have missed a move.
+func (b *backup) rounds(ctx context.Context, space string) error {
 	for round := 0; ; round++ {
 		b.again = false
-		if err := b.round(ctx); err != nil {
+		if err := b.round(ctx, space); err != nil {
 			return err
 		}
 		if !b.again || round == maxRounds {
@@ -20,14 +46,17 @@ func (b *backup) rounds(ctx context.Context) error {
 	}
 }
 
-// round reads the root and then every folder that the index has. A folder that was left in the
+// round reads the top of a space and then every folder that the index has of it. A folder that was left in the
 // middle of an enumeration comes first: its next page may show the past, and must not overwrite
 // what another folder says about the present.
-func (b *backup) round(ctx context.Context) error {
-	if err := b.read(ctx, RootCollection); err != nil {
+func (b *backup) round(ctx context.Context, space string) error {
+	if err := b.read(ctx, space); err != nil {
 		return err
 	}
-	for _, c := range b.plan.order(b.w) {
+	if _, refused := b.refusals[space]; refused {
+		return nil
+	}
+	for _, c := range b.plan.order(b.w, space) {
 		if err := b.read(ctx, c); err != nil {
 			return err
 		}
@@ -40,21 +69,24 @@ func (b *backup) read(ctx context.Context, collection string) error {
 	for {
 		cur := b.cursor(collection)
 		page, err := b.src.Page(ctx, collection, cur.Link)
-		switch kind := tenantry.KindOf(err); {
-		case kind == tenantry.Resync:
+		if tenantry.KindOf(err) == tenantry.Resync {
 			if err := b.restart(collection, err); err != nil {
 				return err
 			}
 			continue
-		case kind == tenantry.NotFound && collection != RootCollection:
-			return b.missing(collection, err)
-		case err != nil:
-			return err
+		}
+		if err != nil {
+			return b.unread(ctx, collection, err)
+		}
+		if page.Listed {
+			return b.list(ctx, collection, cur, page)
 		}
 		if !page.Done && page.Next == cur.Link {
 			return tenantry.Errorf(tenantry.Internal, "read %s: the next page is the page itself", describe(collection))
 		}
-		delete(b.lost, collection)
+		if err := b.accept(ctx, collection); err != nil {
+			return err
+		}
 		if cur.Link == "" {
 			// Should only a part of this page become durable, then the enumeration begins anew, and
 			// what vanishes in between is told by nobody: that one has to sweep.
@@ -108,19 +140,71 @@ func (b *backup) restart(collection string, cause error) error {
 	return nil
 }
 
-// missing notes that a folder was not found. A lone 404 may be a lie, so it is the root that decides:
-// it is enumerated anew, once in a slice, and the sweep drops the folder if it is not there. What was
+// unread decides what it means that a page could not be read: something about its collection, or the end
+// of the slice.
+func (b *backup) unread(ctx context.Context, collection string, err error) error {
+	switch kind := tenantry.KindOf(err); {
+	case kind == tenantry.NotFound && b.space(collection) != collection:
+		return b.missing(collection, err)
+	case collection != RootCollection && (kind == tenantry.NotFound || kind == tenantry.Denied || kind == tenantry.Absent):
+		return b.refuse(ctx, collection, err)
+	}
+	return err
+}
+
+// space is the collection under which another is read: itself if it is the root or apart.
+func (b *backup) space(collection string) string { return b.plan.space(collection) }
+
+// refuse notes that a collection cannot be read, in its entry: what is stored of it stays, and the next
+// run asks again.
+func (b *backup) refuse(ctx context.Context, collection string, cause error) error {
+	b.refusals[collection] = cause
+	b.plan.refused[collection] = struct{}{}
+	return b.blame(ctx, collection, "it cannot be read: "+cause.Error())
+}
+
+// accept takes back what was said of a collection that can be read again.
+func (b *backup) accept(ctx context.Context, collection string) error {
+	delete(b.lost, collection)
+	delete(b.refusals, collection)
+	if _, ok := b.plan.refused[collection]; !ok {
+		return nil
+	}
+	delete(b.plan.refused, collection)
+	return b.blame(ctx, collection, "")
+}
+
+// blame writes the reason why it cannot be read into the entry of a collection.
+func (b *backup) blame(ctx context.Context, collection, reason string) error {
+	e, ok, err := b.w.Lookup(ctx, collection)
+	if err != nil || !ok || e.Problem == reason {
+		if ok && reason != "" {
+			b.problem(e.ID, e.Name, reason)
+		}
+		return ofSeries(err)
+	}
+	e.Problem, e.ProblemAt = reason, time.Time{}
+	if reason != "" {
+		e.ProblemAt = time.Now()
+		b.problem(e.ID, e.Name, reason)
+	}
+	return ofSeries(b.w.Put(ctx, e))
+}
+
+// missing notes that a folder was not found. A lone 404 may be a lie, so it is what lists the folder that
+// decides: it is enumerated anew, once in a slice, and the sweep drops the folder if it is not there. What was
 // left of the folder's own enumeration is given up: read after the other folders, it may show the past.
 func (b *backup) missing(collection string, cause error) error {
 	b.lost[collection] = cause
 	if cur := b.cursor(collection); !cur.Complete && cur.Link != "" {
 		b.w.SetCursor(collection, repository.Cursor{Generation: cur.Generation + 1})
 	}
-	if b.restarts[RootCollection] > 0 {
+	in := b.plan.collections[collection].In
+	if b.restarts[in] > 0 {
 		return nil
 	}
 	b.again = true
-	return b.restart(RootCollection, cause)
+	return b.restart(in, cause)
 }
 
 func describe(collection string) string {

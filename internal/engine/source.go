@@ -21,13 +21,14 @@ const (
 
 // Source reads the changes of one workload from Microsoft 365. Page is called from one goroutine at
 // a time, parts of a page from up to Limits.Concurrency. Errors carry kinds: Resync when a link is
-// no longer valid, NotFound for a collection other than the root that is gone; every other kind ends
-// the slice.
+// no longer valid, NotFound for a collection other than the root that is gone, Denied and Absent for one
+// that is refused: what is stored of it stays, its entry says why. Every other kind ends the slice.
 type Source interface {
 	// Page reads one page of a collection; link "" starts from the beginning.
 	Page(ctx context.Context, collection, link string) (Page, error)
-	// Scoped reports whether a removal counts only for the collection that the index names as
-	// parent (mail, where items move between collections); false: removals are absolute (drive).
+	// Scoped reports whether a removal counts only for the collection that lists the item (mail, where
+	// items move between collections); false: removals are absolute (drive). A collection lists what names
+	// it as its parent, and the folders that it showed.
 	Scoped() bool
 }
 
@@ -47,6 +48,10 @@ type Page struct {
 	Removed []string // IDs
 	Next    string   // link of the next page, or the delta link when Done
 	Done    bool
+	// Listed says that this is no delta but a page of the whole list: what the list does not show to its
+	// end is gone. It begins with link "" or what Next was when it was Done the last time, and begins
+	// anew when it was interrupted.
+	Listed bool
 }
 
 // Item is one added or changed item.
@@ -63,6 +68,12 @@ type Item struct {
 	Date     time.Time // when it was received, for searching
 	// Collection is the item's own ID if its content is read as a collection of that name, else "".
 	Collection string
+	// Apart: items move between the collections that lie under this one, but neither in nor out. Such a
+	// part of the source is read by itself, and one that is refused leaves the others alone.
+	Apart bool
+	// Load reads the whole item where the page shows no more than its ID, Parent and ETag. Called, from
+	// several goroutines, only if that version is not stored. NotFound: it is gone again.
+	Load func(ctx context.Context) (Item, error)
 	// Raw is the payload, byte-identical as the source sent it.
 	Raw []byte
 	// Content identifies the separate content where the source knows it without reading (a hash):

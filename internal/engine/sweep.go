@@ -62,7 +62,7 @@ func (b *backup) dropUnseenOf(ctx context.Context, entries iter.Seq2[repository.
 func (b *backup) unseen(e repository.Entry) bool {
 	collection := RootCollection
 	if b.src.Scoped() {
-		collection = home(e)
+		collection = b.home(e)
 	}
 	generation, swept := b.plan.sweeps[collection]
 	return swept && e.Generation < generation

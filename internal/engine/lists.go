@@ -1,0 +1,167 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// seen is the set of IDs that a list has shown, in little memory, and its digest, which does not depend
+// on their order.
+type seen struct {
+	ids    map[[16]byte]struct{}
+	digest [16]byte
+}
+
+func newSeen() *seen { return &seen{ids: map[[16]byte]struct{}{}} }
+
+func short(id string) [16]byte {
+	sum := sha256.Sum256([]byte(id))
+	return [16]byte(sum[:16])
+}
+
+func (s *seen) add(id string) {
+	key := short(id)
+	if _, ok := s.ids[key]; ok {
+		return
+	}
+	s.ids[key] = struct{}{}
+	for i := range key {
+		s.digest[i] ^= key[i]
+	}
+}
+
+func (s *seen) has(id string) bool { _, ok := s.ids[short(id)]; return ok }
+
+func (s *seen) String() string { return hex.EncodeToString(s.digest[:]) }
+
+// list reads a collection that has no delta to its end, beginning with its first page, and takes out of
+// the index what it did not show. An interrupted list begins anew: what it showed is stored and costs no
+// more than its pages. Since items shift between the pages of a list that shrinks under way, whatever is
+// missing from it has the round repeated. While a list shows what it showed the last time, the index need
+// not be searched.
+func (b *backup) list(ctx context.Context, collection string, cur repository.Cursor, page Page) error {
+	if err := b.accept(ctx, collection); err != nil {
+		return err
+	}
+	// Without the digest an interrupted list, which may have stored what is gone by the next one, has that
+	// compare with the index.
+	before := b.plan.lists[collection]
+	delete(b.plan.lists, collection)
+	shown := newSeen()
+	for link := cur.Link; ; link = page.Next {
+		for _, item := range page.Items {
+			shown.add(item.ID)
+		}
+		if err := b.apply(ctx, collection, cur.Generation, page); err != nil {
+			return err
+		}
+		if len(page.Items) > 0 && !cur.Complete {
+			b.progressed()
+		}
+		if page.Done {
+			break
+		}
+		if err := b.pause(ctx); err != nil {
+			return err
+		}
+		if page.Next == link {
+			return tenantry.Errorf(tenantry.Internal, "list %s: the next page is the page itself", describe(collection))
+		}
+		var err error
+		if page, err = b.src.Page(ctx, collection, page.Next); err != nil {
+			return b.unread(ctx, collection, err)
+		}
+	}
+	if shown.String() != before {
+		if err := b.unlisted(ctx, collection, shown); err != nil {
+			return err
+		}
+	}
+	b.plan.lists[collection] = shown.String()
+	b.again = b.again || b.src.Scoped() && !cur.Complete // what moved to where we have looked already
+	if cur.Link != page.Next || !cur.Complete {
+		b.w.SetCursor(collection, repository.Cursor{Generation: cur.Generation, Link: page.Next, Complete: true})
+	}
+	return b.pause(ctx)
+}
+
+// unlisted takes out of the index what a list did not show.
+func (b *backup) unlisted(ctx context.Context, collection string, shown *seen) error {
+	var missing []string
+	for e, err := range b.w.Entries(ctx) {
+		if err != nil {
+			return ofSeries(err)
+		}
+		if b.home(e) == collection && e.ID != collection && !shown.has(e.ID) {
+			missing = append(missing, e.ID)
+		}
+	}
+	for _, id := range missing {
+		if err := b.removed(ctx, collection, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// load reads the items of which a page showed the version alone, and leaves out those that are stored in
+// it. What cannot be read is a problem of its item; what is gone again is left out, and looked for in
+// another round.
+func (b *backup) load(ctx context.Context, items []Item) ([]Item, error) {
+	var list []Item
+	for _, item := range items {
+		if item.Load != nil {
+			e, ok, err := b.w.Lookup(ctx, item.ID)
+			if err != nil {
+				return nil, ofSeries(err)
+			}
+			if etag, _ := splitVersion(e.ETag); ok && item.ETag != "" && etag == item.ETag && e.Parent == item.Parent {
+				if e.Problem != "" {
+					b.problem(e.ID, e.Name, e.Problem)
+				}
+				continue
+			}
+		}
+		list = append(list, item)
+	}
+	gone := make([]bool, len(list))
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(b.limits.Concurrency)
+	for i, item := range list {
+		if item.Load == nil {
+			continue
+		}
+		g.Go(func() error {
+			whole, err := twice(gctx, item.Load)
+			switch {
+			case err == nil:
+				list[i] = whole
+			case tenantry.KindOf(err) == tenantry.NotFound:
+				gone[i] = true
+			case oneBadItem(err):
+				list[i].Problem = err.Error()
+			default:
+				return err
+			}
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	whole := list[:0]
+	for i, item := range list {
+		if gone[i] {
+			b.again = true
+			continue
+		}
+		whole = append(whole, item)
+	}
+	return whole, nil
+}
