@@ -335,7 +335,7 @@ func TestAttachmentUpload(t *testing.T) {
 		}
 		u.ServeHTTP(w, r)
 	})
-	if err := tenant.UploadAttachment(t.Context(), "u1", "m1", "n", "", "", false, u.size, bytes.NewReader(content)); err != nil {
+	if err := tenant.UploadAttachment(t.Context(), "u1", OfMessage, "m1", "n", "", "", false, u.size, bytes.NewReader(content)); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(u.got, content) {
@@ -350,7 +350,7 @@ func TestAttachmentUpload(t *testing.T) {
 	if bytesDrawn < u.size {
 		t.Errorf("%d bytes drawn on the mailbox, %d sent", bytesDrawn, u.size)
 	}
-	if err := tenant.UploadAttachment(t.Context(), "u1", "m1", "s", "", "", true, 2, zeros(2)); err != nil {
+	if err := tenant.UploadAttachment(t.Context(), "u1", OfMessage, "m1", "s", "", "", true, 2, zeros(2)); err != nil {
 		t.Error(err)
 	}
 }

@@ -205,7 +205,7 @@ func TestSlowAnswers(t *testing.T) {
 	if !errors.Is(err, errTooSlow) {
 		t.Errorf("the reason is missing: %v", err)
 	}
-	body, err := tenant.AttachmentContent(t.Context(), "u1", "m1", "a1")
+	body, err := tenant.AttachmentContent(t.Context(), "u1", OfMessage, "m1", "a1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -222,7 +222,7 @@ func TestSlowAnswers(t *testing.T) {
 		hang(w, r)
 	}, nil)
 	tenant.client.policy.stall = 20 * time.Millisecond
-	_, err = tenant.AttachmentContent(t.Context(), "u1", "m1", "a1")
+	_, err = tenant.AttachmentContent(t.Context(), "u1", OfMessage, "m1", "a1")
 	wantKind(t, err, tenantry.Denied)
 }
 
@@ -321,9 +321,9 @@ func TestOneBadItem(t *testing.T) {
 			}
 			write(w, 500, `{"error":{"code":"ErrorInternalServerError"}}`)
 		}, nil)
-		_, err := tenant.Attachment(t.Context(), "u1", "m1", "a1")
+		_, err := tenant.Attachment(t.Context(), "u1", OfMessage, "m1", "a1")
 		wantKind(t, err, test.kind)
-		_, err = tenant.AttachmentContent(t.Context(), "u1", "m1", "a1")
+		_, err = tenant.AttachmentContent(t.Context(), "u1", OfMessage, "m1", "a1")
 		wantKind(t, err, test.kind)
 	}
 	_, tenant := newMicrosoft(t, answerWith(500, `{"error":{"code":"ErrorCorruptData"}}`), nil)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -21,9 +20,8 @@ const (
 	// immutableIDs makes message and attachment IDs survive moves within a
 	// mailbox. It is asked for per request, so every request asks.
 	immutableIDs = `IdType="ImmutableId"`
-	// folderPage and attachmentPage are how many small entries a page holds.
-	folderPage     = 250
-	attachmentPage = 100
+	// folderPage is how many small entries a page holds.
+	folderPage = 250
 	// messagePage is the page size when the caller names none, findPage that of
 	// lists of a few properties.
 	messagePage = 50
@@ -38,12 +36,6 @@ var messageProperties = []string{
 	"parentFolderId", "conversationId", "conversationIndex", "isDeliveryReceiptRequested", "isReadReceiptRequested",
 	"isRead", "isDraft", "webLink", "inferenceClassification", "sender", "from", "toRecipients", "ccRecipients",
 	"bccRecipients", "replyTo", "flag",
-}
-
-// attachmentProperties leave out contentBytes; contentId belongs to the derived
-// type, and inline pictures are lost without it.
-var attachmentProperties = []string{
-	"id", "name", "contentType", "size", "isInline", "lastModifiedDateTime", "microsoft.graph.fileAttachment/contentId",
 }
 
 // prefer is the header of Outlook requests, with a page size if there is one.
@@ -62,13 +54,19 @@ func mailHeaders(pageSize int) *abstractions.RequestHeaders {
 
 // mailError reads what a mailbox's errors mean: Exchange says "resource not
 // found" of a whole mailbox; a missing message has a code of its own.
+//
+// A permission that is missing for one kind of a mailbox's content says nothing about the tenant's consent
+// as a whole: that shows at the token. Such a refusal is Denied here, not Reconnect.
 func mailError(err error) error {
-	if tenantry.KindOf(err) != tenantry.NotFound {
-		return err
-	}
 	switch strings.ToLower(tenantry.CodeOf(err)) {
 	case "resourcenotfound", "request_resourcenotfound":
-		return withKind(err, tenantry.Absent)
+		if tenantry.KindOf(err) == tenantry.NotFound {
+			return withKind(err, tenantry.Absent)
+		}
+	case "authorization_requestdenied":
+		if statusOf(err) == http.StatusForbidden {
+			return withKind(err, tenantry.Denied)
+		}
 	}
 	return err
 }
@@ -209,73 +207,6 @@ func (t *Tenant) MessageChanges(ctx context.Context, user, folder, link string, 
 // tooHeavy reports whether a page failed in a way that a smaller one may not.
 func tooHeavy(err error) bool {
 	return statusOf(err) == http.StatusGatewayTimeout || tenantry.CodeOf(err) == codeTooLarge
-}
-
-// Attachments lists a message's attachments without their content.
-func (t *Tenant) Attachments(ctx context.Context, user, message, link string) (RawPage, error) {
-	const op = "list attachments"
-	if err := given(op, user, message); err != nil {
-		return RawPage{}, err
-	}
-	top := int32(attachmentPage)
-	c, err := t.client.build.built(ctx, op, t.outlook(user))(
-		t.client.build.users().ByUserId(user).Messages().ByMessageId(message).Attachments().ToGetRequestInformation(ctx,
-			&users.ItemMessagesItemAttachmentsRequestBuilderGetRequestConfiguration{Headers: mailHeaders(0),
-				QueryParameters: &users.ItemMessagesItemAttachmentsRequestBuilderGetQueryParameters{Select: attachmentProperties, Top: &top}}))
-	if err != nil {
-		return RawPage{}, err
-	}
-	return t.mailPage(ctx, c, link, false)
-}
-
-// Attachment returns one attachment as Graph describes it, an attached item
-// expanded. For files prefer AttachmentContent: this carries them as Base64,
-// within 64 MiB. Poison: it cannot be opened.
-func (t *Tenant) Attachment(ctx context.Context, user, message, attachment string) (jsontext.Value, error) {
-	const op = "read an attachment"
-	if err := given(op, user, message, attachment); err != nil {
-		return nil, err
-	}
-	c, err := t.client.build.built(ctx, op, t.outlook(user))(
-		t.client.build.users().ByUserId(user).Messages().ByMessageId(message).Attachments().ByAttachmentId(attachment).ToGetRequestInformation(ctx,
-			&users.ItemMessagesItemAttachmentsAttachmentItemRequestBuilderGetRequestConfiguration{Headers: mailHeaders(0),
-				QueryParameters: &users.ItemMessagesItemAttachmentsAttachmentItemRequestBuilderGetQueryParameters{
-					Expand: []string{"microsoft.graph.itemattachment/item"}}}))
-	if err != nil {
-		return nil, err
-	}
-	doc, err := t.document(ctx, c)
-	if tenantry.CodeOf(err) == codeTooLarge {
-		return nil, &tenantry.Error{Kind: tenantry.Poison, Code: codeTooLarge, Op: op, Err: errTooLarge}
-	}
-	return doc, t.judged(ctx, mailError(err), t.messageProbe(user, message))
-}
-
-// messageProbe reads next to nothing of a message.
-func (t *Tenant) messageProbe(user, message string) call {
-	c := t.client.build.plain("probe a message", http.MethodGet, t.outlook(user), onlyID, "users", user, "messages", message)
-	c.header.Set("Prefer", prefer(0))
-	return c
-}
-
-// AttachmentContent streams an attachment's bytes: of a file as they are, of an
-// item as MIME, vCard or iCalendar. Links to cloud files have none (Invalid).
-// The stream holds one of the mailbox's permits until it is closed, and ends when
-// that is lost or reaches its deadline; a stream that breaks fails with Transient and has to be opened anew.
-func (t *Tenant) AttachmentContent(ctx context.Context, user, message, attachment string) (io.ReadCloser, error) {
-	const op = "read an attachment's content"
-	if err := given(op, user, message, attachment); err != nil {
-		return nil, err
-	}
-	c := t.client.build.plain(op, http.MethodGet, t.outlook(user), nil, "users", user, "messages", message, "attachments", attachment, "$value")
-	c.header.Set("Prefer", prefer(0))
-	c.header.Set("Accept", "*/*")
-	c.stream = true
-	a, err := t.open(ctx, c)
-	if err != nil {
-		return nil, t.judged(ctx, mailError(err), t.messageProbe(user, message))
-	}
-	return a, nil
 }
 
 // Messages lists a folder's messages with the properties that sel names (comma

@@ -2,22 +2,12 @@ package graph
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
-)
-
-const (
-	// attachmentSessionFrom is the size from which Exchange takes an upload
-	// session for an attachment; below it wants a plain POST.
-	attachmentSessionFrom = 3 << 20
-	// attachmentFragment is one PUT of an attachment: less than the 4 MB that
-	// Exchange takes, and like everywhere a multiple of 320 KiB.
-	attachmentFragment = 11 * 320 << 10
 )
 
 // mailWrite is a JSON request that changes a mailbox.
@@ -69,91 +59,10 @@ func (t *Tenant) CreateMessage(ctx context.Context, user, folder string, body []
 	return id, mailError(err)
 }
 
-// AddAttachment adds an attachment of less than 3 MB from its JSON. After
-// Transient it may exist all the same.
-func (t *Tenant) AddAttachment(ctx context.Context, user, message string, body []byte) error {
-	const op = "add an attachment"
-	if err := given(op, user, message); err != nil {
-		return err
-	}
-	c := t.mailWrite(op, http.MethodPost, user, body, "messages", message, "attachments")
-	c.once = true
-	return mailError(t.accepted(ctx, c))
-}
-
-// UploadAttachment adds a file of size bytes, read from r, to a message: by one
-// POST below 3 MiB, else by an upload session, in fragments that are tried again
-// without reading r again. After Transient it may exist all the same. Invalid: r
-// is not size bytes long.
-func (t *Tenant) UploadAttachment(ctx context.Context, user, message, name, contentType, contentID string, inline bool, size int64, r io.Reader) error {
-	const op = "upload an attachment"
-	if err := given(op, user, message); err != nil {
-		return err
-	}
-	if size < attachmentSessionFrom {
-		return t.postAttachment(ctx, user, message, fileAttachment{
-			Type: "#microsoft.graph.fileAttachment", Name: name, ContentType: contentType, ContentID: contentID, IsInline: inline,
-		}, size, r)
-	}
-	body, err := json.Marshal(map[string]any{"AttachmentItem": attachmentItem{
-		Type: "file", Name: name, Size: size, ContentType: contentType, IsInline: inline, ContentID: contentID,
-	}})
-	if err != nil {
-		return tenantry.E(tenantry.Invalid, op, err)
-	}
-	link, err := t.createSession(ctx, t.mailWrite(op, http.MethodPost, user, body, "messages", message, "attachments", "createUploadSession"))
-	if err != nil {
-		return mailError(err)
-	}
-	_, err = t.upload(ctx, session{op: op, link: link, size: size, fragment: attachmentFragment,
-		cost: t.outlookWrite(user, 0)}, r)
-	return err
-}
-
-type fileAttachment struct {
-	Type         string `json:"@odata.type"`
-	Name         string `json:"name"`
-	ContentType  string `json:"contentType,omitempty"`
-	ContentID    string `json:"contentId,omitempty"`
-	IsInline     bool   `json:"isInline"`
-	ContentBytes string `json:"contentBytes"`
-}
-
-type attachmentItem struct {
-	Type        string `json:"attachmentType"`
-	Name        string `json:"name"`
-	Size        int64  `json:"size"`
-	ContentType string `json:"contentType,omitempty"`
-	IsInline    bool   `json:"isInline"`
-	ContentID   string `json:"contentId,omitempty"`
-}
-
-func (t *Tenant) postAttachment(ctx context.Context, user, message string, a fileAttachment, size int64, r io.Reader) error {
-	const op = "add an attachment"
-	content, err := exactly(op, r, size)
-	if err != nil {
-		return err
-	}
-	a.ContentBytes = base64.StdEncoding.EncodeToString(content)
-	body, err := json.Marshal(a)
-	if err != nil {
-		return tenantry.E(tenantry.Invalid, op, err)
-	}
-	return t.AddAttachment(ctx, user, message, body)
-}
-
 // DeleteMessage moves a message to Deleted Items, or out of there for good; that
 // it is gone already is no error.
 func (t *Tenant) DeleteMessage(ctx context.Context, user, message string) error {
-	const op = "delete a message"
-	if err := given(op, user, message); err != nil {
-		return err
-	}
-	err := mailError(t.accepted(ctx, t.mailWrite(op, http.MethodDelete, user, nil, "messages", message)))
-	if tenantry.KindOf(err) == tenantry.NotFound {
-		return nil
-	}
-	return err
+	return t.deleteItem(ctx, "delete a message", user, "messages", message)
 }
 
 // exactly reads the size bytes of r. Less or more is Invalid: the caller's size

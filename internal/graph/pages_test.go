@@ -170,7 +170,7 @@ func TestHeavyPagesShrink(t *testing.T) {
 // type: without contentId inline pictures are lost.
 func TestAttachmentsAreListedWithoutContent(t *testing.T) {
 	m, tenant := newMicrosoft(t, answerWith(200, `{"value":[{"id":"a1"}]}`), nil)
-	if page, err := tenant.Attachments(t.Context(), "u1", "m1", ""); err != nil || !page.Done || len(page.Items) != 1 {
+	if page, err := tenant.Attachments(t.Context(), "u1", OfMessage, "m1", ""); err != nil || !page.Done || len(page.Items) != 1 {
 		t.Fatalf("%+v, %v", page, err)
 	}
 	query := m.requests()[0].query

@@ -53,7 +53,7 @@ func TestStreamAndItsPermit(t *testing.T) {
 	left := make(chan struct{})
 	m, tenant := newMicrosoft(t, endless(left), nil)
 	m.client.limiter = book
-	body, err := tenant.AttachmentContent(t.Context(), "u1", "m1", "a1")
+	body, err := tenant.AttachmentContent(t.Context(), "u1", OfMessage, "m1", "a1")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -330,7 +330,7 @@ func TestSimulatedMailbox(t *testing.T) {
 func testAttachments(t *testing.T, tenant *Tenant, user, message string, want []graphsim.AttachmentTruth) {
 	t.Helper()
 	ctx := t.Context()
-	list, _ := rawRound(t, "", func(link string) (RawPage, error) { return tenant.Attachments(ctx, user, message, link) })
+	list, _ := rawRound(t, "", func(link string) (RawPage, error) { return tenant.Attachments(ctx, user, OfMessage, message, link) })
 	if len(list) != len(want) {
 		t.Errorf("%d attachments, want %d", len(list), len(want))
 		return
@@ -352,7 +352,7 @@ func testAttachments(t *testing.T, tenant *Tenant, user, message string, want []
 		}
 		switch want.Kind {
 		case "file":
-			body, err := tenant.AttachmentContent(ctx, user, message, a.ID)
+			body, err := tenant.AttachmentContent(ctx, user, OfMessage, message, a.ID)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -362,7 +362,7 @@ func testAttachments(t *testing.T, tenant *Tenant, user, message string, want []
 				t.Errorf("%d bytes of %s, or others, %v", len(content), a.Name, err)
 			}
 		case "item":
-			if doc, err := tenant.Attachment(ctx, user, message, a.ID); err != nil || !bytes.Contains(doc, []byte(`"item":{`)) {
+			if doc, err := tenant.Attachment(ctx, user, OfMessage, message, a.ID); err != nil || !bytes.Contains(doc, []byte(`"item":{`)) {
 				t.Errorf("%.200s, %v", doc, err)
 			}
 		}
@@ -405,10 +405,10 @@ func TestSimulatedMailRestore(t *testing.T) {
 	}
 
 	big := random(4<<20 + 3)
-	if err := tenant.UploadAttachment(ctx, user, message, "big.bin", "application/octet-stream", "", false, int64(len(big)), bytes.NewReader(big)); err != nil {
+	if err := tenant.UploadAttachment(ctx, user, OfMessage, message, "big.bin", "application/octet-stream", "", false, int64(len(big)), bytes.NewReader(big)); err != nil {
 		t.Fatal(err)
 	}
-	if err := tenant.UploadAttachment(ctx, user, message, "pic.png", "image/png", "cid-1", true, 3, strings.NewReader("pic")); err != nil {
+	if err := tenant.UploadAttachment(ctx, user, OfMessage, message, "pic.png", "image/png", "cid-1", true, 3, strings.NewReader("pic")); err != nil {
 		t.Fatal(err)
 	}
 	testAttachments(t, tenant, user, message, []graphsim.AttachmentTruth{

@@ -1,0 +1,160 @@
+package graph
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	// OfMessage and OfEvent say what an attachment belongs to.
+	OfMessage = "messages"
+	OfEvent   = "events"
+
+	// attachmentPage is how many small entries a page holds.
+	attachmentPage = 100
+	// attachmentSessionFrom is the size from which Exchange takes an upload
+	// session for an attachment; below it wants a plain POST.
+	attachmentSessionFrom = 3 << 20
+	// attachmentFragment is one PUT of an attachment: less than the 4 MB that
+	// Exchange takes, and like everywhere a multiple of 320 KiB.
+	attachmentFragment = 11 * 320 << 10
+)
+
+// attachmentProperties leave out contentBytes; contentId belongs to the derived
+// type, and inline pictures are lost without it.
+var attachmentProperties = []string{
+	"id", "name", "contentType", "size", "isInline", "lastModifiedDateTime", "microsoft.graph.fileAttachment/contentId",
+}
+
+// Attachments lists the attachments of a message or an event (of OfMessage or OfEvent) without their content.
+func (t *Tenant) Attachments(ctx context.Context, user, of, item, link string) (RawPage, error) {
+	const op = "list attachments"
+	if err := given(op, user, of, item); err != nil {
+		return RawPage{}, err
+	}
+	query := listQuery(attachmentPage, strings.Join(attachmentProperties, ","), "")
+	return t.mailPage(ctx, t.outlookRead(op, user, 0, query, of, item, "attachments"), link, false)
+}
+
+// Attachment returns one attachment as Graph describes it, an attached item
+// expanded. For files prefer AttachmentContent: this carries them as Base64,
+// within 64 MiB. Poison: it cannot be opened.
+func (t *Tenant) Attachment(ctx context.Context, user, of, item, attachment string) (jsontext.Value, error) {
+	const op = "read an attachment"
+	if err := given(op, user, of, item, attachment); err != nil {
+		return nil, err
+	}
+	query := url.Values{"$expand": {"microsoft.graph.itemattachment/item"}}
+	doc, err := t.document(ctx, t.outlookRead(op, user, 0, query, of, item, "attachments", attachment))
+	if tenantry.CodeOf(err) == codeTooLarge {
+		return nil, &tenantry.Error{Kind: tenantry.Poison, Code: codeTooLarge, Op: op, Err: errTooLarge}
+	}
+	return doc, t.judged(ctx, mailError(err), t.itemProbe(user, of, item))
+}
+
+// itemProbe reads next to nothing of a message or an event.
+func (t *Tenant) itemProbe(user, of, item string) call {
+	return t.outlookRead("probe an item", user, 0, onlyID, of, item)
+}
+
+// AttachmentContent streams an attachment's bytes: of a file as they are, of an
+// item as MIME, vCard or iCalendar. Links to cloud files have none (Invalid).
+// The stream holds one of the mailbox's permits until it is closed, and ends when
+// that is lost or reaches its deadline; a stream that breaks fails with Transient and has to be opened anew.
+func (t *Tenant) AttachmentContent(ctx context.Context, user, of, item, attachment string) (io.ReadCloser, error) {
+	const op = "read an attachment's content"
+	if err := given(op, user, of, item, attachment); err != nil {
+		return nil, err
+	}
+	c := t.outlookRead(op, user, 0, nil, of, item, "attachments", attachment, "$value")
+	c.header.Set("Accept", "*/*")
+	c.stream = true
+	a, err := t.open(ctx, c)
+	if err != nil {
+		return nil, t.judged(ctx, mailError(err), t.itemProbe(user, of, item))
+	}
+	return a, nil
+}
+
+// AddAttachment adds an attachment of less than 3 MB from its JSON to a message or an event (of OfMessage
+// or OfEvent). After
+// Transient it may exist all the same.
+func (t *Tenant) AddAttachment(ctx context.Context, user, of, item string, body []byte) error {
+	const op = "add an attachment"
+	if err := given(op, user, of, item); err != nil {
+		return err
+	}
+	c := t.mailWrite(op, http.MethodPost, user, body, of, item, "attachments")
+	c.once = true
+	return mailError(t.accepted(ctx, c))
+}
+
+// UploadAttachment adds a file of size bytes, read from r, to a message or an event: by one
+// POST below 3 MiB, else by an upload session, in fragments that are tried again
+// without reading r again. After Transient it may exist all the same. Invalid: r
+// is not size bytes long.
+func (t *Tenant) UploadAttachment(ctx context.Context, user, of, item, name, contentType, contentID string, inline bool, size int64, r io.Reader) error {
+	const op = "upload an attachment"
+	if err := given(op, user, of, item); err != nil {
+		return err
+	}
+	if size < attachmentSessionFrom {
+		return t.postAttachment(ctx, user, of, item, fileAttachment{
+			Type: "#microsoft.graph.fileAttachment", Name: name, ContentType: contentType, ContentID: contentID, IsInline: inline,
+		}, size, r)
+	}
+	body, err := json.Marshal(map[string]any{"AttachmentItem": attachmentItem{
+		Type: "file", Name: name, Size: size, ContentType: contentType, IsInline: inline, ContentID: contentID,
+	}})
+	if err != nil {
+		return tenantry.E(tenantry.Invalid, op, err)
+	}
+	link, err := t.createSession(ctx, t.mailWrite(op, http.MethodPost, user, body, of, item, "attachments", "createUploadSession"))
+	if err != nil {
+		return mailError(err)
+	}
+	_, err = t.upload(ctx, session{op: op, link: link, size: size, fragment: attachmentFragment,
+		cost: t.outlookWrite(user, 0)}, r)
+	return err
+}
+
+type fileAttachment struct {
+	Type         string `json:"@odata.type"`
+	Name         string `json:"name"`
+	ContentType  string `json:"contentType,omitempty"`
+	ContentID    string `json:"contentId,omitempty"`
+	IsInline     bool   `json:"isInline"`
+	ContentBytes string `json:"contentBytes"`
+}
+
+type attachmentItem struct {
+	Type        string `json:"attachmentType"`
+	Name        string `json:"name"`
+	Size        int64  `json:"size"`
+	ContentType string `json:"contentType,omitempty"`
+	IsInline    bool   `json:"isInline"`
+	ContentID   string `json:"contentId,omitempty"`
+}
+
+func (t *Tenant) postAttachment(ctx context.Context, user, of, item string, a fileAttachment, size int64, r io.Reader) error {
+	const op = "add an attachment"
+	content, err := exactly(op, r, size)
+	if err != nil {
+		return err
+	}
+	a.ContentBytes = base64.StdEncoding.EncodeToString(content)
+	body, err := json.Marshal(a)
+	if err != nil {
+		return tenantry.E(tenantry.Invalid, op, err)
+	}
+	return t.AddAttachment(ctx, user, of, item, body)
+}
