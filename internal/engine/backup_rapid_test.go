@@ -13,15 +13,16 @@ import (
 	"github.com/tenantry/tenantry/internal/repository"
 )
 
-// TestBackupTellsTheTruth runs backups of a mailbox and of a drive that change in every way between
+// TestBackupTellsTheTruth runs backups of a mailbox, of calendars and of a drive that change in every way between
 // and during pages, with expired links, repeated pages, lies about missing folders, throttling and
 // kills. Whatever happens: once the source rests, the next snapshot is its truth; and no snapshot
 // misses an item that was there from before its run to after it.
 func TestBackupTellsTheTruth(t *testing.T) {
-	for name, scoped := range map[string]bool{"mailbox": true, "drive": false} {
+	for name, scoped := range map[string]bool{"mailbox": true, "calendars": true, "drive": false} {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				w := newWorld(rapid.Uint64().Draw(t, "seed"), scoped)
+				w.lists = name == "calendars"
 				m := newMemory()
 				for n := range rapid.IntRange(1, 4).Draw(t, "runs") {
 					for range rapid.IntRange(0, 25).Draw(t, "changes") {

@@ -54,7 +54,7 @@ func (b *backup) list(ctx context.Context, collection string, cur repository.Cur
 	before := b.plan.lists[collection]
 	delete(b.plan.lists, collection)
 	shown := newSeen()
-	for link := cur.Link; ; link = page.Next {
+	for link := cur.Link; ; {
 		for _, item := range page.Items {
 			shown.add(item.ID)
 		}
@@ -73,8 +73,16 @@ func (b *backup) list(ctx context.Context, collection string, cur repository.Cur
 		if page.Next == link {
 			return tenantry.Errorf(tenantry.Internal, "list %s: the next page is the page itself", describe(collection))
 		}
+		link = page.Next
 		var err error
-		if page, err = b.src.Page(ctx, collection, page.Next); err != nil {
+		page, err = b.src.Page(ctx, collection, link)
+		if tenantry.KindOf(err) == tenantry.Resync {
+			if err := b.restart(collection, err); err != nil {
+				return err
+			}
+			return b.read(ctx, collection)
+		}
+		if err != nil {
 			return b.unread(ctx, collection, err)
 		}
 	}

@@ -143,10 +143,16 @@ func (b *backup) restart(collection string, cause error) error {
 // unread decides what it means that a page could not be read: something about its collection, or the end
 // of the slice.
 func (b *backup) unread(ctx context.Context, collection string, err error) error {
-	switch kind := tenantry.KindOf(err); {
-	case kind == tenantry.NotFound && b.space(collection) != collection:
-		return b.missing(collection, err)
-	case collection != RootCollection && (kind == tenantry.NotFound || kind == tenantry.Denied || kind == tenantry.Absent):
+	if collection == RootCollection {
+		return err
+	}
+	switch tenantry.KindOf(err) {
+	case tenantry.NotFound:
+		if b.space(collection) != collection {
+			return b.missing(collection, err)
+		}
+		return b.refuse(ctx, collection, err)
+	case tenantry.Denied, tenantry.Absent, tenantry.Invalid:
 		return b.refuse(ctx, collection, err)
 	}
 	return err

@@ -21,8 +21,8 @@ const (
 
 // Source reads the changes of one workload from Microsoft 365. Page is called from one goroutine at
 // a time, parts of a page from up to Limits.Concurrency. Errors carry kinds: Resync when a link is
-// no longer valid, NotFound for a collection other than the root that is gone, Denied and Absent for one
-// that is refused: what is stored of it stays, its entry says why. Every other kind ends the slice.
+// no longer valid, NotFound for a collection other than the root that is gone, Denied, Absent and Invalid for
+// one that is refused: what is stored of it stays, its entry says why. Every other kind ends the slice.
 type Source interface {
 	// Page reads one page of a collection; link "" starts from the beginning.
 	Page(ctx context.Context, collection, link string) (Page, error)

@@ -36,14 +36,82 @@ type MailFolderReader[P Pages] interface {
 	MailFolders(ctx context.Context, user, parent, link string) (P, error)
 }
 
-// AttachmentReader reads the attachments of a message.
+// AttachmentReader reads the attachments of an item: a message or an event, as of says.
 type AttachmentReader[P Pages] interface {
-	Attachments(ctx context.Context, user, message, link string) (P, error)
-	Attachment(ctx context.Context, user, message, attachment string) (jsontext.Value, error)
-	AttachmentContent(ctx context.Context, user, message, attachment string) (io.ReadCloser, error)
+	Attachments(ctx context.Context, user, of, item, link string) (P, error)
+	Attachment(ctx context.Context, user, of, item, attachment string) (jsontext.Value, error)
+	AttachmentContent(ctx context.Context, user, of, item, attachment string) (io.ReadCloser, error)
 }
 
-// MailReader is what a mailbox's source needs of Graph. It is used from several goroutines at once.
+// What attachments belong to.
+const (
+	ofMessage = "messages"
+	ofEvent   = "events"
+)
+
+// MailboxReader is what a mailbox's source needs of Graph. It is used from several goroutines at once.
+type MailboxReader[P Pages] interface {
+	MailReader[P]
+	ContactReader[P]
+	CalendarReader[P]
+}
+
+// MailboxWriter is what a mailbox's target needs of Graph. It is used from several goroutines at once.
+type MailboxWriter[P Pages] interface {
+	MailWriter[P]
+	ContactWriter[P]
+	CalendarWriter[P]
+}
+
+// ContactLister lists contact folders and contacts. folder and parent "" are the default one.
+type ContactLister[P Pages] interface {
+	ContactFolders(ctx context.Context, user, parent, link string) (P, error)
+	DefaultContactFolder(ctx context.Context, user string) (id string, err error)
+	Contacts(ctx context.Context, user, folder, sel, prop, link string) (P, error)
+}
+
+// ContactReader reads contacts.
+type ContactReader[P Pages] interface {
+	ContactLister[P]
+	ContactChanges(ctx context.Context, user, folder, link string, pageSize int) (P, error)
+	ContactPhoto(ctx context.Context, user, contact string) (io.ReadCloser, error)
+}
+
+// ContactWriter writes contacts.
+type ContactWriter[P Pages] interface {
+	ContactLister[P]
+	CreateContactFolder(ctx context.Context, user, parent, name string) (id string, err error)
+	CreateContact(ctx context.Context, user, folder string, body []byte) (id string, err error)
+	PutContactPhoto(ctx context.Context, user, contact string, size int64, r io.Reader) error
+	DeleteContact(ctx context.Context, user, contact string) error
+}
+
+// CalendarLister lists calendars and their events.
+type CalendarLister[P Pages] interface {
+	Calendars(ctx context.Context, user, link string) (P, error)
+	Events(ctx context.Context, user, calendar, sel, prop, link string, pageSize int) (P, error)
+}
+
+// CalendarReader reads calendars.
+type CalendarReader[P Pages] interface {
+	CalendarLister[P]
+	AttachmentReader[P]
+	Event(ctx context.Context, user, event string) (jsontext.Value, error)
+	EventSeries(ctx context.Context, user, event string) (jsontext.Value, error)
+}
+
+// CalendarWriter writes calendars. It never sends anything.
+type CalendarWriter[P Pages] interface {
+	CalendarLister[P]
+	AttachmentWriter[P]
+	Instances(ctx context.Context, user, event string, from, to time.Time, link string) (P, error)
+	CreateCalendar(ctx context.Context, user, name string) (id string, err error)
+	CreateEvent(ctx context.Context, user, calendar string, body []byte) (id string, err error)
+	UpdateEvent(ctx context.Context, user, event string, body []byte) error
+	DeleteEvent(ctx context.Context, user, event string) error
+}
+
+// MailReader reads mail.
 type MailReader[P Pages] interface {
 	MailFolderReader[P]
 	AttachmentReader[P]
@@ -51,14 +119,14 @@ type MailReader[P Pages] interface {
 	MessageChanges(ctx context.Context, user, folder, link string, pageSize int) (P, error)
 }
 
-// AttachmentWriter adds attachments to a message that was created.
+// AttachmentWriter adds attachments to an item that was created.
 type AttachmentWriter[P Pages] interface {
-	Attachments(ctx context.Context, user, message, link string) (P, error)
-	AddAttachment(ctx context.Context, user, message string, body []byte) error
-	UploadAttachment(ctx context.Context, user, message, name, contentType, contentID string, inline bool, size int64, r io.Reader) error
+	Attachments(ctx context.Context, user, of, item, link string) (P, error)
+	AddAttachment(ctx context.Context, user, of, item string, body []byte) error
+	UploadAttachment(ctx context.Context, user, of, item, name, contentType, contentID string, inline bool, size int64, r io.Reader) error
 }
 
-// MailWriter is what a mailbox's target needs of Graph. It is used from several goroutines at once.
+// MailWriter writes mail.
 type MailWriter[P Pages] interface {
 	MailFolderReader[P]
 	AttachmentWriter[P]

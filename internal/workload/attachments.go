@@ -9,7 +9,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/internal/engine"
-	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -35,40 +34,39 @@ type attachment struct {
 	Modified    string `json:"lastModifiedDateTime"`
 }
 
-// attachments lists the parts of a message: the list itself, and what each attachment holds. Content is
-// read one by one: with many at once the service fails.
-func (s *mailboxSource[P]) attachments(ctx context.Context, message string) ([]engine.ItemPart, error) {
+// attachmentSource reads the attachments of a user's messages or events.
+type attachmentSource[P Pages] struct {
+	api  AttachmentReader[P]
+	user string
+	of   string
+}
+
+// parts lists the parts of an item: the list itself under the given name, and what each attachment holds.
+// Content is read one by one: with many at once the service fails.
+func (s attachmentSource[P]) parts(ctx context.Context, item, name string) ([]engine.ItemPart, error) {
 	var list []jsontext.Value
 	var parts []engine.ItemPart
-	err := walk(func(link string) (P, error) { return s.api.Attachments(ctx, s.user, message, link) }, func(raw jsontext.Value) error {
+	err := walk(func(link string) (P, error) { return s.api.Attachments(ctx, s.user, s.of, item, link) }, func(raw jsontext.Value) error {
 		var a attachment
 		if err := parse("an attachment", raw, &a); err != nil {
 			return err
 		}
 		list = append(list, raw)
-		parts = append(parts, s.attachment(message, a, raw)...)
+		parts = append(parts, s.part(item, a, raw)...)
 		return nil
 	})
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	return append([]engine.ItemPart{bytesPart(attachmentsPart, array(list))}, parts...), nil
+	return append([]engine.ItemPart{bytesPart(name, array(list))}, parts...), nil
 }
 
-// Reread returns the attachments of a message that could not be read before.
-func (s *mailboxSource[P]) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
-	if e.Kind != kindMessage {
-		return nil
-	}
-	return func(ctx context.Context) ([]engine.ItemPart, error) { return s.attachments(ctx, e.ID) }
-}
-
-func (s *mailboxSource[P]) attachment(message string, a attachment, raw jsontext.Value) []engine.ItemPart {
+func (s attachmentSource[P]) part(item string, a attachment, raw jsontext.Value) []engine.ItemPart {
 	version := digest(raw)
 	content := engine.ItemPart{
 		Name: a.ID, Size: a.Size, Version: version,
 		Open: func(ctx context.Context) (io.ReadCloser, error) {
-			return s.api.AttachmentContent(ctx, s.user, message, a.ID)
+			return s.api.AttachmentContent(ctx, s.user, s.of, item, a.ID)
 		},
 	}
 	switch a.Type {
@@ -78,7 +76,7 @@ func (s *mailboxSource[P]) attachment(message string, a attachment, raw jsontext
 		expanded := engine.ItemPart{
 			Name: a.ID + jsonSuffix, Version: version,
 			Open: func(ctx context.Context) (io.ReadCloser, error) {
-				v, err := s.api.Attachment(ctx, s.user, message, a.ID)
+				v, err := s.api.Attachment(ctx, s.user, s.of, item, a.ID)
 				return io.NopCloser(bytes.NewReader(v)), err
 			},
 		}

@@ -32,10 +32,11 @@ var wellKnown = []string{
 	"inbox", "drafts", "sentitems", "deleteditems", "junkemail", "archive", "outbox", "conversationhistory",
 }
 
-// mailboxSource reads one mailbox.
-type mailboxSource[P Pages] struct {
-	api  MailReader[P]
-	user string
+// mailSource reads one mailbox.
+type mailSource[P Pages] struct {
+	api         MailReader[P]
+	user        string
+	attachments attachmentSource[P]
 
 	pageSize int // of messages, adapted to what the service answers in time
 	root     string
@@ -44,20 +45,14 @@ type mailboxSource[P Pages] struct {
 	names map[string]string
 }
 
-// NewMailboxSource returns the source of a user's mail; user is the Entra object ID. Its collections
-// are the folders of the mailbox.
-func NewMailboxSource[P Pages](api MailReader[P], user string) engine.Source {
-	return &mailboxSource[P]{api: api, user: user, pageSize: maxMailPage}
+func newMailSource[P Pages](api MailReader[P], user string) *mailSource[P] {
+	return &mailSource[P]{
+		api: api, user: user, pageSize: maxMailPage, attachments: attachmentSource[P]{api: api, user: user, of: ofMessage},
+	}
 }
 
-// Scoped says that messages move between folders.
-func (s *mailboxSource[P]) Scoped() bool { return true }
-
-// Page reads a page of folders, or of the messages of one.
-func (s *mailboxSource[P]) Page(ctx context.Context, collection, link string) (engine.Page, error) {
-	if collection != engine.RootCollection {
-		return s.messages(ctx, collection, link)
-	}
+// folderPage reads a page of the mail folders: their delta, and behind an enumeration the hidden ones.
+func (s *mailSource[P]) folderPage(ctx context.Context, link string) (engine.Page, error) {
 	if s.root == "" {
 		id, err := s.api.MailFolderID(ctx, s.user, "msgfolderroot")
 		if err != nil {
@@ -72,7 +67,7 @@ func (s *mailboxSource[P]) Page(ctx context.Context, collection, link string) (e
 }
 
 // folders reads a page of the folders' delta.
-func (s *mailboxSource[P]) folders(ctx context.Context, link string) (engine.Page, error) {
+func (s *mailSource[P]) folders(ctx context.Context, link string) (engine.Page, error) {
 	next, within := strings.CutPrefix(link, enumerating)
 	got, err := s.api.MailFolderChanges(ctx, s.user, next)
 	if err != nil {
@@ -106,7 +101,7 @@ type mailFolder struct {
 }
 
 // folder adds one folder to a page. Search folders are left out: they only show items of others.
-func (s *mailboxSource[P]) folder(list *changes, raw jsontext.Value, below bool) error {
+func (s *mailSource[P]) folder(list *changes, raw jsontext.Value, below bool) error {
 	var f mailFolder
 	switch err := parse("a mail folder", raw, &f); {
 	case err != nil:
@@ -119,7 +114,7 @@ func (s *mailboxSource[P]) folder(list *changes, raw jsontext.Value, below bool)
 	case f.ID == s.root || strings.HasSuffix(f.Type, "mailSearchFolder") || below && !f.Hidden:
 		return nil
 	case f.Parent == s.root:
-		f.Parent = ""
+		f.Parent = partMail
 	}
 	item := engine.Item{
 		ID: f.ID, Parent: f.Parent, Kind: engine.KindFolder, Name: f.Name, Collection: f.ID,
@@ -133,7 +128,7 @@ func (s *mailboxSource[P]) folder(list *changes, raw jsontext.Value, below bool)
 }
 
 // hiddenFolders closes an enumeration with the folders that the delta may not show.
-func (s *mailboxSource[P]) hiddenFolders(ctx context.Context, delta string) (engine.Page, error) {
+func (s *mailSource[P]) hiddenFolders(ctx context.Context, delta string) (engine.Page, error) {
 	list := newChanges(0)
 	level := []string{""}
 	for depth := 0; len(level) > 0 && depth < maxFolderDepth; depth++ {
@@ -163,7 +158,7 @@ func (s *mailboxSource[P]) hiddenFolders(ctx context.Context, delta string) (eng
 const maxFolderDepth = 300
 
 // wellKnownName returns a folder's well-known name as a part, if it has one.
-func (s *mailboxSource[P]) wellKnownName(ctx context.Context, id string) ([]engine.ItemPart, error) {
+func (s *mailSource[P]) wellKnownName(ctx context.Context, id string) ([]engine.ItemPart, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.names == nil {
@@ -235,7 +230,7 @@ func (m *message) mayHaveAttachments(raw jsontext.Value) bool {
 }
 
 // messages reads a page of a folder's delta, in a size that the service answers in time.
-func (s *mailboxSource[P]) messages(ctx context.Context, folder, link string) (engine.Page, error) {
+func (s *mailSource[P]) messages(ctx context.Context, folder, link string) (engine.Page, error) {
 	got, err := s.api.MessageChanges(ctx, s.user, folder, link, s.pageSize)
 	if tenantry.KindOf(err) == tenantry.Transient && s.pageSize > minMailPage {
 		s.pageSize = minMailPage
@@ -257,7 +252,7 @@ func (s *mailboxSource[P]) messages(ctx context.Context, folder, link string) (e
 
 // adapt follows what the service answers: where a page came in a smaller portion than was asked for, the
 // larger one is not asked for again at once.
-func (s *mailboxSource[P]) adapt(got int, done bool) {
+func (s *mailSource[P]) adapt(got int, done bool) {
 	if !done && got < s.pageSize/2 {
 		s.pageSize = max(s.pageSize/2, minMailPage)
 		return
@@ -265,7 +260,7 @@ func (s *mailboxSource[P]) adapt(got int, done bool) {
 	s.pageSize = min(s.pageSize+s.pageSize/4, maxMailPage)
 }
 
-func (s *mailboxSource[P]) message(list *changes, folder string, raw jsontext.Value) error {
+func (s *mailSource[P]) message(list *changes, folder string, raw jsontext.Value) error {
 	var m message
 	switch err := parse("a message", raw, &m); {
 	case err != nil:
@@ -287,7 +282,9 @@ func (s *mailboxSource[P]) message(list *changes, folder string, raw jsontext.Va
 		item.ETag = digest(raw)
 	}
 	if m.mayHaveAttachments(raw) {
-		item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) { return s.attachments(ctx, m.ID) }
+		item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) {
+			return s.attachments.parts(ctx, m.ID, attachmentsPart)
+		}
 	}
 	list.put(item)
 	return nil

@@ -21,10 +21,11 @@ const (
 
 // mailTarget writes into one mailbox.
 type mailTarget[P Pages] struct {
-	api      MailWriter[P]
-	user     string
-	folder   string
-	conflict string
+	api         MailWriter[P]
+	user        string
+	folder      string
+	conflict    string
+	attachments attachmentTarget[P]
 
 	mu      sync.Mutex // guards what follows
 	root    string
@@ -32,13 +33,18 @@ type mailTarget[P Pages] struct {
 	present presences
 }
 
-// NewMailboxTarget returns the target that writes into a user's mailbox: into a folder of its own that
-// is found or made under the root, or, with folder "", to the original places, where well-known folders
-// stand for each other. conflict is skip, copy or replace ("" is copy) and says what becomes of an
-// item that is there in a different version. Invalid names a conflict that is none of these at the
-// first write.
-func NewMailboxTarget[P Pages](api MailWriter[P], user, folder, conflict string) engine.Target {
-	return &mailTarget[P]{api: api, user: user, folder: folder, conflict: conflict, folders: map[string]map[string]string{}}
+func newMailTarget[P Pages](api MailWriter[P], user, folder, conflict string) *mailTarget[P] {
+	return &mailTarget[P]{
+		api: api, user: user, folder: folder, conflict: conflict, folders: map[string]map[string]string{},
+		attachments: attachmentTarget[P]{api: api, user: user, of: ofMessage},
+	}
+}
+
+// top returns the folder under which everything is restored.
+func (t *mailTarget[P]) top(ctx context.Context) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.place(ctx, "")
 }
 
 // Folder finds or makes the folder that stands for e.
@@ -49,7 +55,7 @@ func (t *mailTarget[P]) Folder(ctx context.Context, parent string, e repository.
 	if err := parse("a stored folder", raw, &f); err != nil {
 		return "", err
 	}
-	if parent == "" && t.folder == "" {
+	if (parent == "" || parent == t.root) && t.folder == "" {
 		if id, ok, err := t.wellKnown(ctx, e); err != nil || ok {
 			return id, err
 		}
@@ -81,11 +87,6 @@ func (t *mailTarget[P]) wellKnown(ctx context.Context, e repository.Entry) (id s
 func (t *mailTarget[P]) place(ctx context.Context, folder string) (string, error) {
 	if folder != "" || t.root != "" {
 		return orElse(folder, t.root), nil
-	}
-	switch t.conflict {
-	case "", conflictSkip, conflictCopy, conflictReplace:
-	default:
-		return "", tenantry.Errorf(tenantry.Invalid, "restore: conflict is %q, not skip, copy or replace", t.conflict)
 	}
 	root, err := t.api.MailFolderID(ctx, t.user, "msgfolderroot")
 	if err != nil {
@@ -152,9 +153,6 @@ func (t *mailTarget[P]) children(ctx context.Context, parent string) (map[string
 
 // Item writes a message, unless it is there.
 func (t *mailTarget[P]) Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open engine.OpenPart) (engine.Written, error) {
-	if e.Kind != kindMessage {
-		return engine.Written{}, tenantry.Errorf(tenantry.Invalid, "restore into a mailbox: there is no way to write a %s", e.Kind)
-	}
 	m, err := newRestored(e, raw)
 	if err != nil {
 		return engine.Written{}, err
@@ -163,27 +161,13 @@ func (t *mailTarget[P]) Item(ctx context.Context, folder string, e repository.En
 	if err != nil {
 		return engine.Written{}, err
 	}
-	if id, ok := there.made(m.mark); ok { // perhaps by a restore that was killed before it was complete
-		return engine.Written{ID: id, Existed: true}, t.attach(ctx, id, e, open)
-	}
-	other, same := there.rival(m)
-	if same || other != "" && t.conflict == conflictSkip {
-		return engine.Written{ID: other, Existed: true}, nil
-	}
-	id, err := t.api.CreateMessage(ctx, t.user, folder, m.body)
-	if err != nil {
-		return engine.Written{}, err
-	}
-	there.note(m.mark, id)
-	if err := t.attach(ctx, id, e, open); err != nil {
-		return engine.Written{}, err
-	}
-	if other != "" && t.conflict == conflictReplace {
-		if err := t.api.DeleteMessage(ctx, t.user, other); err != nil && tenantry.KindOf(err) != tenantry.NotFound {
-			return engine.Written{}, err
-		}
-	}
-	return engine.Written{ID: id}, nil
+	return settle(ctx, there, m, t.conflict, itemWriter{
+		create: func(ctx context.Context) (string, error) { return t.api.CreateMessage(ctx, t.user, folder, m.body) },
+		complete: func(ctx context.Context, id string) error {
+			return t.attachments.attach(ctx, id, e, attachmentsPart, open)
+		},
+		remove: func(ctx context.Context, id string) error { return t.api.DeleteMessage(ctx, t.user, id) },
+	})
 }
 
 // folderContent returns the ID of a folder that the engine names, and what is known to be in it.

@@ -262,15 +262,15 @@ func TestWritableItem(t *testing.T) {
 
 // uploads is a mailbox that has one attachment already and notes which ones it is given.
 type uploads struct {
-	MailWriter[page]
+	AttachmentWriter[page]
 	calls []string
 }
 
-func (u *uploads) Attachments(context.Context, string, string, string) (page, error) {
+func (u *uploads) Attachments(context.Context, string, string, string, string) (page, error) {
 	return page{Items: []jsontext.Value{[]byte(`{"id":"9","name":"there.txt","size":7}`)}, Done: true}, nil
 }
 
-func (u *uploads) UploadAttachment(_ context.Context, _, _, name, contentType, contentID string, inline bool, size int64, _ io.Reader) error {
+func (u *uploads) UploadAttachment(_ context.Context, _, _, _, name, contentType, contentID string, inline bool, size int64, _ io.Reader) error {
 	u.calls = append(u.calls, fmt.Sprint(name, " ", contentType, " ", contentID, " ", inline, " ", size))
 	return nil
 }
@@ -292,7 +292,7 @@ func TestAttachmentsThatAreMissing(t *testing.T) {
 		return io.NopCloser(strings.NewReader("png")), nil
 	}
 	api := &uploads{}
-	err := (&mailTarget[page]{api: api}).attach(t.Context(), "m", e, open)
+	err := attachmentTarget[page]{api: api}.attach(t.Context(), "m", e, attachmentsPart, open)
 	if tenantry.KindOf(err) != tenantry.Poison || !strings.Contains(err.Error(), "bad.ole") || !strings.Contains(err.Error(), "Shared.docx") {
 		t.Error(err)
 	}
@@ -342,7 +342,7 @@ func TestSameFile(t *testing.T) {
 }
 
 func TestPageSizeFollowsTheService(t *testing.T) {
-	s := &mailboxSource[page]{pageSize: maxMailPage}
+	s := &mailSource[page]{pageSize: maxMailPage}
 	for range 10 {
 		s.adapt(3, false)
 	}
@@ -385,7 +385,7 @@ func FuzzPayloads(f *testing.F) {
 		}
 		s := &driveSource[page]{}
 		_ = s.item(newChanges(1), raw)
-		box := &mailboxSource[page]{}
+		box := &mailSource[page]{}
 		_, _ = box.message(newChanges(1), "f", raw), box.folder(newChanges(1), raw, false)
 	})
 }

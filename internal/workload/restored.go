@@ -32,7 +32,7 @@ const (
 	notDraft = "4"
 )
 
-// restored is a message to be created.
+// restored is an item to be created.
 type restored struct {
 	id          string // of the original
 	mark        mark
@@ -41,21 +41,12 @@ type restored struct {
 }
 
 func newRestored(e repository.Entry, raw []byte) (*restored, error) {
-	var have map[string]jsontext.Value
-	if err := parse("a stored message", raw, &have); err != nil {
-		return nil, err
-	}
-	var who identity
-	if err := parse("a stored message", raw, &who); err != nil {
+	have, who, err := readStored("a stored message", raw)
+	if err != nil {
 		return nil, err
 	}
 	fields := keep(have, writable)
-	content := [][]byte{[]byte(fields)}
-	for _, p := range e.Parts {
-		content = append(content, p.Digest)
-	}
-	m := &restored{id: e.ID, fingerprint: who.fingerprint()}
-	m.mark = mark{item: shortHash([]byte(e.ID)), version: shortHash(content...)}
+	m := &restored{id: e.ID, fingerprint: who.fingerprint(), mark: markOf(e, fields)}
 	properties := []string{property(markProperty, m.mark.String())}
 	if !who.Draft {
 		properties = append(properties, property(propFlags, notDraft))
@@ -66,8 +57,17 @@ func newRestored(e repository.Entry, raw []byte) (*restored, error) {
 			properties = append(properties, property(p[0], when))
 		}
 	}
-	m.body = []byte("{" + fields + `"singleValueExtendedProperties":[` + strings.Join(properties, ",") + "]}")
+	m.body = withProperties(fields, properties...)
 	return m, nil
+}
+
+// markOf names the version of an entry: what is written of it, and its separate content.
+func markOf(e repository.Entry, fields string) mark {
+	content := [][]byte{[]byte(fields)}
+	for _, p := range e.Parts {
+		content = append(content, p.Digest)
+	}
+	return mark{item: shortHash([]byte(e.ID)), version: shortHash(content...)}
 }
 
 // keep writes the named members of an object as they stand, each with a comma behind it; nulls are left out.
@@ -96,14 +96,21 @@ func quote(s string) string {
 // maxList bounds what is read of a list of attachments, and of an expanded one.
 const maxList = 64 << 20
 
-// attach adds the attachments that the message does not have yet. What cannot be written is told at the
-// end, as Poison, when all the others are there.
-func (t *mailTarget[P]) attach(ctx context.Context, message string, e repository.Entry, open engine.OpenPart) error {
+// attachmentTarget adds attachments to a user's messages or events.
+type attachmentTarget[P Pages] struct {
+	api  AttachmentWriter[P]
+	user string
+	of   string
+}
+
+// attach adds the attachments that the item does not have yet, of those in the list that is e's part of
+// that name. What cannot be written is told at the end, as Poison, when all the others are there.
+func (t attachmentTarget[P]) attach(ctx context.Context, item string, e repository.Entry, name string, open engine.OpenPart) error {
 	parts := map[string]repository.Part{}
 	for _, p := range e.Parts {
 		parts[p.Name] = p
 	}
-	listed, ok := parts[attachmentsPart]
+	listed, ok := parts[name]
 	if !ok {
 		return nil
 	}
@@ -115,7 +122,7 @@ func (t *mailTarget[P]) attach(ctx context.Context, message string, e repository
 	if err := parse("a stored list of attachments", raw, &list); err != nil {
 		return err
 	}
-	if list, err = t.missing(ctx, message, list); err != nil {
+	if list, err = t.missing(ctx, item, list); err != nil {
 		return err
 	}
 	var lost []string
@@ -127,7 +134,7 @@ func (t *mailTarget[P]) attach(ctx context.Context, message string, e repository
 		case !ok:
 			lost = append(lost, a.Name+" (its content was not saved)")
 		default:
-			if err := t.addAttachment(ctx, message, a, part, parts[a.ID+jsonSuffix], open); err != nil {
+			if err := t.addAttachment(ctx, item, a, part, parts[a.ID+jsonSuffix], open); err != nil {
 				return err
 			}
 		}
@@ -138,11 +145,11 @@ func (t *mailTarget[P]) attach(ctx context.Context, message string, e repository
 	return nil
 }
 
-// missing returns those of list that the message does not have. Attachments are matched by name and
+// missing returns those of list that the item does not have. Attachments are matched by name and
 // size first; what is left then by name alone, since a service may count sizes anew.
-func (t *mailTarget[P]) missing(ctx context.Context, message string, list []attachment) ([]attachment, error) {
+func (t attachmentTarget[P]) missing(ctx context.Context, item string, list []attachment) ([]attachment, error) {
 	var have []attachment
-	err := walk(func(link string) (P, error) { return t.api.Attachments(ctx, t.user, message, link) }, func(raw jsontext.Value) error {
+	err := walk(func(link string) (P, error) { return t.api.Attachments(ctx, t.user, t.of, item, link) }, func(raw jsontext.Value) error {
 		var a attachment
 		if err := parse("an attachment", raw, &a); err != nil {
 			return err
@@ -168,24 +175,24 @@ func (t *mailTarget[P]) missing(ctx context.Context, message string, list []atta
 	return list, nil
 }
 
-func (t *mailTarget[P]) addAttachment(ctx context.Context, message string, a attachment, part, expanded repository.Part, open engine.OpenPart) error {
+func (t attachmentTarget[P]) addAttachment(ctx context.Context, item string, a attachment, part, expanded repository.Part, open engine.OpenPart) error {
 	if a.Type == itemAttachment {
 		body, err := t.itemAttachment(ctx, a, expanded, open)
 		if err != nil {
 			return err
 		}
-		return t.api.AddAttachment(ctx, t.user, message, body)
+		return t.api.AddAttachment(ctx, t.user, t.of, item, body)
 	}
 	content, err := open(ctx, part)
 	if err != nil {
 		return err
 	}
 	defer content.Close()
-	return t.api.UploadAttachment(ctx, t.user, message, a.Name, a.ContentType, a.ContentID, a.Inline, part.Size, content)
+	return t.api.UploadAttachment(ctx, t.user, t.of, item, a.Name, a.ContentType, a.ContentID, a.Inline, part.Size, content)
 }
 
 // itemAttachment makes an item attachment of its expanded JSON, less what the service writes itself.
-func (t *mailTarget[P]) itemAttachment(ctx context.Context, a attachment, expanded repository.Part, open engine.OpenPart) ([]byte, error) {
+func (t attachmentTarget[P]) itemAttachment(ctx context.Context, a attachment, expanded repository.Part, open engine.OpenPart) ([]byte, error) {
 	raw, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, expanded) }, maxList)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,97 @@
+package workload
+
+import (
+	"context"
+	"strings"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// The parts of a mailbox: folders of our own at its root, under which everything lies. Nothing moves from
+// one to another, and each may be refused by itself.
+const (
+	partMail      = "part:mail"
+	partContacts  = "part:contacts"
+	partCalendars = "part:calendars"
+)
+
+// partsLink is the cursor of the root. It changes when parts are added, so that older series list them.
+const partsLink = "parts 1"
+
+var mailboxParts = []struct{ id, name string }{
+	{partMail, "Mail"}, {partContacts, "Contacts"}, {partCalendars, "Calendars"},
+}
+
+// mailboxSource reads one mailbox.
+type mailboxSource[P Pages] struct {
+	mail      *mailSource[P]
+	contacts  *contactSource[P]
+	calendars *calendarSource[P]
+}
+
+// NewMailboxSource returns the source of a user's mailbox; user is the Entra object ID. Its collections
+// are its parts, which list folders and calendars, and these.
+func NewMailboxSource[P Pages](api MailboxReader[P], user string) engine.Source {
+	return &mailboxSource[P]{
+		mail: newMailSource(api, user), contacts: newContactSource(api, user), calendars: newCalendarSource(api, user),
+	}
+}
+
+// Scoped says that items move between folders.
+func (s *mailboxSource[P]) Scoped() bool { return true }
+
+// Page reads a page of one collection.
+func (s *mailboxSource[P]) Page(ctx context.Context, collection, link string) (engine.Page, error) {
+	switch collection {
+	case engine.RootCollection:
+		return parts(link)
+	case partMail:
+		return s.mail.folderPage(ctx, link)
+	case partContacts:
+		return s.contacts.folderPage(ctx)
+	case partCalendars:
+		return s.calendars.calendarPage(ctx)
+	}
+	if folder, ok := strings.CutPrefix(collection, contactFolderID); ok {
+		return s.contacts.page(ctx, folder, link)
+	}
+	if calendar, ok := strings.CutPrefix(collection, calendarID); ok {
+		return s.calendars.page(ctx, calendar, link)
+	}
+	return s.mail.messages(ctx, collection, link)
+}
+
+// parts lists the parts of a mailbox, which need no request.
+func parts(link string) (engine.Page, error) {
+	switch link {
+	case partsLink:
+		return engine.Page{Next: partsLink, Done: true}, nil
+	case "":
+	default:
+		return engine.Page{}, tenantry.Errorf(tenantry.Resync, "list the parts of a mailbox: they are others than in %q", link)
+	}
+	p := engine.Page{Next: partsLink, Done: true}
+	for _, part := range mailboxParts {
+		p.Items = append(p.Items, engine.Item{
+			ID: part.id, Kind: engine.KindFolder, Name: part.name, ETag: "1", Collection: part.id, Apart: true,
+		})
+	}
+	return p, nil
+}
+
+// Reread returns the parts of an item that could not be read before.
+func (s *mailboxSource[P]) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
+	switch e.Kind {
+	case kindMessage:
+		return func(ctx context.Context) ([]engine.ItemPart, error) {
+			return s.mail.attachments.parts(ctx, e.ID, attachmentsPart)
+		}
+	case kindContact:
+		return func(ctx context.Context) ([]engine.ItemPart, error) { return s.contacts.photo(ctx, e.ID) }
+	case kindEvent:
+		return func(ctx context.Context) ([]engine.ItemPart, error) { return s.calendars.reread(ctx, e.ID) }
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package workload
+
+import (
+	"context"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// mailboxTarget writes into one mailbox.
+type mailboxTarget[P Pages] struct {
+	conflict  string
+	mail      *mailTarget[P]
+	contacts  *contactTarget[P]
+	calendars *calendarTarget[P]
+}
+
+// NewMailboxTarget returns the target that writes into a user's mailbox: into folders and calendars of
+// their own that are found or made, or, with folder "", to the original places, where well-known folders
+// and the default calendar stand for each other. conflict is skip, copy or replace ("" is copy) and says
+// what becomes of an item that is there in a different version. Invalid names a conflict that is none of
+// these at the first write. Nothing is ever sent.
+func NewMailboxTarget[P Pages](api MailboxWriter[P], user, folder, conflict string) engine.Target {
+	return &mailboxTarget[P]{
+		conflict: conflict, mail: newMailTarget(api, user, folder, conflict),
+		contacts:  newContactTarget(api, user, folder, conflict),
+		calendars: newCalendarTarget(api, user, folder, conflict),
+	}
+}
+
+func (t *mailboxTarget[P]) check() error {
+	switch t.conflict {
+	case "", conflictSkip, conflictCopy, conflictReplace:
+		return nil
+	}
+	return tenantry.Errorf(tenantry.Invalid, "restore: conflict is %q, not skip, copy or replace", t.conflict)
+}
+
+// Folder finds or makes the folder or calendar that stands for e.
+func (t *mailboxTarget[P]) Folder(ctx context.Context, parent string, e repository.Entry, raw []byte) (string, error) {
+	if err := t.check(); err != nil {
+		return "", err
+	}
+	switch {
+	case e.ID == partMail:
+		return t.mail.top(ctx)
+	case e.ID == partContacts, e.ID == partCalendars:
+		return e.ID, nil
+	case e.Kind == kindContactFolder:
+		return t.contacts.Folder(ctx, parent, e)
+	case e.Kind == kindCalendar:
+		return t.calendars.Folder(ctx, e, raw)
+	}
+	return t.mail.Folder(ctx, parent, e, raw)
+}
+
+// Item writes an item, unless it is there.
+func (t *mailboxTarget[P]) Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open engine.OpenPart) (engine.Written, error) {
+	if err := t.check(); err != nil {
+		return engine.Written{}, err
+	}
+	switch e.Kind {
+	case kindMessage:
+		return t.mail.Item(ctx, folder, e, raw, open)
+	case kindContact:
+		return t.contacts.Item(ctx, folder, e, raw, open)
+	case kindEvent:
+		return t.calendars.Item(ctx, folder, e, raw, open)
+	}
+	return engine.Written{}, tenantry.Errorf(tenantry.Invalid, "restore into a mailbox: there is no way to write a %s", e.Kind)
+}
+
+// itemWriter is how one item is written. complete adds what its creation could not carry, as far as it is
+// missing; it may run again.
+type itemWriter struct {
+	create   func(context.Context) (id string, err error)
+	complete func(ctx context.Context, id string) error
+	remove   func(ctx context.Context, id string) error
+}
+
+// settle writes an item unless its folder has it: made by an earlier restore, which may have been killed
+// before the item was complete, or the original itself. Where another version has the place, conflict
+// decides.
+func settle(ctx context.Context, there *presence, m *restored, conflict string, w itemWriter) (engine.Written, error) {
+	if id, ok := there.made(m.mark); ok {
+		return engine.Written{ID: id, Existed: true}, w.complete(ctx, id)
+	}
+	other, same := there.rival(m)
+	if same || other != "" && conflict == conflictSkip {
+		return engine.Written{ID: other, Existed: true}, nil
+	}
+	id, err := w.create(ctx)
+	if err != nil {
+		return engine.Written{}, err
+	}
+	there.note(m.mark, id)
+	if err := w.complete(ctx, id); err != nil {
+		return engine.Written{}, err
+	}
+	if other != "" && conflict == conflictReplace {
+		if err := w.remove(ctx, other); err != nil && tenantry.KindOf(err) != tenantry.NotFound {
+			return engine.Written{}, err
+		}
+	}
+	return engine.Written{ID: id}, nil
+}
