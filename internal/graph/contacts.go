@@ -46,6 +46,26 @@ func (t *Tenant) ContactFolders(ctx context.Context, user, parent, link string) 
 	return t.mailPage(ctx, t.outlookRead(op, user, 0, listQuery(folderPage, "", ""), path...), link, false)
 }
 
+// DefaultContactFolder returns the ID of the folder that every mailbox has; "" while nothing lies in it,
+// since Graph names it nowhere but in its contacts.
+func (t *Tenant) DefaultContactFolder(ctx context.Context, user string) (id string, err error) {
+	const op = "find the default contact folder"
+	if err := given(op, user); err != nil {
+		return "", err
+	}
+	got, err := t.mailPage(ctx, t.outlookRead(op, user, 0, listQuery(1, "id,parentFolderId", ""), "contacts"), "", false)
+	if err != nil || len(got.Items) == 0 {
+		return "", err
+	}
+	var contact struct {
+		Parent string `json:"parentFolderId"`
+	}
+	if err := json.Unmarshal(got.Items[0], &contact); err != nil {
+		return "", misread(op, err)
+	}
+	return contact.Parent, nil
+}
+
 // Contacts lists the contacts of a folder ("" the default one) with the properties that sel names (comma
 // separated; "" all) and the string extended property prop ("" none).
 func (t *Tenant) Contacts(ctx context.Context, user, folder, sel, prop, link string) (RawPage, error) {
