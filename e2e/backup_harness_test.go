@@ -89,6 +89,10 @@ func (f *fleet) saved(t tenant, r resource, workload string, seq int64) map[stri
 				f.t.Errorf("%s of %s: %s has a problem: %s", workload, r.Name, here, x.Problem)
 			}
 			switch {
+			case workload == "mailbox" && parent == "": // its parts: the truth of mail begins below one
+				if x.Name == "Mail" {
+					walk(x.ID, "")
+				}
 			case workload == "mailbox" && x.Kind == "folder":
 				walk(x.ID, strings.TrimPrefix(at+"/"+escaped(x.Name), "/"))
 			case workload == "mailbox":

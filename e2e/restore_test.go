@@ -50,7 +50,7 @@ func restoreMailParts(f *fleet, tn tenant, u simUser) {
 	r := f.userOf(tn, u.ID)
 	seq := f.latest(tn, r, "mailbox").Seq
 	before := f.truths(tn, u.ID, "mail")
-	inbox := byName(f.t, f.children(tn, r, "mailbox", seq, ""), "Inbox")
+	inbox := byName(f.t, f.children(tn, r, "mailbox", seq, byName(f.t, f.children(tn, r, "mailbox", seq, ""), "Mail").ID), "Inbox")
 	projects := byName(f.t, f.children(tn, r, "mailbox", seq, inbox.ID), "Projects")
 
 	lost := len(under(before, "Inbox/Projects"))
@@ -239,10 +239,10 @@ func (f *fleet) restoredAs(tn tenant, r resource, workload string, seq int64, to
 	same(f.t, workload+" restored to "+folder, writable(relative(want)), under(f.truths(tn, to.ID, truthOf(workload)), folder))
 }
 
-// folderID finds a mail folder of a snapshot by the names on the way to it.
+// folderID finds a mail folder of a snapshot by the names on the way to it from the part that is mail.
 func (f *fleet) folderID(tn tenant, r resource, seq int64, names ...string) (id string) {
 	f.t.Helper()
-	for _, name := range names {
+	for _, name := range append([]string{"Mail"}, names...) {
 		id = byName(f.t, f.children(tn, r, "mailbox", seq, id), name).ID
 	}
 	return id

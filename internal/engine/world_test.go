@@ -266,7 +266,7 @@ func (w *world) Page(_ context.Context, collection, link string) (engine.Page, e
 	if _, ok := w.nodes[collection]; collection != "" && !ok {
 		return engine.Page{}, tenantry.Errorf(tenantry.NotFound, "no such folder")
 	}
-	if since := seqOf(link); link != "" && since < w.born[collection] {
+	if since := seqOf(link); link != "" && !w.lists && since < w.born[collection] {
 		return engine.Page{}, tenantry.Errorf(tenantry.Resync, "the link is of an older folder")
 	}
 	if w.lists && collection != engine.RootCollection {

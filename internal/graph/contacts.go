@@ -180,6 +180,14 @@ func (t *Tenant) PutContactPhoto(ctx context.Context, user, contact string, size
 		return err
 	}
 	c := t.mailWrite(op, http.MethodPut, user, content, "contacts", contact, "photo", "$value")
-	c.header.Set("Content-Type", http.DetectContentType(content))
+	c.header.Set("Content-Type", imageType(content))
 	return mailError(t.accepted(ctx, c))
+}
+
+// imageType is the type of a picture: that which its bytes show, or what pictures of contacts mostly are.
+func imageType(content []byte) string {
+	if kind := http.DetectContentType(content); strings.HasPrefix(kind, "image/") {
+		return kind
+	}
+	return "image/jpeg"
 }

@@ -54,7 +54,11 @@ func (t *calendarTarget[P]) Folder(ctx context.Context, e repository.Entry, raw 
 	case c.Default && t.home != "":
 		return t.home, nil
 	}
-	return t.findOrMake(ctx, name)
+	id, err := t.findOrMake(ctx, name)
+	if tenantry.KindOf(err) == tenantry.Conflict { // one that others share has the name
+		return t.findOrMake(ctx, name+" (restored)")
+	}
+	return id, err
 }
 
 // load lists the calendars, once. Those that others share are not to be written to.
@@ -84,8 +88,11 @@ func (t *calendarTarget[P]) findOrMake(ctx context.Context, name string) (string
 	id, err := t.api.CreateCalendar(ctx, t.user, name)
 	if mayExist(err) {
 		t.calendars = nil
-		if again := t.load(ctx); again == nil && t.calendars[key] != "" {
-			return t.calendars[key], nil
+		if again := t.load(ctx); again != nil {
+			return "", again
+		}
+		if known := t.calendars[key]; known != "" {
+			return known, nil
 		}
 	}
 	if err != nil {

@@ -99,8 +99,12 @@ func (t *contactTarget[P]) findOrMake(ctx context.Context, parent, name string) 
 	id, err := t.api.CreateContactFolder(ctx, t.user, graphFolder(parent), name)
 	if mayExist(err) {
 		delete(t.folders, parent)
-		if known, again := t.children(ctx, parent); again == nil && known[key] != "" {
-			return known[key], nil
+		again, failed := t.children(ctx, parent)
+		if failed != nil {
+			return "", failed
+		}
+		if id := again[key]; id != "" {
+			return id, nil
 		}
 	}
 	if err != nil {
