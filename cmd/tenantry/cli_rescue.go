@@ -257,7 +257,7 @@ func (r *rescue) restore(ctx context.Context, repo *repository.Repository, s ten
 	if err != nil {
 		return err
 	}
-	defer target.Close()
+	defer func() { _ = target.Close() }()
 	out, err := engine.Restore(ctx, snap, target, tenantry.RestoreRequest{Items: r.items}, rescueLimits(), nil, func(tenantry.Counts) {})
 	for !out.Done && err == nil { // a slice is over: what was written is found, and the rest goes on
 		out, err = engine.Restore(ctx, snap, target, tenantry.RestoreRequest{Items: r.items}, rescueLimits(), nil, func(tenantry.Counts) {})

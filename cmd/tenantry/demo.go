@@ -29,10 +29,11 @@ func demoCommand() *cobra.Command {
 	)
 	command := &cobra.Command{
 		Use:   "demo",
-		Short: "Show the whole way on this machine: consent, backup, a killed worker, loss, restore, comparison",
+		Short: "Show the whole way on this machine: consent, backup, a killed worker, loss, restore, rescue, comparison",
 		Long: "Starts everything on embedded defaults (SQLite, an in-process Redis, a folder as bucket, a simulated\n" +
 			"Microsoft 365), backs up three tenants, kills the worker in the middle, loses a mailbox folder, a drive\n" +
-			"folder and a user, restores them, and holds every restored byte against the simulator's truth.",
+			"folder and a user, restores them, and holds every restored byte against the simulator's truth. At the end\n" +
+			"SQL and Redis are deleted, and a mailbox is rescued from the bucket with the key file alone.",
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runDemo(cmd.Context(), cmd.OutOrStdout(), dir, keep)
@@ -48,7 +49,7 @@ func runDemo(ctx context.Context, out io.Writer, dir string, keep bool) error {
 	if err != nil {
 		return err
 	}
-	d := &demo{view: view{out: out, begun: time.Now()}}
+	d := &demo{view: view{out: out, begun: time.Now()}, keep: keep}
 	fmt.Fprintf(out, "Tenantry demo: three simulated Microsoft 365 tenants, everything on this machine\ndata and log in %s\n", dir)
 	if d.world, err = startWorld(ctx, dir); err != nil {
 		return err
@@ -81,6 +82,7 @@ func demoFolder(dir string) (string, func(), error) {
 type demo struct {
 	view
 	*world
+	keep      bool // the fleet goes on serving at the end
 	tenants   []*protected
 	restored  int // items that were restored
 	identical int // of these, how many hold exactly what the simulator knows
@@ -96,6 +98,9 @@ func (d *demo) run(ctx context.Context) error {
 		if err := act(ctx); err != nil {
 			return err
 		}
+	}
+	if err := d.rescueMailbox(ctx); err != nil {
+		return err
 	}
 	d.summary()
 	return nil

@@ -134,6 +134,29 @@ func (w *world) stop() {
 	}
 }
 
+// loseFleet ends every program of the fleet, and Redis, and deletes SQL: what is left is
+// the bucket, the key file, and the simulated Microsoft 365 to compare with.
+func (w *world) loseFleet() error {
+	if w.worker != nil {
+		w.worker.stop()
+		w.worker = nil
+	}
+	for i := len(w.stops) - 1; i > 0; i-- { // the first is the simulator's
+		w.stops[i]()
+	}
+	w.stops = w.stops[:1]
+	files, err := filepath.Glob(filepath.Join(w.dir, "tenantry.db*"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := os.Remove(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // child is a worker in a process of its own.
 type child struct {
 	cmd  *exec.Cmd

@@ -21,6 +21,8 @@ type MailTruth struct {
 	// Internet message ID; neither IDs nor change keys nor modification times.
 	// The times of a draft and its sender are the service's, so they are left out.
 	Digest      string            `json:"digest"`
+	MessageID   string            `json:"messageId"`  // as in the mail's header
+	BodySHA256  string            `json:"bodySha256"` // of the text alone, for what keeps no more than a mail's own form
 	Attachments []AttachmentTruth `json:"attachments"`
 }
 
@@ -72,7 +74,8 @@ func (t *Tenant) MailTruth(user string) ([]MailTruth, error) {
 func (b *mailbox) truth(m *message) (MailTruth, error) {
 	c := b.content(m)
 	attachments, err := attachmentTruths(c)
-	return MailTruth{ID: b.messageID(m, true), Path: m.folder.path(), Subject: c.subject, Digest: digest(c),
+	body := sha256.Sum256([]byte(c.text()))
+	return MailTruth{MessageID: c.messageID, BodySHA256: hex.EncodeToString(body[:]), ID: b.messageID(m, true), Path: m.folder.path(), Subject: c.subject, Digest: digest(c),
 		Attachments: attachments}, err
 }
 
