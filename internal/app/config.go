@@ -126,7 +126,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.ClientID, "client-id", "", "`ID` of the Entra application (api, worker, scheduler); no secret")
 	fs.Var((*secretFlag)(&c.ClientSecret), "client-secret", "`SECRET` of the application (worker); better in the environment or the file than on the command line")
 	fs.StringVar(&c.Certificate, "certificate", "", "PEM `FILE` with the application's certificate and key, instead of a secret (worker)")
-	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits")
+	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits (worker, scheduler)")
 
 	fs.StringVar(&c.PublicURL, "public-url", "http://127.0.0.1:8080", "`URL` under which browsers reach the API: consent comes back to it (api)")
 
@@ -140,7 +140,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.IntVar(&c.Concurrency, "concurrency", 3, "`REQUESTS` to one mailbox or drive at once; Graph allows 4 per mailbox (worker)")
 	fs.DurationVar(&c.DrainTime, "drain-time", 30*time.Second, "`TIME` that running slices get to checkpoint when the process is told to stop (worker)")
 
-	fs.IntVar(&c.TenantCap, "tenant-cap", 8, "most `TASKS` of one tenant in flight at once (scheduler)")
+	fs.IntVar(&c.TenantCap, "tenant-cap", 0, "most `TASKS` of one tenant in flight in one queue; 0: half of its slots, at least 4 (scheduler)")
 	fs.DurationVar(&c.KeepTasks, "keep-tasks", 90*24*time.Hour, "`TIME` that ended tasks stay in the catalog (scheduler)")
 	return fs
 }
@@ -201,7 +201,7 @@ func (c Config) Validate(role Role) error {
 		c.validateWorker(bad)
 	}
 	if role == RoleScheduler {
-		atLeast(bad, "tenant-cap", c.TenantCap, 1)
+		atLeast(bad, "tenant-cap", c.TenantCap, 0)
 		if c.KeepTasks < 24*time.Hour {
 			bad("keep-tasks", c.KeepTasks.String(), "24h or more")
 		}

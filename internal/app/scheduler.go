@@ -32,13 +32,17 @@ func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
 		return err
 	}
 	p.closes(rdb.Close)
-	// It only reads the book, by the application's ID; what it reads does not depend on limits.
-	book := throttle.New(rdb, cfg.ClientID, throttle.Documented(), newSizes(cat).of)
+	limits, err := readLimits(cfg.LimitsFile)
+	if err != nil {
+		return err
+	}
+	// It only reads the book, by the application's ID.
+	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
 	p.onStop(book.Close)
 
 	metrics := newRegistry()
 	s, err := scheduler.New(scheduler.Config{
-		Catalog: cat, Deliveries: deliveries, Budgets: budgets{book}, Observer: newSchedulerMetrics(metrics), Log: p.log.Sugar(),
+		Catalog: cat, Deliveries: deliveries, Budgets: budgets{book, limits}, Observer: newSchedulerMetrics(metrics), Log: p.log.Sugar(),
 		TenantCap: cfg.TenantCap, KeepTasks: cfg.KeepTasks,
 	})
 	if err != nil {
@@ -52,8 +56,16 @@ func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
 	return p.serve(cfg.Listen, healthHandler(ready, metrics))
 }
 
-// budgets tells the leader which flows cool.
-type budgets struct{ book *throttle.Book }
+// budgets tells the leader which flows cool, and what each may spend.
+type budgets struct {
+	book   *throttle.Book
+	limits throttle.Limits
+}
+
+// Rate implements scheduler.Budgets.
+func (b budgets) Rate(service tenantry.Service, users, licences int64) float64 {
+	return b.limits.Rate(service, throttle.Size{Users: users, Licences: licences})
+}
 
 // Cooling implements scheduler.Budgets. A mailbox that cools is one task's own affair: it
 // parks. So are writes: what the leader admits mostly reads.

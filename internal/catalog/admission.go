@@ -32,6 +32,10 @@ type Load struct {
 	Queue    string
 	Service  tenantry.Service
 	Weight   int
+	Users    int64 // of the tenant; with its licences they size what Microsoft allows it
+	Licences int64
+	Seconds  float64 // that a slice of the flow held its slot lately; 0 unknown
+	Units    float64 // that such a slice cost in Graph's resource units
 	Ready    int     // admissible now (not_before passed, tenant connected), at most LoadDepth
 	InFlight int     // admitted + running
 	Virtual  float64 // the tenant's virtual time spent so far, kept over leader changes
@@ -77,9 +81,10 @@ func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
 			UNION ALL
 			SELECT queue, tenant, service, 0, count(*) FROM tasks WHERE state IN ('admitted', 'running') GROUP BY queue, tenant, service
 		)
-		SELECT c.tenant, c.queue, c.service, n.weight, CAST(sum(c.ready) AS bigint) AS ready, CAST(sum(c.in_flight) AS bigint) AS in_flight, n.virtual
-		FROM counted c JOIN tenants n ON n.id = c.tenant
-		GROUP BY c.tenant, c.queue, c.service, n.weight, n.virtual HAVING sum(c.ready) + sum(c.in_flight) > 0
+		SELECT c.tenant, c.queue, c.service, n.weight, n.users, n.licences, coalesce(p.seconds, 0.0) AS seconds, coalesce(p.units, 0.0) AS units,
+			CAST(sum(c.ready) AS bigint) AS ready, CAST(sum(c.in_flight) AS bigint) AS in_flight, n.virtual
+		FROM counted c JOIN tenants n ON n.id = c.tenant LEFT JOIN paces p ON p.tenant = c.tenant AND p.service = c.service
+		GROUP BY c.tenant, c.queue, c.service, n.weight, n.users, n.licences, p.seconds, p.units, n.virtual HAVING sum(c.ready) + sum(c.in_flight) > 0
 		ORDER BY c.tenant, c.queue, c.service`, micros(now), LoadDepth, queueInteractive, loadBudget, loadDepthMin)
 	return found, err
 }

@@ -31,6 +31,11 @@ type Settlement struct {
 	Counts    tenantry.Counts // of the task, over all its slices
 	Snapshot  *SnapshotRow    // recorded in the same transaction
 	Problems  []Problem       // appended to the task's report (at most 100 kept per task)
+
+	// Took is how long the slice held its slot, and Units what it cost in Graph's resource
+	// units as far as known; together they are the flow's pace. 0 units tell nothing.
+	Took  time.Duration
+	Units int64
 }
 
 // Claim takes an admitted task for a live process, guarded by (id, admission, admitted), and
@@ -199,8 +204,27 @@ func (t *Tenant) Settle(ctx context.Context, c Claim, s Settlement, now time.Tim
 				return err
 			}
 		}
-		return addProblems(ctx, tx, c.Task, s.Problems)
+		if err := addProblems(ctx, tx, c.Task, s.Problems); err != nil {
+			return err
+		}
+		return keepPace(ctx, tx, c.Task, s)
 	})
+}
+
+// paceMemory is how much of a flow's pace each settlement leaves as it was.
+const paceMemory = 0.875
+
+// keepPace mixes a slice into its flow's moving means.
+func keepPace(ctx context.Context, tx bun.Tx, task Task, s Settlement) error {
+	if s.Units <= 0 || task.Service == tenantry.NoService {
+		return nil
+	}
+	_, err := exec(ctx, tx, `
+		INSERT INTO paces AS old (tenant, service, seconds, units) VALUES (?0, ?1, ?2, ?3)
+		ON CONFLICT (tenant, service) DO UPDATE
+		SET seconds = old.seconds * ?4 + excluded.seconds * (1 - ?4), units = old.units * ?4 + excluded.units * (1 - ?4)`,
+		task.Tenant, task.Service, s.Took.Seconds(), float64(s.Units), paceMemory)
+	return err
 }
 
 // giveBack makes a claimed task ready again.

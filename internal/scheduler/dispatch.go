@@ -25,6 +25,17 @@ const ahead = 2
 // by a single tenant.
 const minCap = 4
 
+// minFlow is how many tasks of a flow may be in flight however little its budget is: one
+// runs while the next one is on its way. firstFlow is it while nothing is known of its pace.
+const (
+	minFlow   = 2
+	firstFlow = 4
+)
+
+// turnaround is how long it takes until a task that ended is replaced by the next one:
+// settled, seen by a tick, admitted, enqueued, delivered. In seconds.
+const turnaround = 0.3
+
 // queues in the order in which they are filled. They do not compete for slots.
 var queues = []string{queue.Interactive, queue.Directory, queue.Backup, queue.Maintenance}
 
@@ -44,6 +55,9 @@ type Situation struct {
 	Slots map[string]int
 	// Cooling flows get nothing before their time: Microsoft told them to wait.
 	Cooling map[Flow]time.Time
+	// Rate is how many units a second the tasks of a flow may spend together, in a tenant
+	// of so many users and licences; 0, or no function, means that nothing bounds them.
+	Rate func(service tenantry.Service, users, licences int64) float64
 	// TenantCap is how many tasks of one tenant may be in flight in one queue;
 	// 0 means half of the queue's slots, and at least 4.
 	TenantCap int
@@ -65,10 +79,11 @@ type Situation struct {
 //     weight v is picked at most ceil(v/w)+1 times.
 //
 // A tenant whose turn it is gives it to that of its flows which has the least in flight;
-// flows that cool are left out. So a tenant gets no more by having many flows, and one
+// flows that cool or are at their cap are left out. So a tenant gets no more by having many flows, and one
 // flow that cools holds up neither the others nor the tenant.
 //
-// No tenant exceeds its cap, and nothing stays idle while an eligible flow waits.
+// No tenant and no flow exceeds its cap (TenantCap, FlowCap), and nothing stays idle while
+// an eligible flow waits.
 func Pick(s Situation) []catalog.Pick {
 	clock := systemClock(s.Loads)
 	picked := make(map[pickKey]int)
@@ -118,16 +133,43 @@ func TenantCap(configured, slots int) int {
 	return max(minCap, slots/2)
 }
 
+// FlowCap is the number of tasks of one flow that may be in flight in a queue: as many as
+// keep its budget busy, which is the rate of tasks that it pays for times how long each is
+// in flight (Little's law), at least 2 and at most what the tenant may have. More would
+// only wait for the budget in slots that others can use. rate is in units a second; a load
+// whose pace is unknown starts with 4.
+//
+// While the budget is the bottleneck tasks last longer the more of them there are, and the
+// cap stays where it is: it is approached from below.
+func FlowCap(rate float64, l catalog.Load, tenantCap int) int {
+	if rate <= 0 {
+		return tenantCap
+	}
+	if l.Units <= 0 {
+		return min(tenantCap, firstFlow)
+	}
+	tasks := rate / l.Units * (l.Seconds + turnaround)
+	return min(tenantCap, max(minFlow, int(min(tasks, float64(tenantCap)))))
+}
+
+// flowCap is FlowCap in this situation.
+func (s Situation) flowCap(l catalog.Load, tenantCap int) int {
+	if s.Rate == nil {
+		return tenantCap
+	}
+	return FlowCap(s.Rate(l.Service, l.Users, l.Licences), l, tenantCap)
+}
+
 // Demand is how many slots the fleet could use right now, by queue: the sum over the
 // tenants of what they have in flight and the backlog of those of their flows that do not
-// cool, at most their cap. It does not depend on how many slots there are, so a pool can
+// cool, at most their caps. It does not depend on how many slots there are, so a pool can
 // be scaled by it (pending tasks cannot tell: the dispatcher bounds them).
 func Demand(s Situation) map[string]int {
 	demand := make(map[string]int)
 	for _, q := range queues {
 		limit := TenantCap(s.TenantCap, s.Slots[q])
 		for _, c := range candidates(s, q) {
-			demand[q] += max(c.inFlight, min(c.inFlight+c.ready(), limit))
+			demand[q] += max(c.inFlight, min(c.inFlight+c.room(), limit))
 		}
 	}
 	return demand

@@ -193,6 +193,14 @@ func situations(t *rapid.T) Situation {
 			s.Cooling[f] = noon.Add(time.Duration(rapid.IntRange(-5, 5).Draw(t, "for")) * time.Second)
 		}
 	}
+	if rapid.Bool().Draw(t, "budgets are known") {
+		s.Rate = func(service tenantry.Service, _, licences int64) float64 {
+			if service != tenantry.SharePoint {
+				return 0
+			}
+			return float64(licences)
+		}
+	}
 	services := []tenantry.Service{tenantry.NoService, tenantry.Outlook, tenantry.SharePoint}
 	for _, service := range services {
 		cools(Flow{Service: service})
@@ -210,6 +218,9 @@ func situations(t *rapid.T) Situation {
 					Tenant: id, Queue: q, Service: service, Weight: weight, Virtual: virtual,
 					Ready:    rapid.IntRange(0, 40).Draw(t, "ready"),
 					InFlight: rapid.IntRange(0, 14).Draw(t, "in flight"),
+					Licences: rapid.Int64Range(0, 50).Draw(t, "rate"),
+					Seconds:  rapid.Float64Range(0, 10).Draw(t, "seconds"),
+					Units:    rapid.Float64Range(0, 100).Draw(t, "units"),
 				})
 			}
 		}
@@ -254,6 +265,9 @@ func TestPickProperties(t *testing.T) {
 			if n > l.Ready {
 				t.Fatalf("%s: picked %d of %d ready", l.Tenant, n, l.Ready)
 			}
+			if most := s.flowCap(l, TenantCap(s.TenantCap, s.Slots[l.Queue])); n > 0 && l.InFlight+n > most {
+				t.Fatalf("%s %s: %d in flight and %d picked, flow's cap %d", l.Tenant, l.Service, l.InFlight, n, most)
+			}
 			if n > 0 && cold(s, l) {
 				t.Fatalf("%s %s is cooling and got %d", l.Tenant, l.Service, n)
 			}
@@ -268,7 +282,8 @@ func TestPickProperties(t *testing.T) {
 		waiting := map[string]bool{}
 		for _, l := range s.Loads {
 			n := got[pickKey{Flow{l.Tenant, l.Service}, l.Queue}]
-			room := flight[share{l.Tenant, l.Queue}] < TenantCap(s.TenantCap, s.Slots[l.Queue])
+			limit := TenantCap(s.TenantCap, s.Slots[l.Queue])
+			room := flight[share{l.Tenant, l.Queue}] < limit && l.InFlight+n < s.flowCap(l, limit)
 			waiting[l.Queue] = waiting[l.Queue] || n < l.Ready && room && !cold(s, l)
 		}
 		for _, q := range queues {
@@ -394,6 +409,53 @@ func TestSmallTenantsPassALargeOne(t *testing.T) {
 			t.Fatalf("after %d ticks only %d of 4000 small tasks were served; big got %d", round, served, f.done["big"])
 		}
 	}
+}
+
+func TestFlowCap(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		rate           float64
+		units, seconds float64
+		want           int
+	}{
+		{"nothing bounds the flow as a whole", 0, 30, 1, 32},
+		{"nothing is known of its pace", 20, 0, 0, 4},
+		{"one large drive spends the whole budget", 20, 3000, 120, minFlow},
+		{"drives without changes", 20, 3, 0.15, 3},
+		{"a large tenant's drives without changes", 100, 3, 0.15, 15},
+		{"never more than the tenant may have", 100, 1, 10, 32},
+		{"nonsense of a clock is no number", 20, 1e-300, 1e300, 32},
+	} {
+		got := FlowCap(test.rate, catalog.Load{Units: test.units, Seconds: test.seconds}, 32)
+		if got != test.want {
+			t.Errorf("%s: %d, want %d", test.name, got, test.want)
+		}
+	}
+}
+
+// A flow's cap, found from how its tasks fare under that same cap, keeps the budget busy
+// and comes to rest: waiting for the budget is not taken for work that needs more slots.
+func TestFlowCapComesToRest(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const most = 64
+		rate := rapid.Float64Range(1, 200).Draw(t, "units a second")
+		units := rapid.Float64Range(1, 200).Draw(t, "units of a task")
+		alone := rapid.Float64Range(0.05, 30).Draw(t, "seconds of a task alone")
+		needed := rate / units * (alone + turnaround) // in flight, to spend the whole budget
+		l := catalog.Load{}
+		k := 0
+		for range 200 {
+			k = FlowCap(rate, l, most)
+			// Tasks in flight share the budget: they last as long as it makes them.
+			l.Units, l.Seconds = units, max(alone, float64(k)*units/rate-turnaround)
+		}
+		if float64(k) < min(math.Floor(needed), most) {
+			t.Fatalf("%d in flight leave the budget idle: it takes %.1f", k, needed)
+		}
+		if float64(k) > max(firstFlow, needed) {
+			t.Fatalf("%d in flight only wait: %.1f spend the whole budget", k, needed)
+		}
+	})
 }
 
 func BenchmarkPick(b *testing.B) {

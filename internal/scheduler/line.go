@@ -14,18 +14,20 @@ type candidate struct {
 	raw      float64 // stored virtual time: who was served least goes first among equals
 	step     float64
 	inFlight int    // of all its flows, cooling ones too
-	flows    []lane // those that do not cool and have tasks ready
+	flows    []lane // those that have room: they have tasks ready, and do not cool
 }
 
 // lane is one flow of a candidate.
 type lane struct {
-	service         tenantry.Service
-	ready, inFlight int
+	service  tenantry.Service
+	inFlight int
+	room     int // how many more it may get: backlog and cap
 }
 
-func (c *candidate) ready() (n int) {
+// room is how many more tasks the flows of a tenant may get together, its own cap aside.
+func (c *candidate) room() (n int) {
 	for _, l := range c.flows {
-		n += l.ready
+		n += l.room
 	}
 	return n
 }
@@ -33,6 +35,7 @@ func (c *candidate) ready() (n int) {
 // candidates gathers the tenants of a queue, in the order of the loads.
 func candidates(s Situation, q string) []candidate {
 	var list []candidate
+	limit := TenantCap(s.TenantCap, s.Slots[q])
 	at := make(map[tenantry.TenantID]int)
 	for _, load := range s.Loads {
 		if load.Queue != q {
@@ -46,8 +49,9 @@ func candidates(s Situation, q string) []candidate {
 		}
 		c := &list[i]
 		c.inFlight += load.InFlight
-		if load.Ready > 0 && !s.cooling(Flow{load.Tenant, load.Service}) {
-			c.flows = append(c.flows, lane{load.Service, load.Ready, load.InFlight})
+		room := min(load.Ready, s.flowCap(load, limit)-load.InFlight)
+		if room > 0 && !s.cooling(Flow{load.Tenant, load.Service}) {
+			c.flows = append(c.flows, lane{load.Service, load.InFlight, room})
 		}
 	}
 	return list
@@ -100,9 +104,9 @@ func (c *candidate) take() tenantry.Service {
 	}
 	f := &c.flows[least]
 	f.inFlight++
-	f.ready--
+	f.room--
 	service := f.service
-	if f.ready == 0 {
+	if f.room == 0 {
 		c.flows = append(c.flows[:least], c.flows[least+1:]...)
 	}
 	return service

@@ -33,6 +33,9 @@ type Deliveries interface {
 // goes on with what it knew.
 type Budgets interface {
 	Cooling(ctx context.Context) (map[Flow]time.Time, error)
+	// Rate is how many units a second all tasks of a flow may spend together, in a tenant
+	// of so many users and licences; 0 if nothing bounds them as a whole. Pure.
+	Rate(service tenantry.Service, users, licences int64) float64
 }
 
 // Observer is told what the leader does. Called from several goroutines; must not block.
@@ -77,7 +80,8 @@ type Config struct {
 	Log        Logger
 	ID         tenantry.ProcessID // default: fresh, with the host's name
 
-	// TenantCap is how many tasks of one tenant may be in flight in one queue
+	// TenantCap is how many tasks of one tenant may be in flight in one queue; flows that
+	// Microsoft limits as a whole get fewer, see Pick
 	// (default: half of its slots, at least 4).
 	TenantCap int
 	// KeepTasks is how long ended tasks stay in the catalog (default 90 days).

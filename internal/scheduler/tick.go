@@ -174,6 +174,9 @@ func (t *term) situation(ctx context.Context, now time.Time) (Situation, error) 
 	if s.waits() {
 		s.Cooling = t.cools(ctx, now)
 	}
+	if t.cfg.Budgets != nil {
+		s.Rate = t.cfg.Budgets.Rate
+	}
 	return s, nil
 }
 

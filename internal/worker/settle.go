@@ -20,7 +20,10 @@ const (
 // settle writes down what becomes of the task, and tells Redis in a line.
 func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
 	now := j.cfg.Now()
-	s := catalog.Settlement{Counts: j.total(e.counts), Snapshot: e.snapshot}
+	s := catalog.Settlement{Counts: j.total(e.counts), Snapshot: e.snapshot, Took: time.Since(j.began)}
+	if err == nil || e.counts.Items > 0 {
+		s.Units = unitsOf(j.claim.Action, e.counts)
+	}
 	for _, p := range e.problems {
 		s.Problems = append(s.Problems, catalog.Problem{ItemID: p.ID, Name: p.Name, Reason: p.Reason})
 	}
@@ -43,6 +46,19 @@ func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
 	s.State, s.NotBefore, s.Attempt = v.state, v.notBefore, v.attempt
 	s.Kind, s.Reason = f.kind, err.Error()
 	return j.finish(ctx, s, err)
+}
+
+// unitsOf is about what a slice cost in SharePoint's resource units: two for its listings,
+// one for each item that was read, two for each that was written (Microsoft Learn, "Avoid
+// getting throttled or blocked in SharePoint Online").
+func unitsOf(a tenantry.Action, c tenantry.Counts) int64 {
+	switch a {
+	case tenantry.Backup:
+		return 2 + c.Items
+	case tenantry.Restore:
+		return 2 + 2*c.Items
+	}
+	return 0
 }
 
 // consequences are what a failure means beyond its task. They come before the settlement,

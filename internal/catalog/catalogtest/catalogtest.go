@@ -53,6 +53,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"StartSync", testStartSync},
 		{"Loads", testLoads},
 		{"LoadsBlocked", testLoadsBlocked},
+		{"Pace", testPace},
 		{"Admit", testAdmit},
 		{"Readmit", testReadmit},
 		{"NextReady", testNextReady},

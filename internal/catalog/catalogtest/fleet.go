@@ -248,15 +248,16 @@ func testLoads(_ *testing.T, w *world) {
 	expect(w, "admitted", len(tasks), 4)
 	backup := slices.IndexFunc(tasks, func(task catalog.Task) bool { return task.Queue == "backup" && task.Service == tenantry.Outlook })
 	c := w.claimAll(b, p, tasks[backup:backup+1], 1)[0]
-	w.ok(b.Settle(w.ctx, c, catalog.Settlement{State: catalog.TaskReady, NotBefore: now.Add(time.Hour)}, now))
+	w.ok(b.SetSize(w.ctx, 9, 7))
+	w.ok(b.Settle(w.ctx, c, catalog.Settlement{State: catalog.TaskReady, NotBefore: now.Add(time.Hour), Took: 2 * time.Second, Units: 40}, now))
 	got, err := w.f.Loads(w.ctx, now)
 	w.ok(err)
 	expected := []catalog.Load{
 		{Tenant: "t-a", Queue: "backup", Service: tenantry.Outlook, Weight: 10, Ready: catalog.LoadDepth},
 		{Tenant: "t-a", Queue: "interactive", Service: tenantry.Outlook, Weight: 10, Ready: 2},
-		{Tenant: "t-b", Queue: "backup", Service: tenantry.Outlook, Weight: 10, Ready: 2, InFlight: 1, Virtual: 2.5},
-		{Tenant: "t-b", Queue: "backup", Service: tenantry.SharePoint, Weight: 10, Ready: 2, InFlight: 1, Virtual: 2.5},
-		{Tenant: "t-b", Queue: "maintenance", Weight: 10, InFlight: 1, Virtual: 2.5},
+		{Tenant: "t-b", Queue: "backup", Service: tenantry.Outlook, Weight: 10, Users: 9, Licences: 7, Seconds: 2, Units: 40, Ready: 2, InFlight: 1, Virtual: 2.5},
+		{Tenant: "t-b", Queue: "backup", Service: tenantry.SharePoint, Weight: 10, Users: 9, Licences: 7, Ready: 2, InFlight: 1, Virtual: 2.5},
+		{Tenant: "t-b", Queue: "maintenance", Weight: 10, Users: 9, Licences: 7, InFlight: 1, Virtual: 2.5},
 	}
 	if diff := cmp.Diff(expected, got); diff != "" {
 		w.t.Fatal(diff)
@@ -269,6 +270,37 @@ func testLoads(_ *testing.T, w *world) {
 	}
 	if diff := cmp.Diff(all, backlog); diff != "" {
 		w.t.Fatal(diff)
+	}
+}
+
+// Settlements that tell what a slice took and cost are mixed into the pace of their flow;
+// others leave it as it was.
+func testPace(_ *testing.T, w *world) {
+	a, p := w.tenant("a"), w.worker("1")
+	pace := func() (seconds, units float64) {
+		w.start(a, tenantry.Restore, mailboxes(1)) // so that the flow is listed
+		loads, err := w.f.Loads(w.ctx, now)
+		w.ok(err)
+		return loads[0].Seconds, loads[0].Units
+	}
+	settle := func(s catalog.Settlement) {
+		w.start(a, tenantry.Restore, mailboxes(1))
+		s.State = catalog.TaskDone
+		for _, c := range w.claimAll(a, p, w.admit("t-a", "interactive", 1), 1) {
+			w.ok(a.Settle(w.ctx, c, s, now))
+		}
+	}
+	for _, step := range []struct {
+		took           time.Duration
+		units          int64
+		seconds, costs float64
+	}{
+		{time.Second, 0, 0, 0}, {4 * time.Second, 80, 4, 80}, {12 * time.Second, 160, 5, 90}, {time.Hour, 0, 5, 90},
+	} {
+		settle(catalog.Settlement{Took: step.took, Units: step.units})
+		seconds, units := pace()
+		expect(w, "seconds", seconds, step.seconds)
+		expect(w, "units", units, step.costs)
 	}
 }
 

@@ -1,0 +1,14 @@
+-- How long slices of a flow hold their slot and what they cost, as moving means: the leader
+-- sizes a flow's tasks in flight by them.
+
+-- +goose Up
+CREATE TABLE paces (
+    tenant  text COLLATE "C" NOT NULL REFERENCES tenants (id) ON DELETE CASCADE,
+    service text COLLATE "C" NOT NULL,
+    seconds double precision NOT NULL, -- of a slice
+    units   double precision NOT NULL, -- Graph's resource units, or requests, of a slice
+    PRIMARY KEY (tenant, service)
+);
+
+-- +goose Down
+DROP TABLE paces;
