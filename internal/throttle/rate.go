@@ -8,7 +8,7 @@ import (
 
 // Rate is how many units (SharePoint) or requests (Teams) a second all requests to a
 // service in one tenant may take together, over its shortest window and after the slack.
-// It is 0 where no limit is the tenant's as a whole: Outlook's are the mailbox's, and one
+// Of Teams it is that of requests that no other kind names. It is 0 where no limit is the tenant's as a whole: Outlook's are the mailbox's, and one
 // sync is all that asks the directory.
 func (l Limits) Rate(service tenantry.Service, size Size) float64 {
 	var limit Limit
@@ -16,7 +16,7 @@ func (l Limits) Rate(service tenantry.Service, size Size) float64 {
 	case tenantry.SharePoint:
 		limit = l.SharePoint.tier(size).Minute
 	case tenantry.Teams:
-		limit = l.Teams.Tenant
+		limit = l.Teams.sustained(l.Teams.Kinds[TeamsOther].Tenant)
 	default:
 		return 0
 	}
