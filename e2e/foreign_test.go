@@ -143,24 +143,12 @@ func (f *foreign) client() *http.Client {
 	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
-// rcloneConfig writes a configuration as `rclone config` leaves it behind.
+// rcloneConfig writes a configuration as `rclone config` leaves it behind after a person
+// has signed in; the access token has expired meanwhile.
 func (f *foreign) rcloneConfig() string {
 	f.t.Helper()
-	answer, err := f.client().PostForm("https://login.microsoftonline.com/"+f.tenant+"/oauth2/v2.0/token", url.Values{
-		"grant_type": {"client_credentials"}, "client_id": {clientID}, "client_secret": {clientSecret},
-		"scope": {"https://graph.microsoft.com/.default"}})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer answer.Body.Close()
-	var token struct {
-		AccessToken string `json:"access_token"`
-	}
-	if err := json.NewDecoder(answer.Body).Decode(&token); err != nil || token.AccessToken == "" {
-		f.t.Fatalf("token: %s: %v", answer.Status, err)
-	}
-	saved, err := json.Marshal(map[string]string{"access_token": token.AccessToken, "token_type": "Bearer", "refresh_token": "none",
-		"expiry": time.Now().Add(time.Hour).Format(time.RFC3339)})
+	saved, err := json.Marshal(map[string]string{"access_token": "long ago", "token_type": "Bearer", "refresh_token": f.signIn(),
+		"expiry": time.Now().Add(-time.Hour).Format(time.RFC3339)})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -171,6 +159,37 @@ func (f *foreign) rcloneConfig() string {
 		f.t.Fatal(err)
 	}
 	return config
+}
+
+// signIn lets a person sign in by device code and returns the refresh token.
+func (f *foreign) signIn() string {
+	f.t.Helper()
+	client := f.client()
+	post := func(path string, form url.Values) (answer struct {
+		UserCode     string `json:"user_code"`
+		DeviceCode   string `json:"device_code"`
+		URI          string `json:"verification_uri"`
+		RefreshToken string `json:"refresh_token"`
+	}) {
+		f.t.Helper()
+		form.Set("client_id", clientID)
+		resp, err := client.PostForm("https://login.microsoftonline.com/organizations/oauth2/v2.0/"+path, form)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK {
+			f.t.Fatalf("%s: %s: %v", path, resp.Status, err)
+		}
+		return answer
+	}
+	device := post("devicecode", url.Values{"scope": {"Files.ReadWrite.All Sites.ReadWrite.All offline_access"}})
+	resp, err := client.Get(device.URI + "?" + url.Values{"code": {device.UserCode}, "auto": {"accept"}, "as": {f.tenant}}.Encode())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	resp.Body.Close()
+	return post("token", url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "device_code": {device.DeviceCode}}).RefreshToken
 }
 
 // Debian's rclone lists, copies down and up, checks hashes, and brings changes, in a
@@ -202,6 +221,9 @@ func TestForeignRclone(t *testing.T) {
 		}
 	}
 	f.rcloneUp(rclone)
+	if kept, err := os.ReadFile(config); err != nil || bytes.Contains(kept, []byte("long ago")) {
+		t.Errorf("rclone did not refresh its token: %v", err)
+	}
 }
 
 // rcloneUp copies a folder up, changes it, and brings the changes only.

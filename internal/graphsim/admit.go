@@ -12,7 +12,7 @@ import (
 
 // admit charges a request to all its accounts. release ends its time in flight.
 func (l *limiter) admit(c *call, rt *route) (release func(), err error) {
-	app := c.s.o.ClientID
+	app := c.app
 	draws := []draw{{account: account{kind: "app", app: app}, Quota: l.table.App, units: 1, refuse: c.tooMany}}
 	matches := l.rules.find(c.r.Method, strings.Split(c.canonical, "/"), c.query.Get)
 	draws, teams := l.ruleDraws(draws, c, matches)
@@ -63,7 +63,11 @@ func (l *limiter) concurrencies(c *call, matches []match, mailbox bool, box acco
 	}
 	for _, m := range matches {
 		if m.Concurrent > 0 {
-			list = append(list, concurrency{account{kind: m.Name + ".concurrent", app: c.s.o.ClientID}, m.Concurrent,
+			most := m.Concurrent
+			if c.user != "" && m.UserConcurrent > 0 {
+				most = m.UserConcurrent
+			}
+			list = append(list, concurrency{account{kind: m.Name + ".concurrent", app: c.app, resource: c.user}, most,
 				fail(http.StatusTooManyRequests, "TooManyRequests", "Too many requests at the same time.").withInner("429")})
 		}
 	}
@@ -169,7 +173,10 @@ func (l *limiter) sharePointDraws(draws []draw, c *call, units int64, header htt
 		header.Set("RateLimit-Remaining", strconv.FormatInt(max(0, minute.Max-used), 10))
 		header.Set("RateLimit-Reset", c.s.seconds(reset))
 	}
-	app := c.s.o.ClientID
+	app := c.app
+	if c.user != "" {
+		draws = append(draws, draw{account: account{"sharepoint.user", app, c.t.id, c.user}, Quota: l.table.SharePointUser, units: 1, refuse: refuse})
+	}
 	return append(draws,
 		draw{account: account{"sharepoint.minute", app, c.t.id, ""}, Quota: minute, units: units, refuse: refuse, tell: tell},
 		draw{account: account{"sharepoint.day", app, c.t.id, ""}, Quota: tierFor(l.table.SharePointDay, licences), units: units, refuse: refuse},
@@ -194,7 +201,7 @@ func (l *limiter) blocked(c *call) *apiError {
 	if l.table.SharePointBlock.Max < 0 {
 		return nil
 	}
-	_, wait := l.usedNow(account{"sharepoint.block", c.s.o.ClientID, c.t.id, ""}, l.table.SharePointBlock)
+	_, wait := l.usedNow(account{"sharepoint.block", c.app, c.t.id, ""}, l.table.SharePointBlock)
 	if wait == 0 {
 		return nil
 	}
@@ -205,7 +212,7 @@ func (l *limiter) blocked(c *call) *apiError {
 // identityDraws charges resource units and writes ("Identity and access service limits").
 func (l *limiter) identityDraws(draws []draw, c *call, rt *route) []draw {
 	units := c.identityUnits(rt)
-	header, app, write := c.w.Header(), c.s.o.ClientID, c.r.Method != http.MethodGet && !isQuery(rt.pattern)
+	header, app, write := c.w.Header(), c.app, c.r.Method != http.MethodGet && !isQuery(rt.pattern)
 	header.Set("x-ms-resource-unit", strconv.FormatInt(units, 10))
 	refuse := func(scope, kind, information string) func(time.Duration) *apiError {
 		return func(wait time.Duration) *apiError {
@@ -268,7 +275,7 @@ func isQuery(pattern string) bool {
 // ruleDraws charges a request to the rules it matches. teams means that it belongs
 // to the Teams service, which has no limits but those.
 func (l *limiter) ruleDraws(draws []draw, c *call, matches []match) (_ []draw, teams bool) {
-	app := c.s.o.ClientID
+	app := c.app
 	for _, m := range matches {
 		teams = teams || m.Family == "teams"
 		refuse := c.tooMany
@@ -294,7 +301,11 @@ func (l *limiter) ruleDraws(draws []draw, c *call, matches []match) (_ []draw, t
 		if m.EachPath {
 			each = c.canonical[strings.LastIndexByte(c.canonical, '/')+1:]
 		}
-		add("app", account{app: app}, m.App)
+		if c.user != "" && m.User != nil {
+			add("user", account{app: app, tenant: c.t.id, resource: c.user}, m.User)
+		} else {
+			add("app", account{app: app}, m.App)
+		}
 		add("appTenant", account{app: app, tenant: c.t.id, resource: each}, m.AppTenant)
 		add("tenant", account{tenant: c.t.id, resource: each}, m.Tenant)
 		if m.resource != "" {
@@ -319,7 +330,7 @@ func (l *limiter) admitUnserved(c *call) *apiError {
 	}
 	entered, busy := l.enterAll(l.concurrencies(c, matches, false, account{}))
 	defer l.leaveAll(entered)
-	draws, _ := l.ruleDraws([]draw{{account: account{kind: "app", app: c.s.o.ClientID}, Quota: l.table.App, units: 1, refuse: c.tooMany}}, c, matches)
+	draws, _ := l.ruleDraws([]draw{{account: account{kind: "app", app: c.app}, Quota: l.table.App, units: 1, refuse: c.tooMany}}, c, matches)
 	if refused := l.take(draws, busy == nil); refused != nil {
 		return refused
 	}

@@ -19,7 +19,7 @@ type filesCharge struct {
 
 // filesChargeOf finds out whom a download or an upload belongs to; nil if nobody.
 func (s *Server) filesChargeOf(w http.ResponseWriter, r *http.Request, id string) *filesCharge {
-	c := &call{s: s, r: r, w: w}
+	c := &call{s: s, r: r, w: w, app: s.o.ClientID} // a URL does not say who got it
 	if k, ok := s.readTicket(id); ok {
 		c.t = s.Tenant(k.Tenant)
 		return &filesCharge{c: c, units: s.limits.table.SharePointDownload}
@@ -30,7 +30,7 @@ func (s *Server) filesChargeOf(w http.ResponseWriter, r *http.Request, id string
 	}
 	switch target := u.target.(type) {
 	case *fileUpload:
-		c.t = target.drive.t
+		c.t, c.app, c.user = target.drive.t, target.call.app, target.call.user
 		return &filesCharge{c: c, units: s.limits.table.SharePointFragment}
 	case *attachmentUpload:
 		c.t = target.box.t
@@ -47,7 +47,7 @@ func (s *Server) admitFiles(w http.ResponseWriter, r *http.Request, id string) (
 	if f == nil || f.c.t == nil || r.Method != http.MethodGet && r.Method != http.MethodPut {
 		return func(int64) {}, nil
 	}
-	l, app, c := s.limits, s.o.ClientID, f.c
+	l, app, c := s.limits, f.c.app, f.c
 	full := func(wait time.Duration) *apiError {
 		return fail(bandwidthExceeded, "activityLimitReached", "The bandwidth limit is exceeded.").with("Retry-After", s.seconds(wait))
 	}

@@ -25,6 +25,7 @@ type call struct {
 	// app is the application of the token; delegated tells that a person signed in.
 	app       string
 	delegated bool
+	user      string // whom a delegated token speaks for
 
 	path    string // below the version, unescaped, as the client wrote it
 	version string // of the API: "v1.0" or "beta"

@@ -32,6 +32,7 @@ func TestLimitsAreAsDocumented(t *testing.T) {
 		"identity writes, tenant: 18,000 / 5 min":                      {l.IdentityTenantWrites, graphsim.Quota{Max: 18_000, Seconds: 300}},
 		"Outlook requests, app + mailbox: 10,000 / 10 min":             {l.Mailbox, graphsim.Quota{Max: 10_000, Seconds: 600}},
 		"Outlook upload, app + mailbox: 150 MB / 5 min":                {l.MailboxUpload, graphsim.Quota{Max: 150_000_000, Seconds: 300}},
+		"SharePoint requests on behalf of a user: 3,000 / 5 min":       {l.SharePointUser, graphsim.Quota{Max: 3_000, Seconds: 300}},
 		"SharePoint ingress, app + tenant: 400 GB / h":                 {l.SharePointIngress, graphsim.Quota{Max: 400_000_000_000, Seconds: 3600}},
 		"SharePoint egress, app + tenant: 400 GB / h":                  {l.SharePointEgress, graphsim.Quota{Max: 400_000_000_000, Seconds: 3600}},
 		"Teams: 83 % of the listed values is the sustained ceiling":    {graphsim.Quota{Max: l.Burst.Max}, graphsim.Quota{Max: 83}},
@@ -78,7 +79,7 @@ var documentedRules = []struct{ rule, method, path, quotas string }{
 	{"teams.get", "GET", "chats/c/members", "app 1500/1 appTenant 30/1 resource 1/1"},
 	{"teams.write", "PATCH", "teams/a/channels/c/tabs/x", "app 300/1 appTenant 30/1 resource 1/1"},
 	{"teams.delete", "DELETE", "teams/a/channels/c", "app 150/1 appTenant 15/1 resource 1/1"},
-	{"oneNote", "GET", "users/a/onenote/pages", "app 240/60 800/3600 concurrent 20"},
+	{"oneNote", "GET", "users/a/onenote/pages", "app 240/60 800/3600 user 120/60 400/3600 concurrent 20/5"},
 	{"reports.csv", "GET", "reports/getMailboxUsageDetail", "appTenant 14/600 tenant 40/600"},
 	{"reports.json", "GET", "reports/getMailboxUsageDetail?$format=application/json", "appTenant 100/600"},
 	{"subscriptions.write", "POST", "subscriptions", "app 2000/20 appTenant 500/20"},
@@ -100,7 +101,7 @@ func quotasOf(r graphsim.Rule) string {
 	for _, scope := range []struct {
 		name string
 		list []graphsim.Quota
-	}{{"app", r.App}, {"appTenant", r.AppTenant}, {"tenant", r.Tenant}, {"resource", r.Resource}} {
+	}{{"app", r.App}, {"user", r.User}, {"appTenant", r.AppTenant}, {"tenant", r.Tenant}, {"resource", r.Resource}} {
 		for i, q := range scope.list {
 			if i == 0 {
 				parts = append(parts, scope.name)
@@ -109,7 +110,7 @@ func quotasOf(r graphsim.Rule) string {
 		}
 	}
 	if r.Concurrent > 0 {
-		parts = append(parts, fmt.Sprintf("concurrent %d", r.Concurrent))
+		parts = append(parts, fmt.Sprintf("concurrent %d/%d", r.Concurrent, r.UserConcurrent))
 	}
 	return strings.Join(parts, " ")
 }

@@ -46,7 +46,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 	c, rt, err := s.prepare(w, r, t, claims)
 	if err != nil {
 		s.stats.request(t.id, "unrouted")
-		if throttled := s.limits.admitUnserved(unserved(s, w, r, t)); throttled != nil {
+		if throttled := s.limits.admitUnserved(unserved(s, w, r, t, claims)); throttled != nil {
 			s.stats.throttled(t.id, "unrouted")
 			return throttled
 		}
@@ -103,15 +103,15 @@ func (s *Server) prepare(w http.ResponseWriter, r *http.Request, t *Tenant, clai
 	}
 	params["@path"] = tgt.path
 	_, plain := versionOf(r.URL.Path)
-	c := &call{s: s, t: t, r: r, w: w, rt: rt, query: query, roles: claims.permissions(), app: claims.AppID, delegated: claims.Scopes != "", version: version,
+	c := &call{s: s, t: t, r: r, w: w, rt: rt, query: query, roles: claims.permissions(), app: claims.AppID, delegated: claims.Scopes != "", user: claims.User, version: version,
 		path: plain, canonical: canonical(tgt.segments), params: params}
 	return c, rt, nil
 }
 
 // unserved is as much of a call as the limits need for a path without a route.
-func unserved(s *Server, w http.ResponseWriter, r *http.Request, t *Tenant) *call {
+func unserved(s *Server, w http.ResponseWriter, r *http.Request, t *Tenant, claims *accessClaims) *call {
 	_, path := versionOf(r.URL.Path)
-	return &call{s: s, t: t, r: r, w: w, query: r.URL.Query(), canonical: strings.Trim(path, "/")}
+	return &call{s: s, t: t, r: r, w: w, app: claims.AppID, user: claims.User, query: r.URL.Query(), canonical: strings.Trim(path, "/")}
 }
 
 func (s *Server) run(c *call, rt *route) error {

@@ -52,6 +52,8 @@ type Limits struct {
 	SharePointMinute []Tier `json:"sharePointMinute"`
 	SharePointDay    []Tier `json:"sharePointDay"`
 	SharePointTenant []Tier `json:"sharePointTenant"`
+	// SharePointUser bounds requests on behalf of one user.
+	SharePointUser Quota `json:"sharePointUser"`
 	// SharePointIngress and SharePointEgress bound bytes per tenant.
 	SharePointIngress Quota `json:"sharePointIngress"`
 	SharePointEgress  Quota `json:"sharePointEgress"`
@@ -121,6 +123,7 @@ func (l Limits) withDefaults() Limits {
 	if l.SharePointTenant == nil {
 		l.SharePointTenant = tiers(per5Minutes, licences, []int64{18_750, 37_500, 56_250, 75_000, 93_750})
 	}
+	setDefault(&l.SharePointUser, Quota{3_000, per5Minutes})
 	setDefault(&l.SharePointIngress, Quota{400_000_000_000, perHour})
 	setDefault(&l.SharePointEgress, Quota{400_000_000_000, perHour})
 	setDefault(&l.SharePointDownload, 1)
@@ -137,7 +140,7 @@ func (l Limits) withDefaults() Limits {
 func (l Limits) check() error {
 	quotas := map[string]Quota{"app": l.App, "mailbox": l.Mailbox, "mailboxUpload": l.MailboxUpload, "identityApp": l.IdentityApp,
 		"identityWrites": l.IdentityWrites, "identityAppWrites": l.IdentityAppWrites, "identityTenantWrites": l.IdentityTenantWrites,
-		"sharePointIngress": l.SharePointIngress, "sharePointEgress": l.SharePointEgress, "sharePointBlock": l.SharePointBlock, "burst": l.Burst}
+		"sharePointUser": l.SharePointUser, "sharePointIngress": l.SharePointIngress, "sharePointEgress": l.SharePointEgress, "sharePointBlock": l.SharePointBlock, "burst": l.Burst}
 	for name, list := range map[string][]Tier{"identity": l.Identity, "sharePointMinute": l.SharePointMinute,
 		"sharePointDay": l.SharePointDay, "sharePointTenant": l.SharePointTenant} {
 		if len(list) == 0 {

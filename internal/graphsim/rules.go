@@ -25,6 +25,10 @@ type Rule struct {
 	Resource  []Quota `json:"resource,omitempty"`  // of one application on a resource
 	// Concurrent bounds the application's requests at the same time.
 	Concurrent int `json:"concurrent,omitempty"`
+	// User and UserConcurrent hold instead of App and Concurrent for requests on
+	// behalf of a user.
+	User           []Quota `json:"user,omitempty"`
+	UserConcurrent int     `json:"userConcurrent,omitempty"`
 	// EachPath counts AppTenant and Tenant for each last segment apart.
 	EachPath bool `json:"eachPath,omitempty"`
 	// Sustained means that the quotas hold for bursts only (Limits.Burst).
@@ -55,7 +59,8 @@ func documentedRules() []Rule {
 	list := teamsRules()
 	const onenote = "users|groups|sites/*/onenote/**"
 	return append(list,
-		Rule{Name: "oneNote", Family: "oneNote", Paths: []string{onenote}, App: []Quota{{240, 60}, {800, 3600}}, Concurrent: 20, NoRetryAfter: true},
+		Rule{Name: "oneNote", Family: "oneNote", Paths: []string{onenote}, App: []Quota{{240, 60}, {800, 3600}}, Concurrent: 20,
+			User: []Quota{{120, 60}, {400, 3600}}, UserConcurrent: 5, NoRetryAfter: true},
 		Rule{Name: "reports.json", Family: "reports", Paths: []string{"reports/**"}, Query: map[string]string{"$format": "application/json"},
 			AppTenant: []Quota{{100, 600}}, EachPath: true},
 		Rule{Name: "reports.csv", Family: "reports", Paths: []string{"reports/**"}, AppTenant: []Quota{{14, 600}}, Tenant: []Quota{{40, 600}}, EachPath: true},
