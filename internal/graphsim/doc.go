@@ -67,6 +67,9 @@
 //	                                            contactFolders (CalendarTruth), sent (SentTruth)
 //	GET    /_sim/truth/{t}/users/{id}/drive     JSON lines of FileTruth; likewise groups, sites, drives
 //	GET    /_sim/truth/{t}/users/{id}/drives    JSON lines of DriveInfo: the libraries of the site
+//	GET    /_sim/truth/{t}/sites/{id}/lists     JSON lines of ListTruth
+//	GET    /_sim/truth/{t}/sites/{id}/listItems JSON lines of ListItemTruth: of all lists
+//	GET    /_sim/truth/{t}/sites/{id}/pages     JSON lines of PageTruth
 //	GET    /_sim/truth/{t}/groups/{id}/channels JSON lines of ChannelInfo
 //	GET    /_sim/truth/{t}/groups/{id}/messages JSON lines of MessageTruth: of all channels
 //	GET    /_sim/truth/{t}/users/{id}/chats     JSON lines of MessageTruth: of all chats

@@ -3,6 +3,7 @@ package graphsim
 import (
 	"encoding/base32"
 	"encoding/binary"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"sync"
@@ -48,10 +49,11 @@ type driveItem struct {
 	// author and editor are identity sets; "" is the owner of the drive.
 	author, editor string
 	description    string
-	pkg            string    // the type of a package, which holds children but is no folder
-	remote         *shortcut // what a shortcut points to
-	malware        string    // what was found in the file
-	read           bool      // somebody has downloaded it
+	fields         map[string]json.RawMessage // columns of the library's list
+	pkg            string                     // the type of a package, which holds children but is no folder
+	remote         *shortcut                  // what a shortcut points to
+	malware        string                     // what was found in the file
+	read           bool                       // somebody has downloaded it
 	grants         []*permission
 	unique         bool   // inherits no permissions
 	sharingChanged uint64 // the place in the log just before the last change of permissions

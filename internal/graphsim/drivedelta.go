@@ -42,10 +42,14 @@ func (c *call) since() time.Time {
 // stale is the answer to a token the drive does not know any more.
 func (d *drive) stale(location string) *apiError {
 	if d.upload {
-		return fail(http.StatusGone, "resyncRequired", "Resync required. Upload any local items that the service did not return.").
-			with("Location", location).withInner("resyncChangesUploadDifferences")
+		return staleKeepBoth(location)
 	}
 	return staleDrive(location)
+}
+
+func staleKeepBoth(location string) *apiError {
+	return fail(http.StatusGone, "resyncRequired", "Resync required. Upload any local items that the service did not return.").
+		with("Location", location).withInner("resyncChangesUploadDifferences")
 }
 
 // marksSharing reports whether the round annotates items that are shown because of

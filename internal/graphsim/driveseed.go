@@ -28,6 +28,9 @@ func newDrive(t *Tenant, site *entry, lib library, files int) *drive {
 	if owner := t.users.byID[site.owner]; lib.number == defaultLibrary && owner != nil && owner == t.firstMailbox() {
 		d.addCorpus(t.s.corpus)
 	}
+	if lib.number == pagesLibrary {
+		d.addPages()
+	}
 	return d
 }
 
@@ -103,6 +106,17 @@ func (d *drive) addCorpus(c *corpus) {
 		} else {
 			item.data = f.data
 		}
+		d.date(item, i)
+	}
+}
+
+// addPages makes the files of the pages that the seed lays out.
+func (d *drive) addPages() {
+	st := &siteStore{t: d.t, site: d.site, seed: mixString(d.t.seed, "lists/"+d.site.id)}
+	for i := range d.t.spec.Pages {
+		st.seedPage(i)
+		item := d.newItem(d.root, st.pages[i].name)
+		item.data = st.pages[i].file()
 		d.date(item, i)
 	}
 }

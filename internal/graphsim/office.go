@@ -11,6 +11,7 @@ type office struct {
 	mu    sync.Mutex
 	teams map[string]*team         // by group ID
 	chats map[string]*conversation // by chat ID
+	sites map[string]*siteStore    // by site ID
 }
 
 // expire makes the delta tokens of all that was laid out unknown.
@@ -21,6 +22,9 @@ func (o *office) expire() {
 		for _, ch := range tm.channels {
 			ch.expire()
 		}
+	}
+	for _, st := range o.sites {
+		st.expire()
 	}
 }
 
@@ -40,5 +44,6 @@ func lazily[V any](m *map[string]V, key string, make func() V) V {
 // officeRoutes are the routes of drives, sites and teams.
 func officeRoutes() []route {
 	return slices.Concat(driveRoutes(), driveWriteRoutes(), versionRoutes(), permissionRoutes(),
-		teamRoutes(), chatRoutes(), chatMessageRoutes())
+		libraryItemRoutes(),
+		listRoutes(), pageRoutes(), teamRoutes(), chatRoutes(), chatMessageRoutes())
 }

@@ -31,7 +31,7 @@ func (o SharePointOptions) withDefaults() SharePointOptions {
 // applySharePoint makes a change of a drive, a list, a page or a team; known is false
 // for another op.
 func (t *Tenant) applySharePoint(m Mutation) (id string, known bool, err error) {
-	for _, apply := range []func(Mutation) (string, bool, error){t.applyDrive, t.applyTeam} {
+	for _, apply := range []func(Mutation) (string, bool, error){t.applyDrive, t.applyList, t.applyTeam} {
 		if id, known, err = apply(m); known {
 			return id, true, err
 		}
@@ -47,6 +47,12 @@ func (t *Tenant) sharePointTruth(w http.ResponseWriter, r *http.Request, owner, 
 		writeLines(w, r, t.DriveTruth, owner)
 	case "drives":
 		writeLines(w, r, t.Drives, owner)
+	case "lists":
+		writeLines(w, r, t.Lists, owner)
+	case "listItems":
+		writeLines(w, r, t.ListTruth, owner)
+	case "pages":
+		writeLines(w, r, t.PageTruth, owner)
 	case "channels":
 		writeLines(w, r, t.Channels, owner)
 	case "messages":

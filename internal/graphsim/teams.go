@@ -101,7 +101,7 @@ const maxTeamPeople = 100
 func (t *Tenant) teamPeople(e *entry) []*entry {
 	var people []*entry
 	for _, u := range t.users.order {
-		if u.licensed && mixString(u.ordinal, e.id)%4 == 0 {
+		if u.licensed && t.isMember(e, u) {
 			if people = append(people, u); len(people) == maxTeamPeople {
 				break
 			}

@@ -29,6 +29,11 @@ type TenantSpec struct {
 
 	// Libraries adds document libraries to each team and group site (at most 250).
 	Libraries int `json:"libraries"`
+	// Lists is how many lists each team and group site has, with ListItems items each;
+	// Pages how many pages.
+	Lists     int `json:"lists"`
+	ListItems int `json:"listItems"`
+	Pages     int `json:"pages"`
 	// Channels adds standard channels to each team, ClosedChannels private and shared
 	// ones in turn, each with a site of its own. Chats is with how many others each
 	// user has a chat on either side, Messages how many each channel and chat holds.
