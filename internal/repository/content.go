@@ -293,9 +293,14 @@ func (k *keys) hasher() *blake3.Hasher {
 }
 
 func (k *keys) chunkHash(plain []byte) (sum chunkHash) {
-	h := k.hasher()
+	h, ok := k.hashers.Get().(*blake3.Hasher)
+	if !ok {
+		h = k.hasher()
+	}
+	h.Reset()
 	_, _ = h.Write(plain)
 	h.Sum(sum[:0])
+	k.hashers.Put(h)
 	return sum
 }
 

@@ -18,7 +18,7 @@ const (
 	// cachedBlocks is how many blocks of 64 KiB an index keeps.
 	cachedBlocks = 128
 	// scanBytes is how much of a segment a scan reads at once, once it has gone on for a while.
-	scanBytes = 512 << 10
+	scanBytes = 256 << 10
 )
 
 // index is what the segments of a manifest say: runs of sorted tables, of which a newer one
@@ -155,11 +155,11 @@ func (ix *index) find(ctx context.Context, t *table, key []byte) (record, bool, 
 		return record{}, false, nil
 	}
 	data, err := ix.blocks.get(ctx, frameKey{t.id, uint32(at)}, func() ([]byte, error) {
-		blocks, err := ix.repo.readBlocks(ctx, t, at, at+1)
+		stored, err := ix.repo.readBlocks(ctx, t, at, at+1)
 		if err != nil {
 			return nil, err
 		}
-		return blocks[0], nil
+		return ix.repo.openBlock(t, at, stored)
 	})
 	if err != nil {
 		return record{}, false, err
@@ -229,7 +229,9 @@ type runCursor struct {
 	from   []byte       // skip what is before; nil once that is done
 	block  int          // to be read next
 	step   int          // how many blocks to read at once
-	ready  [][]byte
+	ready  *table
+	stored []byte // blocks from ready, to be opened one by one
+	opened int    // block to be opened next
 	reader blockReader
 }
 
@@ -241,7 +243,7 @@ func (c *runCursor) next(ctx context.Context) (record, bool, error) {
 	for {
 		r, ok, err := c.reader.next()
 		if err != nil {
-			return record{}, false, objectError(c.ix.repo.object(c.name()), err)
+			return record{}, false, objectError(c.ix.repo.object(c.ready.name), err)
 		}
 		switch {
 		case ok && c.from != nil && bytes.Compare(r.key, c.from) < 0:
@@ -256,11 +258,9 @@ func (c *runCursor) next(ctx context.Context) (record, bool, error) {
 	}
 }
 
-func (c *runCursor) name() string { return segmentName(c.ix.series, packID(c.tables[0].meta.Id)) }
-
 // advance goes to the next block.
 func (c *runCursor) advance(ctx context.Context) (bool, error) {
-	for len(c.ready) == 0 {
+	for len(c.stored) == 0 {
 		if len(c.tables) == 0 {
 			return false, nil
 		}
@@ -282,13 +282,18 @@ func (c *runCursor) advance(ctx context.Context) (bool, error) {
 		for to < len(t.blocks) && to-c.block < c.step && t.offsets[to]-t.offsets[c.block] < scanBytes {
 			to++
 		}
-		if c.ready, err = c.ix.repo.readBlocks(ctx, t, c.block, to); err != nil {
+		if c.stored, err = c.ix.repo.readBlocks(ctx, t, c.block, to); err != nil {
 			return false, err
 		}
-		c.block, c.step = to, min(2*c.step, 64)
+		c.ready, c.opened, c.block, c.step = t, c.block, to, min(2*c.step, 64)
 	}
-	c.reader = blockReader{rest: c.ready[0], key: c.reader.key[:0]}
-	c.ready = c.ready[1:]
+	n := c.ready.blocks[c.opened].Stored
+	plain, err := c.ix.repo.openBlock(c.ready, c.opened, c.stored[:n])
+	if err != nil {
+		return false, err
+	}
+	c.stored, c.opened = c.stored[n:], c.opened+1
+	c.reader = blockReader{rest: plain, key: c.reader.key[:0]}
 	return true, nil
 }
 

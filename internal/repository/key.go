@@ -39,6 +39,8 @@ type keys struct {
 	hash []byte // 32 bytes: key of BLAKE3 for content
 	gear []byte // 32 bytes: key of the chunker's table
 
+	hashers sync.Pool // of *blake3.Hasher, keyed: making one costs more than hashing an ID
+
 	mu      sync.RWMutex // guards what follows
 	data    map[uint16][]byte
 	newest  uint16

@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"runtime"
+	"slices"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -111,6 +112,7 @@ func (b *box) bound(frame uint32) []byte {
 func (b *box) seal(dst, plain []byte, frame uint32) []byte {
 	scratch := scratches.Get().(*[]byte)
 	*scratch = encoder().EncodeAll(plain, (*scratch)[:0])
+	dst = slices.Grow(dst, len(*scratch)+frameOverhead) // the cipher would make room for this frame alone, again and again
 	dst = b.aead.Seal(dst, nil, *scratch, b.bound(frame))
 	if cap(*scratch) <= maxScratch {
 		scratches.Put(scratch)

@@ -236,24 +236,23 @@ func (t *table) find(key []byte) int {
 	return at - 1
 }
 
-// readBlocks reads blocks that follow one another: one ranged GET.
-func (r *Repository) readBlocks(ctx context.Context, t *table, from, to int) ([][]byte, error) {
+// readBlocks reads blocks that follow one another, as they are stored: one ranged GET.
+func (r *Repository) readBlocks(ctx context.Context, t *table, from, to int) ([]byte, error) {
 	stored, err := r.readRange(ctx, t.name, t.offsets[from], t.offsets[to]-t.offsets[from])
 	if err != nil {
 		return nil, objectError(r.object(t.name), err)
 	}
-	out := make([][]byte, 0, to-from)
-	for i := from; i < to; i++ {
-		begin := t.offsets[i] - t.offsets[from]
-		size := int(t.blocks[i].Plain)
-		plain, err := t.box.open(stored[begin:begin+int64(t.blocks[i].Stored)], uint32(i), min(size, maxBlock))
-		if err == nil && len(plain) != size {
-			err = tenantry.Errorf(tenantry.Corrupt, "it holds %d bytes, expected %d", len(plain), size)
-		}
-		if err != nil {
-			return nil, objectError(r.object(t.name), fmt.Errorf("block %d: %w", i, err))
-		}
-		out = append(out, plain)
+	return stored, nil
+}
+
+func (r *Repository) openBlock(t *table, number int, stored []byte) ([]byte, error) {
+	size := int(t.blocks[number].Plain)
+	plain, err := t.box.open(stored, uint32(number), min(size, maxBlock))
+	if err == nil && len(plain) != size {
+		err = tenantry.Errorf(tenantry.Corrupt, "it holds %d bytes, expected %d", len(plain), size)
 	}
-	return out, nil
+	if err != nil {
+		return nil, objectError(r.object(t.name), fmt.Errorf("block %d: %w", number, err))
+	}
+	return plain, nil
 }

@@ -15,7 +15,7 @@ const (
 	// packUploads is how many packs may be on their way while the next is filled.
 	packUploads = 2
 	// maxMemtable is when changes of the index are written as a run before the next commit.
-	maxMemtable = 16 << 20
+	maxMemtable = 8 << 20
 )
 
 // Fence is the right to write a series: the epoch claimed in SQL and the task that claimed it.
@@ -34,7 +34,7 @@ type Fence struct {
 // anew. Close it in any case.
 //
 // Memory: the current pack and two on their way (8 MiB each), four chunks (8 MiB each),
-// four buffers for cutting (4 MiB each), changes of the index (16 MiB, and the same again while
+// four buffers for cutting (4 MiB each), changes of the index (8 MiB, and the same again while
 // they are written or listed), and of the index itself what is said at type index: nothing that
 // grows with the series but 1 % of the segments that are touched.
 type Writer struct {
