@@ -26,6 +26,8 @@ type call struct {
 	app       string
 	delegated bool
 	user      string // whom a delegated token speaks for
+	// tokenTooOld makes a delta token look expired (FaultExpired).
+	tokenTooOld bool
 
 	path    string // below the version, unescaped, as the client wrote it
 	version string // of the API: "v1.0" or "beta"

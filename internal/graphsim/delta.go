@@ -140,7 +140,7 @@ func (c *call) deltaCursor(src deltaSource, o deltaOptions) (cursor, error) {
 	}
 	cur, ok := c.s.unseal(token)
 	age := c.s.elapsed() - time.Duration(cur.Issued)*time.Second
-	if !ok || cur.Collection != src.collection || cur.Generation != src.generation ||
+	if !ok || c.tokenTooOld || cur.Collection != src.collection || cur.Generation != src.generation ||
 		cur.From > src.log.position() || cur.Upto > src.log.position() || (o.life > 0 && age > o.life) {
 		return cursor{}, o.stale(c.root() + c.canonical + "?" + o.deltaParam + "=")
 	}

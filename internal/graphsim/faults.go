@@ -3,9 +3,8 @@ package graphsim
 import (
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -28,14 +27,29 @@ const (
 	FaultLost  FaultKind = "lost"
 	// FaultCut sends the head and half of the body of the right answer.
 	FaultCut FaultKind = "cut"
-	// FaultSlow waits Delay, then answers rightly.
-	FaultSlow FaultKind = "slow"
+	// FaultSlow waits Delay, then answers rightly; FaultStall answers rightly, but
+	// waits Delay after the first bytes of the body.
+	FaultSlow  FaultKind = "slow"
+	FaultStall FaultKind = "stall"
 	// FaultGone is 410 with the Location of a new enumeration: a delta reset.
 	FaultGone FaultKind = "gone"
-	// FaultMove moves the youngest message out of the folder that is being
-	// listed, then answers rightly.
+	// FaultExpired answers as if what the request carries had grown too old: the
+	// token in a nextLink or deltaLink, or the download URL. Any other request is
+	// answered rightly.
+	FaultExpired FaultKind = "expired"
+	// FaultToken answers 401, as to an access token that has expired.
+	FaultToken FaultKind = "token"
+	// FaultMove moves the youngest message or file out of what is being listed to
+	// another folder, then answers rightly.
 	FaultMove FaultKind = "move"
+	// FaultDuplicate names some entries of a page a second time, FaultReorder puts
+	// the entries of a page into another order: a move is then told in either order.
+	FaultDuplicate FaultKind = "duplicate"
+	FaultReorder   FaultKind = "reorder"
 )
+
+var faultKinds = []FaultKind{FaultStatus, FaultHTML, FaultEmpty, FaultReset, FaultLost, FaultCut, FaultSlow, FaultStall,
+	FaultGone, FaultExpired, FaultToken, FaultMove, FaultDuplicate, FaultReorder}
 
 // Fault is something that goes wrong on demand. It strikes requests that match
 // Method, Path and Tenant; which of those is said by Nth, Every or Probability
@@ -84,9 +98,7 @@ func (s *Server) Inject(f Fault) (string, error) {
 		return "", fmt.Errorf("graphsim: fault path: %w", err)
 	}
 	setDefault(&f.Kind, FaultStatus)
-	switch f.Kind {
-	case FaultStatus, FaultHTML, FaultEmpty, FaultReset, FaultLost, FaultCut, FaultSlow, FaultGone, FaultMove:
-	default:
+	if !slices.Contains(faultKinds, f.Kind) {
 		return "", fmt.Errorf("graphsim: unknown kind of fault %q", f.Kind)
 	}
 	set := &s.faults
@@ -134,6 +146,7 @@ type faultQuery struct {
 type strike struct {
 	Fault
 	call *call
+	seed uint64 // of this strike
 }
 
 // take returns the first fault that strikes a request, or nil.
@@ -142,7 +155,7 @@ func (set *faultSet) take(q faultQuery) *strike {
 	defer set.mu.Unlock()
 	for _, f := range set.list {
 		if f.matches(q) && f.strikes() {
-			return &strike{Fault: f.Fault, call: q.call}
+			return &strike{Fault: f.Fault, call: q.call, seed: f.die.Uint64()}
 		}
 	}
 	return nil
@@ -173,143 +186,4 @@ func (f *armedFault) strikes() bool {
 	}
 	f.Struck++
 	return true
-}
-
-// apply does what the fault says; serve gives the right answer. It reports
-// whether the request is answered.
-func (f *strike) apply(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter)) bool {
-	switch f.Kind {
-	case FaultSlow:
-		timer := time.NewTimer(f.Delay)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			return false
-		case <-r.Context().Done():
-			return true
-		}
-	case FaultMove:
-		if f.call != nil {
-			f.call.moveYoungest()
-		}
-		return false
-	case FaultReset:
-		cutConnection(w)
-	case FaultLost:
-		serve(&heldResponse{header: http.Header{}})
-		cutConnection(w)
-	case FaultCut:
-		held := &heldResponse{header: w.Header()}
-		serve(held)
-		held.sendHalf(w)
-	default:
-		f.answer(w)
-	}
-	return true
-}
-
-func (f *strike) answer(w http.ResponseWriter) {
-	status, code := f.Status, f.Code
-	switch f.Kind {
-	case FaultHTML:
-		setDefault(&status, http.StatusServiceUnavailable)
-		w.Header().Set("Content-Type", "text/html")
-	case FaultEmpty:
-		setDefault(&status, http.StatusNotFound)
-	case FaultGone:
-		setDefault(&status, http.StatusGone)
-		setDefault(&code, "resyncRequired")
-		if f.call != nil {
-			w.Header().Set("Location", f.call.root()+f.call.canonical)
-		}
-	default:
-		setDefault(&status, http.StatusServiceUnavailable)
-		setDefault(&code, "serviceNotAvailable")
-	}
-	for k, v := range f.Headers {
-		w.Header().Set(k, v)
-	}
-	switch f.Kind {
-	case FaultHTML:
-		w.WriteHeader(status)
-		fmt.Fprint(w, "<html><head><title>Service Unavailable</title></head><body><h2>Our services aren't available right now</h2></body></html>")
-	case FaultEmpty:
-		w.WriteHeader(status)
-	default:
-		id := w.Header().Get("request-id")
-		fail(status, code, "%s", f.Message).write(w, id, id)
-	}
-}
-
-// cutConnection resets the connection of a request.
-func cutConnection(w http.ResponseWriter) {
-	hijacker, ok := w.(http.Hijacker)
-	if !ok {
-		return
-	}
-	conn, _, err := hijacker.Hijack()
-	if err != nil {
-		return
-	}
-	below := conn
-	for {
-		wrapped, ok := below.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		below = wrapped.NetConn()
-	}
-	if tcp, ok := below.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0) // so that the client sees a reset, not an end
-	}
-	_ = below.Close()
-}
-
-// heldResponse keeps an answer back.
-type heldResponse struct {
-	header http.Header
-	status int
-	body   []byte
-}
-
-func (h *heldResponse) Header() http.Header { return h.header }
-
-func (h *heldResponse) WriteHeader(status int) { setDefault(&h.status, status) }
-
-func (h *heldResponse) Write(p []byte) (int, error) {
-	setDefault(&h.status, http.StatusOK)
-	h.body = append(h.body, p...)
-	return len(p), nil
-}
-
-// sendHalf announces the whole answer, sends half of its body and ends the
-// connection.
-func (h *heldResponse) sendHalf(w http.ResponseWriter) {
-	w.Header().Set("Content-Length", strconv.Itoa(len(h.body)))
-	setDefault(&h.status, http.StatusOK)
-	w.WriteHeader(h.status)
-	_, _ = w.Write(h.body[:len(h.body)/2])
-	if flusher, ok := w.(http.Flusher); ok {
-		flusher.Flush()
-	}
-	cutConnection(w)
-}
-
-// moveYoungest moves the youngest message of the request's folder to the first
-// folder that is not it: already listed by most clients, so it is easily lost.
-func (c *call) moveYoungest() {
-	b, err := c.lockMailbox()
-	if err != nil {
-		return
-	}
-	defer b.mu.Unlock()
-	f, err := b.folder(c.param("folder"))
-	if err != nil || len(f.items) == 0 {
-		return
-	}
-	to := b.wellKnown["inbox"]
-	if f == to {
-		to = b.wellKnown["archive"]
-	}
-	b.moveMessage(f.items[len(f.items)-1], to)
 }

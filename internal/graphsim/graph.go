@@ -41,7 +41,11 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 	}
 	t.purgeExpired()
 	if version, path := versionOf(r.URL.Path); path == "$batch" {
-		return s.serveBatch(w, r, t, version)
+		serve := func(w http.ResponseWriter) { s.answerBatch(w, r, t, version) }
+		if fault := s.faults.take(faultQuery{method: r.Method, path: "/$batch", tenant: t.id}); fault == nil || !fault.apply(w, r, serve) {
+			serve(w)
+		}
+		return nil
 	}
 	c, rt, err := s.prepare(w, r, t, claims)
 	if err != nil {
@@ -60,6 +64,14 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return s.run(c, rt)
+}
+
+// answerBatch answers $batch, its errors included.
+func (s *Server) answerBatch(w http.ResponseWriter, r *http.Request, t *Tenant, version string) {
+	if err := s.serveBatch(w, r, t, version); err != nil {
+		id := w.Header().Get("request-id")
+		asAPIError(err).write(w, id, id)
+	}
 }
 
 // rerun is run with another writer, for faults that spoil a good answer.
