@@ -48,10 +48,11 @@ type cursor struct {
 	Select  string `json:"s,omitempty"` // options of the first call, baked in
 	Extra   string `json:"x,omitempty"`
 	Issued  int64  `json:"i"` // simulated seconds
+	Serial  uint64 `json:"n"` // no two links are the same, even when nothing changed
 }
 
 func (s *Server) seal(c cursor) string {
-	c.Issued = int64(s.elapsed() / time.Second)
+	c.Issued, c.Serial = int64(s.elapsed()/time.Second), s.sealed.Add(1)
 	data, _ := json.Marshal(c)
 	return base64.RawURLEncoding.EncodeToString(append(s.sign(data), data...))
 }

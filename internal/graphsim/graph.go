@@ -96,7 +96,8 @@ func (s *Server) prepare(w http.ResponseWriter, r *http.Request, t *Tenant, clai
 	if err != nil {
 		return nil, nil, err
 	}
-	query, err := url.ParseQuery(r.URL.RawQuery)
+	// A semicolon stands between the options of an expanded property.
+	query, err := url.ParseQuery(strings.ReplaceAll(r.URL.RawQuery, ";", "%3B"))
 	if err != nil {
 		return nil, nil, fail(http.StatusBadRequest, "BadRequest", "The query string is not well formed.")
 	}

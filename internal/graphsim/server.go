@@ -117,6 +117,7 @@ type Server struct {
 	uploads    uploadBook
 	tokens     tokenCache
 	devices    deviceBook
+	sealed     atomic.Uint64 // continuation links made
 	routes     *router
 
 	graphAddr, filesAddr, adminAddr, proxyAddr string
