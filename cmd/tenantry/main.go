@@ -34,7 +34,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(initCommand(), demoCommand(), workerCommand(), rescueCommand())
+	root.AddCommand(initCommand(), demoCommand(), workerCommand(), rescueCommand(), keysCommand())
 	root.AddCommand(clientCommands()...)
 	return root
 }

@@ -6,11 +6,9 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/internal/api"
-	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/graph"
 	"github.com/tenantry/tenantry/internal/queue"
-	"github.com/tenantry/tenantry/internal/repository"
 )
 
 // startAPI needs SQL, Redis, storage and keys (to read indexes): no Graph credential.
@@ -48,26 +46,13 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	return p.serve(cfg.Listen, handler)
 }
 
-// storeOptions are what the configuration says about the bucket beside its URL.
-func (c Config) storeOptions() blob.S3Options {
-	o := blob.S3Options{}
-	if c.LockMode != "" {
-		o.Lock = blob.LockPolicy{Mode: blob.LockMode(c.LockMode), For: c.LockFor}
-	}
-	return o
-}
-
-// openStorage opens the bucket, which proves that it can carry the fence, and the key file.
+// openStorage opens the bucket, which proves that it can carry the fence, and the keys.
 func openStorage(ctx context.Context, cfg Config) (*repositories, error) {
-	store, err := blob.Open(ctx, cfg.Bucket, cfg.storeOptions())
+	vault, err := OpenVault(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	ring, err := repository.OpenKeyFile(cfg.KeyFile, true)
-	if err != nil {
-		return nil, err
-	}
-	return newRepositories(store, ring), nil
+	return newRepositories(vault.Store, vault.Keys), nil
 }
 
 // consent builds consent URLs without a Graph credential.

@@ -27,6 +27,7 @@ const (
 	RoleWorker    Role = "worker"
 	RoleScheduler Role = "scheduler"
 	RoleInit      Role = "init" // makes catalog, key file and a token, then ends
+	RoleKeys      Role = "keys" // the key commands: bucket and keys, nothing else
 )
 
 // Config is the whole configuration of every program of the fleet. The same file
@@ -39,12 +40,16 @@ type Config struct {
 	LogJSON  bool
 	Listen   string
 
-	Catalog  string
-	Redis    string
-	Bucket   string
-	LockMode string
-	LockFor  time.Duration
-	KeyFile  string
+	Catalog     string
+	Redis       string
+	Bucket      string
+	LockMode    string
+	LockFor     time.Duration
+	KeyFile     string
+	KMSFleet    string
+	KMSRegion   string
+	KMSEndpoint string
+	Escrow      string
 
 	Cloud        string
 	GraphURL     string
@@ -119,6 +124,10 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.LockMode, "lock-mode", "", "`MODE` of object locks on everything that is written: empty (none), governance or compliance; needs a bucket made with object locks")
 	fs.DurationVar(&c.LockFor, "lock-for", 30*24*time.Hour, "`TIME` that objects are locked from their last use on: as long as the longest snapshot is to be kept")
 	fs.StringVar(&c.KeyFile, "key-file", "tenantry.keys", "`FILE` with the wrapping key of every tenant; without it no backup can be read: keep a copy elsewhere")
+	fs.StringVar(&c.KMSFleet, "kms-fleet", "", "`NAME` of this fleet in AWS KMS, which then holds the wrapping keys instead of key-file")
+	fs.StringVar(&c.KMSRegion, "kms-region", "", "`REGION` of KMS; empty: as AWS programs find it")
+	fs.StringVar(&c.KMSEndpoint, "kms-endpoint", "", "`URL` of KMS instead of AWS's own")
+	fs.StringVar(&c.Escrow, "escrow", "", "`FILE` with the receipt of a tested escrow copy of the keys (tenantry keys check-escrow), or none to run without; a worker on a bucket needs either")
 
 	fs.StringVar(&c.Cloud, "cloud", "global", "Microsoft `CLOUD`: global, gcchigh, dod, china")
 	fs.StringVar(&c.GraphURL, "graph-url", "", "`URL` of Graph instead of the cloud's, for a simulator")
@@ -183,14 +192,17 @@ func (c Config) Validate(role Role) error {
 	if _, _, err := net.SplitHostPort(c.Redis); err != nil && !hasPrefix(c.Redis, "redis://", "rediss://") {
 		bad("redis", redactURL(c.Redis), "HOST:PORT or redis://USER:PASSWORD@HOST:PORT/DB")
 	}
-	if role == RoleAPI || role == RoleWorker {
+	if role == RoleAPI || role == RoleWorker || role == RoleKeys {
 		c.validateStorage(bad)
 	}
-	if role != RoleInit && c.ClientID == "" {
+	if role == RoleAPI || role == RoleWorker {
+		c.validateGraph(bad)
+	}
+	if role != RoleInit && role != RoleKeys && c.ClientID == "" {
 		bad("client-id", "", "the application (client) ID that Entra shows")
 	}
-	if role != RoleScheduler && c.KeyFile == "" {
-		bad("key-file", "", "the path of a file")
+	if role != RoleScheduler && c.KeyFile == "" && c.KMSFleet == "" {
+		bad("key-file", "", "the path of a file, unless kms-fleet is given")
 	}
 	if role == RoleAPI {
 		if !webURL(c.PublicURL) {
@@ -230,6 +242,9 @@ func (c Config) validateStorage(bad complain) {
 			bad("lock-for", c.LockFor.String(), "24h to 100 years")
 		}
 	}
+}
+
+func (c Config) validateGraph(bad complain) {
 	if !oneOf(c.Cloud, "global", "gcchigh", "dod", "china") {
 		bad("cloud", c.Cloud, "global, gcchigh, dod or china")
 	}
@@ -241,6 +256,10 @@ func (c Config) validateStorage(bad complain) {
 }
 
 func (c Config) validateWorker(bad complain) {
+	if c.Escrow == "" && hasPrefix(c.Bucket, "s3://") {
+		bad("escrow", "", "the receipt that `tenantry keys check-escrow` writes, because without a tested copy of its keys "+
+			"no backup outlives the loss of them; or none, to run without one")
+	}
 	if c.ClientSecret.IsZero() == (c.Certificate == "") {
 		wrong := map[bool]string{true: "(not set)", false: "(set)"}[c.ClientSecret.IsZero()]
 		bad("client-secret", wrong, "a secret if certificate is empty, and empty if certificate names a PEM file: exactly one of the two")

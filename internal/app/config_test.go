@@ -44,6 +44,7 @@ func TestLoadNamesTheKey(t *testing.T) {
 		{[]string{"-lock-mode", "soft", "-bucket", "s3://b"}, []string{"lock-mode", "governance or compliance"}},
 		{[]string{"-lock-mode", "compliance"}, []string{"lock-mode", "a folder cannot lock"}},
 		{[]string{"-lock-mode", "governance", "-bucket", "s3://b", "-lock-for", "1h"}, []string{"lock-for", "24h to 100 years"}},
+		{[]string{"-bucket", "s3://b"}, []string{"escrow", "check-escrow"}},
 		{[]string{"-cloud", "mars"}, []string{"cloud", "global, gcchigh, dod or china"}},
 		{[]string{"-concurrency", "5"}, []string{"concurrency", "1 to 4"}},
 		{[]string{"-slots-backup", "0"}, []string{"slots-backup", "1 or more"}},

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
-	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -21,7 +20,7 @@ func Init(ctx context.Context, cfg Config, name string) (tenantry.Secret, error)
 		return tenantry.Secret{}, err
 	}
 	defer func() { _ = cat.Close() }()
-	if _, err := repository.OpenKeyFile(cfg.KeyFile, true); err != nil {
+	if _, err := openKeys(ctx, cfg); err != nil {
 		return tenantry.Secret{}, err
 	}
 	random := make([]byte, 24)

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/repository"
@@ -12,6 +13,10 @@ import (
 // openRepositories is how many tenants' repositories a process keeps open: each
 // holds a key and a few hundred bytes.
 const openRepositories = 4096
+
+// openFor is how long a repository is used before it is opened again: so long a process
+// may go on with a key that was destroyed, or seal under one that was rotated.
+const openFor = 15 * time.Minute
 
 // repositories opens tenants' repositories in one store and keeps them open. Safe
 // for concurrent use.
@@ -25,9 +30,10 @@ type repositories struct {
 
 // opening is a repository that is open or being opened.
 type opening struct {
-	done chan struct{}
-	repo *repository.Repository
-	err  error
+	done  chan struct{}
+	repo  *repository.Repository
+	err   error
+	since time.Time
 }
 
 func newRepositories(store blob.Store, ring repository.Keyring) *repositories {
@@ -39,9 +45,10 @@ func newRepositories(store blob.Store, ring repository.Keyring) *repositories {
 func (r *repositories) Open(ctx context.Context, tenant tenantry.TenantID) (*repository.Repository, error) {
 	r.mu.Lock()
 	o, ok := r.open[tenant]
-	if !ok {
+	if !ok || time.Since(o.since) > openFor {
+		ok = false
 		r.makeRoom()
-		o = &opening{done: make(chan struct{})}
+		o = &opening{done: make(chan struct{}), since: time.Now()}
 		r.open[tenant] = o
 	}
 	r.mu.Unlock()
@@ -50,7 +57,9 @@ func (r *repositories) Open(ctx context.Context, tenant tenantry.TenantID) (*rep
 		o.repo, o.err = repository.Open(context.WithoutCancel(ctx), r.store, r.ring, tenant)
 		if o.err != nil {
 			r.mu.Lock()
-			delete(r.open, tenant)
+			if r.open[tenant] == o {
+				delete(r.open, tenant)
+			}
 			r.mu.Unlock()
 		}
 		close(o.done)

@@ -38,6 +38,10 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	receipt, err := readReceipt(cfg.Escrow)
+	if err != nil {
+		return err
+	}
 	client, err := p.openGraph(ctx, cfg, cat, rdb)
 	if err != nil {
 		return err
@@ -52,6 +56,8 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	}
 
 	metrics := newRegistry()
+	guard := newKeyGuard(repos, receipt, metrics, p.log)
+	p.background(guard.run)
 	w, err := worker.New(worker.Config{
 		Catalog: cat, Queue: options, Repositories: repos, Workloads: workloads{client},
 		Directory: dir, Observer: newWorkerMetrics(metrics), Log: p.log.Sugar(),

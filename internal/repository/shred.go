@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"hash"
 	"io"
 	"iter"
 	"strings"
@@ -134,7 +133,7 @@ func (c *Certificate) take(ctx context.Context, store blob.Store, object *keyObj
 	}
 	digest := sha256.Sum256(object.body)
 	c.KeyObjects = append(c.KeyObjects, KeyDigest{Name: object.name, SHA256: hex.EncodeToString(digest[:])})
-	c.InventorySHA256 = hex.EncodeToString(hash.Hash(sum).Sum(nil))
+	c.InventorySHA256 = hex.EncodeToString(sum.Sum(nil))
 	if r, ok := store.(blob.Replicated); ok {
 		replicas, err := r.Replicas(ctx)
 		c.Remains.Replicas, c.Remains.ReplicasKnown = replicas, err == nil // unknown is stated

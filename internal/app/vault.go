@@ -1,0 +1,168 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/tenantry/tenantry/internal/blob"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// noEscrow is the value of the key escrow that runs without one.
+const noEscrow = "none"
+
+// Vault is a bucket and the keys of what is in it.
+type Vault struct {
+	Store blob.Store
+	Keys  repository.KeyManager
+}
+
+// OpenVault opens bucket and keys as the configuration says. The bucket has to prove what
+// is asked of it (see blob.Open); a key file that is not there is made.
+func OpenVault(ctx context.Context, cfg Config) (*Vault, error) {
+	store, err := blob.Open(ctx, cfg.Bucket, cfg.storeOptions())
+	if err != nil {
+		return nil, err
+	}
+	keys, err := openKeys(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &Vault{Store: store, Keys: keys}, nil
+}
+
+// storeOptions are what the configuration says about the bucket beside its URL.
+func (c Config) storeOptions() blob.S3Options {
+	o := blob.S3Options{}
+	if c.LockMode != "" {
+		o.Lock = blob.LockPolicy{Mode: blob.LockMode(c.LockMode), For: c.LockFor}
+	}
+	return o
+}
+
+func openKeys(ctx context.Context, cfg Config) (repository.KeyManager, error) {
+	if cfg.KMSFleet != "" {
+		return repository.OpenKMS(ctx, repository.KMSOptions{Fleet: cfg.KMSFleet, Region: cfg.KMSRegion, Endpoint: cfg.KMSEndpoint})
+	}
+	return repository.OpenKeyFile(cfg.KeyFile, true)
+}
+
+// readReceipt reads what a check of an escrow copy has written; nil where none is wanted.
+func readReceipt(file string) (*repository.EscrowReceipt, error) {
+	if file == "" || file == noEscrow {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	var receipt repository.EscrowReceipt
+	if err == nil {
+		err = json.Unmarshal(text, &receipt)
+	}
+	if err != nil || receipt.Checked.IsZero() {
+		return nil, tenantry.Errorf(tenantry.Invalid, "configuration: escrow is %q; it may be the receipt that `tenantry keys check-escrow` writes, or none: %w", file, err)
+	}
+	return &receipt, nil
+}
+
+const (
+	// keyCheckEvery is how often every tenant's key is unwrapped.
+	keyCheckEvery = 24 * time.Hour
+	// keyCheckTime bounds one round, keyCheckOne one tenant.
+	keyCheckTime = 6 * time.Hour
+	keyCheckOne  = 2 * time.Minute
+	// escrowAge is how old the test of an escrow copy may be.
+	escrowAge = 180 * 24 * time.Hour
+)
+
+// keyGuard unwraps every tenant's key once a day and tells of each that does not open, and
+// of tenants whose keys no tested escrow copy holds. Every worker process does so: a key
+// may be out of reach for one of them alone.
+type keyGuard struct {
+	repos   *repositories
+	receipt *repository.EscrowReceipt
+	log     *zap.Logger
+	bad     prometheus.Gauge
+	bare    prometheus.Gauge
+	last    prometheus.Gauge
+}
+
+func newKeyGuard(repos *repositories, receipt *repository.EscrowReceipt, r prometheus.Registerer, log *zap.Logger) *keyGuard {
+	gauge := func(name, help string) prometheus.Gauge {
+		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+		r.MustRegister(g)
+		return g
+	}
+	return &keyGuard{
+		repos: repos, receipt: receipt, log: log,
+		bad:  gauge("tenantry_keys_unusable", "Tenants whose key did not open in the last daily check: raise an alarm above 0."),
+		bare: gauge("tenantry_keys_without_escrow", "Tenants that the tested escrow copy does not hold, or all if its test is too old."),
+		last: gauge("tenantry_keys_checked_timestamp_seconds", "When the last daily check of all keys ended."),
+	}
+}
+
+// run checks at once and then daily, until ctx ends.
+func (g *keyGuard) run(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
+		round, cancel := context.WithTimeout(ctx, keyCheckTime)
+		if err := g.check(round, time.Now()); err != nil && ctx.Err() == nil {
+			g.log.Error("the daily check of all keys could not be done", zap.Error(err))
+		}
+		cancel()
+		timer.Reset(keyCheckEvery)
+	}
+}
+
+// check is one round over all tenants of the bucket.
+func (g *keyGuard) check(ctx context.Context, now time.Time) error {
+	tenants, err := repository.Tenants(ctx, g.repos.store)
+	if err != nil {
+		return err
+	}
+	bad, bare := 0, 0
+	for _, tenant := range tenants {
+		status, err := g.one(ctx, tenant)
+		switch kind := tenantry.KindOf(err); {
+		case err == nil:
+		case ctx.Err() != nil:
+			return err
+		case kind == tenantry.NotFound:
+			continue
+		case kind == tenantry.WrongKey, kind == tenantry.Corrupt, kind == tenantry.Shared:
+			bad++
+			g.log.Error("ALARM: the key of a tenant does not open, its backups cannot be read", zap.String("tenant", string(tenant)), zap.Error(err))
+			continue
+		default:
+			bad++
+			g.log.Warn("the key of a tenant could not be checked", zap.String("tenant", string(tenant)), zap.Error(err))
+			continue
+		}
+		if g.receipt != nil && (now.Sub(g.receipt.Checked) > escrowAge || g.receipt.Tenants[tenant] < status.Generation) {
+			bare++
+		}
+	}
+	if bare > 0 {
+		g.log.Warn("no tested escrow copy holds the keys of some tenants: make one (tenantry keys escrow) and test it (tenantry keys check-escrow)", zap.Int("tenants", bare))
+	}
+	g.bad.Set(float64(bad))
+	g.bare.Set(float64(bare))
+	g.last.Set(float64(now.Unix()))
+	return nil
+}
+
+func (g *keyGuard) one(ctx context.Context, tenant tenantry.TenantID) (repository.KeyStatus, error) {
+	ctx, cancel := context.WithTimeout(ctx, keyCheckOne)
+	defer cancel()
+	return repository.CheckKey(ctx, g.repos.store, g.repos.ring, tenant)
+}
