@@ -235,7 +235,7 @@ func sameShape(a, b repository.Entry) bool {
 func (b *backup) store(ctx context.Context, c change) error {
 	e := c.entry
 	if e.Collection != "" {
-		b.plan.collections[e.Collection] = listing{In: c.lister, Apart: c.item.Apart}
+		b.plan.collections[e.Collection] = listing{In: c.lister, Apart: c.item.Apart, First: c.item.First}
 	}
 	delete(b.plan.condemned, e.ID)
 	delete(b.plan.awaited, e.ID)

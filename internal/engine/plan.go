@@ -32,6 +32,7 @@ type plan struct {
 type listing struct {
 	In    string `json:"in,omitempty"`    // the collection that shows it
 	Apart bool   `json:"apart,omitempty"` // see Item.Apart
+	First bool   `json:"first,omitempty"` // see Item.First
 }
 
 type planFile struct {
@@ -137,20 +138,23 @@ func (p *plan) apart() []string {
 	return list
 }
 
-// order returns the collections to read under space: those in the middle of an enumeration first.
+// order returns the collections to read under space: those in the middle of an enumeration first,
+// then those that the source wants first.
 func (p *plan) order(w Cursors, space string) []string {
-	var reading, rest []string
+	var reading, first, rest []string
 	for _, c := range sorted(p.collections) {
 		if c == space || p.space(c) != space {
 			continue
 		}
 		if cur, ok := w.Cursor(c); ok && !cur.Complete && cur.Link != "" {
 			reading = append(reading, c)
+		} else if p.collections[c].First {
+			first = append(first, c)
 		} else {
 			rest = append(rest, c)
 		}
 	}
-	return append(reading, rest...)
+	return slices.Concat(reading, first, rest)
 }
 
 func set(ids []string) map[string]struct{} {

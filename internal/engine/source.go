@@ -71,6 +71,8 @@ type Item struct {
 	// Apart: items move between the collections that lie under this one, but neither in nor out. Such a
 	// part of the source is read by itself, and one that is refused leaves the others alone.
 	Apart bool
+	// First: this collection is read before the others, because what it holds matters most.
+	First bool
 	// Load reads the whole item where the page shows no more than its ID, Parent and ETag. Called, from
 	// several goroutines, only if that version is not stored. NotFound: it is gone again.
 	Load func(ctx context.Context) (Item, error)

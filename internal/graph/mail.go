@@ -176,7 +176,9 @@ func (t *Tenant) MailFolders(ctx context.Context, user, parent, link string) (Ra
 
 // MessageChanges returns the page of one folder's messages that link names, or
 // with link "" the first page of a full round; children of the folder have
-// rounds of their own. Messages come with body and internet headers, without
+// rounds of their own. A first round brings the newest messages first, so that what a
+// mailbox loses least gladly is safe early ("message: delta" allows no other order); the
+// links carry that on. Messages come with body and internet headers, without
 // attachments. pageSize is a wish (0: a default); a page that is too heavy for
 // Graph or for memory is asked for in smaller portions. Resync: begin with "".
 func (t *Tenant) MessageChanges(ctx context.Context, user, folder, link string, pageSize int) (RawPage, error) {
@@ -190,7 +192,8 @@ func (t *Tenant) MessageChanges(ctx context.Context, user, folder, link string, 
 	c, err := t.client.build.built(ctx, op, t.outlook(user))(
 		t.client.build.users().ByUserId(user).MailFolders().ByMailFolderId(folder).Messages().Delta().ToGetRequestInformation(ctx,
 			&users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetRequestConfiguration{
-				QueryParameters: &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetQueryParameters{Select: messageProperties}}))
+				QueryParameters: &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetQueryParameters{
+					Select: messageProperties, Orderby: []string{"receivedDateTime desc"}}}))
 	if err != nil {
 		return RawPage{}, err
 	}

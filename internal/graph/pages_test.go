@@ -3,6 +3,7 @@ package graph
 import (
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -155,6 +156,9 @@ func TestHeavyPagesShrink(t *testing.T) {
 	last := m.requests()[len(m.requests())-1]
 	if got := last.header.Get("Prefer"); got != `IdType="ImmutableId", odata.maxpagesize=10` {
 		t.Errorf("prefer is %q", got)
+	}
+	if order, err := url.ParseQuery(last.query); err != nil || order.Get("$orderby") != "receivedDateTime desc" {
+		t.Errorf("a first round is asked for as %q, not newest first: %v", last.query, err)
 	}
 	if !strings.Contains(last.query, "internetMessageHeaders") || !strings.HasSuffix(last.path, "/users/u1/mailFolders/f1/messages/delta()") {
 		t.Errorf("asked for %s?%s", last.path, last.query)

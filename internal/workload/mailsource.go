@@ -69,6 +69,11 @@ func (s *mailSource[P]) folderPage(ctx context.Context, link string) (engine.Pag
 // folders reads a page of the folders' delta.
 func (s *mailSource[P]) folders(ctx context.Context, link string) (engine.Page, error) {
 	next, within := strings.CutPrefix(link, enumerating)
+	if link == "" || within {
+		if _, err := s.wellKnownNames(ctx); err != nil {
+			return engine.Page{}, err
+		}
+	}
 	got, err := s.api.MailFolderChanges(ctx, s.user, next)
 	if err != nil {
 		return engine.Page{}, err
@@ -122,6 +127,7 @@ func (s *mailSource[P]) folder(list *changes, raw jsontext.Value, below bool) er
 		ETag: digest(raw), Raw: raw,
 		Content: "well-known name", // asked for once: it never changes
 		Parts:   func(ctx context.Context) ([]engine.ItemPart, error) { return s.wellKnownName(ctx, f.ID) },
+		First:   s.isFirst(f.ID),
 	}
 	list.put(item)
 	return nil
@@ -159,27 +165,45 @@ const maxFolderDepth = 300
 
 // wellKnownName returns a folder's well-known name as a part, if it has one.
 func (s *mailSource[P]) wellKnownName(ctx context.Context, id string) ([]engine.ItemPart, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.names == nil {
-		names := map[string]string{}
-		for _, name := range wellKnown {
-			folder, err := s.api.MailFolderID(ctx, s.user, name)
-			switch {
-			case tenantry.KindOf(err) == tenantry.NotFound: // not every mailbox has all of them
-			case err != nil:
-				return nil, err
-			default:
-				names[folder] = name
-			}
-		}
-		s.names = names
+	names, err := s.wellKnownNames(ctx)
+	if err != nil {
+		return nil, err
 	}
-	name, ok := s.names[id]
+	name, ok := names[id]
 	if !ok {
 		return nil, nil
 	}
 	return []engine.ItemPart{bytesPart(wellKnownPart+name, nil)}, nil
+}
+
+// wellKnownNames asks once which folders have one, and returns the names by ID.
+func (s *mailSource[P]) wellKnownNames(ctx context.Context) (map[string]string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.names != nil {
+		return s.names, nil
+	}
+	names := map[string]string{}
+	for _, name := range wellKnown {
+		folder, err := s.api.MailFolderID(ctx, s.user, name)
+		switch {
+		case tenantry.KindOf(err) == tenantry.NotFound: // not every mailbox has all of them
+		case err != nil:
+			return nil, err
+		default:
+			names[folder] = name
+		}
+	}
+	s.names = names
+	return names, nil
+}
+
+// isFirst reports whether a folder is one where the newest mail is: a first backup reads it
+// before the others, each the newest messages first. It knows while folders are enumerated.
+func (s *mailSource[P]) isFirst(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.names[id] == "inbox" || s.names[id] == "sentitems"
 }
 
 const wellKnownPart = "wellKnown="
