@@ -23,7 +23,7 @@ func calendarRoutes() []route {
 	const user = "users/{user}/"
 	read := func(r route) route { r.service, r.roles = outlook, rolesCalendars; return r }
 	write := func(r route) route { r.service, r.roles = outlook, rolesCalendarsWrite; return r }
-	list := pathsTo([]string{user + "calendars", user + "calendarGroups/{group}/calendars"},
+	list := pathsTo([]string{user + "calendars", user + "calendarGroups/{calendarGroup}/calendars"},
 		read(route{method: "GET", handle: listCalendars}), write(route{method: "POST", handle: createCalendar}),
 		read(route{method: "GET", pattern: "{calendar}", handle: getCalendar}),
 		write(route{method: "PATCH", pattern: "{calendar}", handle: patchCalendar}),
@@ -33,9 +33,9 @@ func calendarRoutes() []route {
 		write(route{method: "PATCH", pattern: user + "calendar", handle: patchCalendar}))
 	return append(list, pathsTo([]string{user + "calendarGroups"},
 		read(route{method: "GET", handle: listCalendarGroups}), write(route{method: "POST", handle: createCalendarGroup}),
-		read(route{method: "GET", pattern: "{group}", handle: getCalendarGroup}),
-		write(route{method: "PATCH", pattern: "{group}", handle: patchCalendarGroup}),
-		write(route{method: "DELETE", pattern: "{group}", handle: deleteCalendarGroup}))...)
+		read(route{method: "GET", pattern: "{calendarGroup}", handle: getCalendarGroup}),
+		write(route{method: "PATCH", pattern: "{calendarGroup}", handle: patchCalendarGroup}),
+		write(route{method: "DELETE", pattern: "{calendarGroup}", handle: deleteCalendarGroup}))...)
 }
 
 // withCalendar calls do with the calendar of the request, the default one if it
@@ -49,7 +49,7 @@ func (c *call) withCalendar(do func(*mailbox, *shelf) error) error {
 				return err
 			}
 		}
-		if id := c.param("group"); id != "" {
+		if id := c.param("calendarGroup"); id != "" {
 			g, err := b.findShelf(calendarGroupKind, id)
 			if err != nil || g.number != s.group {
 				return mailItemNotFound()
@@ -90,7 +90,7 @@ func (b *mailbox) renderCalendar(s *shelf, sel selection) []byte {
 func listCalendars(c *call) error {
 	return c.withBox(func(b *mailbox) error {
 		list := b.store().list(calendarKind, nil)
-		if id := c.param("group"); id != "" {
+		if id := c.param("calendarGroup"); id != "" {
 			g, err := b.findShelf(calendarGroupKind, id)
 			if err != nil {
 				return err
@@ -145,7 +145,7 @@ func createCalendar(c *call) error {
 	return c.withBox(func(b *mailbox) error {
 		p := b.store()
 		s := &shelf{kind: calendarKind, group: p.list(calendarGroupKind, nil)[0].number}
-		if id := c.param("group"); id != "" {
+		if id := c.param("calendarGroup"); id != "" {
 			g, err := b.findShelf(calendarGroupKind, id)
 			if err != nil {
 				return err
@@ -231,7 +231,7 @@ func createCalendarGroup(c *call) error {
 // withCalendarGroup calls do with the group of the request, under the mailbox's lock.
 func (c *call) withCalendarGroup(do func(*mailbox, *shelf) error) error {
 	return c.withBox(func(b *mailbox) error {
-		s, err := b.findShelf(calendarGroupKind, c.param("group"))
+		s, err := b.findShelf(calendarGroupKind, c.param("calendarGroup"))
 		if err != nil {
 			return err
 		}

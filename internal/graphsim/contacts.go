@@ -368,6 +368,9 @@ func createContact(c *call) error {
 		return err
 	}
 	return c.withContactFolder(func(b *mailbox, f *shelf) error {
+		if err := b.checkRoom(); err != nil {
+			return err
+		}
 		made := &pimContent{values: props{}, created: time.Now().UTC().Truncate(time.Second)}
 		if err := applyContact(made, in); err != nil {
 			return err

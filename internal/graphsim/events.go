@@ -67,7 +67,7 @@ var eventSchema = newSchema("event",
 // eventBases are the paths that lead to the events of a calendar; without a
 // calendar they are those of the default one.
 var eventBases = []string{"users/{user}", "users/{user}/calendar", "users/{user}/calendars/{calendar}",
-	"users/{user}/calendarGroups/{group}/calendars/{calendar}"}
+	"users/{user}/calendarGroups/{calendarGroup}/calendars/{calendar}"}
 
 func eventRoutes() []route {
 	read := func(r route) route { r.service, r.roles = outlook, rolesCalendars; return r }
@@ -347,6 +347,9 @@ func createEvent(c *call) error {
 	return c.withCalendar(func(b *mailbox, s *shelf) error {
 		if s.foreign != nil {
 			return calendarDenied()
+		}
+		if err := b.checkRoom(); err != nil {
+			return err
 		}
 		made := &pimContent{values: props{}, created: time.Now().UTC().Truncate(time.Second)}
 		if err := b.readEvent(made, in); err != nil {

@@ -16,6 +16,13 @@ type ExchangeOptions struct {
 	// EventsDelta offers /events/delta on every calendar; event: delta documents
 	// calendarView/delta alone.
 	EventsDelta bool
+	// ChildFoldersDelta offers /mailFolders/{id}/childFolders/delta, which the schema
+	// has and the reference does not.
+	ChildFoldersDelta bool
+	// DeltaShowsRoot and DeltaShowsHidden put the root and the hidden folders into
+	// /mailFolders/delta, also when nobody asks for them.
+	DeltaShowsRoot   bool
+	DeltaShowsHidden bool
 }
 
 // exchangeTruth answers with what a mailbox holds besides mail; known is false for
@@ -53,6 +60,8 @@ func exchangeRoutes() []route {
 // Which roles open what a mailbox holds besides mail (permissions reference).
 var (
 	rolesSettingsWrite = []string{"MailboxSettings.ReadWrite"}
+	rolesSend          = []string{"Mail.Send"}
+	rolesTranslate     = []string{"User.Read.All", "User.ReadWrite.All", "Mail.Read", "Mail.ReadWrite"}
 	rolesTasks         = []string{"Tasks.Read.All", "Tasks.ReadWrite.All"}
 	rolesTasksWrite    = []string{"Tasks.ReadWrite.All"}
 	// Hidden items of Outlook (userConfiguration).

@@ -30,6 +30,8 @@ type mailbox struct {
 	generation int
 	uploads    map[string]*attachmentUpload
 	pim        *pimStore // nil until store lays it out
+	seeded     uint64    // the last number that the seed gave
+	full       bool      // over its quota
 	bare       bool      // without generated contacts and events
 	corpus     *corpus   // of the first mailbox
 }
@@ -43,6 +45,7 @@ type mailFolder struct {
 	wellKnown string
 	hidden    bool
 	search    bool // virtual: shows items of other folders
+	query     *searchQuery
 	gone      bool
 	items     []*message // by number
 	log       changeLog  // of messageKey
@@ -293,6 +296,15 @@ func (b *mailbox) expire() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.generation++
+}
+
+// checkRoom refuses what a mailbox over its quota cannot do: it takes nothing new,
+// and delta fails in it.
+func (b *mailbox) checkRoom() error {
+	if !b.full {
+		return nil
+	}
+	return fail(http.StatusInsufficientStorage, "ErrorQuotaExceeded", "The mailbox has exceeded its quota.")
 }
 
 // visible reports whether a folder hangs below the root that clients see.

@@ -2,7 +2,9 @@ package graphsim
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 func mailFolderRoutes() []route {
@@ -14,6 +16,9 @@ func mailFolderRoutes() []route {
 		{method: "PATCH", pattern: "users/{user}/mailFolders/{folder}", service: outlook, roles: rolesMailWrite, handle: patchMailFolder},
 		{method: "DELETE", pattern: "users/{user}/mailFolders/{folder}", service: outlook, roles: rolesMailWrite, handle: deleteMailFolder},
 		{method: "POST", pattern: "users/{user}/mailFolders/{folder}/move", service: outlook, roles: rolesMailWrite, handle: moveMailFolder},
+		{method: "POST", pattern: "users/{user}/mailFolders/{folder}/copy", service: outlook, roles: rolesMailWrite, handle: copyMailFolder},
+		{method: "POST", pattern: "users/{user}/mailFolders/{folder}/permanentDelete", service: outlook, roles: rolesMailWrite, handle: purgeMailFolder},
+		{method: "GET", pattern: "users/{user}/mailFolders/{folder}/childFolders/delta", service: outlook, roles: rolesMail, handle: childFoldersDelta},
 		{method: "GET", pattern: "users/{user}/mailFolders/{folder}/childFolders", service: outlook, roles: rolesMail, handle: listMailFolders},
 		{method: "POST", pattern: "users/{user}/mailFolders/{folder}/childFolders", service: outlook, roles: rolesMailWrite, handle: createMailFolder},
 	}
@@ -35,9 +40,13 @@ func (b *mailbox) renderFolder(f *mailFolder, sel selection) []byte {
 	} else {
 		o.raw("parentFolderId", "null")
 	}
+	items := f.items
+	if f.search && (sel.has("unreadItemCount") || sel.has("totalItemCount")) {
+		items = b.shownIn(f)
+	}
 	unread := 0
 	if sel.has("unreadItemCount") {
-		for _, m := range f.items {
+		for _, m := range items {
 			if !b.isRead(m) {
 				unread++
 			}
@@ -45,9 +54,12 @@ func (b *mailbox) renderFolder(f *mailFolder, sel selection) []byte {
 	}
 	o.num("childFolderCount", int64(len(b.children(f))))
 	o.num("unreadItemCount", int64(unread))
-	o.num("totalItemCount", int64(len(f.items)))
-	o.num("sizeInBytes", int64(len(f.items))*9_000)
+	o.num("totalItemCount", int64(len(items)))
+	o.num("sizeInBytes", int64(len(items))*9_000)
 	o.boolean("isHidden", f.hidden)
+	if f.query != nil {
+		f.query.render(o)
+	}
 	return o.done()
 }
 
@@ -71,7 +83,9 @@ func listMailFolders(c *call) error {
 			list = append(list, f)
 		}
 	}
-	return c.skipPage(len(list), c.pageSize(folderPageSize, 1000), "$skip", func(i int) []byte { return b.renderFolder(list[i], c.sel) })
+	return c.list(listing{count: len(list), usual: folderPageSize, most: 1000, param: "$skip",
+		render: func(i int) []byte { return b.renderFolder(list[i], c.sel) },
+		full:   func(i int) []byte { return b.renderFolder(list[i], nil) }})
 }
 
 func getMailFolder(c *call) error {
@@ -87,22 +101,47 @@ func getMailFolder(c *call) error {
 	return c.json(http.StatusOK, b.renderFolder(f, c.sel))
 }
 
-// mailFoldersDelta tracks all folders below the root, without the root itself.
-// Hidden folders are left out unless asked for: whether Microsoft returns them is
-// not documented, so a client must not rely on it.
-func mailFoldersDelta(c *call) error {
+// mailFoldersDelta tracks all folders below the root. Whether Microsoft returns the
+// root itself and hidden folders is not documented: ExchangeOptions decide, and the
+// hidden ones come when asked for.
+func mailFoldersDelta(c *call) error { return c.foldersDelta(nil) }
+
+// childFoldersDelta tracks the folders in one; the schema has it, the reference of
+// v1.0 does not.
+func childFoldersDelta(c *call) error {
+	if !c.s.o.Exchange.ChildFoldersDelta {
+		return fail(http.StatusBadRequest, "ErrorInvalidUrlQuery", "Change tracking is not supported for child folders.")
+	}
+	return c.foldersDelta(func(b *mailbox) (*mailFolder, error) { return b.folder(c.param("folder")) })
+}
+
+func (c *call) foldersDelta(within func(*mailbox) (*mailFolder, error)) error {
 	b, err := c.lockMailbox()
 	if err != nil {
 		return err
 	}
 	defer b.mu.Unlock()
+	if err := c.refuseOptions("$expand", "$filter", "$orderby", "$search"); err != nil {
+		return err
+	}
+	if err := b.checkRoom(); err != nil {
+		return err
+	}
+	var parent *mailFolder
+	collection := b.owner.id + "/folders"
+	if within != nil {
+		if parent, err = within(b); err != nil {
+			return err
+		}
+		collection += "/" + parent.id()
+	}
 	if c.query.Get("includeHiddenFolders") == "true" {
 		c.extra = "hidden"
 	}
-	src := deltaSource{collection: b.owner.id + "/folders", generation: b.generation, log: &b.folderLog,
+	src := deltaSource{collection: collection, generation: b.generation, log: &b.folderLog,
 		list: func(after uint64, limit int) (items [][]byte, reached uint64, more bool) {
 			for _, f := range b.order {
-				if f.number <= after || !c.tracks(f) {
+				if f.number <= after || !c.tracks(f) || (parent != nil && f.parent != parent) {
 					continue
 				}
 				if len(items) == limit {
@@ -114,7 +153,7 @@ func mailFoldersDelta(c *call) error {
 		},
 		render: func(ids []string) (items [][]byte) {
 			for _, id := range ids {
-				items = append(items, b.renderFolderChange(c, id))
+				items = append(items, b.renderFolderChange(c, id, parent))
 			}
 			return items
 		},
@@ -123,13 +162,15 @@ func mailFoldersDelta(c *call) error {
 }
 
 func (c *call) tracks(f *mailFolder) bool {
-	return !f.gone && f.visible() && f.wellKnown != "msgfolderroot" && !f.search && (!f.hidden || c.extra == "hidden")
+	o := c.s.o.Exchange
+	return !f.gone && f.visible() && (f.wellKnown != "msgfolderroot" || o.DeltaShowsRoot) && !f.search &&
+		(!f.hidden || o.DeltaShowsHidden || c.extra == "hidden")
 }
 
-func (b *mailbox) renderFolderChange(c *call, id string) []byte {
+func (b *mailbox) renderFolderChange(c *call, id string, parent *mailFolder) []byte {
 	number, _ := strconv.ParseUint(id, 10, 64)
 	f := b.folders[number]
-	if c.tracks(f) {
+	if c.tracks(f) && (parent == nil || f.parent == parent) {
 		return b.renderFolder(f, c.sel)
 	}
 	return []byte(`{"id":` + quoted(f.id()) + `,"@removed":{"reason":"deleted"}}`)
@@ -137,8 +178,10 @@ func (b *mailbox) renderFolderChange(c *call, id string) []byte {
 
 func createMailFolder(c *call) error {
 	var in struct {
+		Type        string `json:"@odata.type"`
 		DisplayName string `json:"displayName"`
 		IsHidden    bool   `json:"isHidden"`
+		searchSpec
 	}
 	if err := c.decode(&in); err != nil {
 		return err
@@ -157,10 +200,17 @@ func createMailFolder(c *call) error {
 			return err
 		}
 	}
+	var query *searchQuery
+	if strings.HasSuffix(in.Type, "mailSearchFolder") {
+		if query, err = b.newSearch(in.searchSpec); err != nil {
+			return err
+		}
+	}
 	f, err := b.addFolder(parent, in.DisplayName, in.IsHidden)
 	if err != nil {
 		return err
 	}
+	f.query, f.search = query, query != nil
 	return c.json(http.StatusCreated, b.renderFolder(f, nil))
 }
 
@@ -232,4 +282,111 @@ func (c *call) withFolder(do func(*mailbox, *mailFolder) error) error {
 		return err
 	}
 	return do(b, f)
+}
+
+// purgeMailFolder removes a folder for good, wherever it lies.
+func purgeMailFolder(c *call) error {
+	return c.withFolder(func(b *mailbox, f *mailFolder) error {
+		if err := b.dropFolder(f); err != nil {
+			return err
+		}
+		return c.empty(http.StatusNoContent)
+	})
+}
+
+// copyMailFolder copies a folder with all below it.
+func copyMailFolder(c *call) error {
+	var in struct {
+		DestinationID string `json:"destinationId"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	return c.withFolder(func(b *mailbox, f *mailFolder) error {
+		to, err := b.folder(in.DestinationID)
+		if err == nil {
+			err = b.checkRoom()
+		}
+		if err != nil {
+			return err
+		}
+		for above := to; above != nil; above = above.parent {
+			if above == f {
+				return fail(http.StatusBadRequest, "ErrorInvalidOperation", "A folder cannot be copied below itself.")
+			}
+		}
+		twin, err := b.copyFolder(f, to)
+		if err != nil {
+			return err
+		}
+		return c.json(http.StatusCreated, b.renderFolder(twin, nil))
+	})
+}
+
+func (b *mailbox) copyFolder(f, to *mailFolder) (*mailFolder, error) {
+	children, items := b.children(f), slices.Clone(f.items)
+	twin, err := b.addFolder(to, f.name, f.hidden)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range items {
+		content := *b.content(m)
+		b.addMessage(twin, &content)
+	}
+	for _, child := range children {
+		if _, err := b.copyFolder(child, twin); err != nil {
+			return nil, err
+		}
+	}
+	return twin, nil
+}
+
+// searchSpec is what makes a mailSearchFolder (mailSearchFolder resource type).
+type searchSpec struct {
+	SourceFolderIDs      []string `json:"sourceFolderIds"`
+	IncludeNestedFolders bool     `json:"includeNestedFolders"`
+	FilterQuery          string   `json:"filterQuery"`
+}
+
+// searchQuery is what a search folder shows.
+type searchQuery struct {
+	spec    searchSpec
+	sources []*mailFolder
+	filter  *predicate
+}
+
+func (b *mailbox) newSearch(spec searchSpec) (*searchQuery, error) {
+	q := &searchQuery{spec: spec}
+	for _, id := range spec.SourceFolderIDs {
+		f, err := b.folder(id)
+		if err != nil {
+			return nil, err
+		}
+		q.sources = append(q.sources, f)
+	}
+	filter, err := parseFilter(spec.FilterQuery)
+	if err != nil || len(q.sources) == 0 {
+		return nil, fail(http.StatusBadRequest, "ErrorInvalidRequest", "A search folder needs sourceFolderIds and a filterQuery.")
+	}
+	q.filter = filter
+	return q, nil
+}
+
+func (q *searchQuery) covers(f *mailFolder) bool {
+	for at := f; at != nil && !f.search; at = at.parent {
+		if slices.Contains(q.sources, at) {
+			return true
+		}
+		if !q.spec.IncludeNestedFolders {
+			return false
+		}
+	}
+	return false
+}
+
+func (q *searchQuery) render(o *object) {
+	o.boolean("isSupported", true)
+	o.boolean("includeNestedFolders", q.spec.IncludeNestedFolders)
+	o.strings("sourceFolderIds", q.spec.SourceFolderIDs)
+	o.str("filterQuery", q.spec.FilterQuery)
 }

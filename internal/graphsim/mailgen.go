@@ -138,6 +138,7 @@ func newMailbox(t *Tenant, e *entry, mails int) *mailbox {
 		m.folder.items = append(m.folder.items, m)
 		b.messages[m.number] = m
 	}
+	b.seeded = b.lastNumber
 	return b
 }
 

@@ -295,10 +295,16 @@ func (c *call) addMessage(read func(*mailbox) (*mailContent, error)) error {
 		return err
 	}
 	defer b.mu.Unlock()
+	if err := b.checkRoom(); err != nil {
+		return err
+	}
 	f := b.wellKnown["drafts"]
 	if id := c.param("folder"); id != "" {
 		if f, err = b.folder(id); err != nil {
 			return err
+		}
+		if f.search {
+			return fail(http.StatusBadRequest, "ErrorInvalidOperation", "A search folder holds no messages.")
 		}
 	}
 	content, err := read(b)

@@ -1,27 +1,32 @@
 package graphsim
 
 import (
+	"encoding/json"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 func messageRoutes() []route {
-	return []route{
-		{method: "GET", pattern: "users/{user}/mailFolders/{folder}/messages/delta", service: outlook, roles: rolesMail, handle: messagesDelta},
-		{method: "GET", pattern: "users/{user}/mailFolders/{folder}/messages", service: outlook, roles: rolesMail, handle: listMessages},
-		{method: "POST", pattern: "users/{user}/mailFolders/{folder}/messages", service: outlook, roles: rolesMailWrite, handle: createMessage},
-		{method: "GET", pattern: "users/{user}/messages", service: outlook, roles: rolesMail, handle: listMessages},
-		{method: "POST", pattern: "users/{user}/messages", service: outlook, roles: rolesMailWrite, handle: createMessage},
-		{method: "GET", pattern: "users/{user}/messages/{message}", service: outlook, roles: rolesMail, handle: getMessage},
-		{method: "GET", pattern: "users/{user}/mailFolders/{folder}/messages/{message}", service: outlook, roles: rolesMail, handle: getMessage},
-		{method: "GET", pattern: "users/{user}/messages/{message}/$value", service: outlook, roles: rolesMail, handle: getMIME},
-		{method: "PATCH", pattern: "users/{user}/messages/{message}", service: outlook, roles: rolesMailWrite, handle: patchMessage},
-		{method: "DELETE", pattern: "users/{user}/messages/{message}", service: outlook, roles: rolesMailWrite, handle: deleteMessage},
-		{method: "POST", pattern: "users/{user}/messages/{message}/move", service: outlook, roles: rolesMailWrite, handle: moveMessage},
-		{method: "POST", pattern: "users/{user}/messages/{message}/permanentDelete", service: outlook, roles: rolesMailWrite, handle: purgeMessage},
-	}
+	read := func(r route) route { r.service, r.roles = outlook, rolesMail; return r }
+	write := func(r route) route { r.service, r.roles = outlook, rolesMailWrite; return r }
+	// Before the pattern of one message, which would take it.
+	delta := read(route{method: "GET", pattern: "users/{user}/mailFolders/{folder}/messages/delta", handle: messagesDelta})
+	list := pathsTo([]string{"users/{user}/messages", "users/{user}/mailFolders/{folder}/messages"},
+		read(route{method: "GET", handle: listMessages}),
+		write(route{method: "POST", handle: createMessage}),
+		read(route{method: "GET", pattern: "{message}", handle: getMessage}),
+		read(route{method: "GET", pattern: "{message}/$value", handle: getMIME}),
+		write(route{method: "PATCH", pattern: "{message}", handle: patchMessage}),
+		write(route{method: "DELETE", pattern: "{message}", handle: deleteMessage}),
+		write(route{method: "POST", pattern: "{message}/move", handle: moveMessage}),
+		write(route{method: "POST", pattern: "{message}/copy", handle: copyMessage}),
+		write(route{method: "POST", pattern: "{message}/permanentDelete", handle: purgeMessage}),
+		route{method: "POST", pattern: "{message}/send", service: outlook, roles: rolesSend, handle: sendMessage})
+	return append(append([]route{delta}, list...),
+		route{method: "POST", pattern: "users/{user}/sendMail", service: outlook, roles: rolesSend, handle: sendMail},
+		route{method: "POST", pattern: "users/{user}/translateExchangeIds", service: outlook, roles: rolesTranslate, handle: translateIDs})
 }
 
 // withMessage calls do with the message of the request, under the mailbox's lock.
@@ -35,80 +40,15 @@ func (c *call) withMessage(do func(*mailbox, *message) error) error {
 	if err != nil {
 		return err
 	}
+	if id := c.param("folder"); id != "" {
+		if f, err := b.folder(id); err != nil || (f != m.folder && !f.search) {
+			return mailItemNotFound()
+		}
+	}
 	return do(b, m)
 }
 
-// messagesDelta tracks the messages of one folder. A message that moved away is a
-// removal here and an addition there.
-func messagesDelta(c *call) error {
-	b, err := c.lockMailbox()
-	if err != nil {
-		return err
-	}
-	defer b.mu.Unlock()
-	f, err := b.folder(c.param("folder"))
-	if err != nil {
-		return fail(http.StatusNotFound, "ErrorSyncFolderNotFound", "The specified folder could not be found in the store.")
-	}
-	if c.query.Has("$filter") || c.query.Has("$search") || c.query.Has("changeType") {
-		return fail(http.StatusBadRequest, "ErrorInvalidUrlQuery", "The simulator does not filter changes.")
-	}
-	// Links name the entities the way Outlook does.
-	c.canonical = "users/" + url.PathEscape(c.param("user")) + "/mailFolders('" + f.id() + "')/messages/delta"
-	view := c.mailView()
-	src := deltaSource{collection: f.id(), generation: b.generation, log: &f.log,
-		list: func(after uint64, limit int) (items [][]byte, reached uint64, more bool) {
-			view.sel = c.sel
-			at, found := f.place(after)
-			if found {
-				at++
-			}
-			end := min(at+limit, len(f.items))
-			for _, m := range f.items[at:end] {
-				items, reached = append(items, b.renderTyped(m, view)), m.number
-			}
-			return items, reached, end < len(f.items)
-		},
-		render: func(ids []string) [][]byte {
-			view.sel = c.sel
-			return b.renderChanges(f, ids, view)
-		},
-	}
-	return c.deltaPage(src, deltaOptions{nextParam: "$skiptoken", deltaParam: "$deltatoken", pageSize: c.pageSize(50, 1000), stale: staleMail})
-}
-
-// staleMail is what Outlook answers to a dead token: an error code on a 40X.
-func staleMail(location string) *apiError {
-	return fail(http.StatusGone, "SyncStateNotFound", "The sync state generation is not found; please make a full sync.").with("Location", location)
-}
-
-// renderTyped is render with the type annotation that delta pages carry.
-func (b *mailbox) renderTyped(m *message, v mailView) []byte {
-	return append([]byte(`{"@odata.type":"#microsoft.graph.message",`), b.render(m, v)[1:]...)
-}
-
-func (b *mailbox) renderChanges(f *mailFolder, keys []string, v mailView) (items [][]byte) {
-	shown := map[string]bool{}
-	for _, key := range keys {
-		number, moves := parseMessageKey(key)
-		m := b.messages[number]
-		here := m != nil && m.folder == f && (v.immutable || m.moves == moves)
-		id := b.itemID(regularMessage, number, moves)
-		if v.immutable {
-			id = b.itemID(immutableMessage, number, 0)
-		}
-		switch {
-		case shown[id]:
-		case here:
-			items = append(items, b.renderTyped(m, v))
-		default:
-			items = append(items, removedMessage(id))
-		}
-		shown[id] = true
-	}
-	return items
-}
-
+// listMessages lists a folder, or all visible ones, newest first.
 func listMessages(c *call) error {
 	b, err := c.lockMailbox()
 	if err != nil {
@@ -121,7 +61,7 @@ func listMessages(c *call) error {
 		if err != nil {
 			return err
 		}
-		list = slices.Clone(f.items)
+		list = b.shownIn(f)
 	} else {
 		for _, f := range b.order {
 			if f.visible() && !f.gone {
@@ -129,36 +69,83 @@ func listMessages(c *call) error {
 			}
 		}
 	}
-	slices.Reverse(list) // newest first
-	list, err = b.filterMessages(list, c.query.Get("$filter"))
-	if err != nil {
-		return err
-	}
+	slices.Reverse(list)
 	view := c.mailView()
-	return c.skipPage(len(list), c.pageSize(10, 1000), "$skip", func(i int) []byte { return b.render(list[i], view) })
+	decoded := map[int]any{}
+	return c.list(listing{count: len(list), usual: 10, most: 1000, param: "$skip",
+		render: func(i int) []byte { return b.render(list[i], view) },
+		value: func(i int, path string) any {
+			if v, ok := b.messageValue(list[i], strings.ToLower(path)); ok {
+				return v
+			}
+			if decoded[i] == nil {
+				var v any
+				_ = json.Unmarshal(b.render(list[i], mailView{}), &v) // our own
+				decoded[i] = v
+			}
+			return member(decoded[i], path)
+		}})
 }
 
-// filterMessages understands the filters that a restore needs to find what it
-// wrote: "internetMessageId eq '...'" and singleValueExtendedProperties/Any(...).
-func (b *mailbox) filterMessages(list []*message, filter string) ([]*message, error) {
-	if filter == "" {
-		return list, nil
+// shownIn are the messages a folder shows, oldest first; a search folder shows those
+// of its sources that its filter finds.
+func (b *mailbox) shownIn(f *mailFolder) []*message {
+	if f.query == nil {
+		return slices.Clone(f.items)
 	}
-	var keep func(*mailContent) bool
-	switch {
-	case strings.HasPrefix(filter, "internetMessageId eq '"):
-		want := unquoteOData(strings.TrimPrefix(filter, "internetMessageId eq "))
-		keep = func(c *mailContent) bool { return c.messageID == want }
-	case strings.HasPrefix(strings.ToLower(filter), "singlevalueextendedproperties/any("):
-		texts := quotedTexts(filter)
-		if len(texts) != 2 {
-			return nil, fail(http.StatusBadRequest, "ErrorInvalidUrlQueryFilter", "The query filter is invalid.")
+	var list []*message
+	for _, source := range b.order {
+		if source.gone || !f.query.covers(source) {
+			continue
 		}
-		keep = func(c *mailContent) bool { v, ok := c.properties[texts[0]]; return ok && v == texts[1] }
-	default:
-		return nil, fail(http.StatusBadRequest, "ErrorInvalidUrlQueryFilter", "The query filter '%s' is not supported.", filter)
+		for _, m := range source.items {
+			get := func(path string) any {
+				if v, ok := b.messageValue(m, strings.ToLower(path)); ok {
+					return v
+				}
+				var v any
+				_ = json.Unmarshal(b.render(m, mailView{}), &v) // our own
+				return member(v, path)
+			}
+			if f.query.filter == nil || f.query.filter.match(get) {
+				list = append(list, m)
+			}
+		}
 	}
-	return slices.DeleteFunc(list, func(m *message) bool { return !keep(b.content(m)) }), nil
+	return list
+}
+
+// messageValue gives the properties that messages are mostly found by, without
+// writing the message.
+func (b *mailbox) messageValue(m *message, path string) (any, bool) {
+	c := b.content(m)
+	switch path {
+	case "internetmessageid":
+		return c.messageID, true
+	case "subject":
+		return c.subject, true
+	case "receiveddatetime":
+		return c.received, true
+	case "sentdatetime":
+		return c.sent, true
+	case "lastmodifieddatetime":
+		return m.modified, true
+	case "isread":
+		return c.isRead, true
+	case "isdraft":
+		return c.isDraft, true
+	case "hasattachments":
+		return c.hasAttachments(), true
+	case "importance":
+		return c.importance, true
+	case "singlevalueextendedproperties":
+		list := []any{}
+		for id, value := range c.properties {
+			list = append(list, map[string]any{"id": id, "value": value})
+		}
+		return list, true
+	}
+	return nil, false
 }
 
 // quotedTexts returns the OData strings in a text, in order.
@@ -178,13 +165,6 @@ func quotedTexts(s string) (texts []string) {
 		texts = append(texts, strings.ReplaceAll(rest[:min(end, len(rest))], "''", "'"))
 		s = rest[min(end+1, len(rest)):]
 	}
-}
-
-func unquoteOData(s string) string {
-	if texts := quotedTexts(s); len(texts) > 0 {
-		return texts[0]
-	}
-	return s
 }
 
 func getMessage(c *call) error {
@@ -209,6 +189,131 @@ func purgeMessage(c *call) error {
 		b.discard(m)
 		return c.empty(http.StatusNoContent)
 	})
+}
+
+// copyMessage makes a second message; it is new, so its times of creation and its IDs
+// are its own.
+func copyMessage(c *call) error {
+	var in struct {
+		DestinationID string `json:"destinationId"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	return c.withMessage(func(b *mailbox, m *message) error {
+		to, err := b.folder(in.DestinationID)
+		if err == nil {
+			err = b.checkRoom()
+		}
+		if err != nil {
+			return err
+		}
+		twin := *b.content(m)
+		twin.created = time.Now().UTC().Truncate(time.Second)
+		return c.json(http.StatusCreated, b.render(b.addMessage(to, &twin), c.mailView()))
+	})
+}
+
+// sendMessage sends a draft: it lies in Sent Items then, under another ID.
+func sendMessage(c *call) error {
+	return c.withMessage(func(b *mailbox, m *message) error {
+		content := b.content(m)
+		if !content.isDraft {
+			return fail(http.StatusForbidden, "ErrorInvalidOperation", "The message is no draft.")
+		}
+		b.noteSent(sentMail(content))
+		sent := content.clone()
+		sent.isDraft = false
+		b.discard(m)
+		b.addMessage(b.wellKnown["sentitems"], sent)
+		return c.empty(http.StatusAccepted)
+	})
+}
+
+func sentMail(c *mailContent) SentTruth {
+	sent := SentTruth{Kind: "mail", Subject: c.subject}
+	for _, a := range slices.Concat(c.to, c.cc, c.bcc) {
+		sent.To = append(sent.To, a.Address)
+	}
+	return sent
+}
+
+// sendMail sends a message at once.
+func sendMail(c *call) error {
+	var in struct {
+		Message         map[string]json.RawMessage `json:"message"`
+		SaveToSentItems *bool                      `json:"saveToSentItems"`
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	return c.withBox(func(b *mailbox) error {
+		content, err := b.newDraft(in.Message)
+		if err != nil {
+			return err
+		}
+		content.isDraft = false
+		b.noteSent(sentMail(content))
+		if in.SaveToSentItems == nil || *in.SaveToSentItems {
+			b.addMessage(b.wellKnown["sentitems"], content)
+		}
+		return c.empty(http.StatusAccepted)
+	})
+}
+
+// maxTranslated is how many IDs one call translates (translateExchangeIds).
+const maxTranslated = 1_000
+
+// translateIDs turns IDs that change with a move into those that do not, and back.
+func translateIDs(c *call) error {
+	var in struct {
+		InputIDs                   []string `json:"inputIds"`
+		SourceIDType, TargetIDType string
+	}
+	if err := c.decode(&in); err != nil {
+		return err
+	}
+	known := []string{"restId", "restImmutableEntryId"}
+	switch {
+	case len(in.InputIDs) == 0 || len(in.InputIDs) > maxTranslated:
+		return fail(http.StatusBadRequest, "ErrorInvalidRequest", "Between 1 and %d IDs can be translated.", maxTranslated)
+	case !slices.Contains(known, in.SourceIDType) || !slices.Contains(known, in.TargetIDType):
+		return fail(http.StatusBadRequest, "ErrorInvalidRequest", "IDs can be translated between restId and restImmutableEntryId.")
+	}
+	return c.withBox(func(b *mailbox) error {
+		items := make([][]byte, len(in.InputIDs))
+		for i, id := range in.InputIDs {
+			o := newObject(nil)
+			o.str("sourceId", id)
+			target, err := b.translate(id, in.TargetIDType == "restImmutableEntryId")
+			if err != nil {
+				o.raw("errorDetails", `{"code":"ErrorItemNotFound","message":"The specified object was not found in the store."}`)
+			} else {
+				o.str("targetId", target)
+			}
+			items[i] = o.done()
+		}
+		return c.page(items, "", "")
+	})
+}
+
+func (b *mailbox) translate(id string, unchanging bool) (string, error) {
+	kind, _, _, _ := b.parseID(id)
+	if kind == regularMessage || kind == immutableMessage {
+		m, err := b.find(id)
+		if err != nil {
+			return "", err
+		}
+		return b.messageID(m, unchanging), nil
+	}
+	e, err := b.findAny(id)
+	if err != nil {
+		return "", err
+	}
+	if e.at != nil {
+		return b.occurrenceID(e.item, e.at.date, unchanging), nil
+	}
+	return b.pimID(e.item, unchanging), nil
 }
 
 func moveMessage(c *call) error {

@@ -378,6 +378,9 @@ func (c *call) checkMatch(it *pimItem) error {
 
 // pimDelta serves a round over the items of a shelf.
 func (c *call) pimDelta(b *mailbox, s *shelf, kind byte, v pimView, render func(*pimItem, pimView) []byte) error {
+	if err := b.checkRoom(); err != nil {
+		return err
+	}
 	typed := func(it *pimItem) []byte {
 		v.sel = c.sel
 		return append([]byte(`{"@odata.type":"#microsoft.graph.`+entityNames[kind]+`",`), render(it, v)[1:]...)

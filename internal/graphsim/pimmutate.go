@@ -185,6 +185,15 @@ func (t *Tenant) NewContactFolder(user, parent, name string) (id string, err err
 	return id, err
 }
 
+// FillMailbox puts a mailbox over its quota, or back under it: nothing can be written
+// into a full one, and its deltas fail.
+func (t *Tenant) FillMailbox(user string, full bool) error {
+	return t.withMailbox(user, func(b *mailbox) error {
+		b.full = full
+		return nil
+	})
+}
+
 // applyExchange makes a change of what a mailbox holds besides mail; known is false
 // for another op.
 func (t *Tenant) applyExchange(m Mutation) (id string, known bool, err error) {
@@ -193,6 +202,8 @@ func (t *Tenant) applyExchange(m Mutation) (id string, known bool, err error) {
 		id, err = t.NewContact(m.User, m.Folder, m.Properties)
 	case "newevent":
 		id, err = t.NewEvent(m.User, m.Folder, m.Properties)
+	case "fillmailbox":
+		err = t.FillMailbox(m.User, m.Size > 0)
 	case "newtask":
 		id, err = t.NewTask(m.User, m.Folder, m.Properties)
 	case "newcontactfolder":

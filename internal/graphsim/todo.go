@@ -269,6 +269,9 @@ func createTask(c *call) error {
 		return err
 	}
 	return c.withTaskList(func(b *mailbox, s *shelf) error {
+		if err := b.checkRoom(); err != nil {
+			return err
+		}
 		made := newTaskContent()
 		if err := applyTask(made, in); err != nil {
 			return err
