@@ -34,7 +34,7 @@ func codeIs(t *testing.T, got, want string) {
 	}
 }
 
-func names(items []object, property string) string {
+func listed(items []object, property string) string {
 	var list []string
 	for _, item := range items {
 		list = append(list, fmt.Sprint(item[property]))
@@ -74,7 +74,7 @@ var folderRules = []exchangeRule{
 			t.Errorf("%d plain, %d with hidden folders", len(plain), len(all))
 		}
 		c.want(201, "POST", user+"/mailFolders/inbox/childFolders", object{"displayName": "Below"})
-		if again, _, _ := c.round(user + "/mailFolders?$top=100"); strings.Contains(names(again, "displayName"), "Below") {
+		if again, _, _ := c.round(user + "/mailFolders?$top=100"); strings.Contains(listed(again, "displayName"), "Below") {
 			t.Error("a folder of the Inbox is listed under the root")
 		}
 	}},
@@ -82,8 +82,8 @@ var folderRules = []exchangeRule{
 		c.want(201, "POST", user+"/mailFolders/inbox/childFolders", object{"displayName": "Quiet", "isHidden": true})
 		plain, _, _ := c.round(user + "/mailFolders/inbox/childFolders?$top=100")
 		all, _, _ := c.round(user + "/mailFolders/inbox/childFolders?$top=100&includeHiddenFolders=true")
-		if strings.Contains(names(plain, "displayName"), "Quiet") || !strings.Contains(names(all, "displayName"), "Quiet") {
-			t.Errorf("plain %s, all %s", names(plain, "displayName"), names(all, "displayName"))
+		if strings.Contains(listed(plain, "displayName"), "Quiet") || !strings.Contains(listed(all, "displayName"), "Quiet") {
+			t.Errorf("plain %s, all %s", listed(plain, "displayName"), listed(all, "displayName"))
 		}
 	}},
 	{name: "well-known names stand for IDs", check: func(t *testing.T, c *client, user string) {
@@ -118,7 +118,7 @@ var folderRules = []exchangeRule{
 	{name: "folder delta leaves the root and hidden folders out where it is not documented", check: func(t *testing.T, c *client, user string) {
 		folders, _, _ := c.round(user + "/mailFolders/delta")
 		root := c.get(user + "/mailFolders/msgfolderroot")["id"].(string)
-		if ids(folders)[root] != nil || strings.Contains(names(folders, "isHidden"), "true") {
+		if ids(folders)[root] != nil || strings.Contains(listed(folders, "isHidden"), "true") {
 			t.Errorf("%v", folders)
 		}
 	}},
@@ -126,7 +126,7 @@ var folderRules = []exchangeRule{
 		check: func(t *testing.T, c *client, user string) {
 			folders, _, _ := c.round(user + "/mailFolders/delta")
 			root := c.get(user + "/mailFolders/msgfolderroot")["id"].(string)
-			if ids(folders)[root] == nil || !strings.Contains(names(folders, "isHidden"), "true") {
+			if ids(folders)[root] == nil || !strings.Contains(listed(folders, "isHidden"), "true") {
 				t.Errorf("%v", folders)
 			}
 		}},
@@ -151,8 +151,8 @@ var folderRules = []exchangeRule{
 		if made["@odata.type"] != "#microsoft.graph.mailSearchFolder" || made["totalItemCount"] != 2.0 {
 			t.Errorf("%v", made)
 		}
-		if found, _, _ := c.round(user + "/mailFolders/" + id + "/messages"); names(found, "subject") != "found 2,found 1" {
-			t.Errorf("found %s", names(found, "subject"))
+		if found, _, _ := c.round(user + "/mailFolders/" + id + "/messages"); listed(found, "subject") != "found 2,found 1" {
+			t.Errorf("found %s", listed(found, "subject"))
 		}
 		if folders, _, _ := c.round(user + "/mailFolders/delta"); ids(folders)[id] != nil {
 			t.Error("the search folder is in the delta")

@@ -65,7 +65,7 @@ var attachmentRules = []exchangeRule{
 		c.want(201, "POST", user+"/events/"+id+"/attachments", object{"@odata.type": "#microsoft.graph.fileAttachment", "name": "a", "contentBytes": []byte("abc")})
 		c.uploadTo(user+"/events/"+id, object{"name": "big", "contentType": "x/y"}, make([]byte, 3<<20))
 		list, _, _ := c.round(user + "/events/" + id + "/attachments?$select=name")
-		if names(list, "name") != "a,big" || c.get(user + "/events/" + id)["hasAttachments"] != true {
+		if listed(list, "name") != "a,big" || c.get(user + "/events/" + id)["hasAttachments"] != true {
 			t.Errorf("%v", list)
 		}
 	}},
@@ -86,7 +86,7 @@ var contactRules = []exchangeRule{
 		check: func(t *testing.T, c *client, user string) {
 			list, _, _ := c.round(user + "/contactFolders")
 			tracked, _, _ := c.round(user + "/contactFolders/delta")
-			if names(list, "displayName") != "Contacts" || names(tracked, "displayName") != "Contacts" {
+			if listed(list, "displayName") != "Contacts" || listed(tracked, "displayName") != "Contacts" {
 				t.Errorf("%v %v", list, tracked)
 			}
 		}},
@@ -194,8 +194,8 @@ var eventRules = []exchangeRule{
 			exceptions[0].(object)["type"] != "exception" || exceptions[0].(object)["seriesMasterId"] != id {
 			t.Errorf("%v", master)
 		}
-		if left, _, _ := c.round(march(user + "/events/" + id + "/instances")); names(left, "subject") != "s,changed,s" {
-			t.Errorf("%v", names(left, "subject"))
+		if left, _, _ := c.round(march(user + "/events/" + id + "/instances")); listed(left, "subject") != "s,changed,s" {
+			t.Errorf("%v", listed(left, "subject"))
 		}
 	}},
 	{name: "calendarView needs a range and refuses createdDateTime in $select", check: func(t *testing.T, c *client, user string) {
@@ -264,7 +264,7 @@ var eventRules = []exchangeRule{
 	{name: "calendars say who owns them; one shared by others cannot be written", check: func(t *testing.T, c *client, user string) {
 		made := c.want(201, "POST", user+"/calendars", object{"name": "Second", "color": "lightRed"})
 		list, _, _ := c.round(user + "/calendars")
-		if names(list, "name") != "Calendar,Second" || names(list, "isDefaultCalendar") != "true,false" || list[1]["color"] != "lightRed" {
+		if listed(list, "name") != "Calendar,Second" || listed(list, "isDefaultCalendar") != "true,false" || list[1]["color"] != "lightRed" {
 			t.Errorf("%v", list)
 		}
 		c.want(201, "POST", user+"/calendars/"+made["id"].(string)+"/events", object{"subject": "there",
@@ -357,7 +357,7 @@ var otherRules = []exchangeRule{
 		if done := c.want(200, "PATCH", tasks+"/"+id, object{"status": "completed"}); done["completedDateTime"] == nil {
 			t.Errorf("%v", done)
 		}
-		if steps, _, _ := c.round(tasks + "/" + id + "/checklistItems"); names(steps, "displayName") != "step" {
+		if steps, _, _ := c.round(tasks + "/" + id + "/checklistItems"); listed(steps, "displayName") != "step" {
 			t.Errorf("%v", steps)
 		}
 		if changes, _, _ := c.round(link); len(changes) != 1 || changes[0]["id"] != id {

@@ -224,20 +224,3 @@ func usersDelta(c *call) error {
 	}
 	return c.directoryDelta(&c.t.users, c.renderUser)
 }
-
-func getMailboxSettings(c *call) error {
-	c.t.mu.RLock()
-	defer c.t.mu.RUnlock()
-	e := c.t.userByKey(c.param("user"))
-	switch {
-	case e == nil:
-		return fail(http.StatusNotFound, "ErrorInvalidUser", "The requested user '%s' is invalid.", c.param("user"))
-	case !e.hasMailbox():
-		return mailboxNotEnabled()
-	}
-	o := newObject(c.sel)
-	o.str("userPurpose", e.userPurpose())
-	o.str("timeZone", "UTC")
-	o.raw("archiveFolder", "null")
-	return c.json(http.StatusOK, o.done())
-}
