@@ -16,8 +16,7 @@ type flags struct {
 	certificate string
 	caOut       string
 	limits      string
-	tenants     int
-	tenant      graphsim.TenantSpec
+	world       graphsim.World
 	consent     bool
 }
 
@@ -32,7 +31,7 @@ type announcement struct {
 }
 
 func (f *flags) register(set *pflag.FlagSet) {
-	o, t := &f.options, &f.tenant
+	o, t := &f.options, &f.world.Tenant
 	set.StringVar(&o.Addr, "addr", "127.0.0.1:8365", "address of login and Graph")
 	set.StringVar(&o.FilesAddr, "files-addr", "", "address of download and upload URLs (default: a free port)")
 	set.StringVar(&o.AdminAddr, "admin", "", "loopback address of the control interface (default: a free port)")
@@ -52,7 +51,9 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.Int64Var(&o.Seed, "seed", 1, "seed of everything generated")
 	set.StringVar(&o.Corpus, "corpus", os.Getenv("TENANTRY_CORPUS"), "folder with mail, contacts and calendar to serve (default: $TENANTRY_CORPUS)")
 	set.StringVar(&o.Files, "files", "", "folder of files that the first user's drive serves")
-	set.IntVar(&f.tenants, "tenants", 1, "tenants to make")
+	set.IntVar(&f.world.Tenants, "tenants", 1, "tenants to make")
+	set.Float64Var(&f.world.Spread, "spread", 0, "how far sizes of tenants differ: sigma of a log-normal distribution")
+	set.Float64Var(&t.Spread, "user-spread", 0, "how far mailboxes and drives of a tenant's users differ, likewise")
 	set.BoolVar(&f.consent, "consent", false, "let the tenants consent at once")
 	set.IntVar(&t.Users, "users", 10, "users of each tenant")
 	set.IntVar(&t.MailsPerUser, "mails", 100, "messages of each mailbox")
@@ -86,11 +87,4 @@ func (f *flags) resolve() (graphsim.Options, error) {
 		f.options.Limits = limits
 	}
 	return f.options, nil
-}
-
-// spec is the i-th tenant.
-func (f *flags) spec(i int) graphsim.TenantSpec {
-	spec := f.tenant
-	spec.Domain = fmt.Sprintf("tenant%d.example", i+1)
-	return spec
 }

@@ -45,8 +45,7 @@ func run(ctx context.Context, f flags, out io.Writer) error {
 		return err
 	}
 	ready := announcement{URL: server.URL(), FilesURL: server.FilesURL(), AdminURL: server.AdminURL(), ProxyURL: server.ProxyURL(), ClientID: options.ClientID}
-	for i := range f.tenants {
-		t := server.AddTenant(f.spec(i))
+	for _, t := range server.AddWorld(f.world) {
 		if f.consent {
 			t.Consent()
 		}

@@ -154,6 +154,17 @@ func (t *Tenant) control(r *http.Request, verb string) (any, error) {
 		}
 		id, err := t.Apply(in)
 		return map[string]string{"id": id}, err
+	case "GET script":
+		return t.Script(), nil
+	case "POST script":
+		var in ScriptSpec
+		if err := readControl(r, &in); err != nil {
+			return nil, err
+		}
+		return nothing, t.StartScript(in)
+	case "DELETE script":
+		t.StopScript()
+		return t.Script(), nil
 	case "POST churn":
 		var in struct {
 			Seed int64

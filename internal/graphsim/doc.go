@@ -61,6 +61,7 @@
 //	POST   /_sim/tenants/{t}/revoke             {"tokens": true} refuses issued tokens as well
 //	POST   /_sim/tenants/{t}/mutate             Mutation -> {"id": ...}
 //	POST   /_sim/tenants/{t}/churn              {"seed": 1, "n": 100}
+//	POST   /_sim/tenants/{t}/script             ScriptSpec: changes while clients read; GET its state, DELETE ends it
 //	POST   /_sim/tenants/{t}/expire             every delta token issued so far is refused
 //	GET    /_sim/truth/{t}/users/{id}/mail      JSON lines of MailTruth
 //	GET    /_sim/truth/{t}/users/{id}/contacts  JSON lines of ContactTruth; likewise events, and calendars,

@@ -122,7 +122,7 @@ func (t *Tenant) driveOf(site *entry, lib library) *drive {
 	if d == nil {
 		files := 0
 		if lib.number == defaultLibrary || lib.number >= firstExtraLibrary {
-			files = t.spec.FilesPerUser
+			files = t.share('f', site.ordinal, t.spec.FilesPerUser)
 		}
 		d = newDrive(t, site, lib, files)
 		t.drives[id] = d

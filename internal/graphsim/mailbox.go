@@ -349,7 +349,7 @@ func (t *Tenant) openMailbox(user string) (*mailbox, error) {
 func (t *Tenant) mailboxOf(e *entry) *mailbox {
 	b := t.mailboxes[e.id]
 	if b == nil {
-		b = newMailbox(t, e, t.spec.MailsPerUser)
+		b = newMailbox(t, e, t.share('m', e.ordinal, t.spec.MailsPerUser))
 		t.mailboxes[e.id] = b
 	}
 	return b

@@ -123,17 +123,25 @@ type Server struct {
 	graphAddr, filesAddr, adminAddr, proxyAddr string
 	proxy                                      *connectProxy
 	servers                                    []*http.Server
-	serving                                    sync.WaitGroup
+	serving                                    serving
 
 	mu      sync.RWMutex
 	tenants map[string]*Tenant // by ID and by domain
 	order   []*Tenant
 }
 
+// serving is the goroutines of a server, and the context that ends with it.
+type serving struct {
+	sync.WaitGroup
+	ctx  context.Context
+	stop context.CancelFunc
+}
+
 // Start starts a simulator that serves until Close. Errors: an address that is in
 // use, a certificate or a corpus that cannot be read.
 func Start(o Options) (*Server, error) {
 	s := &Server{o: withDefaults(o), seed: mix(uint64(o.Seed)), started: time.Now(), tenants: map[string]*Tenant{}}
+	s.serving.ctx, s.serving.stop = context.WithCancel(context.Background())
 	s.signingKey = binary.LittleEndian.AppendUint64([]byte("graphsim"), s.seed)
 	s.limits = newLimiter(s.o.Limits.withDefaults(), s.elapsed)
 	s.routes = newRouter()
@@ -257,6 +265,7 @@ func (s *Server) Close() error {
 			errs = append(errs, srv.Close())
 		}
 	}
+	s.serving.stop()
 	s.serving.Wait()
 	if s.spill != "" {
 		errs = append(errs, os.RemoveAll(s.spill))

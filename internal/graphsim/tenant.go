@@ -44,6 +44,10 @@ type TenantSpec struct {
 	// DriveQuota is the size of each drive in bytes; default 1 TiB.
 	DriveQuota int64 `json:"driveQuota"`
 
+	// Spread makes the numbers of messages and files means, from which single users
+	// differ, a few by far: see World.
+	Spread float64 `json:"spread"`
+
 	// Unlicensed is how many of the users, the last ones, have neither mailbox
 	// nor drive; NoDrive how many of the licensed, again the last ones, have a
 	// mailbox but no drive yet. Shared adds shared mailboxes: accounts that are
@@ -77,6 +81,7 @@ type Tenant struct {
 	seed uint64
 
 	consent   consent
+	script    script
 	mu        lazyLock // lays out the directory when it is first locked
 	users     directory
 	groups    directory
