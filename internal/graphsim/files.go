@@ -3,7 +3,9 @@ package graphsim
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -93,8 +95,8 @@ func (s *Server) serveDownload(w http.ResponseWriter, r *http.Request, id string
 	w.Header().Set("ETag", etag)
 	if requested := r.Header.Get("Range"); requested != "" {
 		switch {
-		case data.size() == 0: // seen in the field; net/http would send the nothing there is
-			w.Header().Set("Content-Range", "bytes */0")
+		case data.size() == 0 || emptySuffix.MatchString(requested):
+			w.Header().Set("Content-Range", fmt.Sprintf("bytes */%d", data.size()))
 			fail(http.StatusRequestedRangeNotSatisfiable, "invalidRange", "The range cannot be satisfied.").write(w, requestID, requestID)
 			return
 		case strings.Contains(requested, ","): // several ranges are not served: the whole is
@@ -103,6 +105,11 @@ func (s *Server) serveDownload(w http.ResponseWriter, r *http.Request, id string
 	}
 	http.ServeContent(w, r, "", time.Time{}, rd)
 }
+
+// emptySuffix is a range of the last no bytes, which cannot be satisfied: net/http
+// answers it with 206, as it answers any range of an empty file with 200, where the
+// service has been seen to answer 416.
+var emptySuffix = regexp.MustCompile(`^bytes=\s*-\s*0+\s*$`)
 
 func (s *Server) downloadable(k ticket) (content, string, error) {
 	t := s.Tenant(k.Tenant)
