@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -167,7 +168,7 @@ func (s *Server) runPart(outer *http.Request, version string, p batchPart) (a ba
 	held := &heldResponse{header: http.Header{}}
 	defer func() {
 		if cut := recover(); cut != nil {
-			if cut != http.ErrAbortHandler {
+			if err, ok := cut.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
 				panic(cut)
 			}
 			// A fault cut the connection behind the batch: that is a gateway's answer.
