@@ -28,6 +28,8 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		s.controlTruth(w, r, parts[1:])
 	case "faults":
 		s.controlFaults(w, r, parts[1:])
+	case "device":
+		s.controlDevice(w, r)
 	case "advance":
 		s.controlClock(w, r)
 	case "limits":
@@ -176,7 +178,7 @@ func (t *Tenant) control(r *http.Request, verb string) (any, error) {
 		changed, err := t.Churn(in.Seed, in.N)
 		return map[string]int{"changed": changed}, err
 	}
-	return nil, errNoSuchControl
+	return t.controlLogin(r, verb)
 }
 
 // readControl reads a JSON body; none at all is the zero value.

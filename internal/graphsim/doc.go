@@ -14,11 +14,28 @@
 // interface below (AdminURL). Each Graph request
 // passes, in this order:
 //
-//	bearer -> route -> fault -> role -> limits -> handler
+//	bearer -> route -> fault -> role -> query options -> limits -> handler
+//
+// Query options are read in one place (odata.go): a route says which it takes and of
+// which type its objects are (route.takes), and everything else is refused. $filter is
+// parsed by OData's grammar (filter.go), lists are filtered, sorted, counted and cut by
+// call.list. /beta answers as /v1.0 does, and for routes marked so.
 //
 // A tenant's directory is held in memory; a mailbox or a drive is laid out from
 // the seed when it is first asked for; message bodies, attachments and file bytes
 // are generated each time they are read, unless a client wrote them.
+//
+// # Directory and registration
+//
+// Users, groups, sites, applications and service principals live as follows, where
+// Retention says how long deleted ones last:
+//
+//	active <--[restore]--> deleted --[time is over, or purge]--> gone
+//
+// A group's site lives and dies with it; a deleted site can be read by its ID and does not
+// say that it is deleted. An application takes its service principal along, which does not
+// come back with it. Roles that a service principal is given are in tokens issued from
+// then on.
 //
 // # Delta
 //
@@ -59,6 +76,9 @@
 //	GET    /_sim/tenants/{t}/users              []UserInfo; likewise groups, sites
 //	POST   /_sim/tenants/{t}/consent            {"roles": [...]} ([] or no body: DefaultRoles)
 //	POST   /_sim/tenants/{t}/revoke             {"tokens": true} refuses issued tokens as well
+//	POST   /_sim/tenants/{t}/refuse             {"code": 53003, "times": 1} answers token requests with AADSTS53003
+//	POST   /_sim/tenants/{t}/challenge          challenges the tokens of clients that declared cp1
+//	POST   /_sim/device                         {"userCode": ..., "decline": false, "tenant": ..., "roles": [...]} signs a person in
 //	POST   /_sim/tenants/{t}/mutate             Mutation -> {"id": ...}
 //	POST   /_sim/tenants/{t}/churn              {"seed": 1, "n": 100}
 //	POST   /_sim/tenants/{t}/script             ScriptSpec: changes while clients read; GET its state, DELETE ends it

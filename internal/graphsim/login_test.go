@@ -186,3 +186,33 @@ func TestConsent(t *testing.T) {
 		t.Errorf("page: %d", status)
 	}
 }
+
+func TestLoginControl(t *testing.T) {
+	t.Parallel()
+	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
+	post := func(status int, path string, body object) {
+		t.Helper()
+		resp := c.do("POST", s.AdminURL()+"/_sim/"+path, body)
+		resp.Body.Close()
+		if resp.StatusCode != status {
+			t.Errorf("%s: %d", path, resp.StatusCode)
+		}
+	}
+	post(200, "tenants/"+c.tenant.ID()+"/refuse", object{"code": 53003, "times": 1})
+	if a, b := c.sts(c.form()), c.sts(c.form()); a != 53003 || b != 0 {
+		t.Errorf("%d, then %d", a, b)
+	}
+	post(400, "tenants/"+c.tenant.ID()+"/refuse", object{"code": 1})
+	_, body := c.askToken(c.tenant.ID(), c.form("claims", cp1))
+	c.token = body["access_token"].(string)
+	c.get("users")
+	post(200, "tenants/"+c.tenant.ID()+"/challenge", nil)
+	c.refused(401, "GET", "users", nil)
+	code := c.postForm("common/oauth2/v2.0/devicecode", url.Values{"client_id": {graphsim.DefaultClientID}, "scope": {"User.Read.All"}})
+	post(204, "device", object{"userCode": code["user_code"], "tenant": c.tenant.ID(), "name": "ann"})
+	post(400, "device", object{"userCode": code["user_code"], "tenant": c.tenant.ID()})
+	answer := c.postForm("common/oauth2/v2.0/token", devicePoll(code["device_code"].(string)))
+	if claimsOf(t, answer["access_token"].(string))["upn"] != "ann@"+c.tenant.Spec().Domain {
+		t.Errorf("%v", answer)
+	}
+}
