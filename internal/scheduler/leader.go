@@ -98,7 +98,7 @@ func (t *term) renew(ctx context.Context, asked time.Time) error {
 }
 
 // act ticks: on a wake, when the next task becomes ready, and at least every Tick; at
-// most every BusyTick, and never so often that ticks take more than a quarter of the time.
+// most every BusyTick, and never so often that ticks take more than half of the time.
 func (t *term) act(ctx context.Context) error {
 	for {
 		start := time.Now()
@@ -109,7 +109,7 @@ func (t *term) act(ctx context.Context) error {
 			return err
 		}
 		t.troubles.note(ctx, "tick", err)
-		if !sleep(ctx, max(t.cfg.BusyTick, 3*took), nil) {
+		if !sleep(ctx, max(t.cfg.BusyTick, took), nil) {
 			return nil
 		}
 		if !sleep(ctx, pause-t.cfg.BusyTick, t.wakes) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -13,15 +15,25 @@ import (
 // serves them in that order, so that a lost one comes to the front.
 const sweepLimit = 1000
 
+// offersAtOnce is how many deliveries are on their way to Redis at the same time. It moves
+// their order by no more than so many places.
+const offersAtOnce = 16
+
 // enqueue offers freshly admitted tasks to Redis. What could not be offered stands
 // admitted in SQL, and the sweep offers it again.
 func (t *term) enqueue(ctx context.Context, tasks []catalog.Task) error {
+	group, offers := errgroup.WithContext(ctx)
+	group.SetLimit(offersAtOnce)
 	for _, task := range tasks {
-		if _, err := t.offer(ctx, task); err != nil {
-			return t.redisFailed(ctx, err)
+		if offers.Err() != nil {
+			break
 		}
+		group.Go(func() error {
+			_, err := t.offer(offers, task)
+			return err
+		})
 	}
-	return nil
+	return t.redisFailed(ctx, group.Wait())
 }
 
 // offer puts the task's admission into Redis. A delivery that Redis holds as settled
