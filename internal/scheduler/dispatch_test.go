@@ -362,6 +362,50 @@ func TestNobodyStarves(t *testing.T) {
 	})
 }
 
+// Cooling is no starvation and no advantage: a tenant of which one flow at a time cools, any
+// of them, for any stretch, is bypassed no more than one of which none does.
+func TestCoolingFlowsStarveNobody(t *testing.T) {
+	services := []tenantry.Service{tenantry.Outlook, tenantry.SharePoint}
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(2, 8).Draw(t, "tenants")
+		s := Situation{Now: noon, TenantCap: 1000, Slots: map[string]int{queue.Backup: rapid.IntRange(1, 6).Draw(t, "slots")}}
+		for i := range n {
+			weight := rapid.IntRange(1, 20).Draw(t, "weight")
+			for _, service := range services {
+				l := backup(fmt.Sprintf("t%02d", i), weight, 1<<20, 0, 0)
+				l.Service = service
+				s.Loads = append(s.Loads, l)
+			}
+		}
+		done := map[tenantry.TenantID]int{}
+		for range 60 {
+			s.Cooling = map[Flow]time.Time{}
+			for i := 0; i < len(s.Loads); i += len(services) {
+				if which := rapid.IntRange(0, len(services)).Draw(t, "cools"); which < len(services) {
+					s.Cooling[Flow{s.Loads[i].Tenant, services[which]}] = noon.Add(time.Second)
+				}
+			}
+			for _, p := range Pick(s) {
+				done[p.Tenant] += p.N
+				for i := range s.Loads {
+					if s.Loads[i].Tenant == p.Tenant {
+						s.Loads[i].Virtual = p.Virtual
+					}
+				}
+			}
+		}
+		for i := 0; i < len(s.Loads); i += len(services) {
+			for j := 0; j < len(s.Loads); j += len(services) {
+				a, b := s.Loads[i], s.Loads[j]
+				w, v := a.Weight, b.Weight
+				if most := (done[a.Tenant]+1)*((v+w-1)/w+1) + 1; done[b.Tenant] > most {
+					t.Fatalf("%s (weight %d) got %d while %s (weight %d) got %d: more than %d", a.Tenant, w, done[a.Tenant], b.Tenant, v, done[b.Tenant], most)
+				}
+			}
+		}
+	})
+}
+
 // Over a long time with enough work, service follows the weights.
 func TestWeightsAreHonoured(t *testing.T) {
 	f := &fleet{loads: map[tenantry.TenantID]*catalog.Load{}, done: map[tenantry.TenantID]int{}, slots: 10, limit: 1000}
