@@ -149,7 +149,9 @@ func (c *call) trackedRange() (from, to time.Time, err error) {
 	return from, to, err
 }
 
-// rangeView is a range of a calendar as a delta round sees it.
+// rangeView is a range of a calendar as a delta round sees it. A series is told of as a
+// whole: its master, then all its instances in the range; when it goes, only the master
+// is removed, and its instances with it.
 type rangeView struct {
 	box   *mailbox
 	shelf *shelf
