@@ -5,7 +5,8 @@ import (
 	"math/rand/v2"
 )
 
-// Churn makes n random changes to mail and files of active users, decided by the
+// Churn makes n random changes to mail and files of active users, and to the lists,
+// libraries and channels of groups where the tenant was made with any, decided by the
 // seed and the state they meet: the same calls on the same tenant change the same
 // things. It never touches the directory. Changes that find nothing to change are
 // skipped; it returns how many were made.
@@ -27,6 +28,8 @@ func (t *Tenant) Churn(seed int64, n int) (changed int, err error) {
 			churn = t.churnDrive
 		} else if t.spec.ContactsPerUser+t.spec.EventsPerUser > 0 && r.IntN(3) == 0 {
 			churn = t.churnPIM
+		} else if t.spec.hasOffice() && r.IntN(3) == 0 {
+			churn = t.churnOffice
 		}
 		did, err := churn(r, u)
 		if err != nil {

@@ -212,3 +212,34 @@ func TestConformanceSites(t *testing.T) {
 		}},
 	})
 }
+
+// Churn reaches lists, libraries and channels, and what it does shows in the truth.
+func TestOfficeChurn(t *testing.T) {
+	t.Parallel()
+	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1, Groups: 1, Lists: 1, ListItems: 5, Messages: 5, Libraries: 1})
+	group := c.tenant.Groups()[0]
+	state := func() [3]string {
+		items, err := c.tenant.ListTruth(group.Site)
+		must(t, err)
+		messages, err := c.tenant.TeamTruth(group.ID)
+		must(t, err)
+		var files []graphsim.FileTruth
+		drives, err := c.tenant.Drives(group.Site)
+		must(t, err)
+		for _, d := range drives {
+			part, err := c.tenant.DriveTruth(d.ID)
+			must(t, err)
+			files = append(files, part...)
+		}
+		return [3]string{fmt.Sprint(items), fmt.Sprint(messages), fmt.Sprint(files)}
+	}
+	before := state()
+	changed, err := c.tenant.Churn(1, 300)
+	must(t, err)
+	after := state()
+	for i, what := range []string{"list", "messages", "files"} {
+		if before[i] == after[i] {
+			t.Errorf("%d changes left the %s alone", changed, what)
+		}
+	}
+}

@@ -21,8 +21,9 @@
 // parsed by OData's grammar (filter.go), lists are filtered, sorted, counted and cut by
 // call.list. /beta answers as /v1.0 does, and for routes marked so.
 //
-// A tenant's directory is held in memory; a mailbox or a drive is laid out from
-// the seed when it is first asked for; message bodies, attachments and file bytes
+// A tenant's directory is held in memory; a mailbox, a drive, the
+// lists of a site or the channels of a team are laid out from the seed when they are
+// first asked for; message bodies, attachments and file bytes
 // are generated each time they are read, unless a client wrote them.
 //
 // # Directory and registration
@@ -55,6 +56,18 @@
 // Deleting a folder of a drive reports its descendants as deleted too when the
 // folder's number is even, and the folder alone when it is odd: both are seen in
 // the field, and a client has to cope with either.
+//
+// # Files, lists and teams
+//
+// A site has several libraries, each a drive whose ID names site and library; a
+// personal site has one. A change of a file keeps what it was as a version:
+//
+//	write -> current -> write -> version 1.0, current -> restoreVersion -> version 2.0, current
+//
+// Permissions stand on items and hold for what is below them, up to an item that
+// inherits none. Lists, pages, channels and chats belong to the office of a tenant.
+// What the documentation leaves open is a field of SharePointOptions or TeamsOptions,
+// whose zero value is what is harder on a client.
 //
 // # Limits
 //

@@ -1,0 +1,99 @@
+package graphsim
+
+import (
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// hasOffice reports whether the world has lists, messages or libraries to churn.
+func (s TenantSpec) hasOffice() bool { return s.Lists+s.Messages+s.Libraries > 0 }
+
+// churnOffice changes something of a group that has a site: a list item, a file of one
+// of its libraries, or a message of its team.
+func (t *Tenant) churnOffice(r *rand.Rand, _ UserInfo) (bool, error) {
+	groups := slices.DeleteFunc(t.Groups(), func(g GroupInfo) bool { return g.State != Active || g.Site == "" })
+	if len(groups) == 0 {
+		return false, nil
+	}
+	g := pick(r, groups)
+	switch dice := r.IntN(3); {
+	case dice == 0 && t.spec.Lists > 0:
+		return t.churnList(r, g.Site)
+	case dice == 1 && g.Team && t.spec.Messages > 0:
+		return t.churnMessages(r, g.ID)
+	}
+	drives, err := t.Drives(g.Site)
+	if err != nil {
+		return false, err
+	}
+	return t.churnDrive(r, UserInfo{ID: pick(r, drives).ID})
+}
+
+func (t *Tenant) churnList(r *rand.Rand, site string) (did bool, err error) {
+	err = t.withSite(site, func(st *siteStore) error {
+		lists := slices.DeleteFunc(slices.Clone(st.lists), func(l *list) bool { return l.drive != "" || l.system })
+		if len(lists) == 0 {
+			return nil
+		}
+		did = pick(r, lists).churn(r, t.s.o.SharePoint.VersionLimit)
+		return nil
+	})
+	return did, err
+}
+
+// churn adds, changes or deletes one item.
+func (l *list) churn(r *rand.Rand, limit int) bool {
+	title := map[string]json.RawMessage{"Title": json.RawMessage(quoted("churn " + strconv.Itoa(r.IntN(1_000_000))))}
+	if len(l.items) == 0 || r.IntN(3) == 0 {
+		l.add(title, time.Now().UTC().Truncate(time.Second))
+		return true
+	}
+	item := pick(r, l.items)
+	switch {
+	case item.deleted:
+		return false
+	case r.IntN(4) == 0:
+		l.remove(item)
+	default:
+		l.edit(item, title, limit)
+	}
+	return true
+}
+
+func (t *Tenant) churnMessages(r *rand.Rand, team string) (bool, error) {
+	tm, err := t.openTeam(team)
+	if err != nil {
+		return false, err
+	}
+	ch := pick(r, tm.channels)
+	ch.mu.Lock()
+	defer ch.mu.Unlock()
+	return ch.churn(r), nil
+}
+
+// churn posts, answers, edits or deletes one message.
+func (v *conversation) churn(r *rand.Rand) bool {
+	if len(v.people) == 0 {
+		return false
+	}
+	from, text := pick(r, v.people), "<p>"+sentence(r, 12)+"</p>"
+	if len(v.order) == 0 || r.IntN(3) == 0 {
+		v.post(nil, from, "", text)
+		return true
+	}
+	m := pick(r, v.order)
+	switch {
+	case m.deleted != nil:
+		return false
+	case r.IntN(3) == 0 && m.root == nil:
+		v.post(m, from, "", text)
+	case r.IntN(3) == 0:
+		v.remove(m)
+	default:
+		v.edit(m, text)
+	}
+	return true
+}
