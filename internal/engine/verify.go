@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"io"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -40,10 +41,26 @@ func (v *verify) all(ctx context.Context) (done bool, err error) {
 }
 
 func (v *verify) walk(ctx, items context.Context, g *errgroup.Group) (done bool, err error) {
+	var batch []repository.Entry
 	for e, err := range v.snap.Entries(ctx) {
 		if err != nil {
 			return false, err
 		}
+		if batch = append(batch, e); len(batch) < readBatch {
+			continue
+		}
+		if done, err := v.batch(items, g, batch); !done {
+			return false, err
+		}
+		batch = batch[:0]
+	}
+	return v.batch(items, g, batch)
+}
+
+// batch verifies entries in the order in which they are stored.
+func (v *verify) batch(items context.Context, g *errgroup.Group, batch []repository.Entry) (done bool, err error) {
+	slices.SortFunc(batch, repository.CompareStored)
+	for _, e := range batch {
 		if items.Err() != nil {
 			return false, tenantry.E(tenantry.KindOf(items.Err()), "verify", items.Err())
 		}

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"runtime"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -29,6 +31,33 @@ func heap() int64 {
 	}
 	runtime.ReadMemStats(&mem)
 	return int64(mem.HeapAlloc)
+}
+
+// restore reads everything of a snapshot, in the order in which it is stored.
+func restore(b *testing.B, r *repository.Repository, seq int64) {
+	before := cpu()
+	rd := snapshot(b, r, seq)
+	var all []repository.Entry
+	for e, err := range rd.Entries(context.Background()) {
+		must(b, err)
+		all = append(all, e)
+	}
+	slices.SortFunc(all, repository.CompareStored)
+	total := int64(0)
+	for _, e := range all {
+		raw, err := rd.Payload(context.Background(), e)
+		must(b, err)
+		total += int64(len(raw))
+		for _, p := range e.Parts {
+			stream, err := rd.Open(context.Background(), e, p)
+			must(b, err)
+			n, err := io.Copy(io.Discard, stream)
+			must(b, err)
+			must(b, stream.Close())
+			total += n
+		}
+	}
+	fmt.Fprintf(os.Stdout, "restore_speed %.0f MB/core-s\n", float64(total)/1e6/(cpu()-before).Seconds())
 }
 
 // BenchmarkBackup writes 20,000 mails of about 7 KB and 100 files of 1 MB into a folder, then
@@ -96,5 +125,6 @@ func BenchmarkBackup(b *testing.B) {
 			}
 		})
 		run("unchanged", func(*repository.Writer) {})
+		restore(b, r, 3)
 	}
 }

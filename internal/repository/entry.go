@@ -1,6 +1,8 @@
 package repository
 
 import (
+	"bytes"
+	"cmp"
 	"strings"
 	"time"
 
@@ -41,6 +43,13 @@ type Entry struct {
 	ProblemAt  time.Time
 	Payload    Ref // the raw bytes Graph sent, byte-identical
 	Parts      []Part
+}
+
+// CompareStored orders entries by where their payloads lie, so that neighbours share a frame: who
+// reads many sorts them first, and opens each frame once.
+func CompareStored(a, b Entry) int {
+	p, q := &a.Payload, &b.Payload
+	return cmp.Or(bytes.Compare(p.pack[:], q.pack[:]), cmp.Compare(p.frame, q.frame), cmp.Compare(p.offset, q.offset))
 }
 
 // counts is what one entry adds to a snapshot's counts.
