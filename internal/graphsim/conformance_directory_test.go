@@ -628,6 +628,33 @@ func TestConformanceSiteDirectory(t *testing.T) {
 				t.Errorf("%v", got)
 			}
 		}),
+		held("sites are addressed by host and by path, and searched by keyword", func(t *testing.T, c *client) {
+			site := c.get("sites/" + url.PathEscape(team(c).ID))
+			u, err := url.Parse(site["webUrl"].(string))
+			must(t, err)
+			if got := c.get("sites/" + u.Host + ":" + u.Path); got["id"] != site["id"] {
+				t.Errorf("by path: %v", got)
+			}
+			if got := c.get("sites/" + u.Host); got["id"] != c.get("sites/root")["id"] {
+				t.Errorf("by host: %v", got)
+			}
+			if found, _, _ := c.round("sites?search=team%20site"); len(found) != 3 {
+				t.Errorf("%d found", len(found))
+			}
+		}),
+		held("a person's token enumerates nothing", func(t *testing.T, c *client) {
+			c.operator("Sites.Read.All")
+			if got := c.code("sites/getAllSites") + c.code("sites/delta") + c.code("sites/root"); strings.Count(got, "403") != 2 || !strings.Contains(got, "200") {
+				t.Error(got)
+			}
+		}),
+		held("unknown options and properties are refused", func(t *testing.T, c *client) {
+			for _, path := range []string{"sites/delta?$filter=x%20eq%201", "sites/delta?$select=nothing", "sites/root?$top=1", "sites/getAllSites?foo=1"} {
+				if got := c.code(path); got != "400 invalidRequest" {
+					t.Errorf("%s: %s", path, got)
+				}
+			}
+		}),
 		held("enumeration needs an application token with Sites.Read.All", func(t *testing.T, c *client) {
 			c.tenant.Consent("Files.ReadWrite.All")
 			c.token = c.mustToken()

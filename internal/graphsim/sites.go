@@ -7,14 +7,20 @@ import (
 )
 
 func siteRoutes() []route {
+	list := takes(siteType, "$select", "$expand", "$top", "$skiptoken")
+	one := takesOne(siteType, "$select", "$expand")
+	delta := takes(siteType, "$select", "$expand", "$top", "token")
 	return []route{
-		{method: "GET", pattern: "sites/delta", service: sharePoint, units: 2, roles: rolesSites, handle: sitesDelta},
-		{method: "GET", pattern: "sites/getAllSites", service: sharePoint, units: 2, roles: rolesSites, handle: getAllSites},
-		{method: "GET", pattern: "sites/oneDrive.getAllSites", service: sharePoint, units: 2, roles: rolesSites, handle: getAllSites},
-		{method: "GET", pattern: "sites/{site}", service: sharePoint, units: 1, roles: rolesSites, handle: getSite},
-		{method: "GET", pattern: "sites/{site}/@path", service: sharePoint, units: 1, roles: rolesSites, handle: getSiteByPath},
-		{method: "GET", pattern: "sites/{site}/sites", service: sharePoint, units: 2, roles: rolesSites, handle: listSubsites},
-		{method: "GET", pattern: "groups/{group}/sites/root", service: sharePoint, units: 1, roles: rolesSites, handle: getGroupSite},
+		// Enumeration is for applications: a person's token is refused.
+		{method: "GET", pattern: "sites/delta", service: sharePoint, units: 2, roles: rolesSites, appOnly: true, takes: delta, handle: sitesDelta},
+		{method: "GET", pattern: "sites/getAllSites", service: sharePoint, units: 2, roles: rolesSites, appOnly: true, takes: list, handle: getAllSites},
+		{method: "GET", pattern: "sites/oneDrive.getAllSites", service: sharePoint, units: 2, roles: rolesSites, appOnly: true, takes: list, handle: getAllSites},
+		{method: "GET", pattern: "sites", service: sharePoint, units: 2, roles: rolesSites,
+			takes: takes(siteType, "search", "$select", "$top", "$skiptoken"), handle: searchSites},
+		{method: "GET", pattern: "sites/{site}", service: sharePoint, units: 1, roles: rolesSites, takes: one, handle: getSite},
+		{method: "GET", pattern: "sites/{site}/@path", service: sharePoint, units: 1, roles: rolesSites, takes: one, handle: getSiteByPath},
+		{method: "GET", pattern: "sites/{site}/sites", service: sharePoint, units: 2, roles: rolesSites, takes: list, handle: listSubsites},
+		{method: "GET", pattern: "groups/{group}/sites/root", service: sharePoint, units: 1, roles: rolesSites, takes: one, handle: getGroupSite},
 	}
 }
 
@@ -67,9 +73,24 @@ func getAllSites(c *call) error {
 	return c.listEntries(tops, c.renderSite, siteType)
 }
 
+// searchSites lists site collections: all, or those with a keyword in their name, which
+// is no enumeration ("Search for sites").
+func searchSites(c *call) error {
+	c.t.mu.RLock()
+	defer c.t.mu.RUnlock()
+	word := strings.ToLower(c.query.Get("search"))
+	sites := slices.DeleteFunc(c.t.sites.inState(Active), func(e *entry) bool {
+		return e.parent != "" || word != "*" && !strings.Contains(strings.ToLower(e.name), word)
+	})
+	return c.listEntries(sites, c.renderSite, siteType)
+}
+
 func getSite(c *call) error {
 	return c.answerSite(func() *entry {
 		if c.param("site") == "root" {
+			return c.t.rootSite()
+		}
+		if strings.EqualFold(c.param("site"), c.t.host()) {
 			return c.t.rootSite()
 		}
 		// A deleted site is readable by its ID until its time is over.
