@@ -10,7 +10,7 @@ import (
 )
 
 func snapshotsCommand(c *connection) *cobra.Command {
-	return c.action("snapshots TENANT RESOURCE WORKLOAD", "List the snapshots of a mailbox or drive, newest first", 3,
+	command := c.action("snapshots TENANT RESOURCE WORKLOAD", "List the snapshots of a mailbox or drive, newest first", 3,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			snapshots, more, err := all(c.limit, func(p pager) ([]apiclient.Snapshot, string, error) {
 				answer, err := client.ListSnapshotsWithResponse(cmd.Context(), args[0], args[1],
@@ -29,6 +29,8 @@ func snapshotsCommand(c *connection) *cobra.Command {
 			}
 			return table(cmd, "SNAPSHOT TIME ITEMS READ STORED", rows, more)
 		})
+	command.AddCommand(rebuildCommand())
+	return command
 }
 
 func browseCommand(c *connection) *cobra.Command {

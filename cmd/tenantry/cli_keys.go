@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tenantry/tenantry/internal/app"
 	"github.com/tenantry/tenantry/internal/repository"
@@ -23,30 +24,77 @@ import (
 
 // keysOptions say where bucket and keys are: the configuration of the fleet, and what is
 // given on the command line instead.
-type keysOptions struct{ config, bucket, keyFile, kmsFleet string }
+type keysOptions struct{ config, bucket, keyFile, kmsFleet, catalog string }
 
 // keysCommand works on bucket and keys directly: the API never sees a key.
 func keysCommand() *cobra.Command {
 	var o keysOptions
 	command := group("keys", "The keys of the backups: check, rotate, copy for escrow, destroy",
 		o.list(), o.rotate(), o.retire(), o.escrow(), o.checkEscrow(), o.shred(), verifyCertificate())
-	flags := command.PersistentFlags()
+	o.addFlags(command.PersistentFlags())
+	return command
+}
+
+func (o *keysOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.config, "config", "", "YAML `FILE` of the fleet (the environment counts, too)")
 	flags.StringVar(&o.bucket, "bucket", "", "`URL` of the storage, as the fleet's")
 	flags.StringVar(&o.keyFile, "key-file", "", "`FILE` with the wrapping keys")
 	flags.StringVar(&o.kmsFleet, "kms-fleet", "", "`NAME` of the fleet in AWS KMS, instead of a key file")
+}
+
+// rebuildCommand makes the catalog's list of snapshots from the bucket, without the api.
+func rebuildCommand() *cobra.Command {
+	var o keysOptions
+	command := &cobra.Command{
+		Use: "rebuild [TENANT]", Short: "Make the catalog's list of snapshots what the bucket says: after SQL was lost or put back", Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := o.load()
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			failed := 0
+			err = app.RebuildSnapshots(cmd.Context(), cfg, tenantry.TenantID(arg(args, 0)), func(r app.Rebuilt) {
+				why := ""
+				if r.Err != nil {
+					failed++
+					why = r.Err.Error()
+				}
+				rows = append(rows, []string{string(r.Tenant), count(int64(r.Series)), count(int64(r.Snapshots)), why})
+			})
+			if err != nil {
+				return err
+			}
+			if err := table(cmd, "TENANT SERIES SNAPSHOTS PROBLEM", rows, false); err != nil {
+				return err
+			}
+			if failed > 0 {
+				return tenantry.Errorf(tenantry.Corrupt, "%d of %d tenants could not be read whole", failed, len(rows))
+			}
+			return nil
+		},
+	}
+	o.addFlags(command.Flags())
+	command.Flags().StringVar(&o.catalog, "catalog", "", "`DSN` of the catalog")
 	return command
 }
 
-// open opens bucket and keys.
-func (o *keysOptions) open(ctx context.Context) (*app.Vault, app.Config, error) {
+// load reads the fleet's configuration.
+func (o *keysOptions) load() (app.Config, error) {
 	var args []string
-	for name, value := range map[string]string{"config": o.config, "bucket": o.bucket, "key-file": o.keyFile, "kms-fleet": o.kmsFleet} {
+	for name, value := range map[string]string{
+		"config": o.config, "bucket": o.bucket, "key-file": o.keyFile, "kms-fleet": o.kmsFleet, "catalog": o.catalog,
+	} {
 		if value != "" {
 			args = append(args, "-"+name, value)
 		}
 	}
-	cfg, err := app.Load(app.RoleKeys, args, io.Discard)
+	return app.Load(app.RoleKeys, args, io.Discard)
+}
+
+// open opens bucket and keys.
+func (o *keysOptions) open(ctx context.Context) (*app.Vault, app.Config, error) {
+	cfg, err := o.load()
 	if err != nil {
 		return nil, cfg, err
 	}

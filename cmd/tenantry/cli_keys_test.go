@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/internal/blob"
+	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -120,4 +121,24 @@ func TestKeys(t *testing.T) {
 	fails(t, tenantry.Corrupt, "was changed", "keys", "verify-certificate", cert)
 	// An escrow copy of before still opens it: the certificate says so.
 	says(t, []string{"t-1", "yes"}, "rescue", "--from", bucket, "--key", copied)
+}
+
+func TestRebuildSnapshots(t *testing.T) {
+	bucket, keys := vaultWith(t)
+	dsn := "sqlite:" + filepath.Join(t.TempDir(), "catalog.db")
+	cat, err := catalog.Open(t.Context(), dsn)
+	must(t, err)
+	stale := catalog.SnapshotRow{Seq: 1, Time: time.Now(), Task: "task-0", Counts: tenantry.Counts{Items: 99}}
+	must(t, cat.Tenant("t-1").MirrorSnapshots(t.Context(), "u-1", tenantry.Drive, []catalog.SnapshotRow{stale}))
+	must(t, cat.Close())
+	says(t, []string{"t-1", "1"}, "snapshots", "rebuild", "--bucket", bucket, "--key-file", keys, "--catalog", dsn)
+	cat, err = catalog.Open(t.Context(), dsn)
+	must(t, err)
+	defer cat.Close()
+	rows, err := cat.Tenant("t-1").Snapshots(t.Context(), "u-1", tenantry.Drive, 0, 0)
+	if err != nil || len(rows) != 1 || rows[0].Task != "task-1" || rows[0].Counts.Items != 1 {
+		t.Errorf("mirrored: %+v, %v", rows, err)
+	}
+	_, otherKeys := vaultWith(t)
+	fails(t, tenantry.Corrupt, "1 of 1 tenants", "snapshots", "rebuild", "--bucket", bucket, "--key-file", otherKeys, "--catalog", dsn)
 }

@@ -61,6 +61,32 @@ func (t *Tenant) Snapshots(ctx context.Context, resource tenantry.ResourceID, w 
 	return out, nil
 }
 
+// MirrorSnapshots makes the mirror of one series what the bucket says: live are its
+// snapshots as of now. Those that a task settles meanwhile, which are newer, stay.
+func (t *Tenant) MirrorSnapshots(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload, live []SnapshotRow) error {
+	newest := int64(0)
+	seqs := []int64{0}
+	for _, s := range live {
+		newest = max(newest, s.Seq)
+		seqs = append(seqs, s.Seq)
+	}
+	op := fmt.Sprintf("mirror snapshots of %s/%s/%s", t.id, resource, w)
+	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		_, err := tx.NewDelete().Model((*snapshotRow)(nil)).
+			Where("tenant = ? AND resource = ? AND workload = ? AND seq <= ?", t.id, resource, w, newest).
+			Where("seq NOT IN (?)", bun.In(seqs)).Exec(ctx)
+		if err != nil {
+			return err
+		}
+		for _, s := range live {
+			if err := putSnapshot(ctx, tx, Task{Tenant: t.id, Resource: resource, Workload: w}, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // putSnapshot records a snapshot of the task's series; one that is there already is
 // overwritten, since the same seal may be settled twice.
 func putSnapshot(ctx context.Context, tx bun.Tx, task Task, s SnapshotRow) error {

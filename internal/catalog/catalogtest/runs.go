@@ -170,6 +170,17 @@ func testTaskLife(_ *testing.T, w *world) {
 	older, err := a.Snapshots(w.ctx, c.Resource, c.Workload, 3, 0)
 	w.ok(err)
 	expect(w, "snapshots before the first", len(older), 0)
+	mirrored := snapshot
+	mirrored.Seq, mirrored.Counts.Items = 2, 5 // as the bucket has it: the third was never there
+	mirrored.Task = "task-x"
+	newer := mirrored
+	newer.Seq = 4
+	w.ok(a.MirrorSnapshots(w.ctx, c.Resource, c.Workload, []catalog.SnapshotRow{newer, mirrored}))
+	snapshots, err = a.Snapshots(w.ctx, c.Resource, c.Workload, 0, 0)
+	w.ok(err)
+	if diff := cmp.Diff([]catalog.SnapshotRow{newer, mirrored}, snapshots); diff != "" {
+		w.t.Fatal(diff)
+	}
 
 	read, err = a.Run(w.ctx, run.ID)
 	w.ok(err)

@@ -111,6 +111,9 @@ func testScope(_ *testing.T, w *world) {
 		"Task":        func() any { task, _ := mine.Task(w.ctx, other.running.ID); return task },
 		"Problems":    func() any { list, _ := mine.Problems(w.ctx, other.ended.ID); return list },
 		"Snapshots":   func() any { list, _ := mine.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0); return list },
+		"MirrorSnapshots": func() any {
+			return mine.MirrorSnapshots(w.ctx, user(0), tenantry.Mailbox, []catalog.SnapshotRow{{Seq: 9, Time: after, Task: "mine"}})
+		},
 		"AuditTrail": func() any {
 			list, _ := mine.AuditTrail(w.ctx, 0, 0)
 			return list
