@@ -74,7 +74,7 @@ func (t *Tenant) MirrorSnapshots(ctx context.Context, resource tenantry.Resource
 	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
 		_, err := tx.NewDelete().Model((*snapshotRow)(nil)).
 			Where("tenant = ? AND resource = ? AND workload = ? AND seq <= ?", t.id, resource, w, newest).
-			Where("seq NOT IN (?)", bun.In(seqs)).Exec(ctx)
+			Where("seq NOT IN (?)", bun.List(seqs)).Exec(ctx)
 		if err != nil {
 			return err
 		}
