@@ -3,6 +3,7 @@ package e2e
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -27,10 +28,11 @@ const corpusBudget = 600_000
 // the simulator's account of the restored drive. Mails: the simulator's digest of everything that must come back (subject, body, people,
 // times, flags, categories, Internet message ID) and each attachment's name, content ID, size and
 // SHA-256, of the original against the restored message. The MIME text is not compared: Graph takes
-// messages as JSON and the service writes their MIME anew. Calendars and contacts of a mailbox are no
-// workload yet: here they go there and back as files.
+// messages as JSON and the service writes their MIME anew. Contacts and calendars of the mailbox: the
+// simulator's digest of every property that can be written, pictures and attachments by their SHA-256,
+// exceptions and cancellations of series by their dates; and nothing was sent.
 func TestRealInput(t *testing.T) {
-	mails, left := corpus(t)
+	mails := corpus(t)
 	tree := realFiles(t)
 	f := newFleet(t, "--tenants", "1", "--users", "2", "--mails", "0", "--files-per-user", "0", "--groups", "0", "--sites", "0",
 		"--corpus", os.Getenv("TENANTRY_CORPUS"), "--files", tree, "--sharepoint-limit", fmt.Sprint(corpusBudget))
@@ -56,7 +58,7 @@ func TestRealInput(t *testing.T) {
 		f.restoreTo(tn, from, to, "mailbox")
 		same(t, "mails of the corpus", want, under(f.truths(tn, to.ID, "mail"), "Restored/Corpus"))
 		t.Logf("compared %d mails by their digest and that of each attachment; their MIME is written anew by the service", len(want))
-		t.Logf("%s were compared as files of the drive; as items of a mailbox nothing backs them up yet", left)
+		f.samePeopleAndEvents(tn, from, to)
 	default:
 		t.Run("mails", func(t *testing.T) {
 			t.Skip("SKIPPED: set TENANTRY_CORPUS to a folder with mail/*.eml, calendar/*.ics and contacts/*.vcf to run on real mails")
@@ -93,12 +95,67 @@ func goSource(t *testing.T) string {
 	return filepath.Join(strings.TrimSpace(string(root)), "src")
 }
 
-// corpus counts the mails of the corpus and says what else it has; none without a corpus.
-func corpus(t *testing.T) (mails int, left string) {
+// samePeopleAndEvents holds the contacts and events of the corpus, restored into another mailbox, against
+// the original ones.
+func (f *fleet) samePeopleAndEvents(tn tenant, from, to simUser) {
+	f.t.Helper()
+	want, got := personal(f, tn, from), personal(f, tn, to)
+	for kind, prefixes := range map[string][2]string{"contacts": {"", "Contacts/Restored/"}, "events": {"", "Restored - "}} {
+		same(f.t, kind+" of the corpus", within(want[kind], prefixes[0]), within(got[kind], prefixes[1]))
+		f.t.Logf("compared %d %s", len(want[kind]), kind)
+	}
+	for _, u := range []simUser{from, to} {
+		if sent := f.truths(tn, u.ID, "sent"); len(sent) > 0 {
+			f.t.Errorf("%s has sent %d messages", u.Name, len(sent))
+		}
+	}
+}
+
+// personal is what a mailbox holds of contacts and events, each with all that must come back as its content.
+func personal(f *fleet, tn tenant, u simUser) map[string][]truth {
+	f.t.Helper()
+	kinds := map[string][]truth{}
+	for _, kind := range []string{"contacts", "events"} {
+		for _, line := range f.truthLines(tn, u.ID, kind) {
+			var x map[string]any
+			if err := json.Unmarshal(line, &x); err != nil {
+				f.t.Fatal(err)
+			}
+			path := fmt.Sprint(x["path"])
+			if kind == "events" {
+				path = fmt.Sprint(x["calendar"])
+			}
+			for _, own := range []string{"id", "path", "calendar", "attendees"} {
+				delete(x, own) // attendees are kept, not invited
+			}
+			content, err := json.Marshal(x)
+			if err != nil {
+				f.t.Fatal(err)
+			}
+			kinds[kind] = append(kinds[kind], truth{Path: path, Digest: string(content)})
+		}
+	}
+	return kinds
+}
+
+// within keeps what lies in places that begin with prefix, with the rest of their names.
+func within(all []truth, prefix string) []truth {
+	var kept []truth
+	for _, x := range all {
+		if rest, ok := strings.CutPrefix(x.Path, prefix); ok {
+			x.Path = rest
+			kept = append(kept, x)
+		}
+	}
+	return kept
+}
+
+// corpus counts the mails of the corpus; none without one. It has to have contacts and calendars, too.
+func corpus(t *testing.T) (mails int) {
 	t.Helper()
 	dir := os.Getenv("TENANTRY_CORPUS")
 	if dir == "" {
-		return 0, ""
+		return 0
 	}
 	count := func(pattern string) int {
 		found, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -107,10 +164,12 @@ func corpus(t *testing.T) (mails int, left string) {
 		}
 		return len(found)
 	}
-	if mails = count("mail/*.eml"); mails == 0 {
-		t.Fatalf("TENANTRY_CORPUS is %q, which has no mail/*.eml", dir)
+	for _, pattern := range []string{"mail/*.eml", "calendar/*.ics", "contacts/*.vcf"} {
+		if count(pattern) == 0 {
+			t.Fatalf("TENANTRY_CORPUS is %q, which has no %s", dir, pattern)
+		}
 	}
-	return mails, fmt.Sprintf("%d calendars, %d files of contacts", count("calendar/*.ics"), count("contacts/*.vcf"))
+	return count("mail/*.eml")
 }
 
 // limits writes the file that tells workers of the simulator's larger budget.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -307,8 +308,22 @@ func (x truth) content() string {
 	return strings.Join([]string{x.Subject, x.Digest, fmt.Sprint(x.attachments()), fmt.Sprint(x.Size), x.SHA256, x.Modified, fmt.Sprint(x.Folder)}, "|")
 }
 
-// truths asks the simulator what a user has, "mail" or "drive".
+// truths asks the simulator what a user has, "mail", "drive" or "sent".
 func (f *fleet) truths(t tenant, user, what string) []truth {
+	f.t.Helper()
+	var all []truth
+	for _, line := range f.truthLines(t, user, what) {
+		var x truth
+		if err := json.Unmarshal(line, &x); err != nil {
+			f.t.Fatalf("truth %s: %v", line, err)
+		}
+		all = append(all, x)
+	}
+	return all
+}
+
+// truthLines is what the simulator knows of a user, a JSON object each.
+func (f *fleet) truthLines(t tenant, user, what string) [][]byte {
 	f.t.Helper()
 	answer, err := http.Get(f.simAdmin + "/_sim/truth/" + t.sim.ID + "/users/" + user + "/" + what)
 	if err != nil {
@@ -318,15 +333,11 @@ func (f *fleet) truths(t tenant, user, what string) []truth {
 	if answer.StatusCode != http.StatusOK {
 		f.t.Fatalf("truth of %s: %s", user, answer.Status)
 	}
-	var all []truth
+	var all [][]byte
 	lines := bufio.NewScanner(answer.Body)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
-		var x truth
-		if err := json.Unmarshal(lines.Bytes(), &x); err != nil {
-			f.t.Fatalf("truth %s: %v", lines.Bytes(), err)
-		}
-		all = append(all, x)
+		all = append(all, bytes.Clone(lines.Bytes()))
 	}
 	if err := lines.Err(); err != nil {
 		f.t.Fatal(err)

@@ -4,8 +4,9 @@
 //
 // # Backup
 //
-// A source has collections, each with its own delta: a mailbox has [RootCollection] (its folders)
-// and one collection per folder, a drive has the root alone. A collection's cursor is
+// A source has collections, each with its own delta: a drive has [RootCollection] alone, a mailbox shows
+// its parts there, each of which lists folders, which are collections again. What is apart (Item.Apart)
+// is read by itself, with all that it lists: its space. A collection's cursor is
 //
 //	(none) --first page--> reading --last page--> swept? --> complete --+
 //	                          ^  |                                      | next run: changes only
@@ -14,7 +15,7 @@
 //
 // and a run is
 //
-//	read root, then every folder ("a round")
+//	for each space: read its top, then every folder that this lists ("a round")
 //	   something was removed or enumerated: one more round, at most maxRounds more
 //	ask once more for content that could not be read
 //	sweep what completed enumerations did not see and what hangs under removed folders
@@ -26,12 +27,16 @@
 //     that the item lies in F: a move is an addition there and a removal here, in either order.
 //   - A page's changes become durable with the cursor behind it or before it, never after. A page
 //     that is read twice finds its versions stored and changes nothing.
-//   - A round over all collections that saw a removal, or enumerated a collection anew, is followed
+//   - A collection without a delta is listed: what its list does not show is gone, and has the round
+//     repeated, since lists that shrink under way skip items.
+//   - A collection that is refused keeps what is stored of it, and its entry says why. Only when every
+//     part of a source is refused, the source is.
+//   - A round over a space that saw a removal, or enumerated a collection anew, is followed
 //     by another: the item that left an unread folder may lie in one that was read before.
 //   - An enumeration after the first marks what it sees with its generation. Only when it has come
 //     to its end is the unseen dropped, at the end of the run.
-//   - A folder that cannot be found is believed gone only once a fresh enumeration of the root does
-//     not show it.
+//   - A folder that cannot be found is believed gone only once a fresh enumeration of what lists it
+//     does not show it.
 //   - One bad item is data: it is stored with its reason and its last good version, and tried again in
 //     the next run. One that answers Transient, or is throttled while others are not, is set aside first
 //     and asked for in a few slices.

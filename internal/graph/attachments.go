@@ -14,11 +14,13 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
+// What an attachment belongs to.
 const (
-	// OfMessage and OfEvent say what an attachment belongs to.
 	OfMessage = "messages"
 	OfEvent   = "events"
+)
 
+const (
 	// attachmentPage is how many small entries a page holds.
 	attachmentPage = 100
 	// attachmentSessionFrom is the size from which Exchange takes an upload

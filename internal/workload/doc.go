@@ -3,9 +3,20 @@
 //
 // # What is stored of a mailbox
 //
-// Folders and messages are entries whose payload is the JSON that Graph sent, byte for byte. A folder
+// At its root are parts of our own, each read and refused by itself, since a permission may be missing
+// for one of them:
+//
+//	part:mail       folders and messages, by the folders' and each folder's delta
+//	part:contacts   contact folders, compared by a list; contacts by each folder's delta
+//	part:calendars  the calendars that the mailbox owns, and their events: read whole once, then compared
+//	                by a list of change keys (a delta is documented for a window of the primary calendar
+//	                alone), of which only those that changed are read
+//
+// Folders, messages, contacts and events are entries whose payload is the JSON that Graph sent, byte for byte. A folder
 // that has a well-known name carries it as an empty part "wellKnown=inbox", since its JSON knows only
-// what its owner's language calls it. The parts of a message with attachments are
+// what its owner's language calls it. A contact's picture is its part "photo". A series of events has the
+// part "series.json", its cancelled and exceptional occurrences; lists of these' own attachments are
+// parts "<id>/attachments.json". The parts of a message or an event with attachments are
 //
 //	attachments.json   the list of attachments as Graph sent it, without their content: a JSON array
 //	<id>               a file attachment's bytes, or an item attachment as MIME
@@ -20,7 +31,10 @@
 //
 // # Restoring
 //
-// A restored message carries a property that names the item and version it was made from. A repeated
-// restore finds it by that; nothing is ever sent: messages are created, not submitted. A restored file
+// A restored message, contact or event carries a property that names the item and version it was made
+// from. A repeated restore finds it by that; nothing is ever sent: messages are created, not submitted,
+// and events are created without attendees, who would be invited. Who took part stays in two properties
+// beside it. A series is made on the clock of its original time zone, so that it does not move when
+// clocks change. A restored file
 // is found by its name, its size and its hash.
 package workload
