@@ -16,8 +16,8 @@ import (
 )
 
 // corpusBudget is what both sides are told that SharePoint allows in a minute: the documented
-// 1,250 units of a small tenant would stretch a tree of ten thousand files over half an hour. All
-// other limits stay as documented.
+// 1,250 units of a small tenant, and 18,750 in five minutes over all applications, would stretch a tree
+// of ten thousand files over half an hour. All other limits stay as documented.
 const corpusBudget = 600_000
 
 // TestRealInput backs up real mails and a tree of real files, restores them into another
@@ -35,7 +35,7 @@ func TestRealInput(t *testing.T) {
 	mails := corpus(t)
 	tree := realFiles(t)
 	f := newFleet(t, "--tenants", "1", "--users", "2", "--mails", "0", "--files-per-user", "0", "--groups", "0", "--sites", "0",
-		"--corpus", os.Getenv("TENANTRY_CORPUS"), "--files", tree, "--sharepoint-limit", fmt.Sprint(corpusBudget))
+		"--corpus", os.Getenv("TENANTRY_CORPUS"), "--files", tree, "--limits", simulatedLimits(t))
 	f.scheduler("scheduler")
 	f.worker("worker", "TENANTRY_LIMITS_FILE="+f.limits())
 	tn := f.connect(f.simTenants()[0])
@@ -172,11 +172,22 @@ func corpus(t *testing.T) (mails int) {
 	return count("mail/*.eml")
 }
 
+// simulatedLimits writes the file that gives the simulator its larger budget.
+func simulatedLimits(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "limits.json")
+	text := fmt.Sprintf(`{"sharePointMinute":[{"max":%[1]d,"seconds":60}],"sharePointTenant":[{"max":%[1]d,"seconds":300}]}`, corpusBudget)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
 // limits writes the file that tells workers of the simulator's larger budget.
 func (f *fleet) limits() string {
 	f.t.Helper()
 	file := filepath.Join(f.dir, "limits.yaml")
-	text := fmt.Sprintf("sharepoint: {tiers: [{minute: {amount: %d, window: 1m}, day: {amount: 1200000, window: 24h}}]}\n", corpusBudget)
+	text := fmt.Sprintf("sharepoint: {tiers: [{minute: {amount: %[1]d, window: 1m}, day: {amount: 1200000, window: 24h}, tenant: {amount: %[1]d, window: 5m}}]}\n", corpusBudget)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		f.t.Fatal(err)
 	}

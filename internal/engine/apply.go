@@ -70,7 +70,7 @@ func (b *backup) removed(ctx context.Context, collection, id string) error {
 		return ofSeries(err)
 	case !ok:
 		// Never seen, and it may be because it has moved to where we have looked already.
-		b.again = b.again || b.src.Scoped()
+		b.miss()
 		if _, ok := b.plan.awaited[id]; ok {
 			delete(b.plan.awaited, id)
 			b.plan.condemned[id] = struct{}{}
@@ -81,7 +81,7 @@ func (b *backup) removed(ctx context.Context, collection, id string) error {
 		b.again = b.again || e.Generation < b.cursor(b.home(e)).Generation
 		return nil
 	}
-	b.again = b.again || b.src.Scoped()
+	b.vanish(id)
 	b.remember(e)
 	return b.discard(ctx, e)
 }
@@ -245,6 +245,7 @@ func (b *backup) store(ctx context.Context, c change) error {
 		b.note(c)
 	}
 	delete(b.gone, e.ID)
+	delete(b.vanished, e.ID)
 	if !c.dirty && e.Generation == c.stored.Generation {
 		return nil
 	}

@@ -34,7 +34,11 @@ type backup struct {
 	plan   *plan
 	commit time.Time // when the last checkpoint was
 
-	again    bool                        // a further round is due
+	again    bool                        // a further round over everything is due
+	tick     int                         // counts the collections that were read
+	readAt   map[string]int              // when each was
+	missed   int                         // what was read before has to be read again
+	vanished map[string]int              // items that were removed and not shown elsewhere yet: when
 	restarts map[string]int              // enumerations started over, by collection
 	lost     map[string]error            // collections that were not found
 	refusals map[string]error            // collections that were refused
@@ -63,7 +67,7 @@ func Backup(ctx context.Context, src Source, w Series, l Limits, drain <-chan st
 	}
 	b := &backup{
 		slice: newSlice(l, drain, progress), src: src, w: w, plan: p, commit: time.Now(),
-		restarts: map[string]int{}, lost: map[string]error{}, refusals: map[string]error{}, gone: map[string]repository.Entry{},
+		restarts: map[string]int{}, readAt: map[string]int{}, vanished: map[string]int{}, lost: map[string]error{}, refusals: map[string]error{}, gone: map[string]repository.Entry{},
 		tried: map[string]time.Time{},
 	}
 	if err := b.spaces(ctx); err != nil {

@@ -31,6 +31,8 @@
 //     repeated, since lists that shrink under way skip items.
 //   - A collection that is refused keeps what is stored of it, and its entry says why. Only when every
 //     part of a source is refused, the source is.
+//   - What was removed and shown nowhere else lies, if it only moved, in a collection that was read before:
+//     only those are read again.
 //   - A round over a space that saw a removal, or enumerated a collection anew, is followed
 //     by another: the item that left an unread folder may lie in one that was read before.
 //   - An enumeration after the first marks what it sees with its generation. Only when it has come

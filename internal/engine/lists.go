@@ -92,7 +92,9 @@ func (b *backup) list(ctx context.Context, collection string, cur repository.Cur
 		}
 	}
 	b.plan.lists[collection] = shown.String()
-	b.again = b.again || b.src.Scoped() && !cur.Complete // what moved to where we have looked already
+	if !cur.Complete {
+		b.miss() // what moved to where we have looked already
+	}
 	if cur.Link != page.Next || !cur.Complete {
 		b.w.SetCursor(collection, repository.Cursor{Generation: cur.Generation, Link: page.Next, Complete: true})
 	}
@@ -110,6 +112,7 @@ func (b *backup) unlisted(ctx context.Context, collection string, shown *seen) e
 			missing = append(missing, e.ID)
 		}
 	}
+	b.again = b.again || len(missing) > 0 && b.src.Scoped()
 	for _, id := range missing {
 		if err := b.removed(ctx, collection, id); err != nil {
 			return err

@@ -35,29 +35,75 @@ func (b *backup) spaces(ctx context.Context) error {
 
 // rounds reads the collections of a space, and again for as long as the last round may have missed a move.
 func (b *backup) rounds(ctx context.Context, space string) error {
+	due := 0
 	for round := 0; ; round++ {
-		b.again = false
-		if err := b.round(ctx, space); err != nil {
+		b.again, b.missed = false, 0
+		clear(b.vanished)
+		if err := b.round(ctx, space, due); err != nil {
 			return err
 		}
-		if !b.again || round == maxRounds {
+		if due = b.due(); due == 0 || round == maxRounds {
 			return nil
 		}
 	}
 }
 
+// Time is counted in collections that were read. What vanishes from one moved, if it did, to another that
+// either is read later, and shows it, or was read before, and has to be read again.
+
+// miss notes that something may have moved to what was read before now.
+func (b *backup) miss() {
+	if b.src.Scoped() {
+		b.missed = b.tick
+	}
+}
+
+// vanish notes that an item is missing until another collection shows it.
+func (b *backup) vanish(id string) {
+	switch {
+	case !b.src.Scoped():
+	case len(b.vanished) < maxGone:
+		b.vanished[id] = b.tick
+	default:
+		b.miss()
+	}
+}
+
+// due returns the time before which collections have to be read again; 0 if none has.
+func (b *backup) due() int {
+	if b.again {
+		return b.tick + 1 // all of them
+	}
+	due := b.missed
+	for _, at := range b.vanished {
+		due = max(due, at)
+	}
+	return due
+}
+
+// visit reads a collection and notes when.
+func (b *backup) visit(ctx context.Context, collection string) error {
+	b.tick++
+	b.readAt[collection] = b.tick
+	return b.read(ctx, collection)
+}
+
 // round reads the top of a space and then every folder that the index has of it. A folder that was left in the
 // middle of an enumeration comes first: its next page may show the past, and must not overwrite
-// what another folder says about the present.
-func (b *backup) round(ctx context.Context, space string) error {
-	if err := b.read(ctx, space); err != nil {
+// what another folder says about the present. In a further round only those are read that were not since
+// due.
+func (b *backup) round(ctx context.Context, space string, due int) error {
+	if err := b.visit(ctx, space); err != nil {
 		return err
 	}
 	if _, refused := b.refusals[space]; refused {
 		return nil
 	}
 	for _, c := range b.plan.order(b.w, space) {
-		if err := b.read(ctx, c); err != nil {
+		if at, ok := b.readAt[c]; ok && due > 0 && at >= due {
+			continue
+		}
+		if err := b.visit(ctx, c); err != nil {
 			return err
 		}
 	}
@@ -119,7 +165,7 @@ func (b *backup) advance(collection string, cur repository.Cursor, page Page) {
 			b.plan.sweeps[collection] = cur.Generation
 		}
 		// What moved away before its folder was enumerated shows nowhere but in the folder it went to.
-		b.again = b.again || b.src.Scoped()
+		b.miss()
 	}
 	if cur.Link != page.Next || enumerated {
 		cur.Link = page.Next
