@@ -1,5 +1,5 @@
 // Package repository owns a tenant's encrypted storage in a bucket: packs of small
-// items, shared content, and the manifests that commit them under a fence. docs/FORMAT.md
+// items, shared content, the index of both, and the manifests that commit them under a fence. docs/FORMAT.md
 // has every byte of it.
 //
 // Truth: what is stored is what the newest manifest of a series names, nothing else. A
@@ -11,10 +11,18 @@
 //	  │                                  ▲                                │
 //	  └──────────── Begin ───────────────┴───────────── Begin ────────────┘
 //
-// A sealed manifest is a snapshot: self-contained, its index the fold of the index deltas
-// in its packs' footers and of its own inline delta. An open manifest is a checkpoint:
+// A sealed manifest is a snapshot: self-contained. An open manifest is a checkpoint:
 // progress that the next owner goes on from. What no manifest names is garbage and harms
 // nobody.
+//
+// The index is log-structured, so that a run costs what has changed and not what there is:
+//
+//	Put, Remove ──► memtable ──small──► in the manifest, until it is large
+//	                   │
+//	                   └────large────► run (segments) ──fold──► larger run
+//
+// A lookup asks the memtable, then run after run from the newest on; filters spare most
+// reads. A listing merges them.
 //
 // Concurrency: any number of processes may read. Of those that write one series, the
 // manifests decide: a writer that was overtaken gets Fenced at its next commit, and what
