@@ -13,6 +13,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 // slab is a stream of n bytes that are never all in memory: a megabyte of noise, over and over, each
@@ -148,4 +149,47 @@ func TestDigests(t *testing.T) {
 		}
 		seen[string(first.Digest)] = n
 	}
+}
+
+// Damage to a segment of the index is told as such, by whoever needs it, and names the object.
+func TestDamagedSegment(t *testing.T) {
+	t.Parallel()
+	p := folder(t)
+	r := p.open(t)
+	w := begin(t, r, 1, "task-1")
+	for i := range 600 {
+		e := message(t, w, i)
+		e.ETag = string(bytes.Repeat([]byte{byte('a' + i%26)}, 1000))
+		must(t, w.Put(t.Context(), e))
+	}
+	seq := seal(t, w).Seq
+	store := p.store(t)
+	damaged := 0
+	for _, o := range objects(t, store) {
+		if !strings.Contains(o.Key, "/s/") {
+			continue
+		}
+		body, err := blob.ReadAll(t.Context(), store, o.Key, 1<<30)
+		must(t, err)
+		body[40] ^= 1
+		must(t, store.Put(t.Context(), o.Key, body))
+		damaged++
+	}
+	if damaged == 0 {
+		t.Fatal("there is no segment")
+	}
+	rd := snapshot(t, r, seq)
+	_, _, err := rd.Lookup(t.Context(), messageID(0))
+	wantKind(t, err, tenantry.Corrupt)
+	if !strings.Contains(err.Error(), "/s/") {
+		t.Errorf("the object is not named: %v", err)
+	}
+	for _, err = range rd.Entries(t.Context()) {
+		if err != nil {
+			break
+		}
+	}
+	wantKind(t, err, tenantry.Corrupt)
+	_, err = r.Check(t.Context(), mailbox, seq, func(repository.Problem) {})
+	wantKind(t, err, tenantry.Corrupt)
 }
