@@ -63,7 +63,13 @@ func (b *mailbox) renderFolder(f *mailFolder, sel selection) []byte {
 	return o.done()
 }
 
-func (b *mailbox) isRead(m *message) bool { return b.content(m).isRead }
+// isRead does not generate the message: a folder counts thousands of them.
+func (b *mailbox) isRead(m *message) bool {
+	if m.own != nil {
+		return m.own.isRead
+	}
+	return b.bornRead(m.number)
+}
 
 func listMailFolders(c *call) error {
 	b, err := c.lockMailbox()

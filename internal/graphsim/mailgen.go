@@ -173,16 +173,16 @@ func (b *mailbox) generateMail(number uint64) *mailContent {
 	c := &mailContent{
 		subject: sentence(r, 2+r.IntN(8)), bodyType: "html", bodySeed: mix(seed, 2), bodySize: bodySize(r),
 		sent: when, received: when.Add(time.Duration(1+r.IntN(90)) * time.Second), created: when,
-		isRead: r.IntN(4) > 0, importance: "normal", inference: pick(r, []string{"focused", "focused", "other"}),
+		isRead: b.bornRead(number), importance: "normal", inference: pick(r, []string{"focused", "focused", "other"}),
 		conversation: mix(seed, 3) >> 1, flag: flag{status: "notFlagged"},
 		messageID: fmt.Sprintf("<%016X%08X@%s>", mix(seed, 4), uint32(seed), b.t.spec.Domain),
 	}
 	b.address(c, r, self)
 	switch f := b.bornIn(number); f.wellKnown {
 	case "sentitems":
-		c.from, c.sender, c.isRead = &self, &self, true
+		c.from, c.sender = &self, &self
 	case "drafts":
-		c.from, c.sender, c.isDraft, c.isRead = &self, &self, true, true
+		c.from, c.sender, c.isDraft = &self, &self, true
 	}
 	b.decorate(c, r)
 	b.attach(c, r, seed)
@@ -198,6 +198,15 @@ func (b *mailbox) bornIn(number uint64) *mailFolder {
 		}
 	}
 	return b.order[0]
+}
+
+// bornRead reports whether a seeded message was laid out as read.
+func (b *mailbox) bornRead(number uint64) bool {
+	switch b.bornIn(number).wellKnown {
+	case "sentitems", "drafts":
+		return true
+	}
+	return mix(b.seed, number, 'r')%4 > 0
 }
 
 // bodySize spreads around 7 KB, with a long tail.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // mailView is how a request wants messages shown.
@@ -138,11 +139,34 @@ func renderBody(o *object, c *mailContent, asText bool) {
 }
 
 func preview(text, kind string) string {
-	if kind == "html" {
-		text = stripTags(text[max(0, strings.Index(text, "<body")):])
+	html := kind == "html"
+	if html {
+		text = text[max(0, strings.Index(text, "<body")):]
 	}
-	runes := []rune(strings.Join(strings.Fields(text), " "))
-	return string(runes[:min(len(runes), 255)])
+	var b strings.Builder
+	inside, gap, runes := false, false, 0
+	for _, c := range text {
+		switch {
+		case html && c == '<':
+			inside = true
+		case html && c == '>':
+			inside = false
+		case inside:
+		case unicode.IsSpace(c):
+			gap = runes > 0
+		default:
+			if gap && runes < maxPreview {
+				b.WriteByte(' ')
+				runes++
+			}
+			if runes == maxPreview {
+				return b.String()
+			}
+			b.WriteRune(c)
+			runes, gap = runes+1, false
+		}
+	}
+	return b.String()
 }
 
 func stripTags(html string) string {
@@ -160,6 +184,9 @@ func stripTags(html string) string {
 	}
 	return b.String()
 }
+
+// maxPreview is how many characters bodyPreview has ("message resource type").
+const maxPreview = 255
 
 func renderHeaders(o *object, c *mailContent) {
 	parts := make([]string, len(c.headers))
