@@ -13,8 +13,8 @@ import (
 )
 
 // RequiredRoles are the application permissions that a directory sync and backups of
-// mailboxes and drives need (auth.md 9.1). Restores need more, which a customer grants
-// when it wants them (auth.md 9.2).
+// mailboxes and drives need (Graph permissions reference). Restores need more, which a customer grants
+// when it wants them.
 func RequiredRoles() []string {
 	return []string{
 		"User.Read.All", "Group.Read.All", "Organization.Read.All",
@@ -22,7 +22,7 @@ func RequiredRoles() []string {
 	}
 }
 
-// stronger names, for a permission, those that include it (directory.md 1, auth.md 9).
+// stronger names, for a permission, those that include it (Graph permissions reference).
 var stronger = map[string][]string{
 	"User.Read.All":         {"User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
 	"Group.Read.All":        {"Group.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
@@ -143,7 +143,7 @@ func named(org graph.Organization) string {
 }
 
 // settling turns the errors of a consent that has not taken effect everywhere into
-// Transient (auth.md 2: AADSTS700016, AADSTS65001 or 403 for a while).
+// Transient (AADSTS700016, AADSTS65001 or 403 for a while).
 func settling(err error) error {
 	if tenantry.KindOf(err) != tenantry.Reconnect {
 		return err

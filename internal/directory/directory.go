@@ -23,7 +23,7 @@
 // is lost. A round from the start, when something is known already (the link expired:
 // 7 days for users and groups), keeps no position before its end: only a complete round
 // tells what it did not show, and that is looked up object by object before it is
-// believed gone (directory.md 8).
+// believed gone ("Delta query overview").
 package directory
 
 import (
@@ -82,7 +82,7 @@ type Config struct {
 	// Required are the application permissions without which a tenant is not connected
 	// (default RequiredRoles). A provider whose customers narrow mailboxes by Exchange's
 	// RBAC for Applications leaves Mail.Read out: such a token lacks the role, and calls
-	// work all the same (auth.md 10).
+	// work all the same ("Limit mailbox access").
 	Required []string
 	// Now is the clock (default time.Now).
 	Now func() time.Time
@@ -109,7 +109,7 @@ func New(cfg Config) (*Directory, error) {
 }
 
 // syncEvery is how often a tenant is synced. Delta links of users and groups live 7 days
-// (directory.md 2), so that a missed day or five does no harm.
+// ("Delta query overview"), so that a missed day or five does no harm.
 const syncEvery = 24 * time.Hour
 
 // NextSync returns the first time after now that is a whole number of days after the

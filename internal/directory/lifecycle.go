@@ -56,7 +56,7 @@ func same(a, b catalog.Resource) bool {
 		a.State == b.State && slices.Equal(a.Workloads, b.Workloads)
 }
 
-// removed maps the delta's reason (directory.md 2).
+// removed maps the delta's reason ("Delta query overview").
 func removed(reason string) tenantry.LifeState {
 	switch reason {
 	case "":
@@ -88,7 +88,7 @@ func ofUser(u graph.User) report {
 	}
 }
 
-// ofGroup reports a group. Only Microsoft 365 groups hold content (directory.md 4).
+// ofGroup reports a group. Only Microsoft 365 groups hold content ("Groups overview").
 func ofGroup(g graph.Group) report {
 	r := catalog.Resource{
 		ID: tenantry.GroupResource(g.ID), Kind: tenantry.Group, ObjectID: g.ID,
@@ -104,7 +104,7 @@ func ofGroup(g graph.Group) report {
 }
 
 // ofSite reports a site. A personal site is its owner's drive and no resource of its own.
-// A deleted site says only that (directory.md 5); a look tells whether it is gone.
+// A deleted site says only that ("site: delta"); a look tells whether it is gone.
 func ofSite(s graph.Site) report {
 	r := catalog.Resource{
 		ID: tenantry.SiteResource(s.ID), Kind: tenantry.Site, ObjectID: s.ID,

@@ -202,7 +202,7 @@ func (s *syncing) write(ctx context.Context, kind tenantry.ResourceKind, changed
 }
 
 // page returns the resources that a page changes. An object may stand in it several
-// times, and the last one wins (directory.md 2).
+// times, and the last one wins ("Delta query overview").
 func (s *syncing) page(ctx context.Context, b *book, reports []report) ([]catalog.Resource, error) {
 	known := make([]*catalog.Resource, len(reports))
 	for i, r := range reports {
@@ -235,7 +235,7 @@ func (s *syncing) page(ctx context.Context, b *book, reports []report) ([]catalo
 
 // askMailboxes completes reports of users without a licence for mail: shared mailboxes,
 // rooms and equipment have none. One request per user, asked again only when the user was
-// licensed before or has another name (directory.md 9.3).
+// licensed before or has another name.
 func (s *syncing) askMailboxes(ctx context.Context, reports []report, known []*catalog.Resource) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(lookups)

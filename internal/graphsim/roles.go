@@ -11,7 +11,7 @@ var DefaultRoles = []string{
 }
 
 // Which roles open a route; any one of them suffices. Source: the permission
-// lists of the Graph reference (auth.md section 9).
+// lists of the Graph reference.
 var (
 	rolesUsers  = []string{"User.Read.All", "User.ReadWrite.All", "Directory.Read.All"}
 	rolesGroups = []string{"Group.Read.All", "Group.ReadWrite.All", "GroupMember.Read.All", "Directory.Read.All"}
