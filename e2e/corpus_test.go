@@ -15,9 +15,10 @@ import (
 	"time"
 )
 
-// corpusBudget is what both sides are told that SharePoint allows in a minute: the documented
+// corpusBudget is what both sides are told that SharePoint and Exchange allow: the documented
 // 1,250 units of a small tenant, and 18,750 in five minutes over all applications, would stretch a tree
-// of ten thousand files over half an hour. All other limits stay as documented.
+// of ten thousand files over half an hour, and 10,000 requests in ten minutes the restore of two thousand
+// items of one mailbox over more than two minutes. All other limits stay as documented.
 const corpusBudget = 600_000
 
 // TestRealInput backs up real mails and a tree of real files, restores them into another
@@ -176,7 +177,7 @@ func corpus(t *testing.T) (mails int) {
 func simulatedLimits(t *testing.T) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "limits.json")
-	text := fmt.Sprintf(`{"sharePointMinute":[{"max":%[1]d,"seconds":60}],"sharePointTenant":[{"max":%[1]d,"seconds":300}]}`, corpusBudget)
+	text := fmt.Sprintf(`{"sharePointMinute":[{"max":%[1]d,"seconds":60}],"sharePointTenant":[{"max":%[1]d,"seconds":300}],"mailbox":{"max":%[1]d,"seconds":600}}`, corpusBudget)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +188,7 @@ func simulatedLimits(t *testing.T) string {
 func (f *fleet) limits() string {
 	f.t.Helper()
 	file := filepath.Join(f.dir, "limits.yaml")
-	text := fmt.Sprintf("sharepoint: {tiers: [{minute: {amount: %[1]d, window: 1m}, day: {amount: 1200000, window: 24h}, tenant: {amount: %[1]d, window: 5m}}]}\n", corpusBudget)
+	text := fmt.Sprintf("sharepoint: {tiers: [{minute: {amount: %[1]d, window: 1m}, day: {amount: 1200000, window: 24h}, tenant: {amount: %[1]d, window: 5m}}]}\noutlook: {requests: {amount: %[1]d, window: 10m}}\n", corpusBudget)
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		f.t.Fatal(err)
 	}

@@ -1,0 +1,46 @@
+package workload_test
+
+import (
+	"testing"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/graphsim"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// requests counts those of the mailbox that run makes.
+func (c *company) requests(run func()) int64 {
+	before := c.sim.Stats().Tenants[c.truth.ID()].Requests["outlook"]
+	run()
+	return c.sim.Stats().Tenants[c.truth.ID()].Requests["outlook"] - before
+}
+
+// TestAMailboxAtRestIsCheap counts what a run over an unchanged mailbox asks for: each folder and calendar
+// once, the lists of them, the IDs of the root of mail and of the default contact folder, and what lies
+// below each other contact folder, which no delta tells. A message that only moved costs nothing on top but
+// its pages.
+func TestAMailboxAtRestIsCheap(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 1, MailsPerUser: 60, ContactsPerUser: 10, EventsPerUser: 10}, graphsim.Options{})
+	s, user := c.series(0, tenantry.Mailbox), c.users[0].ID
+	c.backup(t, s, c.mailbox(0), engine.Limits{})
+	mailFolders, err := c.truth.FolderTruth(user)
+	must(t, err)
+	contactFolders, err := c.truth.ContactFolderTruth(user)
+	must(t, err)
+	calendars, err := c.truth.CalendarTruth(user)
+	must(t, err)
+	want := int64(2+len(mailFolders)) + int64(2+len(contactFolders)+len(contactFolders)-1) + int64(1+len(calendars))
+	rest := func() int64 {
+		return c.requests(func() { c.backup(t, s, c.mailbox(0), engine.Limits{}) })
+	}
+	if got := rest(); got > want {
+		t.Errorf("%d requests for %d mail folders, %d contact folders, %d calendars: more than %d",
+			got, len(mailFolders), len(contactFolders), len(calendars), want)
+	}
+	mails, err := c.truth.MailTruth(user)
+	must(t, err)
+	must(t, c.truth.MoveMail(user, mails[0].ID, mailFolders[len(mailFolders)-1].ID))
+	if got := rest(); got > want+2 {
+		t.Errorf("a message that moved: %d requests, at rest at most %d", got, want)
+	}
+}
