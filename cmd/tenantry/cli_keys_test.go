@@ -86,6 +86,10 @@ func TestRescue(t *testing.T) {
 	}
 	fails(t, tenantry.Conflict, "not empty", "rescue", "--from", bucket, "--key", keys, "t-1", "--to", to)
 	says(t, []string{"restored into"}, "rescue", "--from", bucket, "--key", keys, "t-1", "--to", to, "--resume")
+	for _, how := range []string{"quick", "full"} {
+		says(t, []string{"snapshot 1, 2 items", " 0 faults"}, "rescue", "--from", bucket, "--key", keys, "t-1", "--check", how)
+	}
+	fails(t, tenantry.Invalid, "quick or full", "rescue", "--from", bucket, "--key", keys, "t-1", "--check", "slow")
 	fails(t, tenantry.NotFound, "no such series", "rescue", "--from", bucket, "--key", keys, "t-1", "u-2")
 	fails(t, tenantry.NotFound, "no folder", "rescue", "--from", "file:/nowhere/at/all", "--key", keys)
 	fails(t, tenantry.NotFound, "key file", "rescue", "--from", bucket, "--key", keys+".lost")

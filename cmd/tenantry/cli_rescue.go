@@ -33,6 +33,7 @@ type rescue struct {
 	items              []string
 	to                 string
 	json, resume       bool
+	check              string
 
 	out   io.Writer
 	store blob.Store
@@ -68,6 +69,7 @@ func rescueCommand() *cobra.Command {
 	flags.StringArrayVar(&r.items, "item", nil, "`ID` of a folder or item, repeatable (default everything)")
 	flags.BoolVar(&r.json, "json", false, "write the JSON that Microsoft sent beside every item, too")
 	flags.BoolVar(&r.resume, "resume", false, "go on in a folder that a rescue has begun to fill: what is there stays")
+	flags.StringVar(&r.check, "check", "", "instead of restoring, check the chosen snapshots: quick (every object is there) or full (every byte)")
 	_ = command.MarkFlagRequired("from")
 	return command
 }
@@ -108,6 +110,10 @@ func (r *rescue) run(ctx context.Context) error {
 	switch {
 	case len(chosen) == 0:
 		return tenantry.Errorf(tenantry.NotFound, "tenant %s has no such series: leave RESOURCE and WORKLOAD away to see what there is", r.tenant)
+	case r.check != "" && r.to != "":
+		return tenantry.Errorf(tenantry.Invalid, "give either --check or --to")
+	case r.check != "":
+		return r.each(ctx, chosen, func(s tenantry.Series) error { return r.verify(ctx, repo, s) })
 	case r.to != "":
 		return r.restoreAll(ctx, repo, chosen)
 	case len(chosen) == 1 && r.resource != "":
@@ -214,9 +220,14 @@ func (r *rescue) restoreAll(ctx context.Context, repo *repository.Repository, al
 	if len(all) > 1 && (r.snapshot != 0 || len(r.items) > 0) {
 		return tenantry.Errorf(tenantry.Invalid, "--snapshot and --item are of one series: name RESOURCE and WORKLOAD")
 	}
+	return r.each(ctx, all, func(s tenantry.Series) error { return r.restore(ctx, repo, s) })
+}
+
+// each does one thing with every series, whatever becomes of the others.
+func (r *rescue) each(ctx context.Context, all []tenantry.Series, do func(tenantry.Series) error) error {
 	var failed []error
 	for _, s := range all {
-		if err := r.restore(ctx, repo, s); err != nil {
+		if err := do(s); err != nil {
 			if ctx.Err() != nil {
 				return err
 			}
@@ -225,24 +236,16 @@ func (r *rescue) restoreAll(ctx context.Context, repo *repository.Repository, al
 		}
 	}
 	if len(failed) > 0 {
-		return fmt.Errorf("%d of %d series could not be restored whole: %w", len(failed), len(all), errors.Join(failed...))
+		return fmt.Errorf("%d of %d series are not whole: %w", len(failed), len(all), errors.Join(failed...))
 	}
 	return nil
 }
 
 // restore brings one snapshot into <to>/<tenant>/<resource>/<workload>/<snapshot>.
 func (r *rescue) restore(ctx context.Context, repo *repository.Repository, s tenantry.Series) error {
-	seq := r.snapshot
-	if seq == 0 {
-		live, err := repo.Snapshots(ctx, s)
-		if err != nil {
-			return err
-		}
-		if len(live) == 0 {
-			_, _ = fmt.Fprintf(r.out, "%s: no snapshot was ever completed\n", s)
-			return nil
-		}
-		seq = live[0].Seq
+	seq, err := r.chosen(ctx, repo, s)
+	if err != nil || seq == 0 {
+		return err
 	}
 	snap, err := repo.OpenSnapshot(ctx, s, seq)
 	if err != nil {
@@ -267,6 +270,47 @@ func (r *rescue) restore(ctx context.Context, repo *repository.Repository, s ten
 	}
 	_, _ = fmt.Fprintf(r.out, "%s: %d items of snapshot %d restored into %s\n", s, out.Counts.Items, seq, dir)
 	return r.problems(s, out)
+}
+
+// chosen is the snapshot that was asked for; 0 if the series has none.
+func (r *rescue) chosen(ctx context.Context, repo *repository.Repository, s tenantry.Series) (int64, error) {
+	if r.snapshot != 0 {
+		return r.snapshot, nil
+	}
+	live, err := repo.Snapshots(ctx, s)
+	if err != nil {
+		return 0, err
+	}
+	if len(live) == 0 {
+		_, _ = fmt.Fprintf(r.out, "%s: no snapshot was ever completed\n", s)
+		return 0, nil
+	}
+	return live[0].Seq, nil
+}
+
+// verify checks one snapshot.
+func (r *rescue) verify(ctx context.Context, repo *repository.Repository, s tenantry.Series) error {
+	check := map[string]func(context.Context, tenantry.Series, int64, func(repository.Problem)) (repository.Checked, error){
+		"quick": repo.CheckQuick, "full": repo.Check,
+	}[r.check]
+	if check == nil {
+		return tenantry.Errorf(tenantry.Invalid, "--check is %q; it may be quick or full", r.check)
+	}
+	seq, err := r.chosen(ctx, repo, s)
+	if err != nil || seq == 0 {
+		return err
+	}
+	done, err := check(ctx, s, seq, func(p repository.Problem) {
+		_, _ = fmt.Fprintf(r.out, "  damaged: %s (%s): %s\n", visible(cmp.Or(p.Name, "no name")), p.Item, p.Reason)
+	})
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(r.out, "%s: snapshot %d, %d items, %s read, %d faults\n", s, seq, done.Items, byteSize(done.Bytes), done.Faults)
+	if done.Faults > 0 {
+		return tenantry.Errorf(tenantry.Corrupt, "%s: %d faults in snapshot %d", s, done.Faults, seq)
+	}
+	return nil
 }
 
 func rescueLimits() engine.Limits { return engine.Limits{Concurrency: 8} }
