@@ -364,4 +364,28 @@ var otherRules = []exchangeRule{
 			t.Errorf("%v", changes)
 		}
 	}},
+	{name: "conversations of groups are read only for applications", check: func(t *testing.T, c *client, _ string) {
+		id, err := c.tenant.NewGroup("Talk")
+		must(t, err)
+		must(t, c.tenant.AddPost(id, "Topic", "<p>first</p>"))
+		must(t, c.tenant.AddPost(id, "Topic", "<p>second</p>"))
+		group := "groups/" + id
+		conversations, _, _ := c.round(group + "/conversations")
+		threads, _, _ := c.round(group + "/threads")
+		if listed(conversations, "topic") != "Topic" || len(threads) != 1 {
+			t.Fatalf("%v %v", conversations, threads)
+		}
+		path := group + "/threads/" + threads[0]["id"].(string)
+		posts, _, _ := c.round(path + "/posts")
+		truth, err := c.tenant.PostTruth(id)
+		must(t, err)
+		if len(posts) != 2 || len(truth) != 2 || truth[1].Body != sha([]byte(posts[1]["body"].(object)["content"].(string))) {
+			t.Errorf("%v %v", posts, truth)
+		}
+		c.refused(403, "POST", group+"/threads", object{"topic": "x"})
+		c.refused(403, "POST", path+"/reply", object{"post": object{}})
+		c.refused(403, "GET", path+"/posts/"+posts[0]["id"].(string)+"/attachments", nil)
+		c.refused(403, "GET", group+"/events", nil)
+		c.round(march(group + "/calendarView"))
+	}},
 }

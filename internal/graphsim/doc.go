@@ -98,7 +98,8 @@
 //	POST   /_sim/tenants/{t}/expire             every delta token issued so far is refused
 //	GET    /_sim/truth/{t}/users/{id}/mail      JSON lines of MailTruth
 //	GET    /_sim/truth/{t}/users/{id}/contacts  JSON lines of ContactTruth; likewise events, and calendars,
-//	                                            contactFolders (CalendarTruth), sent (SentTruth)
+//	                                            contactFolders, todoLists (CalendarTruth), todo, settings, sent;
+//	                                            posts of a group
 //	GET    /_sim/truth/{t}/users/{id}/drive     JSON lines of FileTruth; likewise groups, sites, drives
 //	GET    /_sim/truth/{t}/users/{id}/drives    JSON lines of DriveInfo: the libraries of the site
 //	GET    /_sim/truth/{t}/sites/{id}/lists     JSON lines of ListTruth

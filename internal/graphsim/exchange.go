@@ -23,6 +23,9 @@ type ExchangeOptions struct {
 	// /mailFolders/delta, also when nobody asks for them.
 	DeltaShowsRoot   bool
 	DeltaShowsHidden bool
+	// PostAttachments lets applications list the attachments of posts in groups: the
+	// page of 2021 lists a role, the permissions reference delegated callers alone.
+	PostAttachments bool
 }
 
 // exchangeTruth answers with what a mailbox holds besides mail; known is false for
@@ -43,6 +46,8 @@ func (t *Tenant) exchangeTruth(w http.ResponseWriter, r *http.Request, owner, ki
 		writeLines(w, r, t.TaskListTruth, owner)
 	case "settings":
 		writeLines(w, r, t.SettingTruth, owner)
+	case "posts":
+		writeLines(w, r, t.PostTruth, owner)
 	case "sent":
 		writeLines(w, r, t.SentTruth, owner)
 	default:
@@ -54,12 +59,13 @@ func (t *Tenant) exchangeTruth(w http.ResponseWriter, r *http.Request, owner, ki
 // exchangeRoutes are the operations on mailboxes.
 func exchangeRoutes() []route {
 	return slices.Concat(mailFolderRoutes(), messageRoutes(), attachmentRoutes(), contactRoutes(), calendarRoutes(), eventRoutes(),
-		todoRoutes(), settingsRoutes())
+		todoRoutes(), settingsRoutes(), groupMailRoutes())
 }
 
 // Which roles open what a mailbox holds besides mail (permissions reference).
 var (
 	rolesSettingsWrite = []string{"MailboxSettings.ReadWrite"}
+	rolesConversations = []string{"Group-Conversation.Read.All", "Group.Read.All", "Group.ReadWrite.All"}
 	rolesSend          = []string{"Mail.Send"}
 	rolesTranslate     = []string{"User.Read.All", "User.ReadWrite.All", "Mail.Read", "Mail.ReadWrite"}
 	rolesTasks         = []string{"Tasks.Read.All", "Tasks.ReadWrite.All"}

@@ -22,6 +22,8 @@ type TenantSpec struct {
 	ContactsPerUser int `json:"contactsPerUser"`
 	EventsPerUser   int `json:"eventsPerUser"`
 	TasksPerUser    int `json:"tasksPerUser"`
+	// ThreadsPerGroup are the threads in the conversations of each Microsoft 365 group.
+	ThreadsPerGroup int `json:"threadsPerGroup"`
 
 	FilesPerUser int `json:"filesPerUser"` // files in each drive, those of sites included
 	Groups       int `json:"groups"`       // every second one a Microsoft 365 group with a site
