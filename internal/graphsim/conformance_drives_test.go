@@ -1,10 +1,12 @@
 package graphsim_test
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -577,6 +579,18 @@ func TestConformanceDriveUpload(t *testing.T) {
 			w.same("code", w.refused(409, "PUT", target+"?@microsoft.graph.conflictBehavior=fail", []byte("3")), "nameAlreadyExists")
 			w.same("name", w.want(201, "PUT", target+"?@microsoft.graph.conflictBehavior=rename", []byte("4"))["name"], "f 1.txt")
 			w.status(400, "PUT", target+"?@microsoft.graph.conflictBehavior=explode", []byte("5"))
+		}},
+		{"PUT takes up to 250 MB", func(w *world) {
+			conn, err := net.Dial("tcp", strings.TrimPrefix(w.s.URL(), "http://"))
+			must(w.t, err)
+			defer conn.Close()
+			_, err = fmt.Fprintf(conn, "PUT /v1.0/%s/root:/big.bin:/content HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n",
+				w.drive, w.token, 250<<20+1)
+			must(w.t, err)
+			resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			must(w.t, err)
+			resp.Body.Close()
+			w.same("status", resp.StatusCode, http.StatusRequestEntityTooLarge)
 		}},
 		{"writing content resets lastModified, PATCH sets it", func(w *world) {
 			id := w.want(201, "PUT", w.drive+"/root:/f.txt:/content", []byte("1"))["id"].(string)

@@ -1,7 +1,9 @@
 package graphsim_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"net/url"
 	"testing"
 
@@ -240,6 +242,26 @@ func TestOfficeChurn(t *testing.T) {
 	for i, what := range []string{"list", "messages", "files"} {
 		if before[i] == after[i] {
 			t.Errorf("%d changes left the %s alone", changed, what)
+		}
+	}
+}
+
+// The truth of sites and teams is told line by line over the control interface.
+func TestOfficeTruthOverHTTP(t *testing.T) {
+	t.Parallel()
+	s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 2, Groups: 1, Lists: 1, ListItems: 3, Pages: 2, Messages: 4, Chats: 1})
+	group, user := c.tenant.Groups()[0], c.tenant.Users()[0].ID
+	for path, lines := range map[string]int{
+		"sites/" + url.PathEscape(group.Site) + "/lists": 5, "sites/" + url.PathEscape(group.Site) + "/listItems": 3,
+		"sites/" + url.PathEscape(group.Site) + "/pages": 2, "sites/" + url.PathEscape(group.Site) + "/drives": 3,
+		"groups/" + group.ID + "/channels": 1, "groups/" + group.ID + "/messages": 4, "users/" + user + "/chats": 4,
+	} {
+		resp := c.do("GET", s.AdminURL()+"/_sim/truth/"+c.tenant.ID()+"/"+path, nil)
+		data, err := io.ReadAll(resp.Body)
+		must(t, err)
+		resp.Body.Close()
+		if got := bytes.Count(data, []byte("\n")); resp.StatusCode != 200 || got != lines {
+			t.Errorf("%s: %d with %d lines, want %d: %.200s", path, resp.StatusCode, got, lines, data)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -196,7 +197,12 @@ func (s *Server) controlTruth(w http.ResponseWriter, r *http.Request, rest []str
 		http.NotFound(w, r)
 		return
 	}
-	t, owner := s.Tenant(rest[0]), rest[2]
+	t := s.Tenant(rest[0])
+	owner, err := url.PathUnescape(rest[2]) // the ID of a site has commas
+	if err != nil {
+		http.NotFound(w, r)
+		return
+	}
 	switch rest[3] {
 	case "mail":
 		writeLines(w, r, t.MailTruth, owner)

@@ -58,8 +58,6 @@ type driveItem struct {
 	unique         bool   // inherits no permissions
 	sharingChanged uint64 // the place in the log just before the last change of permissions
 	deleted        bool
-	// silent means deleted along with a folder that is reported alone.
-	silent bool
 }
 
 // isContainer is true of folders and packages: they hold items.
@@ -210,7 +208,7 @@ func (d *drive) unbury(item *driveItem) error {
 }
 
 func (d *drive) revive(item *driveItem) {
-	item.deleted, item.silent = false, false
+	item.deleted = false
 	d.note(item)
 	for _, child := range item.sorted() {
 		d.revive(child)
@@ -221,7 +219,6 @@ func (d *drive) bury(item *driveItem, reportBelow bool) {
 	item.deleted = true
 	for _, child := range item.sorted() {
 		d.bury(child, reportBelow)
-		child.silent = !reportBelow
 		if reportBelow {
 			d.note(child)
 		}

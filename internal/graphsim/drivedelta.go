@@ -112,11 +112,14 @@ func (r *driveRound) changes(ids []string) (items [][]byte) {
 	return items
 }
 
+// withAncestors returns changed items behind their parents. An item that went with a
+// folder which is told alone is in the log only if it had changed before: then it has to
+// be told, for the client may know it at another place.
 func (d *drive) withAncestors(ids []string, ancestors bool) (list []*driveItem) {
 	seen := map[*driveItem]bool{}
 	var add func(*driveItem)
 	add = func(item *driveItem) {
-		if item == nil || seen[item] || item.silent {
+		if item == nil || seen[item] {
 			return
 		}
 		seen[item] = true

@@ -179,12 +179,16 @@ func putContent(c *call) error {
 
 // fileBody stores the bytes of a plain PUT.
 func (c *call) fileBody() (content, error) {
+	tooBig := fail(http.StatusRequestEntityTooLarge, "invalidRequest", "The file is over %d bytes; use an upload session.", maxPut).
+		withInner("maxFileSizeExceeded")
+	if c.r.ContentLength > maxPut {
+		return nil, tooBig
+	}
 	kept, err := c.s.keepStream(http.MaxBytesReader(c.w, c.r.Body, maxPut))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, fail(http.StatusRequestEntityTooLarge, "invalidRequest", "The file is over %d bytes; use an upload session.", maxPut).
-			withInner("maxFileSizeExceeded")
+		return nil, tooBig
 	case err != nil:
 		return nil, badRequest("IO error during request payload read: %v", err)
 	}
