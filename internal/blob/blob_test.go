@@ -61,6 +61,10 @@ func TestS3(t *testing.T) {
 	})
 }
 
+func TestMemory(t *testing.T) {
+	blobtest.Run(t, func(*testing.T) blob.Store { return blobtest.NewMemory() })
+}
+
 func TestFaultyWithoutFaults(t *testing.T) {
 	blobtest.Run(t, func(t *testing.T) blob.Store {
 		return blobtest.NewFaulty(open(t, "file://"+t.TempDir(), blob.S3Options{}))

@@ -141,19 +141,40 @@ func (b *box) open(stored []byte, frame uint32, limit int) ([]byte, error) {
 		return nil, tenantry.Errorf(tenantry.Corrupt, "it does not authenticate: damaged, cut short or tampered with")
 	}
 	*scratch = packed[:0]
-	var h zstd.Header
-	if err := h.Decode(packed); err != nil {
-		return nil, tenantry.E(tenantry.Corrupt, "it does not decompress", err)
+	size, err := decompressed(packed, limit)
+	if err != nil {
+		return nil, err
 	}
-	if h.HasFCS && h.FrameContentSize > uint64(limit) {
-		return nil, tenantry.Errorf(tenantry.Corrupt, "it decompresses to %d bytes, more than %d", h.FrameContentSize, limit)
-	}
-	plain, err := decoder().DecodeAll(packed, make([]byte, 0, int(h.FrameContentSize)))
+	plain, err := decoder().DecodeAll(packed, make([]byte, 0, size)) // never more than that capacity
 	if err != nil {
 		return nil, tenantry.E(tenantry.Corrupt, "it does not decompress", err)
 	}
 	return plain, nil
 }
+
+// decompressed returns how many plain bytes a zstd frame may have, from its header: what it claims, or
+// the most that needs no claim. Corrupt for a claim above limit or of more than its bytes can hold.
+func decompressed(packed []byte, limit int) (int, error) {
+	var h zstd.Header
+	if err := h.Decode(packed); err != nil {
+		return 0, tenantry.E(tenantry.Corrupt, "it does not decompress", err)
+	}
+	if !h.HasFCS {
+		return min(maxUnclaimed, limit), nil
+	}
+	if h.FrameContentSize > uint64(limit) || h.FrameContentSize > uint64(len(packed))*maxExpansion {
+		return 0, tenantry.Errorf(tenantry.Corrupt, "it claims to decompress to %d bytes, more than %d or than %d bytes can hold", h.FrameContentSize, limit, len(packed))
+	}
+	return int(h.FrameContentSize), nil
+}
+
+const (
+	// maxUnclaimed is up to which size our encoder writes frames without their content size.
+	maxUnclaimed = 255
+	// maxExpansion is what a byte of zstd can make at most: 4 bytes are a block of one byte repeated
+	// 128 KiB times (RFC 8878, section 3.1.1.2).
+	maxExpansion = 32 << 10
+)
 
 // maxScratch keeps a rare giant out of the pool.
 const maxScratch = 8 << 20
@@ -176,7 +197,8 @@ var encoder = sync.OnceValue(func() *zstd.Encoder {
 })
 
 var decoder = sync.OnceValue(func() *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(runtime.GOMAXPROCS(0)), zstd.WithDecoderMaxMemory(maxPlain))
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(runtime.GOMAXPROCS(0)), zstd.WithDecoderMaxMemory(maxPlain),
+		zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		panic("repository: zstd refuses constant options: " + err.Error())
 	}

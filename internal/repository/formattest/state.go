@@ -1,0 +1,198 @@
+package formattest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/tenantry/tenantry/proto/repository/v1"
+)
+
+// manifest reads a manifest ("Sealed objects": frame 0).
+func (r *Reader) manifest(name string) (*pb.Manifest, error) {
+	o, err := r.open(name, 'm')
+	if err != nil {
+		return nil, err
+	}
+	plain, err := o.frame(o.body[8:], 0)
+	if err != nil {
+		return nil, err
+	}
+	m := &pb.Manifest{}
+	return m, proto.Unmarshal(plain, m)
+}
+
+// state merges the manifest's inline delta and its runs ("Index"): keys to values.
+func (r *Reader) state(folder string, m *pb.Manifest) (map[string][]byte, error) {
+	all := map[string][]byte{} // nil: dead
+	if err := inline(all, m.Inline); err != nil {
+		return nil, err
+	}
+	last, run := []byte(nil), uint64(0)
+	for i, s := range m.Segments {
+		if i > 0 && (s.Run > run || s.Run == run && bytes.Compare(s.First, last) <= 0) {
+			return nil, fmt.Errorf("segment %x is out of order", s.Id)
+		}
+		last, run = s.Last, s.Run
+		if err := r.segment(all, folder, s); err != nil {
+			return nil, err
+		}
+	}
+	for key, value := range all {
+		if value == nil {
+			delete(all, key)
+		}
+	}
+	return all, nil
+}
+
+// set notes what the first to speak of a key says.
+func set(all map[string][]byte, key, value []byte) {
+	if _, said := all[string(key)]; !said {
+		all[string(key)] = value
+	}
+}
+
+// inline notes what an inline delta says ("Inline").
+func inline(all map[string][]byte, d *pb.IndexDelta) error {
+	for _, c := range d.GetChanges() {
+		if c.Entry == nil {
+			set(all, append([]byte{'i'}, c.Removed...), nil)
+		} else {
+			value, err := proto.Marshal(c.Entry)
+			if err != nil {
+				return err
+			}
+			set(all, append([]byte{'i'}, c.Entry.Id...), value)
+			set(all, placeKey(c.Entry), value)
+		}
+		if len(c.Left) > 0 {
+			set(all, c.Left, nil)
+		}
+	}
+	for _, p := range d.GetPacks() {
+		value, err := proto.Marshal(p)
+		if err != nil {
+			return err
+		}
+		set(all, append([]byte{'p'}, p.Id...), value)
+	}
+	return nil
+}
+
+// segment notes what a segment says ("Runs").
+func (r *Reader) segment(all map[string][]byte, folder string, s *pb.Segment) error {
+	o, err := r.open(fmt.Sprintf("%ss/%x", folder, s.Id), 's')
+	if err != nil {
+		return err
+	}
+	plain, begin, err := o.end()
+	if err != nil {
+		return err
+	}
+	var tail pb.Tail
+	if err := proto.Unmarshal(plain, &tail); err != nil {
+		return err
+	}
+	if s.Size != int64(len(o.body)) || s.Tail != int64(len(o.body)-8-begin) {
+		return fmt.Errorf("object %s is not what the manifest says", o.name)
+	}
+	var records, ids int64
+	at, last := 8, []byte(nil)
+	for i, b := range tail.Blocks {
+		if at+int(b.Stored) > begin {
+			return fmt.Errorf("object %s: block %d passes the tail", o.name, i)
+		}
+		block, err := o.frame(o.body[at:at+int(b.Stored)], uint32(i))
+		if err != nil {
+			return err
+		}
+		if len(block) != int(b.Plain) {
+			return fmt.Errorf("object %s: block %d has %d bytes, not %d", o.name, i, len(block), b.Plain)
+		}
+		at += int(b.Stored)
+		first := true
+		err = eachRecord(block, func(key, value []byte) error {
+			if first && !bytes.Equal(key, b.First) || records == 0 && !bytes.Equal(key, s.First) || bytes.Compare(key, last) <= 0 {
+				return fmt.Errorf("object %s: key %q is out of order", o.name, key)
+			}
+			if key[0] == 'i' {
+				ids++
+				if !r.inFilter(tail.Filter, key[1:]) {
+					return fmt.Errorf("object %s: its filter denies %q", o.name, key)
+				}
+			}
+			records, first, last = records+1, false, bytes.Clone(key)
+			set(all, key, value)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if at != begin || records != s.Records || !bytes.Equal(last, s.Last) || int64(len(tail.Filter)) != (16*ids+7)/8 {
+		return fmt.Errorf("object %s: blocks, records, last key or filter are not what is said of them", o.name)
+	}
+	if inManifest := len(s.Filter) > 0; inManifest && !bytes.Equal(s.Filter, tail.Filter) {
+		return fmt.Errorf("object %s: the manifest has another filter", o.name)
+	}
+	return nil
+}
+
+// eachRecord walks through a block. A value of nil is a dead key.
+func eachRecord(block []byte, visit func(key, value []byte) error) error {
+	var key []byte
+	number := func() int {
+		v, n := binary.Uvarint(block)
+		if n <= 0 || v > 1<<30 {
+			block = nil
+			return -1
+		}
+		block = block[n:]
+		return int(v)
+	}
+	for len(block) > 0 {
+		shared, n := number(), number()
+		if shared < 0 || n < 0 || shared > len(key) || n > len(block) {
+			return fmt.Errorf("a record's key passes the block")
+		}
+		key = append(key[:shared:shared], block[:n]...)
+		block = block[n:]
+		size := number() - 1
+		if size < -1 || size > len(block) {
+			return fmt.Errorf("a record's value passes the block")
+		}
+		var value []byte
+		if size >= 0 {
+			value = append([]byte{}, block[:size]...)
+			block = block[size:]
+		}
+		if err := visit(key, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inFilter asks a Bloom filter.
+func (r *Reader) inFilter(filter, id []byte) bool {
+	sum := r.keyed(id)
+	h, d := binary.BigEndian.Uint64(sum), binary.BigEndian.Uint64(sum[8:])
+	for k := range uint64(11) {
+		bit := (h + k*d) % uint64(8*len(filter))
+		if filter[bit/8]>>(bit%8)&1 == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// placeKey is the key of an entry in the space `n`.
+func placeKey(e *pb.Entry) []byte {
+	escape := strings.NewReplacer("\x00", "\x01\x01", "\x01", "\x01\x02").Replace
+	name := e.Name[:min(len(e.Name), 512)]
+	return []byte("n" + escape(e.Parent) + "\x00" + escape(name) + "\x00" + escape(e.Id))
+}
