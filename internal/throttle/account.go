@@ -119,11 +119,14 @@ func (l Limits) bucket(name, key string, limit Limit, need int64) account {
 	a.Need = min(a.Need, int64(a.Cap)) // more than it can ever hold counts as all it holds
 	a.Floor = l.Reserve * a.Cap
 	a.Rate = (amount - slack) / float64(window.Milliseconds())
-	a.Grow = l.Pace.Recovery / float64(time.Minute.Milliseconds())
+	a.Grow = l.grow()
 	a.Slot = max(1, a.life.Milliseconds()/2)
 	a.TTL = 2 * window.Milliseconds() // it is full again long before
 	return a
 }
+
+// grow is the share of its rate that a slowed account regains per ms.
+func (l Limits) grow() float64 { return l.Pace.Recovery / float64(time.Minute.Milliseconds()) }
 
 func (l Limits) ringed(name, key string, limit Limit, need int64) account {
 	window := time.Duration(limit.Window)

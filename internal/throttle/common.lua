@@ -66,3 +66,16 @@ local function recovers(f, grow)
   if f.till then left = math.max(left, f.till - now) end
   return left
 end
+
+-- The list of paces: accounts that are slowed, by when they are whole again. It is what
+-- the mirror reads; of too many, those that take longest stay in it.
+local function list_pace(paces, key, f, grow)
+  local left = recovers(f, grow)
+  if left > 0 then redis.call('ZADD', paces, int(now + left), key) end
+end
+
+local function trim_paces(paces)
+  redis.call('ZREMRANGEBYSCORE', paces, '-inf', int(now))
+  redis.call('ZREMRANGEBYRANK', paces, 0, int(-req.paces - 1))
+  last(paces)
+end

@@ -57,7 +57,7 @@
 // A book that was lost (Redis came back empty) is noticed by its missing birth mark.
 // Its buckets start at zero, not full. Its rings admit nothing for one window, because
 // what they held may all have been recent; those of 24 hours are resumed from the
-// mirror in SQL (Snapshot, Resume). Life of the book:
+// mirror in SQL (Snapshot, Resume), and so are cooldowns and the paces of slowed accounts. Life of the book:
 //
 //	absent --first use--> born --Resume(mirror)--> resumed --Redis lost--> absent
 //	absent or born --Resume(nil): a new installation, nothing was ever drawn--> resumed

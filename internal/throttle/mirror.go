@@ -19,6 +19,10 @@ const mirrorVersion = 1
 // mirrorBatch is how many accounts one round trip reads or writes.
 const mirrorBatch = 200
 
+// mirrorPaces is how many slowed accounts are mirrored: of more, those that are slow for
+// longest. The others find their pace by being throttled once more.
+const mirrorPaces = 1000
+
 // mirror is the document kept in SQL.
 type mirror struct {
 	Version int   `json:"version"`
@@ -26,9 +30,27 @@ type mirror struct {
 	// Days is what each 24 h account drew: tenant -> slot -> units.
 	Days      map[tenantry.TenantID]map[string]int64 `json:"days"`
 	Cooldowns map[string]int64                       `json:"cooldowns"` // scope -> Unix ms
+	// Paces is what slowed each account: account key -> pacing. Readers of version 1 that
+	// know nothing of it go without.
+	Paces map[string]pacing `json:"paces,omitempty"`
 }
 
-// Snapshot returns 24 h usage and cooldowns as JSON for the SQL mirror; take one
+// pacing is the part of a bucket's hash that slows it (see common.lua). Fell and Till are
+// Unix ms; 0: no throttled answer, no header has slowed it.
+type pacing struct {
+	Share float64 `json:"share,omitempty"`
+	Fell  int64   `json:"fell,omitempty"`
+	Brake float64 `json:"brake,omitempty"`
+	Till  int64   `json:"till,omitempty"`
+}
+
+// valid reports whether the book can have written it.
+func (p pacing) valid() bool {
+	slows := func(share float64, at int64) bool { return at == 0 || at > 0 && share > 0 && share <= 1 }
+	return slows(p.Share, p.Fell) && slows(p.Brake, p.Till)
+}
+
+// Snapshot returns 24 h usage, cooldowns and paces as JSON for the SQL mirror; take one
 // every 10 s in one process. Conflict with Code "book/lost" if the book was lost and
 // not resumed: keep the last mirror and call Resume with it. Shared if Redis is down.
 func (b *Book) Snapshot(ctx context.Context) ([]byte, error) {
@@ -50,6 +72,9 @@ func (b *Book) Snapshot(ctx context.Context) ([]byte, error) {
 	for _, z := range cooling {
 		scope, _ := z.Member.(string)
 		m.Cooldowns[scope] = int64(z.Score)
+	}
+	if err := b.readPaces(ctx, &m); err != nil {
+		return nil, redisError(op, err)
 	}
 	keys, err := b.rdb.SMembers(ctx, b.key("days")).Result()
 	if err != nil {
@@ -103,6 +128,41 @@ func (b *Book) readDays(ctx context.Context, keys []string, m *mirror) error {
 	return b.rdb.SRem(ctx, b.key("days"), gone...).Err()
 }
 
+// readPaces adds the paces of slowed accounts to the mirror.
+func (b *Book) readPaces(ctx context.Context, m *mirror) error {
+	keys, err := b.rdb.ZRevRangeByScore(ctx, b.key("paces"), &redis.ZRangeBy{
+		Min: "(" + strconv.FormatInt(m.At, 10), Max: "+inf", Count: mirrorPaces,
+	}).Result()
+	m.Paces = make(map[string]pacing, len(keys))
+	for err == nil && len(keys) > 0 {
+		batch := keys[:min(len(keys), mirrorBatch)]
+		keys = keys[len(batch):]
+		read := make([]*redis.SliceCmd, len(batch))
+		_, err = b.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, key := range batch {
+				read[i] = p.HMGet(ctx, key, "share", "fell", "brake", "till")
+			}
+			return nil
+		})
+		for i, key := range batch {
+			if p := pacingOf(read[i].Val()); p != (pacing{}) {
+				m.Paces[strings.TrimPrefix(key, b.key(accountKey("")))] = p
+			}
+		}
+	}
+	return err
+}
+
+// pacingOf reads share, fell, brake and till; what is absent is nil.
+func pacingOf(fields []any) (p pacing) {
+	numbers := [4]float64{}
+	for i := range min(len(fields), len(numbers)) {
+		text, _ := fields[i].(string)
+		numbers[i], _ = strconv.ParseFloat(text, 64)
+	}
+	return pacing{Share: numbers[0], Fell: int64(numbers[1]), Brake: numbers[2], Till: int64(numbers[3])}
+}
+
 // resumeRequest is the document of resume.lua.
 type resumeRequest struct {
 	Now   int64        `json:"now,omitempty"`
@@ -110,6 +170,9 @@ type resumeRequest struct {
 	Days  []resumeDay  `json:"days"`
 	Cool  []resumeCool `json:"cool"`
 	Last  bool         `json:"last"`
+	Slow  []pacing     `json:"slow"`
+	Grow  float64      `json:"grow"`
+	Paces int          `json:"paces"` // bounds the list of slowed accounts
 }
 
 type resumeDay struct {
@@ -146,7 +209,7 @@ func (b *Book) Resume(ctx context.Context, doc []byte) error {
 	if err != nil || resumed {
 		return err
 	}
-	req, keys := b.resumeRequest(len(doc) == 0, now), append(b.head(), b.key("days"))
+	req, keys := b.resumeRequest(len(doc) == 0, now), append(b.head(), b.key("days"), b.key("paces"))
 	head := len(keys)
 	for scope, until := range m.Cooldowns {
 		req.Cool = append(req.Cool, resumeCool{scope, until})
@@ -159,6 +222,19 @@ func (b *Book) Resume(ctx context.Context, doc []byte) error {
 		req.Days = append(req.Days, resumeDay{slots, ring.TTL})
 		keys = append(keys, b.key(accountKey(ring.key)))
 		if len(req.Days) == mirrorBatch {
+			if err := b.resume(ctx, keys, req); err != nil {
+				return err
+			}
+			req, keys = b.resumeRequest(false, now), keys[:head]
+		}
+	}
+	for key, p := range m.Paces {
+		if !p.valid() {
+			return tenantry.Errorf(tenantry.Invalid, "%s: the mirrored pace of %s is damaged", op, key)
+		}
+		req.Slow = append(req.Slow, p)
+		keys = append(keys, b.key(accountKey(key)))
+		if len(req.Days)+len(req.Slow) == mirrorBatch {
 			if err := b.resume(ctx, keys, req); err != nil {
 				return err
 			}
@@ -180,7 +256,10 @@ func readable(slots map[string]int64) bool {
 }
 
 func (b *Book) resumeRequest(fresh bool, now int64) resumeRequest {
-	r := resumeRequest{Fresh: fresh, Days: []resumeDay{}, Cool: []resumeCool{}}
+	r := resumeRequest{
+		Fresh: fresh, Days: []resumeDay{}, Cool: []resumeCool{}, Slow: []pacing{},
+		Grow: b.limits.grow(), Paces: mirrorPaces,
+	}
 	if b.redisNow() != 0 {
 		r.Now = now
 	}

@@ -1,7 +1,10 @@
 package throttle
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -212,5 +215,107 @@ func TestTeamsByResource(t *testing.T) {
 	mustTake(t, b, Call{Tenant: "t1", Service: tenantry.Teams, Kind: TeamsExport, Resource: "general"})
 	if n := granted(t, b, c, read("general"), time.Minute); n < 35 || n > 50 { // 83 % of 60, less the slack
 		t.Errorf("%d in a minute", n)
+	}
+}
+
+// A lost Redis does not make the fleet believe a wrong limit again: what slowed an account
+// comes back from the mirror, as old as it was.
+func TestPacesAreMirrored(t *testing.T) {
+	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		c := newClock()
+		b := resumed(t, rdb, c, Documented())
+		mustTake(t, b, sharePoint(1)).Done(http.StatusTooManyRequests, tooMany("10"))
+		fell := c.now()
+		identity := Call{Tenant: "t1", Service: tenantry.Identity}
+		mustTake(t, b, identity).Done(http.StatusOK, http.Header{"X-Ms-Throttle-Limit-Percentage": {"1"}})
+		c.pass(2 * time.Second)
+		before, braked := usageOf(t, b, sharePointMinute), usageOf(t, b, identityUnits)
+		doc, err := b.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		fresh := open(t, rdb, c, Documented())
+		if err := fresh.Resume(t.Context(), doc); err != nil {
+			t.Fatal(err)
+		}
+		if u := usageOf(t, fresh, sharePointMinute); u.Share >= 0.83 || !near(u.Share, before.Share) || !u.SlowedAt.Equal(fell) {
+			t.Errorf("after a loss: share %v since %v, want %v since %v", u.Share, u.SlowedAt, before.Share, fell)
+		}
+		if u := usageOf(t, fresh, identityUnits); !near(u.Share, 0.5) || !near(braked.Share, 0.5) {
+			t.Errorf("after a loss the brake is %v, was %v, want 0.5", u.Share, braked.Share)
+		}
+		again, err := fresh.Snapshot(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m mirror
+		if err := json.Unmarshal(again, &m); err != nil || m.Paces["minute/t1"].Fell != fell.UnixMilli() {
+			t.Errorf("the resumed book does not mirror it again: %s, %v", again, err)
+		}
+		c.pass(12 * time.Minute) // 0.2 at 2 % a minute
+		mustTake(t, fresh, sharePoint(1))
+		if u := usageOf(t, fresh, sharePointMinute); u.Share != 1 {
+			t.Errorf("twelve minutes later: share %v", u.Share)
+		}
+		if done, err := fresh.Snapshot(t.Context()); err != nil || strings.Contains(string(done), "paces") {
+			t.Errorf("an account that is whole again is still mirrored: %s, %v", done, err)
+		}
+	})
+}
+
+// However many mailboxes are slowed, the mirror holds those that are slow for longest.
+func TestMirroredPacesAreBounded(t *testing.T) {
+	rdb := connect(t, servertest.Redis(t))
+	c := newClock()
+	b := resumed(t, rdb, c, Documented())
+	const more = 37
+	for i := range mirrorPaces + more {
+		call := outlook(fmt.Sprint("box", i))
+		a, ok := b.limits.paced(call, small(call.Tenant))
+		if !ok {
+			t.Fatal("no rate decides")
+		}
+		s := b.slowing(a, oneThrottle)
+		s.Fall = b.limits.Pace.Fall
+		b.slow(s)
+		if i%settleBatch == settleBatch-1 {
+			b.publish()
+			c.pass(time.Second)
+		}
+	}
+	b.publish()
+	if n := rdb.ZCard(t.Context(), b.key("paces")).Val(); n != mirrorPaces {
+		t.Errorf("the list holds %d accounts, want %d", n, mirrorPaces)
+	}
+	doc, err := b.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Resume(t.Context(), doc); err != nil {
+		t.Fatal(err)
+	}
+	if n := rdb.ZCard(t.Context(), b.key("paces")).Val(); n != mirrorPaces {
+		t.Errorf("%d accounts came back, want %d", n, mirrorPaces)
+	}
+	last := outlook(fmt.Sprint("box", mirrorPaces+more-1))
+	a, _ := b.limits.paced(last, small(last.Tenant))
+	if share := rdb.HGet(t.Context(), b.key(accountKey(a.key)), "share").Val(); share != "0.8000" {
+		t.Errorf("the one slowed last came back with share %q", share)
+	}
+}
+
+func TestResumeRefusesADamagedPace(t *testing.T) {
+	b := open(t, connect(t, servertest.Redis(t)), newClock(), Documented())
+	for _, pace := range []string{`{"share":2,"fell":5}`, `{"share":-1,"fell":5}`, `{"share":0.5,"fell":-5}`, `{"till":7}`, `{"fell":7,"brake":0.5}`} {
+		doc := `{"version":1,"at":1,"days":{},"cooldowns":{},"paces":{"minute/t1":` + pace + `}}`
+		if err := b.Resume(t.Context(), []byte(doc)); tenantry.KindOf(err) != tenantry.Invalid {
+			t.Errorf("%s: %v", pace, err)
+		}
 	}
 }

@@ -2,7 +2,7 @@
 -- cooldowns.
 --
 -- KEYS: book, cool, news, then one key for each of req.give, of req.drop, of req.slow
--- and of req.cool.
+-- and of req.cool, and at last the list of paces.
 -- ARGV[1]: the request as JSON. Answers {seq, news}.
 local HEAD = 3
 
@@ -62,9 +62,11 @@ local function slow(key, s)
     redis.call('HSET', key, 'brake', string.format('%.4f', f.brake), 'till', int(f.till))
   end
   redis.call('PEXPIRE', key, int(math.max(s.ttl, recovers(f, s.grow), redis.call('PTTL', key))))
+  list_pace(KEYS[#KEYS], key, f, s.grow)
 end
 
 for i, s in ipairs(req.slow) do slow(KEYS[HEAD + #req.give + #req.drop + i], s) end
+if #req.slow > 0 then trim_paces(KEYS[#KEYS]) end
 
 local seq, fresh = news()
 return {seq, fresh}

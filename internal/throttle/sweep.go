@@ -27,6 +27,8 @@ type settlement struct {
 	Give []gift     `json:"give"`
 	Drop [][]string `json:"drop"`
 	Slow []slowing  `json:"slow"`
+	// Paces bounds the list of slowed accounts.
+	Paces int `json:"paces"`
 
 	giveKeys, dropKeys, slowKeys, coolKeys []string
 }
@@ -63,7 +65,7 @@ type gift struct {
 
 func newSettlement() *settlement {
 	// Not nil: the scripts expect lists.
-	return &settlement{Cool: []chill{}, Give: []gift{}, Drop: [][]string{}, Slow: []slowing{}}
+	return &settlement{Cool: []chill{}, Give: []gift{}, Drop: [][]string{}, Slow: []slowing{}, Paces: mirrorPaces}
 }
 
 func (l *settlement) size() int { return len(l.Cool) + len(l.Give) + len(l.Drop) + len(l.Slow) }
@@ -177,7 +179,7 @@ func (b *Book) settle(ctx context.Context, l *settlement) error {
 	b.mu.Lock()
 	l.Now, l.Seen = b.redisNow(), b.seen
 	b.mu.Unlock()
-	keys := slices.Concat(b.head(), l.giveKeys, l.dropKeys, l.slowKeys, l.coolKeys)
+	keys := slices.Concat(b.head(), l.giveKeys, l.dropKeys, l.slowKeys, l.coolKeys, []string{b.key("paces")})
 	sent := b.now()
 	reply, err := b.run(ctx, settleScript, keys, l, 2)
 	b.mu.Lock()
