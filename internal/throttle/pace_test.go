@@ -227,7 +227,7 @@ func TestPacesAreMirrored(t *testing.T) {
 		mustTake(t, b, sharePoint(1)).Done(http.StatusTooManyRequests, tooMany("10"))
 		fell := c.now()
 		identity := Call{Tenant: "t1", Service: tenantry.Identity}
-		mustTake(t, b, identity).Done(http.StatusOK, http.Header{"X-Ms-Throttle-Limit-Percentage": {"1"}})
+		mustTake(t, b, identity).Done(http.StatusOK, http.Header{"X-Ms-Throttle-Limit-Percentage": {"0.9"}})
 		c.pass(2 * time.Second)
 		before, braked := usageOf(t, b, sharePointMinute), usageOf(t, b, identityUnits)
 		doc, err := b.Snapshot(t.Context())
@@ -244,8 +244,8 @@ func TestPacesAreMirrored(t *testing.T) {
 		if u := usageOf(t, fresh, sharePointMinute); u.Share >= 0.83 || !near(u.Share, before.Share) || !u.SlowedAt.Equal(fell) {
 			t.Errorf("after a loss: share %v since %v, want %v since %v", u.Share, u.SlowedAt, before.Share, fell)
 		}
-		if u := usageOf(t, fresh, identityUnits); !near(u.Share, 0.5) || !near(braked.Share, 0.5) {
-			t.Errorf("after a loss the brake is %v, was %v, want 0.5", u.Share, braked.Share)
+		if u := usageOf(t, fresh, identityUnits); !near(u.Share, 0.75) || !near(braked.Share, 0.75) {
+			t.Errorf("after a loss the brake is %v, was %v, want 0.75", u.Share, braked.Share)
 		}
 		again, err := fresh.Snapshot(t.Context())
 		if err != nil {
