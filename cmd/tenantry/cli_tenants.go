@@ -11,7 +11,7 @@ import (
 
 func tenantsCommand(c *connection) *cobra.Command {
 	return group("tenants", "Customers and their consent",
-		c.tenantsList(), c.tenantsAdd(), c.tenantsShow(), c.tenantsSet(), c.tenantsConsent(), c.tenantsRefresh(), c.tenantsAudit())
+		c.tenantsList(), c.tenantsAdd(), c.tenantsShow(), c.tenantsSet(), c.tenantsConsent(), c.tenantsRefresh(), c.tenantsBudget(), c.tenantsAudit())
 }
 
 func (c *connection) tenantsList() *cobra.Command {
@@ -111,6 +111,30 @@ func (c *connection) tenantsRefresh() *cobra.Command {
 		})
 	watchFlag(command, &watch)
 	return command
+}
+
+func (c *connection) tenantsBudget() *cobra.Command {
+	return c.action("budget TENANT", "Show what Microsoft Graph still allows, and what has to wait", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.GetBudgetWithResponse(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for _, a := range answer.JSON200.Accounts {
+				rows = append(rows, budgetRow(a))
+			}
+			return table(cmd, "ACCOUNT LIMIT LEFT RATE SLOWED COOLING-UNTIL", rows, false)
+		})
+}
+
+// budgetRow shows an account: a mailbox that waits has no limit of its own here.
+func budgetRow(a apiclient.Account) []string {
+	limit, left, rate := "", "", ""
+	if a.Limit > 0 {
+		limit, left, rate = count(a.Limit), count(a.Left), fmt.Sprintf("%.0f%%", 100*a.Share)
+	}
+	return []string{a.Name, limit, left, rate, when(a.SlowedAt), when(a.CoolingUntil)}
 }
 
 func (c *connection) tenantsAudit() *cobra.Command {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -14,6 +15,7 @@ import (
 	"github.com/tenantry/tenantry/internal/api"
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
 )
 
 const adaObject = "aaaaaaaa-0000-4000-8000-000000000001"
@@ -31,12 +33,23 @@ func (plainConsent) URL(directory, state, _ string) (string, error) {
 	return "https://login.example/" + directory + "?state=" + state, nil
 }
 
+// plainBudgets is a tenant that Microsoft has slowed, with a mailbox that waits.
+type plainBudgets struct{}
+
+func (plainBudgets) Usage(context.Context, tenantry.TenantID) ([]throttle.Account, error) {
+	at := time.Date(2026, 11, 21, 5, 0, 0, 0, time.Local)
+	return []throttle.Account{
+		{Name: "sharepoint/minute", Limit: 1250, Left: 900, Share: 0.8, SlowedAt: at},
+		{Name: "outlook/mailbox/" + adaObject, Share: 1, CoolingUntil: at.Add(time.Minute)},
+	}, nil
+}
+
 func newOffice(t *testing.T) *office {
 	t.Helper()
 	cat, err := catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
 	must(t, err)
 	t.Cleanup(func() { must(t, cat.Close()) })
-	handler, err := api.New(api.Config{Catalog: cat, Consent: plainConsent{}, PublicURL: "http://127.0.0.1"})
+	handler, err := api.New(api.Config{Catalog: cat, Consent: plainConsent{}, Budgets: plainBudgets{}, PublicURL: "http://127.0.0.1"})
 	must(t, err)
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
@@ -113,6 +126,10 @@ func TestCommands(t *testing.T) {
 	o.shows([]string{"sync", "running"}, "tenants", "refresh", tenant)
 	o.shows([]string{"Ada ?[31mred", "mailbox,drive"}, "resources", "list", tenant, "--kind", "user")
 	o.shows([]string{adaObject, "active"}, "resources", "show", tenant, user)
+	budget := o.shows([]string{"sharepoint/minute", "1250", "900", "80%", "2026-11-21 05:00", "2026-11-21 05:01"}, "tenants", "budget", tenant)
+	if lines := strings.Split(budget, "\n"); len(strings.Fields(lines[2])) != 7 || strings.Contains(lines[2], "100%") {
+		t.Errorf("a mailbox that waits shows a limit:\n%s", budget)
+	}
 	policy := strings.Fields(o.shows([]string{"Nightly", "02:15", "Europe/Vienna"},
 		"policies", "add", tenant, "Nightly", "--at", "02:15", "--time-zone", "Europe/Vienna"))[7]
 	o.shows([]string{"Nightly", policy}, "policies", "list", tenant)

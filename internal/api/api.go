@@ -76,6 +76,8 @@ type Config struct {
 	Consent Consent
 	// Browser reads indexes of snapshots. Without it browsing answers 503.
 	Browser Browser
+	// Budgets reads what Graph still allows. Without it asking for a budget answers 503.
+	Budgets Budgets
 	// Monitor is served under /queues behind authentication; nil leaves it out.
 	Monitor http.Handler
 	// PublicURL is where browsers and Microsoft reach this API, "https://backup.example.com".
@@ -155,6 +157,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.snapshotRoutes()
 	s.restoreRoutes()
 	s.fleetRoutes()
+	s.budgetRoutes()
 
 	s.consentCallback(mux)
 	s.queueRoutes(mux)

@@ -17,7 +17,8 @@ import (
 // Every operation of the document answers once as it should.
 func TestEveryOperation(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	book := openBook(t)
+	h := newHouse(t, func(c *api.Config) { c.Budgets = book })
 	h.browser.items = []api.BrowseItem{
 		{ID: "inbox", Kind: "folder", Name: "Inbox"},
 		{ID: "i1", Parent: "inbox", Kind: "message", Name: "Hello", Size: 12},
@@ -46,6 +47,7 @@ func TestEveryOperation(t *testing.T) {
 	call("get-tenant", 200, "GET", base, nil, map[string]any{"name": "Contoso", "state": "connected", "directory_id": contosoGUID, "weight": 10,
 		"resources.active": 2, "resources.inactive": 0, "resources.gone": 1})
 	call("change-tenant", 200, "PATCH", base, map[string]any{"weight": 40}, map[string]any{"name": "Contoso", "weight": 40, "resources.active": 2})
+	call("get-budget", 200, "GET", base+"/budget", nil, map[string]any{"accounts.0.name": "identity/10s", "accounts.0.limit": 3500, "accounts.0.share": 1})
 	call("start-consent", 200, "POST", base+"/consent", nil, nil)
 	call("refresh-tenant", 201, "POST", base+"/refresh", nil, map[string]any{"action": "sync", "state": "running", "tasks": 1})
 

@@ -446,6 +446,29 @@ func (e GetItemParamsWorkload) Valid() bool {
 	}
 }
 
+// Account defines model for Account.
+type Account struct {
+	// CoolingUntil Microsoft asked to send nothing until then
+	CoolingUntil time.Time `json:"cooling_until,omitempty,omitzero"`
+
+	// Left Of accounts over hours: what is left of the window. Of short ones, which refill all the time: how full they are, as a share of the limit
+	Left int64 `json:"left"`
+
+	// Limit Requests, resource units or bytes in the limit's window; absent for a mailbox that waits
+	Limit int64 `json:"limit,omitempty,omitzero"`
+
+	// Name Which limit: service/window. outlook/mailbox/ID is a mailbox that Microsoft told to wait
+	//
+	// Example: sharepoint/day
+	Name string `json:"name"`
+
+	// Share Share of the documented rate that is in use: below 1, Microsoft showed that less is allowed now. It grows back slowly
+	Share float64 `json:"share"`
+
+	// SlowedAt When the share last fell; absent if it never did lately
+	SlowedAt time.Time `json:"slowed_at,omitempty,omitzero"`
+}
+
 // Alarm defines model for Alarm.
 type Alarm struct {
 	// Cause credential, bucket, redis, catalog, graph, key
@@ -503,6 +526,12 @@ type BrowseItem struct {
 
 	// Size Bytes at the source
 	Size int64 `json:"size"`
+}
+
+// Budget defines model for Budget.
+type Budget struct {
+	// Accounts What Microsoft limits as a whole, and after it the mailboxes that have to wait
+	Accounts []Account `json:"accounts"`
 }
 
 // ConsentLink defines model for ConsentLink.
@@ -1209,6 +1238,11 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/audit (the `ListAudit` operationId).
 	ListAudit(ctx context.Context, tenant string, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetBudget Show what Microsoft Graph still allows for a tenant
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/budget (the `GetBudget` operationId).
+	GetBudget(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// StartConsent Ask for a one-time URL where an administrator of the tenant consents
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
@@ -1474,6 +1508,21 @@ func (c *Client) ChangeTenant(ctx context.Context, tenant string, body ChangeTen
 // Corresponds with GET /v1/tenants/{tenant}/audit (the `ListAudit` operationId).
 func (c *Client) ListAudit(ctx context.Context, tenant string, params *ListAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAuditRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetBudget Show what Microsoft Graph still allows for a tenant
+//
+// Corresponds with GET /v1/tenants/{tenant}/budget (the `GetBudget` operationId).
+func (c *Client) GetBudget(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetBudgetRequest(c.Server, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -2149,6 +2198,40 @@ func NewListAuditRequest(server string, tenant string, params *ListAuditParams) 
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
 		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetBudgetRequest constructs an http.Request for the GetBudget method
+func NewGetBudgetRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/budget", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -3314,6 +3397,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/audit (the `ListAudit` operationId).
 	ListAuditWithResponse(ctx context.Context, tenant string, params *ListAuditParams, reqEditors ...RequestEditorFn) (*ListAuditResponse, error)
 
+	// GetBudgetWithResponse Show what Microsoft Graph still allows for a tenant
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/budget (the `GetBudget` operationId).
+	GetBudgetWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetBudgetResponse, error)
+
 	// StartConsentWithResponse Ask for a one-time URL where an administrator of the tenant consents
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -3813,6 +3903,54 @@ func (r ListAuditResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListAuditResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetBudgetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Budget
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetBudgetResponse) GetJSON200() *Budget {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetBudgetResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetBudgetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetBudgetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetBudgetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetBudgetResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -4876,6 +5014,19 @@ func (c *ClientWithResponses) ListAuditWithResponse(ctx context.Context, tenant 
 	return ParseListAuditResponse(rsp)
 }
 
+// GetBudgetWithResponse Show what Microsoft Graph still allows for a tenant
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/budget (the `GetBudget` operationId).
+func (c *ClientWithResponses) GetBudgetWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetBudgetResponse, error) {
+	rsp, err := c.GetBudget(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetBudgetResponse(rsp)
+}
+
 // StartConsentWithResponse Ask for a one-time URL where an administrator of the tenant consents
 //
 // Returns a wrapper object for the known response body format(s).
@@ -5402,6 +5553,39 @@ func ParseListAuditResponse(rsp *http.Response) (*ListAuditResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest PageAuditEntry
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetBudgetResponse parses an HTTP response from a GetBudgetWithResponse call
+func ParseGetBudgetResponse(rsp *http.Response) (*GetBudgetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetBudgetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Budget
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/graph"
 	"github.com/tenantry/tenantry/internal/queue"
+	"github.com/tenantry/tenantry/internal/throttle"
 )
 
 // startAPI needs SQL, Redis, storage and keys (to read indexes): no Graph credential.
@@ -34,9 +35,22 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	}
 	p.closes(closeMonitor)
 
+	rdb, err := options.RedisClient()
+	if err != nil {
+		return err
+	}
+	p.closes(rdb.Close)
+	limits, err := readLimits(cfg.LimitsFile)
+	if err != nil {
+		return err
+	}
+	// It only reads the book, by the application's ID.
+	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
+	p.onStop(book.Close)
+
 	metrics := newRegistry()
 	handler, err := api.New(api.Config{
-		Catalog: cat, Consent: consent{graphConfig(cfg)}, Browser: newBrowser(repos), Monitor: monitor,
+		Catalog: cat, Consent: consent{graphConfig(cfg)}, Browser: newBrowser(repos), Budgets: book, Monitor: monitor,
 		PublicURL: cfg.PublicURL, Logger: p.log, Metrics: metricsHandler(metrics),
 		Ready: readiness(map[string]pinger{"catalog": cat, "redis": deliveries}),
 	})

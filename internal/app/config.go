@@ -135,7 +135,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.ClientID, "client-id", "", "`ID` of the Entra application (api, worker, scheduler); no secret")
 	fs.Var((*secretFlag)(&c.ClientSecret), "client-secret", "`SECRET` of the application (worker); better in the environment or the file than on the command line")
 	fs.StringVar(&c.Certificate, "certificate", "", "PEM `FILE` with the application's certificate and key, instead of a secret (worker)")
-	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits (worker, scheduler)")
+	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits (api, worker, scheduler)")
 
 	fs.StringVar(&c.PublicURL, "public-url", "http://127.0.0.1:8080", "`URL` under which browsers reach the API: consent comes back to it (api)")
 
