@@ -15,9 +15,21 @@ demo: build ## Back up and restore three simulated tenants, on embedded defaults
 test: deps tools graph-race ## Set up what is missing and run all tests
 	$(GO) test -race -timeout 20m -p 2 $(TESTFLAGS) ./...
 
+# Seconds for each fuzz target.
+FUZZTIME ?= 20s
+
+.PHONY: proof
+proof: ## Prove that the repository loses nothing: crashes, interleavings, bit flips, fuzzing
+	$(GO) test -tags proof -count=1 -timeout 10m $(TESTFLAGS) ./internal/repository/proof
+	@for target in $$($(GO) test -list '^Fuzz' ./internal/repository | grep '^Fuzz'); do \
+	  echo "$(GO) test -fuzz '^'$$target'$$' -fuzztime $(FUZZTIME) ./internal/repository"; \
+	  $(GO) test -run '^$$' -fuzz '^'$$target'$$' -fuzztime $(FUZZTIME) -parallel 2 ./internal/repository || exit 1; \
+	done
+
 check: tools graph ## Format, vet, lint, and generated code up to date
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
 	$(GO) vet -p 2 ./...
+	$(GO) vet -tags proof ./internal/repository/proof
 	$(TOOLS)/buf lint
 	$(TOOLS)/golangci-lint run
 	./.ci/generated

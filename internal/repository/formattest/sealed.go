@@ -130,8 +130,11 @@ func (o *object) frame(stored []byte, number uint32) ([]byte, error) {
 		return nil, fmt.Errorf("object %s, frame %d: %w", o.name, number, err)
 	}
 	var h zstd.Header
-	if err := h.Decode(packed); err != nil || h.HasCheckSum {
-		return nil, fmt.Errorf("object %s, frame %d: not a zstd frame without checksum: %v", o.name, number, err)
+	if err := h.Decode(packed); err != nil {
+		return nil, fmt.Errorf("object %s, frame %d: %w", o.name, number, err)
+	}
+	if h.HasCheckSum {
+		return nil, fmt.Errorf("object %s, frame %d: it has a zstd checksum", o.name, number)
 	}
 	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
 	if err != nil {
