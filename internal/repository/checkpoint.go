@@ -62,6 +62,9 @@ func (w *Writer) commit(ctx context.Context, sealed *time.Time) error {
 	if err := w.settle(ctx, sealed != nil); err != nil {
 		return w.spoil(err)
 	}
+	if err := w.hits.check(ctx); err != nil {
+		return w.spoil(err)
+	}
 	m, err := w.nextManifest(sealed)
 	if err != nil {
 		return w.spoil(err)
@@ -75,7 +78,7 @@ func (w *Writer) commit(ctx context.Context, sealed *time.Time) error {
 	}
 	w.stored.Add(int64(len(body)))
 	w.head = manifest{Manifest: m, digest: digestOf(body)}
-	w.pending, w.saved, w.dirty = 0, w.mem.size, false
+	w.pending, w.saved, w.dirty, w.committed = 0, w.mem.size, false, true
 	if sealed != nil {
 		snapshot := toSnapshot(m.Live[0])
 		w.done = &snapshot

@@ -180,8 +180,9 @@ func (w *Writer) storeChunks(ctx context.Context, cutter *chunkers.Chunker) (sto
 // storeChunk fills in c's name and stores it unless it is there already.
 func (w *Writer) storeChunk(ctx context.Context, c *chunk, plain []byte) error {
 	c.hash = w.repo.keys.chunkHash(plain)
-	for w.fence.Condemned != nil && w.fence.Condemned(c.name()) {
-		c.generation++
+	var err error
+	if *c, err = w.hits.use(ctx, *c); err != nil {
+		return err
 	}
 	var object []byte
 	var last error

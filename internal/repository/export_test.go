@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"context"
 	"time"
 
 	"github.com/zeebo/blake3"
@@ -19,4 +20,12 @@ func ResumKeyObject(body []byte) []byte {
 	end := len(body) - 32
 	sum := blake3.Sum256(body[:end])
 	return append(body[:end:end], sum[:]...)
+}
+
+// SetClock makes a repository age its garbage by a clock of the test's.
+func SetClock(r *Repository, now func() time.Time) { r.clock = now }
+
+// CollectWith is Collect with so little memory for marks and lists.
+func CollectWith(ctx context.Context, r *Repository, maxMark, maxCondemned int) (Collected, error) {
+	return (&collector{repo: r, maxMark: maxMark, maxCondemned: maxCondemned}).step(ctx)
 }

@@ -49,9 +49,15 @@ func (r *Repository) OpenSnapshot(ctx context.Context, s tenantry.Series, seq in
 	case !m.Sealed || len(m.Live) == 0 || m.Live[0].Seq != seq:
 		return nil, tenantry.Errorf(tenantry.NotFound, "number %d of series %s is a checkpoint, not a snapshot", seq, s)
 	}
+	rd, err := r.readerOf(s, m)
+	return rd, r.fail(s, err)
+}
+
+// readerOf reads the state that a manifest names, sealed or not.
+func (r *Repository) readerOf(s tenantry.Series, m manifest) (*Reader, error) {
 	inline, err := readMemtable(m.Inline)
 	if err != nil {
-		return nil, r.fail(s, err)
+		return nil, err
 	}
 	return &Reader{
 		repo: r, series: s, head: m, frames: newFrameCache(cachedFrames), index: r.newIndex(s, m.Segments),

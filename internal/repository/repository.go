@@ -15,6 +15,10 @@
 // progress that the next owner goes on from. What no manifest names is garbage and harms
 // nobody.
 //
+// Retention is a commit (Writer.Prune), then deletions: Writer.Sweep deletes what a series no longer
+// needs, Repository.Collect what no series does. What is not needed has to age first, so that no
+// reader and no writer, however late it wakes, meets a hole.
+//
 // The index is log-structured, so that a run costs what has changed and not what there is:
 //
 //	Put, Remove ──► memtable ──small──► in the manifest, until it is large
@@ -42,6 +46,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/zeebo/blake3"
 	"golang.org/x/sync/errgroup"
@@ -56,6 +61,17 @@ type Repository struct {
 	store  blob.Store
 	tenant tenantry.TenantID
 	keys   *keys
+
+	condemnation condemnation
+	clock        func() time.Time // nil: time.Now
+}
+
+// now is the time by which garbage ages.
+func (r *Repository) now() time.Time {
+	if r.clock != nil {
+		return r.clock()
+	}
+	return time.Now()
 }
 
 // Open opens the tenant's repository in the store, creating it (its key object) if it is

@@ -32,6 +32,8 @@ const (
 	kindPack     objectKind = 'p'
 	kindSegment  objectKind = 's'
 	kindChunk    objectKind = 'c'
+	// kindCondemned is a list of chunks that are about to be deleted.
+	kindCondemned objectKind = 'g'
 )
 
 // footerFrame is the frame number of a pack's footer, whatever the number of frames.

@@ -95,40 +95,6 @@ func TestLargeFileStreams(t *testing.T) {
 	}
 }
 
-// A chunk that is about to be collected is no hit: it is written again, as its next generation.
-func TestCondemnedChunks(t *testing.T) {
-	t.Parallel()
-	p := folder(t)
-	r := p.open(t)
-	content := noise(11, 200<<10)
-	w := begin(t, r, 1, "task-1")
-	message(t, w, 1, content)
-	seal(t, w)
-	w.Close()
-	w, err := r.Begin(t.Context(), mailbox, repository.Fence{
-		Epoch: 2, Task: "task-2", Condemned: func(name string) bool { return strings.HasSuffix(name, ".0") },
-	})
-	must(t, err)
-	defer w.Close()
-	message(t, w, 2, content)
-	s := seal(t, w)
-	generations := map[string]int{}
-	store := p.store(t)
-	for _, o := range objects(t, store) {
-		if strings.HasPrefix(o.Key, string(tenant)+"/c/") {
-			generations[o.Key[strings.LastIndexByte(o.Key, '.'):]]++
-		}
-		if strings.HasSuffix(o.Key, ".0") {
-			must(t, store.Delete(t.Context(), o.Key)) // as the collector does then
-		}
-	}
-	if generations[".0"] == 0 || generations[".0"] != generations[".1"] {
-		t.Errorf("chunks by generation: %v", generations)
-	}
-	rd := snapshot(t, r, s.Seq)
-	checkMessage(t, rd, 2, content)
-}
-
 // What is kept of each part is the keyed digest of all its bytes, however they are stored.
 func TestDigests(t *testing.T) {
 	t.Parallel()

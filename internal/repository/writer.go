@@ -22,10 +22,6 @@ const (
 type Fence struct {
 	Epoch int64 // from 1
 	Task  tenantry.TaskID
-	// Condemned, if set, reports whether a chunk (its object's name) is about to be collected: it
-	// is then no hit, and the content is written as its next generation. It is asked from several
-	// goroutines and must say the same for as long as the writer lives.
-	Condemned func(name string) bool
 }
 
 // Writer writes one series under one fence. Safe for concurrent use except Checkpoint,
@@ -43,10 +39,13 @@ type Writer struct {
 	fence  Fence
 
 	// life is held for reading by every call and for writing by those that commit.
-	life   sync.RWMutex
-	head   manifest  // what the next commit builds on
-	done   *Snapshot // sealed: there is nothing more to write
-	broken atomic.Pointer[error]
+	life sync.RWMutex
+	head manifest  // what the next commit builds on
+	done *Snapshot // sealed: there is nothing more to write
+	// committed: a manifest of this writer stands, so no older owner can commit any more.
+	committed bool
+	hits      hits
+	broken    atomic.Pointer[error]
 
 	packing sync.Mutex // guards pack; taken before state
 	pack    *packer
@@ -117,7 +116,7 @@ func (r *Repository) newWriter(ctx context.Context, s tenantry.Series, f Fence, 
 	w := &Writer{
 		repo: r, series: s, fence: f, head: head,
 		index: r.newIndex(s, head.Segments), mem: mem, saved: mem.size, packNumber: head.PackNumber, runNumber: head.RunNumber, cursors: make(map[string]Cursor, len(head.Cursors)), counts: toCounts(head.Counts),
-		streams: make(chan struct{}, contentStreams), chunks: make(chan struct{}, chunkUploads),
+		hits: hits{repo: r}, streams: make(chan struct{}, contentStreams), chunks: make(chan struct{}, chunkUploads),
 		uploads: make(chan struct{}, packUploads), uploading: &errgroup.Group{},
 	}
 	// Uploads outlive the call that cut a pack, so they end with the writer, not with a call.
