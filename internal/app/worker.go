@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
 
+	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/directory"
 	"github.com/tenantry/tenantry/internal/engine"
@@ -38,6 +39,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	repos.store = blob.Metered(repos.store)
 	receipt, err := readReceipt(cfg.Escrow)
 	if err != nil {
 		return err
@@ -134,6 +136,7 @@ func (l leasePinger) Ping(context.Context) error {
 // workerMetrics shows what a worker does.
 type workerMetrics struct {
 	slices *prometheus.HistogramVec
+	waits  *prometheus.CounterVec
 	leased prometheus.Gauge
 }
 
@@ -142,15 +145,34 @@ func newWorkerMetrics(r *prometheus.Registry) *workerMetrics {
 		slices: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tenantry_slice_seconds", Help: "Time of one slice of a task, by queue, action and how it ended.",
 			Buckets: prometheus.ExponentialBuckets(0.01, 4, 8)}, []string{"queue", "action", "result"}),
+		waits: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tenantry_wait_seconds_total",
+			Help: "Time that tasks waited, by cause (queue, worker, storage, retry, graph) and, of graph, by account.",
+		}, []string{"cause", "account"}),
 		leased: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "tenantry_worker_leased", Help: "1 while the process holds its lease."}),
 	}
-	r.MustRegister(m.slices, m.leased)
+	r.MustRegister(m.slices, m.waits, m.leased)
 	return m
 }
 
 func (m *workerMetrics) Slice(queue string, action tenantry.Action, result string, took time.Duration) {
 	m.slices.WithLabelValues(queue, string(action), result).Observe(took.Seconds())
+}
+
+func (m *workerMetrics) Waited(d tenantry.Delays) {
+	add := func(cause, account string, wait time.Duration) {
+		if wait > 0 {
+			m.waits.WithLabelValues(cause, account).Add(wait.Seconds())
+		}
+	}
+	add("queue", "", d.Queue)
+	add("worker", "", d.Worker)
+	add("storage", "", d.Storage)
+	add("retry", "", d.Retry)
+	for account, wait := range d.Graph {
+		add("graph", account, wait)
+	}
 }
 
 func (m *workerMetrics) Leased(yes bool) {

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -50,6 +51,46 @@ func credentials(srv *servertest.S3Server) blob.S3Options {
 func TestFolder(t *testing.T) {
 	blobtest.Run(t, func(t *testing.T) blob.Store {
 		return open(t, "file://"+filepath.Join(t.TempDir(), "store"), blob.S3Options{})
+	})
+}
+
+// A store that is measured is as good as the store, and its calls are told to the meter.
+func TestMetered(t *testing.T) {
+	blobtest.Run(t, func(t *testing.T) blob.Store {
+		return blob.Metered(open(t, "file://"+filepath.Join(t.TempDir(), "store"), blob.S3Options{}))
+	})
+	t.Run("meter", func(t *testing.T) {
+		store, m := blob.Metered(blobtest.NewMemory()), tenantry.NewMeter(time.Now)
+		ctx := tenantry.WithMeter(t.Context(), m)
+		last := time.Duration(0)
+		rose := func(call string, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatalf("%s: %v", call, err)
+			}
+			d, _ := m.Read()
+			if d.Storage <= last {
+				t.Errorf("%s was not measured", call)
+			}
+			last = d.Storage
+		}
+		rose("Put", store.Put(ctx, "a/b", []byte("x")))
+		rose("PutIfAbsent", store.PutIfAbsent(ctx, "a/c", []byte("x")))
+		_, err := store.Stat(ctx, "a/b")
+		rose("Stat", err)
+		_, err = blob.ReadAll(ctx, store, "a/b", 10)
+		rose("Get", err)
+		for _, err := range store.List(ctx, "a/") {
+			before, _ := m.Read()
+			if between, _ := m.Read(); between.Storage != before.Storage {
+				t.Error("the meter runs while the caller has the object")
+			}
+			rose("List", err)
+		}
+		for _, err := range store.Folders(ctx, "") {
+			rose("Folders", err)
+		}
+		rose("Delete", store.Delete(ctx, "a/b"))
 	})
 }
 

@@ -32,6 +32,12 @@ type Settlement struct {
 	Snapshot  *SnapshotRow    // recorded in the same transaction
 	Problems  []Problem       // appended to the task's report (at most 100 kept per task)
 
+	// Delays are what the slice waited for, before it, in it, and, if it is parked, until
+	// NotBefore: added to those of the task, its run and the tenant's day. Spent is what
+	// its requests cost by service.
+	Delays tenantry.Delays
+	Spent  map[tenantry.Service]int64
+
 	// Took is how long the slice held its slot, and Units what it cost in Graph's resource
 	// units as far as known; together they are the flow's pace. 0 units tell nothing.
 	Took  time.Duration
@@ -207,7 +213,10 @@ func (t *Tenant) Settle(ctx context.Context, c Claim, s Settlement, now time.Tim
 		if err := addProblems(ctx, tx, c.Task, s.Problems); err != nil {
 			return err
 		}
-		return keepPace(ctx, tx, c.Task, s)
+		if err := keepPace(ctx, tx, c.Task, s); err != nil {
+			return err
+		}
+		return book(ctx, tx, c.Task, s, now)
 	})
 }
 
@@ -230,13 +239,13 @@ func keepPace(ctx context.Context, tx bun.Tx, task Task, s Settlement) error {
 // giveBack makes a claimed task ready again.
 func (t *Tenant) giveBack(ctx context.Context, tx bun.Tx, op string, c Claim, s Settlement) error {
 	args, err := t.holds(op, c, max(micros(s.NotBefore), micros(c.CreatedAt)), s.Reason, s.Kind, s.Attempt,
-		s.Counts.Items, s.Counts.Total, s.Counts.Skipped, s.Counts.Bytes, s.Counts.Stored, sealed(c, s))
+		s.Counts.Items, s.Counts.Total, s.Counts.Skipped, s.Counts.Bytes, s.Counts.Stored, sealed(c, s), encodeDelays(c.Delays.Add(s.Delays)))
 	if err != nil {
 		return err
 	}
 	n, err := exec(ctx, tx, `
 		UPDATE tasks SET state = 'ready', process = '', not_before = ?, reason = ?, kind = ?, attempt = ?,
-			items = ?, total = ?, skipped = ?, bytes = ?, stored = ?, snapshot = ?
+			items = ?, total = ?, skipped = ?, bytes = ?, stored = ?, snapshot = ?, delays = ?
 		WHERE `+held, args...)
 	if err == nil && n == 0 {
 		err = fenced(op)
@@ -264,6 +273,7 @@ func (t *Tenant) end(ctx context.Context, tx bun.Tx, op string, c Claim, s Settl
 	row.State, row.Reason, row.Kind, row.Attempt = s.State, s.Reason, s.Kind, s.Attempt
 	row.Snapshot, row.EndedAt = sealed(c, s), micros(now)
 	row.setCounts(s.Counts)
+	row.Delays = encodeDelays(c.Delays.Add(s.Delays))
 	if err := freeSeries(ctx, tx, c.Task); err != nil {
 		return err
 	}

@@ -33,6 +33,6 @@
 // is inserted until it ends: this is what makes starting a backup idempotent.
 //
 // Locks on Postgres are taken in one order, so that transactions wait rather than
-// deadlock: leader, process, protections, tasks, series, runs, tenants, paces. What deadlocks
-// all the same is run again.
+// deadlock: leader, process, protections, tasks, series, runs, tenants, paces, ledger. What
+// deadlocks all the same is run again.
 package catalog

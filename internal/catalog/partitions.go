@@ -27,7 +27,7 @@ const (
 var history = []struct{ table, column bun.Safe }{{"ended_tasks", "id"}, {"problems", "task"}}
 
 // Partitions makes the partitions of the days ahead of now and drops those whose every task
-// is older than keep and ended; a task counts by its creation. Runs are kept 400 days.
+// is older than keep and ended; a task counts by its creation. Runs and the ledger are kept 400 days.
 // Consents that have expired go too. On SQLite, which has no partitions, rows are deleted in
 // batches. Call it daily or more often, from any number of processes.
 func (f *Fleet) Partitions(ctx context.Context, now time.Time, keep time.Duration) error {
@@ -53,8 +53,22 @@ func (f *Fleet) Partitions(ctx context.Context, now time.Time, keep time.Duratio
 	if err != nil {
 		return err
 	}
+	if err := f.c.purgeLedger(ctx, now.Add(-keepLedger)); err != nil {
+		return err
+	}
 	return f.c.purge(ctx, "expire consents", `DELETE FROM consents WHERE state_hash IN (
 		SELECT state_hash FROM consents WHERE expires_at <= ? LIMIT ?)`, micros(now), purgeBatch)
+}
+
+// purgeLedger removes the days and runs of the ledger from before a time.
+func (c *Catalog) purgeLedger(ctx context.Context, before time.Time) error {
+	err := c.purge(ctx, "expire days of the ledger", `DELETE FROM ledger WHERE (tenant, run, day, entry, account) IN (
+		SELECT tenant, run, day, entry, account FROM ledger WHERE day > 0 AND day < ? LIMIT ?)`, dayOf(before), purgeBatch)
+	if err != nil {
+		return err
+	}
+	return c.purge(ctx, "expire runs of the ledger", `DELETE FROM ledger WHERE (tenant, run, day, entry, account) IN (
+		SELECT tenant, run, day, entry, account FROM ledger WHERE run <> '' AND run < ? LIMIT ?)`, tenantry.TaskIDFloor(before), purgeBatch)
 }
 
 // strays is the table that holds what no daily partition does.

@@ -141,8 +141,14 @@ func TestTenantStatements(t *testing.T) {
 			{"Settle", func() error { return a.Settle(ctx, claim, Settlement{State: TaskReady}, now) }},
 			{"Claim", take},
 			{"Settle", func() error {
-				return a.Settle(ctx, claim, Settlement{State: TaskDone, Snapshot: &SnapshotRow{Seq: 1}, Problems: []Problem{{ItemID: "i"}}}, now)
+				return a.Settle(ctx, claim, Settlement{
+					State: TaskDone, Snapshot: &SnapshotRow{Seq: 1}, Problems: []Problem{{ItemID: "i"}}, Delays: tenantry.Delays{Queue: time.Second},
+				}, now)
 			}},
+			{"RunLedger", func() error { _, err := a.RunLedger(ctx, run.ID); return err }},
+			{"Ledger", func() error { _, err := a.Ledger(ctx, now, now); return err }},
+			{"Flows", func() error { _, err := a.Flows(ctx); return err }},
+			{"CountTargets", func() error { _, err := a.CountTargets(ctx, plan.Kinds); return err }},
 			{"Task", func() error { _, err := a.Task(ctx, claim.ID); return err }},
 			{"Tasks", func() error { _, err := a.Tasks(ctx, run.ID, "", 1); return err }},
 			{"RunProblems", func() error { _, err := a.RunProblems(ctx, run.ID, 1); return err }},

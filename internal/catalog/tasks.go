@@ -44,6 +44,8 @@ type Task struct {
 	Counts                        tenantry.Counts // of all slices so far
 	Snapshot                      int64           // sealed by this task, 0 none
 	Process                       tenantry.ProcessID
+	Delays                        tenantry.Delays // of all slices so far, and between them
+	AdmittedAt                    time.Time       // last
 	CreatedAt, StartedAt, EndedAt time.Time
 }
 
@@ -121,17 +123,18 @@ type taskRow struct {
 	AdmittedAt int64
 	StartedAt  int64
 	EndedAt    int64
+	Delays     string
 }
 
 const taskColumns bun.Safe = `id, run, tenant, resource, workload, action, queue, service, state, admission, attempt, not_before, reason, kind,
-	params, items, total, skipped, bytes, stored, snapshot, process, created_at, admitted_at, started_at, ended_at`
+	params, items, total, skipped, bytes, stored, snapshot, process, created_at, admitted_at, started_at, ended_at, delays`
 
 func (r taskRow) task() Task {
 	t := Task{
 		ID: r.ID, Run: r.Run, Tenant: r.Tenant, Resource: r.Resource, Workload: r.Workload, Action: r.Action,
 		Queue: r.Queue, Service: r.Service, State: r.State, Admission: r.Admission, Attempt: r.Attempt, Reason: r.Reason, Kind: r.Kind,
 		Params: r.Params, Counts: tenantry.Counts{Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored},
-		Snapshot: r.Snapshot, Process: r.Process,
+		Snapshot: r.Snapshot, Process: r.Process, Delays: decodeDelays(r.Delays), AdmittedAt: fromMicros(r.AdmittedAt),
 		CreatedAt: fromMicros(r.CreatedAt), StartedAt: fromMicros(r.StartedAt), EndedAt: fromMicros(r.EndedAt),
 	}
 	if r.NotBefore > r.CreatedAt { // a fresh task is admissible from its creation on

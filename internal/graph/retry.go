@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
 )
 
 // policy is the one policy of tries, pauses and time-outs, in place. Nothing holds a worker's slot for
@@ -44,10 +46,22 @@ func (p policy) retry(ctx context.Context, once bool, try func() error) error {
 			return told(ctx, p.timed(err, wait))
 		}
 		slept += wait
-		if sleep(ctx, wait) != nil {
+		end := tenantry.MeterOf(ctx).Graph(waitedFor(err))
+		asleep := sleep(ctx, wait)
+		end()
+		if asleep != nil {
 			return told(ctx, err)
 		}
 	}
+}
+
+// waitedFor names what a pause is due to: the account that the book named, or what
+// Microsoft answered.
+func waitedFor(err error) string {
+	if tenantry.KindOf(err) != tenantry.Throttled {
+		return "graph/unavailable"
+	}
+	return cmp.Or(throttle.AccountOf(tenantry.CodeOf(err)), throttle.Answered)
 }
 
 // told makes Canceled of a failure after which we were told to stop: what the

@@ -1,6 +1,6 @@
 // Package tenantry owns the nouns of the fleet: typed identifiers, the kinds of
-// work, and the kinds of error. Every room may import it; it imports only the
-// standard library.
+// work, the kinds of error, and the meter that goes with a task's calls through all
+// rooms. Every room may import it; it imports only the standard library.
 //
 // Words: a provider runs the fleet; a tenant is one customer's Microsoft 365
 // organisation; a resource is one protected thing of a tenant; a workload is

@@ -92,21 +92,29 @@ type refusal struct {
 // 5 s (Limits.Patience); a longer wait is an error of kind Throttled with Until and a
 // Code naming the account or "cooldown/<scope>", and nothing is taken. Redis down:
 // Shared; ctx ended: its kind. The permit must be released exactly once, when the
-// response's body is done, and its Context ends when it must no longer be used.
+// response's body is done, and its Context ends when it must no longer be used. Waits and
+// cost are told to the meter of ctx (tenantry.MeterOf).
 func (b *Book) Acquire(ctx context.Context, c Call) (*Permit, error) {
 	d := b.draft(c)
 	patience := time.Duration(b.limits.Patience)
-	start := b.now()
+	meter, start := tenantry.MeterOf(ctx), b.now()
 	for {
 		p, no, err := b.try(ctx, d)
-		if p != nil || err != nil {
-			return p, err
+		if p != nil {
+			meter.Spend(c.Service, c.spent())
+			return p, nil
+		}
+		if err != nil {
+			return nil, err
 		}
 		if b.now().Sub(start)+no.wait > patience {
 			return nil, throttled(no)
 		}
 		// A little more, so that those who wait for the same do not come at once.
-		if err := sleep(ctx, no.wait+rand.N(no.wait/8+2*time.Millisecond)); err != nil {
+		end := meter.Graph(AccountOf(no.code))
+		err = sleep(ctx, no.wait+rand.N(no.wait/8+2*time.Millisecond))
+		end()
+		if err != nil {
 			return nil, tenantry.E(tenantry.KindOf(err), "wait for "+no.code, err)
 		}
 	}

@@ -21,7 +21,10 @@ func (w *Worker) handle(ctx context.Context, r queue.Ref) (string, error) {
 	if err != nil {
 		return w.unclaimed(r, err), nil
 	}
-	j := &job{Worker: w, scope: scope, claim: claim, before: claim.Counts, began: time.Now()}
+	j := &job{
+		Worker: w, scope: scope, claim: claim, before: claim.Counts, began: time.Now(),
+		meter: tenantry.NewMeter(time.Now),
+	}
 	end, err := j.slice(ctx)
 	return j.settle(ctx, end, err)
 }
@@ -46,6 +49,7 @@ type job struct {
 	claim  catalog.Claim
 	before tenantry.Counts // of earlier slices
 	began  time.Time
+	meter  *tenantry.Meter // of this slice
 }
 
 // end says how a slice ended, beside its error.
@@ -58,7 +62,7 @@ type end struct {
 
 // slice runs one slice under the process's lease, and reports its progress meanwhile.
 func (j *job) slice(ctx context.Context) (e end, err error) {
-	ctx, cancel := j.lease.bind(ctx)
+	ctx, cancel := j.lease.bind(tenantry.WithMeter(ctx, j.meter))
 	defer cancel(nil)
 	p := j.report(ctx, cancel)
 	defer p.stop()

@@ -18,6 +18,7 @@ import (
 type leaseWatch chan bool
 
 func (leaseWatch) Slice(string, tenantry.Action, string, time.Duration) {}
+func (leaseWatch) Waited(tenantry.Delays)                               {}
 func (w leaseWatch) Leased(on bool)                                     { w <- on }
 
 // The database stands still (another connection holds its write lock): slices are

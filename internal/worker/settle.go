@@ -21,8 +21,9 @@ const (
 func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
 	now := j.cfg.Now()
 	s := catalog.Settlement{Counts: j.total(e.counts), Snapshot: e.snapshot, Took: time.Since(j.began)}
+	s.Delays, s.Spent = j.delays()
 	if err == nil || e.counts.Items > 0 {
-		s.Units = unitsOf(j.claim.Action, e.counts)
+		s.Units = s.Spent[j.claim.Service]
 	}
 	for _, p := range e.problems {
 		s.Problems = append(s.Problems, catalog.Problem{ItemID: p.ID, Name: p.Name, Reason: p.Reason})
@@ -45,20 +46,8 @@ func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
 	j.consequences(ctx, v, f.kind, err)
 	s.State, s.NotBefore, s.Attempt = v.state, v.notBefore, v.attempt
 	s.Kind, s.Reason = f.kind, err.Error()
+	s.Delays = s.Delays.Add(waitUntil(v, err, now))
 	return j.finish(ctx, s, err)
-}
-
-// unitsOf is about what a slice cost in SharePoint's resource units: two for its listings,
-// one for each item that was read, two for each that was written (Microsoft Learn, "Avoid
-// getting throttled or blocked in SharePoint Online").
-func unitsOf(a tenantry.Action, c tenantry.Counts) int64 {
-	switch a {
-	case tenantry.Backup:
-		return 2 + c.Items
-	case tenantry.Restore:
-		return 2 + 2*c.Items
-	}
-	return 0
 }
 
 // consequences are what a failure means beyond its task. They come before the settlement,
@@ -167,6 +156,7 @@ func (j *job) try(ctx context.Context, s catalog.Settlement) error {
 func (j *job) told(s catalog.Settlement, cause error) (string, error) {
 	line, result := describe(s, j.cfg.Now())
 	j.cfg.Observer.Slice(j.claim.Queue, j.claim.Action, result, time.Since(j.began))
+	j.cfg.Observer.Waited(s.Delays)
 	say := j.cfg.Log.Debugw
 	if s.State == catalog.TaskFailed {
 		say = j.cfg.Log.Warnw

@@ -65,6 +65,9 @@ type Directory interface {
 type Observer interface {
 	// Slice tells how a slice ended: done, more, parked, retry, failed, dropped.
 	Slice(queue string, action tenantry.Action, result string, took time.Duration)
+	// Waited tells what a settled slice, and its task before and after it, waited for. The
+	// names of accounts are few.
+	Waited(d tenantry.Delays)
 	// Leased tells that the process holds its lease, or does no longer.
 	Leased(bool)
 }
@@ -183,4 +186,5 @@ func (w *Worker) Alive() bool { return w.lease.alive() }
 type silent struct{}
 
 func (silent) Slice(string, tenantry.Action, string, time.Duration) {}
+func (silent) Waited(tenantry.Delays)                               {}
 func (silent) Leased(bool)                                          {}

@@ -398,6 +398,46 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// A task tells what it waited for and spent: in the queue and for a slot, for Graph in
+// place and parked, in the bucket.
+func TestDelaysAreBooked(t *testing.T) {
+	h := newHouse(t)
+	h.store = blob.Metered(h.store)
+	h.worker(h.config())
+	parked := false
+	h.source.before(func(ctx context.Context, link string) error {
+		m := tenantry.MeterOf(ctx)
+		m.Spend(tenantry.SharePoint, 3)
+		if link == "from 100" && !parked {
+			parked = true
+			return &tenantry.Error{Kind: tenantry.Throttled, Op: "minute", Code: "sharepoint/minute", Until: time.Now().Add(300 * time.Millisecond)}
+		}
+		end := m.Graph("cooldown/tenant/sharepoint")
+		time.Sleep(2 * time.Millisecond) // the wait that is measured
+		end()
+		return nil
+	})
+	task := h.done(h.backup().ID)
+	d := task.Delays
+	if park := d.Graph["sharepoint/minute"]; park < 200*time.Millisecond || park > 300*time.Millisecond {
+		t.Errorf("parked for %v", park)
+	}
+	if place := d.Graph["cooldown/tenant/sharepoint"]; place < 8*time.Millisecond || place > 5*time.Second {
+		t.Errorf("waited in place for %v", place)
+	}
+	if d.Storage <= 0 || d.Queue < 0 || d.Worker <= 0 || d.Retry != 0 || len(d.Graph) != 2 {
+		t.Errorf("delays: %+v", d)
+	}
+	ledger, err := h.scope().RunLedger(t.Context(), task.Run)
+	h.must(err)
+	if spent := ledger.Units[tenantry.SharePoint]; spent != 3*(h.source.pages.Load()+1) || ledger.Cost[tenantry.Drive] != spent || ledger.Backups[tenantry.Drive] != 1 {
+		t.Errorf("%d pages, ledger %+v", h.source.pages.Load(), ledger)
+	}
+	if off := ledger.Delays.GraphTotal() - d.GraphTotal(); off < -time.Millisecond || off > time.Millisecond {
+		t.Errorf("the run waited %+v, its task %+v", ledger.Delays, d)
+	}
+}
+
 func TestBucketDownIsAnAlarmOfTheBucket(t *testing.T) {
 	h := newHouse(t)
 	var down error = tenantry.Errorf(tenantry.Shared, "bucket does not answer")

@@ -50,6 +50,8 @@ func (w *world) dump(f filled) map[string]any {
 		"problems":  func() (any, error) { return f.Problems(w.ctx, f.ended.ID) },
 		"snapshots": func() (any, error) { return f.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0) },
 		"audit":     func() (any, error) { return f.AuditTrail(w.ctx, 0, 0) },
+		"ledger":    func() (any, error) { return f.RunLedger(w.ctx, f.run.ID) },
+		"days":      func() (any, error) { return f.Ledger(w.ctx, now, now) },
 		"link":      func() (any, error) { link, _, err := f.SyncLink(w.ctx, tenantry.User); return link, err },
 		"due": func() (any, error) {
 			due, err := w.f.Due(w.ctx, now.Add(72*time.Hour), 10000)
@@ -104,13 +106,17 @@ func testScope(_ *testing.T, w *world) {
 			_, err := mine.StartRun(w.ctx, tenantry.Backup, catalog.TriggerManual, "", mailboxes(4), after)
 			return err
 		},
-		"RunProblems": func() any { list, _ := mine.RunProblems(w.ctx, other.run.ID, 0); return list },
-		"Run":         func() any { run, _ := mine.Run(w.ctx, other.run.ID); return run },
-		"Runs":        func() any { list, _ := mine.Runs(w.ctx, "", 0); return list },
-		"Tasks":       func() any { list, _ := mine.Tasks(w.ctx, other.run.ID, "", 0); return list },
-		"Task":        func() any { task, _ := mine.Task(w.ctx, other.running.ID); return task },
-		"Problems":    func() any { list, _ := mine.Problems(w.ctx, other.ended.ID); return list },
-		"Snapshots":   func() any { list, _ := mine.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0); return list },
+		"RunLedger":    func() any { l, _ := mine.RunLedger(w.ctx, other.run.ID); return l.Delays.Queue },
+		"Ledger":       func() any { list, _ := mine.Ledger(w.ctx, now, after); return list },
+		"Flows":        func() any { list, _ := mine.Flows(w.ctx); return list },
+		"CountTargets": func() any { n, _ := mine.CountTargets(w.ctx, []tenantry.ResourceKind{tenantry.User}); return n },
+		"RunProblems":  func() any { list, _ := mine.RunProblems(w.ctx, other.run.ID, 0); return list },
+		"Run":          func() any { run, _ := mine.Run(w.ctx, other.run.ID); return run },
+		"Runs":         func() any { list, _ := mine.Runs(w.ctx, "", 0); return list },
+		"Tasks":        func() any { list, _ := mine.Tasks(w.ctx, other.run.ID, "", 0); return list },
+		"Task":         func() any { task, _ := mine.Task(w.ctx, other.running.ID); return task },
+		"Problems":     func() any { list, _ := mine.Problems(w.ctx, other.ended.ID); return list },
+		"Snapshots":    func() any { list, _ := mine.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0); return list },
 		"MirrorSnapshots": func() any {
 			return mine.MirrorSnapshots(w.ctx, user(0), tenantry.Mailbox, []catalog.SnapshotRow{{Seq: 9, Time: after, Task: "mine"}})
 		},

@@ -1,0 +1,227 @@
+package catalog
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// keepLedger is how long a tenant's days stand in the ledger, and the sums of its runs:
+// as long as the runs.
+const keepLedger = keepRuns
+
+// The entries of the ledger. Those of waits are microseconds, of graph by account; units
+// are by service, and the last two, which tell what a backup costs, by workload.
+const (
+	entryQueue   = "queue"
+	entryWorker  = "worker"
+	entryStorage = "storage"
+	entryRetry   = "retry"
+	entryGraph   = "graph"
+	entryUnits   = "units"
+	entryBackups = "backups" // that were done
+	entryCost    = "cost"    // units that backups drew on their own service
+)
+
+// Ledger is what a tenant's tasks waited for and spent, in a run or on a UTC day. What a
+// slice lost whose worker died is not in it.
+type Ledger struct {
+	Day     time.Time                   // 00:00 UTC; zero for a run
+	Delays  tenantry.Delays             // sums over tasks
+	Units   map[tenantry.Service]int64  // resource units (identity, SharePoint) or requests
+	Backups map[tenantry.Workload]int64 // backups that were done
+	Cost    map[tenantry.Workload]int64 // units that backups drew on the service of their workload
+}
+
+type ledgerRow struct {
+	Day     int64
+	Entry   string
+	Account string
+	Amount  int64
+}
+
+// dayOf is the number of a UTC day since 1970.
+func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
+
+// book adds a settlement to the ledgers of its run and of its tenant's day. One statement
+// with its rows in the order of the key: two settlements wait at most in one direction.
+func book(ctx context.Context, tx bun.Tx, task Task, s Settlement, now time.Time) error {
+	entries := entriesOf(task, s)
+	if len(entries) == 0 {
+		return nil
+	}
+	var values rows
+	for _, e := range entries {
+		values = append(values, []any{task.Tenant, "", dayOf(now), e.Entry, e.Account, e.Amount})
+	}
+	for _, e := range entries {
+		values = append(values, []any{task.Tenant, task.Run, 0, e.Entry, e.Account, e.Amount})
+	}
+	_, err := exec(ctx, tx, `
+		INSERT INTO ledger AS old (tenant, run, day, entry, account, amount) VALUES ?
+		ON CONFLICT (tenant, run, day, entry, account) DO UPDATE SET amount = old.amount + excluded.amount`, values)
+	return err
+}
+
+// entriesOf lists what a settlement adds to a ledger, sorted and without zeros.
+func entriesOf(task Task, s Settlement) []ledgerRow {
+	d := s.Delays
+	list := []ledgerRow{
+		{Entry: entryQueue, Amount: d.Queue.Microseconds()}, {Entry: entryWorker, Amount: d.Worker.Microseconds()},
+		{Entry: entryStorage, Amount: d.Storage.Microseconds()}, {Entry: entryRetry, Amount: d.Retry.Microseconds()},
+	}
+	for account, wait := range d.Graph {
+		list = append(list, ledgerRow{Entry: entryGraph, Account: account, Amount: wait.Microseconds()})
+	}
+	for service, units := range s.Spent {
+		list = append(list, ledgerRow{Entry: entryUnits, Account: string(service), Amount: units})
+	}
+	if task.Action == tenantry.Backup {
+		list = append(list, ledgerRow{Entry: entryCost, Account: string(task.Workload), Amount: s.Spent[task.Service]})
+		if s.State == TaskDone && s.Snapshot != nil {
+			list = append(list, ledgerRow{Entry: entryBackups, Account: string(task.Workload), Amount: 1})
+		}
+	}
+	list = slices.DeleteFunc(list, func(e ledgerRow) bool { return e.Amount <= 0 })
+	slices.SortFunc(list, func(a, b ledgerRow) int {
+		return cmp.Or(cmp.Compare(a.Entry, b.Entry), cmp.Compare(a.Account, b.Account))
+	})
+	return list
+}
+
+// add puts a row into the ledger that it is a part of. Entries of a later version are not
+// for us.
+func (l *Ledger) add(r ledgerRow) {
+	wait := time.Duration(r.Amount) * time.Microsecond
+	switch r.Entry {
+	case entryQueue:
+		l.Delays.Queue += wait
+	case entryWorker:
+		l.Delays.Worker += wait
+	case entryStorage:
+		l.Delays.Storage += wait
+	case entryRetry:
+		l.Delays.Retry += wait
+	case entryGraph:
+		put(&l.Delays.Graph, r.Account, wait)
+	case entryUnits:
+		put(&l.Units, tenantry.Service(r.Account), r.Amount)
+	case entryBackups:
+		put(&l.Backups, tenantry.Workload(r.Account), r.Amount)
+	case entryCost:
+		put(&l.Cost, tenantry.Workload(r.Account), r.Amount)
+	}
+}
+
+func put[K comparable, V any](m *map[K]V, key K, value V) {
+	if *m == nil {
+		*m = map[K]V{}
+	}
+	(*m)[key] = value
+}
+
+// RunLedger is what the tasks of a run waited for and spent so far, as of their last
+// settlements. A run that is not there has an empty one.
+func (t *Tenant) RunLedger(ctx context.Context, run tenantry.RunID) (Ledger, error) {
+	var found []ledgerRow
+	err := t.c.read(ctx, fmt.Sprintf("read ledger of run %s of tenant %s", run, t.id), &found,
+		"SELECT day, entry, account, amount FROM ledger WHERE tenant = ? AND run = ? AND day = 0", t.id, run)
+	var l Ledger
+	for _, row := range found {
+		l.add(row)
+	}
+	return l, err
+}
+
+// Ledger lists the tenant's UTC days from one to another, both included, that have entries,
+// the newest first.
+func (t *Tenant) Ledger(ctx context.Context, from, to time.Time) ([]Ledger, error) {
+	var found []ledgerRow
+	err := t.c.read(ctx, "read ledger of tenant "+string(t.id), &found, `
+		SELECT day, entry, account, amount FROM ledger WHERE tenant = ? AND run = '' AND day >= ? AND day <= ?`,
+		t.id, max(1, dayOf(from)), dayOf(to))
+	if err != nil {
+		return nil, err
+	}
+	days := map[int64]*Ledger{}
+	for _, row := range found {
+		if days[row.Day] == nil {
+			days[row.Day] = &Ledger{Day: time.Unix(row.Day*int64(day/time.Second), 0).UTC()}
+		}
+		days[row.Day].add(row)
+	}
+	list := make([]Ledger, 0, len(days))
+	for _, number := range slices.Backward(slices.Sorted(maps.Keys(days))) {
+		list = append(list, *days[number])
+	}
+	return list, nil
+}
+
+// FlowState is what is open of one flow of a tenant, and its pace.
+type FlowState struct {
+	Service tenantry.Service
+	Open    int64   // unfinished tasks
+	Seconds float64 // that a slice held its slot lately; 0 unknown
+	Units   float64 // that such a slice cost; 0 unknown
+}
+
+// Flows lists the tenant's flows that have unfinished tasks, by service.
+func (t *Tenant) Flows(ctx context.Context) ([]FlowState, error) {
+	var found []FlowState
+	// In the order of the indexes tasks_ready and tasks_flight.
+	queues := bun.List([]string{queueInteractive, queueDirectory, queueBackup, queueMaintenance})
+	err := t.c.read(ctx, "read flows of tenant "+string(t.id), &found, `
+		SELECT c.service, CAST(sum(c.n) AS bigint) AS open, coalesce(max(p.seconds), 0.0) AS seconds, coalesce(max(p.units), 0.0) AS units
+		FROM (
+			SELECT service, count(*) AS n FROM tasks WHERE tenant = ?0 AND state = 'ready' AND queue IN (?1) GROUP BY service
+			UNION ALL
+			SELECT service, count(*) AS n FROM tasks WHERE tenant = ?0 AND state IN ('admitted', 'running') AND queue IN (?1) GROUP BY service
+		) AS c LEFT JOIN paces p ON p.tenant = ?0 AND p.service = c.service
+		GROUP BY c.service ORDER BY c.service`, t.id, queues)
+	return found, err
+}
+
+// CountTargets counts the active resources of kinds by workload: what a policy of these
+// kinds would back up.
+func (t *Tenant) CountTargets(ctx context.Context, kinds []tenantry.ResourceKind) (map[tenantry.Workload]int64, error) {
+	var found []struct {
+		Workloads string
+		N         int64
+	}
+	err := t.c.read(ctx, "count targets of tenant "+string(t.id), &found,
+		"SELECT workloads, count(*) AS n FROM resources WHERE tenant = ? AND state = ? AND kind IN (?) GROUP BY workloads",
+		t.id, tenantry.Active, bun.List(kinds))
+	counts := map[tenantry.Workload]int64{}
+	for _, row := range found {
+		for _, w := range split[tenantry.Workload](row.Workloads) {
+			counts[w] += row.N
+		}
+	}
+	return counts, err
+}
+
+// encodeDelays is how a task's row keeps its delays: JSON, "" for none.
+func encodeDelays(d tenantry.Delays) string {
+	text, err := json.Marshal(d)
+	if err != nil || string(text) == "{}" {
+		return ""
+	}
+	return string(text)
+}
+
+// decodeDelays is the inverse of encodeDelays. What it cannot read is none: a later
+// version may have written it.
+func decodeDelays(text string) (d tenantry.Delays) {
+	if text == "" || json.Unmarshal([]byte(text), &d) != nil {
+		return tenantry.Delays{}
+	}
+	return d
+}
