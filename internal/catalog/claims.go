@@ -1,8 +1,11 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -19,115 +22,208 @@ const busyWait = 5 * time.Second
 type Claim struct {
 	Task
 	Epoch int64
+	Of    TenantRow // the task's tenant, as it stood at the claim; no ID when there is none
 }
 
-// Settlement says what becomes of a claimed task.
-type Settlement struct {
-	State     TaskState // TaskDone, TaskFailed, or TaskReady (more, parked, retry)
-	NotBefore time.Time
-	Reason    string
-	Kind      tenantry.Kind
-	Attempt   int
-	Counts    tenantry.Counts // of the task, over all its slices
-	Snapshot  *SnapshotRow    // recorded in the same transaction
-	Problems  []Problem       // appended to the task's report (at most 100 kept per task)
-
-	// Delays are what the slice waited for, before it, in it, and, if it is parked, until
-	// NotBefore: added to those of the task, its run and the tenant's day. Spent is what
-	// its requests cost by service.
-	Delays tenantry.Delays
-	Spent  map[tenantry.Service]int64
-
-	// Took is how long the slice held its slot, and Units what it cost in Graph's resource
-	// units as far as known; together they are the flow's pace. 0 units tell nothing.
-	Took  time.Duration
-	Units int64
+// claimAsk is a question of Claim.
+type claimAsk struct {
+	tenant    tenantry.TenantID
+	task      tenantry.TaskID
+	admission int64
+	process   tenantry.ProcessID
 }
+
+func (q claimAsk) String() string { return fmt.Sprintf("claim task %s of tenant %s", q.task, q.tenant) }
 
 // Claim takes an admitted task for a live process, guarded by (id, admission, admitted), and
 // its series: the stored epoch rises by one. Conflict: the delivery is stale, drop it. Busy
 // series: the task goes back to ready with a short not_before, error kind Transient. Fenced:
 // the process has no lease (any more); the task stays admitted.
+//
+// Claims that are made at about the same time share a transaction; each waits for at most
+// 5 ms until that begins. Once it has begun, Claim awaits its end whatever becomes of ctx.
 func (t *Tenant) Claim(ctx context.Context, id tenantry.TaskID, admission int64, p tenantry.ProcessID) (Claim, error) {
-	op := fmt.Sprintf("claim task %s of tenant %s", id, t.id)
-	var claim Claim
-	var busy error
-	err := t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
-		claim, busy = Claim{}, nil
-		if err := t.c.alive(ctx, tx, op, p); err != nil {
-			return err
-		}
-		var found []taskRow
-		err := scan(ctx, tx, &found, `
-			UPDATE tasks SET state = 'running', process = ?0, reason = '', kind = '',
-				started_at = CASE WHEN started_at = 0 THEN ?1 ELSE started_at END
-			WHERE tenant = ?2 AND id = ?3 AND admission = ?4 AND state = 'admitted' RETURNING ?5`,
-			p, t.c.now(), t.id, id, admission, taskColumns)
+	q := claimAsk{tenant: t.id, task: id, admission: admission, process: p}
+	return t.c.claims.ask(ctx, q.String(), q)
+}
+
+// claimAll answers claims in one transaction.
+func (c *Catalog) claimAll(ctx context.Context, asked []claimAsk) (replies []reply[Claim], err error) {
+	err = c.write(ctx, "claim tasks", func(ctx context.Context, tx bun.Tx) error {
+		live, err := c.alive(ctx, tx, asked)
 		if err != nil {
 			return err
 		}
-		if len(found) == 0 {
-			return tenantry.Errorf(tenantry.Conflict, "%s: admission %d is not the current one, or is claimed", op, admission)
-		}
-		claim.Task = found[0].task()
-		if !writesSeries(claim.Action) {
-			return nil
-		}
-		if claim.Epoch, err = ownSeries(ctx, tx, claim.Task); err != nil || claim.Epoch > 0 {
+		won, err := c.take(ctx, tx, asked, live)
+		if err != nil {
 			return err
 		}
-		busy, err = t.postpone(ctx, tx, op, claim.Task)
-		return err
+		replies = answerClaims(asked, live, won)
+		if err := c.ownSeries(ctx, tx, replies); err != nil {
+			return err
+		}
+		return describeTenants(ctx, tx, replies)
 	})
-	if err == nil {
-		err = busy
-	}
-	if err != nil {
-		return Claim{}, err
-	}
-	return claim, nil
+	return replies, err
 }
 
-// alive holds the lease of a process for the rest of the transaction, so that Reap either
-// sees the claim or comes first.
-func (c *Catalog) alive(ctx context.Context, tx bun.Tx, op string, p tenantry.ProcessID) error {
+// alive holds the leases of processes for the rest of the transaction, so that Reap either
+// sees their claims or comes first, and returns those that have one.
+func (c *Catalog) alive(ctx context.Context, tx bun.Tx, asked []claimAsk) (map[tenantry.ProcessID]bool, error) {
+	live := map[tenantry.ProcessID]bool{}
+	for _, q := range asked {
+		live[q.process] = false
+	}
 	var found []tenantry.ProcessID
-	err := scan(ctx, tx, &found, "SELECT id FROM processes WHERE id = ? AND expires_at > ? ?", p, c.now(), c.lock(forShare))
-	if err == nil && len(found) == 0 {
-		err = tenantry.Errorf(tenantry.Fenced, "%s: process %s has no lease", op, p)
+	err := scan(ctx, tx, &found, "SELECT id FROM processes WHERE id IN (?) AND expires_at > ? ORDER BY id ?",
+		bun.List(slices.Sorted(maps.Keys(live))), c.now(), c.lock(forShare))
+	for _, id := range found {
+		live[id] = true
 	}
-	return err
+	return live, err
 }
 
-// ownSeries makes the task's series its own and returns the new epoch, or 0 when another
-// task owns it.
-func ownSeries(ctx context.Context, tx bun.Tx, task Task) (epoch int64, err error) {
-	var epochs []int64
-	err = scan(ctx, tx, &epochs, `
-		INSERT INTO series AS old (tenant, resource, workload, epoch, owner_task, owner_process, backup_task)
-		VALUES (?, ?, ?, 1, ?, ?, '')
+// take marks the tasks running whose admission is waiting for its claim, for those who live.
+func (c *Catalog) take(ctx context.Context, tx bun.Tx, asked []claimAsk, live map[tenantry.ProcessID]bool) (map[tenantry.TaskID]taskRow, error) {
+	var values rows
+	for _, q := range asked {
+		if live[q.process] {
+			values = append(values, []any{q.tenant, q.task, q.admission, q.process})
+		}
+	}
+	if len(values) == 0 {
+		return nil, nil
+	}
+	var found []taskRow
+	err := scan(ctx, tx, &found, `
+		WITH v (v_tenant, v_id, v_admission, v_process) AS (VALUES ?0)
+		UPDATE tasks SET state = 'running', process = v_process, reason = '', kind = '',
+			started_at = CASE WHEN started_at = 0 THEN ?1 ELSE started_at END
+		FROM v WHERE tenant = v_tenant AND id = v_id AND admission = v_admission AND state = 'admitted' RETURNING ?2`,
+		values, c.now(), taskColumns)
+	won := make(map[tenantry.TaskID]taskRow, len(found))
+	for _, row := range found {
+		won[row.ID] = row
+	}
+	return won, err
+}
+
+// answerClaims gives each task that was won to one who asked for it: several may have.
+func answerClaims(asked []claimAsk, live map[tenantry.ProcessID]bool, won map[tenantry.TaskID]taskRow) []reply[Claim] {
+	replies := make([]reply[Claim], len(asked))
+	for i, q := range asked {
+		row, ok := won[q.task]
+		switch {
+		case !live[q.process]:
+			replies[i].err = tenantry.Errorf(tenantry.Fenced, "%s: process %s has no lease", q, q.process)
+		case !ok || row.Tenant != q.tenant || row.Admission != q.admission || row.Process != q.process:
+			replies[i].err = tenantry.Errorf(tenantry.Conflict, "%s: admission %d is not the current one, or is claimed", q, q.admission)
+		default:
+			replies[i].value.Task = row.task()
+			delete(won, q.task)
+		}
+	}
+	return replies
+}
+
+// ownSeries makes the claimed tasks' series their own, each under its next epoch. A task
+// whose series another one owns goes back to ready.
+func (c *Catalog) ownSeries(ctx context.Context, tx bun.Tx, replies []reply[Claim]) error {
+	var claims []*reply[Claim]
+	for i := range replies {
+		if r := &replies[i]; r.err == nil && writesSeries(r.value.Action) {
+			claims = append(claims, r)
+		}
+	}
+	if len(claims) == 0 {
+		return nil
+	}
+	slices.SortFunc(claims, func(a, b *reply[Claim]) int { return compareSeries(a.value.Task, b.value.Task) })
+	var values rows
+	for i, r := range claims {
+		if task := r.value.Task; i == 0 || compareSeries(claims[i-1].value.Task, task) != 0 {
+			values = append(values, []any{task.Tenant, task.Resource, task.Workload, 1, task.ID, task.Process, ""})
+		}
+	}
+	var owned []struct {
+		OwnerTask tenantry.TaskID
+		Epoch     int64
+	}
+	err := scan(ctx, tx, &owned, `
+		INSERT INTO series AS old (tenant, resource, workload, epoch, owner_task, owner_process, backup_task) VALUES ?
 		ON CONFLICT (tenant, resource, workload) DO UPDATE
 		SET epoch = old.epoch + 1, owner_task = excluded.owner_task, owner_process = excluded.owner_process
 		WHERE old.owner_task IN ('', excluded.owner_task)
-		RETURNING epoch`, task.Tenant, task.Resource, task.Workload, task.ID, task.Process)
-	if err != nil || len(epochs) == 0 {
-		return 0, err
+		RETURNING owner_task, epoch`, values)
+	if err != nil {
+		return err
 	}
-	return epochs[0], nil
+	epochs := make(map[tenantry.TaskID]int64, len(owned))
+	for _, row := range owned {
+		epochs[row.OwnerTask] = row.Epoch
+	}
+	var busy []*reply[Claim]
+	for _, r := range claims {
+		if r.value.Epoch = epochs[r.value.ID]; r.value.Epoch == 0 {
+			busy = append(busy, r)
+		}
+	}
+	return c.postpone(ctx, tx, busy)
 }
 
-// postpone gives a claimed task back because its series is busy.
-func (t *Tenant) postpone(ctx context.Context, tx bun.Tx, op string, task Task) (busy, err error) {
-	var until []int64
-	err = scan(ctx, tx, &until, `
-		UPDATE tasks SET state = 'ready', process = '', reason = 'its series is busy', kind = ?, not_before = ? + ?
-		WHERE tenant = ? AND id = ? RETURNING not_before`, tenantry.Transient, t.c.now(), busyWait.Microseconds(), t.id, task.ID)
-	if err != nil || len(until) == 0 {
-		return nil, err
+// compareSeries orders tasks by the series they work on, which is also the order of locks.
+func compareSeries(a, b Task) int {
+	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Workload, b.Workload))
+}
+
+// postpone gives claimed tasks back because their series are busy.
+func (c *Catalog) postpone(ctx context.Context, tx bun.Tx, busy []*reply[Claim]) error {
+	if len(busy) == 0 {
+		return nil
 	}
-	e := tenantry.Errorf(tenantry.Transient, "%s: series %s is busy", op, task.Series())
-	e.Until = fromMicros(until[0])
-	return e, nil
+	var keys rows
+	for _, r := range busy {
+		keys = append(keys, []any{r.value.Tenant, r.value.ID})
+	}
+	var until []int64
+	err := scan(ctx, tx, &until, `
+		UPDATE tasks SET state = 'ready', process = '', reason = 'its series is busy', kind = ?, not_before = ? + ?
+		WHERE (tenant, id) IN (VALUES ?) RETURNING not_before`, tenantry.Transient, c.now(), busyWait.Microseconds(), keys)
+	if err != nil {
+		return err
+	}
+	for _, r := range busy {
+		task := r.value.Task
+		e := tenantry.Errorf(tenantry.Transient, "claim task %s of tenant %s: series %s is busy", task.ID, task.Tenant, task.Series())
+		e.Until = fromMicros(slices.Max(until))
+		r.value, r.err = Claim{}, e
+	}
+	return nil
+}
+
+// describeTenants tells the claims whose tasks they are.
+func describeTenants(ctx context.Context, tx bun.Tx, replies []reply[Claim]) error {
+	ids := map[tenantry.TenantID]bool{}
+	for _, r := range replies {
+		if r.err == nil {
+			ids[r.value.Tenant] = true
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	var found []tenantRow
+	if err := scan(ctx, tx, &found, "SELECT ? FROM tenants WHERE id IN (?)", tenantColumns, bun.List(slices.Sorted(maps.Keys(ids)))); err != nil {
+		return err
+	}
+	for _, row := range found {
+		for i := range replies {
+			if r := &replies[i]; r.err == nil && r.value.Tenant == row.ID {
+				r.value.Of = row.tenant()
+			}
+		}
+	}
+	return nil
 }
 
 // held is the guard of a claim on its task row: (tenant, id, admission, process).
@@ -179,121 +275,4 @@ func (t *Tenant) Progress(ctx context.Context, c Claim, counts tenantry.Counts) 
 		return err
 	}
 	return t.c.one(ctx, op, fenced(op), "UPDATE tasks SET items = ?, total = ?, skipped = ?, bytes = ?, stored = ? WHERE "+held, args...)
-}
-
-// Settle ends a claim: task row, series owner, run aggregates, snapshot mirror, problems, in
-// one transaction. Fenced if no longer owner; Invalid: a state that no settlement has, or a
-// snapshot of another series.
-func (t *Tenant) Settle(ctx context.Context, c Claim, s Settlement, now time.Time) error {
-	op := fmt.Sprintf("settle task %s of tenant %s", c.ID, t.id)
-	if s.State != TaskDone && s.State != TaskFailed && s.State != TaskReady {
-		return tenantry.Errorf(tenantry.Invalid, "%s: state %q settles nothing", op, s.State)
-	}
-	if s.Snapshot != nil && s.Snapshot.Series != c.Series() && s.Snapshot.Series != (tenantry.Series{}) {
-		return tenantry.Errorf(tenantry.Invalid, "%s: the snapshot is of series %s", op, s.Snapshot.Series)
-	}
-	if _, err := t.holds(op, c); err != nil {
-		return err
-	}
-	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
-		var err error
-		if s.State == TaskReady {
-			err = t.giveBack(ctx, tx, op, c, s)
-		} else {
-			err = t.end(ctx, tx, op, c, s, now)
-		}
-		if err != nil {
-			return err
-		}
-		if s.Snapshot != nil {
-			if err := putSnapshot(ctx, tx, c.Task, *s.Snapshot); err != nil {
-				return err
-			}
-		}
-		if err := addProblems(ctx, tx, c.Task, s.Problems); err != nil {
-			return err
-		}
-		if err := keepPace(ctx, tx, c.Task, s); err != nil {
-			return err
-		}
-		return book(ctx, tx, c.Task, s, now)
-	})
-}
-
-// paceMemory is how much of a flow's pace each settlement leaves as it was.
-const paceMemory = 0.875
-
-// keepPace mixes a slice into its flow's moving means.
-func keepPace(ctx context.Context, tx bun.Tx, task Task, s Settlement) error {
-	if s.Units <= 0 || task.Service == tenantry.NoService {
-		return nil
-	}
-	_, err := exec(ctx, tx, `
-		INSERT INTO paces AS old (tenant, service, seconds, units) VALUES (?0, ?1, ?2, ?3)
-		ON CONFLICT (tenant, service) DO UPDATE
-		SET seconds = old.seconds * ?4 + excluded.seconds * (1 - ?4), units = old.units * ?4 + excluded.units * (1 - ?4)`,
-		task.Tenant, task.Service, s.Took.Seconds(), float64(s.Units), paceMemory)
-	return err
-}
-
-// giveBack makes a claimed task ready again.
-func (t *Tenant) giveBack(ctx context.Context, tx bun.Tx, op string, c Claim, s Settlement) error {
-	args, err := t.holds(op, c, max(micros(s.NotBefore), micros(c.CreatedAt)), s.Reason, s.Kind, s.Attempt,
-		s.Counts.Items, s.Counts.Total, s.Counts.Skipped, s.Counts.Bytes, s.Counts.Stored, sealed(c, s), encodeDelays(c.Delays.Add(s.Delays)))
-	if err != nil {
-		return err
-	}
-	n, err := exec(ctx, tx, `
-		UPDATE tasks SET state = 'ready', process = '', not_before = ?, reason = ?, kind = ?, attempt = ?,
-			items = ?, total = ?, skipped = ?, bytes = ?, stored = ?, snapshot = ?, delays = ?
-		WHERE `+held, args...)
-	if err == nil && n == 0 {
-		err = fenced(op)
-	}
-	if err != nil {
-		return err
-	}
-	return freeSeries(ctx, tx, c.Task)
-}
-
-// end moves a claimed task to the history.
-func (t *Tenant) end(ctx context.Context, tx bun.Tx, op string, c Claim, s Settlement, now time.Time) error {
-	args, err := t.holds(op, c)
-	if err != nil {
-		return err
-	}
-	var ended []taskRow
-	if err := scan(ctx, tx, &ended, "DELETE FROM tasks WHERE "+held+" RETURNING ?", append(args, taskColumns)...); err != nil {
-		return err
-	}
-	if len(ended) == 0 {
-		return fenced(op)
-	}
-	row := &ended[0]
-	row.State, row.Reason, row.Kind, row.Attempt = s.State, s.Reason, s.Kind, s.Attempt
-	row.Snapshot, row.EndedAt = sealed(c, s), micros(now)
-	row.setCounts(s.Counts)
-	row.Delays = encodeDelays(c.Delays.Add(s.Delays))
-	if err := freeSeries(ctx, tx, c.Task); err != nil {
-		return err
-	}
-	return endTasks(ctx, tx, ended, now)
-}
-
-// sealed is the snapshot that a task has sealed by the end of a settlement.
-func sealed(c Claim, s Settlement) int64 {
-	if s.Snapshot != nil {
-		return s.Snapshot.Seq
-	}
-	return c.Snapshot
-}
-
-// freeSeries ends a task's ownership of its series, if it has it.
-func freeSeries(ctx context.Context, tx bun.Tx, task Task) error {
-	if !writesSeries(task.Action) {
-		return nil
-	}
-	_, err := exec(ctx, tx, `UPDATE series SET owner_task = '', owner_process = ''
-		WHERE tenant = ? AND resource = ? AND workload = ? AND owner_task = ?`, task.Tenant, task.Resource, task.Workload, task.ID)
-	return err
 }

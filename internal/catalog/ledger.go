@@ -51,27 +51,44 @@ type ledgerRow struct {
 // dayOf is the number of a UTC day since 1970.
 func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
 
-// book adds a settlement to the ledgers of its run and of its tenant's day. One statement
-// with its rows in the order of the key: two settlements wait at most in one direction.
-func book(ctx context.Context, tx bun.Tx, task Task, s Settlement, now time.Time) error {
-	entries := entriesOf(task, s)
-	if len(entries) == 0 {
-		return nil
+// enterLedger adds settlements to the ledgers of their runs and of their tenants' days, each
+// entry once. One statement with its rows in the order of the key: two transactions wait at
+// most in one direction.
+func enterLedger(ctx context.Context, tx bun.Tx, settled []settleAsk) error {
+	type key struct {
+		tenant         tenantry.TenantID
+		run            tenantry.RunID
+		day            int64
+		entry, account string
 	}
-	var values rows
-	for _, e := range entries {
-		values = append(values, []any{task.Tenant, "", dayOf(now), e.Entry, e.Account, e.Amount})
+	sums := map[key]int64{}
+	for _, q := range settled {
+		task := q.claim.Task
+		for _, e := range entriesOf(task, q.Settlement) {
+			sums[key{task.Tenant, "", dayOf(q.now), e.Entry, e.Account}] += e.Amount
+			sums[key{task.Tenant, task.Run, 0, e.Entry, e.Account}] += e.Amount
+		}
 	}
-	for _, e := range entries {
-		values = append(values, []any{task.Tenant, task.Run, 0, e.Entry, e.Account, e.Amount})
+	keys := slices.SortedFunc(maps.Keys(sums), func(a, b key) int {
+		return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.run, b.run), cmp.Compare(a.day, b.day),
+			cmp.Compare(a.entry, b.entry), cmp.Compare(a.account, b.account))
+	})
+	for chunk := range slices.Chunk(keys, batch) {
+		var values rows
+		for _, k := range chunk {
+			values = append(values, []any{k.tenant, k.run, k.day, k.entry, k.account, sums[k]})
+		}
+		_, err := exec(ctx, tx, `
+			INSERT INTO ledger AS old (tenant, run, day, entry, account, amount) VALUES ?
+			ON CONFLICT (tenant, run, day, entry, account) DO UPDATE SET amount = old.amount + excluded.amount`, values)
+		if err != nil {
+			return err
+		}
 	}
-	_, err := exec(ctx, tx, `
-		INSERT INTO ledger AS old (tenant, run, day, entry, account, amount) VALUES ?
-		ON CONFLICT (tenant, run, day, entry, account) DO UPDATE SET amount = old.amount + excluded.amount`, values)
-	return err
+	return nil
 }
 
-// entriesOf lists what a settlement adds to a ledger, sorted and without zeros.
+// entriesOf lists what a settlement adds to a ledger, without zeros.
 func entriesOf(task Task, s Settlement) []ledgerRow {
 	d := s.Delays
 	list := []ledgerRow{
@@ -90,11 +107,7 @@ func entriesOf(task Task, s Settlement) []ledgerRow {
 			list = append(list, ledgerRow{Entry: entryBackups, Account: string(task.Workload), Amount: 1})
 		}
 	}
-	list = slices.DeleteFunc(list, func(e ledgerRow) bool { return e.Amount <= 0 })
-	slices.SortFunc(list, func(a, b ledgerRow) int {
-		return cmp.Or(cmp.Compare(a.Entry, b.Entry), cmp.Compare(a.Account, b.Account))
-	})
-	return list
+	return slices.DeleteFunc(list, func(e ledgerRow) bool { return e.Amount <= 0 })
 }
 
 // add puts a row into the ledger that it is a part of. Entries of a later version are not

@@ -36,9 +36,12 @@ type Catalog struct {
 	postgres *pgx.ConnConfig
 	local    local // wakes inside this process, SQLite only
 
+	claims      batcher[claimAsk, Claim]
+	settlements batcher[settleAsk, struct{}]
+
 	closing context.Context // ends when Close is called
 	close   context.CancelFunc
-	owned   sync.WaitGroup // goroutines of Wakes
+	owned   sync.WaitGroup // goroutines of Wakes and batchers
 }
 
 // Tenant is the handle for one tenant: none of its statements sees or changes a row of
@@ -144,11 +147,16 @@ func prepareSession(ctx context.Context, conn *pgx.Conn) error {
 func newCatalog(writer, reader *bun.DB, postgres *pgx.ConnConfig) *Catalog {
 	c := &Catalog{writer: writer, reader: reader, postgres: postgres}
 	c.closing, c.close = context.WithCancel(context.Background())
+	c.claims.parent, c.claims.answer = c, c.claimAll
+	c.settlements.parent, c.settlements.answer = c, c.settleAll
 	return c
 }
 
-// Close ends all wakes, waits for their goroutines and closes the connections.
+// Close ends all wakes and what is being asked, waits for their goroutines and closes the
+// connections.
 func (c *Catalog) Close() error {
+	c.claims.close()
+	c.settlements.close()
 	c.close()
 	c.owned.Wait()
 	err := c.writer.Close()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -277,38 +278,69 @@ func (t *Tenant) cancelSome(ctx context.Context, tx bun.Tx, id tenantry.RunID, n
 	for i := range ended {
 		ended[i].State, ended[i].Kind, ended[i].Reason, ended[i].EndedAt = TaskCanceled, tenantry.Canceled, "canceled", micros(now)
 	}
-	return len(ended), endTasks(ctx, tx, ended, now)
+	return len(ended), t.c.endTasks(ctx, tx, ended)
 }
 
-// bookEnded adds ended tasks, all of one run, to the run's numbers, and ends the run with
-// its last task.
-func bookEnded(ctx context.Context, tx bun.Tx, ended []taskRow, now time.Time) error {
-	var done, failed, canceled int64
-	var sum tenantry.Counts
+// ending is what tasks that ended together add to the numbers of their run.
+type ending struct {
+	tenant                 tenantry.TenantID
+	done, failed, canceled int64
+	counts                 tenantry.Counts
+	at                     int64
+}
+
+// bookEnded adds ended tasks to their runs' numbers, once for each run, and ends the runs
+// whose last tasks they are.
+func (c *Catalog) bookEnded(ctx context.Context, tx bun.Tx, ended []taskRow) error {
+	endings := map[tenantry.RunID]*ending{}
 	for _, row := range ended {
+		e := endings[row.Run]
+		if e == nil {
+			e = &ending{tenant: row.Tenant}
+			endings[row.Run] = e
+		}
 		switch row.State {
 		case TaskDone:
-			done++
+			e.done++
 		case TaskFailed:
-			failed++
+			e.failed++
 		default:
-			canceled++
+			e.canceled++
 		}
-		sum = sum.Add(row.task().Counts)
+		e.counts, e.at = e.counts.Add(row.task().Counts), max(e.at, row.EndedAt)
+	}
+	ids := slices.Sorted(maps.Keys(endings))
+	if err := c.lockRuns(ctx, tx, ids); err != nil {
+		return err
+	}
+	var values rows
+	for _, id := range ids {
+		e := endings[id]
+		n := e.counts
+		values = append(values, []any{e.tenant, id, e.done, e.failed, e.canceled, e.at, n.Items, n.Total, n.Skipped, n.Bytes, n.Stored})
 	}
 	_, err := exec(ctx, tx, `
+		WITH v (v_tenant, v_id, v_done, v_failed, v_canceled, v_at, v_items, v_total, v_skipped, v_bytes, v_stored) AS (VALUES ?)
 		UPDATE runs SET
 			state = CASE
-				WHEN done + failed + canceled + ?2 + ?3 + ?4 < tasks THEN 'running'
-				WHEN failed + canceled + ?3 + ?4 = 0 THEN 'done'
-				WHEN done + ?2 = 0 THEN 'failed'
+				WHEN done + failed + canceled + v_done + v_failed + v_canceled < tasks THEN 'running'
+				WHEN failed + canceled + v_failed + v_canceled = 0 THEN 'done'
+				WHEN done + v_done = 0 THEN 'failed'
 				ELSE 'partial' END,
-			ended_at = CASE WHEN done + failed + canceled + ?2 + ?3 + ?4 < tasks THEN 0 ELSE ?5 END,
-			done = done + ?2, failed = failed + ?3, canceled = canceled + ?4,
-			items = items + ?6, total = total + ?7, skipped = skipped + ?8, bytes = bytes + ?9, stored = stored + ?10
-		WHERE tenant = ?0 AND id = ?1`,
-		ended[0].Tenant, ended[0].Run, done, failed, canceled, micros(now),
-		sum.Items, sum.Total, sum.Skipped, sum.Bytes, sum.Stored)
+			ended_at = CASE WHEN done + failed + canceled + v_done + v_failed + v_canceled < tasks THEN 0 ELSE v_at END,
+			done = done + v_done, failed = failed + v_failed, canceled = canceled + v_canceled,
+			items = items + v_items, total = total + v_total, skipped = skipped + v_skipped, bytes = bytes + v_bytes, stored = stored + v_stored
+		FROM v WHERE tenant = v_tenant AND id = v_id`, values)
+	return err
+}
+
+// lockRuns locks runs in the order of their IDs. An UPDATE takes its rows as it finds them,
+// and two that book in the same runs would wait for each other.
+func (c *Catalog) lockRuns(ctx context.Context, tx bun.Tx, ids []tenantry.RunID) error {
+	if c.postgres == nil || len(ids) < 2 {
+		return nil
+	}
+	_, err := exec(ctx, tx, "SELECT 1 FROM runs WHERE id IN (?) ORDER BY id FOR UPDATE", bun.List(ids))
 	return err
 }
 

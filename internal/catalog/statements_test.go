@@ -68,7 +68,7 @@ func (r *recorder) take() []string {
 const scoped = tenantry.TenantID("t-0123456789abcdef")
 
 // fleetTables are without a tenant: what a statement on them alone names is no tenant's.
-var fleetTables = regexp.MustCompile(`(?i)^(SELECT id FROM processes WHERE id = 'worker@1'|SELECT pg_advisory_xact_lock|BEGIN|COMMIT|ROLLBACK)`)
+var fleetTables = regexp.MustCompile(`(?i)^(SELECT id FROM processes WHERE id IN \('worker@1'\)|SELECT pg_advisory_xact_lock|BEGIN|COMMIT|ROLLBACK)`)
 
 // TestTenantStatements enumerates the statements of every method of Tenant: each narrows
 // every table it reads to the tenant, or writes rows that carry it.
@@ -188,14 +188,18 @@ func TestTenantStatements(t *testing.T) {
 
 var (
 	anyTable = regexp.MustCompile(`(?i)\b(?:FROM|UPDATE|JOIN)\s+([a-z_]+)`)
-	narrowed = regexp.MustCompile(`(?i)\b(?:tenant|id)\b"? = '` + string(scoped) + `'`)
-	insert   = regexp.MustCompile(`(?i)^INSERT INTO`)
+	// A row of a batch begins with its tenant, and is joined by it.
+	narrowed = regexp.MustCompile(`(?i)\b(?:tenant|id)\b"? (?:= |IN \()'` + string(scoped) + `'|\((?:tenant, |id, )[a-z_, ]+\) IN \(VALUES \('` +
+		string(scoped) + `'|^WITH v \(v_tenant, [a-z_,\s]+\) AS \(VALUES \('` + string(scoped) + `'(?s:.*)\btenant = v_tenant\b`)
+	insert = regexp.MustCompile(`(?i)^INSERT INTO`)
 )
 
 // scopedWhere reports whether a statement names the tenant at least once for each table
 // that it reads or updates, or in the rows that it inserts.
 func scopedWhere(statement string) bool {
-	statement = strings.ReplaceAll(strings.TrimSpace(statement), "extract(epoch FROM", "extract(") // no table
+	for _, noTable := range []string{"extract(epoch FROM", "FROM v "} {
+		statement = strings.ReplaceAll(strings.TrimSpace(statement), noTable, "")
+	}
 	if insert.MatchString(statement) {
 		return strings.Contains(statement, "'"+string(scoped)+"'")
 	}
@@ -205,11 +209,16 @@ func scopedWhere(statement string) bool {
 // TestScopedWhere holds that the check above can fail.
 func TestScopedWhere(t *testing.T) {
 	for statement, expected := range map[string]bool{
-		"SELECT id FROM tasks WHERE tenant = '" + string(scoped) + "'":                               true,
-		"SELECT id FROM tasks WHERE run = 'r'":                                                       false,
-		"SELECT id FROM tasks WHERE tenant = 't-other'":                                              false,
-		"DELETE FROM tasks WHERE id IN (SELECT id FROM tasks) AND tenant = '" + string(scoped) + "'": false,
-		"INSERT INTO tasks (tenant) VALUES ('t-other')":                                              false,
+		"SELECT id FROM tasks WHERE tenant = '" + string(scoped) + "'":                                                                                 true,
+		"SELECT id FROM tasks WHERE run = 'r'":                                                                                                         false,
+		"SELECT id FROM tasks WHERE tenant = 't-other'":                                                                                                false,
+		"DELETE FROM tasks WHERE id IN (SELECT id FROM tasks) AND tenant = '" + string(scoped) + "'":                                                   false,
+		"INSERT INTO tasks (tenant) VALUES ('t-other')":                                                                                                false,
+		"DELETE FROM tasks WHERE (tenant, id) IN (VALUES ('" + string(scoped) + "', 'i'))":                                                             true,
+		"DELETE FROM tasks WHERE (tenant, id) IN (VALUES ('t-other', 'i'))":                                                                            false,
+		"DELETE FROM tasks WHERE (run, id) IN (VALUES ('" + string(scoped) + "', 'i'))":                                                                false,
+		"WITH v (v_tenant, v_id) AS (VALUES ('" + string(scoped) + "', 'i')) UPDATE tasks SET state = '' FROM v WHERE tenant = v_tenant AND id = v_id": true,
+		"WITH v (v_tenant, v_id) AS (VALUES ('" + string(scoped) + "', 'i')) UPDATE tasks SET state = '' FROM v WHERE id = v_id":                       false,
 	} {
 		if scopedWhere(statement) != expected {
 			t.Errorf("%s: expected %v", statement, expected)

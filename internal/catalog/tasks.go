@@ -176,42 +176,55 @@ func insertTasks(ctx context.Context, tx bun.Tx, tasks []taskRow) error {
 }
 
 // endTasks moves rows that were deleted from tasks to the history, releases what their
-// tasks reserved, and books them in their run. All rows are of one run, with equal state.
-func endTasks(ctx context.Context, tx bun.Tx, ended []taskRow, now time.Time) error {
+// tasks reserved, and books them in their runs.
+func (c *Catalog) endTasks(ctx context.Context, tx bun.Tx, ended []taskRow) error {
 	for chunk := range slices.Chunk(ended, batch) {
 		if _, err := tx.NewInsert().Model(&chunk).ModelTableExpr("ended_tasks").Exec(ctx); err != nil {
 			return err
 		}
-		if err := releaseReservations(ctx, tx, chunk); err != nil {
+		if err := c.releaseReservations(ctx, tx, chunk); err != nil {
+			return err
+		}
+		if err := c.bookEnded(ctx, tx, chunk); err != nil {
+			return err
+		}
+		if err := releaseSyncs(ctx, tx, chunk); err != nil {
 			return err
 		}
 	}
-	return bookEnded(ctx, tx, ended, now)
+	return nil
 }
 
-// releaseReservations lets the next backup of a series, or sync of a tenant, start.
-func releaseReservations(ctx context.Context, tx bun.Tx, ended []taskRow) error {
-	var keys rows
-	var syncs []tenantry.TaskID
+// releaseReservations lets the next backup of a series start.
+func (c *Catalog) releaseReservations(ctx context.Context, tx bun.Tx, ended []taskRow) error {
+	var backups rows
 	for _, task := range ended {
-		switch task.Action {
-		case tenantry.Backup:
-			keys = append(keys, []any{task.Resource, task.Workload, task.ID})
-		case tenantry.Sync:
-			syncs = append(syncs, task.ID)
+		if task.Action == tenantry.Backup {
+			backups = append(backups, []any{task.Tenant, task.Resource, task.Workload, task.ID})
 		}
 	}
-	tenant := ended[0].Tenant
-	if len(keys) > 0 {
-		_, err := exec(ctx, tx, "UPDATE series SET backup_task = '' WHERE tenant = ? AND (resource, workload, backup_task) IN (VALUES ?)", tenant, keys)
-		if err != nil {
-			return err
+	if len(backups) == 0 {
+		return nil
+	}
+	if err := c.lockSeries(ctx, tx, backups); err != nil {
+		return err
+	}
+	_, err := exec(ctx, tx, "UPDATE series SET backup_task = '' WHERE (tenant, resource, workload, backup_task) IN (VALUES ?)", backups)
+	return err
+}
+
+// releaseSyncs lets the next sync of the tenants start whose sync has ended.
+func releaseSyncs(ctx context.Context, tx bun.Tx, ended []taskRow) error {
+	var syncs rows
+	for _, task := range ended {
+		if task.Action == tenantry.Sync {
+			syncs = append(syncs, []any{task.Tenant, task.ID})
 		}
 	}
 	if len(syncs) == 0 {
 		return nil
 	}
-	_, err := exec(ctx, tx, "UPDATE tenants SET sync_task = '' WHERE id = ? AND sync_task IN (?)", tenant, bun.List(syncs))
+	_, err := exec(ctx, tx, "UPDATE tenants SET sync_task = '' WHERE (id, sync_task) IN (VALUES ?)", syncs)
 	return err
 }
 

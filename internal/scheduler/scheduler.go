@@ -94,7 +94,8 @@ type Config struct {
 	// over within 15 s). It is renewed every third of it.
 	LeaseTime time.Duration
 	// Tick is the longest time between two ticks (default 1 s); BusyTick the time
-	// between them while there is a backlog (default 50 ms).
+	// between them while there is a backlog (default 10 ms, and never so
+	// often that ticks take more than half of the time).
 	Tick, BusyTick time.Duration
 	// ReapEvery is how often dead processes are looked for (default 2 s).
 	ReapEvery time.Duration
@@ -138,7 +139,7 @@ func New(cfg Config) (*Scheduler, error) {
 	setDefault(&cfg.SyncRetry, time.Hour)
 	setDefault(&cfg.LeaseTime, 10*time.Second)
 	setDefault(&cfg.Tick, time.Second)
-	setDefault(&cfg.BusyTick, 50*time.Millisecond)
+	setDefault(&cfg.BusyTick, 10*time.Millisecond)
 	setDefault(&cfg.ReapEvery, 2*time.Second)
 	setDefault(&cfg.Unclaimed, 10*time.Second)
 	return &Scheduler{cfg: cfg, fleet: cfg.Catalog.Fleet(), troubles: troubles{log: cfg.Log}}, nil

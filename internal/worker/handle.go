@@ -93,9 +93,9 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 		// Only the reaper counts that far: a task that kills its workers comes to an end.
 		return end{}, tenantry.Errorf(tenantry.Internal, "given up after %d failures: its workers died", n)
 	}
-	tenant, err := j.scope.Get(ctx)
-	if err != nil {
-		return end{}, err
+	tenant := j.claim.Of
+	if tenant.ID == "" {
+		return end{}, tenantry.Errorf(tenantry.NotFound, "there is no tenant %s", j.claim.Tenant)
 	}
 	if a := j.claim.Action; a != tenantry.Connect && a != tenantry.Verify && tenant.State != tenantry.TenantConnected {
 		return end{}, tenantry.Errorf(tenantry.Reconnect, "tenant %s is %s: %s", tenant.Name, tenant.State, tenant.Reason)
