@@ -71,20 +71,23 @@ type checker struct {
 
 // collect notes where the content of all entries is.
 func (c *checker) collect(ctx context.Context) error {
-	for e, err := range c.rd.Entries(ctx) {
+	top, err := c.rd.inline.records(nil)
+	if err != nil {
+		return c.rd.repo.fail(c.rd.series, err)
+	}
+	places := int64(0)
+	for r, err := range c.rd.index.scan(ctx, top, nil, nil) { // every block, not only those that have IDs
+		if err == nil && r.key[0] == idSpace {
+			err = c.noteEntry(ctx, r.value)
+		} else if err == nil && r.key[0] == placeSpace {
+			places++
+		}
 		if err != nil {
-			return err
+			return c.rd.repo.fail(c.rd.series, err)
 		}
-		c.done.Items++
-		at := e.ID
-		if err := c.note(ctx, &e, at, e.Payload, -1); err != nil {
-			return err
-		}
-		for i := range e.Parts {
-			if err := c.note(ctx, &e, at, e.Parts[i].Ref, e.Parts[i].Size); err != nil {
-				return err
-			}
-		}
+	}
+	if places != c.done.Items {
+		return tenantry.Errorf(tenantry.Corrupt, "series %s: snapshot %d has %d items and %d places of items", c.rd.series, c.rd.head.Seq, c.done.Items, places)
 	}
 	slices.SortFunc(c.uses, func(a, b use) int {
 		if d := slices.Compare(a.frame.pack[:], b.frame.pack[:]); d != 0 {
@@ -92,6 +95,24 @@ func (c *checker) collect(ctx context.Context) error {
 		}
 		return cmp.Compare(a.frame.frame, b.frame.frame)
 	})
+	return nil
+}
+
+// noteEntry notes where the content of one entry is.
+func (c *checker) noteEntry(ctx context.Context, value []byte) error {
+	e, err := decodeEntry(value)
+	if err != nil {
+		return err
+	}
+	c.done.Items++
+	if err := c.note(ctx, &e, e.ID, e.Payload, -1); err != nil {
+		return err
+	}
+	for i := range e.Parts {
+		if err := c.note(ctx, &e, e.ID, e.Parts[i].Ref, e.Parts[i].Size); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

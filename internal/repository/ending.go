@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 
@@ -33,10 +34,15 @@ func (r *Repository) readEnd(ctx context.Context, name string, kind objectKind, 
 	if sealed < frameOverhead || sealed > maxEnd || begin < headerSize {
 		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "it is said that %d of its %d bytes are its end", sealed, size)
 	}
-	end, err := r.readRange(ctx, name, begin, sealed+trailerSize)
+	from := begin
+	if begin == headerSize { // there is nothing else that the header would be read with
+		from = 0
+	}
+	end, err := r.readRange(ctx, name, from, begin-from+sealed+trailerSize)
 	if err != nil {
 		return nil, nil, err
 	}
+	header, end := end[:begin-from], end[begin-from:]
 	trailer := end[sealed:]
 	if int64(binary.BigEndian.Uint32(trailer)) != sealed {
 		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "its trailer does not fit what is said of it")
@@ -45,8 +51,34 @@ func (r *Repository) readEnd(ctx context.Context, name string, kind objectKind, 
 	if err != nil {
 		return nil, nil, err
 	}
+	if len(header) > 0 {
+		if err := b.begins(header); err != nil {
+			return nil, nil, err
+		}
+	}
 	plain, err := b.open(end[:sealed], footerFrame, maxPlain)
 	return b, plain, err
+}
+
+// readFrames reads stored frames. The first is read with the header before it, so that a damaged one
+// is noticed without another request: readers know what it says from the trailer.
+func (r *Repository) readFrames(ctx context.Context, b *box, offset, n int64) ([]byte, error) {
+	if offset != headerSize {
+		return r.readRange(ctx, b.name, offset, n)
+	}
+	stored, err := r.readRange(ctx, b.name, 0, headerSize+n)
+	if err != nil {
+		return nil, err
+	}
+	return stored[headerSize:], b.begins(stored[:headerSize])
+}
+
+// begins returns Corrupt unless an object's first bytes are what its trailer says.
+func (b *box) begins(header []byte) error {
+	if !bytes.Equal(header, b.header[:]) {
+		return tenantry.Errorf(tenantry.Corrupt, "its header is not what its trailer says")
+	}
+	return nil
 }
 
 func appendBytes(dst []byte, field protowire.Number, value []byte) []byte {

@@ -282,23 +282,6 @@ func TestBlocks(t *testing.T) {
 	})
 }
 
-func FuzzBlock(f *testing.F) {
-	f.Add(appendRecord(appendRecord(nil, nil, record{key: []byte("ia"), value: []byte("v")}), []byte("ia"), record{key: []byte("ib"), dead: true}))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		reader := blockReader{rest: data}
-		for n := 0; ; n++ {
-			r, ok, err := reader.next()
-			if err != nil || !ok {
-				break
-			}
-			if n > len(data) || len(r.key)+len(r.value) > len(data)*(n+2) {
-				t.Fatalf("record %d of %d bytes has %d and %d bytes", n, len(data), len(r.key), len(r.value))
-			}
-			_, _ = decodeEntry(r.value)
-		}
-	})
-}
-
 // A filter never denies what is there, and seldom takes for there what is not.
 func TestBloom(t *testing.T) {
 	r := testRepository(t)

@@ -163,7 +163,7 @@ func (r *Repository) frame(ctx context.Context, pr *packReader, number uint32) (
 		return nil, tenantry.Errorf(tenantry.Corrupt, "object %s: it has no frame %d", r.object(pr.name), number)
 	}
 	begin := pr.offsets[number]
-	stored, err := r.readRange(ctx, pr.name, begin, pr.offsets[number+1]-begin)
+	stored, err := r.readFrames(ctx, pr.box, begin, pr.offsets[number+1]-begin)
 	if err != nil {
 		return nil, objectError(r.object(pr.name), err)
 	}

@@ -201,12 +201,22 @@ func digestOf(body []byte) []byte {
 	return sum[:]
 }
 
-// readExactly reads n bytes; fewer are Corrupt.
+// believed is how many bytes are made room for before any has been read.
+const believed = 16 << 20
+
+// readExactly reads n bytes; fewer are Corrupt. Memory follows what comes, not what was promised.
 func readExactly(body io.Reader, n int64) ([]byte, error) {
-	data := make([]byte, n)
-	got, err := io.ReadFull(body, data)
-	if err == io.EOF || err == io.ErrUnexpectedEOF { // wrapped, they are a cut connection
-		return nil, tenantry.Errorf(tenantry.Corrupt, "it is cut short: %d bytes where %d were expected", got, n)
+	data := make([]byte, 0, min(n, believed))
+	for {
+		room := data[len(data):min(n, int64(cap(data)))]
+		got, err := io.ReadFull(body, room)
+		data = data[:len(data)+got]
+		if err == io.EOF || err == io.ErrUnexpectedEOF { // wrapped, they are a cut connection
+			return nil, tenantry.Errorf(tenantry.Corrupt, "it is cut short: %d bytes where %d were expected", len(data), n)
+		}
+		if err != nil || int64(len(data)) == n {
+			return data, err
+		}
+		data = slices.Grow(data, len(data))
 	}
-	return data, err
 }

@@ -238,7 +238,7 @@ func (t *table) find(key []byte) int {
 
 // readBlocks reads blocks that follow one another, as they are stored: one ranged GET.
 func (r *Repository) readBlocks(ctx context.Context, t *table, from, to int) ([]byte, error) {
-	stored, err := r.readRange(ctx, t.name, t.offsets[from], t.offsets[to]-t.offsets[from])
+	stored, err := r.readFrames(ctx, t.box, t.offsets[from], t.offsets[to]-t.offsets[from])
 	if err != nil {
 		return nil, objectError(r.object(t.name), err)
 	}

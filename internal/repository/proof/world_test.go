@@ -151,20 +151,21 @@ type world struct {
 	epochs map[tenantry.Series]int64
 	truth  map[tenantry.TaskID]state // what the task backs up
 	ended  time.Time                 // of a virtual clock: when it was prepared
+	every  int                       // how many changes a checkpoint commits
 	sealed map[tenantry.TaskID]bool  // snapshots that somebody was told of, and that nobody has dropped since
 }
 
 func newWorld() *world {
 	return &world{
 		store: blobtest.NewMemory(), epochs: map[tenantry.Series]int64{}, truth: map[tenantry.TaskID]state{},
-		sealed: map[tenantry.TaskID]bool{},
+		sealed: map[tenantry.TaskID]bool{}, every: 150,
 	}
 }
 
 // clone returns the same world for another virtual clock, which goes on when the world ended.
 func (w *world) clone() *world {
 	time.Sleep(time.Until(w.ended))
-	return &world{store: w.store.Clone(), epochs: maps.Clone(w.epochs), truth: maps.Clone(w.truth), sealed: maps.Clone(w.sealed)}
+	return &world{store: w.store.Clone(), epochs: maps.Clone(w.epochs), truth: maps.Clone(w.truth), sealed: maps.Clone(w.sealed), every: w.every}
 }
 
 // claim is what SQL does: epoch = max(SQL, head) + 1.
@@ -177,7 +178,7 @@ func (w *world) claim(ctx context.Context, repo *repository.Repository, s tenant
 	return w.epochs[s], nil
 }
 
-// backup brings a series to a state, as one task, with a checkpoint after every few changes.
+// backup brings a series to a state, as one task.
 func (w *world) backup(ctx context.Context, store blob.Store, s tenantry.Series, task tenantry.TaskID, want state) error {
 	w.truth[task] = want
 	repo, err := repository.Open(ctx, store, keyring, tenant)
@@ -194,7 +195,7 @@ func (w *world) backup(ctx context.Context, store blob.Store, s tenantry.Series,
 	}
 	defer wr.Close()
 	if _, done := wr.SealedByTask(); !done {
-		if err := update(ctx, wr, want, checkpointEvery); err != nil {
+		if err := update(ctx, wr, want, w.every); err != nil {
 			return err
 		}
 		if _, err := wr.Seal(ctx, time.Now()); err != nil {
@@ -204,9 +205,6 @@ func (w *world) backup(ctx context.Context, store blob.Store, s tenantry.Series,
 	w.sealed[task] = true
 	return nil
 }
-
-// checkpointEvery is how many changes a checkpoint commits.
-const checkpointEvery = 150
 
 // update tells a writer what differs from the state that is wanted.
 func update(ctx context.Context, wr *repository.Writer, want state, every int) error {
@@ -303,6 +301,9 @@ func (w *world) read(ctx context.Context, repo *repository.Repository, s tenantr
 	return errors.Join(append(problems, err)...)
 }
 
+// errTruth says that something reads well and is wrong.
+var errTruth = errors.New("truth")
+
 // compare holds all that a reader finds against the truth.
 func compare(ctx context.Context, rd *repository.Reader, want state) error {
 	found := 0
@@ -317,7 +318,7 @@ func compare(ctx context.Context, rd *repository.Reader, want state) error {
 			return err
 		}
 		if want[e.ID] == 0 || int(e.Generation) != want[e.ID] || !bytes.Equal(got, payload) || len(e.Parts) == 0 != (attachment == nil) {
-			return fmt.Errorf("%s in version %d is not version %d of the truth", e.ID, e.Generation, want[e.ID])
+			return fmt.Errorf("%s in version %d is not version %d of the %w", e.ID, e.Generation, want[e.ID], errTruth)
 		}
 		for _, part := range e.Parts {
 			if err := comparePart(ctx, rd, e, part, attachment); err != nil {
@@ -326,7 +327,7 @@ func compare(ctx context.Context, rd *repository.Reader, want state) error {
 		}
 	}
 	if found != len(want) {
-		return fmt.Errorf("%d items of %d are there", found, len(want))
+		return fmt.Errorf("%d items are not the %d of the %w", found, len(want), errTruth)
 	}
 	return nil
 }
@@ -339,7 +340,7 @@ func comparePart(ctx context.Context, rd *repository.Reader, e repository.Entry,
 	defer stream.Close()
 	got, err := io.ReadAll(stream)
 	if err == nil && !bytes.Equal(got, want) {
-		err = fmt.Errorf("%s: its attachment came back different", e.ID)
+		err = fmt.Errorf("attachment of %s is not that of the %w", e.ID, errTruth)
 	}
 	return err
 }
