@@ -38,6 +38,14 @@ check: tools graph ## Format, vet, lint, and generated code up to date
 bench-graphsim: ## Measure the simulator: start, memory, requests and content per core
 	$(GO) run ./bench/table -section graphsim $(GO) run ./bench/graphsim
 
+.PHONY: bench-fleet
+bench-fleet: deps graph ## Measure a whole fleet against limits that bind (10 minutes; ARGS=-quick to see that it works)
+ifeq ($(findstring -quick,$(ARGS)),)
+	$(GO) run ./bench/table -section fleet $(GO) run ./bench/fleet $(ARGS)
+else
+	$(GO) run ./bench/fleet $(ARGS)
+endif
+
 build: graph ## Build the programs into bin/
 	$(GO) build -o $(BIN)/ ./cmd/...
 

@@ -44,7 +44,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	client, err := p.openGraph(ctx, cfg, cat, rdb)
+	client, book, err := p.openGraph(ctx, cfg, cat, rdb)
 	if err != nil {
 		return err
 	}
@@ -58,6 +58,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	}
 
 	metrics := newRegistry()
+	showTraffic(metrics, book)
 	guard := newKeyGuard(repos, receipt, metrics, p.log)
 	p.background(guard.run)
 	w, err := worker.New(worker.Config{
@@ -90,19 +91,32 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 }
 
 // openGraph opens the account book and the Graph client that pays from it.
-func (p *Program) openGraph(ctx context.Context, cfg Config, cat *catalog.Catalog, rdb redis.UniversalClient) (*graph.Client, error) {
+func (p *Program) openGraph(ctx context.Context, cfg Config, cat *catalog.Catalog, rdb redis.UniversalClient) (*graph.Client, *throttle.Book, error) {
 	limits, err := readLimits(cfg.LimitsFile)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
 	p.onStop(book.Close)
 	m := mirror{name: "throttle/" + cfg.ClientID, book: book, fleet: cat.Fleet()}
 	if err := m.resume(ctx); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p.background(func(ctx context.Context) { m.run(ctx, p.log) })
-	return graph.New(graphConfig(cfg), book)
+	client, err := graph.New(graphConfig(cfg), book)
+	return client, book, err
+}
+
+// showTraffic shows how many requests the account book let go, and what that cost Redis.
+func showTraffic(r *prometheus.Registry, book *throttle.Book) {
+	r.MustRegister(
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "tenantry_limiter_grants_total", Help: "Requests to Graph that the account book let go.",
+		}, func() float64 { granted, _ := book.Traffic(); return float64(granted) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "tenantry_limiter_calls_total", Help: "Script calls of the account book to Redis.",
+		}, func() float64 { _, scripts := book.Traffic(); return float64(scripts) }),
+	)
 }
 
 func readLimits(file string) (throttle.Limits, error) {

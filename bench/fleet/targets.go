@@ -1,0 +1,46 @@
+package main
+
+import "fmt"
+
+// target is what a figure has to reach, and why it may not, as far as is known.
+type target struct {
+	name   string
+	least  bool // the figure has to be bound or more; else bound or less
+	bound  float64
+	reason string
+}
+
+var targets = []target{
+	{"fleet.goodput_ratio", true, 0.95, ""},
+	{"fleet.throttled_ratio", false, 0.001, ""},
+	{"fleet.makespan_ratio", false, 1.10, ""},
+	{"fleet.small_slowdown", false, 1.25, ""},
+	{"fleet.jain", true, 0.99, ""},
+	{"scheduler.peak_hour_ratio", false, 1.25, ""},
+	{"queue.efficiency", true, 0.3, ""},
+	{"queue.start_p99_ms", false, 200, ""},
+	{"queue.recover_s", false, 40, ""},
+	{"scheduler.million_tick_s", false, 1, ""},
+	{"scheduler.million_rss_mb", false, 512, ""},
+	{"throttle.calls_per_redis_call", true, 20, ""},
+}
+
+// missed says in a line each which figures did not reach their target.
+func missed(measured map[string]float64) (lines []string) {
+	for _, t := range targets {
+		value, ok := measured[t.name]
+		if !ok || t.least && value >= t.bound || !t.least && value <= t.bound {
+			continue
+		}
+		word := "at most"
+		if t.least {
+			word = "at least"
+		}
+		line := fmt.Sprintf("Missed: `%s` is %.4g and has to be %s %.4g.", t.name, value, word, t.bound)
+		if t.reason != "" {
+			line += " " + t.reason
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
