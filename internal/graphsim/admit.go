@@ -165,13 +165,13 @@ func (l *limiter) sharePointDraws(draws []draw, c *call, units int64, header htt
 		minute.Max = int64(c.t.spec.SharePointPerMinute)
 	}
 	refuse := func(wait time.Duration) *apiError { return c.s.throttledSharePoint(wait) }
-	tell := func(used int64, reset time.Duration) {
-		if used*5 < minute.Max*4 {
+	tell := func(t told) {
+		if t.used*5 < minute.Max*4 {
 			return
 		}
 		header.Set("RateLimit-Limit", strconv.FormatInt(minute.Max, 10))
-		header.Set("RateLimit-Remaining", strconv.FormatInt(max(0, minute.Max-used), 10))
-		header.Set("RateLimit-Reset", c.s.seconds(reset))
+		header.Set("RateLimit-Remaining", strconv.FormatInt(t.left, 10))
+		header.Set("RateLimit-Reset", c.s.seconds(t.reset))
 	}
 	app := c.app
 	if c.user != "" {
@@ -221,8 +221,8 @@ func (l *limiter) identityDraws(draws []draw, c *call, rt *route) []draw {
 		}
 	}
 	quota := tierFor(l.table.Identity, c.t.userCount())
-	tell := func(used int64, _ time.Duration) {
-		if ratio := float64(used) / float64(quota.Max); ratio >= 0.8 {
+	tell := func(t told) {
+		if ratio := float64(t.used) / float64(quota.Max); ratio >= 0.8 {
 			header.Set("x-ms-throttle-limit-percentage", fmt.Sprintf("%.1f", min(ratio, 1.8)))
 		}
 	}

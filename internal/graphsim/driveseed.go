@@ -52,6 +52,9 @@ func (d *drive) seedFile(r *rand.Rand, parent *driveItem, n int) {
 		n := uint64(r.IntN(6))
 		item.data = seededContent{seed: mix(d.t.seed, 'd', n), length: int64(150_000 + n*400_000)}
 	}
+	if size := d.t.spec.FileSize; size > 0 {
+		item.data = seededContent{seed: mix(d.seed, item.number), length: size}
+	}
 	d.date(item, n)
 }
 

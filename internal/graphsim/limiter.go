@@ -17,7 +17,15 @@ type draw struct {
 	// refuse makes the answer for a request that this account refuses.
 	refuse func(wait time.Duration) *apiError
 	// tell is called with what is used after the draw, whatever becomes of it.
-	tell func(used int64, reset time.Duration)
+	tell func(told)
+}
+
+// told is how an account stands after a draw: used is the worse count, left what may still
+// be drawn until reset is over, when the fixed window ends. (What is left of the sliding
+// window is not there anew at any one time, so it cannot be told with a reset.)
+type told struct {
+	used, left int64
+	reset      time.Duration
 }
 
 // limiter counts every account. Safe for concurrent use.
@@ -61,7 +69,7 @@ func (l *limiter) take(draws []draw, goesOn bool) *apiError {
 			l.accounts.throttled(d, now)
 		}
 		if d.tell != nil {
-			d.tell(used, max(wait, m.window-now%m.window))
+			d.tell(m.told(now, d.Max, wait))
 		}
 		if wait > longest {
 			refusing, longest = d, wait

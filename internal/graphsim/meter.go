@@ -58,6 +58,15 @@ func (m *meter) sliding(now time.Duration) int64 {
 	return sum - int64(passed*float64(oldest))
 }
 
+// told is what the account tells of itself; wait is for how long it refuses.
+func (m *meter) told(now time.Duration, most int64, wait time.Duration) told {
+	t := told{used: m.used(now), left: max(0, most-m.fixed), reset: m.window - now%m.window}
+	if wait > 0 {
+		t.left, t.reset = 0, max(wait, t.reset)
+	}
+	return t
+}
+
 // wait returns how long it takes until no more than room is used, if nothing is
 // added meanwhile.
 func (m *meter) wait(now time.Duration, room int64) time.Duration {

@@ -43,6 +43,9 @@ type TenantSpec struct {
 	ClosedChannels int `json:"closedChannels"`
 	Chats          int `json:"chats"`
 	Messages       int `json:"messages"`
+	// FileSize makes each generated file of a drive this many bytes large; default: sizes
+	// as people have them, from nothing to megabytes.
+	FileSize int64 `json:"fileSize"`
 	// DriveQuota is the size of each drive in bytes; default 1 TiB.
 	DriveQuota int64 `json:"driveQuota"`
 
