@@ -14,12 +14,12 @@ import (
 
 // size is how much is measured.
 type size struct {
-	windows      int // of the binding account, at least
-	equal        int // tenants with equal work
-	small        int // tenants of 20 drives beside the giant
-	giant        int // drives of the giant
-	starts       int // run-now requests
-	busySeconds  float64
+	windows     int // of the binding account, at least
+	equal       int // tenants with equal work
+	small       int // tenants of 20 drives beside the giant
+	giant       int // drives of the giant
+	starts      int // run-now requests
+	busySeconds float64
 }
 
 func sizes() size {
