@@ -93,13 +93,9 @@ func (r *Reader) Snapshot(resource, workload string, seq int64) (map[string]Item
 	if err != nil {
 		return nil, err
 	}
-	packs := map[string]*pack{}
-	for key, value := range state {
-		if key[0] == 'p' {
-			if packs[key[1:]], err = r.pack(folder, value); err != nil {
-				return nil, err
-			}
-		}
+	packs, err := r.packs(folder, state)
+	if err != nil {
+		return nil, err
 	}
 	items := map[string]Item{}
 	for key, value := range state {
@@ -116,6 +112,29 @@ func (r *Reader) Snapshot(resource, workload string, seq int64) (map[string]Item
 		items[item.Entry.Id] = item
 	}
 	return items, checkSnapshot(m, state, items)
+}
+
+// packs reads the packs that the space `p` names, by ID. One that is gone must not be needed, and have no changes.
+func (r *Reader) packs(folder string, state map[string][]byte) (map[string]*pack, error) {
+	packs := map[string]*pack{}
+	for key, value := range state {
+		if key[0] != 'p' {
+			continue
+		}
+		var record pb.Pack
+		if err := proto.Unmarshal(value, &record); err != nil {
+			return nil, err
+		}
+		if _, ok := r.bucket[fmt.Sprintf("%sp/%x", folder, record.Id)]; !ok && record.Changes == 0 {
+			continue
+		}
+		p, err := r.pack(folder, &record)
+		if err != nil {
+			return nil, err
+		}
+		packs[key[1:]] = p
+	}
+	return packs, nil
 }
 
 // checkSnapshot holds the space `n` and the counts against the space `i`.
@@ -182,7 +201,7 @@ func (r *Reader) content(packs map[string]*pack, ref *pb.Ref) ([]byte, error) {
 	case ref.GetLength() > 0:
 		p := packs[string(ref.Pack)]
 		if p == nil {
-			return nil, fmt.Errorf("pack %x is not in the index", ref.Pack)
+			return nil, fmt.Errorf("pack %x is not in the index, or gone", ref.Pack)
 		}
 		if int(ref.Frame) >= len(p.frames) || uint64(ref.Offset)+uint64(ref.Length) > uint64(len(p.frames[ref.Frame])) {
 			return nil, fmt.Errorf("pack %x has no such frame or bytes", ref.Pack)

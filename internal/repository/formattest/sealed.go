@@ -184,11 +184,7 @@ func openGCM(key, stored, ad []byte) ([]byte, error) {
 type pack struct{ frames [][]byte }
 
 // pack reads the pack that a record of the space `p` describes.
-func (r *Reader) pack(folder string, value []byte) (*pack, error) {
-	var record pb.Pack
-	if err := proto.Unmarshal(value, &record); err != nil {
-		return nil, err
-	}
+func (r *Reader) pack(folder string, record *pb.Pack) (*pack, error) {
 	o, err := r.open(fmt.Sprintf("%sp/%x", folder, record.Id), 'p')
 	if err != nil {
 		return nil, err
@@ -203,7 +199,7 @@ func (r *Reader) pack(folder string, value []byte) (*pack, error) {
 	}
 	if record.Size != int64(len(o.body)) || record.Footer != int64(len(o.body)-8-begin) || record.Number != footer.Number ||
 		record.Changes != int64(len(footer.Delta.GetChanges())) {
-		return nil, fmt.Errorf("object %s is not what the index says: %v", o.name, &record)
+		return nil, fmt.Errorf("object %s is not what the index says: %v", o.name, record)
 	}
 	p, at := &pack{}, 8
 	for i, f := range footer.Frames {

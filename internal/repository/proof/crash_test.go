@@ -21,6 +21,8 @@ type scenario struct {
 	name    string
 	prepare func(ctx context.Context, w *world) error
 	act     func(ctx context.Context, w *world, store blob.Store) error
+	// after, if set, runs at the end, when all else has been checked.
+	after func(ctx context.Context, w *world) error
 	// writes are the kinds of writes that act consists of, at least: otherwise it does not show what it is to.
 	writes []string
 }
@@ -102,7 +104,7 @@ func abandoned(ctx context.Context, w *world) error {
 
 // Whatever is cut short at whichever write, however: what was sealed restores, and the next run succeeds.
 func TestCutShortAtEveryWrite(t *testing.T) {
-	for _, sc := range scenarios {
+	for _, sc := range slices.Concat(scenarios, maintenance) {
 		t.Run(sc.name, func(t *testing.T) {
 			prepared, writes := sc.rehearse(t)
 			for _, how := range strikes {
@@ -165,6 +167,10 @@ func (sc *scenario) strike(t *testing.T, w *world, at int, how strike) {
 	must(t, w.backup(ctx, newProcess(w.store), alice, "next", mailbox(3, 10)))
 	must(t, w.restore(ctx, newProcess(w.store)))
 	must(t, w.reread(alice))
+	if sc.after != nil {
+		must(t, sc.after(ctx, w))
+		must(t, w.restore(ctx, newProcess(w.store)))
+	}
 }
 
 func must(t testing.TB, err error) {

@@ -107,7 +107,8 @@ func (p *process) struck() bool {
 	return p.at < len(p.writes)
 }
 
-// objectKind names what a key of the store is: manifest, pack, segment, chunk, key, or what stands there.
+// objectKind names what a key of the store is: manifest, pack, segment, chunk, list (of what is
+// condemned), key, or what stands there.
 func objectKind(key string) string {
 	parts := strings.Split(key, "/")
 	switch {
@@ -115,6 +116,8 @@ func objectKind(key string) string {
 		return map[string]string{"m": "manifest", "p": "pack", "s": "segment"}[parts[4]]
 	case len(parts) == 3 && parts[1] == "c":
 		return "chunk"
+	case len(parts) == 3 && parts[1] == "g":
+		return "list"
 	case len(parts) == 2 && strings.HasPrefix(parts[1], "key"):
 		return "key"
 	}

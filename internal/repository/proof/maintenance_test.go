@@ -1,0 +1,196 @@
+//go:build proof
+
+package proof
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/blob"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// aged is longer than garbage has to be there before it is deleted: three slices of an hour.
+const aged = 3*time.Hour + 10*time.Minute
+
+// maintenance are the scenarios of pruning and collecting: they go on where they were cut short, and
+// in the end nothing is left over.
+var maintenance = []scenario{
+	{
+		name:    "prune",
+		prepare: threeSnapshots,
+		act: func(ctx context.Context, w *world, store blob.Store) error {
+			return w.prune(ctx, store, alice, "prune", "first", "second")
+		},
+		writes: []string{"put manifest"},
+	},
+	{
+		name:    "sweep",
+		prepare: garbage,
+		act: func(ctx context.Context, w *world, store blob.Store) error {
+			return w.prune(ctx, store, alice, "prune")
+		},
+		writes: []string{"put manifest", "delete pack", "delete pack", "delete segment", "delete manifest", "delete manifest"},
+	},
+	{
+		name:    "condemn",
+		prepare: garbage,
+		act:     collect,
+		after:   collectAll,
+		writes:  []string{"put list"},
+	},
+	{
+		name: "delete what is condemned",
+		prepare: func(ctx context.Context, w *world) error {
+			return inTurn(ctx, w, garbage, collectOnce)
+		},
+		act:    collect,
+		after:  collectAll,
+		writes: []string{"put list", "delete chunk", "delete chunk"},
+	},
+	{
+		name: "remove the list",
+		prepare: func(ctx context.Context, w *world) error {
+			return inTurn(ctx, w, garbage, collectOnce, collectOnce)
+		},
+		act:    collect,
+		after:  collectAll,
+		writes: []string{"delete list", "delete list"},
+	},
+}
+
+// inTurn prepares a world in several steps.
+func inTurn(ctx context.Context, w *world, steps ...func(context.Context, *world) error) error {
+	for _, step := range steps {
+		if err := step(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// threeSnapshots differ in everything, and share nothing with bob's but what they began with.
+func threeSnapshots(ctx context.Context, w *world) error {
+	w.every = 100
+	for i, task := range []tenantry.TaskID{"first", "second", "third"} {
+		want := texts(i+1, 280).with(i+1, "item-0000", "item-0003", "item-0006", "item-0009")
+		if err := w.backup(ctx, w.store, alice, task, want); err != nil {
+			return err
+		}
+	}
+	return w.backup(ctx, w.store, bob, "bob", mailbox(1, 4))
+}
+
+// garbage leaves packs, segments, manifests and chunks that nobody needs and that have aged.
+func garbage(ctx context.Context, w *world) error {
+	if err := threeSnapshots(ctx, w); err != nil {
+		return err
+	}
+	p := newProcess(w.store)
+	p.at, p.how = 5, diesBefore
+	if err := w.backup(ctx, p, alice, "dead", mailbox(9, 200)); err == nil {
+		return fmt.Errorf("the backup that was to be abandoned was sealed")
+	}
+	if err := w.prune(ctx, w.store, alice, "earlier prune", "first", "second"); err != nil {
+		return err
+	}
+	time.Sleep(aged)
+	if err := w.backup(ctx, w.store, alice, "fourth", texts(3, 285)); err != nil {
+		return err
+	}
+	time.Sleep(aged)
+	return nil
+}
+
+// prune drops the snapshots of some tasks, and sweeps the series.
+func (w *world) prune(ctx context.Context, store blob.Store, s tenantry.Series, task tenantry.TaskID, drop ...tenantry.TaskID) error {
+	for _, t := range drop {
+		delete(w.sealed, t) // whether or not this comes to an end
+	}
+	repo, err := repository.Open(ctx, store, keyring, tenant)
+	if err != nil {
+		return err
+	}
+	epoch, err := w.claim(ctx, repo, s)
+	if err != nil {
+		return err
+	}
+	wr, err := repo.Begin(ctx, s, repository.Fence{Epoch: epoch, Task: task})
+	if err != nil {
+		return err
+	}
+	defer wr.Close()
+	var numbers []int64
+	for _, live := range wr.Live() {
+		for _, t := range drop {
+			if live.Task == t {
+				numbers = append(numbers, live.Seq)
+			}
+		}
+	}
+	if _, err := wr.Prune(ctx, numbers); err != nil {
+		return err
+	}
+	_, err = wr.Sweep(ctx)
+	return err
+}
+
+// collect takes one step of collecting shared content.
+func collect(ctx context.Context, _ *world, store blob.Store) error {
+	repo, err := repository.Open(ctx, store, keyring, tenant)
+	if err != nil {
+		return err
+	}
+	_, err = repo.Collect(ctx)
+	return err
+}
+
+// collectOnce takes a step and lets time pass until the next.
+func collectOnce(ctx context.Context, w *world) error {
+	err := collect(ctx, w, w.store)
+	time.Sleep(aged)
+	return err
+}
+
+// collectAll sweeps and collects until nothing is left, and checks that.
+func collectAll(ctx context.Context, w *world) error {
+	if err := w.prune(ctx, w.store, alice, "sweep"); err != nil {
+		return err
+	}
+	for range 6 {
+		if err := collectOnce(ctx, w); err != nil {
+			return err
+		}
+	}
+	if got, want := w.chunks(), w.needed(); got != want {
+		return fmt.Errorf("%d large attachments are stored, %d are needed", got, want)
+	}
+	return nil
+}
+
+// needed is how many different large attachments all snapshots have that are kept.
+func (w *world) needed() int {
+	distinct := map[string]bool{}
+	for task := range w.sealed {
+		for id, version := range w.truth[task] {
+			if _, attachment := contents(id, version); len(attachment) > 1000 {
+				distinct[string(attachment[:32])] = true
+			}
+		}
+	}
+	return len(distinct)
+}
+
+// chunks is how many chunks are stored. Attachments of 140,000 bytes have one.
+func (w *world) chunks() int {
+	n := 0
+	for key := range w.store.Bodies(string(tenant) + "/c/") {
+		if strings.Contains(key, "/c/") {
+			n++
+		}
+	}
+	return n
+}
