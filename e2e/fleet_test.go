@@ -59,7 +59,7 @@ func TestFleetSurvivesKills(t *testing.T) {
 // tasks it had are ready at once, keep what they had committed, and are completed by the
 // next worker without reading that again.
 func TestWorkerDrains(t *testing.T) {
-	f := newFleet(t, "--users", "2", "--mails", "700", "--files-per-user", "6", "--latency", "20ms", "--page-size", "10")
+	f := newFleet(t, "--users", "2", "--mails", "1000", "--files-per-user", "6", "--latency", "20ms", "--page-size", "40")
 	f.scheduler("scheduler")
 	small := "TENANTRY_CHECKPOINT_BYTES=65536"
 	leaves := f.worker("worker1", small)

@@ -22,6 +22,8 @@ func (b *backup) apply(ctx context.Context, collection string, generation int64,
 			return err
 		}
 	}
+	_, b.cut = b.plan.cut[collection]
+	b.plan.cut[collection] = struct{}{}
 	fetched := false
 	for items := range slices.Chunk(page.Items, b.batchSize()) {
 		if fetched {
@@ -34,6 +36,7 @@ func (b *backup) apply(ctx context.Context, collection string, generation int64,
 			return err
 		}
 	}
+	delete(b.plan.cut, collection)
 	return nil
 }
 
@@ -134,6 +137,7 @@ type change struct {
 
 	passing error // Transient, or throttled, of what its parts answered last
 	aside   bool  // the item waits to be asked for again
+	counts  bool  // it is one more that the task has done, once it is stored
 }
 
 // compare decides what a listed item changes, without reading its content.
@@ -156,9 +160,12 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 		Generation: b.generation(collection, generation, item),
 		Payload:    stored.Payload, Parts: stored.Parts,
 	}
-	if !c.entry.Place() {
-		b.add(tenantry.Counts{Items: 1})
-	}
+	etag, content := splitVersion(stored.ETag)
+	whole := known && stored.Problem == ""
+	sameVersion := known && item.ETag != "" && item.ETag == etag
+	// A page that was cut shows what was stored of it, and counted, a second time.
+	again := b.cut && indexed && (sameVersion || item.Problem != "" && item.Problem == stored.Problem)
+	c.counts = !c.entry.Place() && !again
 	if item.Problem != "" {
 		c.failed(item.Problem)
 		if !known && len(item.Raw) > 0 {
@@ -166,9 +173,6 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 		}
 		return c, ofSeries(err)
 	}
-	etag, content := splitVersion(stored.ETag)
-	whole := known && stored.Problem == ""
-	sameVersion := known && item.ETag != "" && item.ETag == etag
 	sameContent := whole && (sameVersion || item.Content != "" && item.Content == content)
 	if c.fetch = item.Parts != nil && !sameContent; item.Parts == nil {
 		c.entry.Parts = nil
@@ -234,6 +238,9 @@ func sameShape(a, b repository.Entry) bool {
 // store brings a decided change into the index.
 func (b *backup) store(ctx context.Context, c change) error {
 	e := c.entry
+	if c.counts {
+		b.add(tenantry.Counts{Items: 1})
+	}
 	if e.Collection != "" {
 		b.plan.collections[e.Collection] = listing{In: c.lister, Apart: c.item.Apart, First: c.item.First}
 	}

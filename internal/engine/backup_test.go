@@ -263,3 +263,51 @@ func TestCheckpoints(t *testing.T) {
 		}
 	})
 }
+
+// TestACutPageIsCountedOnce ends slices in the middle of a page, by a drain and by a throttle. The
+// page is read again, and what of it was stored counts once.
+func TestACutPageIsCountedOnce(t *testing.T) {
+	const n = 60
+	for name, end := range map[string]func(drain func()) error{
+		"drain":    func(drain func()) error { drain(); return nil },
+		"throttle": func(func()) error { return tenantry.Errorf(tenantry.Throttled, "wait") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, drain, ended, read := newMemory(), make(chan struct{}), false, map[string]int{}
+			items := make([]engine.Item, n)
+			for i := range items {
+				id := fmt.Sprint("i", i)
+				items[i] = file(id, "1", id, nil)
+				items[i].Parts = func(context.Context) ([]engine.ItemPart, error) {
+					if i == n/2 && !ended {
+						ended = true
+						if err := end(func() { close(drain) }); err != nil {
+							return nil, err
+						}
+					}
+					read[id]++
+					return nil, nil
+				}
+			}
+			s := &script{pages: map[string]func() (engine.Page, error){"|": once(engine.Page{Items: items, Next: "d1", Done: true})}}
+			m.begin()
+			first, err := engine.Backup(t.Context(), s, m, engine.Limits{Concurrency: 1}, drain, nil)
+			if first.Done || (err != nil) != (name == "throttle") || first.Counts.Items == 0 || first.Counts.Items == n {
+				t.Fatalf("the page was not cut: %+v, %v", first, err)
+			}
+			m.begin()
+			second, err := engine.Backup(t.Context(), s, m, engine.Limits{Concurrency: 1}, nil, nil)
+			if err != nil || !second.Done {
+				t.Fatalf("%+v, %v", second, err)
+			}
+			if sum := first.Counts.Items + second.Counts.Items; sum != n {
+				t.Errorf("%d items and then %d: %d in all, expected %d", first.Counts.Items, second.Counts.Items, sum, n)
+			}
+			for id, times := range read {
+				if times != 1 {
+					t.Errorf("%s was read %d times", id, times)
+				}
+			}
+		})
+	}
+}

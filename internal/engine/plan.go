@@ -25,6 +25,7 @@ type plan struct {
 	refused     map[string]struct{} // collections that could not be read: their entries say why
 	lists       map[string]string   // collections without a delta: digest of the IDs that they showed
 	sweeps      map[string]int64    // collections enumerated anew to the end: their generation
+	cut         map[string]struct{} // collections of whose page only a part was stored: it is read again
 	saved       string
 }
 
@@ -46,6 +47,7 @@ type planFile struct {
 	Refused     []string           `json:"refused,omitempty"`
 	Lists       map[string]string  `json:"lists,omitempty"`
 	Sweeps      map[string]int64   `json:"sweeps,omitempty"`
+	Cut         []string           `json:"cut,omitempty"`
 }
 
 func loadPlan(w Cursors) (*plan, error) {
@@ -71,7 +73,7 @@ func loadPlan(w Cursors) (*plan, error) {
 	return &plan{
 		collections: f.Collections, condemned: set(f.Condemned), awaited: set(f.Awaited), failed: set(f.Failed),
 		aside: f.Aside, doubted: set(f.Doubted), spent: set(f.Spent),
-		refused: set(f.Refused), lists: f.Lists, sweeps: f.Sweeps, saved: cur.Link,
+		refused: set(f.Refused), lists: f.Lists, sweeps: f.Sweeps, cut: set(f.Cut), saved: cur.Link,
 	}, nil
 }
 
@@ -80,7 +82,7 @@ func (p *plan) save(w Cursors) error {
 	f := planFile{
 		Collections: p.collections, Condemned: sorted(p.condemned), Awaited: sorted(p.awaited), Failed: sorted(p.failed),
 		Aside: p.aside, Doubted: sorted(p.doubted), Spent: sorted(p.spent),
-		Refused: sorted(p.refused), Lists: p.lists, Sweeps: p.sweeps,
+		Refused: sorted(p.refused), Lists: p.lists, Sweeps: p.sweeps, Cut: sorted(p.cut),
 	}
 	text, err := json.Marshal(f)
 	if err != nil {
