@@ -18,7 +18,7 @@ const watchInterval = time.Second
 
 func runsCommand(c *connection) *cobra.Command {
 	return group("runs", "What was done, what is under way",
-		c.runsList(), c.runsStart(), c.runsShow(), c.runsTasks(), c.runsCancel())
+		c.runsList(), c.runsStart(), c.runsShow(), c.runsWhy(), c.runsTasks(), c.runsCancel())
 }
 
 func watchFlag(command *cobra.Command, watch *bool) {

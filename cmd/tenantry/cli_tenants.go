@@ -11,7 +11,7 @@ import (
 
 func tenantsCommand(c *connection) *cobra.Command {
 	return group("tenants", "Customers and their consent",
-		c.tenantsList(), c.tenantsAdd(), c.tenantsShow(), c.tenantsSet(), c.tenantsConsent(), c.tenantsRefresh(), c.tenantsBudget(), c.tenantsAudit())
+		c.tenantsList(), c.tenantsAdd(), c.tenantsShow(), c.tenantsSet(), c.tenantsConsent(), c.tenantsRefresh(), c.tenantsBudget(), c.tenantsLedger(), c.tenantsAudit())
 }
 
 func (c *connection) tenantsList() *cobra.Command {
@@ -236,12 +236,23 @@ func policyRow(p apiclient.Policy) []string {
 func (c *connection) policiesAdd() *cobra.Command {
 	var p apiclient.NewPolicy
 	var workloads []string
+	var preview bool
 	command := c.action("add TENANT NAME", "Back up all users of a tenant every day", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			p.Name, p.Workloads = args[1], words[apiclient.NewPolicyWorkloads](workloads)
+			if preview {
+				answer, err := client.PreviewPolicyWithResponse(cmd.Context(), args[0], p)
+				if err != nil {
+					return err
+				}
+				return showFeasibility(cmd, answer.JSON200)
+			}
 			answer, err := client.AddPolicyWithResponse(cmd.Context(), args[0], p)
 			if err != nil {
 				return err
+			}
+			if warning := answer.JSON201.Feasibility.Warning; warning != "" {
+				cmd.PrintErrln("Warning: " + warning)
 			}
 			return table(cmd, policyHeader, [][]string{policyRow(*answer.JSON201)}, false)
 		})
@@ -249,6 +260,7 @@ func (c *connection) policiesAdd() *cobra.Command {
 	command.Flags().Int64Var(&p.WindowMinutes, "window", 0, "minutes over which starts are spread (default 240)")
 	command.Flags().StringVar(&p.TimeZone, "time-zone", "", "IANA time zone, such as Europe/Vienna (default UTC)")
 	command.Flags().StringSliceVar(&workloads, "workload", nil, "mailbox, drive (default both)")
+	command.Flags().BoolVar(&preview, "preview", false, "add nothing; show whether Microsoft's limits allow it")
 	return command
 }
 

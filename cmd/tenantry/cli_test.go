@@ -132,10 +132,13 @@ func TestCommands(t *testing.T) {
 	}
 	policy := strings.Fields(o.shows([]string{"Nightly", "02:15", "Europe/Vienna"},
 		"policies", "add", tenant, "Nightly", "--at", "02:15", "--time-zone", "Europe/Vienna"))[7]
+	o.shows([]string{"feasible", "yes", "mailbox", "55.0", "default"}, "policies", "add", tenant, "Weekly", "--preview")
 	o.shows([]string{"Nightly", policy}, "policies", "list", tenant)
 	run := value(o.shows([]string{"backup", "2, 0 done, 0 failed"}, "runs", "start", tenant, "--policy", policy), "id")
 	o.shows([]string{run, "manual"}, "runs", "list", tenant, "--limit", "1")
 	o.shows([]string{"mailbox", "drive", "ready"}, "runs", "tasks", tenant, run)
+	o.shows([]string{"CAUSE", "graph", "storage"}, "runs", "why", tenant, run)
+	o.shows([]string{"TODAY", "outlook", "sharepoint", "DAY"}, "tenants", "ledger", tenant, "--days", "3")
 	o.shows([]string{run}, "runs", "cancel", tenant, run)
 	o.shows([]string{run}, "runs", "show", tenant, run)
 	o.shows(nil, "policies", "delete", tenant, policy)

@@ -50,6 +50,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
 )
 
 // Version is the version of the REST contract, as its OpenAPI document states it.
@@ -78,6 +79,9 @@ type Config struct {
 	Browser Browser
 	// Budgets reads what Graph still allows. Without it asking for a budget answers 503.
 	Budgets Budgets
+	// Limits are Graph's, by which policies are found feasible; without tiers of SharePoint
+	// they are the documented ones.
+	Limits throttle.Limits
 	// Monitor is served under /queues behind authentication; nil leaves it out.
 	Monitor http.Handler
 	// PublicURL is where browsers and Microsoft reach this API, "https://backup.example.com".
@@ -121,6 +125,9 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
+	if len(cfg.Limits.SharePoint.Tiers) == 0 {
+		cfg.Limits = throttle.Documented()
+	}
 	s, mux, err := build(cfg, public)
 	if err != nil {
 		return nil, err
@@ -158,6 +165,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.restoreRoutes()
 	s.fleetRoutes()
 	s.budgetRoutes()
+	s.ledgerRoutes()
 
 	s.consentCallback(mux)
 	s.queueRoutes(mux)

@@ -21,6 +21,8 @@ type Policy struct {
 	WindowMinutes int                     `json:"window_minutes" doc:"Starts are spread over so many minutes"`
 	TimeZone      string                  `json:"time_zone" doc:"IANA name" example:"Europe/Vienna"`
 	CreatedAt     *time.Time              `json:"created_at,omitempty"`
+	// Telling reads more than a row, so listings go without.
+	Feasibility *Feasibility `json:"feasibility,omitempty" doc:"On a single policy: whether Microsoft's limits allow it. It warns, and refuses nothing"`
 }
 
 func policyOf(p catalog.Policy) Policy {
@@ -64,6 +66,7 @@ func (in *deletePolicyInput) audit() (tenantry.TenantID, any) { return in.Tenant
 func (s *service) policyRoutes() {
 	const tag, all = "policies", "/v1/tenants/{tenant}/policies"
 	write(s, post(http.StatusCreated, "add-policy", tag, all, "Add a policy"), s.addPolicy)
+	read(s, post(http.StatusOK, "preview-policy", tag, all+"/preview", "Tell whether Microsoft's limits allow a policy, without adding it"), s.previewPolicy)
 	read(s, get("list-policies", tag, all, "List the policies of a tenant"), s.listPolicies)
 	read(s, get("get-policy", tag, all+"/{policy}", "Show a policy"), s.getPolicy)
 	write(s, remove("delete-policy", tag, all+"/{policy}", "Delete a policy; what it backed up stays"), s.deletePolicy)
@@ -74,7 +77,12 @@ func (s *service) addPolicy(ctx context.Context, in *addPolicyInput) (*created[P
 	if err != nil {
 		return nil, err
 	}
-	t, _, err := s.tenant(ctx, in.Tenant)
+	t, tenant, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	// Before it is added: the answer must not fail once it has been.
+	feasibility, err := s.feasibility(ctx, t, tenant, row)
 	if err != nil {
 		return nil, err
 	}
@@ -82,7 +90,9 @@ func (s *service) addPolicy(ctx context.Context, in *addPolicyInput) (*created[P
 		return nil, err
 	}
 	s.wake(ctx)
-	return &created[Policy]{fmt.Sprintf("/v1/tenants/%s/policies/%s", in.Tenant, row.ID), policyOf(row)}, nil
+	p := policyOf(row)
+	p.Feasibility = feasibility
+	return &created[Policy]{fmt.Sprintf("/v1/tenants/%s/policies/%s", in.Tenant, row.ID), p}, nil
 }
 
 func newPolicyRow(n NewPolicy, now time.Time) (catalog.Policy, error) {
@@ -124,7 +134,7 @@ func (s *service) listPolicies(ctx context.Context, in *tenantInput) (*body[Page
 }
 
 func (s *service) getPolicy(ctx context.Context, in *policyInput) (*body[Policy], error) {
-	t, _, err := s.tenant(ctx, in.Tenant)
+	t, tenant, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +142,9 @@ func (s *service) getPolicy(ctx context.Context, in *policyInput) (*body[Policy]
 	if err != nil {
 		return nil, err
 	}
-	return &body[Policy]{policyOf(row)}, nil
+	p := policyOf(row)
+	p.Feasibility, err = s.feasibility(ctx, t, tenant, row)
+	return &body[Policy]{p}, err
 }
 
 func (s *service) deletePolicy(ctx context.Context, in *deletePolicyInput) (*struct{}, error) {

@@ -179,7 +179,7 @@ func TestTenantsAreApart(t *testing.T) {
 				body = map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7}
 			case "start-run":
 				body = map[string]any{"resources": []string{string(ada)}}
-			case "add-policy":
+			case "add-policy", "preview-policy":
 				body = map[string]any{"name": "P", "at": "01:00"}
 			}
 			r := h.call(op.method, path, body)

@@ -57,6 +57,9 @@ func TestEveryOperation(t *testing.T) {
 	p := call("add-policy", 201, "POST", base+"/policies", map[string]any{"name": "Nightly", "at": "01:30", "time_zone": "Europe/Vienna"},
 		map[string]any{"at": "01:30", "window_minutes": 240, "kinds": "[user]", "workloads": "[mailbox drive]"})
 	policy := base + "/policies/" + p.text("id")
+	call("preview-policy", 200, "POST", base+"/policies/preview", map[string]any{"name": "Weekly", "at": "02:30"},
+		map[string]any{"feasible": true, "interval_seconds": 86400, "workloads.0.basis": "default"})
+	call("get-ledger", 200, "GET", base+"/ledger", nil, map[string]any{"today.0.service": "identity"})
 	call("list-policies", 200, "GET", base+"/policies", nil, map[string]any{"items.0.name": "Nightly"})
 	call("get-policy", 200, "GET", policy, nil, map[string]any{"time_zone": "Europe/Vienna"})
 

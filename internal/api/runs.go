@@ -40,6 +40,8 @@ type Run struct {
 	// What went wrong is shown with a single run, not in listings.
 	Problems     []TaskProblem `json:"problems,omitempty" nullable:"false" doc:"On a single run: its tasks that failed, wait, or ended without all their data, at most 50"`
 	MoreProblems bool          `json:"more_problems,omitempty" doc:"There are more problems: see its tasks"`
+	Delays       *Delays       `json:"delays,omitempty" doc:"On a single run: what its tasks waited for, as of their last slices"`
+	Units        []Units       `json:"units,omitempty" nullable:"false" doc:"On a single run: what its requests to Microsoft cost"`
 }
 
 func runOf(r catalog.Run) Run {
@@ -75,6 +77,7 @@ type Task struct {
 	Kind      tenantry.Kind       `json:"kind,omitempty" doc:"Kind of the last error"`
 	Reason    string              `json:"reason,omitempty" doc:"Why it waits, failed, or ended without data"`
 	Progress  Counts              `json:"progress"`
+	Delays    *Delays             `json:"delays,omitempty" doc:"What it waited for, as of its last slice"`
 	Snapshot  int64               `json:"snapshot,omitempty" doc:"Sequence number of the snapshot it sealed"`
 	Process   tenantry.ProcessID  `json:"process,omitempty" doc:"The worker that has it"`
 	CreatedAt *time.Time          `json:"created_at,omitempty"`
@@ -87,7 +90,7 @@ func taskOf(t catalog.Task) Task {
 	return Task{
 		ID: t.ID, Run: t.Run, Resource: t.Resource, Workload: t.Workload, Action: t.Action, Queue: t.Queue,
 		State: t.State, Attempt: t.Attempt, NotBefore: when(t.NotBefore), Kind: t.Kind, Reason: t.Reason,
-		Progress: Counts(t.Counts), Snapshot: t.Snapshot, Process: t.Process,
+		Progress: Counts(t.Counts), Delays: delaysOf(t.Delays), Snapshot: t.Snapshot, Process: t.Process,
 		CreatedAt: when(t.CreatedAt), StartedAt: when(t.StartedAt), EndedAt: when(t.EndedAt),
 	}
 }
@@ -256,7 +259,12 @@ func (s *service) getRun(ctx context.Context, in *runInput) (*body[Run], error) 
 	if err != nil {
 		return nil, err
 	}
+	ledger, err := t.RunLedger(ctx, row.ID)
+	if err != nil {
+		return nil, err
+	}
 	run := runOf(row)
+	run.Delays, run.Units = delaysOf(ledger.Delays), unitsOf(ledger.Units)
 	if run.MoreProblems = len(tasks) > problemTasks; run.MoreProblems {
 		tasks = tasks[:problemTasks]
 	}

@@ -17,6 +17,48 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for ExpectedWorkloadBasis.
+const (
+	Default ExpectedWorkloadBasis = "default"
+	History ExpectedWorkloadBasis = "history"
+)
+
+// Valid indicates whether the value is a known member of the ExpectedWorkloadBasis enum.
+func (e ExpectedWorkloadBasis) Valid() bool {
+	switch e {
+	case Default:
+		return true
+	case History:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ForecastService.
+const (
+	ForecastServiceIdentity   ForecastService = "identity"
+	ForecastServiceOutlook    ForecastService = "outlook"
+	ForecastServiceSharepoint ForecastService = "sharepoint"
+	ForecastServiceTeams      ForecastService = "teams"
+)
+
+// Valid indicates whether the value is a known member of the ForecastService enum.
+func (e ForecastService) Valid() bool {
+	switch e {
+	case ForecastServiceIdentity:
+		return true
+	case ForecastServiceOutlook:
+		return true
+	case ForecastServiceSharepoint:
+		return true
+	case ForecastServiceTeams:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewPolicyKinds.
 const (
 	NewPolicyKindsUser NewPolicyKinds = "user"
@@ -350,6 +392,30 @@ func (e TenantState) Valid() bool {
 	}
 }
 
+// Defines values for UnitsService.
+const (
+	UnitsServiceIdentity   UnitsService = "identity"
+	UnitsServiceOutlook    UnitsService = "outlook"
+	UnitsServiceSharepoint UnitsService = "sharepoint"
+	UnitsServiceTeams      UnitsService = "teams"
+)
+
+// Valid indicates whether the value is a known member of the UnitsService enum.
+func (e UnitsService) Valid() bool {
+	switch e {
+	case UnitsServiceIdentity:
+		return true
+	case UnitsServiceOutlook:
+		return true
+	case UnitsServiceSharepoint:
+		return true
+	case UnitsServiceTeams:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListResourcesParamsKind.
 const (
 	ListResourcesParamsKindGroup ListResourcesParamsKind = "group"
@@ -469,6 +535,28 @@ type Account struct {
 	SlowedAt time.Time `json:"slowed_at,omitempty,omitzero"`
 }
 
+// AccountDelay defines model for AccountDelay.
+type AccountDelay struct {
+	// Account Which limit: service/window; cooldown/... where Microsoft said to wait; graph/... for its other answers
+	//
+	// Example: sharepoint/minute
+	Account string  `json:"account"`
+	Seconds float64 `json:"seconds"`
+}
+
+// AccountTime defines model for AccountTime.
+type AccountTime struct {
+	Account string `json:"account"`
+
+	// Limit In its window
+	Limit        int64 `json:"limit"`
+	TakesSeconds int64 `json:"takes_seconds"`
+
+	// Units Asked of it in one round; of outlook/requests, which each mailbox has for itself, by one mailbox
+	Units         float64 `json:"units"`
+	WindowSeconds int64   `json:"window_seconds"`
+}
+
 // Alarm defines model for Alarm.
 type Alarm struct {
 	// Cause credential, bucket, redis, catalog, graph, key
@@ -561,6 +649,27 @@ type Counts struct {
 	Total int64 `json:"total"`
 }
 
+// Delays defines model for Delays.
+type Delays struct {
+	// Graph graph_seconds by account, the longest first
+	Graph []AccountDelay `json:"graph,omitempty,omitzero"`
+
+	// GraphSeconds For Microsoft's limits and answers, in a slot or parked
+	GraphSeconds float64 `json:"graph_seconds"`
+
+	// QueueSeconds Ready, until its turn came: fairness, tasks in flight, what cools
+	QueueSeconds float64 `json:"queue_seconds"`
+
+	// RetrySeconds Backing off after a failure, an alarm, a missing consent
+	RetrySeconds float64 `json:"retry_seconds"`
+
+	// StorageSeconds While calls of the bucket were under way; overlaps with reading from Graph
+	StorageSeconds float64 `json:"storage_seconds"`
+
+	// WorkerSeconds Admitted, until a worker had a slot
+	WorkerSeconds float64 `json:"worker_seconds"`
+}
+
 // ErrorDetail defines model for ErrorDetail.
 type ErrorDetail struct {
 	// Location Where the error occurred, e.g. 'body.items[3].tags' or 'path.thing-id'
@@ -573,11 +682,103 @@ type ErrorDetail struct {
 	Value interface{} `json:"value,omitempty,omitzero"`
 }
 
+// ExpectedWorkload defines model for ExpectedWorkload.
+type ExpectedWorkload struct {
+	// Basis Whether that is the mean of the tenant's last seven days, or a guess for an unchanged resource of average size
+	Basis ExpectedWorkloadBasis `json:"basis"`
+
+	// Resources Active resources that have it
+	Resources int64 `json:"resources"`
+
+	// Units Of each backup: resource units (drive), requests (mailbox)
+	Units    float64 `json:"units"`
+	Workload string  `json:"workload"`
+}
+
+// ExpectedWorkloadBasis Whether that is the mean of the tenant's last seven days, or a guess for an unchanged resource of average size
+type ExpectedWorkloadBasis string
+
+// Feasibility defines model for Feasibility.
+type Feasibility struct {
+	// Accounts What the policy and the tenant's others together ask of each account
+	Accounts []AccountTime `json:"accounts"`
+
+	// Binding The account that takes longest; absent if none has to be waited for
+	//
+	// Example: sharepoint/day
+	Binding string `json:"binding,omitempty,omitzero"`
+
+	// CompletesAt When the next round is through at the earliest
+	CompletesAt time.Time `json:"completes_at,omitempty,omitzero"`
+
+	// Feasible All of it can be paid for before the next round begins
+	Feasible bool `json:"feasible"`
+
+	// IntervalSeconds From one round to the next
+	IntervalSeconds int64 `json:"interval_seconds"`
+
+	// TakesSeconds How long a round takes at least, by what Microsoft allows
+	TakesSeconds int64 `json:"takes_seconds"`
+
+	// Warning If not: why, for a person
+	Warning string `json:"warning,omitempty,omitzero"`
+
+	// Workloads What is expected of the policy
+	Workloads []ExpectedWorkload `json:"workloads"`
+}
+
+// Forecast defines model for Forecast.
+type Forecast struct {
+	// Backlog Units that the open tasks are about to cost: one slice each, as slices did lately
+	Backlog int64 `json:"backlog"`
+
+	// Expected Used, and what is more of the backlog and of going on as today until midnight
+	Expected int64 `json:"expected"`
+
+	// Left Of the limit, in the last 24 hours
+	Left int64 `json:"left,omitempty,omitzero"`
+
+	// Limit Units that Microsoft allows in 24 hours; absent where it has no such limit, or the account book cannot be read
+	Limit int64 `json:"limit,omitempty,omitzero"`
+
+	// OpenTasks Unfinished tasks
+	OpenTasks int64           `json:"open_tasks"`
+	Service   ForecastService `json:"service"`
+
+	// Short The backlog needs more than is left: some of it waits for tomorrow
+	Short bool `json:"short"`
+
+	// Used Units since 00:00 UTC, by settled slices
+	Used int64 `json:"used"`
+}
+
+// ForecastService defines model for Forecast.Service.
+type ForecastService string
+
 // ItemProblem defines model for ItemProblem.
 type ItemProblem struct {
 	Item   string `json:"item"`
 	Name   string `json:"name,omitempty,omitzero"`
 	Reason string `json:"reason"`
+}
+
+// Ledger defines model for Ledger.
+type Ledger struct {
+	// Days Newest first; without those on which nothing ran
+	Days []LedgerDay `json:"days"`
+
+	// Today By service, those that have been used or have tasks open
+	Today []Forecast `json:"today"`
+}
+
+// LedgerDay defines model for LedgerDay.
+type LedgerDay struct {
+	// Day UTC
+	//
+	// Example: 2026-11-21
+	Day    string  `json:"day"`
+	Delays Delays  `json:"delays"`
+	Units  []Units `json:"units"`
 }
 
 // NewPolicy defines model for NewPolicy.
@@ -764,9 +965,10 @@ type Policy struct {
 	// At Local time of day, HH:MM, at which backups begin to start
 	//
 	// Example: 01:30
-	At        string    `json:"at"`
-	CreatedAt time.Time `json:"created_at,omitempty,omitzero"`
-	Id        string    `json:"id"`
+	At          string      `json:"at"`
+	CreatedAt   time.Time   `json:"created_at,omitempty,omitzero"`
+	Feasibility Feasibility `json:"feasibility,omitempty,omitzero"`
+	Id          string      `json:"id"`
 
 	// Kinds All resources of these kinds, also those to come
 	Kinds []string `json:"kinds"`
@@ -867,6 +1069,7 @@ type ResourceCounts struct {
 type Run struct {
 	Action    RunAction `json:"action"`
 	CreatedAt time.Time `json:"created_at,omitempty,omitzero"`
+	Delays    Delays    `json:"delays,omitempty,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitempty,omitzero"`
 	Id        string    `json:"id"`
 
@@ -885,6 +1088,9 @@ type Run struct {
 	TasksFailed int64      `json:"tasks_failed"`
 	Tenant      string     `json:"tenant"`
 	Trigger     RunTrigger `json:"trigger"`
+
+	// Units On a single run: what its requests to Microsoft cost
+	Units []Units `json:"units,omitempty,omitzero"`
 }
 
 // RunAction defines model for Run.Action.
@@ -915,6 +1121,7 @@ type Task struct {
 	// Attempt Failures since the last progress
 	Attempt   int64     `json:"attempt"`
 	CreatedAt time.Time `json:"created_at,omitempty,omitzero"`
+	Delays    Delays    `json:"delays,omitempty,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitempty,omitzero"`
 	Id        string    `json:"id"`
 
@@ -1006,6 +1213,17 @@ type TenantChange struct {
 	Weight int64 `json:"weight"`
 }
 
+// Units defines model for Units.
+type Units struct {
+	Service UnitsService `json:"service"`
+
+	// Units Resource units (identity, sharepoint), else requests
+	Units int64 `json:"units"`
+}
+
+// UnitsService defines model for Units.Service.
+type UnitsService string
+
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
 	// After 'next' of the page before
@@ -1022,6 +1240,12 @@ type ListAuditParams struct {
 
 	// Limit Entries on a page
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// GetLedgerParams defines parameters for GetLedger.
+type GetLedgerParams struct {
+	// Days How many UTC days, today included
+	Days *int64 `form:"days,omitempty" json:"days,omitempty"`
 }
 
 // ListResourcesParams defines parameters for ListResources.
@@ -1101,6 +1325,9 @@ type ChangeTenantJSONRequestBody = TenantChange
 
 // AddPolicyJSONRequestBody defines body for AddPolicy for application/json ContentType.
 type AddPolicyJSONRequestBody = NewPolicy
+
+// PreviewPolicyJSONRequestBody defines body for PreviewPolicy for application/json ContentType.
+type PreviewPolicyJSONRequestBody = NewPolicy
 
 // StartRestoreJSONRequestBody defines body for StartRestore for application/json ContentType.
 type StartRestoreJSONRequestBody = NewRestore
@@ -1248,6 +1475,11 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
 	StartConsent(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetLedger Show what a tenant's tasks waited for and spent, by day, and what today will bring
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/ledger (the `GetLedger` operationId).
+	GetLedger(ctx context.Context, tenant string, params *GetLedgerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListPolicies List the policies of a tenant
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/policies (the `ListPolicies` operationId).
@@ -1266,6 +1498,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies (the `AddPolicy` operationId).
 	AddPolicy(ctx context.Context, tenant string, body AddPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PreviewPolicyWithBody Tell whether Microsoft's limits allow a policy, without adding it
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/preview (the `PreviewPolicy` operationId).
+	PreviewPolicyWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PreviewPolicy Tell whether Microsoft's limits allow a policy, without adding it
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/preview (the `PreviewPolicy` operationId).
+	PreviewPolicy(ctx context.Context, tenant string, body PreviewPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// DeletePolicy Delete a policy; what it backed up stays
 	//
@@ -1548,6 +1794,21 @@ func (c *Client) StartConsent(ctx context.Context, tenant string, reqEditors ...
 	return c.Client.Do(req)
 }
 
+// GetLedger Show what a tenant's tasks waited for and spent, by day, and what today will bring
+//
+// Corresponds with GET /v1/tenants/{tenant}/ledger (the `GetLedger` operationId).
+func (c *Client) GetLedger(ctx context.Context, tenant string, params *GetLedgerParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLedgerRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListPolicies List the policies of a tenant
 //
 // Corresponds with GET /v1/tenants/{tenant}/policies (the `ListPolicies` operationId).
@@ -1587,6 +1848,40 @@ func (c *Client) AddPolicyWithBody(ctx context.Context, tenant string, contentTy
 // Corresponds with POST /v1/tenants/{tenant}/policies (the `AddPolicy` operationId).
 func (c *Client) AddPolicy(ctx context.Context, tenant string, body AddPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAddPolicyRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PreviewPolicyWithBody Tell whether Microsoft's limits allow a policy, without adding it
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/preview (the `PreviewPolicy` operationId).
+func (c *Client) PreviewPolicyWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewPolicyRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PreviewPolicy Tell whether Microsoft's limits allow a policy, without adding it
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/preview (the `PreviewPolicy` operationId).
+func (c *Client) PreviewPolicy(ctx context.Context, tenant string, body PreviewPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewPolicyRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -2276,6 +2571,67 @@ func NewStartConsentRequest(server string, tenant string) (*http.Request, error)
 	return req, nil
 }
 
+// NewGetLedgerRequest constructs an http.Request for the GetLedger method
+func NewGetLedgerRequest(server string, tenant string, params *GetLedgerParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/ledger", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Days != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "days", *params.Days, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListPoliciesRequest constructs an http.Request for the ListPolicies method
 func NewListPoliciesRequest(server string, tenant string) (*http.Request, error) {
 	var err error
@@ -2338,6 +2694,53 @@ func NewAddPolicyRequestWithBody(server string, tenant string, contentType strin
 	}
 
 	operationPath := fmt.Sprintf("/v1/tenants/%s/policies", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewPreviewPolicyRequest calls the generic PreviewPolicy builder with application/json body
+func NewPreviewPolicyRequest(server string, tenant string, body PreviewPolicyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPreviewPolicyRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewPreviewPolicyRequestWithBody constructs an http.Request for the PreviewPolicy method, with any body, and a specified content type
+func NewPreviewPolicyRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/preview", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -3411,6 +3814,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
 	StartConsentWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*StartConsentResponse, error)
 
+	// GetLedgerWithResponse Show what a tenant's tasks waited for and spent, by day, and what today will bring
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/ledger (the `GetLedger` operationId).
+	GetLedgerWithResponse(ctx context.Context, tenant string, params *GetLedgerParams, reqEditors ...RequestEditorFn) (*GetLedgerResponse, error)
+
 	// ListPoliciesWithResponse List the policies of a tenant
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -3431,6 +3841,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies (the `AddPolicy` operationId).
 	AddPolicyWithResponse(ctx context.Context, tenant string, body AddPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*AddPolicyResponse, error)
+
+	// PreviewPolicyWithBodyWithResponse Tell whether Microsoft's limits allow a policy, without adding it
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/preview (the `PreviewPolicy` operationId).
+	PreviewPolicyWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PreviewPolicyResponse, error)
+
+	// PreviewPolicyWithResponse Tell whether Microsoft's limits allow a policy, without adding it
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/preview (the `PreviewPolicy` operationId).
+	PreviewPolicyWithResponse(ctx context.Context, tenant string, body PreviewPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*PreviewPolicyResponse, error)
 
 	// DeletePolicyWithResponse Delete a policy; what it backed up stays
 	//
@@ -4005,6 +4429,54 @@ func (r StartConsentResponse) ContentType() string {
 	return ""
 }
 
+type GetLedgerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Ledger
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetLedgerResponse) GetJSON200() *Ledger {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetLedgerResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetLedgerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetLedgerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetLedgerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetLedgerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListPoliciesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4102,6 +4574,54 @@ func (r AddPolicyResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AddPolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PreviewPolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Feasibility
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PreviewPolicyResponse) GetJSON200() *Feasibility {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PreviewPolicyResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PreviewPolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PreviewPolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PreviewPolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PreviewPolicyResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5040,6 +5560,19 @@ func (c *ClientWithResponses) StartConsentWithResponse(ctx context.Context, tena
 	return ParseStartConsentResponse(rsp)
 }
 
+// GetLedgerWithResponse Show what a tenant's tasks waited for and spent, by day, and what today will bring
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/ledger (the `GetLedger` operationId).
+func (c *ClientWithResponses) GetLedgerWithResponse(ctx context.Context, tenant string, params *GetLedgerParams, reqEditors ...RequestEditorFn) (*GetLedgerResponse, error) {
+	rsp, err := c.GetLedger(ctx, tenant, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetLedgerResponse(rsp)
+}
+
 // ListPoliciesWithResponse List the policies of a tenant
 //
 // Returns a wrapper object for the known response body format(s).
@@ -5077,6 +5610,32 @@ func (c *ClientWithResponses) AddPolicyWithResponse(ctx context.Context, tenant 
 		return nil, err
 	}
 	return ParseAddPolicyResponse(rsp)
+}
+
+// PreviewPolicyWithBodyWithResponse Tell whether Microsoft's limits allow a policy, without adding it
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/preview (the `PreviewPolicy` operationId).
+func (c *ClientWithResponses) PreviewPolicyWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PreviewPolicyResponse, error) {
+	rsp, err := c.PreviewPolicyWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewPolicyResponse(rsp)
+}
+
+// PreviewPolicyWithResponse Tell whether Microsoft's limits allow a policy, without adding it
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/preview (the `PreviewPolicy` operationId).
+func (c *ClientWithResponses) PreviewPolicyWithResponse(ctx context.Context, tenant string, body PreviewPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*PreviewPolicyResponse, error) {
+	rsp, err := c.PreviewPolicy(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewPolicyResponse(rsp)
 }
 
 // DeletePolicyWithResponse Delete a policy; what it backed up stays
@@ -5636,6 +6195,39 @@ func ParseStartConsentResponse(rsp *http.Response) (*StartConsentResponse, error
 	return response, nil
 }
 
+// ParseGetLedgerResponse parses an HTTP response from a GetLedgerWithResponse call
+func ParseGetLedgerResponse(rsp *http.Response) (*GetLedgerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetLedgerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Ledger
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListPoliciesResponse parses an HTTP response from a ListPoliciesWithResponse call
 func ParseListPoliciesResponse(rsp *http.Response) (*ListPoliciesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -5710,6 +6302,39 @@ func ParseAddPolicyResponse(rsp *http.Response) (*AddPolicyResponse, error) {
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePreviewPolicyResponse parses an HTTP response from a PreviewPolicyWithResponse call
+func ParsePreviewPolicyResponse(rsp *http.Response) (*PreviewPolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PreviewPolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Feasibility
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil
