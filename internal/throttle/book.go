@@ -24,6 +24,7 @@ type Book struct {
 	// clock by Unix milliseconds; 0, as always outside tests, means Redis's own.
 	now      func() time.Time
 	redisNow func() int64
+	observer Observer
 
 	mu        sync.Mutex
 	purses    map[string]*purse    // by account key
@@ -48,7 +49,7 @@ type Book struct {
 func New(rdb redis.UniversalClient, app string, limits Limits, size func(tenantry.TenantID) Size) *Book {
 	return &Book{
 		rdb: rdb, prefix: "tenantry:{" + app + "}:", limits: limits, size: size,
-		now: time.Now, redisNow: func() int64 { return 0 },
+		now: time.Now, redisNow: func() int64 { return 0 }, observer: silent{},
 		purses: map[string]*purse{}, mailboxes: map[string]*mailbox{},
 		cooling: map[string]*cooldown{}, gates: map[string]*gate{},
 		slowed: map[string]slowing{},
@@ -97,16 +98,20 @@ type refusal struct {
 func (b *Book) Acquire(ctx context.Context, c Call) (*Permit, error) {
 	d := b.draft(c)
 	patience := time.Duration(b.limits.Patience)
-	meter, start := tenantry.MeterOf(ctx), b.now()
+	meter, start, waits := tenantry.MeterOf(ctx), b.now(), ""
 	for {
 		p, no, err := b.try(ctx, d)
 		if p != nil {
 			meter.Spend(c.Service, c.spent())
+			if waits != "" {
+				b.observer.Waited(AccountOf(waits), b.now().Sub(start))
+			}
 			return p, nil
 		}
 		if err != nil {
 			return nil, err
 		}
+		waits = no.code
 		if b.now().Sub(start)+no.wait > patience {
 			return nil, throttled(no)
 		}

@@ -70,6 +70,7 @@ func (p *Permit) Done(status int, h http.Header) time.Duration {
 		}
 		return 0
 	case isThrottle(status, p.call.Service, s):
+		p.book.observer.Throttled(p.call.Service, status)
 		wait, first := p.book.strike(scope, wait, rand.Float64())
 		if first {
 			p.book.fall(p.call)
