@@ -48,7 +48,7 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
 	p.onStop(book.Close)
 
-	metrics := newRegistry()
+	metrics := newMeter(RoleAPI)
 	handler, err := api.New(api.Config{
 		Catalog: cat, Consent: consent{graphConfig(cfg)}, Browser: newBrowser(repos), Budgets: book, Limits: limits, Monitor: monitor,
 		PublicURL: cfg.PublicURL, Logger: p.log, Metrics: metricsHandler(metrics),

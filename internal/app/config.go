@@ -61,6 +61,9 @@ type Config struct {
 
 	PublicURL string
 
+	TracesEndpoint string
+	TracesRatio    float64
+
 	SlotsInteractive int
 	SlotsDirectory   int
 	SlotsBackup      int
@@ -138,6 +141,9 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits (api, worker, scheduler)")
 
 	fs.StringVar(&c.PublicURL, "public-url", "http://127.0.0.1:8080", "`URL` under which browsers reach the API: consent comes back to it (api)")
+
+	fs.StringVar(&c.TracesEndpoint, "traces-endpoint", "", "`URL` of an OTLP receiver over HTTP, for example http://127.0.0.1:4318; empty: no traces (worker)")
+	fs.Float64Var(&c.TracesRatio, "traces-ratio", 1, "`SHARE` of tasks whose traces are sent, above 0 and at most 1 (worker)")
 
 	fs.IntVar(&c.SlotsInteractive, "slots-interactive", 4, "`TASKS` of restores, run-now and connects at once (worker)")
 	fs.IntVar(&c.SlotsDirectory, "slots-directory", 2, "directory syncs at once, in `TASKS` (worker)")
@@ -259,6 +265,12 @@ func (c Config) validateWorker(bad complain) {
 	if c.Escrow == "" && hasPrefix(c.Bucket, "s3://") {
 		bad("escrow", "", "the receipt that `tenantry keys check-escrow` writes, because without a tested copy of its keys "+
 			"no backup outlives the loss of them; or none, to run without one")
+	}
+	if c.TracesEndpoint != "" && !webURL(c.TracesEndpoint) {
+		bad("traces-endpoint", redactURL(c.TracesEndpoint), "empty or the http or https URL of an OTLP receiver")
+	}
+	if !(c.TracesRatio > 0 && c.TracesRatio <= 1) {
+		bad("traces-ratio", fmt.Sprint(c.TracesRatio), "a share above 0 and at most 1")
 	}
 	if c.ClientSecret.IsZero() == (c.Certificate == "") {
 		wrong := map[bool]string{true: "(not set)", false: "(set)"}[c.ClientSecret.IsZero()]

@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/scheduler"
@@ -40,9 +38,11 @@ func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
 	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
 	p.onStop(book.Close)
 
-	metrics := newRegistry()
+	metrics := newMeter(RoleScheduler)
+	budgets := budgets{book, limits}
+	newCoolingFlows(metrics, budgets)
 	s, err := scheduler.New(scheduler.Config{
-		Catalog: cat, Deliveries: deliveries, Budgets: budgets{book, limits}, Observer: newSchedulerMetrics(metrics), Log: p.log.Sugar(),
+		Catalog: cat, Deliveries: deliveries, Budgets: budgets, Observer: newSchedulerMetrics(metrics), Log: p.log.Sugar(),
 		TenantCap: cfg.TenantCap, KeepTasks: cfg.KeepTasks,
 	})
 	if err != nil {
@@ -89,60 +89,3 @@ func (b budgets) Cooling(ctx context.Context) (map[scheduler.Flow]time.Time, err
 	}
 	return flows, err
 }
-
-// schedulerMetrics shows what the leader does.
-type schedulerMetrics struct {
-	leading  prometheus.Gauge
-	tick     prometheus.Histogram
-	failures prometheus.Counter
-	queues   *prometheus.GaugeVec
-	moved    *prometheus.CounterVec
-	alarms   prometheus.Gauge
-}
-
-func newSchedulerMetrics(r *prometheus.Registry) *schedulerMetrics {
-	m := &schedulerMetrics{
-		leading: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tenantry_leader", Help: "1 while this scheduler leads."}),
-		tick: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "tenantry_tick_seconds", Help: "Time one tick of the leader took.", Buckets: prometheus.ExponentialBuckets(0.001, 4, 7)}),
-		failures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "tenantry_tick_failures_total", Help: "Ticks that failed."}),
-		queues: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "tenantry_queue_tasks", Help: "Tasks by queue: ready, of them cooling, in flight, slots, and demand (scale workers by it)."}, []string{"queue", "what"}),
-		moved: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tenantry_tasks_moved_total", Help: "Tasks started, admitted, offered again, readmitted, reaped."}, []string{"what"}),
-		alarms: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tenantry_alarms", Help: "Shared causes that hold up admission."}),
-	}
-	r.MustRegister(m.leading, m.tick, m.failures, m.queues, m.moved, m.alarms)
-	return m
-}
-
-func (m *schedulerMetrics) Leading(yes bool) {
-	m.leading.Set(0)
-	if yes {
-		m.leading.Set(1)
-	}
-}
-
-func (m *schedulerMetrics) Ticked(took time.Duration, err error) {
-	m.tick.Observe(took.Seconds())
-	if err != nil {
-		m.failures.Inc()
-	}
-}
-
-func (m *schedulerMetrics) Backlog(queues map[string]scheduler.QueueLoad) {
-	for name, l := range queues {
-		m.queues.WithLabelValues(name, "ready").Set(float64(l.Ready))
-		m.queues.WithLabelValues(name, "cooling").Set(float64(l.Cooling))
-		m.queues.WithLabelValues(name, "in_flight").Set(float64(l.InFlight))
-		m.queues.WithLabelValues(name, "slots").Set(float64(l.Slots))
-		m.queues.WithLabelValues(name, "demand").Set(float64(l.Demand))
-	}
-}
-
-func (m *schedulerMetrics) Moved(what string, n int) { m.moved.WithLabelValues(what).Add(float64(n)) }
-
-func (m *schedulerMetrics) Alarms(n int) { m.alarms.Set(float64(n)) }

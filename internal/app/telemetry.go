@@ -7,8 +7,6 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -29,14 +27,8 @@ func newLogger(cfg Config, role Role, out io.Writer) (*zap.Logger, error) {
 	return zap.New(core).Named(string(role)), nil
 }
 
-func newRegistry() *prometheus.Registry {
-	r := prometheus.NewRegistry()
-	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	return r
-}
-
-func metricsHandler(r *prometheus.Registry) http.Handler {
-	return promhttp.HandlerFor(r, promhttp.HandlerOpts{Registry: r})
+func metricsHandler(m *meter) http.Handler {
+	return promhttp.HandlerFor(m.Registry, promhttp.HandlerOpts{Registry: m.Registry})
 }
 
 // pinger is a server that the program depends on.
@@ -59,7 +51,7 @@ func readiness(needs map[string]pinger) func(context.Context) error {
 }
 
 // healthHandler serves /healthz, /readyz and /metrics of a program without an API.
-func healthHandler(ready func(context.Context) error, r *prometheus.Registry) http.Handler {
+func healthHandler(ready func(context.Context) error, m *meter) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, req *http.Request) {
@@ -69,6 +61,6 @@ func healthHandler(ready func(context.Context) error, r *prometheus.Registry) ht
 		}
 		_, _ = io.WriteString(w, "ok\n")
 	})
-	mux.Handle("GET /metrics", metricsHandler(r))
+	mux.Handle("GET /metrics", metricsHandler(m))
 	return mux
 }

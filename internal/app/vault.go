@@ -6,7 +6,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/tenantry/tenantry/internal/blob"
@@ -86,22 +85,17 @@ type keyGuard struct {
 	repos   *repositories
 	receipt *repository.EscrowReceipt
 	log     *zap.Logger
-	bad     prometheus.Gauge
-	bare    prometheus.Gauge
-	last    prometheus.Gauge
+	bad     *gauge
+	bare    *gauge
+	last    *gauge
 }
 
-func newKeyGuard(repos *repositories, receipt *repository.EscrowReceipt, r prometheus.Registerer, log *zap.Logger) *keyGuard {
-	gauge := func(name, help string) prometheus.Gauge {
-		g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
-		r.MustRegister(g)
-		return g
-	}
+func newKeyGuard(repos *repositories, receipt *repository.EscrowReceipt, m *meter, log *zap.Logger) *keyGuard {
 	return &keyGuard{
 		repos: repos, receipt: receipt, log: log,
-		bad:  gauge("tenantry_keys_unusable", "Tenants whose key did not open in the last daily check: raise an alarm above 0."),
-		bare: gauge("tenantry_keys_without_escrow", "Tenants that the tested escrow copy does not hold, or all if its test is too old."),
-		last: gauge("tenantry_keys_checked_timestamp_seconds", "When the last daily check of all keys ended."),
+		bad:  m.gauge("tenantry_keys_unusable", "Tenants whose key did not open in the last daily check: raise an alarm above 0."),
+		bare: m.gauge("tenantry_keys_without_escrow", "Tenants that the tested escrow copy does not hold, or all if its test is too old."),
+		last: m.gauge("tenantry_keys_checked_timestamp_seconds", "When the last daily check of all keys ended."),
 	}
 }
 
@@ -155,9 +149,9 @@ func (g *keyGuard) check(ctx context.Context, now time.Time) error {
 	if bare > 0 {
 		g.log.Warn("no tested escrow copy holds the keys of some tenants: make one (tenantry keys escrow) and test it (tenantry keys check-escrow)", zap.Int("tenants", bare))
 	}
-	g.bad.Set(float64(bad))
-	g.bare.Set(float64(bare))
-	g.last.Set(float64(now.Unix()))
+	g.bad.with().Set(float64(bad))
+	g.bare.with().Set(float64(bare))
+	g.last.with().Set(float64(now.Unix()))
 	return nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -33,13 +32,13 @@ func TestKeyGuard(t *testing.T) {
 	}
 	receipt := &repository.EscrowReceipt{Checked: time.Now(), Tenants: map[tenantry.TenantID]int64{"t-1": 1, "t-2": 1}}
 	core, logs := observer.New(zapcore.ErrorLevel)
-	g := newKeyGuard(newRepositories(vault.Store, vault.Keys), receipt, prometheus.NewRegistry(), zap.New(core))
+	g := newKeyGuard(newRepositories(vault.Store, vault.Keys), receipt, newMeter(RoleWorker), zap.New(core))
 	expect := func(bad, bare float64, now time.Time) {
 		t.Helper()
 		if err := g.check(t.Context(), now); err != nil {
 			t.Fatal(err)
 		}
-		if b, e := testutil.ToFloat64(g.bad), testutil.ToFloat64(g.bare); b != bad || e != bare {
+		if b, e := testutil.ToFloat64(g.bad.with()), testutil.ToFloat64(g.bare.with()); b != bad || e != bare {
 			t.Errorf("%v keys unusable, %v without escrow; expected %v and %v", b, e, bad, bare)
 		}
 	}

@@ -4,9 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
 	"gopkg.in/yaml.v3"
@@ -44,7 +42,12 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	client, book, err := p.openGraph(ctx, cfg, cat, rdb)
+	tracer, err := p.openTraces(ctx, cfg, RoleWorker)
+	if err != nil {
+		return err
+	}
+	metrics := newMeter(RoleWorker)
+	client, err := p.openGraph(ctx, cfg, cat, rdb, metrics)
 	if err != nil {
 		return err
 	}
@@ -57,13 +60,11 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 		return err
 	}
 
-	metrics := newRegistry()
-	showTraffic(metrics, book)
 	guard := newKeyGuard(repos, receipt, metrics, p.log)
 	p.background(guard.run)
 	w, err := worker.New(worker.Config{
 		Catalog: cat, Queue: options, Repositories: repos, Workloads: workloads{client},
-		Directory: dir, Observer: newWorkerMetrics(metrics), Log: p.log.Sugar(),
+		Directory: dir, Observer: newWorkerMetrics(metrics), Tracer: tracer, Log: p.log.Sugar(),
 		Slots: map[string]int{
 			queue.Interactive: cfg.SlotsInteractive, queue.Directory: cfg.SlotsDirectory,
 			queue.Backup: cfg.SlotsBackup, queue.Maintenance: cfg.SlotsMaintenance,
@@ -76,6 +77,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
+	checkpointAge(metrics, w)
 	if err := w.Start(ctx); err != nil {
 		return err
 	}
@@ -91,32 +93,20 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 }
 
 // openGraph opens the account book and the Graph client that pays from it.
-func (p *Program) openGraph(ctx context.Context, cfg Config, cat *catalog.Catalog, rdb redis.UniversalClient) (*graph.Client, *throttle.Book, error) {
+func (p *Program) openGraph(ctx context.Context, cfg Config, cat *catalog.Catalog, rdb redis.UniversalClient, metrics *meter) (*graph.Client, error) {
 	limits, err := readLimits(cfg.LimitsFile)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
 	p.onStop(book.Close)
+	book.Observe(newBookMetrics(metrics, book))
 	m := mirror{name: "throttle/" + cfg.ClientID, book: book, fleet: cat.Fleet()}
 	if err := m.resume(ctx); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	p.background(func(ctx context.Context) { m.run(ctx, p.log) })
-	client, err := graph.New(graphConfig(cfg), book)
-	return client, book, err
-}
-
-// showTraffic shows how many requests the account book let go, and what that cost Redis.
-func showTraffic(r *prometheus.Registry, book *throttle.Book) {
-	r.MustRegister(
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "tenantry_limiter_grants_total", Help: "Requests to Graph that the account book let go.",
-		}, func() float64 { granted, _ := book.Traffic(); return float64(granted) }),
-		prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "tenantry_limiter_calls_total", Help: "Script calls of the account book to Redis.",
-		}, func() float64 { _, scripts := book.Traffic(); return float64(scripts) }),
-	)
+	return graph.New(graphConfig(cfg), book)
 }
 
 func readLimits(file string) (throttle.Limits, error) {
@@ -145,53 +135,4 @@ func (l leasePinger) Ping(context.Context) error {
 		return fmt.Errorf("process %s holds no lease", l.w.ID())
 	}
 	return nil
-}
-
-// workerMetrics shows what a worker does.
-type workerMetrics struct {
-	slices *prometheus.HistogramVec
-	waits  *prometheus.CounterVec
-	leased prometheus.Gauge
-}
-
-func newWorkerMetrics(r *prometheus.Registry) *workerMetrics {
-	m := &workerMetrics{
-		slices: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "tenantry_slice_seconds", Help: "Time of one slice of a task, by queue, action and how it ended.",
-			Buckets: prometheus.ExponentialBuckets(0.01, 4, 8)}, []string{"queue", "action", "result"}),
-		waits: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tenantry_wait_seconds_total",
-			Help: "Time that tasks waited, by cause (queue, worker, storage, retry, graph) and, of graph, by account.",
-		}, []string{"cause", "account"}),
-		leased: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "tenantry_worker_leased", Help: "1 while the process holds its lease."}),
-	}
-	r.MustRegister(m.slices, m.waits, m.leased)
-	return m
-}
-
-func (m *workerMetrics) Slice(queue string, action tenantry.Action, result string, took time.Duration) {
-	m.slices.WithLabelValues(queue, string(action), result).Observe(took.Seconds())
-}
-
-func (m *workerMetrics) Waited(d tenantry.Delays) {
-	add := func(cause, account string, wait time.Duration) {
-		if wait > 0 {
-			m.waits.WithLabelValues(cause, account).Add(wait.Seconds())
-		}
-	}
-	add("queue", "", d.Queue)
-	add("worker", "", d.Worker)
-	add("storage", "", d.Storage)
-	add("retry", "", d.Retry)
-	for account, wait := range d.Graph {
-		add("graph", account, wait)
-	}
-}
-
-func (m *workerMetrics) Leased(yes bool) {
-	m.leased.Set(0)
-	if yes {
-		m.leased.Set(1)
-	}
 }

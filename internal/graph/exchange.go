@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
@@ -96,7 +97,21 @@ func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, erro
 	if err := t.client.permitted(c); err != nil {
 		return nil, err
 	}
+	ctx, span := traced(ctx, c)
+	a, err := t.exchange(ctx, c, bearer, span)
+	if err != nil {
+		endFailed(span, err)
+		return nil, err
+	}
+	a.span = span
+	return a, nil
+}
+
+// exchange pays for a request and sends it. The span is the caller's to end.
+func (t *Tenant) exchange(ctx context.Context, c call, bearer string, span trace.Span) (*answer, error) {
+	asked := time.Now()
 	permit, err := t.client.limiter.Acquire(ctx, c.cost)
+	waited(span, asked)
 	if err != nil {
 		return nil, notSent(c.op, err)
 	}
@@ -115,6 +130,7 @@ func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, erro
 		return nil, unreached(c.op, err)
 	}
 	a.resp = resp
+	answeredWith(span, resp.StatusCode)
 	wait := permit.Done(resp.StatusCode, resp.Header)
 	if resp.StatusCode < http.StatusBadRequest {
 		a.rest()
@@ -184,6 +200,7 @@ type answer struct {
 	patience time.Duration
 	permit   *throttle.Permit
 	unwatch  func() bool // of the permit
+	span     trace.Span  // nil until there is an answer: ends with its body
 	closed   sync.Once
 }
 
@@ -260,5 +277,8 @@ func (a *answer) end() {
 		a.cancel(nil)
 		a.stop()
 		a.permit.Release()
+		if a.span != nil {
+			a.span.End()
+		}
 	})
 }

@@ -62,6 +62,10 @@ func (f *fault) Error() string {
 // answered from one of the account book, which came before the request.
 func (f *fault) Answered() int { return f.status }
 
+// RequestID returns Graph's name for the request, which Microsoft's support asks for; "" if
+// the answer had none.
+func (f *fault) RequestID() string { return f.requestID }
+
 // faultOf returns the fault in err's chain, or nil.
 func faultOf(err error) *fault {
 	var f *fault

@@ -31,7 +31,9 @@ func (j *job) backup(ctx context.Context, tenant catalog.TenantRow, progress fun
 	if err != nil {
 		return end{}, fromGraph(err)
 	}
-	out, err := engine.Backup(ctx, markedSource{src}, writer, j.cfg.Limits, j.drain, progress)
+	noted, forget := j.dirty.watch(writer)
+	defer forget()
+	out, err := engine.Backup(ctx, markedSource{src}, noted, j.cfg.Limits, j.drain, progress)
 	e := end{done: out.Done, counts: out.Counts, problems: out.Problems}
 	if err == nil && out.Done {
 		e.snapshot = j.snapshot(out.Snapshot)

@@ -7,6 +7,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/queue"
@@ -25,6 +27,9 @@ func (w *Worker) handle(ctx context.Context, r queue.Ref) (string, error) {
 		Worker: w, scope: scope, claim: claim, before: claim.Counts, began: time.Now(),
 		meter: tenantry.NewMeter(time.Now),
 	}
+	j.log = j.logger()
+	ctx, j.span = j.traced(ctx)
+	defer j.span.End()
 	end, err := j.slice(ctx)
 	return j.settle(ctx, end, err)
 }
@@ -50,6 +55,8 @@ type job struct {
 	before tenantry.Counts // of earlier slices
 	began  time.Time
 	meter  *tenantry.Meter // of this slice
+	log    queue.Logger    // says whose task it is
+	span   trace.Span      // of the slice
 }
 
 // end says how a slice ended, beside its error.
@@ -69,7 +76,7 @@ func (j *job) slice(ctx context.Context) (e end, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = tenantry.Errorf(tenantry.Internal, "%s: panic: %v", j.claim.Action, r)
-			j.cfg.Log.Errorw("a slice panicked", "task", j.claim.ID, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
+			j.log.Errorw("a slice panicked", "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
 		}
 		err = ended(ctx, err)
 	}()
@@ -146,7 +153,7 @@ func (j *job) report(ctx context.Context, fence context.CancelCauseFunc) *progre
 					return
 				}
 				if err != nil && ctx.Err() == nil {
-					j.cfg.Log.Debugw("cannot write progress", "task", j.claim.ID, "error", err)
+					j.log.Debugw("cannot write progress", "error", err)
 				}
 			default:
 			}

@@ -20,6 +20,7 @@ type leaseWatch chan bool
 func (leaseWatch) Slice(string, tenantry.Action, string, time.Duration) {}
 func (leaseWatch) Waited(tenantry.Delays)                               {}
 func (w leaseWatch) Leased(on bool)                                     { w <- on }
+func (leaseWatch) Parked(string)                                        {}
 
 // The database stands still (another connection holds its write lock): slices are
 // canceled before the lease is over, with a cause that says why, and when the database

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -9,6 +10,7 @@ import (
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
 )
 
 const (
@@ -66,7 +68,7 @@ func (j *job) consequences(ctx context.Context, v verdict, kind tenantry.Kind, c
 		err = j.disconnect(ctx, cause)
 	}
 	if err != nil {
-		j.cfg.Log.Warnw("cannot note what a failure means for others; the next one will", "task", j.claim.ID, "error", err)
+		j.log.Warnw("cannot note what a failure means for others; the next one will", "error", err)
 	}
 }
 
@@ -96,7 +98,7 @@ func (j *job) disconnect(ctx context.Context, cause error) error {
 	if err != nil || tenant.State != tenantry.TenantConnected {
 		return err
 	}
-	j.cfg.Log.Warnw("a tenant is disconnected: it has to consent again", "tenant", tenant.ID, "name", tenant.Name, "reason", cause)
+	j.log.Warnw("a tenant is disconnected: it has to consent again", why(cause)...)
 	return j.scope.SetState(ctx, tenantry.TenantDisconnected, cause.Error())
 }
 
@@ -114,12 +116,12 @@ func (j *job) finish(ctx context.Context, s catalog.Settlement, cause error) (st
 		case tenantry.Fenced, tenantry.NotFound, tenantry.Conflict:
 			return j.dropped(err), nil
 		case tenantry.Shared, tenantry.Transient:
-			j.cfg.Log.Warnw("cannot settle a task; trying on", "task", j.claim.ID, "error", err)
+			j.log.Warnw("cannot settle a task; trying on", "error", err)
 			if !j.pause(wait) {
 				return j.dropped(err), nil
 			}
 		default: // the settlement itself is what SQL refuses: say so in its place
-			j.cfg.Log.Errorw("the settlement of a task is refused", "task", j.claim.ID, "error", err)
+			j.log.Errorw("the settlement of a task is refused", "error", err)
 			if refused {
 				return j.dropped(err), nil
 			}
@@ -157,12 +159,16 @@ func (j *job) told(s catalog.Settlement, cause error) (string, error) {
 	line, result := describe(s, j.cfg.Now())
 	j.cfg.Observer.Slice(j.claim.Queue, j.claim.Action, result, time.Since(j.began))
 	j.cfg.Observer.Waited(s.Delays)
-	say := j.cfg.Log.Debugw
-	if s.State == catalog.TaskFailed {
-		say = j.cfg.Log.Warnw
+	if result == "parked" {
+		j.cfg.Observer.Parked(cmp.Or(throttle.AccountOf(tenantry.CodeOf(cause)), throttle.Answered))
 	}
-	say("slice ended: "+line, "tenant", j.claim.Tenant, "task", j.claim.ID, "action", j.claim.Action,
-		"resource", j.claim.Resource, "workload", j.claim.Workload, "took", time.Since(j.began))
+	j.conclude(j.span, s, result)
+	say := j.log.Debugw
+	if s.State == catalog.TaskFailed {
+		say = j.log.Warnw
+	}
+	say("slice ended: "+result, append(why(cause), "items", s.Counts.Items, "skipped", s.Counts.Skipped,
+		"stored", s.Counts.Stored, "problems", len(s.Problems), "took", time.Since(j.began))...)
 	if s.State == catalog.TaskFailed {
 		return line, queue.Permanent(cause)
 	}
@@ -171,7 +177,7 @@ func (j *job) told(s catalog.Settlement, cause error) (string, error) {
 
 func (j *job) dropped(err error) string {
 	j.cfg.Observer.Slice(j.claim.Queue, j.claim.Action, "dropped", time.Since(j.began))
-	j.cfg.Log.Infow("a slice's claim was taken away; what it committed stands", "task", j.claim.ID, "reason", err)
+	j.log.Infow("a slice's claim was taken away; what it committed stands", "reason", err)
 	return "dropped: " + err.Error()
 }
 

@@ -27,6 +27,9 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/queue"
@@ -70,6 +73,8 @@ type Observer interface {
 	Waited(d tenantry.Delays)
 	// Leased tells that the process holds its lease, or does no longer.
 	Leased(bool)
+	// Parked tells that a task gave up its slot to wait for Graph, and for which account.
+	Parked(account string)
 }
 
 // Config is what a worker works with and how. Zero durations mean the defaults named.
@@ -79,7 +84,8 @@ type Config struct {
 	Repositories Repositories
 	Workloads    Workloads
 	Directory    Directory
-	Observer     Observer // nil: nobody listens
+	Observer     Observer     // nil: nobody listens
+	Tracer       trace.Tracer // nil: no spans
 	Log          queue.Logger
 	ID           tenantry.ProcessID // default: fresh, with the host's name
 
@@ -107,6 +113,7 @@ type Worker struct {
 	cfg    Config
 	server *queue.Server
 	lease  *lease
+	dirty  uncommitted
 
 	drain     chan struct{} // closed: checkpoint and end the slice
 	drainOnce sync.Once
@@ -121,6 +128,9 @@ func New(cfg Config) (*Worker, error) {
 	}
 	if cfg.Observer == nil {
 		cfg.Observer = silent{}
+	}
+	if cfg.Tracer == nil {
+		cfg.Tracer = noop.NewTracerProvider().Tracer("")
 	}
 	if cfg.ID == "" {
 		host, _ := os.Hostname() // an empty name still gives a unique ID
@@ -182,9 +192,14 @@ func (w *Worker) ID() tenantry.ProcessID { return w.cfg.ID }
 // Alive reports whether the process holds its lease: without it no slice runs.
 func (w *Worker) Alive() bool { return w.lease.alive() }
 
+// Uncommitted returns how long ago the oldest of the running backups last committed, or
+// began: what a crash now would have to read again. 0 if none runs.
+func (w *Worker) Uncommitted() time.Duration { return w.dirty.age(time.Now()) }
+
 // silent is the observer of a worker that nobody observes.
 type silent struct{}
 
 func (silent) Slice(string, tenantry.Action, string, time.Duration) {}
 func (silent) Waited(tenantry.Delays)                               {}
 func (silent) Leased(bool)                                          {}
+func (silent) Parked(string)                                        {}
