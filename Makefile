@@ -64,9 +64,10 @@ $(TOOLS)/.built: tools/go.mod tools/go.sum
 	cd tools && GOBIN=$(TOOLS) $(GO) install -p 2 tool
 	@touch $@
 
-generate: tools ## Generate code from proto/ and the OpenAPI document
+generate: tools ## Generate code from proto/ and the OpenAPI document, and the list of metrics
 	$(TOOLS)/buf generate
 	$(GO) generate ./internal/apiclient/...
+	$(GO) test ./internal/app -run '^TestMetricsAreDocumented$$' -update
 
 format: ## Format the code
 	gofmt -w $$(git ls-files '*.go')

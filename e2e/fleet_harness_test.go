@@ -135,17 +135,25 @@ func (p *process) stop() {
 	}
 }
 
-// tail keeps the end of what a process prints.
+// tail keeps the end of what a process prints, or all of it.
 type tail struct {
 	mu   sync.Mutex
 	text []byte
+	all  bool
+}
+
+// keepAll keeps what is printed from now on, whatever its length.
+func (b *tail) keepAll() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.all = true
 }
 
 func (b *tail) Write(p []byte) (int, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.text = append(b.text, p...)
-	if over := len(b.text) - 16<<10; over > 0 {
+	if over := len(b.text) - 16<<10; over > 0 && !b.all {
 		b.text = append(b.text[:0], b.text[over:]...)
 	}
 	return len(p), nil
