@@ -266,7 +266,7 @@ func (f *fleet) checkMetrics(private secrets, programs ...*process) {
 		}
 		return sum
 	}
-	if granted, asked := total("tenantry_graph_granted_total"), total("tenantry_graph_script_calls_total"); granted < 10 || asked == 0 {
+	if granted, asked := total("tenantry_limiter_grants_total"), total("tenantry_limiter_calls_total"); granted < 10 || asked == 0 {
 		f.t.Errorf("%v calls granted, %v script calls", granted, asked)
 	}
 	if total("tenantry_parks_total") == 0 || total("tenantry_graph_throttled_total") == 0 || total("tenantry_tasks_moved_total") == 0 {
