@@ -69,6 +69,7 @@ type Config struct {
 	SlotsBackup      int
 	SlotsMaintenance int
 	SliceTime        time.Duration
+	SlicePages       int
 	CheckpointBytes  int64
 	CheckpointTime   time.Duration
 	Concurrency      int
@@ -149,6 +150,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.IntVar(&c.SlotsDirectory, "slots-directory", 2, "directory syncs at once, in `TASKS` (worker)")
 	fs.IntVar(&c.SlotsBackup, "slots-backup", 16, "backups at once, in `TASKS` (worker)")
 	fs.IntVar(&c.SlotsMaintenance, "slots-maintenance", 2, "verifications and other upkeep at once, in `TASKS` (worker)")
+	fs.IntVar(&c.SlicePages, "slice-pages", 1000, "how many `PAGES` a backup reads before it checkpoints and queues again (worker)")
 	fs.DurationVar(&c.SliceTime, "slice-time", 2*time.Minute, "longest `TIME` a task holds its slot before it checkpoints and queues again (worker)")
 	fs.Int64Var(&c.CheckpointBytes, "checkpoint-bytes", 8<<20, "new `BYTES` of packs after which a checkpoint is committed (worker)")
 	fs.DurationVar(&c.CheckpointTime, "checkpoint-time", 5*time.Minute, "`TIME` after which a checkpoint is committed (worker)")
@@ -289,6 +291,7 @@ func (c Config) validateWorker(bad complain) {
 	if c.Concurrency > 4 {
 		bad("concurrency", fmt.Sprint(c.Concurrency), "1 to 4: Graph allows 4 requests to a mailbox at once")
 	}
+	atLeast(bad, "slice-pages", c.SlicePages, 1)
 	if c.SliceTime < time.Second || c.SliceTime > time.Hour {
 		bad("slice-time", c.SliceTime.String(), "1s to 1h")
 	}

@@ -52,6 +52,7 @@ func TestLoadNamesTheKey(t *testing.T) {
 		{[]string{"-traces-endpoint", "ftp://root:hunter2@h"}, []string{"traces-endpoint"}},
 		{[]string{"-traces-ratio", "0"}, []string{"traces-ratio", "above 0"}},
 		{[]string{"-slice-time", "2h"}, []string{"slice-time", "1s to 1h"}},
+		{[]string{"-slice-pages", "0"}, []string{"slice-pages", "1 or more"}},
 		{[]string{"-certificate", "/does/not/exist"}, []string{"client-secret", "exactly one"}},
 		{[]string{"-no-such-key", "1"}, []string{"no-such-key"}},
 		{[]string{"stray"}, []string{"stray"}},

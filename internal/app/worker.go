@@ -70,7 +70,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 			queue.Backup: cfg.SlotsBackup, queue.Maintenance: cfg.SlotsMaintenance,
 		},
 		Limits: engine.Limits{
-			SliceTime: cfg.SliceTime, CheckpointBytes: cfg.CheckpointBytes,
+			SliceTime: cfg.SliceTime, SlicePages: cfg.SlicePages, CheckpointBytes: cfg.CheckpointBytes,
 			CheckpointTime: cfg.CheckpointTime, Concurrency: cfg.Concurrency,
 		},
 	})

@@ -311,3 +311,46 @@ func TestACutPageIsCountedOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestASliceEndsAfterItsPages reads a collection of seven pages in slices of two, each of which commits
+// where it was, and begins no page twice.
+func TestASliceEndsAfterItsPages(t *testing.T) {
+	const pages = 7
+	m, s := newMemory(), &script{pages: map[string]func() (engine.Page, error){}}
+	link := func(i int) string {
+		if i == 0 {
+			return ""
+		}
+		return fmt.Sprint("n", i)
+	}
+	for i := range pages {
+		s.pages["|"+link(i)] = once(engine.Page{Items: []engine.Item{file(fmt.Sprint("i", i), "1", "x", nil)}, Next: link(i + 1), Done: i == pages-1})
+	}
+	var total int64
+	for slice := 1; ; slice++ {
+		m.begin()
+		out, err := engine.Backup(t.Context(), s, m, engine.Limits{SlicePages: 2}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		total += out.Counts.Items
+		if out.Done {
+			if slice != pages/2+1 {
+				t.Errorf("sealed in slice %d", slice)
+			}
+			break
+		}
+		if out.Counts.Items != 2 || len(m.committed.entries) != 2*slice {
+			t.Fatalf("slice %d: %+v, %d entries are committed", slice, out, len(m.committed.entries))
+		}
+	}
+	if total != pages || len(m.committed.entries) != pages {
+		t.Errorf("%d items, %d entries", total, len(m.committed.entries))
+	}
+	asked := map[string]int{}
+	for _, key := range s.asked {
+		if asked[key]++; asked[key] > 1 && key != "|"+link(pages) {
+			t.Errorf("%s was asked for %d times", key, asked[key])
+		}
+	}
+}

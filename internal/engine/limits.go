@@ -14,6 +14,9 @@ type Limits struct {
 	// SliceTime ends a slice that has got something done; default 15 minutes, and never above the
 	// hour for which the repository holds uncommitted shared content safe.
 	SliceTime time.Duration
+	// SlicePages ends a slice of a backup that has read so many pages with something on them, so that
+	// a giant mailbox gives its slot to others however fast it is read; default 1000.
+	SlicePages int
 	// CheckpointBytes of uncommitted packs make a checkpoint; default 8 MiB.
 	CheckpointBytes int64
 	// CheckpointTime since the last one makes a checkpoint; default 5 minutes.
@@ -26,6 +29,7 @@ type Limits struct {
 func (l Limits) orDefault() Limits {
 	return Limits{
 		SliceTime:       min(cmp.Or(l.SliceTime, 15*time.Minute), time.Hour),
+		SlicePages:      cmp.Or(l.SlicePages, 1000),
 		CheckpointBytes: cmp.Or(l.CheckpointBytes, 8<<20),
 		CheckpointTime:  cmp.Or(l.CheckpointTime, 5*time.Minute),
 		Concurrency:     cmp.Or(l.Concurrency, 4),
@@ -57,6 +61,7 @@ type slice struct {
 	counts   tenantry.Counts
 	problems []Problem
 	worked   bool
+	pages    int
 }
 
 func newSlice(l Limits, drain <-chan struct{}, progress func(tenantry.Counts)) *slice {
@@ -89,14 +94,22 @@ func (s *slice) progressed() {
 	s.worked = true
 }
 
-// over reports whether the slice has to end: the worker drains, or its time is up.
+// turned notes that a page with something on it was read to its end.
+func (s *slice) turned() {
+	s.progressed()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pages++
+}
+
+// over reports whether the slice has to end: the worker drains, its time is up, or its pages are read.
 func (s *slice) over() bool {
 	if s.draining() {
 		return true
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.worked && time.Since(s.started) >= s.limits.SliceTime
+	return s.worked && (time.Since(s.started) >= s.limits.SliceTime || s.pages >= s.limits.SlicePages)
 }
 
 func (s *slice) draining() bool {

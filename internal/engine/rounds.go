@@ -172,7 +172,7 @@ func (b *backup) advance(collection string, cur repository.Cursor, page Page) {
 		b.w.SetCursor(collection, cur)
 	}
 	if len(page.Items)+len(page.Removed) > 0 {
-		b.progressed()
+		b.turned()
 	}
 }
 
