@@ -41,7 +41,7 @@ func chatMessageRoutes() []route {
 	}
 	for _, pattern := range []string{"", "/{message}/replies"} {
 		list = append(list, route{method: "POST", pattern: "teams/{team}/channels/{channel}/messages" + pattern, service: teams,
-			roles: rolesImport, handle: importMessage})
+			roles: rolesImport, takes: takes(nil), handle: importMessage})
 	}
 	return list
 }

@@ -140,9 +140,6 @@ func listContactFolders(c *call) error {
 
 func contactFoldersDelta(c *call) error {
 	return c.withBox(func(b *mailbox) error {
-		if err := c.refuseOptions("$expand", "$filter", "$orderby", "$search", "$top"); err != nil {
-			return err
-		}
 		tracks := func(s *shelf) bool { return s.parent != nil || c.s.o.Exchange.ListDefaultContacts }
 		return c.shelfDelta(b, contactFolderKind, tracks, b.renderContactFolder)
 	})
@@ -273,9 +270,6 @@ func (o *object) writeProperties(properties map[string]string) {
 
 func contactsDelta(c *call) error {
 	return c.withContactFolder(func(b *mailbox, f *shelf) error {
-		if err := c.refuseOptions("$expand", "$filter", "$orderby", "$search", "$top"); err != nil {
-			return err
-		}
 		v, err := c.pimView()
 		if err != nil {
 			return err

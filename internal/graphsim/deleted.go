@@ -12,7 +12,7 @@ func deletedRoutes() []route {
 	list := takes(deletedType, "$select", "$filter", "$top", "$count", "$orderby", "$search", "$skiptoken")
 	one := takesOne(deletedType, "$select")
 	routes := []route{
-		{method: "GET", pattern: "directory/deletedItems", units: 1, roles: rolesDeleted, handle: listDeletedUncast},
+		{method: "GET", pattern: "directory/deletedItems", units: 1, roles: rolesDeleted, takes: takes(nil), handle: listDeletedUncast},
 		{method: "GET", pattern: "directory/deletedItems/{id}", units: 1, roles: rolesDeleted, takes: one, handle: getDeleted},
 		{method: "DELETE", pattern: "directory/deletedItems/{id}", units: 1, roles: rolesPurge, takes: takes(nil), handle: purgeDeleted},
 		{method: "POST", pattern: "directory/deletedItems/{id}/restore", units: 1, roles: rolesRestore, takes: takes(nil), handle: restoreDeleted},

@@ -116,9 +116,6 @@ func calendarViewDelta(c *call) error {
 		if s != b.store().calendar {
 			return fail(http.StatusBadRequest, "ErrorInvalidUrlQuery", "Change tracking of a calendar view is for the primary calendar.")
 		}
-		if err := c.refuseOptions("$select", "$expand", "$filter", "$orderby", "$search"); err != nil {
-			return err
-		}
 		v, err := c.pimView()
 		if err != nil {
 			return err
@@ -243,9 +240,6 @@ func eventsDelta(c *call) error {
 	return c.withCalendar(func(b *mailbox, s *shelf) error {
 		if !c.s.o.Exchange.EventsDelta {
 			return fail(http.StatusBadRequest, "ErrorInvalidUrlQuery", "Change tracking is not supported for this collection of events.")
-		}
-		if err := c.refuseOptions("$select", "$expand", "$filter", "$orderby", "$search"); err != nil {
-			return err
 		}
 		v, err := c.pimView()
 		if err != nil {

@@ -58,8 +58,8 @@ func (t *Tenant) exchangeTruth(w http.ResponseWriter, r *http.Request, owner, ki
 
 // exchangeRoutes are the operations on mailboxes.
 func exchangeRoutes() []route {
-	return slices.Concat(mailFolderRoutes(), messageRoutes(), attachmentRoutes(), contactRoutes(), calendarRoutes(), eventRoutes(),
-		todoRoutes(), settingsRoutes(), groupMailRoutes())
+	return declared(slices.Concat(mailFolderRoutes(), messageRoutes(), attachmentRoutes(), contactRoutes(), calendarRoutes(), eventRoutes(),
+		todoRoutes(), settingsRoutes(), groupMailRoutes()))
 }
 
 // Which roles open what a mailbox holds besides mail (permissions reference).

@@ -27,9 +27,6 @@ type deltaMail struct {
 // $filter on receivedDateTime with ge or gt, $orderby=receivedDateTime desc, and
 // changeType (message: delta; Get incremental changes to messages).
 func (c *call) readDeltaMail() (d deltaMail, err error) {
-	if err := c.refuseOptions("$search", "$count", "$skip"); err != nil {
-		return d, err
-	}
 	if f := c.filter; f != nil {
 		since, isTime := instantOf(f.value)
 		if f.op != "compare" || !strings.EqualFold(f.path, "receivedDateTime") || (f.name != "ge" && f.name != "gt") || !isTime {

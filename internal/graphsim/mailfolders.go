@@ -127,9 +127,6 @@ func (c *call) foldersDelta(within func(*mailbox) (*mailFolder, error)) error {
 		return err
 	}
 	defer b.mu.Unlock()
-	if err := c.refuseOptions("$expand", "$filter", "$orderby", "$search"); err != nil {
-		return err
-	}
 	if err := b.checkRoom(); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ const (
 	collectionProperty // of texts or of complex values
 	complexProperty
 	navigationProperty // related objects: $expand, not $filter
+	untypedProperty    // compared with anything
 )
 
 // property is one property of an entity type as the OData layer knows it.
@@ -139,6 +140,9 @@ func checkOption(rt *route, name string) error {
 		return nil
 	case system && rt.service == identity:
 		return fail(http.StatusBadRequest, "Request_UnsupportedQuery", "The query option '%s' is not supported by this request.", name).
+			withInner("invalidQueryOption")
+	case rt.service == outlook:
+		return fail(http.StatusBadRequest, "ErrorInvalidUrlQuery", "The following parameters are not supported over this resource: '%s'.", name).
 			withInner("invalidQueryOption")
 	}
 	return rt.badOption("The query option '%s' is not supported by this request.", name)
@@ -331,6 +335,8 @@ func (k propertyKind) holds(v literal) bool {
 	_, isNumber := v.(float64)
 	_, isInstant := instantOf(v)
 	switch k {
+	case untypedProperty:
+		return true
 	case boolProperty:
 		return isBool
 	case numberProperty:

@@ -456,16 +456,6 @@ func (c *call) shelfDelta(b *mailbox, kind byte, tracks func(*shelf) bool, rende
 	return c.deltaPage(src, deltaOptions{nextParam: "$skiptoken", deltaParam: "$deltatoken", pageSize: c.pageSize(50, 1000), stale: staleMail})
 }
 
-// refuseOptions refuses the query options an operation does not document.
-func (c *call) refuseOptions(names ...string) error {
-	for _, name := range names {
-		if c.query.Has(name) {
-			return fail(http.StatusBadRequest, "ErrorInvalidUrlQuery", "The following parameters are not supported with change tracking over this resource: '%s'.", name)
-		}
-	}
-	return nil
-}
-
 // pathsTo multiplies an operation over the paths that lead to the same items.
 func pathsTo(bases []string, operations ...route) (list []route) {
 	for _, base := range bases {

@@ -138,7 +138,8 @@ func teamRoutes() []route {
 		get("teams/{team}/channels/allMessages", rolesChannelMessages, getAllChannelMessages, "model", "$top", "$filter", "$skiptoken"),
 		get("teams/{team}/channels/{channel}", rolesChannels, getChannel, "$select"),
 		get("teams/{team}/channels/{channel}/members", rolesTeamMembers, listChannelMembers, "$top", "$skiptoken"),
-		{method: "GET", pattern: "teams/{team}/channels/{channel}/filesFolder", service: sharePoint, units: 1, roles: rolesFiles, handle: getFilesFolder},
+		{method: "GET", pattern: "teams/{team}/channels/{channel}/filesFolder", service: sharePoint, units: 1, roles: rolesFiles,
+			takes: takesOne(nil, "$select"), handle: getFilesFolder},
 	}
 }
 

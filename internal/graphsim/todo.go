@@ -207,9 +207,6 @@ func listTasks(c *call) error {
 
 func tasksDelta(c *call) error {
 	return c.withTaskList(func(b *mailbox, s *shelf) error {
-		if err := c.refuseOptions("$search", "$orderby"); err != nil {
-			return err
-		}
 		v, err := c.pimView()
 		if err != nil {
 			return err
