@@ -74,6 +74,7 @@ type Config struct {
 	CheckpointTime   time.Duration
 	Concurrency      int
 	DrainTime        time.Duration
+	MassChange       float64
 
 	TenantCap int
 	KeepTasks time.Duration
@@ -155,6 +156,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.Int64Var(&c.CheckpointBytes, "checkpoint-bytes", 8<<20, "new `BYTES` of packs after which a checkpoint is committed (worker)")
 	fs.DurationVar(&c.CheckpointTime, "checkpoint-time", 5*time.Minute, "`TIME` after which a checkpoint is committed (worker)")
 	fs.IntVar(&c.Concurrency, "concurrency", 3, "`REQUESTS` to one mailbox or drive at once; Graph allows 4 per mailbox (worker)")
+	fs.Float64Var(&c.MassChange, "mass-change", 0.5, "`SHARE` of a snapshot's items, removed or changed since the one before, above which pruning is suspended; 0: never (worker)")
 	fs.DurationVar(&c.DrainTime, "drain-time", 30*time.Second, "`TIME` that running slices get to checkpoint when the process is told to stop (worker)")
 
 	fs.IntVar(&c.TenantCap, "tenant-cap", 0, "most `TASKS` of one tenant in flight in one queue; 0: half of its slots, at least 4 (scheduler)")

@@ -34,7 +34,7 @@ func (f *Fleet) Due(ctx context.Context, now time.Time, limit int) ([]Due, error
 	}
 	err := f.c.read(ctx, "list due protections", &found, `
 		SELECT d.resource, d.workload, d.next_due_at,
-			p.tenant, p.id, p.name, p.kinds, p.workloads, p.at_minute, p.window_len, p.time_zone, p.created_at
+			p.tenant, p.id, p.name, p.kinds, p.workloads, p.at_minute, p.window_len, p.time_zone, p.created_at, p.retention
 		FROM (SELECT * FROM protections WHERE next_due_at <= ?0 ORDER BY next_due_at LIMIT ?1) d
 		JOIN policies p ON p.tenant = d.tenant AND p.id = d.policy
 		ORDER BY d.next_due_at`, micros(now), limit)

@@ -22,6 +22,7 @@ type Policy struct {
 	Window    int    // minutes over which starts are spread, 1..1440
 	TimeZone  string // IANA name
 	CreatedAt time.Time
+	Retention tenantry.Retention // which snapshots are kept
 }
 
 func (p Policy) validate() error {
@@ -42,7 +43,7 @@ func (p Policy) validate() error {
 	case p.TimeZone == "" || p.TimeZone == "Local" || zoneErr != nil:
 		return tenantry.Errorf(tenantry.Invalid, "policy: time_zone %q is no IANA name", p.TimeZone)
 	}
-	return nil
+	return p.Retention.Validate()
 }
 
 type policyRow struct {
@@ -57,14 +58,16 @@ type policyRow struct {
 	WindowLen int
 	TimeZone  string
 	CreatedAt int64
+	Retention string
 }
 
-const policyColumns bun.Safe = "tenant, id, name, kinds, workloads, at_minute, window_len, time_zone, created_at"
+const policyColumns bun.Safe = "tenant, id, name, kinds, workloads, at_minute, window_len, time_zone, created_at, retention"
 
 func (r policyRow) policy() Policy {
 	return Policy{
 		ID: r.ID, Name: r.Name, Kinds: split[tenantry.ResourceKind](r.Kinds), Workloads: split[tenantry.Workload](r.Workloads),
 		At: r.AtMinute, Window: r.WindowLen, TimeZone: r.TimeZone, CreatedAt: fromMicros(r.CreatedAt),
+		Retention: decodeRetention(r.Retention),
 	}
 }
 
@@ -100,6 +103,7 @@ func (t *Tenant) AddPolicy(ctx context.Context, p Policy, now time.Time) error {
 	row := &policyRow{
 		Tenant: t.id, ID: p.ID, Name: p.Name, Kinds: join(p.Kinds), Workloads: join(p.Workloads),
 		AtMinute: p.At, WindowLen: p.Window, TimeZone: p.TimeZone, CreatedAt: micros(p.CreatedAt),
+		Retention: encodeRetention(p.Retention),
 	}
 	op := fmt.Sprintf("add policy %s of tenant %s", p.ID, t.id)
 	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {

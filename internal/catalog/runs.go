@@ -171,7 +171,7 @@ func (t *Tenant) newRows(op string, action tenantry.Action, trigger string, task
 	for i, n := range tasks {
 		n.Action = cmp.Or(n.Action, action)
 		n.Queue = cmp.Or(n.Queue, defaultQueue(n.Action, trigger, len(tasks)))
-		whole := n.Action == tenantry.Connect || n.Action == tenantry.Sync // of the tenant
+		whole := n.Action == tenantry.Connect || n.Action == tenantry.Sync || n.Action == tenantry.Collect // of the tenant
 		if !whole && (n.Resource == "" || n.Workload == "") {
 			return nil, tenantry.Errorf(tenantry.Invalid, "%s: a task has no resource or no workload", op)
 		}

@@ -122,6 +122,12 @@ func TestTenantStatements(t *testing.T) {
 			{"Resources", func() error { _, err := a.Resources(ctx, ResourceFilter{}); return err }},
 			{"ResourceCounts", func() error { _, err := a.ResourceCounts(ctx); return err }},
 			{"Resource", func() error { _, err := a.Resource(ctx, "u-1"); return err }},
+			{"SetRetention", func() error { return a.SetRetention(ctx, "p-1", tenantry.Retention{Last: 3}) }},
+			{"SetHold", func() error { return a.SetHold(ctx, Hold{Reason: "case", At: now}) }},
+			{"Holds", func() error { _, err := a.Holds(ctx); return err }},
+			{"LiftHold", func() error { return a.LiftHold(ctx, "") }},
+			{"SeriesStanding", func() error { _, err := a.SeriesStanding(ctx, "u-1", tenantry.Mailbox); return err }},
+			{"RetainSnapshots", func() error { return a.RetainSnapshots(ctx, "u-1", tenantry.Mailbox, 1, nil) }},
 			{"Policies", func() error { _, err := a.Policies(ctx); return err }},
 			{"Policy", func() error { _, err := a.Policy(ctx, "p-1"); return err }},
 			{"PolicyTargets", func() error { _, err := a.PolicyTargets(ctx, "p-1"); return err }},
@@ -157,6 +163,9 @@ func TestTenantStatements(t *testing.T) {
 			{"MirrorSnapshots", func() error {
 				return a.MirrorSnapshots(ctx, "u-1", tenantry.Mailbox, []SnapshotRow{{Seq: 7, Time: now}})
 			}},
+			{"Suspend", func() error { return a.Suspend(ctx, "u-1", tenantry.Mailbox, 1, "half of it went") }},
+			{"Suspensions", func() error { _, err := a.Suspensions(ctx); return err }},
+			{"Acknowledge", func() error { return a.Acknowledge(ctx, "u-1", tenantry.Mailbox) }},
 			{"AuditTrail", func() error { _, err := a.AuditTrail(ctx, 0, 1); return err }},
 			{"CancelRun", func() error { return a.CancelRun(ctx, run.ID, now) }},
 			{"DeletePolicy", func() error { return a.DeletePolicy(ctx, "p-1") }},

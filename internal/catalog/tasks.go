@@ -92,7 +92,9 @@ func defaultQueue(action tenantry.Action, trigger string, tasks int) string {
 }
 
 // writesSeries reports whether tasks of an action own their series while they run.
-func writesSeries(action tenantry.Action) bool { return action == tenantry.Backup }
+func writesSeries(action tenantry.Action) bool {
+	return action == tenantry.Backup || action == tenantry.Prune
+}
 
 type taskRow struct {
 	bun.BaseModel `bun:"table:tasks"`
@@ -188,43 +190,64 @@ func (c *Catalog) endTasks(ctx context.Context, tx bun.Tx, ended []taskRow) erro
 		if err := c.bookEnded(ctx, tx, chunk); err != nil {
 			return err
 		}
-		if err := releaseSyncs(ctx, tx, chunk); err != nil {
+		if err := releaseTenants(ctx, tx, chunk); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// releaseReservations lets the next backup of a series start.
+// releaseReservations lets the next backup, or prune, of a series start. With the first backup
+// it is settled when the series is pruned.
 func (c *Catalog) releaseReservations(ctx context.Context, tx bun.Tx, ended []taskRow) error {
-	var backups rows
+	var backups, prunes rows
 	for _, task := range ended {
-		if task.Action == tenantry.Backup {
-			backups = append(backups, []any{task.Tenant, task.Resource, task.Workload, task.ID})
+		row := []any{task.Tenant, task.Resource, task.Workload, task.ID}
+		switch task.Action {
+		case tenantry.Backup:
+			backups = append(backups, row)
+		case tenantry.Prune:
+			prunes = append(prunes, row)
 		}
 	}
-	if len(backups) == 0 {
-		return nil
-	}
-	if err := c.lockSeries(ctx, tx, backups); err != nil {
+	if err := c.lockSeries(ctx, tx, slices.Concat(backups, prunes)); err != nil {
 		return err
 	}
-	_, err := exec(ctx, tx, "UPDATE series SET backup_task = '' WHERE (tenant, resource, workload, backup_task) IN (VALUES ?)", backups)
+	if len(backups) > 0 {
+		// What is settled together is a handful: the first one's time spreads well enough.
+		_, err := exec(ctx, tx, `UPDATE series SET backup_task = '', next_prune_at = CASE WHEN next_prune_at = 0 THEN ? ELSE next_prune_at END
+			WHERE (tenant, resource, workload, backup_task) IN (VALUES ?)`, micros(firstPrune(ended[0])), backups)
+		if err != nil {
+			return err
+		}
+	}
+	if len(prunes) == 0 {
+		return nil
+	}
+	_, err := exec(ctx, tx, "UPDATE series SET prune_task = '' WHERE (tenant, resource, workload, prune_task) IN (VALUES ?)", prunes)
 	return err
 }
 
-// releaseSyncs lets the next sync of the tenants start whose sync has ended.
-func releaseSyncs(ctx context.Context, tx bun.Tx, ended []taskRow) error {
-	var syncs rows
+// releaseTenants lets the next sync, or collection, of the tenants start whose last one has ended.
+func releaseTenants(ctx context.Context, tx bun.Tx, ended []taskRow) error {
+	var syncs, collects rows
 	for _, task := range ended {
-		if task.Action == tenantry.Sync {
+		switch task.Action {
+		case tenantry.Sync:
 			syncs = append(syncs, []any{task.Tenant, task.ID})
+		case tenantry.Collect:
+			collects = append(collects, []any{task.Tenant, task.ID})
 		}
 	}
-	if len(syncs) == 0 {
+	if len(syncs) > 0 {
+		if _, err := exec(ctx, tx, "UPDATE tenants SET sync_task = '' WHERE (id, sync_task) IN (VALUES ?)", syncs); err != nil {
+			return err
+		}
+	}
+	if len(collects) == 0 {
 		return nil
 	}
-	_, err := exec(ctx, tx, "UPDATE tenants SET sync_task = '' WHERE (id, sync_task) IN (VALUES ?)", syncs)
+	_, err := exec(ctx, tx, "UPDATE tenants SET collect_task = '' WHERE (id, collect_task) IN (VALUES ?)", collects)
 	return err
 }
 

@@ -60,14 +60,14 @@ func (t *term) tick(ctx context.Context) (pause time.Duration, err error) {
 	return min(t.cfg.Tick, max(0, next.Sub(now))), nil
 }
 
-// start starts what is due, syncs and backups, each for at most dueTime; one that fails
+// start starts what is due, syncs, backups and prunes, each for at most dueTime; one that fails
 // does not hold up the other. more: time was up before all of it was started.
 func (t *term) start(ctx context.Context, now time.Time) (more bool, err error) {
 	var errs []error
 	for _, due := range []struct {
 		start func(context.Context, time.Time) (int, error)
 		batch int
-	}{{t.startSyncs, syncBatch}, {t.startBackups, dueBatch}} {
+	}{{t.startSyncs, syncBatch}, {t.startBackups, dueBatch}, {t.startPrunes, syncBatch}} {
 		for began := time.Now(); ; {
 			n, err := due.start(ctx, now)
 			if err != nil {
@@ -137,6 +137,13 @@ func byTenant(due []catalog.Due, n int) [][]catalog.Due {
 		parts[p] = append(parts[p], d)
 	}
 	return slices.DeleteFunc(parts, func(p []catalog.Due) bool { return len(p) == 0 })
+}
+
+// startPrunes starts the prunes, and collections of tenants, of a batch that is due, and returns how many.
+func (t *term) startPrunes(ctx context.Context, now time.Time) (int, error) {
+	n, err := t.fleet.StartPrunes(ctx, t.fence, syncBatch, now)
+	t.cfg.Observer.Moved("started", n)
+	return n, err
 }
 
 // admit picks, admits and enqueues. busy: more waits than was admitted.

@@ -23,6 +23,9 @@ type Retention struct {
 	// DepartedDays is how many days after a resource left Microsoft 365 its last snapshots go too;
 	// 0: never. It says nothing of a resource that is there.
 	DepartedDays int `json:"departed_days,omitempty"`
+	// Zone is the IANA name of the time zone whose hours and days count, the policy's; UTC where it
+	// is empty or unknown.
+	Zone string `json:"-"`
 }
 
 // maxKept bounds each rule: an hour's snapshots of ten years are below it.
@@ -51,8 +54,7 @@ type RestorePoint struct {
 
 // Standing is what retention needs to know of the series beside its snapshots.
 type Standing struct {
-	Now  time.Time
-	Zone *time.Location // whose days and hours count; nil: UTC
+	Now time.Time
 	// Departed is when the resource left Microsoft 365; zero: it is there.
 	Departed time.Time
 	Hold     string           // why nothing may be dropped: a legal hold, an alarm; empty: it may
@@ -117,8 +119,8 @@ func (r Retention) mark(verdicts []Kept, s Standing) {
 	for i := range min(r.Last, len(verdicts)) {
 		verdicts[i].by("last")
 	}
-	zone := s.Zone
-	if zone == nil {
+	zone, err := time.LoadLocation(r.Zone)
+	if err != nil {
 		zone = time.UTC
 	}
 	for _, p := range r.periods() {

@@ -156,6 +156,8 @@ const (
 	Backup  Action = "backup"  // one workload to one sealed snapshot
 	Restore Action = "restore" // one snapshot, or part of it, back to Microsoft 365
 	Verify  Action = "verify"  // re-read everything a snapshot names
+	Prune   Action = "prune"   // drop what retention lets go, and what only that needed
+	Collect Action = "collect" // delete content that no series of a tenant needs any more
 )
 
 // Service is one of Microsoft's services, which limit what is asked of them each on
@@ -172,13 +174,13 @@ const (
 )
 
 // ServiceOf returns the service whose limits a task mostly meets. Together with the
-// tenant it names the flow of the task: what Microsoft slows down as one. Verify reads
-// the bucket alone.
+// tenant it names the flow of the task: what Microsoft slows down as one. Verify, prune and
+// collect know the bucket alone.
 func ServiceOf(a Action, w Workload) Service {
 	switch a {
 	case Connect, Sync:
 		return Identity
-	case Verify:
+	case Verify, Prune, Collect:
 		return NoService
 	}
 	switch w {

@@ -65,6 +65,9 @@ type end struct {
 	counts   tenantry.Counts
 	snapshot *catalog.SnapshotRow
 	problems []engine.Problem
+	// notBefore is when a task that is not done may go on; zero: at once.
+	notBefore time.Time
+	reason    string // what somebody should know of a task that is done
 }
 
 // slice runs one slice under the process's lease, and reports its progress meanwhile.
@@ -104,7 +107,7 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 	if tenant.ID == "" {
 		return end{}, tenantry.Errorf(tenantry.NotFound, "there is no tenant %s", j.claim.Tenant)
 	}
-	if a := j.claim.Action; a != tenantry.Connect && a != tenantry.Verify && tenant.State != tenantry.TenantConnected {
+	if a := j.claim.Action; needsTenant(a) && tenant.State != tenantry.TenantConnected {
 		return end{}, tenantry.Errorf(tenantry.Reconnect, "tenant %s is %s: %s", tenant.Name, tenant.State, tenant.Reason)
 	}
 	switch j.claim.Action {
@@ -118,8 +121,22 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 		return j.restore(ctx, tenant, progress)
 	case tenantry.Verify:
 		return j.verify(ctx, progress)
+	case tenantry.Prune:
+		return j.prune(ctx)
+	case tenantry.Collect:
+		return j.collect(ctx)
 	}
 	return end{}, tenantry.Errorf(tenantry.Invalid, "this worker does not know the action %q", j.claim.Action)
+}
+
+// needsTenant reports whether an action asks Microsoft for something of a tenant, which has to be
+// connected for that.
+func needsTenant(a tenantry.Action) bool {
+	switch a {
+	case tenantry.Connect, tenantry.Verify, tenantry.Prune, tenantry.Collect:
+		return false
+	}
+	return true
 }
 
 // progress writes the counts of a running slice to the catalog now and then, off the

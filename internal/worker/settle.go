@@ -31,9 +31,9 @@ func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
 		s.Problems = append(s.Problems, catalog.Problem{ItemID: p.ID, Name: p.Name, Reason: p.Reason})
 	}
 	if err == nil {
-		s.State = catalog.TaskDone
+		s.State, s.Reason = catalog.TaskDone, e.reason
 		if !e.done {
-			s.State, s.NotBefore = catalog.TaskReady, now
+			s.State, s.NotBefore = catalog.TaskReady, later(e.notBefore, now, now)
 		}
 		return j.finish(ctx, s, nil)
 	}
@@ -187,8 +187,10 @@ func describe(s catalog.Settlement, now time.Time) (line, result string) {
 	switch {
 	case s.State == catalog.TaskFailed:
 		return fmt.Sprintf("failed (%s) at attempt %d: %s", s.Kind, s.Attempt, s.Reason), "failed"
-	case s.State == catalog.TaskDone && s.Reason != "":
+	case s.State == catalog.TaskDone && s.Kind == tenantry.Absent:
 		return "done, nothing to back up: " + s.Reason, "done"
+	case s.State == catalog.TaskDone && s.Reason != "":
+		return "done, " + c + ": " + s.Reason, "done"
 	case s.State == catalog.TaskDone && s.Snapshot != nil:
 		return fmt.Sprintf("done: snapshot %d, %s", s.Snapshot.Seq, c), "done"
 	case s.State == catalog.TaskDone:

@@ -94,6 +94,10 @@ type Config struct {
 	// Limits bound a slice.
 	Limits engine.Limits
 
+	// MassChange is the share of a snapshot's items, removed or changed since the one before, above
+	// which the pruning of the series is suspended; 0: never.
+	MassChange float64
+
 	// LeaseTime is the life of the process lease (default 20 s), BeatEvery how often it
 	// is renewed (default 5 s).
 	LeaseTime, BeatEvery time.Duration

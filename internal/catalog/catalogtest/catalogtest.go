@@ -65,6 +65,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Partitions", testPartitions},
 		{"Wakes", testWakes},
 		{"Scope", testScope},
+		{"Retention", testRetention},
 		{"Model", testModel},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -48,6 +48,8 @@ func (w *world) dump(f filled) map[string]any {
 		"counts":    func() (any, error) { return f.ResourceCounts(w.ctx) },
 		"troubles":  func() (any, error) { return f.RunProblems(w.ctx, f.run.ID, 0) },
 		"problems":  func() (any, error) { return f.Problems(w.ctx, f.ended.ID) },
+		"holds":     func() (any, error) { return f.Holds(w.ctx) },
+		"standing":  func() (any, error) { return f.SeriesStanding(w.ctx, user(0), tenantry.Mailbox) },
 		"snapshots": func() (any, error) { return f.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0) },
 		"audit":     func() (any, error) { return f.AuditTrail(w.ctx, 0, 0) },
 		"ledger":    func() (any, error) { return f.RunLedger(w.ctx, f.run.ID) },
@@ -124,7 +126,16 @@ func testScope(_ *testing.T, w *world) {
 			list, _ := mine.AuditTrail(w.ctx, 0, 0)
 			return list
 		},
-		"CancelRun": func() any { return mine.CancelRun(w.ctx, other.run.ID, after) },
+		"SetRetention":    func() any { return mine.SetRetention(w.ctx, "p-daily", tenantry.Retention{Last: 3}) },
+		"SetHold":         func() any { return mine.SetHold(w.ctx, catalog.Hold{Reason: "case", At: after}) },
+		"Holds":           func() any { list, _ := mine.Holds(w.ctx); return list },
+		"LiftHold":        func() any { return mine.LiftHold(w.ctx, "") },
+		"SeriesStanding":  func() any { s, _ := mine.SeriesStanding(w.ctx, user(0), tenantry.Mailbox); return s },
+		"Suspend":         func() any { return mine.Suspend(w.ctx, user(0), tenantry.Mailbox, 1, "half of it went") },
+		"Suspensions":     func() any { list, _ := mine.Suspensions(w.ctx); return list },
+		"Acknowledge":     func() any { return mine.Acknowledge(w.ctx, user(0), tenantry.Mailbox) },
+		"RetainSnapshots": func() any { return mine.RetainSnapshots(w.ctx, user(0), tenantry.Mailbox, 9, nil) },
+		"CancelRun":       func() any { return mine.CancelRun(w.ctx, other.run.ID, after) },
 		"Claim": func() any {
 			c, _ := mine.Claim(w.ctx, other.waiting.ID, other.waiting.Admission, p)
 			return c

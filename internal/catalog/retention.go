@@ -1,0 +1,337 @@
+package catalog
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+func encodeRetention(r tenantry.Retention) string {
+	if r == (tenantry.Retention{}) {
+		return ""
+	}
+	text, _ := json.Marshal(r) // numbers and a time
+	return string(text)
+}
+
+// decodeRetention reads a policy's rules. What cannot be read keeps everything: a version that knows
+// more rules may have written it.
+func decodeRetention(text string) tenantry.Retention {
+	var r tenantry.Retention
+	if text != "" && json.Unmarshal([]byte(text), &r) != nil {
+		r = tenantry.Retention{}
+	}
+	return r
+}
+
+// SetRetention replaces the rules of a policy; they count from the next prune on. Invalid names the
+// field; NotFound.
+func (t *Tenant) SetRetention(ctx context.Context, id tenantry.PolicyID, r tenantry.Retention) error {
+	if err := r.Validate(); err != nil {
+		return err
+	}
+	op := fmt.Sprintf("set retention of policy %s of tenant %s", id, t.id)
+	return t.c.one(ctx, op, noPolicy(op), "UPDATE policies SET retention = ? WHERE tenant = ? AND id = ?", encodeRetention(r), t.id, id)
+}
+
+// Hold is a legal hold: nothing of the resource is dropped, or of the whole tenant.
+type Hold struct {
+	Resource tenantry.ResourceID // "": the tenant
+	Reason   string
+	Actor    string // who set it
+	At       time.Time
+}
+
+// SetHold sets a legal hold, or changes its reason. Invalid: no reason; NotFound: no such tenant.
+func (t *Tenant) SetHold(ctx context.Context, h Hold) error {
+	op := fmt.Sprintf("set a hold of tenant %s", t.id)
+	if h.Reason == "" {
+		return tenantry.Errorf(tenantry.Invalid, "%s: reason is empty", op)
+	}
+	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		if err := t.exists(ctx, tx, op); err != nil {
+			return err
+		}
+		_, err := exec(ctx, tx, `INSERT INTO holds (tenant, resource, reason, actor, at) VALUES (?, ?, ?, ?, ?)
+			ON CONFLICT (tenant, resource) DO UPDATE SET reason = excluded.reason, actor = excluded.actor, at = excluded.at`,
+			t.id, h.Resource, h.Reason, h.Actor, micros(h.At))
+		return err
+	})
+}
+
+// LiftHold ends a legal hold. NotFound.
+func (t *Tenant) LiftHold(ctx context.Context, resource tenantry.ResourceID) error {
+	op := fmt.Sprintf("lift a hold of tenant %s", t.id)
+	return t.c.one(ctx, op, tenantry.Errorf(tenantry.NotFound, "%s: there is none", op),
+		"DELETE FROM holds WHERE tenant = ? AND resource = ?", t.id, resource)
+}
+
+// Holds lists the legal holds of the tenant, that of the whole tenant first.
+func (t *Tenant) Holds(ctx context.Context) ([]Hold, error) {
+	var found []struct {
+		Resource tenantry.ResourceID
+		Reason   string
+		Actor    string
+		At       int64
+	}
+	err := t.c.read(ctx, "list holds of tenant "+string(t.id), &found,
+		"SELECT resource, reason, actor, at FROM holds WHERE tenant = ? ORDER BY resource", t.id)
+	out := make([]Hold, len(found))
+	for i, row := range found {
+		out[i] = Hold{row.Resource, row.Reason, row.Actor, fromMicros(row.At)}
+	}
+	return out, err
+}
+
+// SeriesStanding is what retention needs to know of a series beside its snapshots.
+type SeriesStanding struct {
+	Policies  []tenantry.Retention // those that protect it, or did before its resource departed
+	Departed  time.Time            // zero: it is there
+	Hold      string               // the legal hold that covers it
+	Suspended string               // the mass change that suspends its pruning
+	Compared  int64                // newest snapshot that was looked at for one, or acknowledged
+	InUse     map[int64]string     // snapshots that unfinished tasks read
+}
+
+// Keep decides on snapshots as of now. See tenantry.Keep.
+func (s SeriesStanding) Keep(points []tenantry.RestorePoint, now time.Time) []tenantry.Kept {
+	hold := s.Hold
+	if hold == "" && s.Suspended != "" {
+		hold = "suspended: " + s.Suspended
+	}
+	return tenantry.Keep(s.Policies, points, tenantry.Standing{Now: now, Departed: s.Departed, Hold: hold, InUse: s.InUse})
+}
+
+// SeriesStanding reads what retention needs to know of a series. NotFound: no such resource.
+func (t *Tenant) SeriesStanding(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload) (SeriesStanding, error) {
+	var s SeriesStanding
+	r, err := t.Resource(ctx, resource)
+	if err != nil {
+		return s, err
+	}
+	if r.State != tenantry.Active {
+		s.Departed = r.StateAt
+	}
+	policies, err := t.Policies(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, p := range policies {
+		if slices.Contains(p.Kinds, r.Kind) && slices.Contains(p.Workloads, w) {
+			p.Retention.Zone = p.TimeZone
+			s.Policies = append(s.Policies, p.Retention)
+		}
+	}
+	holds, err := t.Holds(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, h := range holds {
+		if h.Resource == "" || h.Resource == resource {
+			s.Hold = "hold: " + h.Reason
+		}
+	}
+	var found []struct {
+		Suspended string
+		Compared  int64
+	}
+	err = t.c.read(ctx, "read the standing of a series", &found,
+		"SELECT suspended, compared FROM series WHERE tenant = ? AND resource = ? AND workload = ?", t.id, resource, w)
+	if err == nil && len(found) > 0 {
+		s.Suspended, s.Compared = found[0].Suspended, found[0].Compared
+	}
+	if err == nil {
+		s.InUse, err = t.snapshotsInUse(ctx, resource, w)
+	}
+	return s, err
+}
+
+// snapshotsInUse tells which snapshots of a series unfinished tasks read.
+func (t *Tenant) snapshotsInUse(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload) (map[int64]string, error) {
+	var found []struct {
+		ID     tenantry.TaskID
+		Action tenantry.Action
+		Params []byte
+	}
+	err := t.c.read(ctx, "list tasks that read a series", &found, `SELECT id, action, params FROM tasks
+		WHERE tenant = ? AND resource = ? AND workload = ? AND action NOT IN ('backup', 'prune')`, t.id, resource, w)
+	used := map[int64]string{}
+	for _, task := range found {
+		var params struct {
+			Snapshot int64 `json:"snapshot"`
+		}
+		if json.Unmarshal(task.Params, &params) == nil && params.Snapshot > 0 {
+			used[params.Snapshot] = string(task.Action) + " " + string(task.ID)
+		}
+	}
+	return used, err
+}
+
+// Suspend stops the pruning of a series until Acknowledge, for a mass change up to the given
+// snapshot. An empty reason only notes that the snapshot was looked at.
+func (t *Tenant) Suspend(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload, compared int64, reason string) error {
+	return t.c.one(ctx, "note a mass change", nil, `UPDATE series SET compared = ?, suspended = CASE WHEN ? = '' THEN suspended ELSE ? END
+		WHERE tenant = ? AND resource = ? AND workload = ?`, compared, reason, reason, t.id, resource, w)
+}
+
+// Acknowledge lets a suspended series be pruned again. NotFound: it is not suspended.
+func (t *Tenant) Acknowledge(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload) error {
+	const op = "acknowledge a mass change"
+	return t.c.one(ctx, op, tenantry.Errorf(tenantry.NotFound, "%s: pruning of %s/%s is not suspended", op, resource, w),
+		"UPDATE series SET suspended = '' WHERE tenant = ? AND resource = ? AND workload = ? AND suspended <> ''", t.id, resource, w)
+}
+
+// Suspension is a series whose pruning a mass change has stopped.
+type Suspension struct {
+	Resource  tenantry.ResourceID
+	Workload  tenantry.Workload
+	Suspended string // why
+}
+
+// Suspensions lists suspended series, at most 1000.
+func (t *Tenant) Suspensions(ctx context.Context) ([]Suspension, error) {
+	var found []Suspension
+	err := t.c.read(ctx, "list suspended series of tenant "+string(t.id), &found,
+		"SELECT resource, workload, suspended FROM series WHERE tenant = ? AND suspended <> '' ORDER BY resource, workload LIMIT ?", t.id, maxPage)
+	return found, err
+}
+
+// RetainSnapshots makes the mirror of a series, up to a snapshot, those that are live.
+func (t *Tenant) RetainSnapshots(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload, upTo int64, live []int64) error {
+	return t.c.one(ctx, "mirror what was pruned", nil, `DELETE FROM snapshots
+		WHERE tenant = ? AND resource = ? AND workload = ? AND seq <= ? AND seq NOT IN (?)`, t.id, resource, w, upTo, bun.List(append([]int64{0}, live...)))
+}
+
+// pruneEvery is how often series are pruned and tenants collected.
+const pruneEvery = 24 * time.Hour
+
+// firstPrune is when a series is pruned for the first time: within a day and a half, spread by series.
+func firstPrune(backup taskRow) time.Time {
+	return fromMicros(backup.EndedAt).Add(pruneEvery/2 + spread(backup.Resource, backup.Workload, int(pruneEvery/time.Minute)))
+}
+
+// StartPrunes inserts the prune tasks of at most limit series that are due, and collect tasks of
+// tenants, one run for each tenant, and moves each on by a day, guarded by the leader's fence (Fenced).
+// What has an unfinished one is not due. Returns how many tasks.
+func (f *Fleet) StartPrunes(ctx context.Context, fence int64, limit int, now time.Time) (tasks int, err error) {
+	err = f.c.write(ctx, "start due prunes", func(ctx context.Context, tx bun.Tx) error {
+		tasks = 0
+		if err := f.c.fence(ctx, tx, fence); err != nil {
+			return err
+		}
+		prunes, err := f.c.duePrunes(ctx, tx, limit, now)
+		if err != nil {
+			return err
+		}
+		collects, err := dueCollects(ctx, tx, limit, now)
+		if err != nil {
+			return err
+		}
+		tasks = len(prunes) + len(collects)
+		return insertSystemRuns(ctx, tx, append(prunes, collects...), now)
+	})
+	return tasks, err
+}
+
+// moved is the next time after now in steps of a day from a due one.
+func moved(due int64, now time.Time) time.Time {
+	at := fromMicros(due)
+	return at.Add(now.Sub(at).Truncate(pruneEvery) + pruneEvery)
+}
+
+func (c *Catalog) duePrunes(ctx context.Context, tx bun.Tx, limit int, now time.Time) ([]taskRow, error) {
+	var found []struct {
+		Tenant      tenantry.TenantID
+		Resource    tenantry.ResourceID
+		Workload    tenantry.Workload
+		NextPruneAt int64
+	}
+	err := scan(ctx, tx, &found, `SELECT tenant, resource, workload, next_prune_at FROM series
+		WHERE next_prune_at > 0 AND next_prune_at <= ? AND prune_task = '' ORDER BY next_prune_at LIMIT ?`, micros(now), limit)
+	if err != nil {
+		return nil, err
+	}
+	var out []taskRow
+	for chunk := range slices.Chunk(found, batch) {
+		var values rows
+		tenants := map[tenantry.TenantID]bool{}
+		for _, s := range chunk {
+			row := newRow(s.Tenant, NewTask{Resource: s.Resource, Workload: s.Workload, Action: tenantry.Prune, Queue: queueMaintenance}, now, len(out))
+			out = append(out, row)
+			tenants[s.Tenant] = true
+			values = append(values, []any{s.Tenant, s.Resource, s.Workload, row.ID, micros(moved(s.NextPruneAt, now))})
+		}
+		if err := c.lockSeries(ctx, tx, values); err != nil {
+			return nil, err
+		}
+		_, err := exec(ctx, tx, `WITH v (tenant, resource, workload, task, next) AS (VALUES ?)
+			UPDATE series SET prune_task = v.task, next_prune_at = v.next FROM v
+			WHERE series.tenant = v.tenant AND series.resource = v.resource AND series.workload = v.workload`, values)
+		if err != nil {
+			return nil, err
+		}
+		for tenant := range tenants {
+			first := now.Add(pruneEvery/2 + spread(tenantry.ResourceID(tenant), "", int(pruneEvery/time.Minute)))
+			if _, err := exec(ctx, tx, "UPDATE tenants SET next_collect_at = ? WHERE id = ? AND next_collect_at = 0", micros(first), tenant); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+func dueCollects(ctx context.Context, tx bun.Tx, limit int, now time.Time) ([]taskRow, error) {
+	var found []struct {
+		ID            tenantry.TenantID
+		NextCollectAt int64
+	}
+	err := scan(ctx, tx, &found, `SELECT id, next_collect_at FROM tenants
+		WHERE next_collect_at > 0 AND next_collect_at <= ? AND collect_task = '' ORDER BY next_collect_at LIMIT ?`, micros(now), limit)
+	if err != nil {
+		return nil, err
+	}
+	var out []taskRow
+	for _, t := range found {
+		row := newRow(t.ID, NewTask{Action: tenantry.Collect, Queue: queueMaintenance}, now, len(out))
+		out = append(out, row)
+		if _, err := exec(ctx, tx, "UPDATE tenants SET collect_task = ?, next_collect_at = ? WHERE id = ?", row.ID, micros(moved(t.NextCollectAt, now)), t.ID); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// insertSystemRuns inserts tasks, with a run for each tenant and action.
+func insertSystemRuns(ctx context.Context, tx bun.Tx, tasks []taskRow, now time.Time) error {
+	type key struct {
+		tenant tenantry.TenantID
+		action tenantry.Action
+	}
+	at := map[key]int{}
+	var runs []runRow
+	for i := range tasks {
+		k := key{tasks[i].Tenant, tasks[i].Action}
+		n, ok := at[k]
+		if !ok {
+			n = len(runs)
+			at[k] = n
+			runs = append(runs, runRow{
+				ID: tenantry.NewRunID(now), Tenant: k.tenant, Action: k.action, StartedBy: TriggerSystem, State: RunRunning, CreatedAt: micros(now),
+			})
+		}
+		runs[n].Tasks++
+		tasks[i].Run = runs[n].ID
+	}
+	for chunk := range slices.Chunk(runs, batch) {
+		if _, err := tx.NewInsert().Model(&chunk).Exec(ctx); err != nil {
+			return err
+		}
+	}
+	return insertTasks(ctx, tx, tasks)
+}

@@ -1,0 +1,113 @@
+package worker
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// prune drops the snapshots of a series that no rule keeps, and deletes what nothing needs any more.
+// It counts: total, the snapshots dropped; items and bytes, the objects deleted and what they had;
+// skipped, garbage that an object lock keeps for now. It may be repeated at any point.
+func (j *job) prune(ctx context.Context) (end, error) {
+	standing, err := j.scope.SeriesStanding(ctx, j.claim.Resource, j.claim.Workload)
+	if err != nil {
+		return end{}, err
+	}
+	writer, err := j.writer(ctx)
+	if err != nil {
+		return end{}, err
+	}
+	defer writer.Close()
+	live := writer.Live()
+	if standing.Suspended == "" {
+		if standing.Suspended, err = j.massChange(ctx, live, standing.Compared); err != nil {
+			return end{}, err
+		}
+	}
+	points := make([]tenantry.RestorePoint, len(live))
+	for i, s := range live {
+		points[i] = tenantry.RestorePoint{Seq: s.Seq, Time: s.Time}
+	}
+	var drop, kept []int64
+	for _, verdict := range standing.Keep(points, j.cfg.Now()) {
+		if verdict.Keep() {
+			kept = append(kept, verdict.Seq)
+		} else {
+			drop = append(drop, verdict.Seq)
+		}
+	}
+	dropped, err := writer.Prune(ctx, drop)
+	if err != nil {
+		return end{}, fromBucket(err)
+	}
+	if len(live) > 0 {
+		if err := j.scope.RetainSnapshots(ctx, j.claim.Resource, j.claim.Workload, live[0].Seq, kept); err != nil {
+			return end{}, err
+		}
+	}
+	freed, err := writer.Sweep(ctx)
+	e := end{done: err == nil, counts: freedCounts(freed)}
+	e.counts.Total = int64(dropped)
+	if standing.Suspended != "" {
+		e.reason = "pruning is suspended until it is acknowledged: " + standing.Suspended
+	}
+	return e, fromBucket(err)
+}
+
+func freedCounts(f repository.Freed) tenantry.Counts {
+	return tenantry.Counts{Items: f.Objects, Bytes: f.Bytes, Skipped: f.Locked}
+}
+
+// massChange compares the newest snapshot with the one before it, once, and suspends the pruning of the
+// series if too much of it was removed or changed: what an attacker encrypted or deleted must not
+// push out the snapshots from before. It returns why.
+func (j *job) massChange(ctx context.Context, live []repository.Snapshot, compared int64) (string, error) {
+	if j.cfg.MassChange <= 0 || len(live) == 0 || live[0].Seq <= compared {
+		return "", nil
+	}
+	newest, reason := live[0].Seq, ""
+	// Every pair since the last look: a flood of snapshots must not hide the one that counts.
+	for i := 0; i+1 < len(live) && live[i].Seq > compared && reason == ""; i++ {
+		var err error
+		if reason, err = j.compare(ctx, live[i+1].Seq, live[i].Seq); err != nil {
+			return "", err
+		}
+	}
+	if reason != "" {
+		j.cfg.Log.Warnw("ALARM: a mass change suspends the pruning of a series",
+			"tenant", j.claim.Tenant, "resource", j.claim.Resource, "workload", j.claim.Workload, "reason", reason)
+	}
+	return reason, j.scope.Suspend(ctx, j.claim.Resource, j.claim.Workload, newest, reason)
+}
+
+// massItems is the least number of items of which a share says something.
+const massItems = 20
+
+func (j *job) compare(ctx context.Context, before, after int64) (string, error) {
+	repo, err := j.cfg.Repositories.Open(ctx, j.claim.Tenant)
+	if err != nil {
+		return "", fromBucket(err)
+	}
+	d, err := repo.Differ(ctx, j.claim.Series(), before, after, j.cfg.MassChange)
+	if err != nil {
+		return "", fromBucket(err)
+	}
+	if d.Before < massItems || float64(d.Changed+d.Removed) <= j.cfg.MassChange*float64(d.Before) {
+		return "", nil
+	}
+	return fmt.Sprintf("of %d items in snapshot %d, %d were removed and %d changed in snapshot %d", d.Before, before, d.Removed, d.Changed, after), nil
+}
+
+// collect takes a step of collecting the tenant's shared content, and parks until the next may come.
+func (j *job) collect(ctx context.Context) (end, error) {
+	repo, err := j.cfg.Repositories.Open(ctx, j.claim.Tenant)
+	if err != nil {
+		return end{}, fromBucket(err)
+	}
+	out, err := repo.Collect(ctx)
+	e := end{done: err == nil && out.Again.IsZero(), counts: freedCounts(out.Freed), notBefore: out.Again}
+	return e, fromBucket(err)
+}
