@@ -398,6 +398,46 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestALongWaitFreesTheSlot has one slot and two tasks. The one that Graph tells to wait for an hour
+// keeps what it has read, stands parked with the reason, and the other runs to its end meanwhile.
+func TestALongWaitFreesTheSlot(t *testing.T) {
+	h := newHouse(t)
+	var told atomic.Bool
+	throttled := &tenantry.Error{Kind: tenantry.Throttled, Op: "SharePoint is busy", Until: time.Now().Add(time.Hour)}
+	h.source.before(func(_ context.Context, link string) error {
+		if link == "from 100" && told.CompareAndSwap(false, true) {
+			return throttled
+		}
+		return nil
+	})
+	tasks := []catalog.Task{h.backup(), h.start(catalog.NewTask{Resource: "u-bob", Workload: tenantry.Drive, Action: tenantry.Backup})}
+	cfg := h.config()
+	cfg.Slots = map[string]int{queue.Interactive: 1}
+	h.worker(cfg)
+	parked, done := -1, -1
+	h.until("one is parked and the other done", func() bool {
+		for i, task := range tasks {
+			switch now := h.task(task.ID); {
+			case now.State == catalog.TaskDone:
+				done = i
+			case now.State == catalog.TaskReady && now.Reason != "":
+				parked = i
+			}
+		}
+		return parked >= 0 && done >= 0
+	})
+	got := h.task(tasks[parked].ID)
+	if got.Kind != tenantry.Throttled || !strings.Contains(got.Reason, "SharePoint is busy") || got.NotBefore.Before(throttled.Until.Truncate(time.Microsecond)) {
+		t.Errorf("parked until %v (%s): %s", got.NotBefore, got.Kind, got.Reason)
+	}
+	if got.Counts.Items != 100 || got.Counts.Stored == 0 || got.Process != "" || got.Attempt != 0 {
+		t.Errorf("parked as %+v", got)
+	}
+	if n := h.task(tasks[done].ID).Counts.Items; n != int64(h.source.items) {
+		t.Errorf("the other took %d items of %d", n, h.source.items)
+	}
+}
+
 // A task tells what it waited for and spent: in the queue and for a slot, for Graph in
 // place and parked, in the bucket.
 func TestDelaysAreBooked(t *testing.T) {
