@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"CancelRun", testCancelRun},
 		{"ClaimGuards", testClaimGuards},
 		{"ClaimOnce", testClaimOnce},
+		{"StaleInBatch", testStaleInBatch},
 		{"Epochs", testEpochs},
 		{"Zombie", testZombie},
 		{"Leave", testLeave},

@@ -152,3 +152,47 @@ func testReapWhileSettling(_ *testing.T, w *world) {
 	expect(w, "items", read.Counts.Items, int64(n))
 	expect(w, "state", read.State, catalog.RunDone)
 }
+
+// Claims and settlements of many tasks at once, with stale and foreign ones between them, as
+// they share transactions: each task is claimed and settled once, by whom it was meant for.
+func testStaleInBatch(_ *testing.T, w *world) {
+	a, b, p := w.tenant("a"), w.tenant("b"), w.worker("1")
+	const n = 16
+	run := w.start(a, tenantry.Backup, mailboxes(n))
+	tasks := w.admit("t-a", "backup", n)
+	claims := make([]catalog.Claim, n)
+	errs := race(4*n, func(i int) (err error) {
+		switch task := tasks[i%n]; i / n {
+		case 0:
+			claims[i], err = a.Claim(w.ctx, task.ID, task.Admission, p)
+		case 1:
+			_, err = a.Claim(w.ctx, task.ID, task.Admission-1, p)
+		case 2:
+			_, err = b.Claim(w.ctx, task.ID, task.Admission, p)
+		default:
+			_, err = a.Claim(w.ctx, task.ID, task.Admission, "worker@nobody")
+		}
+		return err
+	})
+	expect(w, "claimed", count(errs[:n], ""), n)
+	expect(w, "stale and foreign", count(errs[n:3*n], tenantry.Conflict), 2*n)
+	expect(w, "without a lease", count(errs[3*n:], tenantry.Fenced), n)
+	errs = race(3*n, func(i int) error {
+		c := claims[i%n]
+		s := catalog.Settlement{State: catalog.TaskDone, Counts: tenantry.Counts{Items: 1}}
+		if i%2 == 1 {
+			s.State = catalog.TaskFailed
+		}
+		if i >= 2*n {
+			c.Admission--
+		}
+		return a.Settle(w.ctx, c, s, now)
+	})
+	expect(w, "settled", count(errs[:2*n], ""), n)
+	expect(w, "settled twice, or stale", count(errs, tenantry.Fenced), 2*n)
+	read, err := a.Run(w.ctx, run.ID)
+	w.ok(err)
+	expect(w, "done", read.Done, int64(n/2))
+	expect(w, "failed", read.Failed, int64(n/2))
+	expect(w, "items", read.Counts.Items, int64(n))
+}
