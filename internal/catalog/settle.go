@@ -68,7 +68,7 @@ func (q settleAsk) sealed() int64 {
 }
 
 // delays is what a task has waited for by the end of a settlement.
-func (q settleAsk) delays() string { return encodeDelays(q.claim.Delays.Add(q.Settlement.Delays)) }
+func (q settleAsk) delays() string { return encodeDelays(q.claim.Delays.Add(q.Delays)) }
 
 // Settle ends a claim: task row, series owner, run aggregates, snapshot mirror, problems, in
 // one transaction. Fenced if no longer owner; Invalid: a state that no settlement has, or a
