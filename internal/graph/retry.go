@@ -59,7 +59,7 @@ func (p policy) retry(ctx context.Context, once bool, try func() error) error {
 // Microsoft answered.
 func waitedFor(err error) string {
 	if tenantry.KindOf(err) != tenantry.Throttled {
-		return "graph/unavailable"
+		return throttle.Unavailable
 	}
 	return cmp.Or(throttle.AccountOf(tenantry.CodeOf(err)), throttle.Answered)
 }

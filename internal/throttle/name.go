@@ -7,9 +7,13 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// Answered is the account of a wait that Microsoft's answer asked for and no account of
-// the book foresaw.
-const Answered = "graph/throttled"
+// The accounts of waits in place that no account of the book is the cause of.
+const (
+	// Answered: Microsoft's answer asked for it, and no account foresaw that.
+	Answered = "graph/throttled"
+	// Unavailable: a request failed in passing and is repeated.
+	Unavailable = "graph/unavailable"
+)
 
 // accountNames are the accounts whose names are the same for all tenants.
 var accountNames = []string{

@@ -27,9 +27,9 @@ func (silent) Waited(string, time.Duration)    {}
 func (silent) Throttled(tenantry.Service, int) {}
 
 // AccountNames lists what AccountOf can return with the documented kinds of requests to
-// Teams, and Answered, sorted: the values of a label.
+// Teams, Answered, and Unavailable, sorted: the values of a label.
 func AccountNames() []string {
-	names := append(slices.Clone(accountNames), Answered, "cooldown/mailbox")
+	names := append(slices.Clone(accountNames), Answered, Unavailable, "cooldown/mailbox")
 	for kind := range Documented().Teams.Kinds {
 		names = append(names, appTeams+kind, teamsTenant+kind, teamsResource+kind)
 	}

@@ -31,8 +31,12 @@ func waitUntil(v verdict, cause error, now time.Time) tenantry.Delays {
 	case v.state != catalog.TaskReady || wait <= 0:
 		return tenantry.Delays{}
 	case tenantry.KindOf(cause) == tenantry.Throttled:
-		account := cmp.Or(throttle.AccountOf(tenantry.CodeOf(cause)), throttle.Answered)
-		return tenantry.Delays{Graph: map[string]time.Duration{account: wait}}
+		return tenantry.Delays{Graph: map[string]time.Duration{accountOf(cause): wait}}
 	}
 	return tenantry.Delays{Retry: wait}
+}
+
+// accountOf names what a throttled error waits for.
+func accountOf(err error) string {
+	return cmp.Or(throttle.AccountOf(tenantry.CodeOf(err)), throttle.Answered)
 }

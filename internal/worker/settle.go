@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -10,7 +9,6 @@ import (
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/tenantry"
-	"github.com/tenantry/tenantry/internal/throttle"
 )
 
 const (
@@ -160,7 +158,7 @@ func (j *job) told(s catalog.Settlement, cause error) (string, error) {
 	j.cfg.Observer.Slice(j.claim.Queue, j.claim.Action, result, time.Since(j.began))
 	j.cfg.Observer.Waited(s.Delays)
 	if result == "parked" {
-		j.cfg.Observer.Parked(cmp.Or(throttle.AccountOf(tenantry.CodeOf(cause)), throttle.Answered))
+		j.cfg.Observer.Parked(accountOf(cause))
 	}
 	j.conclude(j.span, s, result)
 	say := j.log.Debugw
