@@ -209,7 +209,8 @@ func (c *connection) resourcesShow() *cobra.Command {
 }
 
 func policiesCommand(c *connection) *cobra.Command {
-	return group("policies", "What is backed up, and when", c.policiesList(), c.policiesAdd(), c.policiesDelete())
+	return group("policies", "What is backed up, and when", c.policiesList(), c.policiesAdd(), c.policiesDelete(),
+		c.policiesRetention(), c.policiesPreview())
 }
 
 func (c *connection) policiesList() *cobra.Command {

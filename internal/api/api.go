@@ -160,6 +160,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.tenantRoutes()
 	s.resourceRoutes()
 	s.policyRoutes()
+	s.retentionRoutes()
 	s.runRoutes()
 	s.snapshotRoutes()
 	s.restoreRoutes()
@@ -189,6 +190,7 @@ func humaConfig() huma.Config {
 		{Name: "tenants", Description: "Customers and their consent"},
 		{Name: "resources", Description: "What a tenant has that can be backed up"},
 		{Name: "policies", Description: "What is backed up, and when"},
+		{Name: "retention", Description: "What is kept, and for how long"},
 		{Name: "runs", Description: "What was done, what is under way"},
 		{Name: "snapshots", Description: "Restore points and what is in them"},
 		{Name: "restores", Description: "Bringing content back, and proving that it can be"},

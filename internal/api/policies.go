@@ -21,6 +21,7 @@ type Policy struct {
 	WindowMinutes int                     `json:"window_minutes" doc:"Starts are spread over so many minutes"`
 	TimeZone      string                  `json:"time_zone" doc:"IANA name" example:"Europe/Vienna"`
 	CreatedAt     *time.Time              `json:"created_at,omitempty"`
+	Retention     tenantry.Retention      `json:"retention" doc:"Which snapshots are kept; without rules all"`
 	// Telling reads more than a row, so listings go without.
 	Feasibility *Feasibility `json:"feasibility,omitempty" doc:"On a single policy: whether Microsoft's limits allow it. It warns, and refuses nothing"`
 }
@@ -30,7 +31,7 @@ func policyOf(p catalog.Policy) Policy {
 		ID: p.ID, Name: p.Name, Kinds: append([]tenantry.ResourceKind{}, p.Kinds...),
 		Workloads: append([]tenantry.Workload{}, p.Workloads...),
 		At:        fmt.Sprintf("%02d:%02d", p.At/60, p.At%60), WindowMinutes: p.Window,
-		TimeZone: p.TimeZone, CreatedAt: when(p.CreatedAt),
+		TimeZone: p.TimeZone, CreatedAt: when(p.CreatedAt), Retention: p.Retention,
 	}
 }
 

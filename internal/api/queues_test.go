@@ -120,6 +120,8 @@ func TestEveryWriteIsAudited(t *testing.T) {
 		"change-tenant":      map[string]any{"weight": 20},
 		"preview-policy":     map[string]any{"name": "P", "at": "01:00"},
 		"add-policy":         map[string]any{"name": "P", "at": "01:00"},
+		"set-retention":      map[string]any{"last": 1},
+		"set-hold":           map[string]any{"reason": "case 7"},
 		"start-run":          map[string]any{"resources": []string{string(bob)}},
 		"start-restore":      map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7},
 		"start-verification": map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7},

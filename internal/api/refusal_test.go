@@ -179,11 +179,15 @@ func TestTenantsAreApart(t *testing.T) {
 				body = map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7}
 			case "start-run":
 				body = map[string]any{"resources": []string{string(ada)}}
+			case "set-retention":
+				body = map[string]any{"last": 1}
+			case "set-hold":
+				body = map[string]any{"reason": "case 7", "resource": ada}
 			case "add-policy", "preview-policy":
 				body = map[string]any{"name": "P", "at": "01:00"}
 			}
 			r := h.call(op.method, path, body)
-			named := strings.Count(op.path, "{") > 1 || op.id == "start-restore" || op.id == "start-verification" || op.id == "start-run"
+			named := strings.Count(op.path, "{") > 1 || op.id == "start-restore" || op.id == "start-verification" || op.id == "start-run" || op.id == "set-hold"
 			switch {
 			case named && r.status != http.StatusNotFound && r.status != http.StatusUnprocessableEntity,
 				other == "t-unknown" && r.status != http.StatusNotFound:

@@ -63,6 +63,17 @@ func TestEveryOperation(t *testing.T) {
 	call("list-policies", 200, "GET", base+"/policies", nil, map[string]any{"items.0.name": "Nightly"})
 	call("get-policy", 200, "GET", policy, nil, map[string]any{"time_zone": "Europe/Vienna"})
 
+	call("set-retention", 200, "PUT", policy+"/retention", map[string]any{"last": 1, "daily": 7}, map[string]any{"retention.daily": 7})
+	call("preview-retention", 200, "GET", policy+"/retention-preview", nil, map[string]any{"items.0.kept": 1, "items.0.dropped": 0, "items.0.snapshots.0.rules.0": "last"})
+	call("set-hold", 201, "POST", base+"/holds", map[string]any{"reason": "case 7"}, map[string]any{"reason": "case 7", "actor": "operator"})
+	call("list-holds", 200, "GET", base+"/holds", nil, map[string]any{"items.0.reason": "case 7"})
+	call("lift-hold", 204, "DELETE", base+"/holds", nil, nil)
+	series := base + "/resources/" + string(ada) + "/workloads/mailbox"
+	call("start-prune", 201, "POST", series+"/prune", nil, map[string]any{"action": "prune"})
+	must(t, h.catalog.Tenant(id).Suspend(t.Context(), ada, tenantry.Mailbox, 7, "half of it went"))
+	call("acknowledge-mass-change", 204, "POST", series+"/acknowledge", nil, nil)
+	call("start-collection", 201, "POST", base+"/collect", nil, map[string]any{"action": "collect"})
+
 	run := call("start-run", 201, "POST", base+"/runs", map[string]any{"policy": p.text("id")},
 		map[string]any{"action": "backup", "trigger": "manual", "tasks": 3, "policy": p.text("id")})
 	one := base + "/runs/" + run.text("id")

@@ -212,7 +212,9 @@ func (e ResourceState) Valid() bool {
 // Defines values for RunAction.
 const (
 	RunActionBackup  RunAction = "backup"
+	RunActionCollect RunAction = "collect"
 	RunActionConnect RunAction = "connect"
+	RunActionPrune   RunAction = "prune"
 	RunActionRestore RunAction = "restore"
 	RunActionSync    RunAction = "sync"
 	RunActionVerify  RunAction = "verify"
@@ -223,7 +225,11 @@ func (e RunAction) Valid() bool {
 	switch e {
 	case RunActionBackup:
 		return true
+	case RunActionCollect:
+		return true
 	case RunActionConnect:
+		return true
+	case RunActionPrune:
 		return true
 	case RunActionRestore:
 		return true
@@ -284,7 +290,9 @@ func (e RunTrigger) Valid() bool {
 // Defines values for TaskAction.
 const (
 	TaskActionBackup  TaskAction = "backup"
+	TaskActionCollect TaskAction = "collect"
 	TaskActionConnect TaskAction = "connect"
+	TaskActionPrune   TaskAction = "prune"
 	TaskActionRestore TaskAction = "restore"
 	TaskActionSync    TaskAction = "sync"
 	TaskActionVerify  TaskAction = "verify"
@@ -295,7 +303,11 @@ func (e TaskAction) Valid() bool {
 	switch e {
 	case TaskActionBackup:
 		return true
+	case TaskActionCollect:
+		return true
 	case TaskActionConnect:
+		return true
+	case TaskActionPrune:
 		return true
 	case TaskActionRestore:
 		return true
@@ -452,6 +464,42 @@ func (e ListResourcesParamsState) Valid() bool {
 	case ListResourcesParamsStateGone:
 		return true
 	case ListResourcesParamsStateInactive:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for AcknowledgeMassChangeParamsWorkload.
+const (
+	AcknowledgeMassChangeParamsWorkloadDrive   AcknowledgeMassChangeParamsWorkload = "drive"
+	AcknowledgeMassChangeParamsWorkloadMailbox AcknowledgeMassChangeParamsWorkload = "mailbox"
+)
+
+// Valid indicates whether the value is a known member of the AcknowledgeMassChangeParamsWorkload enum.
+func (e AcknowledgeMassChangeParamsWorkload) Valid() bool {
+	switch e {
+	case AcknowledgeMassChangeParamsWorkloadDrive:
+		return true
+	case AcknowledgeMassChangeParamsWorkloadMailbox:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for StartPruneParamsWorkload.
+const (
+	StartPruneParamsWorkloadDrive   StartPruneParamsWorkload = "drive"
+	StartPruneParamsWorkloadMailbox StartPruneParamsWorkload = "mailbox"
+)
+
+// Valid indicates whether the value is a known member of the StartPruneParamsWorkload enum.
+func (e StartPruneParamsWorkload) Valid() bool {
+	switch e {
+	case StartPruneParamsWorkloadDrive:
+		return true
+	case StartPruneParamsWorkloadMailbox:
 		return true
 	default:
 		return false
@@ -755,6 +803,17 @@ type Forecast struct {
 // ForecastService defines model for Forecast.Service.
 type ForecastService string
 
+// Hold defines model for Hold.
+type Hold struct {
+	// Actor Who set it
+	Actor  string    `json:"actor"`
+	At     time.Time `json:"at,omitempty,omitzero"`
+	Reason string    `json:"reason"`
+
+	// Resource What is held; absent: the whole tenant
+	Resource string `json:"resource,omitempty,omitzero"`
+}
+
 // ItemProblem defines model for ItemProblem.
 type ItemProblem struct {
 	Item   string `json:"item"`
@@ -779,6 +838,15 @@ type LedgerDay struct {
 	Day    string  `json:"day"`
 	Delays Delays  `json:"delays"`
 	Units  []Units `json:"units"`
+}
+
+// NewHold defines model for NewHold.
+type NewHold struct {
+	// Reason The case it is for
+	Reason string `json:"reason"`
+
+	// Resource What to hold; without it the whole tenant
+	Resource string `json:"resource,omitempty,omitzero"`
 }
 
 // NewPolicy defines model for NewPolicy.
@@ -904,6 +972,14 @@ type PageBrowseItem struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// PageHold defines model for PageHold.
+type PageHold struct {
+	Items []Hold `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // PagePolicy defines model for PagePolicy.
 type PagePolicy struct {
 	Items []Policy `json:"items"`
@@ -923,6 +999,14 @@ type PageProcess struct {
 // PageResource defines model for PageResource.
 type PageResource struct {
 	Items []Resource `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PageRetained defines model for PageRetained.
+type PageRetained struct {
+	Items []Retained `json:"items"`
 
 	// Next Pass it as 'after' for the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
@@ -971,8 +1055,9 @@ type Policy struct {
 	Id          string      `json:"id"`
 
 	// Kinds All resources of these kinds, also those to come
-	Kinds []string `json:"kinds"`
-	Name  string   `json:"name"`
+	Kinds     []string  `json:"kinds"`
+	Name      string    `json:"name"`
+	Retention Retention `json:"retention"`
 
 	// TimeZone IANA name
 	//
@@ -1063,6 +1148,45 @@ type ResourceCounts struct {
 	Active   int64 `json:"active"`
 	Gone     int64 `json:"gone"`
 	Inactive int64 `json:"inactive"`
+}
+
+// Retained defines model for Retained.
+type Retained struct {
+	// Dropped How many go with the next prune
+	Dropped int64 `json:"dropped"`
+
+	// Kept How many snapshots stay
+	Kept     int64  `json:"kept"`
+	Resource string `json:"resource"`
+
+	// Snapshots Newest first
+	Snapshots []RetainedSnapshot `json:"snapshots"`
+
+	// Suspended The mass change that suspends pruning until it is acknowledged
+	Suspended string `json:"suspended,omitempty,omitzero"`
+	Workload  string `json:"workload"`
+}
+
+// RetainedSnapshot defines model for RetainedSnapshot.
+type RetainedSnapshot struct {
+	Keep bool `json:"keep"`
+
+	// Rules What keeps it: last, daily, hold: ..., none if it goes
+	Rules []string  `json:"rules"`
+	Seq   int64     `json:"seq"`
+	Time  time.Time `json:"time,omitempty,omitzero"`
+}
+
+// Retention defines model for Retention.
+type Retention struct {
+	Daily        int64     `json:"daily,omitempty,omitzero"`
+	DepartedDays int64     `json:"departed_days,omitempty,omitzero"`
+	Hourly       int64     `json:"hourly,omitempty,omitzero"`
+	Last         int64     `json:"last,omitempty,omitzero"`
+	Monthly      int64     `json:"monthly,omitempty,omitzero"`
+	Until        time.Time `json:"until,omitempty,omitzero"`
+	Weekly       int64     `json:"weekly,omitempty,omitzero"`
+	Yearly       int64     `json:"yearly,omitempty,omitzero"`
 }
 
 // Run defines model for Run.
@@ -1242,10 +1366,22 @@ type ListAuditParams struct {
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// LiftHoldParams defines parameters for LiftHold.
+type LiftHoldParams struct {
+	// Resource Whose hold; without it that of the whole tenant
+	Resource *string `form:"resource,omitempty" json:"resource,omitempty"`
+}
+
 // GetLedgerParams defines parameters for GetLedger.
 type GetLedgerParams struct {
 	// Days How many UTC days, today included
 	Days *int64 `form:"days,omitempty" json:"days,omitempty"`
+}
+
+// PreviewRetentionParams defines parameters for PreviewRetention.
+type PreviewRetentionParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
 }
 
 // ListResourcesParams defines parameters for ListResources.
@@ -1268,6 +1404,12 @@ type ListResourcesParamsKind string
 
 // ListResourcesParamsState defines parameters for ListResources.
 type ListResourcesParamsState string
+
+// AcknowledgeMassChangeParamsWorkload defines parameters for AcknowledgeMassChange.
+type AcknowledgeMassChangeParamsWorkload string
+
+// StartPruneParamsWorkload defines parameters for StartPrune.
+type StartPruneParamsWorkload string
 
 // ListSnapshotsParams defines parameters for ListSnapshots.
 type ListSnapshotsParams struct {
@@ -1323,11 +1465,17 @@ type AddTenantJSONRequestBody = NewTenant
 // ChangeTenantJSONRequestBody defines body for ChangeTenant for application/json ContentType.
 type ChangeTenantJSONRequestBody = TenantChange
 
+// SetHoldJSONRequestBody defines body for SetHold for application/json ContentType.
+type SetHoldJSONRequestBody = NewHold
+
 // AddPolicyJSONRequestBody defines body for AddPolicy for application/json ContentType.
 type AddPolicyJSONRequestBody = NewPolicy
 
 // PreviewPolicyJSONRequestBody defines body for PreviewPolicy for application/json ContentType.
 type PreviewPolicyJSONRequestBody = NewPolicy
+
+// SetRetentionJSONRequestBody defines body for SetRetention for application/json ContentType.
+type SetRetentionJSONRequestBody = Retention
 
 // StartRestoreJSONRequestBody defines body for StartRestore for application/json ContentType.
 type StartRestoreJSONRequestBody = NewRestore
@@ -1470,10 +1618,39 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/budget (the `GetBudget` operationId).
 	GetBudget(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// StartCollection Collect shared content that nothing needs; it takes some hours
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/collect (the `StartCollection` operationId).
+	StartCollection(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// StartConsent Ask for a one-time URL where an administrator of the tenant consents
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
 	StartConsent(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// LiftHold Lift a legal hold
+	//
+	// Corresponds with DELETE /v1/tenants/{tenant}/holds (the `LiftHold` operationId).
+	LiftHold(ctx context.Context, tenant string, params *LiftHoldParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListHolds List the legal holds of a tenant
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/holds (the `ListHolds` operationId).
+	ListHolds(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetHoldWithBody Hold a resource, or the whole tenant: nothing is dropped
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/holds (the `SetHold` operationId).
+	SetHoldWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetHold Hold a resource, or the whole tenant: nothing is dropped
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/holds (the `SetHold` operationId).
+	SetHold(ctx context.Context, tenant string, body SetHoldJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetLedger Show what a tenant's tasks waited for and spent, by day, and what today will bring
 	//
@@ -1523,6 +1700,25 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy} (the `GetPolicy` operationId).
 	GetPolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// SetRetentionWithBody Set which snapshots a policy keeps; the next daily prune drops the others
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
+	SetRetentionWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetRetention Set which snapshots a policy keeps; the next daily prune drops the others
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
+	SetRetention(ctx context.Context, tenant string, policy string, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PreviewRetention Show which snapshots would go now
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `PreviewRetention` operationId).
+	PreviewRetention(ctx context.Context, tenant string, policy string, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RefreshTenant Read users, groups and sites of the tenant now
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/refresh (the `RefreshTenant` operationId).
@@ -1537,6 +1733,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource} (the `GetResource` operationId).
 	GetResource(ctx context.Context, tenant string, resource string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AcknowledgeMassChange Let a series be pruned again that a mass change has suspended
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/acknowledge (the `AcknowledgeMassChange` operationId).
+	AcknowledgeMassChange(ctx context.Context, tenant string, resource string, workload AcknowledgeMassChangeParamsWorkload, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartPrune Drop now what no rule keeps
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/prune (the `StartPrune` operationId).
+	StartPrune(ctx context.Context, tenant string, resource string, workload StartPruneParamsWorkload, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSnapshots List the snapshots of a resource's workload, newest first
 	//
@@ -1779,11 +1985,90 @@ func (c *Client) GetBudget(ctx context.Context, tenant string, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
+// StartCollection Collect shared content that nothing needs; it takes some hours
+//
+// Corresponds with POST /v1/tenants/{tenant}/collect (the `StartCollection` operationId).
+func (c *Client) StartCollection(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartCollectionRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // StartConsent Ask for a one-time URL where an administrator of the tenant consents
 //
 // Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
 func (c *Client) StartConsent(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStartConsentRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// LiftHold Lift a legal hold
+//
+// Corresponds with DELETE /v1/tenants/{tenant}/holds (the `LiftHold` operationId).
+func (c *Client) LiftHold(ctx context.Context, tenant string, params *LiftHoldParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewLiftHoldRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListHolds List the legal holds of a tenant
+//
+// Corresponds with GET /v1/tenants/{tenant}/holds (the `ListHolds` operationId).
+func (c *Client) ListHolds(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListHoldsRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetHoldWithBody Hold a resource, or the whole tenant: nothing is dropped
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/holds (the `SetHold` operationId).
+func (c *Client) SetHoldWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetHoldRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetHold Hold a resource, or the whole tenant: nothing is dropped
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/holds (the `SetHold` operationId).
+func (c *Client) SetHold(ctx context.Context, tenant string, body SetHoldJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetHoldRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -1922,6 +2207,55 @@ func (c *Client) GetPolicy(ctx context.Context, tenant string, policy string, re
 	return c.Client.Do(req)
 }
 
+// SetRetentionWithBody Set which snapshots a policy keeps; the next daily prune drops the others
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
+func (c *Client) SetRetentionWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetRetentionRequestWithBody(c.Server, tenant, policy, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetRetention Set which snapshots a policy keeps; the next daily prune drops the others
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
+func (c *Client) SetRetention(ctx context.Context, tenant string, policy string, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetRetentionRequest(c.Server, tenant, policy, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PreviewRetention Show which snapshots would go now
+//
+// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `PreviewRetention` operationId).
+func (c *Client) PreviewRetention(ctx context.Context, tenant string, policy string, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewRetentionRequest(c.Server, tenant, policy, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // RefreshTenant Read users, groups and sites of the tenant now
 //
 // Corresponds with POST /v1/tenants/{tenant}/refresh (the `RefreshTenant` operationId).
@@ -1957,6 +2291,36 @@ func (c *Client) ListResources(ctx context.Context, tenant string, params *ListR
 // Corresponds with GET /v1/tenants/{tenant}/resources/{resource} (the `GetResource` operationId).
 func (c *Client) GetResource(ctx context.Context, tenant string, resource string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetResourceRequest(c.Server, tenant, resource)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AcknowledgeMassChange Let a series be pruned again that a mass change has suspended
+//
+// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/acknowledge (the `AcknowledgeMassChange` operationId).
+func (c *Client) AcknowledgeMassChange(ctx context.Context, tenant string, resource string, workload AcknowledgeMassChangeParamsWorkload, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAcknowledgeMassChangeRequest(c.Server, tenant, resource, workload)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartPrune Drop now what no rule keeps
+//
+// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/prune (the `StartPrune` operationId).
+func (c *Client) StartPrune(ctx context.Context, tenant string, resource string, workload StartPruneParamsWorkload, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartPruneRequest(c.Server, tenant, resource, workload)
 	if err != nil {
 		return nil, err
 	}
@@ -2537,6 +2901,40 @@ func NewGetBudgetRequest(server string, tenant string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewStartCollectionRequest constructs an http.Request for the StartCollection method
+func NewStartCollectionRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/collect", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewStartConsentRequest constructs an http.Request for the StartConsent method
 func NewStartConsentRequest(server string, tenant string) (*http.Request, error) {
 	var err error
@@ -2567,6 +2965,148 @@ func NewStartConsentRequest(server string, tenant string) (*http.Request, error)
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewLiftHoldRequest constructs an http.Request for the LiftHold method
+func NewLiftHoldRequest(server string, tenant string, params *LiftHoldParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/holds", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Resource != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "resource", *params.Resource, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListHoldsRequest constructs an http.Request for the ListHolds method
+func NewListHoldsRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/holds", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetHoldRequest calls the generic SetHold builder with application/json body
+func NewSetHoldRequest(server string, tenant string, body SetHoldJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetHoldRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewSetHoldRequestWithBody constructs an http.Request for the SetHold method, with any body, and a specified content type
+func NewSetHoldRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/holds", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -2842,6 +3382,128 @@ func NewGetPolicyRequest(server string, tenant string, policy string) (*http.Req
 	return req, nil
 }
 
+// NewSetRetentionRequest calls the generic SetRetention builder with application/json body
+func NewSetRetentionRequest(server string, tenant string, policy string, body SetRetentionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetRetentionRequestWithBody(server, tenant, policy, "application/json", bodyReader)
+}
+
+// NewSetRetentionRequestWithBody constructs an http.Request for the SetRetention method, with any body, and a specified content type
+func NewSetRetentionRequestWithBody(server string, tenant string, policy string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "policy", policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s/retention", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewPreviewRetentionRequest constructs an http.Request for the PreviewRetention method
+func NewPreviewRetentionRequest(server string, tenant string, policy string, params *PreviewRetentionParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "policy", policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s/retention-preview", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewRefreshTenantRequest constructs an http.Request for the RefreshTenant method
 func NewRefreshTenantRequest(server string, tenant string) (*http.Request, error) {
 	var err error
@@ -3007,6 +3669,102 @@ func NewGetResourceRequest(server string, tenant string, resource string) (*http
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAcknowledgeMassChangeRequest constructs an http.Request for the AcknowledgeMassChange method
+func NewAcknowledgeMassChangeRequest(server string, tenant string, resource string, workload AcknowledgeMassChangeParamsWorkload) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "resource", resource, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "workload", workload, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/resources/%s/workloads/%s/acknowledge", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStartPruneRequest constructs an http.Request for the StartPrune method
+func NewStartPruneRequest(server string, tenant string, resource string, workload StartPruneParamsWorkload) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "resource", resource, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "workload", workload, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/resources/%s/workloads/%s/prune", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -3807,12 +4565,47 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/budget (the `GetBudget` operationId).
 	GetBudgetWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetBudgetResponse, error)
 
+	// StartCollectionWithResponse Collect shared content that nothing needs; it takes some hours
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/collect (the `StartCollection` operationId).
+	StartCollectionWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*StartCollectionResponse, error)
+
 	// StartConsentWithResponse Ask for a one-time URL where an administrator of the tenant consents
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
 	StartConsentWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*StartConsentResponse, error)
+
+	// LiftHoldWithResponse Lift a legal hold
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/tenants/{tenant}/holds (the `LiftHold` operationId).
+	LiftHoldWithResponse(ctx context.Context, tenant string, params *LiftHoldParams, reqEditors ...RequestEditorFn) (*LiftHoldResponse, error)
+
+	// ListHoldsWithResponse List the legal holds of a tenant
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/holds (the `ListHolds` operationId).
+	ListHoldsWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ListHoldsResponse, error)
+
+	// SetHoldWithBodyWithResponse Hold a resource, or the whole tenant: nothing is dropped
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/holds (the `SetHold` operationId).
+	SetHoldWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetHoldResponse, error)
+
+	// SetHoldWithResponse Hold a resource, or the whole tenant: nothing is dropped
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/holds (the `SetHold` operationId).
+	SetHoldWithResponse(ctx context.Context, tenant string, body SetHoldJSONRequestBody, reqEditors ...RequestEditorFn) (*SetHoldResponse, error)
 
 	// GetLedgerWithResponse Show what a tenant's tasks waited for and spent, by day, and what today will bring
 	//
@@ -3870,6 +4663,27 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy} (the `GetPolicy` operationId).
 	GetPolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*GetPolicyResponse, error)
 
+	// SetRetentionWithBodyWithResponse Set which snapshots a policy keeps; the next daily prune drops the others
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
+	SetRetentionWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error)
+
+	// SetRetentionWithResponse Set which snapshots a policy keeps; the next daily prune drops the others
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
+	SetRetentionWithResponse(ctx context.Context, tenant string, policy string, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error)
+
+	// PreviewRetentionWithResponse Show which snapshots would go now
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `PreviewRetention` operationId).
+	PreviewRetentionWithResponse(ctx context.Context, tenant string, policy string, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*PreviewRetentionResponse, error)
+
 	// RefreshTenantWithResponse Read users, groups and sites of the tenant now
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -3890,6 +4704,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource} (the `GetResource` operationId).
 	GetResourceWithResponse(ctx context.Context, tenant string, resource string, reqEditors ...RequestEditorFn) (*GetResourceResponse, error)
+
+	// AcknowledgeMassChangeWithResponse Let a series be pruned again that a mass change has suspended
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/acknowledge (the `AcknowledgeMassChange` operationId).
+	AcknowledgeMassChangeWithResponse(ctx context.Context, tenant string, resource string, workload AcknowledgeMassChangeParamsWorkload, reqEditors ...RequestEditorFn) (*AcknowledgeMassChangeResponse, error)
+
+	// StartPruneWithResponse Drop now what no rule keeps
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/prune (the `StartPrune` operationId).
+	StartPruneWithResponse(ctx context.Context, tenant string, resource string, workload StartPruneParamsWorkload, reqEditors ...RequestEditorFn) (*StartPruneResponse, error)
 
 	// ListSnapshotsWithResponse List the snapshots of a resource's workload, newest first
 	//
@@ -4381,6 +5209,61 @@ func (r GetBudgetResponse) ContentType() string {
 	return ""
 }
 
+// StartCollectionResponse201Headers the declared response headers of an HTTP 201 response for StartCollection
+type StartCollectionResponse201Headers struct {
+	Location string
+}
+
+type StartCollectionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Run
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *StartCollectionResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r StartCollectionResponse) GetJSON201() *Run {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StartCollectionResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StartCollectionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartCollectionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartCollectionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartCollectionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type StartConsentResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -4423,6 +5306,143 @@ func (r StartConsentResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r StartConsentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type LiftHoldResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r LiftHoldResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r LiftHoldResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r LiftHoldResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r LiftHoldResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r LiftHoldResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListHoldsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageHold
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListHoldsResponse) GetJSON200() *PageHold {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListHoldsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListHoldsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListHoldsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListHoldsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListHoldsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetHoldResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Hold
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r SetHoldResponse) GetJSON201() *Hold {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetHoldResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetHoldResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetHoldResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetHoldResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetHoldResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -4717,6 +5737,102 @@ func (r GetPolicyResponse) ContentType() string {
 	return ""
 }
 
+type SetRetentionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Policy
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetRetentionResponse) GetJSON200() *Policy {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetRetentionResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetRetentionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetRetentionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetRetentionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetRetentionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PreviewRetentionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageRetained
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PreviewRetentionResponse) GetJSON200() *PageRetained {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PreviewRetentionResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PreviewRetentionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PreviewRetentionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PreviewRetentionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PreviewRetentionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // RefreshTenantResponse201Headers the declared response headers of an HTTP 201 response for RefreshTenant
 type RefreshTenantResponse201Headers struct {
 	Location string
@@ -4862,6 +5978,102 @@ func (r GetResourceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetResourceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AcknowledgeMassChangeResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AcknowledgeMassChangeResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AcknowledgeMassChangeResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AcknowledgeMassChangeResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AcknowledgeMassChangeResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AcknowledgeMassChangeResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartPruneResponse201Headers the declared response headers of an HTTP 201 response for StartPrune
+type StartPruneResponse201Headers struct {
+	Location string
+}
+
+type StartPruneResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Run
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *StartPruneResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r StartPruneResponse) GetJSON201() *Run {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StartPruneResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StartPruneResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartPruneResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartPruneResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartPruneResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -5547,6 +6759,19 @@ func (c *ClientWithResponses) GetBudgetWithResponse(ctx context.Context, tenant 
 	return ParseGetBudgetResponse(rsp)
 }
 
+// StartCollectionWithResponse Collect shared content that nothing needs; it takes some hours
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/collect (the `StartCollection` operationId).
+func (c *ClientWithResponses) StartCollectionWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*StartCollectionResponse, error) {
+	rsp, err := c.StartCollection(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartCollectionResponse(rsp)
+}
+
 // StartConsentWithResponse Ask for a one-time URL where an administrator of the tenant consents
 //
 // Returns a wrapper object for the known response body format(s).
@@ -5558,6 +6783,58 @@ func (c *ClientWithResponses) StartConsentWithResponse(ctx context.Context, tena
 		return nil, err
 	}
 	return ParseStartConsentResponse(rsp)
+}
+
+// LiftHoldWithResponse Lift a legal hold
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/tenants/{tenant}/holds (the `LiftHold` operationId).
+func (c *ClientWithResponses) LiftHoldWithResponse(ctx context.Context, tenant string, params *LiftHoldParams, reqEditors ...RequestEditorFn) (*LiftHoldResponse, error) {
+	rsp, err := c.LiftHold(ctx, tenant, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseLiftHoldResponse(rsp)
+}
+
+// ListHoldsWithResponse List the legal holds of a tenant
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/holds (the `ListHolds` operationId).
+func (c *ClientWithResponses) ListHoldsWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ListHoldsResponse, error) {
+	rsp, err := c.ListHolds(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListHoldsResponse(rsp)
+}
+
+// SetHoldWithBodyWithResponse Hold a resource, or the whole tenant: nothing is dropped
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/holds (the `SetHold` operationId).
+func (c *ClientWithResponses) SetHoldWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetHoldResponse, error) {
+	rsp, err := c.SetHoldWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetHoldResponse(rsp)
+}
+
+// SetHoldWithResponse Hold a resource, or the whole tenant: nothing is dropped
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/holds (the `SetHold` operationId).
+func (c *ClientWithResponses) SetHoldWithResponse(ctx context.Context, tenant string, body SetHoldJSONRequestBody, reqEditors ...RequestEditorFn) (*SetHoldResponse, error) {
+	rsp, err := c.SetHold(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetHoldResponse(rsp)
 }
 
 // GetLedgerWithResponse Show what a tenant's tasks waited for and spent, by day, and what today will bring
@@ -5664,6 +6941,45 @@ func (c *ClientWithResponses) GetPolicyWithResponse(ctx context.Context, tenant 
 	return ParseGetPolicyResponse(rsp)
 }
 
+// SetRetentionWithBodyWithResponse Set which snapshots a policy keeps; the next daily prune drops the others
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
+func (c *ClientWithResponses) SetRetentionWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error) {
+	rsp, err := c.SetRetentionWithBody(ctx, tenant, policy, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetRetentionResponse(rsp)
+}
+
+// SetRetentionWithResponse Set which snapshots a policy keeps; the next daily prune drops the others
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
+func (c *ClientWithResponses) SetRetentionWithResponse(ctx context.Context, tenant string, policy string, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error) {
+	rsp, err := c.SetRetention(ctx, tenant, policy, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetRetentionResponse(rsp)
+}
+
+// PreviewRetentionWithResponse Show which snapshots would go now
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `PreviewRetention` operationId).
+func (c *ClientWithResponses) PreviewRetentionWithResponse(ctx context.Context, tenant string, policy string, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*PreviewRetentionResponse, error) {
+	rsp, err := c.PreviewRetention(ctx, tenant, policy, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewRetentionResponse(rsp)
+}
+
 // RefreshTenantWithResponse Read users, groups and sites of the tenant now
 //
 // Returns a wrapper object for the known response body format(s).
@@ -5701,6 +7017,32 @@ func (c *ClientWithResponses) GetResourceWithResponse(ctx context.Context, tenan
 		return nil, err
 	}
 	return ParseGetResourceResponse(rsp)
+}
+
+// AcknowledgeMassChangeWithResponse Let a series be pruned again that a mass change has suspended
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/acknowledge (the `AcknowledgeMassChange` operationId).
+func (c *ClientWithResponses) AcknowledgeMassChangeWithResponse(ctx context.Context, tenant string, resource string, workload AcknowledgeMassChangeParamsWorkload, reqEditors ...RequestEditorFn) (*AcknowledgeMassChangeResponse, error) {
+	rsp, err := c.AcknowledgeMassChange(ctx, tenant, resource, workload, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAcknowledgeMassChangeResponse(rsp)
+}
+
+// StartPruneWithResponse Drop now what no rule keeps
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/prune (the `StartPrune` operationId).
+func (c *ClientWithResponses) StartPruneWithResponse(ctx context.Context, tenant string, resource string, workload StartPruneParamsWorkload, reqEditors ...RequestEditorFn) (*StartPruneResponse, error) {
+	rsp, err := c.StartPrune(ctx, tenant, resource, workload, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartPruneResponse(rsp)
 }
 
 // ListSnapshotsWithResponse List the snapshots of a resource's workload, newest first
@@ -6162,6 +7504,52 @@ func ParseGetBudgetResponse(rsp *http.Response) (*GetBudgetResponse, error) {
 	return response, nil
 }
 
+// ParseStartCollectionResponse parses an HTTP response from a StartCollectionWithResponse call
+func ParseStartCollectionResponse(rsp *http.Response) (*StartCollectionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartCollectionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Run
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers StartCollectionResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseStartConsentResponse parses an HTTP response from a StartConsentWithResponse call
 func ParseStartConsentResponse(rsp *http.Response) (*StartConsentResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -6182,6 +7570,101 @@ func ParseStartConsentResponse(rsp *http.Response) (*StartConsentResponse, error
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseLiftHoldResponse parses an HTTP response from a LiftHoldWithResponse call
+func ParseLiftHoldResponse(rsp *http.Response) (*LiftHoldResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &LiftHoldResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListHoldsResponse parses an HTTP response from a ListHoldsWithResponse call
+func ParseListHoldsResponse(rsp *http.Response) (*ListHoldsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListHoldsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageHold
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetHoldResponse parses an HTTP response from a SetHoldWithResponse call
+func ParseSetHoldResponse(rsp *http.Response) (*SetHoldResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetHoldResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Hold
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -6402,6 +7885,72 @@ func ParseGetPolicyResponse(rsp *http.Response) (*GetPolicyResponse, error) {
 	return response, nil
 }
 
+// ParseSetRetentionResponse parses an HTTP response from a SetRetentionWithResponse call
+func ParseSetRetentionResponse(rsp *http.Response) (*SetRetentionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetRetentionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Policy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePreviewRetentionResponse parses an HTTP response from a PreviewRetentionWithResponse call
+func ParsePreviewRetentionResponse(rsp *http.Response) (*PreviewRetentionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PreviewRetentionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageRetained
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseRefreshTenantResponse parses an HTTP response from a RefreshTenantWithResponse call
 func ParseRefreshTenantResponse(rsp *http.Response) (*RefreshTenantResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -6509,6 +8058,81 @@ func ParseGetResourceResponse(rsp *http.Response) (*GetResourceResponse, error) 
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseAcknowledgeMassChangeResponse parses an HTTP response from a AcknowledgeMassChangeWithResponse call
+func ParseAcknowledgeMassChangeResponse(rsp *http.Response) (*AcknowledgeMassChangeResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AcknowledgeMassChangeResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStartPruneResponse parses an HTTP response from a StartPruneWithResponse call
+func ParseStartPruneResponse(rsp *http.Response) (*StartPruneResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartPruneResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Run
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers StartPruneResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
 	}
 
 	return response, nil
