@@ -117,7 +117,7 @@ func (f *fleet) connect(all []simTenant, workload string) []*tenant {
 	f.t.Helper()
 	connected := make([]*tenant, len(all))
 	var group errgroup.Group
-	group.SetLimit(8)
+	group.SetLimit(32)
 	for i, sim := range all {
 		group.Go(func() (err error) {
 			connected[i], err = f.connectOne(sim, workload)
