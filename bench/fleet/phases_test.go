@@ -86,10 +86,11 @@ func (f *fleet) lastDone(all []*tenant) float64 {
 	return f.sim.at(last).Sub(began).Seconds()
 }
 
-// recovery kills a worker that has tasks and waits until another one has each of them.
+// recovery kills a worker that has tasks and waits until another one has each of them. The
+// tenant has few, so that they do not wait for each other.
 func recovery(f *fleet) {
 	f.t.Helper()
-	long := f.connect(f.sim.addTenants("long", 1, map[string]any{"users": 12, "mailsPerUser": 20_000}), "mailbox")
+	long := f.connect(f.sim.addTenants("long", 1, map[string]any{"users": 4, "mailsPerUser": 20_000}), "mailbox")
 	f.backup(long)
 	t := long[0]
 	var victim *process

@@ -171,6 +171,8 @@ func newFleet(t testing.TB, s servers, sim *simulator, settings ...string) *flee
 		"TENANTRY_BUCKET=file:" + filepath.Join(dir, "bucket"), "TENANTRY_ESCROW=none", "TENANTRY_KEY_FILE=" + filepath.Join(dir, "keys"),
 		"TENANTRY_GRAPH_URL=" + sim.url, "TENANTRY_LOGIN_URL=" + sim.url, "TENANTRY_CLIENT_ID=" + clientID,
 		"TENANTRY_PUBLIC_URL=" + f.api, "TENANTRY_LIMITS_FILE=" + sim.limitsFile(dir), "TENANTRY_LOG_LEVEL=warn",
+		// What is started by hand runs in the interactive slots: as many as backups have.
+		"TENANTRY_SLOTS_INTERACTIVE=16",
 	}, settings...)
 	out := &strings.Builder{}
 	cmd := exec.Command(filepath.Join(f.programs, "tenantry"), "init")
