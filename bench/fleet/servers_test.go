@@ -225,8 +225,9 @@ func (f *fleet) metric(name string) (sum float64) {
 		}
 		lines := bufio.NewScanner(answer.Body)
 		for lines.Scan() {
-			if rest, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
-				n, _ := strconv.ParseFloat(rest, 64)
+			line := lines.Text()
+			if strings.HasPrefix(line, name+" ") || strings.HasPrefix(line, name+"{") {
+				n, _ := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
 				sum += n
 			}
 		}
