@@ -65,6 +65,9 @@ func (w *Writer) commit(ctx context.Context, sealed *time.Time) error {
 	if err := w.hits.check(ctx); err != nil {
 		return w.spoil(err)
 	}
+	if err := w.confirm(ctx); err != nil {
+		return w.spoil(err)
+	}
 	m, err := w.nextManifest(sealed)
 	if err != nil {
 		return w.spoil(err)
@@ -73,9 +76,11 @@ func (w *Writer) commit(ctx context.Context, sealed *time.Time) error {
 	if err != nil {
 		return w.spoil(err)
 	}
-	if err := w.repo.commit(ctx, w.series, m.Seq, body); err != nil {
+	now := w.repo.now()
+	if err := w.repo.commit(ctx, w.series, m.Seq, body, w.known); err != nil {
 		return w.spoil(err)
 	}
+	w.known = now
 	w.stored.Add(int64(len(body)))
 	w.head = manifest{Manifest: m, digest: digestOf(body)}
 	w.pending, w.saved, w.dirty, w.committed = 0, w.mem.size, false, true
@@ -83,6 +88,31 @@ func (w *Writer) commit(ctx context.Context, sealed *time.Time) error {
 		snapshot := toSnapshot(m.Live[0])
 		w.done = &snapshot
 	}
+	return nil
+}
+
+// confirm looks whether the head is still the newest manifest, if that has not been known for sure within
+// sliceBound. A writer that woke up late could otherwise take a number whose manifest was committed by
+// another and swept since.
+func (w *Writer) confirm(ctx context.Context) error {
+	now := w.repo.now()
+	if passed(w.known, now) < sliceBound {
+		return nil
+	}
+	newest := int64(0)
+	for info, err := range w.repo.store.List(ctx, w.repo.object(seriesName(w.series)+"m/")) {
+		if err == nil {
+			newest, err = manifestSeq(info.Key)
+		}
+		if err != nil {
+			return err
+		}
+		break
+	}
+	if newest != w.head.Seq {
+		return tenantry.Errorf(tenantry.Fenced, "commit number %d: number %d was committed meanwhile", w.head.Seq+1, newest)
+	}
+	w.known = now
 	return nil
 }
 

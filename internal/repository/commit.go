@@ -33,13 +33,17 @@ const (
 //	           └─ no answer after all tries ────────────► Transient: outcome unknown
 //
 // The body carries a random nonce inside its encryption, so equal bytes mean that it is
-// one's own. A PUT that is believed lost may still land later; putting again is then
+// one's own. known is when the number was known to be free: long after that another one's manifest may
+// have had it and be swept, so nothing is put any more. A PUT that is believed lost may still land later; putting again is then
 // answered by 412 and the GET finds one's own body.
-func (r *Repository) commit(ctx context.Context, s tenantry.Series, seq int64, body []byte) error {
+func (r *Repository) commit(ctx context.Context, s tenantry.Series, seq int64, body []byte, known time.Time) error {
 	key := r.object(manifestName(s, seq))
 	for try := range commitTries {
 		if err := pause(ctx, try); err != nil {
 			return err
+		}
+		if late := passed(known, r.now()); late > 2*sliceBound {
+			return tenantry.Errorf(tenantry.Transient, "commit number %d: its predecessor was read %v ago", seq, late)
 		}
 		putErr := r.store.PutIfAbsent(ctx, key, body)
 		if putErr == nil {

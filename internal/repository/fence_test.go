@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/blob/blobtest"
@@ -514,4 +515,26 @@ func (r *racer) tell(t *testing.T) {
 	t.Helper()
 	_, err := io.WriteString(r.in, "\n")
 	must(t, err)
+}
+
+// A writer that slept until its successors' manifests were swept does not take one of their numbers.
+func TestLateWriterTakesNoSweptNumber(t *testing.T) {
+	ctx := t.Context()
+	p := folder(t)
+	r := openOver(t, p, blobtest.NewMemory())
+	var slept time.Duration
+	repository.SetClock(r, func() time.Time { return time.Now().Add(slept) })
+	late := begin(t, r, 1, "late")
+	other := begin(t, r, 2, "other")
+	other.SetCursor("inbox", repository.Cursor{Link: "page 2"})
+	must(t, other.Checkpoint(ctx)) // the number that the late one would take
+	seal(t, other)
+	slept = 8 * time.Hour
+	freed, err := begin(t, r, 3, "prune").Sweep(ctx)
+	must(t, err)
+	if freed.Objects == 0 {
+		t.Fatal("nothing was swept, so no number was free")
+	}
+	_, err = late.Seal(ctx, noon)
+	wantKind(t, err, tenantry.Fenced)
 }

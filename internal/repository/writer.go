@@ -5,6 +5,7 @@ import (
 	"iter"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -39,9 +40,10 @@ type Writer struct {
 	fence  Fence
 
 	// life is held for reading by every call and for writing by those that commit.
-	life sync.RWMutex
-	head manifest  // what the next commit builds on
-	done *Snapshot // sealed: there is nothing more to write
+	life  sync.RWMutex
+	head  manifest  // what the next commit builds on
+	known time.Time // when head was the newest manifest for sure
+	done  *Snapshot // sealed: there is nothing more to write
 	// committed: a manifest of this writer stands, so no older owner can commit any more.
 	committed bool
 	hits      hits
@@ -80,6 +82,7 @@ func (r *Repository) Begin(ctx context.Context, s tenantry.Series, f Fence) (*Wr
 	if f.Epoch < 1 || f.Task == "" {
 		return nil, tenantry.Errorf(tenantry.Invalid, "begin %s: a fence needs an epoch from 1 and a task", s)
 	}
+	known := r.now()
 	head, err := r.readHead(ctx, s)
 	if err != nil {
 		return nil, err
@@ -91,6 +94,7 @@ func (r *Repository) Begin(ctx context.Context, s tenantry.Series, f Fence) (*Wr
 	if err != nil {
 		return nil, r.fail(s, err)
 	}
+	w.known = known
 	for _, live := range head.Live {
 		if live.Task == string(f.Task) {
 			snapshot := toSnapshot(live)

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -46,6 +47,9 @@ func TestMain(m *testing.M) {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+	if err := flag.Set("rapid.checks", "800"); err != nil { // some 40 seconds; ask for more with -rapid.checks
+		panic(err)
 	}
 	code := m.Run()
 	_ = os.RemoveAll(dir)
