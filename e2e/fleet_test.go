@@ -118,8 +118,9 @@ func TestWorkerDrains(t *testing.T) {
 func TestFleetSurvivesEmptyRedis(t *testing.T) {
 	f := newFleet(t, "--tenants", "2", "--users", "8", "--mails", "40", "--files-per-user", "6", "--latency", "30ms")
 	f.scheduler("scheduler")
-	f.worker("worker1", "TENANTRY_SLOTS_BACKUP=2") // few slots: deliveries wait in Redis
-	f.worker("worker2", "TENANTRY_SLOTS_BACKUP=2")
+	few := []string{"TENANTRY_SLOTS_BACKUP=2", "TENANTRY_SLOTS_INTERACTIVE=2"} // deliveries wait in Redis
+	f.worker("worker1", few...)
+	f.worker("worker2", few...)
 	tenants, runs := f.backupAll()
 	waits := func() (n int) {
 		for i, tn := range tenants {
