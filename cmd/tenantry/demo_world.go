@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -21,11 +22,15 @@ import (
 	"github.com/tenantry/tenantry/internal/graphsim"
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
 )
 
 const (
 	demoClientID = "de300000-0000-4000-8000-000000000001"
 	startLimit   = 30 * time.Second
+	// demoClock is how many times as fast as ours the simulator's clock runs, so that the
+	// windows of its limits pass during a demo. The fleet keeps the limits of that clock.
+	demoClock = 20
 )
 
 // world is everything a demo runs on: a simulated Microsoft 365, embedded Redis,
@@ -59,8 +64,7 @@ func startWorld(ctx context.Context, dir string) (_ *world, err error) {
 	}
 	w.log = zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zap.NewDevelopmentEncoderConfig()), zapcore.Lock(w.logFile), zapcore.InfoLevel))
 
-	// Time runs fast in the simulator, so that the windows of its limits pass during a demo.
-	w.sim, err = graphsim.Start(graphsim.Options{ClientID: demoClientID, Secret: w.secret, Clock: 20})
+	w.sim, err = graphsim.Start(graphsim.Options{ClientID: demoClientID, Secret: w.secret, Clock: demoClock})
 	if err != nil {
 		return nil, fmt.Errorf("start the simulated Microsoft 365: %w", err)
 	}
@@ -101,7 +105,12 @@ func (w *world) configure(redis string) error {
 	w.cfg.GraphURL, w.cfg.LoginURL = w.sim.URL(), w.sim.URL()
 	w.cfg.ClientID = demoClientID
 	w.cfg.PublicURL = w.url
-	return nil
+	w.cfg.LimitsFile = filepath.Join(w.dir, "limits.json")
+	limits, err := json.MarshalIndent(throttle.Documented().Faster(demoClock), "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(w.cfg.LimitsFile, limits, 0o600)
 }
 
 func (w *world) start(ctx context.Context, role app.Role) error {
@@ -178,6 +187,7 @@ func (w *world) startWorker(ctx context.Context) error {
 		"TENANTRY_CATALOG="+w.cfg.Catalog, "TENANTRY_REDIS="+w.cfg.Redis, "TENANTRY_BUCKET="+w.cfg.Bucket,
 		"TENANTRY_KEY_FILE="+w.cfg.KeyFile, "TENANTRY_GRAPH_URL="+w.cfg.GraphURL, "TENANTRY_LOGIN_URL="+w.cfg.LoginURL,
 		"TENANTRY_CLIENT_ID="+w.cfg.ClientID, "TENANTRY_CLIENT_SECRET="+w.secret,
+		"TENANTRY_LIMITS_FILE="+w.cfg.LimitsFile,
 		// Small steps, so that a killed worker shows that the next one goes on from a checkpoint.
 		"TENANTRY_CHECKPOINT_TIME=2s", "TENANTRY_CHECKPOINT_BYTES=1048576", "TENANTRY_SLICE_TIME=20s")
 	cmd.Stdout, cmd.Stderr = w.logFile, w.logFile

@@ -2,6 +2,9 @@ package throttle
 
 import (
 	"fmt"
+	"maps"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -255,32 +258,48 @@ func (l Limits) Validate() error {
 	return nil
 }
 
+// Faster returns the limits of a Microsoft 365 whose clock runs so many times as fast as
+// ours (a simulated one): the same amounts in windows as much shorter, rates as much
+// higher. Our own choices stay.
+func (l Limits) Faster(times float64) Limits {
+	l.SharePoint.Tiers, l.Teams.Kinds = slices.Clone(l.SharePoint.Tiers), maps.Clone(l.Teams.Kinds)
+	for _, n := range l.named() {
+		n.Window = Duration(float64(n.Window) / times)
+	}
+	rate := func(perSecond int64) int64 { return int64(math.Round(float64(perSecond) * times)) }
+	for kind, row := range l.Teams.Kinds {
+		l.Teams.Kinds[kind] = TeamsLimit{App: rate(row.App), Tenant: rate(row.Tenant), Resource: rate(row.Resource)}
+	}
+	return l
+}
+
 type namedLimit struct {
 	name string
-	Limit
+	*Limit
 }
 
 // named lists every limit that is an amount in a window.
-func (l Limits) named() []namedLimit {
+func (l *Limits) named() []namedLimit {
 	list := []namedLimit{
-		{"app", l.App},
-		{"identity.app_units", l.Identity.AppUnits},
-		{"identity.app_writes", l.Identity.AppWrites},
-		{"identity.small", l.Identity.Small},
-		{"identity.medium", l.Identity.Medium},
-		{"identity.large", l.Identity.Large},
-		{"identity.writes", l.Identity.Writes},
-		{"outlook.requests", l.Outlook.Requests},
-		{"outlook.upload", l.Outlook.Upload},
-		{"identity.tenant_writes", l.Identity.TenantWrites},
-		{"sharepoint.ingress", l.SharePoint.Ingress},
-		{"sharepoint.egress", l.SharePoint.Egress},
+		{"app", &l.App},
+		{"identity.app_units", &l.Identity.AppUnits},
+		{"identity.app_writes", &l.Identity.AppWrites},
+		{"identity.small", &l.Identity.Small},
+		{"identity.medium", &l.Identity.Medium},
+		{"identity.large", &l.Identity.Large},
+		{"identity.writes", &l.Identity.Writes},
+		{"outlook.requests", &l.Outlook.Requests},
+		{"outlook.upload", &l.Outlook.Upload},
+		{"identity.tenant_writes", &l.Identity.TenantWrites},
+		{"sharepoint.ingress", &l.SharePoint.Ingress},
+		{"sharepoint.egress", &l.SharePoint.Egress},
 	}
-	for i, t := range l.SharePoint.Tiers {
+	for i := range l.SharePoint.Tiers {
+		t := &l.SharePoint.Tiers[i]
 		name := fmt.Sprintf("sharepoint.tiers[%d].", i)
-		list = append(list, namedLimit{name + "minute", t.Minute}, namedLimit{name + "day", t.Day})
+		list = append(list, namedLimit{name + "minute", &t.Minute}, namedLimit{name + "day", &t.Day})
 		if t.Tenant != (Limit{}) {
-			list = append(list, namedLimit{name + "tenant", t.Tenant})
+			list = append(list, namedLimit{name + "tenant", &t.Tenant})
 		}
 	}
 	return list

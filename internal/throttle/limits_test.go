@@ -45,6 +45,29 @@ func TestLimitsAreConfiguration(t *testing.T) {
 	}
 }
 
+func TestLimitsOfAFasterClock(t *testing.T) {
+	documented := Documented()
+	fast := documented.Faster(20)
+	if err := fast.Validate(); err != nil {
+		t.Error(err)
+	}
+	if d := cmp.Diff(Documented(), documented); d != "" {
+		t.Errorf("the limits it was asked of changed: %s", d)
+	}
+	was, is := documented.named(), fast.named()
+	for i := range was {
+		if is[i].Amount != was[i].Amount || is[i].Window != was[i].Window/20 {
+			t.Errorf("%s: %+v of %+v", is[i].name, *is[i].Limit, *was[i].Limit)
+		}
+	}
+	if got, want := fast.Teams.Kinds[TeamsMessages], (TeamsLimit{App: 4_000, Tenant: 400, Resource: 20}); got != want {
+		t.Errorf("teams: %+v", got)
+	}
+	if d := cmp.Diff(documented, fast.Faster(0.05)); d != "" {
+		t.Errorf("and slower again: %s", d)
+	}
+}
+
 func TestLimitsValidate(t *testing.T) {
 	for want, spoil := range map[string]func(*Limits){
 		"app":                  func(l *Limits) { l.App.Amount = 0 },
