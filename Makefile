@@ -46,6 +46,14 @@ else
 	$(GO) run ./bench/fleet $(ARGS)
 endif
 
+.PHONY: bench-workload
+bench-workload: deps graph ## Measure backup and restore of mail and files on one worker (ARGS=-quick to see that it works)
+ifeq ($(findstring -quick,$(ARGS)),)
+	$(GO) run ./bench/table -section workload $(GO) run ./bench/fleet -suite workload $(ARGS)
+else
+	$(GO) run ./bench/fleet -suite workload $(ARGS)
+endif
+
 build: graph ## Build the programs into bin/
 	$(GO) build -o $(BIN)/ ./cmd/...
 

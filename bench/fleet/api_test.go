@@ -76,6 +76,13 @@ type run struct {
 	Tasks  int64  `json:"tasks"`
 	Done   int64  `json:"tasks_done"`
 	Failed int64  `json:"tasks_failed"`
+
+	Progress counts `json:"progress"`
+}
+
+type counts struct {
+	Items int64 `json:"items"`
+	Bytes int64 `json:"bytes"`
 }
 
 type task struct {

@@ -1,4 +1,5 @@
-// Command fleet measures a whole fleet against the table of `make bench-fleet`: real Redis
+// Command fleet measures a whole fleet against the table of `make bench-fleet`, or one of
+// its workers against that of `make bench-workload` (-suite workload): real Redis
 // and Postgres, the simulated Microsoft 365 as a process of its own, an api, a scheduler
 // and four workers. Goodput, makespan and fairness are computed from the simulator's
 // counters alone.
@@ -24,15 +25,21 @@ import (
 // quickEnv makes the benchmarks small, for development: their figures mean little.
 const quickEnv = "TENANTRY_BENCH_QUICK"
 
-// benchmarks are run in this order.
-var benchmarks = []struct{ pkg, name string }{
-	{"./bench/fleet", "BenchmarkFleet"},
-	{"./internal/app", "BenchmarkEfficiency"},
-	{"./internal/scheduler", "BenchmarkMillionTick"},
+type benchmark struct{ pkg, name string }
+
+// suites name the benchmarks of each table, in the order in which they run.
+var suites = map[string][]benchmark{
+	"fleet": {
+		{"./bench/fleet", "BenchmarkFleet"},
+		{"./internal/app", "BenchmarkEfficiency"},
+		{"./internal/scheduler", "BenchmarkMillionTick"},
+	},
+	"workload": {{"./bench/fleet", "BenchmarkWorkload"}},
 }
 
 func main() {
 	quick := flag.Bool("quick", false, "measure little: to see that everything works")
+	suite := flag.String("suite", "fleet", "what to measure: fleet or workload")
 	only := flag.String("only", "", "run the benchmark of this name alone")
 	longest := flag.Duration("longest", 10*time.Minute, "give up after this time")
 	flag.Parse()
@@ -43,15 +50,18 @@ func main() {
 	if *quick {
 		_ = os.Setenv(quickEnv, "1")
 	}
-	if err := measureAll(ctx, *only); err != nil {
+	if err := measureAll(ctx, *suite, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "bench fleet:", err)
 		os.Exit(1)
 	}
 }
 
-func measureAll(ctx context.Context, only string) error {
+func measureAll(ctx context.Context, suite, only string) error {
+	if suites[suite] == nil {
+		return fmt.Errorf("there is no suite %q", suite)
+	}
 	measured := map[string]float64{}
-	for _, b := range benchmarks {
+	for _, b := range suites[suite] {
 		if only != "" && only != b.name {
 			continue
 		}

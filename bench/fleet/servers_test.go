@@ -160,7 +160,13 @@ type fleet struct {
 
 // newFleet starts a fleet of one api, one scheduler and four workers beside the given
 // simulator, whose limits they read from a file.
-func newFleet(t testing.TB, s servers, sim *simulator, settings ...string) *fleet {
+func newFleet(t testing.TB, s servers, sim *simulator) *fleet {
+	t.Helper()
+	return newFleetOf(t, s, sim, workers)
+}
+
+// newFleetOf starts a fleet with so many workers, and settings as in the environment.
+func newFleetOf(t testing.TB, s servers, sim *simulator, workers int, settings ...string) *fleet {
 	t.Helper()
 	dir := t.TempDir()
 	f := &fleet{t: t, programs: s.programs, sim: sim, redis: servertest.StartRedis(t), all: map[string]*process{}}

@@ -23,6 +23,11 @@ var targets = []target{
 	{"scheduler.million_tick_s", false, 1, ""},
 	{"scheduler.million_rss_mb", false, 512, ""},
 	{"throttle.calls_per_redis_call", true, 20, "A block of the smallest tenants' SharePoint minute holds 17 units at most (a third of the 4 % slack), and a mailbox task begins with a call for its permits."},
+	{"mail.requests_per_item", false, 0.3, ""},
+	{"mail.items_per_core_s", true, 2500, ""},
+	{"drive.mb_per_core_s", true, 80, ""},
+	{"mailbox.unchanged_per_core_s", true, 40, ""},
+	{"worker.rss_mb", false, 400, ""},
 }
 
 // missed says in a line each which figures did not reach their target.

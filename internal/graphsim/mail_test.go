@@ -327,6 +327,36 @@ func TestSizeOfATenant(t *testing.T) {
 	}
 }
 
+// Measurements need mails that are all alike.
+func TestEqualMails(t *testing.T) {
+	s, _ := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
+	tenant := s.AddTenant(graphsim.TenantSpec{Domain: "equal.example", Users: 1, MailsPerUser: 1000, MailSize: 5_000, AttachmentSize: 40_000})
+	truth, err := tenant.MailTruth(tenant.Users()[0].ID)
+	must(t, err)
+	attached, seen := 0, map[string]int{}
+	for _, m := range truth {
+		for _, a := range m.Attachments {
+			if a.Size != 40_000 {
+				t.Fatalf("an attachment of %d bytes", a.Size)
+			}
+			attached++
+			seen[a.SHA256]++
+		}
+	}
+	if len(truth) != 1000 || attached < 150 || attached > 250 {
+		t.Errorf("%d of %d mails have an attachment", attached, len(truth))
+	}
+	shared := 0
+	for _, n := range seen {
+		if n > 1 {
+			shared += n
+		}
+	}
+	if shared < 10 || shared > attached/2 {
+		t.Errorf("of %d attachments %d are there several times", attached, shared)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

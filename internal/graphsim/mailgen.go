@@ -186,7 +186,14 @@ func (b *mailbox) generateMail(number uint64) *mailContent {
 		c.from, c.sender, c.isDraft = &self, &self, true
 	}
 	b.decorate(c, r)
-	b.attach(c, r, seed)
+	if size := b.t.spec.MailSize; size > 0 {
+		c.bodySize = size
+	}
+	if size := b.t.spec.AttachmentSize; size > 0 {
+		b.attachEqual(c, seed, size)
+	} else {
+		b.attach(c, r, seed)
+	}
 	return c
 }
 
@@ -292,6 +299,20 @@ func (b *mailbox) attach(c *mailContent, r *rand.Rand, seed uint64) {
 	default:
 		c.add(&attachment{kind: "reference", name: "Shared plan.xlsx"})
 	}
+}
+
+// attachEqual gives one message in five a file of a size: see TenantSpec.AttachmentSize.
+func (b *mailbox) attachEqual(c *mailContent, seed uint64, size int64) {
+	drawn := mix(seed, 'a')
+	if drawn%5 > 0 {
+		return
+	}
+	data, name := seededContent{seed: mix(seed, 5), length: size}, "document.bin"
+	if drawn/5%10 < 3 {
+		n := drawn / 50 % 100
+		data.seed, name = mix(b.t.seed, 'e', n), fmt.Sprintf("shared %d.bin", n+1)
+	}
+	c.add(&attachment{kind: "file", name: name, contentType: "application/octet-stream", data: data})
 }
 
 func (c *mailContent) add(a *attachment) {

@@ -46,6 +46,12 @@ type TenantSpec struct {
 	// FileSize makes each generated file of a drive this many bytes large; default: sizes
 	// as people have them, from nothing to megabytes.
 	FileSize int64 `json:"fileSize"`
+	// MailSize makes the text of each generated message this many bytes large, and
+	// AttachmentSize gives one message in five a file of that size and all others none:
+	// three in ten of those files are one of a hundred that the whole tenant shares.
+	// Default: as people have them.
+	MailSize       int   `json:"mailSize"`
+	AttachmentSize int64 `json:"attachmentSize"`
 	// DriveQuota is the size of each drive in bytes; default 1 TiB.
 	DriveQuota int64 `json:"driveQuota"`
 
