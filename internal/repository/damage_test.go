@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -193,8 +194,13 @@ func TestWrongKey(t *testing.T) {
 	i := bytes.Index(text, []byte(`"key": "`)) + len(`"key": "`)
 	text[i] = map[bool]byte{true: 'B', false: 'A'}[text[i] == 'A']
 	must(t, os.WriteFile(otherPath, text, 0o600))
-	_, err = repository.OpenKeyFile(otherPath, false)
-	wantKind(t, err, tenantry.Invalid)
+	spoilt, err := repository.OpenKeyFile(otherPath, false)
+	must(t, err)
+	_, err = repository.Open(t.Context(), store, spoilt, tenant)
+	wantKind(t, err, tenantry.WrongKey)
+	if !strings.Contains(err.Error(), "damaged") || !strings.Contains(err.Error(), "wrapping key file-") {
+		t.Errorf("the key is not named: %v", err)
+	}
 
 	// Without its key object, a repository is not begun anew beside its content.
 	must(t, store.Delete(t.Context(), string(tenant)+"/key"))
@@ -262,4 +268,67 @@ func TestKeyFile(t *testing.T) {
 	must(t, os.Chmod(path, 0o600))
 	_, err = repository.OpenKeyFile(path, true)
 	wantKind(t, err, tenantry.Invalid)
+}
+
+// TestSpoiltEntries holds that what is damaged of one tenant in a key file, in whichever way, is
+// refused for that tenant alone, and neither lost nor repaired when the file is written.
+func TestSpoiltEntries(t *testing.T) {
+	key := `"key": "` // the first one is of tenant a: names are sorted
+	for _, c := range []struct {
+		name  string
+		spoil func(text string) string
+	}{
+		{"another key", func(s string) string { return strings.Replace(s, key, key+"AAAA", 1) }},
+		{"no base64", func(s string) string { return strings.Replace(s, key, key+"*", 1) }},
+		{"another name", func(s string) string { return strings.Replace(s, `"file-`, `"file-x`, 1) }},
+		{"no text", func(s string) string { return strings.Replace(s, key, `"key": 7, "was": "`, 1) }},
+		{"no entry", func(s string) string { return regexp.MustCompile(`(?s)\{\s*"id".*?\}`).ReplaceAllString(s, "7") }},
+		{"no list", func(s string) string { return strings.Replace(s, `"a": [`, `"a": 7, "was": [`, 1) }},
+		{"null", func(s string) string { return strings.Replace(s, `"a": [`, `"a": null, "was": [`, 1) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "keys.json")
+			ring, err := repository.OpenKeyFile(path, true)
+			must(t, err)
+			ctx := t.Context()
+			wrappedA, idA, err := ring.Wrap(ctx, "a", []byte("key of a"))
+			must(t, err)
+			text, err := os.ReadFile(path)
+			must(t, err)
+			must(t, os.WriteFile(path, []byte(c.spoil(string(text))), 0o600))
+
+			again, err := repository.OpenKeyFile(path, true)
+			must(t, err)
+			_, _, err = again.Wrap(ctx, "b", []byte("key of b")) // writes the file
+			must(t, err)
+			for _, r := range []repository.KeyManager{ring, again} {
+				_, err = r.Unwrap(ctx, "a", idA, wrappedA)
+				wantKind(t, err, tenantry.WrongKey)
+				if !strings.Contains(err.Error(), "wrapping key "+idA+" of tenant a is damaged") {
+					t.Errorf("the error does not name the key: %v", err)
+				}
+				_, _, err = r.Wrap(ctx, "a", []byte("another"))
+				wantKind(t, err, tenantry.WrongKey)
+			}
+			text, err = os.ReadFile(path)
+			must(t, err)
+			if strings.Contains(string(text), "file-x") { // put right by hand
+				must(t, os.WriteFile(path, []byte(strings.Replace(string(text), "file-x", "file-", 1)), 0o600))
+				got, err := again.Unwrap(ctx, "a", idA, wrappedA)
+				if err != nil || string(got) != "key of a" {
+					t.Errorf("a repaired entry gives %q, %v", got, err)
+				}
+			}
+			names, err := again.WrappingKeys(ctx, "a")
+			must(t, err)
+			for _, id := range names {
+				_, err := again.Destroy(ctx, "a", id)
+				must(t, err)
+			}
+			text, err = os.ReadFile(path)
+			if err != nil || strings.Contains(string(text), `"a"`) || !strings.Contains(string(text), `"b"`) {
+				t.Errorf("after the shred of a (%v) the file holds %s", err, text)
+			}
+		})
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -39,8 +38,8 @@ const lockWait = 10 * time.Second
 type keyFile struct {
 	path string
 	mu   sync.Mutex
-	keys map[tenantry.TenantID]map[string][]byte // by key ID; what was read last
-	read stamp                                   // of the file that was read
+	doc  keyFileJSON // what was read last; never changed
+	read stamp       // of the file that was read
 }
 
 // stamp tells one state of the file from another: it is always replaced whole.
@@ -50,22 +49,13 @@ type stamp struct {
 	inode    uint64
 }
 
-type keyFileJSON struct {
-	Version int                                 `json:"version"`
-	Tenants map[tenantry.TenantID][]wrappingKey `json:"tenants"`
-}
-
-type wrappingKey struct {
-	ID  string `json:"id"`  // "file-" and the key's fingerprint
-	Key []byte `json:"key"` // 32 bytes, base64
-}
-
 // OpenKeyFile opens (and with create, makes, mode 0600) a local key file: one wrapping
 // key of 32 bytes per tenant. Losing the file loses every backup; destroying a tenant's
 // entry destroys that tenant's backups for good.
 //
 // NotFound if there is none and create is false; Invalid if others on the machine may
-// read it or it is not a key file. The ring is safe for concurrent use, by processes too.
+// read it or it is not a key file. A damaged entry is WrongKey when its key is needed, and harms
+// no other tenant. The ring is safe for concurrent use, by processes too.
 func OpenKeyFile(path string, create bool) (KeyManager, error) {
 	f := &keyFile{path: path}
 	err := f.refresh()
@@ -81,7 +71,7 @@ func OpenKeyFile(path string, create bool) (KeyManager, error) {
 		if err := f.refresh(); tenantry.KindOf(err) != tenantry.NotFound {
 			return err // another process has made it meanwhile
 		}
-		return f.write(keyFileJSON{Version: 1, Tenants: map[tenantry.TenantID][]wrappingKey{}})
+		return f.write(keyFileJSON{Version: 1, Tenants: map[tenantry.TenantID]*keyRing{}})
 	})
 	if err != nil {
 		return nil, err
@@ -142,10 +132,7 @@ func (f *keyFile) find(tenant tenantry.TenantID, id string) ([]byte, error) {
 			return nil, keyless(err)
 		}
 	}
-	if key, ok := f.keys[tenant][id]; ok {
-		return key, nil
-	}
-	return nil, tenantry.Errorf(tenantry.WrongKey, "key file %s has no wrapping key %s of tenant %s", f.path, id, tenant)
+	return f.doc.Tenants[tenant].find(f.path, tenant, id)
 }
 
 // newest returns the key that wraps for a tenant, making the tenant's first one.
@@ -155,22 +142,17 @@ func (f *keyFile) newest(ctx context.Context, tenant tenantry.TenantID) (id stri
 		if err != nil {
 			return err
 		}
-		if ring := doc.Tenants[tenant]; len(ring) > 0 {
-			id, key = ring[len(ring)-1].ID, ring[len(ring)-1].Key
-			return nil
+		k, ok, err := doc.Tenants[tenant].newest(f.path, tenant)
+		if ok || err != nil {
+			id, key = k.ID, k.Key
+			return err
 		}
-		id, key = doc.add(tenant)
+		if id, key, err = doc.add(f.path, tenant); err != nil {
+			return err
+		}
 		return f.write(doc)
 	})
 	return id, key, keyless(err)
-}
-
-// add gives a tenant a fresh wrapping key.
-func (doc keyFileJSON) add(tenant tenantry.TenantID) (id string, key []byte) {
-	key = randomKey()
-	id = keyFingerprint(key)
-	doc.Tenants[tenant] = append(doc.Tenants[tenant], wrappingKey{ID: id, Key: key})
-	return id, key
 }
 
 // Rotate implements KeyManager.
@@ -180,7 +162,9 @@ func (f *keyFile) Rotate(ctx context.Context, tenant tenantry.TenantID) (id stri
 		if err != nil {
 			return err
 		}
-		id, _ = doc.add(tenant)
+		if id, _, err = doc.add(f.path, tenant); err != nil {
+			return err
+		}
 		return f.write(doc)
 	})
 	return id, keyless(err)
@@ -192,11 +176,7 @@ func (f *keyFile) WrappingKeys(_ context.Context, tenant tenantry.TenantID) ([]s
 	if err != nil {
 		return nil, keyless(err)
 	}
-	var ids []string
-	for _, k := range doc.Tenants[tenant] {
-		ids = append(ids, k.ID)
-	}
-	return ids, nil
+	return doc.Tenants[tenant].names(), nil
 }
 
 // Destroy implements KeyManager: the entry leaves the file at once. Copies of the file
@@ -207,8 +187,7 @@ func (f *keyFile) Destroy(ctx context.Context, tenant tenantry.TenantID, id stri
 		if err != nil {
 			return err
 		}
-		doc.Tenants[tenant] = slices.DeleteFunc(doc.Tenants[tenant], func(k wrappingKey) bool { return k.ID == id })
-		if len(doc.Tenants[tenant]) == 0 {
+		if doc.Tenants[tenant].without(id) {
 			delete(doc.Tenants, tenant)
 		}
 		return f.write(doc)
@@ -244,21 +223,14 @@ func (f *keyFile) refresh() error {
 	return f.readLocked()
 }
 
-// readLocked fills the map from the file.
+// readLocked reads the file again.
 func (f *keyFile) readLocked() error {
 	read, _ := stampOf(f.path) // before the content: a change between the two is read again
 	doc, err := f.load()
 	if err != nil {
 		return err
 	}
-	f.read = read
-	f.keys = make(map[tenantry.TenantID]map[string][]byte, len(doc.Tenants))
-	for tenant, ring := range doc.Tenants {
-		f.keys[tenant] = make(map[string][]byte, len(ring))
-		for _, k := range ring {
-			f.keys[tenant][k.ID] = k.Key
-		}
-	}
+	f.read, f.doc = read, doc
 	return nil
 }
 
@@ -284,17 +256,12 @@ func (f *keyFile) load() (keyFileJSON, error) {
 		return doc, tenantry.Errorf(tenantry.Invalid, "key file %s is not a key file of version 1", f.path)
 	}
 	for tenant, ring := range doc.Tenants {
-		for _, k := range ring {
-			if len(k.Key) != 32 || k.ID == "" {
-				return doc, tenantry.Errorf(tenantry.Invalid, "key file %s: a key of tenant %s is not an ID and 32 bytes", f.path, tenant)
-			}
-			if k.ID != keyFingerprint(k.Key) {
-				return doc, tenantry.Errorf(tenantry.Invalid, "key file %s: key %s of tenant %s is not the key of that name: the file is damaged", f.path, k.ID, tenant)
-			}
+		if ring == nil { // the decoder does not ask a pointer about null
+			doc.Tenants[tenant] = &keyRing{spoilt: json.RawMessage("null")}
 		}
 	}
 	if doc.Tenants == nil {
-		doc.Tenants = map[tenantry.TenantID][]wrappingKey{}
+		doc.Tenants = map[tenantry.TenantID]*keyRing{}
 	}
 	return doc, nil
 }
