@@ -233,18 +233,25 @@ func decodeCharset(charset string, data []byte) string {
 	return valid(string(data))
 }
 
-// writeMIME writes a message that did not come as MIME as one.
+// writeMIME writes a message that did not come as MIME as one: the headers that the message
+// resource has, its one body, and every attachment that has content.
 func writeMIME(w io.Writer, c *mailContent) error {
 	var b bytes.Buffer
-	mixed := multipart.NewWriter(&b)
-	_ = mixed.SetBoundary(fmt.Sprintf("_%016x_", c.conversation|1)) // always valid
-	fmt.Fprintf(&b, "From: %s\r\nTo: %s\r\n", formatAddresses(c.from), formatList(c.to))
-	if len(c.cc) > 0 {
-		fmt.Fprintf(&b, "Cc: %s\r\n", formatList(c.cc))
+	if err := c.writeMIMEAt(&b, 0); err != nil {
+		return err
 	}
-	fmt.Fprintf(&b, "Subject: %s\r\nDate: %s\r\nMessage-ID: %s\r\nMIME-Version: 1.0\r\n", mime.QEncoding.Encode("utf-8", c.subject),
-		c.sent.Format(time.RFC1123Z), c.messageID)
-	fmt.Fprintf(&b, "Content-Type: multipart/mixed; boundary=%q\r\n\r\n", mixed.Boundary())
+	if rw, ok := w.(http.ResponseWriter); ok {
+		rw.Header().Set("Content-Length", fmt.Sprint(b.Len()))
+	}
+	_, _ = w.Write(b.Bytes()) // the client has gone
+	return nil
+}
+
+func (c *mailContent) writeMIMEAt(b *bytes.Buffer, depth int) error {
+	mixed := multipart.NewWriter(b)
+	_ = mixed.SetBoundary(fmt.Sprintf("_%016x_%d_", c.conversation|1, depth)) // always valid
+	c.writeMIMEHead(b)
+	fmt.Fprintf(b, "Content-Type: multipart/mixed; boundary=%q\r\n\r\n", mixed.Boundary())
 	kind := "text/plain; charset=utf-8"
 	if c.bodyType == "html" {
 		kind = "text/html; charset=utf-8"
@@ -253,22 +260,66 @@ func writeMIME(w io.Writer, c *mailContent) error {
 		return err
 	}
 	for _, a := range c.attachments {
-		if a.data == nil {
-			continue
-		}
-		h := textproto.MIMEHeader{"Content-Type": {a.contentType},
-			"Content-Disposition": {mime.FormatMediaType("attachment", map[string]string{"filename": a.name})}}
-		if err := writePart(mixed, h, a.data); err != nil {
+		if err := a.writeMIME(mixed, depth); err != nil {
 			return err
 		}
 	}
-	if err := mixed.Close(); err != nil {
+	return mixed.Close()
+}
+
+func (c *mailContent) writeMIMEHead(b *bytes.Buffer) {
+	field := func(name, value string) {
+		if value != "" {
+			fmt.Fprintf(b, "%s: %s\r\n", name, value)
+		}
+	}
+	field("From", formatAddresses(c.from))
+	if c.sender != nil && (c.from == nil || *c.sender != *c.from) {
+		field("Sender", formatAddresses(c.sender))
+	}
+	field("To", formatList(c.to))
+	field("Cc", formatList(c.cc))
+	field("Bcc", formatList(c.bcc))
+	field("Reply-To", formatList(c.replyTo))
+	field("Subject", mime.QEncoding.Encode("utf-8", c.subject))
+	field("Date", c.sent.Format(time.RFC1123Z))
+	field("Message-ID", c.messageID)
+	if c.importance != "normal" {
+		field("Importance", c.importance)
+	}
+	field("MIME-Version", "1.0")
+}
+
+// writeMIME writes an attachment as a part: a file, or an embedded message. A link has no content.
+func (a *attachment) writeMIME(mixed *multipart.Writer, depth int) error {
+	disposition := "attachment"
+	if a.inline {
+		disposition = "inline"
+	}
+	h := textproto.MIMEHeader{"Content-Disposition": {mime.FormatMediaType(disposition, map[string]string{"filename": a.name})}}
+	switch {
+	case a.data != nil:
+		h.Set("Content-Type", a.contentType)
+		if a.contentType == "" || strings.HasPrefix(a.contentType, "multipart/") { // one that had no boundary
+			h.Set("Content-Type", "application/octet-stream")
+		}
+		if a.contentID != "" {
+			h.Set("Content-Id", "<"+a.contentID+">")
+		}
+		return writePart(mixed, h, a.data)
+	case a.item != nil && depth < maxDepth: // never encoded (RFC 2046, 5.2.1)
+		h.Set("Content-Type", "message/rfc822")
+		part, err := mixed.CreatePart(h)
+		if err != nil {
+			return err
+		}
+		var b bytes.Buffer
+		if err := a.item.writeMIMEAt(&b, depth+1); err != nil {
+			return err
+		}
+		_, err = part.Write(b.Bytes())
 		return err
 	}
-	if rw, ok := w.(http.ResponseWriter); ok {
-		rw.Header().Set("Content-Length", fmt.Sprint(b.Len()))
-	}
-	_, _ = w.Write(b.Bytes()) // the client has gone
 	return nil
 }
 
