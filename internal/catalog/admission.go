@@ -139,15 +139,32 @@ func (c *Catalog) admit(ctx context.Context, tx bun.Tx, picks []Pick, now time.T
 	return found, err
 }
 
-// selectPicks is the SELECT of the oldest admissible tasks of each pick.
+// selectPicks is the SELECT of the oldest admissible tasks of each pick. On Postgres it is one
+// plan that runs once for each pick: a plan with a branch for each took longer to make than to run.
 func (c *Catalog) selectPicks(picks []Pick, now time.Time) schema.QueryAppender {
+	if c.postgres == nil {
+		return unionPicks(picks, now)
+	}
+	var values rows
+	for _, pick := range picks {
+		values = append(values, []any{pick.Tenant, pick.Queue, pick.Service, max(0, pick.N)})
+	}
+	return bun.SafeQuery(`SELECT pick.id
+		FROM (VALUES ?0) AS v (tenant, queue, service, n) JOIN tenants n ON n.id = v.tenant CROSS JOIN LATERAL (
+			SELECT t.id FROM tasks t WHERE t.state = 'ready' AND t.queue = v.queue AND t.tenant = v.tenant AND t.service = v.service
+				AND t.not_before <= ?1 AND (t.action = 'connect' OR NOT (n.`+blocked+`))
+			ORDER BY t.not_before, t.id LIMIT v.n ?2) AS pick`, values, micros(now), skipTaken)
+}
+
+// unionPicks is selectPicks where a LIMIT cannot differ from row to row.
+func unionPicks(picks []Pick, now time.Time) unionAll {
 	union := unionAll{}
 	for _, pick := range picks {
 		union = append(union, bun.SafeQuery(`SELECT id FROM (
-			SELECT id FROM tasks WHERE state = 'ready' AND queue = ?0 AND tenant = ?1 AND service = ?5 AND not_before <= ?2
+			SELECT id FROM tasks WHERE state = 'ready' AND queue = ?0 AND tenant = ?1 AND service = ?4 AND not_before <= ?2
 				AND (action = 'connect' OR NOT EXISTS (SELECT 1 FROM tenants WHERE id = ?1 AND `+blocked+`))
-			ORDER BY not_before, id LIMIT ?3 ?4) AS pick`,
-			pick.Queue, pick.Tenant, micros(now), max(0, pick.N), c.lock(skipTaken), pick.Service))
+			ORDER BY not_before, id LIMIT ?3) AS pick`,
+			pick.Queue, pick.Tenant, micros(now), max(0, pick.N), pick.Service))
 	}
 	return union
 }

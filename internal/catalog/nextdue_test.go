@@ -153,7 +153,7 @@ func TestNextDueSpreads(t *testing.T) {
 // however different the tenants are in size and zone, if their policies leave the day open.
 func TestPeakHour(t *testing.T) {
 	zones := []string{"UTC", "Europe/Vienna", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"}
-	const resources = 10_000
+	const resources = 20_000 // of 10,000 the busiest hour of a day of 23 strays that far by chance
 	rapid.Check(t, func(t *rapid.T) {
 		day := time.Date(2026, time.Month(rapid.IntRange(1, 12).Draw(t, "month")), rapid.IntRange(1, 28).Draw(t, "day"), 0, 0, 0, 0, time.UTC)
 		var hours [24]int

@@ -97,8 +97,12 @@ func (t *term) renew(ctx context.Context, asked time.Time) error {
 	}
 }
 
-// act ticks: on a wake, when the next task becomes ready, and at least every Tick; at
-// most every BusyTick, and never so often that ticks take more than half of the time.
+// restShare is which part of a tick's time the leader rests after it, at least.
+const restShare = 4
+
+// act ticks: on a wake, when the next task becomes ready, and at least every Tick; at most
+// every BusyTick, and after a long tick not before a quarter of its time has passed. The
+// leader asks SQL and Redis one thing after the other: it cannot crowd others out.
 func (t *term) act(ctx context.Context) error {
 	for {
 		start := time.Now()
@@ -109,7 +113,7 @@ func (t *term) act(ctx context.Context) error {
 			return err
 		}
 		t.troubles.note(ctx, "tick", err)
-		if !sleep(ctx, max(t.cfg.BusyTick, took), nil) {
+		if !sleep(ctx, max(t.cfg.BusyTick, took/restShare), nil) {
 			return nil
 		}
 		if !sleep(ctx, pause-t.cfg.BusyTick, t.wakes) {

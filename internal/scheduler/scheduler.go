@@ -94,8 +94,8 @@ type Config struct {
 	// over within 15 s). It is renewed every third of it.
 	LeaseTime time.Duration
 	// Tick is the longest time between two ticks (default 1 s); BusyTick the time
-	// between them while there is a backlog (default 10 ms, and never so
-	// often that ticks take more than half of the time).
+	// between them while there is a backlog (default 10 ms, and at least a quarter of
+	// the time that the last tick took).
 	Tick, BusyTick time.Duration
 	// ReapEvery is how often dead processes are looked for (default 2 s).
 	ReapEvery time.Duration
