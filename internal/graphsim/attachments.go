@@ -230,7 +230,9 @@ func (b *mailbox) renderItem(a *attachment) []byte {
 func listAttachments(c *call) error {
 	return c.withHolder(func(b *mailbox, h *holder) error {
 		view := c.attachmentView()
-		return c.skipPage(len(h.list), c.pageSize(20, 1000), "$skip", func(i int) []byte { return b.renderAttachment(h, h.list[i], view) })
+		return c.list(listing{count: len(h.list), usual: 20, most: 1000, param: "$skip",
+			render: func(i int) []byte { return b.renderAttachment(h, h.list[i], view) },
+			full:   func(i int) []byte { return b.renderAttachment(h, h.list[i], attachmentView{}) }})
 	})
 }
 

@@ -101,6 +101,16 @@ func (c *call) pageSize(usual, most int) int {
 	return min(size, most)
 }
 
+// prefersPageSize reports whether this request says how long a page is.
+func (c *call) prefersPageSize() bool {
+	for part := range c.preferences {
+		if strings.HasPrefix(strings.ToLower(part), "odata.maxpagesize=") {
+			return true
+		}
+	}
+	return false
+}
+
 const jsonType = "application/json;odata.metadata=minimal;odata.streaming=true;IEEE754Compatible=false;charset=utf-8"
 
 func (c *call) json(status int, body []byte) error {

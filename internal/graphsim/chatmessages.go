@@ -27,17 +27,24 @@ func chatMessageRoutes() []route {
 			list = append(list, route{method: "GET", pattern: base.path + suffix, service: teams, roles: base.roles,
 				takes: takes(nil, options...), handle: handle})
 		}
-		get("", listChatMessages, "$top", "$expand", "$skiptoken")
-		if base.roles[0] == rolesChannelMessages[0] {
+		inChannel := strings.HasPrefix(base.path, "teams/")
+		if !inChannel { // messages of a chat have no replies
+			get("", listChatMessages, "$top", "$skiptoken")
+		} else {
+			get("", listChatMessages, "$top", "$expand", "$skiptoken")
 			get("/delta", chatMessagesDelta, "$top", "$filter", "$expand", "$skiptoken", "$deltatoken")
 		}
-		for _, one := range []string{"/{message}", "/{message}/replies/{reply}"} {
+		messages := []string{"/{message}"}
+		if inChannel {
+			get("/{message}/replies", listReplies, "$top", "$skiptoken")
+			messages = append(messages, "/{message}/replies/{reply}")
+		}
+		for _, one := range messages {
 			get(one, getChatMessage)
 			get(one+"/hostedContents", listHostedContents)
 			get(one+"/hostedContents/{hosted}", getHostedContent)
 			get(one+"/hostedContents/{hosted}/$value", getHostedBytes)
 		}
-		get("/{message}/replies", listReplies, "$top", "$skiptoken")
 	}
 	for _, pattern := range []string{"", "/{message}/replies"} {
 		list = append(list, route{method: "POST", pattern: "teams/{team}/channels/{channel}/messages" + pattern, service: teams,
@@ -223,11 +230,14 @@ const deltaReach = 8
 // chatMessagesDelta tracks the root messages of a channel. The filter of the first
 // call travels in the cursor.
 func chatMessagesDelta(c *call) error {
+	if !c.s.o.Teams.MessagesDelta {
+		return fail(http.StatusBadRequest, "BadRequest", "Change tracking is not supported for these messages.")
+	}
 	return c.withPlace(func(p place) error {
 		if c.top > maxMessages {
 			return fail(http.StatusBadRequest, "BadRequest", "$top is at most %d.", maxMessages)
 		}
-		keep, err := modifiedRange(c.bake(nil, "$filter", "$expand", "$top").Get("$filter"), true)
+		keep, err := modifiedRange(c.bake(nil, "$filter", "$expand").Get("$filter"), true)
 		if err != nil {
 			return err
 		}
@@ -334,8 +344,12 @@ type exported struct {
 	place int
 }
 
-// exportModel refuses a licensing model that does not exist.
+// exportModel refuses a licensing model that does not exist, and all where the options of
+// an export are not offered.
 func (c *call) exportModel() error {
+	if more := c.query.Has("model") || c.query.Has("$filter"); more && !c.s.o.Teams.ExportOptions {
+		return fail(http.StatusBadRequest, "BadRequest", "The query option is not supported by this request.").withInner("invalidQueryOption")
+	}
 	switch c.query.Get("model") {
 	case "", "A", "B":
 		return nil

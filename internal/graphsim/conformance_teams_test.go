@@ -50,7 +50,7 @@ const teamsClock = 100_000
 func TestConformanceTeams(t *testing.T) {
 	t.Parallel()
 	spec := graphsim.TenantSpec{Users: 5, Groups: 3, Channels: 1, ClosedChannels: 2, Chats: 1, Messages: 30}
-	conform(t, graphsim.Options{Clock: teamsClock}, spec, []rule{
+	conform(t, graphsim.Options{Clock: teamsClock, Teams: graphsim.TeamsOptions{ExportOptions: true, MessagesDelta: true}}, spec, []rule{
 		{"a group that is no team answers 404", func(w *world) {
 			w.same("id", w.get("teams/" + w.teamOf().ID)["id"], w.teamOf().ID)
 			w.status(404, "GET", "teams/"+w.tenant.Groups()[1].ID, nil)
@@ -282,7 +282,7 @@ func TestConformanceTeams(t *testing.T) {
 
 func TestConformanceTeamSwitches(t *testing.T) {
 	t.Parallel()
-	conform(t, graphsim.Options{Clock: teamsClock, Teams: graphsim.TeamsOptions{DeltaTellsReplies: true, Import: true}},
+	conform(t, graphsim.Options{Clock: teamsClock, Teams: graphsim.TeamsOptions{DeltaTellsReplies: true, MessagesDelta: true, Import: true}},
 		graphsim.TenantSpec{Users: 2, Groups: 1, Messages: 5}, []rule{
 			{"DeltaTellsReplies", func(w *world) {
 				team, path := w.messages()
@@ -305,6 +305,37 @@ func TestConformanceTeamSwitches(t *testing.T) {
 				w.status(400, "POST", path, object{"body": object{"content": "from nobody"}})
 			}},
 		})
+}
+
+func TestConformanceTeamDefaults(t *testing.T) {
+	t.Parallel()
+	conform(t, graphsim.Options{Clock: teamsClock}, graphsim.TenantSpec{Users: 2, Groups: 1, Chats: 1, Messages: 5}, []rule{
+		{"an export takes neither model nor $filter unless the switch says so", func(w *world) {
+			team, _ := w.channels()
+			for _, base := range []string{"teams/" + team + "/channels/", "users/" + w.user + "/chats/"} {
+				w.status(200, "GET", base+"getAllMessages", nil)
+				w.status(400, "GET", base+"getAllMessages?model=A", nil)
+				w.status(400, "GET", base+"getAllMessages?"+url.Values{"$filter": {"lastModifiedDateTime gt 2026-01-01T00:00:00Z"}}.Encode(), nil)
+			}
+		}},
+		{"messages of a channel have no delta unless the switch says so", func(w *world) {
+			_, path := w.messages()
+			w.status(400, "GET", path+"/delta", nil)
+		}},
+		{"posting is refused unless channels are in migration mode", func(w *world) {
+			w.tenant.Consent(append([]string{"Teamwork.Migrate.All"}, graphsim.DefaultRoles...)...)
+			w.token = w.mustToken()
+			_, path := w.messages()
+			w.status(403, "POST", path, object{"body": object{"content": "x"}, "from": object{"user": object{"id": w.user}}})
+		}},
+		{"messages of a chat have no replies", func(w *world) {
+			chats, _, _ := w.round("users/" + w.user + "/chats")
+			one := "chats/" + url.PathEscape(chats[0]["id"].(string)) + "/messages"
+			messages, _, _ := w.round(one)
+			w.status(400, "GET", one+"/"+messages[0]["id"].(string)+"/replies", nil)
+			w.status(400, "GET", one+"?$expand=replies", nil)
+		}},
+	})
 }
 
 func TestTeamMutations(t *testing.T) {

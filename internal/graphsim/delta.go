@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -46,6 +45,7 @@ type cursor struct {
 	Upto    uint64 `json:"u,omitempty"` // position in the log where this round ends
 	Final   bool   `json:"d,omitempty"` // a deltaLink: the next call starts a round
 	Select  string `json:"s,omitempty"` // options of the first call, baked in
+	Top     int    `json:"t,omitempty"`
 	Extra   string `json:"x,omitempty"`
 	Issued  int64  `json:"i"` // simulated seconds
 	Serial  uint64 `json:"n"` // no two links are the same, even when nothing changed
@@ -105,6 +105,9 @@ func (c *call) deltaPage(src deltaSource, o deltaOptions) error {
 	if err != nil {
 		return err
 	}
+	if cur.Top > 0 && !c.prefersPageSize() {
+		o.pageSize = cur.Top
+	}
 	var items [][]byte
 	more := false
 	switch {
@@ -122,7 +125,7 @@ func (c *call) deltaPage(src deltaSource, o deltaOptions) error {
 		return c.page(items, c.link(o.nextParam, c.s.seal(cur)), "")
 	}
 	final := cursor{Collection: src.collection, Generation: src.generation, Final: true,
-		From: cur.From, Select: cur.Select, Extra: cur.Extra}
+		From: cur.From, Select: cur.Select, Top: cur.Top, Extra: cur.Extra}
 	return c.page(items, "", c.link(o.deltaParam, c.s.seal(final)))
 }
 
@@ -131,6 +134,9 @@ func (c *call) deltaCursor(src deltaSource, o deltaOptions) (cursor, error) {
 	token := c.deltaToken()
 	fresh := cursor{Collection: src.collection, Generation: src.generation, From: src.log.position(),
 		Select: c.query.Get("$select"), Extra: c.extra}
+	if c.top > 0 {
+		fresh.Top = o.pageSize
+	}
 	switch token {
 	case "":
 		fresh.Listing = true
@@ -195,9 +201,6 @@ func (c *call) bake(extra url.Values, names ...string) url.Values {
 			baked[name] = values
 		}
 		c.extra = baked.Encode()
-	}
-	if top, err := strconv.Atoi(baked.Get("$top")); err == nil && c.top == 0 {
-		c.top = top
 	}
 	if baked.Has("$expand") && len(c.expand) == 0 {
 		c.query.Set("$expand", baked.Get("$expand"))

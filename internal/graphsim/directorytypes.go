@@ -65,8 +65,12 @@ var (
 	}}
 )
 
-// listOptions are what lists of directory objects take.
-var listOptions = []string{"$select", "$filter", "$top", "$count", "$orderby", "$search", "$expand", "$skiptoken"}
+// listOptions are what lists of directory objects take, relatedOptions those of what is
+// related to one.
+var (
+	listOptions    = []string{"$select", "$filter", "$top", "$count", "$orderby", "$search", "$expand", "$skiptoken"}
+	relatedOptions = []string{"$select", "$filter", "$top", "$count", "$orderby", "$search", "$skiptoken"}
+)
 
 // deltaQuery is what delta takes for users and groups: neither $top nor $expand nor
 // $orderby ("Delta query overview").

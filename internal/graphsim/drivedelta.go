@@ -35,7 +35,7 @@ func (c *call) since() time.Time {
 			extra.Set("since", text)
 		}
 	}
-	at, _ := time.Parse(time.RFC3339, c.bake(extra, "$expand", "$top").Get("since")) // zero: from the beginning
+	at, _ := time.Parse(time.RFC3339, c.bake(extra, "$expand").Get("since")) // zero: from the beginning
 	return at
 }
 

@@ -3,6 +3,7 @@ package graphsim
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,18 +18,29 @@ type driveOperation struct {
 	options []string
 }
 
-// driveRead takes the options of OData that one object has, and those of lists for
-// what costs as much as a list.
+// driveRead reads one object, or a list, and takes the options of either.
 func driveRead(units int) driveOperation {
-	options := []string{"$select", "$expand"}
+	options := []string{"$select"}
 	if units > 1 {
 		options = append(options, "$top", "$skiptoken")
 	}
 	return driveOperation{"GET", units, rolesFiles, options}
 }
 
-func driveWrite(method string, roles []string) driveOperation {
-	return driveOperation{method, 2, roles, []string{"$select", "@microsoft.graph.conflictBehavior"}}
+func driveWrite(method string, roles []string, options ...string) driveOperation {
+	return driveOperation{method, 2, roles, options}
+}
+
+// and is the operation with further options.
+func (op driveOperation) and(options ...string) driveOperation {
+	op.options = append(slices.Clone(op.options), options...)
+	return op
+}
+
+// without is the operation without options.
+func (op driveOperation) without() driveOperation {
+	op.options = nil
+	return op
 }
 
 // at makes a route with a pattern.
@@ -58,13 +70,11 @@ func driveRoutes() []route {
 		one.at("groups/{group}/drive", getOwnDrive), many.at("groups/{group}/drives", listDrives),
 		one.at("sites/{site}/drive", getOwnDrive), many.at("sites/{site}/drives", listDrives),
 		one.at("drives/{drive}", getDrive),
-		driveOperation{"GET", 2, rolesFiles, []string{"token", "$deltatoken", "$skiptoken", "$select", "$expand", "$top"}}.
-			at("drives/{drive}/items/{item}/delta", driveDelta),
+		many.and("token", "$deltatoken", "$expand").at("drives/{drive}/items/{item}/delta", driveDelta),
 	}, driveItemRoutes(
-		one.at("", getItem),
-		driveOperation{"GET", 2, rolesFiles, []string{"$select", "$expand", "$top", "$skiptoken", "$orderby", "$filter"}}.
-			at("children", listChildren),
-		one.at("content", getContent),
+		one.and("$expand").at("", getItem),
+		many.and("$expand", "$orderby", "$filter").at("children", listChildren),
+		one.without().at("content", getContent),
 	)...)
 }
 

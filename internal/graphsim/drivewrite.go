@@ -12,16 +12,16 @@ const maxPut = 250 << 20
 
 func driveWriteRoutes() []route {
 	return append(driveItemRoutes(
-		driveWrite("POST", rolesFilesWrite).at("children", createFolder),
-		driveWrite("PATCH", rolesFilesWrite).at("", patchItem),
+		driveWrite("POST", rolesFilesWrite, "$select").at("children", createFolder),
+		driveWrite("PATCH", rolesFilesWrite, "$select").at("", patchItem),
 		driveWrite("DELETE", rolesFilesWrite).at("", deleteItem),
 		driveWrite("POST", rolesFilesWrite).at("permanentDelete", deleteItem),
 	),
 		driveWrite("POST", rolesFilesWrite).at("drives/{drive}/items/{item}/restore", restoreItem),
 		driveWrite("PUT", rolesFilesWrite).at("drives/{drive}/items/{item}", commitSession),
 		driveWrite("PUT", rolesFilesWrite).at("drives/{drive}/items/{item}/@path", commitSession),
-		driveWrite("PUT", rolesFilesWrite).at("drives/{drive}/items/{item}/content", putContent),
-		driveWrite("PUT", rolesFilesWrite).at("drives/{drive}/items/{item}/@path/content", putNewContent),
+		driveWrite("PUT", rolesFilesWrite, "$select", "@microsoft.graph.conflictBehavior").at("drives/{drive}/items/{item}/content", putContent),
+		driveWrite("PUT", rolesFilesWrite, "$select", "@microsoft.graph.conflictBehavior").at("drives/{drive}/items/{item}/@path/content", putNewContent),
 		driveWrite("POST", rolesUploadSession).at("drives/{drive}/items/{item}/createUploadSession", createSession),
 		driveWrite("POST", rolesUploadSession).at("drives/{drive}/items/{item}/@path/createUploadSession", createNewSession),
 	)
@@ -159,7 +159,11 @@ func restoreItem(c *call) error {
 	return c.answerItem(http.StatusOK, d, item)
 }
 
+// putContent replaces a file by its ID; another conflict behaviour makes no sense there.
 func putContent(c *call) error {
+	if conflict := c.query.Get("@microsoft.graph.conflictBehavior"); conflict != "" && conflict != onConflictReplace {
+		return fail(http.StatusBadRequest, "invalidRequest", "The content of an item is replaced; the conflict behavior '%s' is not supported here.", conflict)
+	}
 	data, err := c.fileBody()
 	if err != nil {
 		return err

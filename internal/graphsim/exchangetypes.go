@@ -9,9 +9,9 @@ import (
 // pages. Outlook filters and sorts by what it returns; it does not expand anything but
 // the navigation named here.
 var (
-	mailFolderType = outlookType("mailFolder", []string{"id", "displayName", "parentFolderId"},
+	mailFolderType = newType("mailFolder", []string{"id", "displayName", "parentFolderId"},
 		kinds{numberProperty: {"childFolderCount", "unreadItemCount", "totalItemCount", "sizeInBytes"}, boolProperty: {"isHidden"}})
-	messageType = outlookType("message", []string{"id", "changeKey", "internetMessageId", "subject", "bodyPreview", "importance",
+	messageType = newType("message", []string{"id", "changeKey", "internetMessageId", "subject", "bodyPreview", "importance",
 		"parentFolderId", "conversationId", "conversationIndex", "webLink", "inferenceClassification"}, kinds{
 		timeProperty: {"createdDateTime", "lastModifiedDateTime", "receivedDateTime", "sentDateTime"},
 		boolProperty: {"hasAttachments", "isDeliveryReceiptRequested", "isReadReceiptRequested", "isRead", "isDraft"},
@@ -19,23 +19,26 @@ var (
 			"replyTo"},
 		complexProperty:    {"body", "uniqueBody", "sender", "from", "flag"},
 		navigationProperty: {"attachments", "singleValueExtendedProperties"}})
-	attachmentType = outlookType("attachment", []string{"id", "name", "contentType", "contentId", "contentLocation", "contentBytes"}, kinds{
+	attachmentType = newType("attachment", []string{"id", "name", "contentType", "contentId", "contentLocation"}, kinds{
 		timeProperty: {"lastModifiedDateTime"}, boolProperty: {"isInline"}, numberProperty: {"size"},
-		navigationProperty: {"item", "microsoft.graph.itemAttachment"}})
-	contactFolderType = outlookType("contactFolder", []string{"id", "parentFolderId", "displayName"}, nil)
+		navigationProperty: {"microsoft.graph.itemAttachment"}}).also("contentBytes")
+	contactFolderType = newType("contactFolder", []string{"id", "parentFolderId", "displayName"}, nil)
 	contactType       = contactSchema.entity([]string{"id", "changeKey", "parentFolderId"},
-		kinds{timeProperty: {"createdDateTime", "lastModifiedDateTime"}, navigationProperty: {"photo", "singleValueExtendedProperties"}})
-	photoType         = outlookType("profilePhoto", []string{"id"}, kinds{numberProperty: {"height", "width"}})
+		kinds{timeProperty: {"createdDateTime", "lastModifiedDateTime"}, navigationProperty: {"singleValueExtendedProperties"}})
+	photoType         = newType("profilePhoto", []string{"id"}, kinds{numberProperty: {"height", "width"}})
 	calendarType      = calendarSchema.entity([]string{"id", "name", "changeKey"}, kinds{complexProperty: {"owner"}})
-	calendarGroupType = outlookType("calendarGroup", []string{"id", "name", "classId", "changeKey"}, nil)
+	calendarGroupType = newType("calendarGroup", []string{"id", "name", "classId", "changeKey"}, nil)
 	eventType         = eventSchema.entity([]string{"id", "changeKey", "webLink"}, eventNavigation)
-	taskType          = taskSchema.entity([]string{"id"}, kinds{navigationProperty: {"checklistItems", "linkedResources"}})
-	taskListType      = listSchema.entity([]string{"id"}, nil)
-	conversationType  = outlookType("conversation", []string{"id", "topic", "preview"}, kinds{boolProperty: {"hasAttachments"},
+	// instanceType is an event in a view, which shows no masters.
+	instanceType = eventSchema.entity([]string{"id", "changeKey", "webLink"}, kinds{timeProperty: {"createdDateTime", "lastModifiedDateTime"},
+		complexProperty: {"body"}, navigationProperty: {"attachments", "singleValueExtendedProperties"}})
+	taskType         = taskSchema.entity([]string{"id"}, kinds{navigationProperty: {"checklistItems", "linkedResources"}})
+	taskListType     = listSchema.entity([]string{"id"}, nil)
+	conversationType = newType("conversation", []string{"id", "topic", "preview"}, kinds{boolProperty: {"hasAttachments"},
 		timeProperty: {"lastDeliveredDateTime"}, collectionProperty: {"uniqueSenders"}})
-	threadType = outlookType("conversationThread", []string{"id", "topic", "preview"}, kinds{boolProperty: {"hasAttachments", "isLocked"},
+	threadType = newType("conversationThread", []string{"id", "topic", "preview"}, kinds{boolProperty: {"hasAttachments", "isLocked"},
 		timeProperty: {"lastDeliveredDateTime"}, collectionProperty: {"uniqueSenders", "toRecipients", "ccRecipients"}})
-	postType = outlookType("post", []string{"id", "changeKey", "conversationId", "conversationThreadId"}, kinds{
+	postType = newType("post", []string{"id", "changeKey", "conversationId", "conversationThreadId"}, kinds{
 		boolProperty: {"hasAttachments"}, timeProperty: {"createdDateTime", "lastModifiedDateTime", "receivedDateTime"},
 		collectionProperty: {"categories", "newParticipants"}, complexProperty: {"body", "from", "sender"},
 		navigationProperty: {"attachments"}})
@@ -47,8 +50,8 @@ var (
 // kinds names properties by what they hold.
 type kinds map[propertyKind][]string
 
-// outlookType makes a type of texts and of properties of other kinds.
-func outlookType(name string, texts []string, others kinds) *entityType {
+// newType makes a type whose lists filter and sort by all that is no relation.
+func newType(name string, texts []string, others kinds) *entityType {
 	t := &entityType{name: "microsoft.graph." + name, properties: map[string]property{}}
 	for _, text := range texts {
 		t.properties[strings.ToLower(text)] = filtered
@@ -64,7 +67,7 @@ func outlookType(name string, texts []string, others kinds) *entityType {
 // entity is a schema's type with what it does not list itself. What a property holds
 // follows from its default where that tells it; the others are compared with anything.
 func (e *schema) entity(texts []string, others kinds) *entityType {
-	t := outlookType(e.name, texts, others)
+	t := newType(e.name, texts, others)
 	for _, f := range e.fields {
 		name := strings.ToLower(f.name)
 		if _, ok := t.properties[name]; ok {
@@ -102,8 +105,8 @@ var outlookDelta = []string{"$skiptoken", "$deltatoken"}
 // outlookCollections is the table of options, by the last fixed segment of a path.
 var outlookCollections = func() map[string]outlookCollection {
 	hidden, expand, span := []string{"includeHiddenFolders"}, []string{"$expand"}, []string{"startDateTime", "endDateTime"}
-	folders := outlookCollection{of: mailFolderType, list: hidden, one: hidden, delta: slices.Concat(hidden, []string{"$select", "$top"})}
-	view := outlookCollection{of: eventType, list: slices.Concat(span, expand), delta: slices.Concat(span, []string{"$top"})}
+	folders := outlookCollection{of: mailFolderType, list: hidden, delta: []string{"$select"}}
+	view := outlookCollection{of: instanceType, list: slices.Concat(span, expand), delta: span}
 	return map[string]outlookCollection{
 		"mailFolders": folders, "childFolders": folders,
 		// message: delta
@@ -113,7 +116,7 @@ var outlookCollections = func() map[string]outlookCollection {
 		"contacts":       {of: contactType, list: expand, one: expand, delta: []string{"$select"}}, // contact: delta
 		"photo":          {of: photoType},
 		"calendars":      {of: calendarType}, "calendar": {of: calendarType}, "calendarGroups": {of: calendarGroupType},
-		"events":       {of: eventType, list: expand, one: expand, delta: []string{"startDateTime", "$top"}},
+		"events":       {of: eventType, list: expand, one: expand},
 		"instances":    view,
 		"calendarView": view, // event: delta
 		"lists":        {of: taskListType, delta: []string{"$select", "$top"}},
@@ -147,6 +150,9 @@ func outlookTakes(rt route) *taken {
 		last = segments[len(segments)-2]
 	}
 	known, ok := outlookCollections[last]
+	if strings.Contains(rt.pattern, "contactFolders") && last == "childFolders" {
+		known = outlookCollections["contactFolders"]
+	}
 	switch {
 	case !ok:
 		return nil

@@ -9,7 +9,7 @@ import (
 
 func groupRoutes() []route {
 	one := takesOne(groupType, "$select", "$expand")
-	members := takes(nil, "$select", "$filter", "$top", "$count", "$orderby", "$search", "$skiptoken")
+	members := takes(nil, relatedOptions...)
 	return []route{
 		{method: "GET", pattern: "groups", units: 1, roles: rolesGroupList, takes: takes(groupType, listOptions...), handle: listGroups},
 		{method: "GET", pattern: "groups/$count", units: 1, roles: rolesGroupList, takes: takes(groupType, "$filter", "$search"), handle: countGroups},
@@ -17,8 +17,8 @@ func groupRoutes() []route {
 		{method: "GET", pattern: "groups/{group}", units: 1, roles: rolesGroupList, takes: one, handle: getGroup},
 		{method: "GET", pattern: "groups/{group}/members", units: 3, roles: rolesMembers, takes: members, handle: listMembers},
 		{method: "GET", pattern: "groups/{group}/members/$count", units: 1, roles: rolesMembers, takes: takes(nil), handle: countMembers},
-		{method: "GET", pattern: "groups/{group}/members/microsoft.graph.user", units: 3, roles: rolesMembers, takes: takes(userType, listOptions...), handle: listMembers},
-		{method: "GET", pattern: "groups/{group}/members/microsoft.graph.group", units: 3, roles: rolesMembers, takes: takes(groupType, listOptions...), handle: listMembers},
+		{method: "GET", pattern: "groups/{group}/members/microsoft.graph.user", units: 3, roles: rolesMembers, takes: takes(userType, relatedOptions...), handle: listMembers},
+		{method: "GET", pattern: "groups/{group}/members/microsoft.graph.group", units: 3, roles: rolesMembers, takes: takes(groupType, relatedOptions...), handle: listMembers},
 		{method: "GET", pattern: "groups/{group}/transitiveMembers", units: 5, roles: rolesMembers, takes: members, handle: listTransitiveMembers},
 		{method: "GET", pattern: "groups/{group}/owners", units: 1, roles: rolesMembers, takes: members, handle: listOwners},
 	}

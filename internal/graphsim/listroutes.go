@@ -474,7 +474,7 @@ func itemsDelta(c *call) error {
 		if l.drive != "" {
 			return fail(http.StatusBadRequest, "invalidRequest", "Parameter 'DeltaToken' not supported for this request.")
 		}
-		c.bake(nil, "$expand", "$top")
+		c.bake(nil, "$expand")
 		src := deltaSource{collection: l.id, generation: l.generation, log: &l.log,
 			list: func(after uint64, limit int) (items [][]byte, reached uint64, more bool) {
 				for reached = after; reached < uint64(len(l.items)); reached++ {

@@ -37,13 +37,15 @@ type property struct {
 type entityType struct {
 	name       string // as in "microsoft.graph.user"
 	properties map[string]property
+	// open types have properties that no schema lists: the columns of a list.
+	open bool
 }
 
 // find follows a path to its property; what lies below a complex value is not checked.
 func (t *entityType) find(path string) (property, bool) {
 	first, _, _ := strings.Cut(strings.ToLower(path), "/")
 	p, ok := t.properties[first]
-	return p, ok
+	return p, ok || t.open
 }
 
 // taken says which query options a route takes: system options ($select) and its own
@@ -266,7 +268,8 @@ func (c *call) parseOrder(rt *route) error {
 			if !ok {
 				return rt.noProperty(words[0])
 			}
-			if !p.order {
+			whole := !strings.Contains(words[0], "/")
+			if !p.order || whole && (p.kind == complexProperty || p.kind == collectionProperty) {
 				return rt.unsupported("Sorting by property '%s' is not supported.", words[0])
 			}
 		}

@@ -122,15 +122,16 @@ func (d *drive) breakInheritance(item *driveItem, keep bool) {
 }
 
 func permissionRoutes() []route {
-	read := driveRead(5)
+	list, one := driveRead(5), driveRead(1)
+	one.units = 5
 	write := func(method string) driveOperation {
 		op := driveWrite(method, rolesFilesWrite)
 		op.units = 5
 		return op
 	}
 	return driveItemRoutes(
-		read.at("permissions", listPermissions),
-		read.at("permissions/{permission}", getPermission),
+		list.at("permissions", listPermissions),
+		one.at("permissions/{permission}", getPermission),
 		write("DELETE").at("permissions/{permission}", deletePermission),
 		write("POST").at("invite", invite),
 		write("POST").at("createLink", createLink),

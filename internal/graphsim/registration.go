@@ -12,6 +12,7 @@ func registrationRoutes() []route {
 	read, write := rolesApplications, rolesApplicationsWrite
 	list := takes(nil, "$select", "$filter", "$top", "$count", "$orderby", "$search", "$skiptoken")
 	one := takesOne(nil, "$select")
+	granted := takes(nil, "$select", "$filter", "$top", "$count", "$orderby", "$skiptoken")
 	none := takes(nil)
 	var routes []route
 	for _, kind := range []string{"applications", "servicePrincipals"} {
@@ -27,8 +28,8 @@ func registrationRoutes() []route {
 		route{method: "POST", pattern: "applications/{id}/removePassword", units: 1, roles: write, takes: none, handle: removePassword},
 		route{method: "POST", pattern: "applications/{id}/addKey", units: 1, takes: none, handle: addKey},
 		route{method: "POST", pattern: "applications/{id}/removeKey", units: 1, takes: none, handle: removeKey},
-		route{method: "GET", pattern: "servicePrincipals/{id}/appRoleAssignments", units: 2, roles: read, takes: list, handle: listAssignments},
-		route{method: "GET", pattern: "servicePrincipals/{id}/appRoleAssignedTo", units: 1, roles: read, takes: list, handle: listAssignments},
+		route{method: "GET", pattern: "servicePrincipals/{id}/appRoleAssignments", units: 2, roles: read, takes: granted, handle: listAssignments},
+		route{method: "GET", pattern: "servicePrincipals/{id}/appRoleAssignedTo", units: 1, roles: read, takes: granted, handle: listAssignments},
 		route{method: "POST", pattern: "servicePrincipals/{id}/appRoleAssignments", units: 1, roles: rolesAssign, takes: none, handle: assignRole},
 		route{method: "POST", pattern: "servicePrincipals/{id}/appRoleAssignedTo", units: 1, roles: rolesAssign, takes: none, handle: assignRole},
 		route{method: "DELETE", pattern: "servicePrincipals/{id}/appRoleAssignments/{assignment}", units: 1, roles: rolesAssign, takes: none, handle: revokeRole},

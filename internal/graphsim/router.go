@@ -45,6 +45,9 @@ func newRouter() *router {
 	for _, area := range [][]route{directoryRoutes(), registrationRoutes(), siteRoutes(), exchangeRoutes(), officeRoutes()} {
 		for _, r := range area {
 			r.segments = strings.Split(r.pattern, "/")
+			if r.takes != nil && r.takes.of == nil && len(r.takes.names) > 0 {
+				r.takes = &taken{of: r.typeOf(), names: r.takes.names, single: r.takes.single}
+			}
 			rt.bySize[len(r.segments)] = append(rt.bySize[len(r.segments)], &r)
 		}
 	}

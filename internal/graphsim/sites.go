@@ -54,10 +54,30 @@ func (c *call) renderSiteItself(o *object, e *entry) []byte {
 	}
 	o.raw("siteCollection", `{"hostname":`+quoted(host)+`,"dataLocationCode":"EUR"}`)
 	o.raw("sharepointIds", `{"siteId":"`+ids[1]+`","webId":"`+ids[2]+`","tenantId":"`+c.t.id+`"}`)
+	if c.expands("sites") {
+		c.expandSubsites(o, e)
+	}
 	return o.done()
 }
 
+// expandSubsites writes the webs below a site.
+func (c *call) expandSubsites(o *object, e *entry) {
+	asked, expand := c.sel, c.expand
+	defer func() { c.sel, c.expand = asked, expand }()
+	c.sel, c.expand = nil, nil
+	o.always("sites")
+	o.b = append(o.b, '[')
+	for i, sub := range c.t.subsitesOf(e) {
+		if i > 0 {
+			o.b = append(o.b, ',')
+		}
+		o.b = append(o.b, c.renderSite(sub)...)
+	}
+	o.b = append(o.b, ']')
+}
+
 func sitesDelta(c *call) error {
+	c.bake(nil, "$expand")
 	c.t.mu.RLock()
 	defer c.t.mu.RUnlock()
 	return c.deltaPage(c.t.siteSource(c.renderSite),
@@ -152,8 +172,12 @@ func listSubsites(c *call) error {
 	if top == nil {
 		return fail(http.StatusNotFound, "itemNotFound", "Requested site could not be found")
 	}
-	below := slices.DeleteFunc(c.t.sites.inState(Active), func(e *entry) bool { return e.parent != top.id })
-	return c.listEntries(below, c.renderSite, siteType)
+	return c.listEntries(c.t.subsitesOf(top), c.renderSite, siteType)
+}
+
+// subsitesOf are the webs below a site.
+func (t *Tenant) subsitesOf(top *entry) []*entry {
+	return slices.DeleteFunc(t.sites.inState(Active), func(e *entry) bool { return e.parent != top.id })
 }
 
 // siteSource shows the sites to a delta round: which of them are subsites is not
@@ -200,4 +224,5 @@ var siteType = &entityType{name: "microsoft.graph.site", properties: map[string]
 	"createddatetime": {kind: timeProperty}, "lastmodifieddatetime": {kind: timeProperty}, "etag": plain,
 	"ispersonalsite": {kind: boolProperty}, "root": {kind: complexProperty}, "sitecollection": {kind: complexProperty},
 	"sharepointids": {kind: complexProperty}, "error": {kind: complexProperty}, "deleted": {kind: complexProperty},
+	"sites": {kind: navigationProperty},
 }}

@@ -12,6 +12,10 @@ import (
 // TeamsOptions is how Teams behaves where the documentation leaves it open. The zero
 // value is what is harder on a client.
 type TeamsOptions struct {
+	// ExportOptions lets getAllMessages take a licensing model and a filter by
+	// lastModifiedDateTime, MessagesDelta offers the delta of a channel's messages.
+	ExportOptions bool
+	MessagesDelta bool
 	// DeltaTellsReplies makes the delta of a channel's messages tell of a message
 	// again when its replies change.
 	DeltaTellsReplies bool

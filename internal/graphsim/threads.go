@@ -279,7 +279,25 @@ func (c *call) withThreadPost(do func(*mailbox, *thread, int) error) error {
 }
 
 func getPost(c *call) error {
-	return c.withThreadPost(func(b *mailbox, t *thread, i int) error { return c.json(http.StatusOK, b.renderPost(t, i, c.sel)) })
+	if c.expands("attachments") && !c.s.o.Exchange.PostAttachments {
+		return delegatedOnly(c)
+	}
+	return c.withThreadPost(func(b *mailbox, t *thread, i int) error {
+		o := newObject(nil)
+		if c.expands("attachments") {
+			b.renderAttachments(o, t.holder(i), attachmentView{bytes: true})
+		}
+		post := b.renderPost(t, i, c.sel)
+		if more := o.done(); len(more) > 2 {
+			post = append(append(post[:len(post)-1], ','), more[1:]...)
+		}
+		return c.json(http.StatusOK, post)
+	})
+}
+
+// holder is a post as what attachments hang on.
+func (t *thread) holder(post int) *holder {
+	return &holder{kind: postKind, number: t.number<<16 | uint64(post), list: t.posts[post].attachments}
 }
 
 // listPostAttachments: the sources disagree whether an application may, so Options
@@ -289,7 +307,7 @@ func listPostAttachments(c *call) error {
 		return delegatedOnly(c)
 	}
 	return c.withThreadPost(func(b *mailbox, t *thread, i int) error {
-		h := &holder{kind: postKind, number: t.number<<16 | uint64(i), list: t.posts[i].attachments}
+		h := t.holder(i)
 		return c.list(listing{count: len(h.list), usual: 20, most: 1000, param: "$skip",
 			render: func(i int) []byte { return b.renderAttachment(h, h.list[i], c.attachmentView()) }})
 	})

@@ -23,8 +23,8 @@ func directoryRoutes() []route {
 		{method: "GET", pattern: "users/delta", units: 1, roles: rolesUsers, takes: takesOne(userType, deltaQuery...), handle: usersDelta},
 		{method: "GET", pattern: "users/{user}", units: 1, roles: rolesUsers, takes: one(userType), handle: getUser},
 		{method: "GET", pattern: "users/{user}/licenseDetails", units: 2, roles: rolesUsers, takes: takes(licenseType, "$select"), handle: getLicenseDetails},
-		{method: "GET", pattern: "users/{user}/memberOf", units: 2, roles: rolesGroups, takes: takes(groupType, listOptions...), handle: listMemberOf},
-		{method: "GET", pattern: "users/{user}/transitiveMemberOf", units: 2, roles: rolesGroups, takes: takes(groupType, listOptions...), handle: listMemberOf},
+		{method: "GET", pattern: "users/{user}/memberOf", units: 2, roles: rolesGroups, takes: takes(groupType, relatedOptions...), handle: listMemberOf},
+		{method: "GET", pattern: "users/{user}/transitiveMemberOf", units: 2, roles: rolesGroups, takes: takes(groupType, relatedOptions...), handle: listMemberOf},
 	}, groupRoutes(), deletedRoutes())
 }
 

@@ -53,7 +53,7 @@ func versionRoutes() []route {
 	return driveItemRoutes(
 		driveRead(2).at("versions", listVersions),
 		read.at("versions/{version}", getVersion),
-		read.at("versions/{version}/content", getVersionContent),
+		read.without().at("versions/{version}/content", getVersionContent),
 		driveWrite("POST", rolesFilesWrite).at("versions/{version}/restoreVersion", restoreVersion),
 	)
 }
