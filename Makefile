@@ -54,6 +54,21 @@ else
 	$(GO) run ./bench/fleet -suite workload $(ARGS)
 endif
 
+.PHONY: bench-repository peers
+bench-repository: peers ## Measure the repository against restic and kopia (ARGS=-quick to see that it works)
+ifeq ($(findstring -quick,$(ARGS)),)
+	$(GO) run ./bench/table -section repository $(GO) run ./bench/repository $(ARGS)
+else
+	$(GO) run ./bench/repository $(ARGS)
+endif
+
+# What the repository is measured against: restic as packed, kopia built from bench/peers.
+peers: $(TOOLS)/kopia
+	./.ci/deps restic
+
+$(TOOLS)/kopia: bench/peers/go.mod bench/peers/go.sum
+	cd bench/peers && GOBIN=$(TOOLS) $(GO) install -p 2 tool
+
 build: graph ## Build the programs into bin/
 	$(GO) build -o $(BIN)/ ./cmd/...
 
