@@ -43,11 +43,22 @@ const (
 func BenchmarkWorkload(b *testing.B) {
 	s := servers{programs: build(b), postgres: servertest.Postgres(b)}
 	l := loads()
-	mailRows(b, s, l)
-	mailWithinLimits(b, s, l)
-	driveRows(b, s, l)
-	unchangedRows(b, s, l)
-	memoryRows(b, s, l)
+	only := os.Getenv(rowsEnv)
+	for _, r := range workloadRows {
+		if only == "" || only == r.name {
+			r.measure(b, s, l)
+		}
+	}
+}
+
+// rowsEnv names one of the parts below, for development.
+const rowsEnv = "TENANTRY_BENCH_ROWS"
+
+var workloadRows = []struct {
+	name    string
+	measure func(*testing.B, servers, load)
+}{
+	{"mail", mailRows}, {"limits", mailWithinLimits}, {"drive", driveRows}, {"unchanged", unchangedRows}, {"memory", memoryRows},
 }
 
 // oneWorker is a fleet with a single worker, beside a simulator.

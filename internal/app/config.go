@@ -75,6 +75,7 @@ type Config struct {
 	Concurrency      int
 	DrainTime        time.Duration
 	MassChange       float64
+	Memory           int // megabytes
 
 	TenantCap int
 	KeepTasks time.Duration
@@ -157,6 +158,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.DurationVar(&c.CheckpointTime, "checkpoint-time", 5*time.Minute, "`TIME` after which a checkpoint is committed (worker)")
 	fs.IntVar(&c.Concurrency, "concurrency", 3, "`REQUESTS` to one mailbox or drive at once; Graph allows 4 per mailbox (worker)")
 	fs.Float64Var(&c.MassChange, "mass-change", 0.5, "`SHARE` of a snapshot's items, removed or changed since the one before, above which pruning is suspended; 0: never (worker)")
+	fs.IntVar(&c.Memory, "memory", 330, "`MEGABYTES` above which the worker trades CPU for memory, unless GOMEMLIMIT says another number; 0: never (worker)")
 	fs.DurationVar(&c.DrainTime, "drain-time", 30*time.Second, "`TIME` that running slices get to checkpoint when the process is told to stop (worker)")
 
 	fs.IntVar(&c.TenantCap, "tenant-cap", 0, "most `TASKS` of one tenant in flight in one queue; 0: half of its slots, at least 4 (scheduler)")
@@ -289,6 +291,7 @@ func (c Config) validateWorker(bad complain) {
 	atLeast(bad, "slots-directory", c.SlotsDirectory, 1)
 	atLeast(bad, "slots-backup", c.SlotsBackup, 1)
 	atLeast(bad, "slots-maintenance", c.SlotsMaintenance, 1)
+	atLeast(bad, "memory", c.Memory, 0)
 	atLeast(bad, "concurrency", c.Concurrency, 1)
 	if c.Concurrency > 4 {
 		bad("concurrency", fmt.Sprint(c.Concurrency), "1 to 4: Graph allows 4 requests to a mailbox at once")

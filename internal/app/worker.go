@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
@@ -22,6 +23,7 @@ import (
 
 // startWorker needs everything: SQL, Redis, storage, keys and the Graph credential.
 func (p *Program) startWorker(ctx context.Context, cfg Config) error {
+	limitMemory(cfg.Memory)
 	cat, err := catalog.Open(ctx, cfg.Catalog)
 	if err != nil {
 		return err
@@ -91,6 +93,14 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	})
 	ready := readiness(map[string]pinger{"catalog": cat, "redis": redisPinger{rdb}, "lease": leasePinger{w}})
 	return p.serve(cfg.Listen, healthHandler(ready, metrics))
+}
+
+// limitMemory makes the garbage collector work harder above so many megabytes. It is the process's: several
+// programs in one process (the demo) share it.
+func limitMemory(megabytes int) {
+	if os.Getenv("GOMEMLIMIT") == "" && megabytes > 0 {
+		debug.SetMemoryLimit(int64(megabytes) * 1_000_000)
+	}
 }
 
 // openGraph opens the account book and the Graph client that pays from it.

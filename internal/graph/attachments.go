@@ -1,9 +1,11 @@
 package graph
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/url"
@@ -29,6 +31,10 @@ const (
 	// attachmentFragment is one PUT of an attachment: less than the 4 MB that
 	// Exchange takes, and like everywhere a multiple of 320 KiB.
 	attachmentFragment = 11 * 320 << 10
+	// maxSmallAttachments bounds an answer that carries contents, in Base64: most mails have less, and
+	// what was read of a larger one in vain is little.
+	maxSmallAttachments = 256 << 10
+	contentBytes        = "contentBytes"
 )
 
 // attachmentProperties leave out contentBytes; contentId belongs to the derived
@@ -45,6 +51,92 @@ func (t *Tenant) Attachments(ctx context.Context, user, of, item, link string) (
 	}
 	query := listQuery(attachmentPage, strings.Join(attachmentProperties, ","), "")
 	return t.mailPage(ctx, t.outlookRead(op, user, 0, query, of, item, "attachments"), link, false)
+}
+
+// SmallAttachments lists the attachments of an item as Attachments does, and with them, in the same request, the
+// content of those that are files, by ID. ok is false if there is more than fits into one small answer, or
+// if anything about them cannot be read: then Attachments and AttachmentContent tell what and why.
+func (t *Tenant) SmallAttachments(ctx context.Context, user, of, item string) (list []jsontext.Value, contents map[string][]byte, ok bool, err error) {
+	const op = "list small attachments"
+	if err := given(op, user, of, item); err != nil {
+		return nil, nil, false, err
+	}
+	properties := strings.Join(attachmentProperties, ",") + ",microsoft.graph.fileAttachment/" + contentBytes
+	c := t.outlookRead(op, user, 0, listQuery(attachmentPage, properties, ""), of, item, "attachments")
+	c.once = true // what fails is read in parts, with more patience
+	var all splitted
+	err = t.do(ctx, c, func(a *answer) (err error) {
+		all, err = splitPage(&boundedReader{r: a, left: maxSmallAttachments})
+		return err
+	})
+	switch {
+	case err == nil && all.next == "":
+		list, contents, err = takeContents(all.items)
+		return list, contents, err == nil, nil
+	case err == nil, errors.Is(err, errTooLarge):
+		return nil, nil, false, nil
+	}
+	switch err = mailError(err); tenantry.KindOf(err) {
+	case tenantry.Poison, tenantry.Internal, tenantry.Transient, tenantry.Invalid:
+		return nil, nil, false, nil
+	}
+	return nil, nil, false, err
+}
+
+// takeContents takes the content out of a list of attachments, whose other bytes stay as they are.
+func takeContents(items []jsontext.Value) (list []jsontext.Value, contents map[string][]byte, err error) {
+	contents = map[string][]byte{}
+	for _, item := range items {
+		rest, encoded, err := cutMember(item, contentBytes)
+		if err != nil {
+			return nil, nil, err
+		}
+		list = append(list, rest)
+		if encoded.Kind() != '"' {
+			continue // it has none: an item, a link
+		}
+		id, err := idOf("read an attachment", rest)
+		if err != nil {
+			return nil, nil, err
+		}
+		var content []byte
+		if err := json.Unmarshal(encoded, &content); err != nil {
+			return nil, nil, tenantry.E(tenantry.Internal, "decode an attachment", err)
+		}
+		contents[id] = content
+	}
+	return list, contents, nil
+}
+
+// cutMember takes a member out of an object: the rest, and its value, nil if there is none.
+func cutMember(object jsontext.Value, name string) (rest, value jsontext.Value, err error) {
+	d := jsontext.NewDecoder(bytes.NewReader(object), raw...)
+	if err := expect(d, '{'); err != nil {
+		return nil, nil, tenantry.E(tenantry.Internal, "read an attachment", err)
+	}
+	rest = append(rest, '{')
+	for d.PeekKind() != '}' {
+		key, err := d.ReadValue()
+		if err != nil {
+			return nil, nil, tenantry.E(tenantry.Internal, "read an attachment", err)
+		}
+		before := len(rest)
+		if len(rest) > 1 {
+			rest = append(rest, ',')
+		}
+		rest = append(append(rest, key...), ':')
+		wanted := string(key) == `"`+name+`"`
+		member, err := d.ReadValue()
+		if err != nil {
+			return nil, nil, tenantry.E(tenantry.Internal, "read an attachment", err)
+		}
+		if wanted {
+			rest, value = rest[:before], member.Clone()
+			continue
+		}
+		rest = append(rest, member...)
+	}
+	return append(rest, '}'), value, nil
 }
 
 // Attachment returns one attachment as Graph describes it, an attached item

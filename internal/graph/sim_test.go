@@ -327,6 +327,41 @@ func TestSimulatedMailbox(t *testing.T) {
 	}
 }
 
+// testSmallAttachments: what comes in one request is what comes in many, byte by byte.
+func testSmallAttachments(t *testing.T, tenant *Tenant, user, message string, list []jsontext.Value, want []graphsim.AttachmentTruth) {
+	t.Helper()
+	small, contents, ok, err := tenant.SmallAttachments(t.Context(), user, OfMessage, message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bytes int64
+	sums := map[string]string{}
+	for _, a := range want {
+		bytes += a.Size
+		sums[a.Name] = a.SHA256
+	}
+	if fits := bytes > 0 && bytes*4/3+4096 < maxSmallAttachments; fits && !ok {
+		t.Errorf("%d bytes of attachments do not come in one request", bytes)
+	}
+	if !ok {
+		return
+	}
+	for i, raw := range list {
+		if string(raw) != string(small[i]) {
+			t.Errorf("an attachment is %s by itself and %s with its content", raw, small[i])
+		}
+		var a struct{ ID, Name string }
+		if err := json.Unmarshal(raw, &a); err != nil {
+			t.Fatal(err)
+		}
+		if content, ok := contents[a.ID]; ok && hex.EncodeToString(sha(content)) != sums[a.Name] {
+			t.Errorf("%s has %d bytes that are not the truth's", a.Name, len(content))
+		}
+	}
+}
+
+func sha(b []byte) []byte { sum := sha256.Sum256(b); return sum[:] }
+
 func testAttachments(t *testing.T, tenant *Tenant, user, message string, want []graphsim.AttachmentTruth) {
 	t.Helper()
 	ctx := t.Context()
@@ -335,6 +370,7 @@ func testAttachments(t *testing.T, tenant *Tenant, user, message string, want []
 		t.Errorf("%d attachments, want %d", len(list), len(want))
 		return
 	}
+	testSmallAttachments(t, tenant, user, message, list, want)
 	byName := map[string]graphsim.AttachmentTruth{}
 	for _, a := range want {
 		byName[a.Name] = a

@@ -202,7 +202,7 @@ func (w *Writer) currentPack() (*packer, error) {
 // cut ends the current pack, with an index delta if there is one, and sends it off. It waits
 // while enough packs are on their way. The caller holds packing.
 func (w *Writer) cut(ctx context.Context, delta []byte, changes int) error {
-	release, err := acquire(ctx, w.uploads)
+	release, err := acquireBoth(ctx, w.uploads, uploadSlots)
 	if err != nil {
 		return err
 	}
@@ -219,11 +219,13 @@ func (w *Writer) cut(ctx context.Context, delta []byte, changes int) error {
 	w.state.Lock()
 	defer w.state.Unlock()
 	name := w.repo.object(packName(w.series, w.pack.id))
+	pack := w.pack
 	w.pack = nil
 	w.mem.packs = append(w.mem.packs, entry)
 	w.pending += entry.Size
 	w.uploading.Go(func() error {
 		defer release()
+		defer pack.release()
 		if err := w.repo.store.Put(w.ctx, name, object); err != nil {
 			return w.spoil(err)
 		}

@@ -37,6 +37,8 @@ const (
 	// to 4 MiB (plain and sealed) on their way, so many buffers of 8 MiB being cut.
 	chunkUploads   = 4
 	contentStreams = 4
+	// usualChunk is what nine chunks in ten fit into.
+	usualChunk = 1 << 20
 	// chunkTries bounds how often one chunk is looked for and written.
 	chunkTries = 4
 )
@@ -118,7 +120,7 @@ func (w *Writer) refTo(ctx context.Context, chunks []chunk, depth uint8) (Ref, e
 
 // putChunks cuts r into chunks and stores those that the tenant does not have yet.
 func (w *Writer) putChunks(ctx context.Context, r io.Reader) ([]chunk, int64, error) {
-	release, err := acquire(ctx, w.streams)
+	release, err := acquireBoth(ctx, w.streams, streamSlots)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -154,16 +156,20 @@ func (w *Writer) storeChunks(ctx context.Context, cutter *chunkers.Chunker) (sto
 		}
 		if len(piece) > 0 {
 			var release func()
-			if release, err = acquire(ctx, w.chunks); err != nil {
+			if release, err = acquireBoth(ctx, w.chunks, chunkSlots); err != nil {
 				break
 			}
-			plain := chunkBuffers.Get().(*[]byte)
+			buffers := &chunkBuffers
+			if len(piece) <= usualChunk {
+				buffers = &usualBuffers
+			}
+			plain := buffers.Get().(*[]byte)
 			n := copy(*plain, piece)
 			c := &chunk{size: uint32(n)}
 			stored, size = append(stored, c), size+int64(n)
 			group.Go(func() error {
 				defer release()
-				defer chunkBuffers.Put(plain)
+				defer buffers.Put(plain)
 				return w.storeChunk(ctx, c, (*plain)[:n])
 			})
 		}
@@ -348,5 +354,6 @@ func acquire(ctx context.Context, slots chan struct{}) (release func(), err erro
 
 var (
 	smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallContent); return &b }}
+	usualBuffers = sync.Pool{New: func() any { b := make([]byte, usualChunk); return &b }}
 	chunkBuffers = sync.Pool{New: func() any { b := make([]byte, maxChunk); return &b }}
 )

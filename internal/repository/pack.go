@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"sync"
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
@@ -28,6 +29,8 @@ const (
 	footerDelta  = 2
 )
 
+var frameBuffers = sync.Pool{New: func() any { b := make([]byte, 0, frameSize); return &b }}
+
 // packer fills one pack. Not safe for concurrent use.
 type packer struct {
 	id     packID
@@ -35,6 +38,7 @@ type packer struct {
 	object []byte // header and sealed frames so far
 	plain  []byte // the frame being filled
 	frames []*pb.Frame
+	held   int64 // of packBytes
 }
 
 func newPacker(k *keys, s tenantry.Series) (*packer, error) {
@@ -44,7 +48,7 @@ func newPacker(k *keys, s tenantry.Series) (*packer, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.box = b
+	p.box, p.plain = b, (*frameBuffers.Get().(*[]byte))[:0]
 	p.object = append(p.object, b.header[:]...)
 	return p, nil
 }
@@ -68,6 +72,8 @@ func (p *packer) flush() {
 	p.object = p.box.seal(p.object, p.plain, uint32(len(p.frames)))
 	p.frames = append(p.frames, &pb.Frame{Stored: uint32(len(p.object) - before), Plain: uint32(len(p.plain))})
 	p.plain = p.plain[:0]
+	p.held += int64(len(p.object) - before)
+	packBytes.Add(int64(len(p.object) - before))
 }
 
 // size is how many bytes the pack has grown to, the frame being filled uncompressed.
@@ -78,8 +84,25 @@ func (p *packer) size() int64 {
 	return int64(len(p.object) + len(p.plain))
 }
 
-// full reports whether it is time to cut.
-func (p *packer) full() bool { return len(p.object) >= packSize }
+// full reports whether it is time to cut: because of this pack, or because all of the process are too many.
+func (p *packer) full() bool {
+	return len(p.object) >= packSize || len(p.object) >= earlyPack && packBytes.Load() > processPacks
+}
+
+// release gives the memory of the pack back; once it was called, it does nothing.
+func (p *packer) release() {
+	packBytes.Add(-p.held)
+	p.held, p.object = 0, nil
+	p.recycle()
+}
+
+// recycle gives the buffer of the frame back, which nothing is added to any more.
+func (p *packer) recycle() {
+	if buffer := p.plain[:0]; p.plain != nil {
+		p.plain = nil
+		frameBuffers.Put(&buffer)
+	}
+}
 
 // cut ends the pack with a footer that carries an encoded IndexDelta of so many changes, or none.
 func (p *packer) cut(number uint64, delta []byte, changes int) ([]byte, *pb.Pack, error) {
@@ -92,6 +115,7 @@ func (p *packer) cut(number uint64, delta []byte, changes int) ([]byte, *pb.Pack
 		footer = appendBytes(footer, footerDelta, delta)
 	}
 	object, sealed := p.box.end(p.object, footer)
+	p.recycle()
 	return object, &pb.Pack{Id: p.id[:], Number: number, Size: int64(len(object)), Footer: sealed, Changes: int64(changes)}, nil
 }
 

@@ -31,7 +31,7 @@ type Fence struct {
 // anew. Close it in any case.
 //
 // Memory: the current pack and two on their way (8 MiB each), four chunks (8 MiB each),
-// four buffers for cutting (4 MiB each), changes of the index (8 MiB, and the same again while
+// four buffers for cutting (4 MiB each; all writers of a process together hold no more than is said in memory.go), changes of the index (8 MiB, and the same again while
 // they are written or listed), and of the index itself what is said at type index: nothing that
 // grows with the series but 1 % of the segments that are touched.
 type Writer struct {
@@ -378,5 +378,8 @@ func (w *Writer) Close() {
 	_ = w.spoil(tenantry.Errorf(tenantry.Canceled, "the writer is closed"))
 	w.state.Lock()
 	defer w.state.Unlock()
+	if w.pack != nil {
+		w.pack.release()
+	}
 	w.index, w.mem, w.pack = w.repo.newIndex(w.series, nil), newMemtable(), nil
 }

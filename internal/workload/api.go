@@ -39,6 +39,7 @@ type MailFolderReader[P Pages] interface {
 // AttachmentReader reads the attachments of an item: a message or an event, as of says.
 type AttachmentReader[P Pages] interface {
 	Attachments(ctx context.Context, user, of, item, link string) (P, error)
+	SmallAttachments(ctx context.Context, user, of, item string) (list []jsontext.Value, contents map[string][]byte, ok bool, err error)
 	Attachment(ctx context.Context, user, of, item, attachment string) (jsontext.Value, error)
 	AttachmentContent(ctx context.Context, user, of, item, attachment string) (io.ReadCloser, error)
 }

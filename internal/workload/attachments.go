@@ -42,27 +42,43 @@ type attachmentSource[P Pages] struct {
 }
 
 // parts lists the parts of an item: the list itself under the given name, and what each attachment holds.
-// Content is read one by one: with many at once the service fails.
+// Small ones come with the list, in one request for all of them. The content of others is read one by one:
+// with many at once the service fails.
 func (s attachmentSource[P]) parts(ctx context.Context, item, name string) ([]engine.ItemPart, error) {
-	var list []jsontext.Value
-	var parts []engine.ItemPart
-	err := walk(func(link string) (P, error) { return s.api.Attachments(ctx, s.user, s.of, item, link) }, func(raw jsontext.Value) error {
-		var a attachment
-		if err := parse("an attachment", raw, &a); err != nil {
-			return err
-		}
-		list = append(list, raw)
-		parts = append(parts, s.part(item, a, raw)...)
-		return nil
-	})
+	list, contents, ok, err := s.api.SmallAttachments(ctx, s.user, s.of, item)
+	if err == nil && !ok {
+		list, err = s.list(ctx, item)
+	}
 	if err != nil || len(list) == 0 {
 		return nil, err
 	}
-	return append([]engine.ItemPart{bytesPart(name, array(list))}, parts...), nil
+	parts := []engine.ItemPart{bytesPart(name, array(list))}
+	for _, raw := range list {
+		var a attachment
+		if err := parse("an attachment", raw, &a); err != nil {
+			return nil, err
+		}
+		parts = append(parts, s.part(item, a, raw, contents)...)
+	}
+	return parts, nil
 }
 
-func (s attachmentSource[P]) part(item string, a attachment, raw jsontext.Value) []engine.ItemPart {
+func (s attachmentSource[P]) list(ctx context.Context, item string) (list []jsontext.Value, err error) {
+	err = walk(func(link string) (P, error) { return s.api.Attachments(ctx, s.user, s.of, item, link) }, func(raw jsontext.Value) error {
+		list = append(list, raw)
+		return nil
+	})
+	return list, err
+}
+
+// part is what an attachment holds, at hand if contents has it.
+func (s attachmentSource[P]) part(item string, a attachment, raw jsontext.Value, contents map[string][]byte) []engine.ItemPart {
 	version := digest(raw)
+	if content, ok := contents[a.ID]; ok && a.Type == fileAttachment {
+		part := bytesPart(a.ID, content)
+		part.Version = version
+		return []engine.ItemPart{part}
+	}
 	content := engine.ItemPart{
 		Name: a.ID, Size: a.Size, Version: version,
 		Open: func(ctx context.Context) (io.ReadCloser, error) {
