@@ -3,6 +3,9 @@ GO ?= go
 BIN := $(CURDIR)/bin
 TOOLS := $(CURDIR)/.bin
 .DEFAULT_GOAL := help
+# Programs are static, and the same with and without a C compiler. Only the race detector
+# needs one.
+export CGO_ENABLED := 0
 
 .PHONY: help demo test check build graph deps tools generate format lint fleet-up fleet-down clean
 
@@ -12,7 +15,8 @@ help: ## Say what can be made
 demo: build ## Back up and restore three simulated tenants, on embedded defaults
 	$(BIN)/tenantry demo $(ARGS)
 
-test: deps tools graph-race ## Set up what is missing and run all tests
+test: export CGO_ENABLED := 1
+test: deps tools graph graph-race ## Set up what is missing and run all tests
 	$(GO) test -race -timeout 20m -p 2 $(TESTFLAGS) ./...
 
 # Seconds for each fuzz target.
@@ -30,6 +34,7 @@ check: tools graph ## Format, vet, lint, and generated code up to date
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "not formatted: $$unformatted"; exit 1; }
 	$(GO) vet -p 2 ./...
 	$(GO) vet -tags proof ./internal/repository/proof
+	cd deployments && $(GO) vet ./... && $(GO) test ./...
 	$(TOOLS)/buf lint
 	$(TOOLS)/golangci-lint run
 	./.ci/generated
@@ -72,12 +77,17 @@ $(TOOLS)/kopia: bench/peers/go.mod bench/peers/go.sum
 build: graph ## Build the programs into bin/
 	$(GO) build -o $(BIN)/ ./cmd/...
 
+.PHONY: image
+image: graph ## Make bin/tenantry-image.tar, a container image from scratch: docker load -i
+	$(GO) build -ldflags '-s -w' -o $(BIN)/image/ ./cmd/...
+	cd deployments && $(GO) run ./image -bin $(BIN)/image -out $(BIN)/tenantry-image.tar
+
 # The Graph SDK has packages that take 4.5 GB to compile: one at a time.
 .PHONY: graph graph-race
 graph:
-	$(GO) build -p 1 ./internal/graph
+	CGO_ENABLED=0 $(GO) build -p 1 ./internal/graph
 graph-race:
-	$(GO) build -race -p 1 ./internal/graph
+	CGO_ENABLED=1 $(GO) build -race -p 1 ./internal/graph
 
 deps: ## Install redis-server, Postgres and what else tests need (Debian, Ubuntu)
 	./.ci/deps

@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 	}
 	programs = dir
 	build := exec.Command("go", "build", "-o", dir+"/", "../cmd/...")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as `make build` does
 	if out, err := build.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the programs: %v\n%s", err, out)
 		os.Exit(1)

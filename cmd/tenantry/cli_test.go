@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -229,5 +230,24 @@ func TestWatch(t *testing.T) {
 		if (err != nil) != fails || !strings.Contains(out, "no licence") || !strings.Contains(out, "5/9 (1 skipped)") || reads < 2 {
 			t.Errorf("%s: %v after %d reads:\n%s", state, err, reads, out)
 		}
+	}
+}
+
+func TestMigrate(t *testing.T) {
+	catalog := filepath.Join(t.TempDir(), "tenantry.db")
+	for range 2 { // the second time there is nothing to do
+		root := rootCommand()
+		root.SetArgs([]string{"migrate", "-catalog", "sqlite:" + catalog})
+		if err := root.ExecuteContext(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(catalog); err != nil {
+		t.Error(err)
+	}
+	root := rootCommand()
+	root.SetArgs([]string{"migrate", "-catalog", "mysql://elsewhere"})
+	if err := root.ExecuteContext(t.Context()); err == nil || !strings.Contains(err.Error(), "catalog") {
+		t.Errorf("another database: %v", err)
 	}
 }

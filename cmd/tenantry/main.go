@@ -34,7 +34,7 @@ func rootCommand() *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.AddCommand(initCommand(), demoCommand(), workerCommand(), rescueCommand(), keysCommand())
+	root.AddCommand(initCommand(), migrateCommand(), demoCommand(), workerCommand(), rescueCommand(), keysCommand())
 	root.AddCommand(clientCommands()...)
 	return root
 }
@@ -60,6 +60,26 @@ func initCommand() *cobra.Command {
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), token.Reveal())
 			return err
+		},
+	}
+}
+
+func migrateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "migrate [-config FILE, -catalog DSN]",
+		Short: "Bring the catalog's schema to what this release needs",
+		Long: "Brings the catalog's schema to what this release needs, as every program does at its start.\n" +
+			"Programs of the release before go on working with the new schema.",
+		DisableFlagParsing: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := app.Load(app.RoleInit, args, cmd.OutOrStdout())
+			if errors.Is(err, flag.ErrHelp) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return app.Migrate(cmd.Context(), cfg)
 		},
 	}
 }

@@ -4,10 +4,15 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"gopkg.in/yaml.v3"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -107,6 +112,49 @@ func TestDefaultsNeedOnlyTheApplication(t *testing.T) {
 	for _, role := range []Role{RoleAPI, RoleWorker, RoleScheduler} {
 		if err := c.Validate(role); err != nil {
 			t.Errorf("%s: %v", role, err)
+		}
+	}
+}
+
+// What is deployed sets keys that there are.
+func TestDeploymentsSetKnownKeys(t *testing.T) {
+	var c Config
+	known := map[string]bool{}
+	c.flagSet(RoleWorker).VisitAll(func(f *flag.Flag) { known[f.Name] = true })
+	var chart struct {
+		Config  map[string]any `yaml:"config"`
+		Workers struct {
+			Pools map[string]struct {
+				Config map[string]any `yaml:"config"`
+			} `yaml:"pools"`
+		} `yaml:"workers"`
+	}
+	text, err := os.ReadFile("../../deployments/chart/values.yaml")
+	if err == nil {
+		err = yaml.Unmarshal(text, &chart)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := slices.Collect(maps.Keys(chart.Config))
+	for _, pool := range chart.Workers.Pools {
+		keys = slices.AppendSeq(keys, maps.Keys(pool.Config))
+	}
+	for _, file := range []string{"compose.yaml", "chart/templates/_helpers.tpl", "chart/values.yaml"} {
+		text, err := os.ReadFile("../../deployments/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`(?m)^[^$]*?TENANTRY_([A-Z_]+)[:,]`).FindAllStringSubmatch(string(text), -1) {
+			keys = append(keys, strings.ReplaceAll(strings.ToLower(m[1]), "_", "-"))
+		}
+	}
+	if len(keys) < 20 {
+		t.Fatalf("found %d keys", len(keys))
+	}
+	for _, key := range keys {
+		if !known[key] {
+			t.Errorf("deployments set %s, which is no key of the configuration", key)
 		}
 	}
 }

@@ -32,3 +32,13 @@ func Init(ctx context.Context, cfg Config, name string) (tenantry.Secret, error)
 	}
 	return tenantry.NewSecret(token), nil
 }
+
+// Migrate brings the catalog's schema to what this release needs. Every program does so
+// at its start; before a rolling upgrade it is done once, apart.
+func Migrate(ctx context.Context, cfg Config) error {
+	cat, err := catalog.Open(ctx, cfg.Catalog)
+	if err != nil {
+		return err
+	}
+	return cat.Close()
+}
