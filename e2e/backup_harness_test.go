@@ -97,10 +97,10 @@ func (f *fleet) saved(t tenant, r resource, workload string, seq int64) map[stri
 				walk(x.ID, strings.TrimPrefix(at+"/"+escaped(x.Name), "/"))
 			case workload == "mailbox":
 				found[x.ID] = at
-			case parent == "": // the drive's root
+			case !strings.Contains(parent, "/"): // a drive, and its root
 				walk(x.ID, "")
 			default:
-				found[x.ID] = here
+				found[x.ID[strings.Index(x.ID, "/")+1:]] = here
 				if x.Kind == "folder" {
 					walk(x.ID, here)
 				}

@@ -56,7 +56,7 @@ func TestBadInput(t *testing.T) {
 		r := f.awaitDone(tn, f.backup(tn, f.policy(tn))) // done: there is nothing that anybody could do better
 		f.explained(tn, r, first, "mailbox", "done", "absent", "The mailbox is either inactive, soft-deleted")
 		undriven := slices.IndexFunc(f.simUsers(tn), func(u simUser) bool { return u.Mailbox && u.Drive == "" })
-		f.explained(tn, r, f.userOf(tn, f.simUsers(tn)[undriven].ID), "drive", "done", "absent", "find a user's drive", "mysite")
+		f.explained(tn, r, f.userOf(tn, f.simUsers(tn)[undriven].ID), "drive", "done", "absent", "list drives", "mysite")
 		if len(r.Problems) != 2 || r.Done != r.Tasks {
 			t.Errorf("expected 2 of %d tasks to be explained: %+v", r.Tasks, r)
 		}

@@ -84,9 +84,9 @@ func restoreDriveParts(f *fleet, tn tenant, u simUser) {
 		}
 	}
 	f.mutate(tn, "deleteFile", map[string]any{"user": u.ID, "path": folder.Path})
-	f.bringBack(tn, r, "drive", seq, before, folder.ID)
+	f.bringBack(tn, r, "drive", seq, before, u.inDrive(folder))
 	f.mutate(tn, "deleteFile", map[string]any{"user": u.ID, "path": file.Path})
-	f.bringBack(tn, r, "drive", seq, before, file.ID)
+	f.bringBack(tn, r, "drive", seq, before, u.inDrive(file))
 	f.unchanged(tn, r, "drive", seq, before)
 }
 
@@ -197,7 +197,7 @@ func incrementalDrive(f *fleet, tn tenant, u, to simUser) {
 	back := func(conflict string) []truth {
 		f.t.Helper()
 		f.awaitDone(tn, f.restore(tn, map[string]any{
-			"resource": r.ID, "workload": "drive", "snapshot": first, "items": []string{edited.ID}, "conflict": conflict,
+			"resource": r.ID, "workload": "drive", "snapshot": first, "items": []string{u.inDrive(edited)}, "conflict": conflict,
 		}))
 		return f.truths(tn, u.ID, "drive")
 	}

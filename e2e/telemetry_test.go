@@ -40,7 +40,7 @@ func TestTelemetry(t *testing.T) {
 		"code": "MailboxNotEnabledForRESTAPI", "message": "The mailbox of " + address + " is inactive.",
 	})
 	f.fault(map[string]any{
-		"tenant": tn.sim.ID, "path": "users/" + lost.ObjectID + "/drive$", "status": 403,
+		"tenant": tn.sim.ID, "path": "users/" + lost.ObjectID + "/drives$", "status": 403,
 		"code": "accessDenied", "message": "The drive of " + address + " is blocked.",
 	})
 	f.fault(map[string]any{

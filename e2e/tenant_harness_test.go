@@ -308,6 +308,9 @@ func (x truth) content() string {
 	return strings.Join([]string{x.Subject, x.Digest, fmt.Sprint(x.attachments()), fmt.Sprint(x.Size), x.SHA256, x.Modified, fmt.Sprint(x.Folder)}, "|")
 }
 
+// inDrive is the ID that an item of the user's drive has in snapshots.
+func (u simUser) inDrive(x truth) string { return "drive:" + u.Drive + "/" + x.ID }
+
 // truths asks the simulator what a user has, "mail", "drive" or "sent".
 func (f *fleet) truths(t tenant, user, what string) []truth {
 	f.t.Helper()

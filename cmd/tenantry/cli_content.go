@@ -85,6 +85,7 @@ func restoreCommand(c *connection) *cobra.Command {
 	command.Flags().StringVar(&n.To, "to", "", "ID of another resource (default the same)")
 	command.Flags().StringVar(&n.Folder, "folder", "", "name of a new folder for it (default the original place)")
 	command.Flags().StringVar(&conflict, "conflict", "", "skip, copy or replace where a different item has the place (default copy)")
+	command.Flags().BoolVar(&n.Permissions, "permissions", false, "make grants and sharing links on restored files, too; nobody is told")
 	watchFlag(command, &watch)
 	return command
 }

@@ -64,7 +64,7 @@ func (c *connection) runsStart() *cobra.Command {
 		})
 	command.Flags().StringVar(&n.Policy, "policy", "", "ID of a policy")
 	command.Flags().StringSliceVar(&n.Resources, "resource", nil, "IDs of resources, instead of a policy")
-	command.Flags().StringSliceVar(&workloads, "workload", nil, "with --resource: mailbox, drive (default what each has)")
+	command.Flags().StringSliceVar(&workloads, "workload", nil, "with --resource: mailbox, drive, site, group, team (default what each has)")
 	command.MarkFlagsMutuallyExclusive("policy", "resource")
 	command.MarkFlagsOneRequired("policy", "resource")
 	watchFlag(command, &watch)

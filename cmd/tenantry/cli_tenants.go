@@ -236,11 +236,12 @@ func policyRow(p apiclient.Policy) []string {
 
 func (c *connection) policiesAdd() *cobra.Command {
 	var p apiclient.NewPolicy
-	var workloads []string
+	var kinds, workloads []string
 	var preview bool
-	command := c.action("add TENANT NAME", "Back up all users of a tenant every day", 2,
+	command := c.action("add TENANT NAME", "Back up all users, groups or sites of a tenant every day", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			p.Name, p.Workloads = args[1], words[apiclient.NewPolicyWorkloads](workloads)
+			p.Kinds = words[apiclient.NewPolicyKinds](kinds)
 			if preview {
 				answer, err := client.PreviewPolicyWithResponse(cmd.Context(), args[0], p)
 				if err != nil {
@@ -260,7 +261,9 @@ func (c *connection) policiesAdd() *cobra.Command {
 	command.Flags().StringVar(&p.At, "at", "01:00", "local time of day at which backups begin to start, HH:MM")
 	command.Flags().Int64Var(&p.WindowMinutes, "window", 0, "minutes over which starts are spread (default 240)")
 	command.Flags().StringVar(&p.TimeZone, "time-zone", "", "IANA time zone, such as Europe/Vienna (default UTC)")
-	command.Flags().StringSliceVar(&workloads, "workload", nil, "mailbox, drive (default both)")
+	command.Flags().StringSliceVar(&kinds, "kind", nil, "user, group, site (default user)")
+	command.Flags().StringSliceVar(&workloads, "workload", nil, "mailbox, drive, site, group, team (default what the kinds have)")
+	command.Flags().Int64Var(&p.Versions, "versions", 0, "save so many old versions of each file")
 	command.Flags().BoolVar(&preview, "preview", false, "add nothing; show whether Microsoft's limits allow it")
 	return command
 }

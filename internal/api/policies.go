@@ -21,6 +21,7 @@ type Policy struct {
 	WindowMinutes int                     `json:"window_minutes" doc:"Starts are spread over so many minutes"`
 	TimeZone      string                  `json:"time_zone" doc:"IANA name" example:"Europe/Vienna"`
 	CreatedAt     *time.Time              `json:"created_at,omitempty"`
+	Options       tenantry.BackupOptions  `json:"options" doc:"What its backups save besides the usual"`
 	Retention     tenantry.Retention      `json:"retention" doc:"Which snapshots are kept; without rules all"`
 	// Telling reads more than a row, so listings go without.
 	Feasibility *Feasibility `json:"feasibility,omitempty" doc:"On a single policy: whether Microsoft's limits allow it. It warns, and refuses nothing"`
@@ -31,18 +32,19 @@ func policyOf(p catalog.Policy) Policy {
 		ID: p.ID, Name: p.Name, Kinds: append([]tenantry.ResourceKind{}, p.Kinds...),
 		Workloads: append([]tenantry.Workload{}, p.Workloads...),
 		At:        fmt.Sprintf("%02d:%02d", p.At/60, p.At%60), WindowMinutes: p.Window,
-		TimeZone: p.TimeZone, CreatedAt: when(p.CreatedAt), Retention: p.Retention,
+		TimeZone: p.TimeZone, CreatedAt: when(p.CreatedAt), Options: p.Options, Retention: p.Retention,
 	}
 }
 
 // NewPolicy is what adds a policy.
 type NewPolicy struct {
 	Name          string                  `json:"name" minLength:"1" maxLength:"200"`
-	Kinds         []tenantry.ResourceKind `json:"kinds,omitempty" nullable:"false" maxItems:"3" enum:"user" uniqueItems:"true" doc:"All resources of these kinds; without it all users"`
-	Workloads     []tenantry.Workload     `json:"workloads,omitempty" nullable:"false" maxItems:"5" enum:"mailbox,drive" uniqueItems:"true" doc:"Without it mailboxes and drives"`
+	Kinds         []tenantry.ResourceKind `json:"kinds,omitempty" nullable:"false" maxItems:"3" enum:"user,group,site" uniqueItems:"true" doc:"All resources of these kinds; without it all users"`
+	Workloads     []tenantry.Workload     `json:"workloads,omitempty" nullable:"false" maxItems:"5" enum:"mailbox,drive,site,group,team" uniqueItems:"true" doc:"Without it all that the kinds have"`
 	At            string                  `json:"at" pattern:"^([01][0-9]|2[0-3]):[0-5][0-9]$" patternDescription:"time of day, HH:MM" doc:"Local time of day at which backups begin to start" example:"01:30"`
 	WindowMinutes int                     `json:"window_minutes,omitempty" minimum:"1" maximum:"1440" default:"240" doc:"Spread the starts over so many minutes"`
 	TimeZone      string                  `json:"time_zone,omitempty" maxLength:"64" default:"UTC" doc:"IANA name" example:"Europe/Vienna"`
+	Versions      int                     `json:"versions,omitempty" minimum:"0" maximum:"500" doc:"Save so many old versions of each file"`
 }
 
 type addPolicyInput struct {
@@ -112,14 +114,24 @@ func newPolicyRow(n NewPolicy, now time.Time) (catalog.Policy, error) {
 	p := catalog.Policy{
 		ID: tenantry.NewPolicyID(), Name: name, Kinds: n.Kinds, Workloads: n.Workloads,
 		At: at.Hour()*60 + at.Minute(), Window: n.WindowMinutes, TimeZone: zone.String(), CreatedAt: now,
+		Options: tenantry.BackupOptions{Versions: n.Versions},
 	}
 	if len(p.Kinds) == 0 {
 		p.Kinds = []tenantry.ResourceKind{tenantry.User}
 	}
 	if len(p.Workloads) == 0 {
-		p.Workloads = []tenantry.Workload{tenantry.Mailbox, tenantry.Drive}
+		for _, kind := range p.Kinds {
+			p.Workloads = append(p.Workloads, workloadsOfKind[kind]...)
+		}
 	}
 	return p, nil
+}
+
+// workloadsOfKind is what a policy backs up that does not say.
+var workloadsOfKind = map[tenantry.ResourceKind][]tenantry.Workload{
+	tenantry.User:  {tenantry.Mailbox, tenantry.Drive},
+	tenantry.Group: {tenantry.GroupContent, tenantry.TeamContent},
+	tenantry.Site:  {tenantry.SiteContent},
 }
 
 func (s *service) listPolicies(ctx context.Context, in *tenantInput) (*body[Page[Policy]], error) {

@@ -15,18 +15,20 @@ import (
 // NewRestore brings a snapshot, or part of it, back to Microsoft 365.
 type NewRestore struct {
 	Resource tenantry.ResourceID `json:"resource" minLength:"1" maxLength:"200" doc:"Whose snapshot"`
-	Workload tenantry.Workload   `json:"workload" enum:"mailbox,drive"`
+	Workload tenantry.Workload   `json:"workload" enum:"mailbox,drive,site,group,team"`
 	Snapshot int64               `json:"snapshot" minimum:"1" doc:"Sequence number of the snapshot"`
 	Items    []string            `json:"items,omitempty" nullable:"false" maxItems:"1000" uniqueItems:"true" doc:"IDs of folders and items; without it everything"`
 	To       tenantry.ResourceID `json:"to,omitempty" maxLength:"200" doc:"Another resource of the tenant; without it the same"`
 	Folder   string              `json:"folder,omitempty" maxLength:"200" doc:"Name of a new folder for it; without it the original place"`
 	Conflict string              `json:"conflict,omitempty" enum:"skip,copy,replace" default:"copy" doc:"What to do where a different item has the place"`
+	// Sharing again is a decision of its own.
+	Permissions bool `json:"permissions,omitempty" doc:"Make grants and sharing links on restored files, too; nobody is told, and links have new addresses"`
 }
 
 // NewVerification re-reads everything a snapshot names.
 type NewVerification struct {
 	Resource tenantry.ResourceID `json:"resource" minLength:"1" maxLength:"200" doc:"Whose snapshot"`
-	Workload tenantry.Workload   `json:"workload" enum:"mailbox,drive"`
+	Workload tenantry.Workload   `json:"workload" enum:"mailbox,drive,site,group,team"`
 	Snapshot int64               `json:"snapshot" minimum:"1" doc:"Sequence number of the snapshot"`
 }
 
@@ -73,6 +75,7 @@ func (s *service) startRestore(ctx context.Context, in *restoreInput) (*created[
 	}
 	return s.startOn(ctx, t, tenantry.Restore, n.Resource, n.Workload, tenantry.RestoreRequest{
 		Snapshot: n.Snapshot, Items: n.Items, To: n.To, Folder: strings.TrimSpace(n.Folder), Conflict: n.Conflict,
+		Permissions: n.Permissions,
 	})
 }
 

@@ -106,7 +106,7 @@ type ItemProblem struct {
 type NewRun struct {
 	Policy    tenantry.PolicyID     `json:"policy,omitempty" maxLength:"64" doc:"All targets of this policy"`
 	Resources []tenantry.ResourceID `json:"resources,omitempty" nullable:"false" maxItems:"500" uniqueItems:"true" doc:"Or these resources"`
-	Workloads []tenantry.Workload   `json:"workloads,omitempty" nullable:"false" maxItems:"5" enum:"mailbox,drive" uniqueItems:"true" doc:"With resources: only these workloads; without it what each resource has"`
+	Workloads []tenantry.Workload   `json:"workloads,omitempty" nullable:"false" maxItems:"5" enum:"mailbox,drive,site,group,team" uniqueItems:"true" doc:"With resources: only these workloads; without it what each resource has"`
 }
 
 type startRunInput struct {

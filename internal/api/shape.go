@@ -49,7 +49,7 @@ type ResourcePath struct {
 // SeriesPath names a workload of a resource in the path.
 type SeriesPath struct {
 	ResourcePath
-	Workload tenantry.Workload `path:"workload" enum:"mailbox,drive" doc:"Which of its workloads"`
+	Workload tenantry.Workload `path:"workload" enum:"mailbox,drive,site,group,team" doc:"Which of its workloads"`
 }
 
 func (p SeriesPath) series() tenantry.Series {

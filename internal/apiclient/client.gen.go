@@ -61,12 +61,18 @@ func (e ForecastService) Valid() bool {
 
 // Defines values for NewPolicyKinds.
 const (
-	NewPolicyKindsUser NewPolicyKinds = "user"
+	NewPolicyKindsGroup NewPolicyKinds = "group"
+	NewPolicyKindsSite  NewPolicyKinds = "site"
+	NewPolicyKindsUser  NewPolicyKinds = "user"
 )
 
 // Valid indicates whether the value is a known member of the NewPolicyKinds enum.
 func (e NewPolicyKinds) Valid() bool {
 	switch e {
+	case NewPolicyKindsGroup:
+		return true
+	case NewPolicyKindsSite:
+		return true
 	case NewPolicyKindsUser:
 		return true
 	default:
@@ -77,7 +83,10 @@ func (e NewPolicyKinds) Valid() bool {
 // Defines values for NewPolicyWorkloads.
 const (
 	NewPolicyWorkloadsDrive   NewPolicyWorkloads = "drive"
+	NewPolicyWorkloadsGroup   NewPolicyWorkloads = "group"
 	NewPolicyWorkloadsMailbox NewPolicyWorkloads = "mailbox"
+	NewPolicyWorkloadsSite    NewPolicyWorkloads = "site"
+	NewPolicyWorkloadsTeam    NewPolicyWorkloads = "team"
 )
 
 // Valid indicates whether the value is a known member of the NewPolicyWorkloads enum.
@@ -85,7 +94,13 @@ func (e NewPolicyWorkloads) Valid() bool {
 	switch e {
 	case NewPolicyWorkloadsDrive:
 		return true
+	case NewPolicyWorkloadsGroup:
+		return true
 	case NewPolicyWorkloadsMailbox:
+		return true
+	case NewPolicyWorkloadsSite:
+		return true
+	case NewPolicyWorkloadsTeam:
 		return true
 	default:
 		return false
@@ -116,7 +131,10 @@ func (e NewRestoreConflict) Valid() bool {
 // Defines values for NewRestoreWorkload.
 const (
 	NewRestoreWorkloadDrive   NewRestoreWorkload = "drive"
+	NewRestoreWorkloadGroup   NewRestoreWorkload = "group"
 	NewRestoreWorkloadMailbox NewRestoreWorkload = "mailbox"
+	NewRestoreWorkloadSite    NewRestoreWorkload = "site"
+	NewRestoreWorkloadTeam    NewRestoreWorkload = "team"
 )
 
 // Valid indicates whether the value is a known member of the NewRestoreWorkload enum.
@@ -124,7 +142,13 @@ func (e NewRestoreWorkload) Valid() bool {
 	switch e {
 	case NewRestoreWorkloadDrive:
 		return true
+	case NewRestoreWorkloadGroup:
+		return true
 	case NewRestoreWorkloadMailbox:
+		return true
+	case NewRestoreWorkloadSite:
+		return true
+	case NewRestoreWorkloadTeam:
 		return true
 	default:
 		return false
@@ -134,7 +158,10 @@ func (e NewRestoreWorkload) Valid() bool {
 // Defines values for NewRunWorkloads.
 const (
 	NewRunWorkloadsDrive   NewRunWorkloads = "drive"
+	NewRunWorkloadsGroup   NewRunWorkloads = "group"
 	NewRunWorkloadsMailbox NewRunWorkloads = "mailbox"
+	NewRunWorkloadsSite    NewRunWorkloads = "site"
+	NewRunWorkloadsTeam    NewRunWorkloads = "team"
 )
 
 // Valid indicates whether the value is a known member of the NewRunWorkloads enum.
@@ -142,7 +169,13 @@ func (e NewRunWorkloads) Valid() bool {
 	switch e {
 	case NewRunWorkloadsDrive:
 		return true
+	case NewRunWorkloadsGroup:
+		return true
 	case NewRunWorkloadsMailbox:
+		return true
+	case NewRunWorkloadsSite:
+		return true
+	case NewRunWorkloadsTeam:
 		return true
 	default:
 		return false
@@ -152,7 +185,10 @@ func (e NewRunWorkloads) Valid() bool {
 // Defines values for NewVerificationWorkload.
 const (
 	NewVerificationWorkloadDrive   NewVerificationWorkload = "drive"
+	NewVerificationWorkloadGroup   NewVerificationWorkload = "group"
 	NewVerificationWorkloadMailbox NewVerificationWorkload = "mailbox"
+	NewVerificationWorkloadSite    NewVerificationWorkload = "site"
+	NewVerificationWorkloadTeam    NewVerificationWorkload = "team"
 )
 
 // Valid indicates whether the value is a known member of the NewVerificationWorkload enum.
@@ -160,7 +196,13 @@ func (e NewVerificationWorkload) Valid() bool {
 	switch e {
 	case NewVerificationWorkloadDrive:
 		return true
+	case NewVerificationWorkloadGroup:
+		return true
 	case NewVerificationWorkloadMailbox:
+		return true
+	case NewVerificationWorkloadSite:
+		return true
+	case NewVerificationWorkloadTeam:
 		return true
 	default:
 		return false
@@ -473,7 +515,10 @@ func (e ListResourcesParamsState) Valid() bool {
 // Defines values for AcknowledgeMassChangeParamsWorkload.
 const (
 	AcknowledgeMassChangeParamsWorkloadDrive   AcknowledgeMassChangeParamsWorkload = "drive"
+	AcknowledgeMassChangeParamsWorkloadGroup   AcknowledgeMassChangeParamsWorkload = "group"
 	AcknowledgeMassChangeParamsWorkloadMailbox AcknowledgeMassChangeParamsWorkload = "mailbox"
+	AcknowledgeMassChangeParamsWorkloadSite    AcknowledgeMassChangeParamsWorkload = "site"
+	AcknowledgeMassChangeParamsWorkloadTeam    AcknowledgeMassChangeParamsWorkload = "team"
 )
 
 // Valid indicates whether the value is a known member of the AcknowledgeMassChangeParamsWorkload enum.
@@ -481,7 +526,13 @@ func (e AcknowledgeMassChangeParamsWorkload) Valid() bool {
 	switch e {
 	case AcknowledgeMassChangeParamsWorkloadDrive:
 		return true
+	case AcknowledgeMassChangeParamsWorkloadGroup:
+		return true
 	case AcknowledgeMassChangeParamsWorkloadMailbox:
+		return true
+	case AcknowledgeMassChangeParamsWorkloadSite:
+		return true
+	case AcknowledgeMassChangeParamsWorkloadTeam:
 		return true
 	default:
 		return false
@@ -491,7 +542,10 @@ func (e AcknowledgeMassChangeParamsWorkload) Valid() bool {
 // Defines values for StartPruneParamsWorkload.
 const (
 	StartPruneParamsWorkloadDrive   StartPruneParamsWorkload = "drive"
+	StartPruneParamsWorkloadGroup   StartPruneParamsWorkload = "group"
 	StartPruneParamsWorkloadMailbox StartPruneParamsWorkload = "mailbox"
+	StartPruneParamsWorkloadSite    StartPruneParamsWorkload = "site"
+	StartPruneParamsWorkloadTeam    StartPruneParamsWorkload = "team"
 )
 
 // Valid indicates whether the value is a known member of the StartPruneParamsWorkload enum.
@@ -499,7 +553,13 @@ func (e StartPruneParamsWorkload) Valid() bool {
 	switch e {
 	case StartPruneParamsWorkloadDrive:
 		return true
+	case StartPruneParamsWorkloadGroup:
+		return true
 	case StartPruneParamsWorkloadMailbox:
+		return true
+	case StartPruneParamsWorkloadSite:
+		return true
+	case StartPruneParamsWorkloadTeam:
 		return true
 	default:
 		return false
@@ -509,7 +569,10 @@ func (e StartPruneParamsWorkload) Valid() bool {
 // Defines values for ListSnapshotsParamsWorkload.
 const (
 	ListSnapshotsParamsWorkloadDrive   ListSnapshotsParamsWorkload = "drive"
+	ListSnapshotsParamsWorkloadGroup   ListSnapshotsParamsWorkload = "group"
 	ListSnapshotsParamsWorkloadMailbox ListSnapshotsParamsWorkload = "mailbox"
+	ListSnapshotsParamsWorkloadSite    ListSnapshotsParamsWorkload = "site"
+	ListSnapshotsParamsWorkloadTeam    ListSnapshotsParamsWorkload = "team"
 )
 
 // Valid indicates whether the value is a known member of the ListSnapshotsParamsWorkload enum.
@@ -517,7 +580,13 @@ func (e ListSnapshotsParamsWorkload) Valid() bool {
 	switch e {
 	case ListSnapshotsParamsWorkloadDrive:
 		return true
+	case ListSnapshotsParamsWorkloadGroup:
+		return true
 	case ListSnapshotsParamsWorkloadMailbox:
+		return true
+	case ListSnapshotsParamsWorkloadSite:
+		return true
+	case ListSnapshotsParamsWorkloadTeam:
 		return true
 	default:
 		return false
@@ -527,7 +596,10 @@ func (e ListSnapshotsParamsWorkload) Valid() bool {
 // Defines values for BrowseItemsParamsWorkload.
 const (
 	BrowseItemsParamsWorkloadDrive   BrowseItemsParamsWorkload = "drive"
+	BrowseItemsParamsWorkloadGroup   BrowseItemsParamsWorkload = "group"
 	BrowseItemsParamsWorkloadMailbox BrowseItemsParamsWorkload = "mailbox"
+	BrowseItemsParamsWorkloadSite    BrowseItemsParamsWorkload = "site"
+	BrowseItemsParamsWorkloadTeam    BrowseItemsParamsWorkload = "team"
 )
 
 // Valid indicates whether the value is a known member of the BrowseItemsParamsWorkload enum.
@@ -535,7 +607,13 @@ func (e BrowseItemsParamsWorkload) Valid() bool {
 	switch e {
 	case BrowseItemsParamsWorkloadDrive:
 		return true
+	case BrowseItemsParamsWorkloadGroup:
+		return true
 	case BrowseItemsParamsWorkloadMailbox:
+		return true
+	case BrowseItemsParamsWorkloadSite:
+		return true
+	case BrowseItemsParamsWorkloadTeam:
 		return true
 	default:
 		return false
@@ -545,7 +623,10 @@ func (e BrowseItemsParamsWorkload) Valid() bool {
 // Defines values for GetItemParamsWorkload.
 const (
 	GetItemParamsWorkloadDrive   GetItemParamsWorkload = "drive"
+	GetItemParamsWorkloadGroup   GetItemParamsWorkload = "group"
 	GetItemParamsWorkloadMailbox GetItemParamsWorkload = "mailbox"
+	GetItemParamsWorkloadSite    GetItemParamsWorkload = "site"
+	GetItemParamsWorkloadTeam    GetItemParamsWorkload = "team"
 )
 
 // Valid indicates whether the value is a known member of the GetItemParamsWorkload enum.
@@ -553,7 +634,13 @@ func (e GetItemParamsWorkload) Valid() bool {
 	switch e {
 	case GetItemParamsWorkloadDrive:
 		return true
+	case GetItemParamsWorkloadGroup:
+		return true
 	case GetItemParamsWorkloadMailbox:
+		return true
+	case GetItemParamsWorkloadSite:
+		return true
+	case GetItemParamsWorkloadTeam:
 		return true
 	default:
 		return false
@@ -636,6 +723,11 @@ type AuditEntry struct {
 
 	// Detail What was asked for, as JSON; cut at 2000 bytes
 	Detail string `json:"detail,omitempty,omitzero"`
+}
+
+// BackupOptions defines model for BackupOptions.
+type BackupOptions struct {
+	Versions int64 `json:"versions,omitempty,omitzero"`
 }
 
 // BrowseItem defines model for BrowseItem.
@@ -865,10 +957,13 @@ type NewPolicy struct {
 	// Example: Europe/Vienna
 	TimeZone string `json:"time_zone,omitempty,omitzero"`
 
+	// Versions Save so many old versions of each file
+	Versions int64 `json:"versions,omitempty,omitzero"`
+
 	// WindowMinutes Spread the starts over so many minutes
 	WindowMinutes int64 `json:"window_minutes,omitempty,omitzero"`
 
-	// Workloads Without it mailboxes and drives
+	// Workloads Without it all that the kinds have
 	Workloads []NewPolicyWorkloads `json:"workloads,omitempty,omitzero"`
 }
 
@@ -888,6 +983,9 @@ type NewRestore struct {
 
 	// Items IDs of folders and items; without it everything
 	Items []string `json:"items,omitempty,omitzero"`
+
+	// Permissions Make grants and sharing links on restored files, too; nobody is told, and links have new addresses
+	Permissions bool `json:"permissions,omitempty,omitzero"`
 
 	// Resource Whose snapshot
 	Resource string `json:"resource"`
@@ -1055,9 +1153,10 @@ type Policy struct {
 	Id          string      `json:"id"`
 
 	// Kinds All resources of these kinds, also those to come
-	Kinds     []string  `json:"kinds"`
-	Name      string    `json:"name"`
-	Retention Retention `json:"retention"`
+	Kinds     []string      `json:"kinds"`
+	Name      string        `json:"name"`
+	Options   BackupOptions `json:"options"`
+	Retention Retention     `json:"retention"`
 
 	// TimeZone IANA name
 	//

@@ -157,7 +157,7 @@ func (d *idle) Open(context.Context, tenantry.TenantID) (*repository.Repository,
 	return nil, tenantry.Errorf(tenantry.Internal, "nothing is stored")
 }
 
-func (d *idle) Source(context.Context, catalog.TenantRow, catalog.Resource, tenantry.Workload) (engine.Source, error) {
+func (d *idle) Source(context.Context, catalog.TenantRow, catalog.Resource, tenantry.Workload, tenantry.BackupOptions) (engine.Source, error) {
 	return nil, tenantry.Errorf(tenantry.Internal, "nothing is read")
 }
 

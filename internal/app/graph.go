@@ -25,34 +25,26 @@ func graphConfig(cfg Config) graph.Config {
 type workloads struct{ client *graph.Client }
 
 // Source returns what reads one workload of a resource.
-func (w workloads) Source(ctx context.Context, t catalog.TenantRow, r catalog.Resource, load tenantry.Workload) (engine.Source, error) {
+func (w workloads) Source(_ context.Context, t catalog.TenantRow, r catalog.Resource, load tenantry.Workload, o tenantry.BackupOptions) (engine.Source, error) {
 	g := w.client.Tenant(t.ID, t.DirectoryID)
 	switch load {
 	case tenantry.Mailbox:
 		return workload.NewMailboxSource(g, r.ObjectID), nil
 	case tenantry.Drive:
-		drive, err := g.UserDrive(ctx, r.ObjectID)
-		if err != nil {
-			return nil, err
-		}
-		return workload.NewDriveSource(g, drive), nil
+		return workload.NewDriveSource(g, r.ObjectID, o), nil
 	}
 	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q cannot be backed up yet", load)
 }
 
 // Target returns what writes one workload back to a resource. Its calls may use the
 // reserve that is kept for restores.
-func (w workloads) Target(ctx context.Context, t catalog.TenantRow, r catalog.Resource, load tenantry.Workload, req tenantry.RestoreRequest) (engine.Target, error) {
+func (w workloads) Target(_ context.Context, t catalog.TenantRow, r catalog.Resource, load tenantry.Workload, req tenantry.RestoreRequest) (engine.Target, error) {
 	g := w.client.Tenant(t.ID, t.DirectoryID).Reserve()
 	switch load {
 	case tenantry.Mailbox:
 		return workload.NewMailboxTarget(g, r.ObjectID, req.Folder, req.Conflict), nil
 	case tenantry.Drive:
-		drive, err := g.UserDrive(ctx, r.ObjectID)
-		if err != nil {
-			return nil, err
-		}
-		return workload.NewDriveTarget(g, drive, req.Folder, req.Conflict), nil
+		return workload.NewDriveTarget(g, r.ObjectID, req), nil
 	}
 	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q cannot be restored yet", load)
 }

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -23,6 +24,7 @@ type Policy struct {
 	TimeZone  string // IANA name
 	CreatedAt time.Time
 	Retention tenantry.Retention // which snapshots are kept
+	Options   tenantry.BackupOptions
 }
 
 func (p Policy) validate() error {
@@ -43,6 +45,9 @@ func (p Policy) validate() error {
 	case p.TimeZone == "" || p.TimeZone == "Local" || zoneErr != nil:
 		return tenantry.Errorf(tenantry.Invalid, "policy: time_zone %q is no IANA name", p.TimeZone)
 	}
+	if err := p.Options.Validate(); err != nil {
+		return err
+	}
 	return p.Retention.Validate()
 }
 
@@ -59,15 +64,16 @@ type policyRow struct {
 	TimeZone  string
 	CreatedAt int64
 	Retention string
+	Options   string
 }
 
-const policyColumns bun.Safe = "tenant, id, name, kinds, workloads, at_minute, window_len, time_zone, created_at, retention"
+const policyColumns bun.Safe = "tenant, id, name, kinds, workloads, at_minute, window_len, time_zone, created_at, retention, options"
 
 func (r policyRow) policy() Policy {
 	return Policy{
 		ID: r.ID, Name: r.Name, Kinds: split[tenantry.ResourceKind](r.Kinds), Workloads: split[tenantry.Workload](r.Workloads),
 		At: r.AtMinute, Window: r.WindowLen, TimeZone: r.TimeZone, CreatedAt: fromMicros(r.CreatedAt),
-		Retention: decodeRetention(r.Retention),
+		Retention: decodeRetention(r.Retention), Options: decodeOptions(r.Options),
 	}
 }
 
@@ -103,7 +109,7 @@ func (t *Tenant) AddPolicy(ctx context.Context, p Policy, now time.Time) error {
 	row := &policyRow{
 		Tenant: t.id, ID: p.ID, Name: p.Name, Kinds: join(p.Kinds), Workloads: join(p.Workloads),
 		AtMinute: p.At, WindowLen: p.Window, TimeZone: p.TimeZone, CreatedAt: micros(p.CreatedAt),
-		Retention: encodeRetention(p.Retention),
+		Retention: encodeRetention(p.Retention), Options: encodeOptions(p.Options),
 	}
 	op := fmt.Sprintf("add policy %s of tenant %s", p.ID, t.id)
 	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
@@ -149,6 +155,36 @@ func (t *Tenant) Policy(ctx context.Context, id tenantry.PolicyID) (Policy, erro
 
 func noPolicy(op string) error {
 	return tenantry.Errorf(tenantry.NotFound, "%s: there is no such policy", op)
+}
+
+// BackupOptions are what the policies that protect a workload of a resource want of its backups, taken
+// together: a series is the same whichever of them starts the backup, or who.
+func (t *Tenant) BackupOptions(ctx context.Context, r Resource, w tenantry.Workload) (tenantry.BackupOptions, error) {
+	var o tenantry.BackupOptions
+	policies, err := t.Policies(ctx)
+	for _, p := range policies {
+		if slices.Contains(p.Kinds, r.Kind) && slices.Contains(p.Workloads, w) {
+			o = o.With(p.Options)
+		}
+	}
+	return o, err
+}
+
+func encodeOptions(o tenantry.BackupOptions) string {
+	if o == (tenantry.BackupOptions{}) {
+		return ""
+	}
+	text, _ := json.Marshal(o) // numbers
+	return string(text)
+}
+
+// decodeOptions reads a policy's options. What cannot be read is the usual.
+func decodeOptions(text string) tenantry.BackupOptions {
+	var o tenantry.BackupOptions
+	if text != "" && json.Unmarshal([]byte(text), &o) != nil {
+		o = tenantry.BackupOptions{}
+	}
+	return o
 }
 
 // DeletePolicy removes a policy and its protections. Tasks already started go on; runs and

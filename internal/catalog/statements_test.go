@@ -130,6 +130,10 @@ func TestTenantStatements(t *testing.T) {
 			{"RetainSnapshots", func() error { return a.RetainSnapshots(ctx, "u-1", tenantry.Mailbox, 1, nil) }},
 			{"Policies", func() error { _, err := a.Policies(ctx); return err }},
 			{"Policy", func() error { _, err := a.Policy(ctx, "p-1"); return err }},
+			{"BackupOptions", func() error {
+				_, err := a.BackupOptions(ctx, Resource{Kind: tenantry.User}, tenantry.Drive)
+				return err
+			}},
 			{"PolicyTargets", func() error { _, err := a.PolicyTargets(ctx, "p-1"); return err }},
 			{"StartRun", func() (err error) {
 				run, err = a.StartRun(ctx, tenantry.Backup, TriggerSchedule, "", []NewTask{{Resource: "u-1", Workload: tenantry.Mailbox}, {Resource: "u-2", Workload: tenantry.Mailbox}}, now)

@@ -73,13 +73,13 @@ func (b *backup) removed(ctx context.Context, collection, id string) error {
 		return ofSeries(err)
 	case !ok:
 		// Never seen, and it may be because it has moved to where we have looked already.
-		b.miss()
+		b.miss(id)
 		if _, ok := b.plan.awaited[id]; ok {
 			delete(b.plan.awaited, id)
 			b.plan.condemned[id] = struct{}{}
 		}
 		return nil
-	case b.src.Scoped() && b.home(e) != collection:
+	case b.home(e) != collection:
 		// It lies elsewhere; but an enumeration under way may not have shown it there yet.
 		b.again = b.again || e.Generation < b.cursor(b.home(e)).Generation
 		return nil
@@ -112,11 +112,14 @@ func (b *backup) remember(e repository.Entry) {
 	}
 }
 
-// home returns the collection that lists an entry of a scoped source: folders are listed by what showed
-// them, everything else by its folder.
+// home returns the collection that lists an entry: folders are listed by what showed them, everything else
+// by its tree or its folder.
 func (b *backup) home(e repository.Entry) string {
 	if e.Collection != "" {
 		return b.plan.collections[e.Collection].In
+	}
+	if tree, ok := b.src.Tree(e.ID); ok {
+		return tree
 	}
 	return e.Parent
 }
@@ -201,7 +204,7 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 // await notes a parent that was not listed yet: should it vanish before it ever is, what lies in it
 // must go with it. Items of a folder's own collection need no such note, the folder has been listed.
 func (b *backup) await(ctx context.Context, item Item) error {
-	if item.Parent == "" || b.src.Scoped() && item.Collection == "" {
+	if item.Parent == "" || !b.inTree(item.ID) && item.Collection == "" {
 		return nil
 	}
 	_, ok, err := b.w.Lookup(ctx, item.Parent)
@@ -214,7 +217,7 @@ func (b *backup) await(ctx context.Context, item Item) error {
 // generation is the generation an item is seen in: that of the collection it belongs to, which for
 // an item that is listed while it moves is not the one that lists it.
 func (b *backup) generation(collection string, generation int64, item Item) int64 {
-	if !b.src.Scoped() || item.Collection != "" || item.Parent == collection {
+	if item.Collection != "" || item.Parent == collection || b.inTree(item.ID) {
 		return generation
 	}
 	return b.cursor(item.Parent).Generation

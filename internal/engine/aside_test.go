@@ -31,7 +31,7 @@ func newShelf(n int) *shelf {
 	return s
 }
 
-func (s *shelf) Scoped() bool { return false }
+func (s *shelf) Tree(string) (string, bool) { return engine.RootCollection, true }
 
 func (s *shelf) Page(_ context.Context, _, link string) (engine.Page, error) {
 	p := engine.Page{Next: s.etag, Done: true}

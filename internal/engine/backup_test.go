@@ -31,7 +31,7 @@ type script struct {
 	asked  []string
 }
 
-func (s *script) Scoped() bool { return s.scoped }
+func (s *script) Tree(string) (string, bool) { return engine.RootCollection, !s.scoped }
 func (s *script) Page(_ context.Context, collection, link string) (engine.Page, error) {
 	key := collection + "|" + link
 	s.asked = append(s.asked, key)

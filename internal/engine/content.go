@@ -41,7 +41,9 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 	passing := 0 // parts that answered Transient: after a few the rest is not asked for, nor after a throttle
 	for _, p := range list {
 		part, err := repository.Part{}, c.passing
-		if passing < maxTroubled {
+		if known, ok := c.unchanged(p); ok {
+			part, err = known, nil
+		} else if passing < maxTroubled {
 			part, err = b.fetchPart(ctx, p)
 		}
 		switch {
@@ -68,6 +70,20 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 		c.partly(reasons)
 	}
 	return moved, nil
+}
+
+// unchanged returns the part as it is stored, if that is known to be what the source would send.
+func (c *change) unchanged(p ItemPart) (repository.Part, bool) {
+	at := slices.IndexFunc(c.stored.Parts, func(o repository.Part) bool { return o.Name == p.Name })
+	if at < 0 {
+		return repository.Part{}, false
+	}
+	same := p.Fixed
+	if !same && p.Version != "" && c.stored.Problem == "" {
+		_, content := splitVersion(c.stored.ETag)
+		same = slices.Contains(strings.Split(content, "\n"), p.Version)
+	}
+	return c.stored.Parts[at], same
 }
 
 // partly records what is missing of an item whose payload and other parts are saved.

@@ -29,6 +29,7 @@ const (
 	exportSeries   = "series.json"      // part: exceptions of a recurring event
 	exportPhoto    = "photo"            // part: a contact's picture
 	exportExpanded = ".json"            // suffix of an attached item's JSON
+	exportDrive    = "drive:"           // what the ID of a drive begins with
 )
 
 const (
@@ -66,8 +67,9 @@ func (t *FolderTarget) Close() error { return t.root.Close() }
 
 // Folder implements Target: the ID of a folder is its path.
 func (t *FolderTarget) Folder(_ context.Context, parent string, e repository.Entry, _ []byte) (string, error) {
-	if e.Parent == "" && parent == "" && strings.EqualFold(e.Name, "root") {
-		return parent, nil // the root of a drive stands for the target's
+	inDrive := e.Parent == "" || strings.HasPrefix(e.Parent, exportDrive) && !strings.Contains(e.Parent, "/")
+	if inDrive && strings.EqualFold(e.Name, "root") {
+		return parent, nil // the root of a drive stands for the drive
 	}
 	dir := path.Join(parent, safeName(e.Name, e.ID, "", false))
 	if err := t.root.MkdirAll(dir, 0o700); err != nil {

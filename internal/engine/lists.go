@@ -93,7 +93,7 @@ func (b *backup) list(ctx context.Context, collection string, cur repository.Cur
 	}
 	b.plan.lists[collection] = shown.String()
 	if !cur.Complete {
-		b.miss() // what moved to where we have looked already
+		b.miss(collection) // what moved to where we have looked already
 	}
 	if cur.Link != page.Next || !cur.Complete {
 		b.w.SetCursor(collection, repository.Cursor{Generation: cur.Generation, Link: page.Next, Complete: true})
@@ -112,7 +112,7 @@ func (b *backup) unlisted(ctx context.Context, collection string, shown *seen) e
 			missing = append(missing, e.ID)
 		}
 	}
-	b.again = b.again || len(missing) > 0 && b.src.Scoped()
+	b.again = b.again || len(missing) > 0 && !b.inTree(collection)
 	for _, id := range missing {
 		if err := b.removed(ctx, collection, id); err != nil {
 			return err

@@ -137,11 +137,21 @@ func (r *restore) entry(ctx context.Context, parent string, e repository.Entry, 
 	if depth >= maxDepth {
 		return tenantry.Errorf(tenantry.Invalid, "restore folder %s: more than %d folders deep", e.Name, maxDepth)
 	}
-	id, err := r.folder(ctx, parent, e)
+	raw, err := r.snap.Payload(ctx, e)
 	if err != nil {
 		return err
 	}
-	return r.children(ctx, id, e.ID, depth+1)
+	id, err := r.dst.Folder(ctx, parent, e, raw)
+	if err != nil {
+		return err
+	}
+	if err := r.children(ctx, id, e.ID, depth+1); err != nil {
+		return err
+	}
+	if finisher, ok := r.dst.(Finisher); ok {
+		return finisher.Finish(ctx, id, e, raw, r.opener(e))
+	}
+	return nil
 }
 
 // children restores what lies in the folder source of the snapshot into the target's folder id:
@@ -223,8 +233,7 @@ func (r *restore) item(ctx context.Context, folder string, e repository.Entry) e
 	for _, p := range e.Parts {
 		count.Bytes += p.Size
 	}
-	open := func(ctx context.Context, p repository.Part) (io.ReadCloser, error) { return r.snap.Open(ctx, e, p) }
-	written, err := r.dst.Item(ctx, folder, e, raw, open)
+	written, err := r.dst.Item(ctx, folder, e, raw, r.opener(e))
 	if err != nil {
 		return err
 	}
@@ -236,6 +245,10 @@ func (r *restore) item(ctx context.Context, folder string, e repository.Entry) e
 	r.add(count)
 	r.progress()
 	return nil
+}
+
+func (r *restore) opener(e repository.Entry) OpenPart {
+	return func(ctx context.Context, p repository.Part) (io.ReadCloser, error) { return r.snap.Open(ctx, e, p) }
 }
 
 // saved reports whether there is a good version of the entry.

@@ -51,21 +51,24 @@ func (b *backup) rounds(ctx context.Context, space string) error {
 // Time is counted in collections that were read. What vanishes from one moved, if it did, to another that
 // either is read later, and shows it, or was read before, and has to be read again.
 
-// miss notes that something may have moved to what was read before now.
-func (b *backup) miss() {
-	if b.src.Scoped() {
+// miss notes that something that belongs to a collection, or an item of that ID, may have moved to what was
+// read before now.
+func (b *backup) miss(id string) {
+	if !b.inTree(id) {
 		b.missed = b.tick
 	}
 }
 
+func (b *backup) inTree(id string) bool { _, ok := b.src.Tree(id); return ok }
+
 // vanish notes that an item is missing until another collection shows it.
 func (b *backup) vanish(id string) {
 	switch {
-	case !b.src.Scoped():
+	case b.inTree(id):
 	case len(b.vanished) < maxGone:
 		b.vanished[id] = b.tick
 	default:
-		b.miss()
+		b.miss(id)
 	}
 }
 
@@ -99,12 +102,17 @@ func (b *backup) round(ctx context.Context, space string, due int) error {
 	if _, refused := b.refusals[space]; refused {
 		return nil
 	}
-	for _, c := range b.plan.order(b.w, space) {
-		if at, ok := b.readAt[c]; ok && due > 0 && at >= due {
-			continue
-		}
-		if err := b.visit(ctx, c); err != nil {
-			return err
+	read := map[string]bool{}
+	for fresh := true; fresh; { // what was read may have shown further folders
+		fresh = false
+		for _, c := range b.plan.order(b.w, space) {
+			if at, ok := b.readAt[c]; read[c] || !b.plan.has(c) || ok && due > 0 && at >= due {
+				continue
+			}
+			fresh, read[c] = true, true
+			if err := b.visit(ctx, c); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -165,7 +173,7 @@ func (b *backup) advance(collection string, cur repository.Cursor, page Page) {
 			b.plan.sweeps[collection] = cur.Generation
 		}
 		// What moved away before its folder was enumerated shows nowhere but in the folder it went to.
-		b.miss()
+		b.miss(collection)
 	}
 	if cur.Link != page.Next || enumerated {
 		cur.Link = page.Next

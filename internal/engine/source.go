@@ -26,10 +26,11 @@ const (
 type Source interface {
 	// Page reads one page of a collection; link "" starts from the beginning.
 	Page(ctx context.Context, collection, link string) (Page, error)
-	// Scoped reports whether a removal counts only for the collection that lists the item (mail, where
-	// items move between collections); false: removals are absolute (drive). A collection lists what names
-	// it as its parent, and the folders that it showed.
-	Scoped() bool
+	// Tree names the collection that lists an item by the item's ID: one that lists all that lies below it,
+	// at any depth, and that nothing enters or leaves (a drive). A removal in it is absolute. ok is false where
+	// collections list what names them as its parent, and the folders that they showed (mail): there items
+	// move, and a removal counts only for the collection in which the item lies. A tree's ID is of its tree.
+	Tree(id string) (collection string, ok bool)
 }
 
 // Rereader is a Source that can read the parts of an item again though nobody told of a change. With
@@ -79,7 +80,8 @@ type Item struct {
 	// Raw is the payload, byte-identical as the source sent it.
 	Raw []byte
 	// Content identifies the separate content where the source knows it without reading (a hash):
-	// while it stays the same, a new ETag does not fetch the parts again. Empty: unknown.
+	// while it stays the same, a new ETag does not fetch the parts again. It may have several lines, each the
+	// version of one part. Empty: unknown.
 	Content string
 	// Problem says why the item cannot be saved; its last good version is kept.
 	Problem string
@@ -92,8 +94,11 @@ type ItemPart struct {
 	Name string // unique within the item, stable between runs
 	Size int64  // bytes, where known
 	// Version changes whenever the content does. When every part of an item has one, and none
-	// differs from what is stored, nothing is fetched. Empty: unknown.
+	// differs from what is stored, nothing is fetched; nor is a part whose version is a line of the
+	// Content with which the item is stored. Empty: unknown.
 	Version string
+	// Fixed: what is stored under this name never changes, and is not fetched again.
+	Fixed bool
 	// Open streams the content. An error of the kinds Poison, Denied, NotFound, Absent and Invalid,
 	// here or while reading, is recorded and the item goes on without this part; Internal and Conflict
 	// (it is not as listed) too, after a second attempt. Transient is tried a second time, too, and then
@@ -111,6 +116,12 @@ type Target interface {
 	Folder(ctx context.Context, parent string, e repository.Entry, raw []byte) (string, error)
 	// Item writes e into folder unless it is there already (then Existed). It may run twice: no duplicates.
 	Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open OpenPart) (Written, error)
+}
+
+// Finisher is a Target that is told when all that a folder holds was written into it. An error of one of the
+// kinds that Target names is recorded for the folder. Finish may run again for a folder that was finished.
+type Finisher interface {
+	Finish(ctx context.Context, id string, e repository.Entry, raw []byte, open OpenPart) error
 }
 
 // OpenPart streams the stored bytes of one part of the item at hand.

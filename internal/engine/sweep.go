@@ -30,7 +30,7 @@ func (b *backup) sweep(ctx context.Context) error {
 
 func (b *backup) dropUnseen(ctx context.Context) error {
 	for _, collection := range slices.Sorted(maps.Keys(b.plan.sweeps)) {
-		if b.src.Scoped() && collection != RootCollection {
+		if !b.inTree(collection) && collection != RootCollection {
 			if err := b.dropUnseenOf(ctx, b.w.Children(ctx, collection)); err != nil {
 				return err
 			}
@@ -60,11 +60,7 @@ func (b *backup) dropUnseenOf(ctx context.Context, entries iter.Seq2[repository.
 
 // unseen reports whether a completed enumeration should have shown the entry and did not.
 func (b *backup) unseen(e repository.Entry) bool {
-	collection := RootCollection
-	if b.src.Scoped() {
-		collection = b.home(e)
-	}
-	generation, swept := b.plan.sweeps[collection]
+	generation, swept := b.plan.sweeps[b.home(e)]
 	return swept && e.Generation < generation
 }
 

@@ -246,7 +246,7 @@ func (w *world) meddle() {
 	}
 }
 
-func (w *world) Scoped() bool { return w.scoped }
+func (w *world) Tree(string) (string, bool) { return engine.RootCollection, !w.scoped }
 
 func (w *world) Page(_ context.Context, collection, link string) (engine.Page, error) {
 	w.mu.Lock()

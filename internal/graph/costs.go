@@ -13,6 +13,7 @@ import (
 //	            subscribedSkus (3, less 1 for $select)                2
 //	SharePoint  one item, delta with a token, a file's content        1
 //	            lists, delta without a token, every write             2
+//	            permissions, to read or to write                      5
 //	Outlook     every request counts itself against its mailbox; writes
 //	            their bytes, too
 //
@@ -29,6 +30,7 @@ const (
 	oneItem   = 1
 	manyItems = 2
 	oneWrite  = 2
+	sharing   = 5
 	covered   = throttle.Covered
 )
 

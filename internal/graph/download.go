@@ -28,13 +28,28 @@ const opDownload = "download a file"
 // Conflict. Poison: Microsoft found malware in it. Errors of Read are of the
 // kinds of every call. The caller closes.
 func (t *Tenant) Download(ctx context.Context, drive, item string, offset int64) (io.ReadCloser, error) {
+	return t.download(ctx, drive, item, "", offset)
+}
+
+// DownloadVersion is Download, from the beginning, of an old version of a file.
+func (t *Tenant) DownloadVersion(ctx context.Context, drive, item, version string) (io.ReadCloser, error) {
+	if err := given(opDownload, version); err != nil {
+		return nil, err
+	}
+	return t.download(ctx, drive, item, version, 0)
+}
+
+func (t *Tenant) download(ctx context.Context, drive, item, version string, offset int64) (io.ReadCloser, error) {
 	if err := given(opDownload, drive, item); err != nil {
 		return nil, err
 	}
 	if offset < 0 {
 		return nil, tenantry.Errorf(tenantry.Invalid, "%s: the offset is negative", opDownload)
 	}
-	d := &download{t: t, ctx: ctx, drive: drive, item: item, at: offset}
+	d := &download{t: t, ctx: ctx, path: []string{"drives", drive, "items", item, "content"}, at: offset}
+	if version != "" {
+		d.path = []string{"drives", drive, "items", item, "versions", version, "content"}
+	}
 	if err := d.connect(); err != nil {
 		return nil, t.judged(ctx, err, t.client.build.plain("probe a file", http.MethodGet, t.sharePoint(oneItem, false), onlyID, "drives", drive, "items", item))
 	}
@@ -47,9 +62,9 @@ func (t *Tenant) Download(ctx context.Context, drive, item string, offset int64)
 //	     ▲                     │  401 403 404 410      │
 //	     └─────────────────────┘◀────── cut ───────────┘
 type download struct {
-	t           *Tenant
-	ctx         context.Context // of Download: it bounds what Read does
-	drive, item string
+	t    *Tenant
+	ctx  context.Context // of Download: it bounds what Read does
+	path []string
 
 	at       int64  // the next byte
 	link     string // pre-authenticated; "" while none is good
@@ -144,12 +159,7 @@ func (d *download) locate() error {
 	if d.link != "" {
 		return nil
 	}
-	b := d.t.client.build
-	c, err := b.built(d.ctx, opDownload, d.t.sharePoint(oneItem, false))(
-		b.drives().ByDriveId(d.drive).Items().ByDriveItemId(d.item).Content().ToGetRequestInformation(d.ctx, nil))
-	if err != nil {
-		return err
-	}
+	c := d.t.client.build.plain(opDownload, http.MethodGet, d.t.sharePoint(oneItem, false), nil, d.path...)
 	c.header.Set("Accept", "*/*")
 	c.header.Set("Accept-Encoding", "identity")
 	c.stream = true

@@ -6,10 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 	"github.com/microsoftgraph/msgraph-sdk-go/drives"
-	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -23,27 +23,127 @@ var itemProperties = []string{
 	"shared", "specialFolder", "fileSystemInfo", "malware", "bundle",
 }
 
+// driveProperties are what is kept of a drive: not its quota, which changes all the time. Drives that are the
+// service's own are listed only if system is selected ("List drives").
+var driveProperties = []string{"id", "name", "driveType", "description", "createdDateTime", "webUrl", "owner", "system"}
+
+// sharingPreferences have a drive's delta name the items that have permissions of their own, and tell when
+// those change ("driveItem: delta", scan guidance).
+const sharingPreferences = "deltashowremovedasdeleted, deltatraversepermissiongaps, deltashowsharingchanges, hierarchicalsharing"
+
 const childrenPage = 200
 
-// UserDrive returns the ID of a user's OneDrive. Absent: not licensed or not
-// provisioned, which app-only calls cannot change.
-func (t *Tenant) UserDrive(ctx context.Context, user string) (driveID string, err error) {
-	const op = "find a user's drive"
-	if err := given(op, user); err != nil {
+// The owners of drives.
+const (
+	OfUser  = "users"
+	OfSite  = "sites"
+	OfGroup = "groups"
+)
+
+// Drives lists the drives of a user, a site or a group, as of says. Absent: the user has none, which
+// app-only calls cannot change.
+func (t *Tenant) Drives(ctx context.Context, of, owner, link string) (RawPage, error) {
+	const op = "list drives"
+	if err := given(op, of, owner); err != nil {
+		return RawPage{}, err
+	}
+	page, err := t.sitePage(ctx, op, manyItems, url.Values{"$select": {strings.Join(driveProperties, ",")}}, link, of, owner, "drives")
+	return page, ofOwner(of, err)
+}
+
+// DefaultDrive returns the ID of the drive that an owner means by "files".
+func (t *Tenant) DefaultDrive(ctx context.Context, of, owner string) (driveID string, err error) {
+	const op = "find the default drive"
+	if err := given(op, of, owner); err != nil {
 		return "", err
 	}
-	c, err := t.client.build.built(ctx, op, t.sharePoint(oneItem, false))(
-		t.client.build.users().ByUserId(user).Drive().ToGetRequestInformation(ctx, &users.ItemDriveRequestBuilderGetRequestConfiguration{
-			QueryParameters: &users.ItemDriveRequestBuilderGetQueryParameters{Select: []string{"id"}}}))
+	id, err := t.identifier(ctx, t.client.build.plain(op, http.MethodGet, t.sharePoint(oneItem, false), onlyID, of, owner, "drive"))
+	return id, ofOwner(of, err)
+}
+
+// ofOwner: whatever the code, what is missing below /users/{id} is the drive.
+func ofOwner(of string, err error) error {
+	if of == OfUser && tenantry.KindOf(err) == tenantry.NotFound {
+		return withKind(err, tenantry.Absent)
+	}
+	return err
+}
+
+// sitePage reads a page of a list that belongs to SharePoint.
+func (t *Tenant) sitePage(ctx context.Context, op string, units int, query url.Values, link string, path ...string) (RawPage, error) {
+	c := t.client.build.plain(op, http.MethodGet, t.sharePoint(units, false), query, path...)
+	if link != "" {
+		var err error
+		if c, err = t.client.linked(c, link); err != nil {
+			return RawPage{}, err
+		}
+	}
+	return t.page(ctx, c, false)
+}
+
+// Permissions lists the permissions of an item, the inherited ones too, which say so.
+func (t *Tenant) Permissions(ctx context.Context, drive, item, link string) (RawPage, error) {
+	const op = "list the permissions of a file"
+	if err := given(op, drive, item); err != nil {
+		return RawPage{}, err
+	}
+	return t.sitePage(ctx, op, sharing, nil, link, "drives", drive, "items", item, "permissions")
+}
+
+// FileVersions lists the versions of a file, the newest, which is the file itself, first.
+func (t *Tenant) FileVersions(ctx context.Context, drive, item, link string) (RawPage, error) {
+	const op = "list the versions of a file"
+	if err := given(op, drive, item); err != nil {
+		return RawPage{}, err
+	}
+	return t.sitePage(ctx, op, manyItems, nil, link, "drives", drive, "items", item, "versions")
+}
+
+// Invite grants permissions on an item from the JSON of "driveItem: invite". One that would send mail is
+// refused as Invalid.
+func (t *Tenant) Invite(ctx context.Context, drive, item string, body []byte) error {
+	const op = "grant a permission"
+	if err := given(op, drive, item); err != nil {
+		return err
+	}
+	var in struct {
+		Send *bool `json:"sendInvitation"`
+	}
+	if err := json.Unmarshal(body, &in); err != nil {
+		return tenantry.E(tenantry.Invalid, op, err)
+	}
+	if in.Send == nil || *in.Send {
+		return tenantry.Errorf(tenantry.Invalid, "%s: it would send an invitation", op)
+	}
+	return t.share(ctx, op, body, drive, item, "invite")
+}
+
+// CreateLink makes a sharing link from the JSON of "driveItem: createLink". Its address is a new one.
+func (t *Tenant) CreateLink(ctx context.Context, drive, item string, body []byte) error {
+	const op = "make a sharing link"
+	if err := given(op, drive, item); err != nil {
+		return err
+	}
+	return t.share(ctx, op, body, drive, item, "createLink")
+}
+
+func (t *Tenant) share(ctx context.Context, op string, body []byte, drive, item, action string) error {
+	c := t.driveWrite(op, http.MethodPost, body, nil, "drives", drive, "items", item, action)
+	c.cost.Units = sharing
+	return t.accepted(ctx, c)
+}
+
+// SetItemTimes gives a file or folder the times of its file system facet; zero times stay.
+func (t *Tenant) SetItemTimes(ctx context.Context, drive, item string, created, modified time.Time) error {
+	const op = "set the times of a file"
+	if err := given(op, drive, item); err != nil {
+		return err
+	}
+	body, err := json.Marshal(map[string]any{"fileSystemInfo": newFileTimes(created, modified)})
 	if err != nil {
-		return "", err
+		return tenantry.E(tenantry.Invalid, op, err)
 	}
-	id, err := t.identifier(ctx, c)
-	if tenantry.KindOf(err) == tenantry.NotFound {
-		// Whatever the code: what is missing below /users/{id} is the drive.
-		return "", withKind(err, tenantry.Absent)
-	}
-	return id, err
+	return t.accepted(ctx, t.driveWrite(op, http.MethodPatch, body, nil, "drives", drive, "items", item))
 }
 
 // DriveChanges returns the page of a drive's items that link names, or with link
@@ -61,6 +161,7 @@ func (t *Tenant) DriveChanges(ctx context.Context, drive, link string) (RawPage,
 	if err != nil {
 		return RawPage{}, err
 	}
+	c.header.Set("Prefer", sharingPreferences)
 	if link != "" {
 		if c, err = t.client.linked(c, link); err != nil {
 			return RawPage{}, err
@@ -117,18 +218,19 @@ func (t *Tenant) DriveChild(ctx context.Context, drive, folder, name string) (js
 		url.Values{"$select": {strings.Join(itemProperties, ",")}}, child(drive, folder, name)...))
 }
 
-// CreateDriveFolder creates a folder and returns its item. Conflict: the name is
-// taken, by an earlier try of this call perhaps; see DriveChild.
-func (t *Tenant) CreateDriveFolder(ctx context.Context, drive, parent, name string) (jsontext.Value, error) {
+// CreateDriveFolder creates a folder with the times given, as Upload takes them, and returns its item. Conflict:
+// the name is taken, by an earlier try of this call perhaps; see DriveChild.
+func (t *Tenant) CreateDriveFolder(ctx context.Context, drive, parent, name string, created, modified time.Time) (jsontext.Value, error) {
 	const op = "create a folder"
 	if err := named(op, drive, parent, name); err != nil {
 		return nil, err
 	}
 	body, err := json.Marshal(struct {
-		Name     string   `json:"name"`
-		Folder   struct{} `json:"folder"`
-		Conflict string   `json:"@microsoft.graph.conflictBehavior"`
-	}{Name: name, Conflict: "fail"})
+		Name     string     `json:"name"`
+		Folder   struct{}   `json:"folder"`
+		Conflict string     `json:"@microsoft.graph.conflictBehavior"`
+		Times    *fileTimes `json:"fileSystemInfo,omitempty"`
+	}{Name: name, Conflict: "fail", Times: newFileTimes(created, modified)})
 	if err != nil {
 		return nil, tenantry.E(tenantry.Invalid, op, err)
 	}

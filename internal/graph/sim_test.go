@@ -152,7 +152,7 @@ func TestSimulatedDirectory(t *testing.T) {
 		t.Errorf("%q, %v", kind, err)
 	}
 	for _, u := range append(truth[:5:5], truth[240:]...) {
-		drive, err := tenant.UserDrive(ctx, u.ID)
+		drive, err := tenant.DefaultDrive(ctx, OfUser, u.ID)
 		if u.Drive == "" {
 			wantKind(t, err, tenantry.Absent)
 		} else if err != nil || drive != u.Drive {
@@ -465,7 +465,7 @@ func TestSimulatedDrive(t *testing.T) {
 	server, sim, tenant := simulated(t, graphsim.TenantSpec{Users: 1, FilesPerUser: 25})
 	sim.Consent()
 	user := sim.Users()[0].ID
-	drive, err := tenant.UserDrive(ctx, user)
+	drive, err := tenant.DefaultDrive(ctx, OfUser, user)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -477,11 +477,11 @@ func TestSimulatedDrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	created, modified := time.Date(2020, 1, 2, 3, 4, 5, 0, time.UTC), time.Date(2021, 2, 3, 4, 5, 6, 0, time.UTC)
-	folder, err := tenant.CreateDriveFolder(ctx, drive, root, "Neu & 100%")
+	folder, err := tenant.CreateDriveFolder(ctx, drive, root, "Neu & 100%", time.Time{}, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = tenant.CreateDriveFolder(ctx, drive, root, "Neu & 100%")
+	_, err = tenant.CreateDriveFolder(ctx, drive, root, "Neu & 100%", time.Time{}, time.Time{})
 	wantKind(t, err, tenantry.Conflict)
 	parent, err := idOf("test", folder)
 	if err != nil {

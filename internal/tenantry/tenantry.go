@@ -126,7 +126,7 @@ const (
 // Workload is one service's data of one resource.
 type Workload string
 
-// The workloads. Site, group and team are named here, and run by a later release.
+// The workloads.
 const (
 	Mailbox      Workload = "mailbox"
 	Drive        Workload = "drive"
@@ -252,6 +252,31 @@ type RestoreRequest struct {
 	To       ResourceID `json:"to,omitempty"`       // another resource; empty: the same
 	Folder   string     `json:"folder,omitempty"`   // name of a new folder; empty: the original place
 	Conflict string     `json:"conflict,omitempty"` // skip, copy or replace, when a different item has the place; default copy
+	// Permissions makes grants and links on restored files, too. Nobody is told.
+	Permissions bool `json:"permissions,omitempty"`
+}
+
+// BackupOptions are what a policy wants of its backups besides the usual.
+type BackupOptions struct {
+	// Versions is how many old versions of each file are saved, the newest of them, from 0 to MaxVersions. A file
+	// that does not change after they were wanted is saved as it is.
+	Versions int `json:"versions,omitempty"`
+}
+
+// MaxVersions bounds BackupOptions.Versions.
+const MaxVersions = 500
+
+// With returns what two policies want together.
+func (o BackupOptions) With(other BackupOptions) BackupOptions {
+	return BackupOptions{Versions: max(o.Versions, other.Versions)}
+}
+
+// Validate returns Invalid, with the field, for options out of their bounds.
+func (o BackupOptions) Validate() error {
+	if o.Versions < 0 || o.Versions > MaxVersions {
+		return Errorf(Invalid, "options: versions %d is not in 0..%d", o.Versions, MaxVersions)
+	}
+	return nil
 }
 
 // VerifyRequest is the parameter of a verify task.

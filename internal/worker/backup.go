@@ -27,7 +27,11 @@ func (j *job) backup(ctx context.Context, tenant catalog.TenantRow, progress fun
 		// An earlier slice sealed and died before it could settle.
 		return end{done: true, snapshot: j.snapshot(snap)}, nil
 	}
-	src, err := j.cfg.Workloads.Source(ctx, tenant, resource, j.claim.Workload)
+	options, err := j.scope.BackupOptions(ctx, resource, j.claim.Workload)
+	if err != nil {
+		return end{}, err
+	}
+	src, err := j.cfg.Workloads.Source(ctx, tenant, resource, j.claim.Workload, options)
 	if err != nil {
 		return end{}, fromGraph(err)
 	}

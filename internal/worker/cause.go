@@ -107,10 +107,23 @@ func (t markedTarget) Folder(ctx context.Context, parent string, e repository.En
 	return id, fromGraph(err)
 }
 
+// Finish passes on what is to be done with a folder when it is full, if there is anything.
+func (t markedTarget) Finish(ctx context.Context, id string, e repository.Entry, raw []byte, open engine.OpenPart) error {
+	finisher, ok := t.Target.(engine.Finisher)
+	if !ok {
+		return nil
+	}
+	return fromGraph(finisher.Finish(ctx, id, e, raw, markedOpen(open)))
+}
+
 func (t markedTarget) Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open engine.OpenPart) (engine.Written, error) {
-	written, err := t.Target.Item(ctx, folder, e, raw, func(ctx context.Context, p repository.Part) (io.ReadCloser, error) {
+	written, err := t.Target.Item(ctx, folder, e, raw, markedOpen(open))
+	return written, fromGraph(err)
+}
+
+func markedOpen(open engine.OpenPart) engine.OpenPart {
+	return func(ctx context.Context, p repository.Part) (io.ReadCloser, error) {
 		r, err := open(ctx, p)
 		return r, fromBucket(err)
-	})
-	return written, fromGraph(err)
+	}
 }

@@ -48,8 +48,8 @@ type Repositories interface {
 // drive), Denied, Reconnect, Throttled, Invalid (a workload that this version does not
 // know).
 type Workloads interface {
-	// Source reads a workload of a resource.
-	Source(ctx context.Context, t catalog.TenantRow, r catalog.Resource, w tenantry.Workload) (engine.Source, error)
+	// Source reads a workload of a resource, with what its policies want besides the usual.
+	Source(ctx context.Context, t catalog.TenantRow, r catalog.Resource, w tenantry.Workload, o tenantry.BackupOptions) (engine.Source, error)
 	// Target writes a workload of a resource, as req says where and how.
 	Target(ctx context.Context, t catalog.TenantRow, r catalog.Resource, w tenantry.Workload, req tenantry.RestoreRequest) (engine.Target, error)
 }

@@ -143,7 +143,7 @@ func (h *house) Open(ctx context.Context, t tenantry.TenantID) (*repository.Repo
 	return repository.Open(ctx, h.store, h.ring, t)
 }
 
-func (h *house) Source(_ context.Context, t catalog.TenantRow, _ catalog.Resource, _ tenantry.Workload) (engine.Source, error) {
+func (h *house) Source(_ context.Context, t catalog.TenantRow, _ catalog.Resource, _ tenantry.Workload, _ tenantry.BackupOptions) (engine.Source, error) {
 	if err := h.srcErr.Load(); err != nil {
 		return nil, *err
 	}
@@ -241,7 +241,7 @@ type source struct {
 	onPage atomic.Pointer[func(ctx context.Context, link string) error]
 }
 
-func (s *source) Scoped() bool { return false }
+func (s *source) Tree(string) (string, bool) { return engine.RootCollection, true }
 
 func (s *source) Page(ctx context.Context, _, link string) (engine.Page, error) {
 	if f := s.onPage.Load(); f != nil {

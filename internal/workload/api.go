@@ -137,18 +137,50 @@ type MailWriter[P Pages] interface {
 	DeleteMessage(ctx context.Context, user, message string) error
 }
 
+// Whom drives belong to.
+const (
+	ofUser  = "users"
+	ofSite  = "sites"
+	ofGroup = "groups"
+)
+
 // DriveReader is what a drive's source needs of Graph. It is used from several goroutines at once.
 type DriveReader[P Pages] interface {
+	Drives(ctx context.Context, of, owner, link string) (P, error)
 	DriveChanges(ctx context.Context, drive, link string) (P, error)
+	Permissions(ctx context.Context, drive, item, link string) (P, error)
+	DriveContent[P]
+}
+
+// DriveContent reads what files hold.
+type DriveContent[P Pages] interface {
 	Download(ctx context.Context, drive, item string, offset int64) (io.ReadCloser, error)
+	FileVersions(ctx context.Context, drive, item, link string) (P, error)
+	DownloadVersion(ctx context.Context, drive, item, version string) (io.ReadCloser, error)
 }
 
 // DriveWriter is what a drive's target needs of Graph. It is used from several goroutines at once.
-type DriveWriter interface {
+type DriveWriter[P Pages] interface {
+	DriveFinder[P]
+	CreateDriveFolder(ctx context.Context, drive, parent, name string, created, modified time.Time) (jsontext.Value, error)
+	Upload(ctx context.Context, drive, parent, name, conflict string, size int64, created, modified time.Time, r io.Reader) (jsontext.Value, error)
+	SetItemTimes(ctx context.Context, drive, item string, created, modified time.Time) error
+	DriveSharer[P]
+}
+
+// DriveFinder finds what is there.
+type DriveFinder[P Pages] interface {
+	Drives(ctx context.Context, of, owner, link string) (P, error)
+	DefaultDrive(ctx context.Context, of, owner string) (driveID string, err error)
 	DriveRoot(ctx context.Context, drive string) (itemID string, err error)
 	DriveChild(ctx context.Context, drive, folder, name string) (jsontext.Value, error)
-	CreateDriveFolder(ctx context.Context, drive, parent, name string) (jsontext.Value, error)
-	Upload(ctx context.Context, drive, parent, name, conflict string, size int64, created, modified time.Time, r io.Reader) (jsontext.Value, error)
+}
+
+// DriveSharer shares items. It never sends anything.
+type DriveSharer[P Pages] interface {
+	Permissions(ctx context.Context, drive, item, link string) (P, error)
+	Invite(ctx context.Context, drive, item string, body []byte) error
+	CreateLink(ctx context.Context, drive, item string, body []byte) error
 }
 
 // parse reads what it needs of a payload. Graph is known to write a name twice now and then.
@@ -157,6 +189,13 @@ func parse(what string, raw jsontext.Value, into any) error {
 		return tenantry.E(tenantry.Internal, "read "+what, err)
 	}
 	return nil
+}
+
+// collect returns the items of every page that list yields.
+func collect[P Pages](list func(link string) (P, error)) ([]jsontext.Value, error) {
+	var all []jsontext.Value
+	err := walk(list, func(raw jsontext.Value) error { all = append(all, raw); return nil })
+	return all, err
 }
 
 // walk calls visit for each item of every page that list yields.

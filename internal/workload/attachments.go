@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -105,9 +106,11 @@ func (s attachmentSource[P]) part(item string, a attachment, raw jsontext.Value,
 func bytesPart(name string, content []byte) engine.ItemPart {
 	return engine.ItemPart{
 		Name: name, Size: int64(len(content)), Version: digest(content),
-		Open: func(context.Context) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil },
+		Open: func(context.Context) (io.ReadCloser, error) { return bytesBody(content), nil },
 	}
 }
+
+func bytesBody(content []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(content)) }
 
 // array joins values to a JSON array without touching them.
 func array(list []jsontext.Value) []byte {
@@ -121,6 +124,17 @@ func array(list []jsontext.Value) []byte {
 	}
 	b.WriteByte(']')
 	return []byte(b.String())
+}
+
+// storedPart reads a small part of an entry; ok is false if it has none of that name.
+func storedPart(ctx context.Context, e repository.Entry, name string, open engine.OpenPart) (data []byte, ok bool, err error) {
+	for _, p := range e.Parts {
+		if p.Name == name {
+			data, err = readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, p) }, maxList)
+			return data, err == nil, err
+		}
+	}
+	return nil, false, nil
 }
 
 // readAll reads a stored part that is small by its nature.

@@ -37,6 +37,13 @@ func (c *changes) page(next string, done bool) engine.Page {
 	return p
 }
 
+// whole is a page that shows all there is, at once.
+func (c *changes) whole() engine.Page {
+	p := c.page("", true)
+	p.Listed = true
+	return p
+}
+
 // digest identifies bytes where the service names no version.
 func digest(b []byte) string {
 	sum := sha256.Sum256(b)

@@ -24,10 +24,13 @@
 //
 // A reference attachment has no content of its own: the list says all that Graph knows of it.
 //
-// # What is stored of a drive
+// # What is stored of drives
 //
-// Every item is an entry with its JSON; a file has the part "content", held against the
-// quickXorHash that the service names. A shortcut to another drive is stored, not followed.
+// Each drive of a user is an entry "drive:ID", under which lies its root and all that is in it, read by the
+// drive's own delta. Every item is an entry with its JSON; a file has the part "content", held against the
+// quickXorHash that the service names. An item with permissions of its own has them as a part
+// "permissions.json", and a file of which versions are wanted has "versions.json" and "version/3.0". A
+// shortcut to another drive is stored, not followed; a notebook is a package, whose sections are files.
 //
 // # Restoring
 //

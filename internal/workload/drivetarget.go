@@ -6,6 +6,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -14,27 +15,52 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// driveTarget writes into one drive.
-type driveTarget struct {
-	api      DriveWriter
-	drive    string
-	folder   string
-	conflict string
+// driveTarget writes into the drives of one owner. What it calls a folder is "drive/item".
+type driveTarget[P Pages] struct {
+	api         DriveWriter[P]
+	of, owner   string
+	folder      string
+	conflict    string
+	permissions bool
 
-	mu   sync.Mutex // guards root
-	root string
+	mu     sync.Mutex        // guards what follows
+	drives []ownDrive        // of the owner
+	tops   map[string]string // by drive: where restored files begin
+	made   map[string]bool   // folders that this target made
 }
 
-// NewDriveTarget returns the target that writes into a drive: into a folder of its own that is found or
-// made under the root, or, with folder "", to the original places. conflict is skip, copy or replace
-// ("" is copy) and says what becomes of a file whose name a different one has. Invalid names a
-// conflict that is none of these at the first write.
-func NewDriveTarget(api DriveWriter, driveID, folder, conflict string) engine.Target {
-	return &driveTarget{api: api, drive: driveID, folder: folder, conflict: conflict}
+type ownDrive struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Type string `json:"driveType"`
 }
 
-// Folder finds or makes the folder that stands for e. The source drive's root stands for the target's.
-func (t *driveTarget) Folder(ctx context.Context, parent string, e repository.Entry, raw []byte) (string, error) {
+// businessDrive is the driveType of a user's OneDrive ("drive resource type").
+const businessDrive = "business"
+
+// NewDriveTarget returns the target that writes into a user's drives; user is the Entra object ID. A drive
+// is restored into the one it was, else into one of its name, else into the default drive; there into a folder
+// of its own that is found or made under the root, or, without req.Folder, to the original places.
+// req.Conflict is skip, copy or replace ("" is copy) and says what becomes of a file whose name a different
+// one has; Invalid names a conflict that is none of these at the first write. With req.Permissions
+// grants and links are made, too; nobody is told.
+func NewDriveTarget[P Pages](api DriveWriter[P], user string, req tenantry.RestoreRequest) engine.Target {
+	return newDriveTarget(api, ofUser, user, req)
+}
+
+func newDriveTarget[P Pages](api DriveWriter[P], of, owner string, req tenantry.RestoreRequest) *driveTarget[P] {
+	return &driveTarget[P]{
+		api: api, of: of, owner: owner, folder: req.Folder, conflict: req.Conflict, permissions: req.Permissions,
+		tops: map[string]string{}, made: map[string]bool{},
+	}
+}
+
+// Folder finds or makes the folder that stands for e, which may be a drive. The source drive's root stands for
+// the place where the drive is restored.
+func (t *driveTarget[P]) Folder(ctx context.Context, parent string, e repository.Entry, raw []byte) (string, error) {
+	if within(e.ID) == "" {
+		return t.drive(ctx, e, raw)
+	}
 	var d driveItem
 	if err := parse("a stored folder", raw, &d); err != nil {
 		return "", err
@@ -43,51 +69,123 @@ func (t *driveTarget) Folder(ctx context.Context, parent string, e repository.En
 	if err != nil || d.Root != nil {
 		return parent, err
 	}
-	id, err := t.findOrMake(ctx, parent, d.Name)
+	id, err := t.findOrMake(ctx, parent, d.Name, d)
 	if tenantry.KindOf(err) == tenantry.Conflict { // a file has the name
-		id, err = t.findOrMake(ctx, parent, d.Name+" (restored)")
+		id, err = t.findOrMake(ctx, parent, d.Name+" (restored)", d)
 	}
 	return id, err
 }
 
-// place returns the ID of a folder that the engine names; "" is the target's root.
-func (t *driveTarget) place(ctx context.Context, folder string) (string, error) {
+// drive returns where a drive is restored.
+func (t *driveTarget[P]) drive(ctx context.Context, e repository.Entry, raw []byte) (string, error) {
+	source := ownDrive{Name: e.Name}
+	if err := parse("a stored drive", raw, &source); err != nil {
+		return "", err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if err := t.list(ctx); err != nil {
+		return "", err
+	}
+	for _, same := range []func(d ownDrive) bool{
+		func(d ownDrive) bool { return d.ID == source.ID },
+		func(d ownDrive) bool { return strings.EqualFold(d.Name, source.Name) },
+	} {
+		for _, d := range t.drives {
+			if same(d) {
+				return t.top(ctx, d.ID)
+			}
+		}
+	}
+	top, err := t.defaultTop(ctx)
+	if err != nil || source.Type == businessDrive {
+		return top, err
+	}
+	return t.findOrMakeLocked(ctx, top, e.Name, driveItem{})
+}
+
+// list reads the owner's drives, once.
+func (t *driveTarget[P]) list(ctx context.Context) error {
+	if t.drives != nil {
+		return nil
+	}
+	return walk(func(link string) (P, error) { return t.api.Drives(ctx, t.of, t.owner, link) }, func(raw jsontext.Value) error {
+		var d ownDrive
+		err := parse("a drive", raw, &d)
+		t.drives = append(t.drives, d)
+		return err
+	})
+}
+
+// place returns the folder that the engine names; "" is the top of the default drive.
+func (t *driveTarget[P]) place(ctx context.Context, folder string) (string, error) {
 	if folder != "" {
 		return folder, nil
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.root != "" {
-		return t.root, nil
-	}
-	switch t.conflict {
-	case "", conflictSkip, conflictCopy, conflictReplace:
-	default:
-		return "", tenantry.Errorf(tenantry.Invalid, "restore: conflict is %q, not skip, copy or replace", t.conflict)
-	}
-	root, err := t.api.DriveRoot(ctx, t.drive)
+	return t.defaultTop(ctx)
+}
+
+func (t *driveTarget[P]) defaultTop(ctx context.Context) (string, error) {
+	id, err := t.api.DefaultDrive(ctx, t.of, t.owner)
 	if err != nil {
 		return "", err
 	}
+	return t.top(ctx, id)
+}
+
+// top finds or makes the folder of a drive below which everything is restored.
+func (t *driveTarget[P]) top(ctx context.Context, drive string) (string, error) {
+	if known, ok := t.tops[drive]; ok {
+		return known, nil
+	}
+	if err := knownConflict(t.conflict); err != nil {
+		return "", err
+	}
+	root, err := t.api.DriveRoot(ctx, drive)
+	if err != nil {
+		return "", err
+	}
+	top := drive + "/" + root
 	if t.folder != "" {
-		if root, err = t.findOrMake(ctx, root, t.folder); err != nil {
+		if top, err = t.findOrMakeLocked(ctx, top, t.folder, driveItem{}); err != nil {
 			return "", err
 		}
 	}
-	t.root = root
-	return root, nil
+	t.tops[drive] = top
+	return top, nil
 }
 
-// findOrMake finds a folder by its name or makes it. Conflict: something else has the name.
-func (t *driveTarget) findOrMake(ctx context.Context, parent, name string) (string, error) {
+// knownConflict refuses what is no way to treat a conflict.
+func knownConflict(conflict string) error {
+	switch conflict {
+	case "", conflictSkip, conflictCopy, conflictReplace:
+		return nil
+	}
+	return tenantry.Errorf(tenantry.Invalid, "restore: conflict is %q, not skip, copy or replace", conflict)
+}
+
+func (t *driveTarget[P]) findOrMake(ctx context.Context, parent, name string, like driveItem) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.findOrMakeLocked(ctx, parent, name, like)
+}
+
+// findOrMakeLocked finds a folder by its name or makes it, with the times of another. Conflict: something else
+// has the name.
+func (t *driveTarget[P]) findOrMakeLocked(ctx context.Context, parent, name string, like driveItem) (string, error) {
+	drive, folder, _ := strings.Cut(parent, "/")
 	d, ok, err := t.child(ctx, parent, name)
+	made := false
 	if err == nil && !ok {
+		created, modified := like.fileTimes()
 		var raw jsontext.Value
-		raw, err = t.api.CreateDriveFolder(ctx, t.drive, parent, name)
+		raw, err = t.api.CreateDriveFolder(ctx, drive, folder, name, created, modified)
 		if tenantry.KindOf(err) == tenantry.Conflict { // made by somebody else since we looked
 			d, _, err = t.child(ctx, parent, name)
 		} else if err == nil {
-			err = parse("a new folder", raw, &d)
+			made, err = true, parse("a new folder", raw, &d)
 		}
 	}
 	switch {
@@ -96,11 +194,19 @@ func (t *driveTarget) findOrMake(ctx context.Context, parent, name string) (stri
 	case d.kind() != engine.KindFolder && d.kind() != engine.KindPackage:
 		return "", tenantry.Errorf(tenantry.Conflict, "restore folder %s: a file has its name", name)
 	}
-	return d.ID, nil
+	id := drive + "/" + d.ID
+	if made && len(t.made) < maxMade {
+		t.made[id] = true
+	}
+	return id, nil
 }
 
-func (t *driveTarget) child(ctx context.Context, parent, name string) (d driveItem, ok bool, err error) {
-	raw, err := t.api.DriveChild(ctx, t.drive, parent, name)
+// maxMade bounds the folders that are remembered as made.
+const maxMade = 100_000
+
+func (t *driveTarget[P]) child(ctx context.Context, parent, name string) (d driveItem, ok bool, err error) {
+	drive, folder, _ := strings.Cut(parent, "/")
+	raw, err := t.api.DriveChild(ctx, drive, folder, name)
 	if tenantry.KindOf(err) == tenantry.NotFound {
 		return d, false, nil
 	}
@@ -110,8 +216,30 @@ func (t *driveTarget) child(ctx context.Context, parent, name string) (d driveIt
 	return d, true, parse("a drive item", raw, &d)
 }
 
+// Finish gives a folder that was restored its times, which what was put into it has changed, and its
+// permissions. A folder that was there in its original place keeps its own times.
+func (t *driveTarget[P]) Finish(ctx context.Context, id string, e repository.Entry, raw []byte, open engine.OpenPart) error {
+	var d driveItem
+	if within(e.ID) == "" {
+		return nil
+	}
+	if err := parse("a stored folder", raw, &d); err != nil || d.Root != nil {
+		return err
+	}
+	drive, folder, _ := strings.Cut(id, "/")
+	t.mu.Lock()
+	ours := t.made[id] || t.folder != ""
+	t.mu.Unlock()
+	if created, modified := d.fileTimes(); ours && !modified.IsZero() {
+		if err := t.api.SetItemTimes(ctx, drive, folder, created, modified); err != nil {
+			return err
+		}
+	}
+	return t.share(ctx, drive, folder, e, open)
+}
+
 // Item writes a file, unless it is there.
-func (t *driveTarget) Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open engine.OpenPart) (engine.Written, error) {
+func (t *driveTarget[P]) Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open engine.OpenPart) (engine.Written, error) {
 	var d driveItem
 	if err := parse("a stored drive item", raw, &d); err != nil {
 		return engine.Written{}, err
@@ -123,6 +251,15 @@ func (t *driveTarget) Item(ctx context.Context, folder string, e repository.Entr
 	if folder, err = t.place(ctx, folder); err != nil {
 		return engine.Written{}, err
 	}
+	written, err := t.file(ctx, folder, d, content, open)
+	if err != nil {
+		return engine.Written{}, err
+	}
+	drive, _, _ := strings.Cut(folder, "/")
+	return written, t.share(ctx, drive, written.ID, e, open)
+}
+
+func (t *driveTarget[P]) file(ctx context.Context, folder string, d driveItem, content repository.Part, open engine.OpenPart) (engine.Written, error) {
 	for i, name := range names(d.Name, content) {
 		there, ok, err := t.child(ctx, folder, name)
 		switch {
@@ -184,14 +321,15 @@ func sameFile(there, d driveItem, content repository.Part) bool {
 // officeFiles are the extensions of files that SharePoint writes properties into.
 const officeFiles = ".docx.docm.dotx.xlsx.xlsm.xltx.pptx.pptm.potx.doc.xls.ppt."
 
-func (t *driveTarget) upload(ctx context.Context, folder, name, conflict string, d driveItem, content repository.Part, open engine.OpenPart) (engine.Written, error) {
+func (t *driveTarget[P]) upload(ctx context.Context, folder, name, conflict string, d driveItem, content repository.Part, open engine.OpenPart) (engine.Written, error) {
 	body, err := open(ctx, content)
 	if err != nil {
 		return engine.Written{}, err
 	}
 	defer body.Close()
+	drive, parent, _ := strings.Cut(folder, "/")
 	created, modified := d.fileTimes()
-	raw, err := t.api.Upload(ctx, t.drive, folder, name, conflict, content.Size, created, modified, body)
+	raw, err := t.api.Upload(ctx, drive, parent, name, conflict, content.Size, created, modified, body)
 	if err != nil {
 		return engine.Written{}, err
 	}
@@ -200,4 +338,9 @@ func (t *driveTarget) upload(ctx context.Context, folder, name, conflict string,
 		return engine.Written{}, err
 	}
 	return engine.Written{ID: made.ID}, nil
+}
+
+// fileTimes returns the times to give a restored file or folder.
+func (d *driveItem) fileTimes() (created, modified time.Time) {
+	return instant(d.Times.Created), instant(d.Times.Modified)
 }

@@ -39,8 +39,8 @@ func NewMailboxSource[P Pages](api MailboxReader[P], user string) engine.Source 
 	}
 }
 
-// Scoped says that items move between folders.
-func (s *mailboxSource[P]) Scoped() bool { return true }
+// Tree says that items move between folders.
+func (s *mailboxSource[P]) Tree(string) (string, bool) { return "", false }
 
 // Page reads a page of one collection.
 func (s *mailboxSource[P]) Page(ctx context.Context, collection, link string) (engine.Page, error) {

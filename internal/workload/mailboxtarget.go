@@ -30,11 +30,7 @@ func NewMailboxTarget[P Pages](api MailboxWriter[P], user, folder, conflict stri
 }
 
 func (t *mailboxTarget[P]) check() error {
-	switch t.conflict {
-	case "", conflictSkip, conflictCopy, conflictReplace:
-		return nil
-	}
-	return tenantry.Errorf(tenantry.Invalid, "restore: conflict is %q, not skip, copy or replace", t.conflict)
+	return knownConflict(t.conflict)
 }
 
 // Folder finds or makes the folder or calendar that stands for e.

@@ -14,7 +14,6 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -91,7 +90,10 @@ func TestCheckedDownload(t *testing.T) {
 }
 
 // drivePages is a drive whose delta is one page.
-type drivePages struct{ items []string }
+type drivePages struct {
+	DriveReader[page]
+	items []string
+}
 
 func (d drivePages) DriveChanges(context.Context, string, string) (page, error) {
 	p := page{Next: "delta", Done: true}
@@ -120,7 +122,7 @@ func TestDrivePage(t *testing.T) {
 		`{"id":"g","deleted":{}}`,
 		`{"id":"g","name":"back","eTag":"1","folder":{},"parentReference":{"id":"r"}}`,
 	}
-	p, err := NewDriveSource(drivePages{items}, "d").Page(t.Context(), engine.RootCollection, "")
+	p, err := NewDriveSource(drivePages{items: items}, "u", tenantry.BackupOptions{}).Page(t.Context(), "drive:d", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,25 +135,25 @@ func TestDrivePage(t *testing.T) {
 		}
 	}
 	want := []seen{
-		{"r", "", "folder", "root", "", ""},
-		{"f", "r", "folder", "Papers", "", ""},
-		{"a", "f", "file", "a.txt", "quickxor:H:5", ""},
-		{"n", "f", "package", "Notes", "", ""},
-		{"s", "f", "shortcut", "Theirs", "", ""},
-		{"v", "f", "file", "bad.exe", "", "the service reports malware: EICAR"},
-		{"g", "r", "folder", "back", "", ""},
+		{"drive:d/r", "drive:d", "folder", "root", "", ""},
+		{"drive:d/f", "drive:d/r", "folder", "Papers", "", ""},
+		{"drive:d/a", "drive:d/f", "file", "a.txt", "quickxor:H:5", ""},
+		{"drive:d/n", "drive:d/f", "package", "Notes", "", ""},
+		{"drive:d/s", "drive:d/f", "shortcut", "Theirs", "", ""},
+		{"drive:d/v", "drive:d/f", "file", "bad.exe", "", "the service reports malware: EICAR"},
+		{"drive:d/g", "drive:d/r", "folder", "back", "", ""},
 	}
 	if diff := gocmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if !slices.Equal(p.Removed, []string{"b", "c"}) || !p.Done || p.Next != "delta" {
+	if !slices.Equal(p.Removed, []string{"drive:d/b", "drive:d/c"}) || !p.Done || p.Next != "delta" {
 		t.Errorf("%+v", p)
 	}
 }
 
 func TestDriveItemWithoutID(t *testing.T) {
 	for _, item := range []string{`{"name":"x"}`, `[]`, `"x"`} {
-		_, err := NewDriveSource(drivePages{[]string{item}}, "d").Page(t.Context(), engine.RootCollection, "")
+		_, err := NewDriveSource(drivePages{items: []string{item}}, "u", tenantry.BackupOptions{}).Page(t.Context(), "drive:d", "")
 		if tenantry.KindOf(err) != tenantry.Internal {
 			t.Errorf("%s: %v", item, err)
 		}
@@ -383,8 +385,8 @@ func FuzzPayloads(f *testing.F) {
 		if m, err := newRestored(repository.Entry{ID: "x"}, raw); err == nil && !jsontext.Value(m.body).IsValid(jsontext.AllowDuplicateNames(true)) {
 			t.Errorf("%s makes %s", raw, m.body)
 		}
-		s := &driveSource[page]{}
-		_ = s.item(newChanges(1), raw)
+		s := &driveTree[page]{}
+		_ = s.item(newChanges(1), "d", raw)
 		box := &mailSource[page]{}
 		_, _ = box.message(newChanges(1), "f", raw), box.folder(newChanges(1), raw, false)
 	})

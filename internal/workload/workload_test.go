@@ -143,7 +143,9 @@ func (c *company) mailbox(user int) func() engine.Source {
 }
 
 func (c *company) drive(user int) func() engine.Source {
-	return func() engine.Source { return workload.NewDriveSource(c.graph, c.users[user].Drive) }
+	return func() engine.Source {
+		return workload.NewDriveSource(c.graph, c.users[user].ID, tenantry.BackupOptions{})
+	}
 }
 
 func (c *company) series(user int, w tenantry.Workload) tenantry.Series {
@@ -301,6 +303,9 @@ func TestMailboxInPlace(t *testing.T) {
 	t.Error("the changed message is gone")
 }
 
+// inDrive is the ID that an item of a drive has in a snapshot.
+func inDrive(drive, item string) string { return "drive:" + drive + "/" + item }
+
 // file is what a restore has to bring back of a drive.
 type file struct {
 	Path, SHA256 string
@@ -315,9 +320,6 @@ func (c *company) files(t *testing.T, user int, below string) []file {
 	var files []file
 	for _, f := range list {
 		if path, ok := strings.CutPrefix(f.Path, below); ok {
-			if f.Folder {
-				f.Modified = time.Time{} // is the service's
-			}
 			files = append(files, file{path, f.SHA256, f.Size, f.Modified.Truncate(time.Second)})
 		}
 	}
@@ -353,7 +355,9 @@ func TestDriveThereAndBack(t *testing.T) {
 		files []file
 	}{"First": {first.Snapshot.Seq, before}, "Second": {second.Snapshot.Seq, after}} {
 		for range 2 { // twice: no duplicates
-			out := c.restore(t, s, want.seq, func() engine.Target { return workload.NewDriveTarget(c.graph, c.users[1].Drive, folder, "") }, tenantry.RestoreRequest{})
+			out := c.restore(t, s, want.seq, func() engine.Target {
+				return workload.NewDriveTarget(c.graph, c.users[1].ID, tenantry.RestoreRequest{Folder: folder, Conflict: ""})
+			}, tenantry.RestoreRequest{})
 			if len(out.Problems) > 0 {
 				t.Errorf("%+v", out.Problems)
 			}
@@ -392,7 +396,9 @@ func TestDriveConflicts(t *testing.T) {
 			_, err := c.truth.PutFile(drive, "a.txt", []byte("new"))
 			must(t, err)
 			for range 2 {
-				c.restore(t, s, out.Snapshot.Seq, func() engine.Target { return workload.NewDriveTarget(c.graph, drive, "", conflict) }, tenantry.RestoreRequest{})
+				c.restore(t, s, out.Snapshot.Seq, func() engine.Target {
+					return workload.NewDriveTarget(c.graph, c.users[0].ID, tenantry.RestoreRequest{Conflict: conflict})
+				}, tenantry.RestoreRequest{})
 				var got []string
 				for _, f := range c.files(t, 0, "") {
 					got = append(got, f.Path+" "+sums[f.SHA256])
@@ -428,7 +434,9 @@ func TestBadContentHeals(t *testing.T) {
 		}
 		out := c.backup(t, w.series, w.src, engine.Limits{})
 		if w.series.Workload == tenantry.Drive {
-			c.restore(t, w.series, out.Snapshot.Seq, func() engine.Target { return workload.NewDriveTarget(c.graph, c.users[1].Drive, "Back", "") }, tenantry.RestoreRequest{})
+			c.restore(t, w.series, out.Snapshot.Seq, func() engine.Target {
+				return workload.NewDriveTarget(c.graph, c.users[1].ID, tenantry.RestoreRequest{Folder: "Back", Conflict: ""})
+			}, tenantry.RestoreRequest{})
 			equal(t, c.files(t, 0, ""), c.files(t, 1, "Back/"))
 		} else {
 			c.restore(t, w.series, out.Snapshot.Seq, func() engine.Target { return workload.NewMailboxTarget(c.graph, c.users[1].ID, "Back", "") }, tenantry.RestoreRequest{})
@@ -459,15 +467,19 @@ func TestContentThatIsNeverServed(t *testing.T) {
 	s, drive := c.series(0, tenantry.Drive), c.users[0].Drive
 	stuck, err := c.truth.PutFile(drive, "Notes/section.one", []byte("a section"))
 	must(t, err)
-	src := func() engine.Source { return workload.NewDriveSource(unserved{c.graph, stuck}, drive) }
+	src := func() engine.Source {
+		return workload.NewDriveSource(unserved{c.graph, stuck}, c.users[0].ID, tenantry.BackupOptions{})
+	}
 	out := c.backup(t, s, src, engine.Limits{})
-	if len(out.Problems) != 1 || out.Problems[0].ID != stuck || out.Snapshot.Counts.Items < 11 {
+	if len(out.Problems) != 1 || out.Problems[0].ID != inDrive(drive, stuck) || out.Snapshot.Counts.Items < 11 {
 		t.Errorf("%+v", out)
 	}
 	if out = c.backup(t, s, c.drive(0), engine.Limits{}); len(out.Problems) > 0 || out.Snapshot.Counts.Skipped > 0 {
 		t.Errorf("%+v", out)
 	}
-	c.restore(t, s, out.Snapshot.Seq, func() engine.Target { return workload.NewDriveTarget(c.graph, c.users[1].Drive, "Back", "") }, tenantry.RestoreRequest{})
+	c.restore(t, s, out.Snapshot.Seq, func() engine.Target {
+		return workload.NewDriveTarget(c.graph, c.users[1].ID, tenantry.RestoreRequest{Folder: "Back", Conflict: ""})
+	}, tenantry.RestoreRequest{})
 	equal(t, c.files(t, 0, ""), c.files(t, 1, "Back/"))
 }
 
@@ -495,7 +507,7 @@ func TestContentThatIsThrottledForGood(t *testing.T) {
 	snap, err := c.repo.OpenSnapshot(t.Context(), s, out.Snapshot.Seq)
 	must(t, err)
 	defer snap.Close()
-	e, _, err := snap.Lookup(t.Context(), stuck)
+	e, _, err := snap.Lookup(t.Context(), inDrive(drive, stuck))
 	must(t, err)
 	if !strings.Contains(e.Problem, "503") || len(e.Parts) != 1 || e.Parts[0].Size != int64(len("a section")) {
 		t.Errorf("%+v", e)
@@ -504,7 +516,9 @@ func TestContentThatIsThrottledForGood(t *testing.T) {
 	if out = c.backup(t, s, c.drive(0), engine.Limits{}); len(out.Problems) > 0 || out.Snapshot.Counts.Skipped > 0 {
 		t.Errorf("%+v", out)
 	}
-	c.restore(t, s, out.Snapshot.Seq, func() engine.Target { return workload.NewDriveTarget(c.graph, c.users[1].Drive, "Back", "") }, tenantry.RestoreRequest{})
+	c.restore(t, s, out.Snapshot.Seq, func() engine.Target {
+		return workload.NewDriveTarget(c.graph, c.users[1].ID, tenantry.RestoreRequest{Folder: "Back", Conflict: ""})
+	}, tenantry.RestoreRequest{})
 	equal(t, c.files(t, 0, ""), c.files(t, 1, "Back/"))
 }
 
@@ -538,7 +552,7 @@ func TestMailboxOfAnother(t *testing.T) {
 func TestAnUnknownConflictIsInvalid(t *testing.T) {
 	c := newCompany(t, graphsim.TenantSpec{Users: 1, MailsPerUser: 1}, graphsim.Options{})
 	for _, dst := range []engine.Target{
-		workload.NewMailboxTarget(c.graph, c.users[0].ID, "Back", "merge"), workload.NewDriveTarget(c.graph, c.users[0].Drive, "Back", "merge"),
+		workload.NewMailboxTarget(c.graph, c.users[0].ID, "Back", "merge"), workload.NewDriveTarget(c.graph, c.users[0].ID, tenantry.RestoreRequest{Folder: "Back", Conflict: "merge"}),
 	} {
 		_, err := dst.Folder(t.Context(), "", repository.Entry{}, []byte(`{"id":"x","name":"x","displayName":"x","folder":{}}`))
 		if tenantry.KindOf(err) != tenantry.Invalid {

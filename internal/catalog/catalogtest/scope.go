@@ -100,9 +100,13 @@ func testScope(_ *testing.T, w *world) {
 			gone[0].State, gone[1].Name = tenantry.Gone, "renamed"
 			return mine.ApplySync(w.ctx, tenantry.User, gone, "mine", after)
 		},
-		"AddPolicy":     func() any { return mine.AddPolicy(w.ctx, policy("more"), after) },
-		"Policies":      func() any { list, _ := mine.Policies(w.ctx); return list },
-		"Policy":        func() any { p, _ := mine.Policy(w.ctx, "p-daily"); return p },
+		"AddPolicy": func() any { return mine.AddPolicy(w.ctx, policy("more"), after) },
+		"Policies":  func() any { list, _ := mine.Policies(w.ctx); return list },
+		"Policy":    func() any { p, _ := mine.Policy(w.ctx, "p-daily"); return p },
+		"BackupOptions": func() any {
+			o, _ := mine.BackupOptions(w.ctx, catalog.Resource{Kind: tenantry.User}, tenantry.Drive)
+			return o
+		},
 		"PolicyTargets": func() any { list, _ := mine.PolicyTargets(w.ctx, "p-daily"); return len(list) },
 		"StartRun": func() any {
 			_, err := mine.StartRun(w.ctx, tenantry.Backup, catalog.TriggerManual, "", mailboxes(4), after)

@@ -1,0 +1,27 @@
+package workload
+
+import "strings"
+
+// What the IDs of our own begin with. Behind a slash follows the ID of what lies in such a tree.
+const (
+	driveID    = "drive:"
+	listID     = "list:"
+	messagesID = "messages:"
+)
+
+// treeOf returns the tree that an ID is of or in: nothing moves from one to another.
+func treeOf(id string) (tree string, ok bool) {
+	for _, prefix := range []string{driveID, listID, messagesID} {
+		if strings.HasPrefix(id, prefix) {
+			tree, _, _ = strings.Cut(id, "/")
+			return tree, true
+		}
+	}
+	return "", false
+}
+
+// within returns the ID of what lies in a tree, as the service calls it; "" for the tree itself.
+func within(id string) string {
+	_, item, _ := strings.Cut(id, "/")
+	return item
+}
