@@ -1,12 +1,14 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 )
 
@@ -121,6 +123,27 @@ func TestBadInput(t *testing.T) {
 		fine(f, tn, first)
 	})
 
+	t.Run("spoilt key", func(t *testing.T) {
+		f := f.within(t)
+		f.started["worker"].stop()
+		repair := damage(t, filepath.Join(f.dir, "keys"), func(text []byte) []byte { return spoiltKey(t, text, tn.ID) })
+		house.worker("worker") // starts all the same
+		r := f.awaitRun(tn, f.backupOf(tn, mailbox, first))
+		f.explained(tn, r, first, "mailbox", "failed", "wrong_key", "wrapping key file-", "of tenant "+tn.ID+" is damaged")
+		fine(f, other, neighbour)
+		f.undisturbed(tn, other)
+		var raised, others page[alarm]
+		f.must("GET", "/tenants/"+tn.ID+"/alarms", nil, &raised)
+		f.must("GET", "/tenants/"+other.ID+"/alarms", nil, &others)
+		if len(raised.Items) != 1 || raised.Items[0].Cause != "key" || len(others.Items) != 0 {
+			t.Errorf("alarms: %+v, and of the other tenant %+v", raised.Items, others.Items)
+		} else {
+			says(t, "the alarm", raised.Items[0].Detail, "wrapping key file-", "is damaged")
+		}
+		repair()
+		fine(f, tn, first) // without a new start
+	})
+
 	t.Run("corrupt pack", func(t *testing.T) {
 		f := f.within(t)
 		var repairs []func()
@@ -193,6 +216,20 @@ func otherKey(t *testing.T, text []byte, tenant string) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return text
+}
+
+// spoiltKey changes the key of a tenant in the text of a key file, but not its name.
+func spoiltKey(t *testing.T, text []byte, tenant string) []byte {
+	t.Helper()
+	own := bytes.Index(text, []byte(strconv.Quote(tenant)))
+	begin := bytes.Index(text[max(own, 0):], []byte(`"key": "`))
+	if own < 0 || begin < 0 {
+		t.Fatalf("the key file has no key of %s", tenant)
+	}
+	text = bytes.Clone(text)
+	at := own + begin + len(`"key": "`)
+	text[at] = map[bool]byte{true: 'B', false: 'A'}[text[at] == 'A']
 	return text
 }
 

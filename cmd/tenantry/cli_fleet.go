@@ -12,7 +12,7 @@ import (
 )
 
 func alarmsCommand(c *connection) *cobra.Command {
-	return c.action("alarms", "List what holds up every tenant now", 0,
+	return c.action("alarms", "List what holds up every tenant now, and what is wrong with single ones", 0,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {
 			answer, err := client.ListAlarmsWithResponse(cmd.Context())
 			if err != nil {
@@ -20,9 +20,16 @@ func alarmsCommand(c *connection) *cobra.Command {
 			}
 			var rows [][]string
 			for _, a := range answer.JSON200.Items {
-				rows = append(rows, []string{a.Cause, when(a.Since), when(a.Until), count(a.Times), a.Detail})
+				rows = append(rows, []string{"(all)", a.Cause, "", when(a.Since), a.Detail})
 			}
-			return table(cmd, "CAUSE SINCE UNTIL TIMES DETAIL", rows, false)
+			of, err := client.ListTenantAlarmsWithResponse(cmd.Context(), &apiclient.ListTenantAlarmsParams{})
+			if err != nil {
+				return err
+			}
+			for _, a := range of.JSON200.Items {
+				rows = append(rows, []string{a.Tenant, a.Cause, a.Subject, when(a.Since), a.Detail})
+			}
+			return table(cmd, "TENANT CAUSE SUBJECT SINCE DETAIL", rows, of.JSON200.Next != "")
 		})
 }
 

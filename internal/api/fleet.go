@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -21,6 +22,25 @@ func alarmOf(a catalog.Alarm) Alarm {
 	return Alarm{Cause: a.Cause, Detail: a.Detail, Since: when(a.Since), Until: when(a.Until), Times: a.Times}
 }
 
+// TenantAlarm is what is wrong with one tenant; others go on.
+type TenantAlarm struct {
+	Tenant  tenantry.TenantID `json:"tenant"`
+	Cause   string            `json:"cause" doc:"key: its key does not open; damage: what is stored of a series is damaged; mass_change: pruning is suspended" example:"key"`
+	Subject string            `json:"subject,omitempty" doc:"The series, as resource/workload; absent: the whole tenant"`
+	Detail  string            `json:"detail" doc:"What was seen last"`
+	Since   *time.Time        `json:"since,omitempty"`
+	Seen    *time.Time        `json:"seen,omitempty" doc:"When it was seen last"`
+}
+
+func tenantAlarmOf(a catalog.TenantAlarm) TenantAlarm {
+	return TenantAlarm{Tenant: a.Tenant, Cause: a.Cause, Subject: a.Subject, Detail: a.Detail, Since: when(a.Since), Seen: when(a.Seen)}
+}
+
+type listTenantAlarmsInput struct {
+	Cause string `query:"cause" enum:"key,damage,mass_change" doc:"Only those of one cause"`
+	PageQuery
+}
+
 // Process is a worker or scheduler that is alive.
 type Process struct {
 	ID    tenantry.ProcessID `json:"id"`
@@ -38,6 +58,8 @@ func processOf(p catalog.Process) Process {
 
 func (s *service) fleetRoutes() {
 	read(s, get("list-alarms", "fleet", "/v1/alarms", "List what holds up every tenant now"), s.listAlarms)
+	read(s, get("list-tenant-alarms", "fleet", "/v1/tenant-alarms", "List what is wrong with single tenants; the others go on"), s.listTenantAlarms)
+	read(s, get("list-alarms-of-tenant", "fleet", "/v1/tenants/{tenant}/alarms", "List what is wrong with a tenant"), s.listAlarmsOfTenant)
 	read(s, get("list-processes", "fleet", "/v1/processes", "List the workers and schedulers that are alive"), s.listProcesses)
 }
 
@@ -48,6 +70,39 @@ func (s *service) listAlarms(ctx context.Context, _ *struct{}) (*body[Page[Alarm
 		return nil, err
 	}
 	return paged(rows, len(rows), alarmOf, nil), nil
+}
+
+// listTenantAlarms pages by whole tenants: the cursor is the last one, whose alarms are all on the page.
+func (s *service) listTenantAlarms(ctx context.Context, in *listTenantAlarmsInput) (*body[Page[TenantAlarm]], error) {
+	rows, err := s.Catalog.Fleet().TenantAlarms(ctx, in.Cause, tenantry.TenantID(in.After), in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	next := ""
+	if len(rows) > in.Limit {
+		last := rows[in.Limit].Tenant // perhaps not whole
+		whole := slices.IndexFunc(rows, func(a catalog.TenantAlarm) bool { return a.Tenant == last })
+		if whole == 0 { // one tenant alone fills the page: its own list has the rest
+			whole = in.Limit
+		}
+		rows = rows[:whole]
+		next = string(rows[whole-1].Tenant)
+	}
+	answer := paged(rows, len(rows), tenantAlarmOf, nil)
+	answer.Body.Next = next
+	return answer, nil
+}
+
+func (s *service) listAlarmsOfTenant(ctx context.Context, in *tenantInput) (*body[Page[TenantAlarm]], error) {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.Alarms(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return paged(rows, len(rows), tenantAlarmOf, nil), nil
 }
 
 func (s *service) listProcesses(ctx context.Context, _ *struct{}) (*body[Page[Process]], error) {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/api"
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -70,7 +71,9 @@ func TestEveryOperation(t *testing.T) {
 	call("lift-hold", 204, "DELETE", base+"/holds", nil, nil)
 	series := base + "/resources/" + string(ada) + "/workloads/mailbox"
 	call("start-prune", 201, "POST", series+"/prune", nil, map[string]any{"action": "prune"})
-	must(t, h.catalog.Tenant(id).Suspend(t.Context(), ada, tenantry.Mailbox, 7, "half of it went"))
+	must(t, h.catalog.Tenant(id).Suspend(t.Context(), ada, tenantry.Mailbox, 7, "half of it went", time.Now()))
+	call("list-alarms-of-tenant", 200, "GET", base+"/alarms", nil, map[string]any{"items.0.cause": "mass_change", "items.0.detail": "half of it went"})
+	call("list-tenant-alarms", 200, "GET", "/v1/tenant-alarms?cause=mass_change", nil, map[string]any{"items.0.tenant": string(id)})
 	call("acknowledge-mass-change", 204, "POST", series+"/acknowledge", nil, nil)
 	call("start-collection", 201, "POST", base+"/collect", nil, map[string]any{"action": "collect"})
 

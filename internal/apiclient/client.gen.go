@@ -256,7 +256,9 @@ const (
 	RunActionBackup  RunAction = "backup"
 	RunActionCollect RunAction = "collect"
 	RunActionConnect RunAction = "connect"
+	RunActionPatrol  RunAction = "patrol"
 	RunActionPrune   RunAction = "prune"
+	RunActionRepair  RunAction = "repair"
 	RunActionRestore RunAction = "restore"
 	RunActionSync    RunAction = "sync"
 	RunActionVerify  RunAction = "verify"
@@ -271,7 +273,11 @@ func (e RunAction) Valid() bool {
 		return true
 	case RunActionConnect:
 		return true
+	case RunActionPatrol:
+		return true
 	case RunActionPrune:
+		return true
+	case RunActionRepair:
 		return true
 	case RunActionRestore:
 		return true
@@ -334,7 +340,9 @@ const (
 	TaskActionBackup  TaskAction = "backup"
 	TaskActionCollect TaskAction = "collect"
 	TaskActionConnect TaskAction = "connect"
+	TaskActionPatrol  TaskAction = "patrol"
 	TaskActionPrune   TaskAction = "prune"
+	TaskActionRepair  TaskAction = "repair"
 	TaskActionRestore TaskAction = "restore"
 	TaskActionSync    TaskAction = "sync"
 	TaskActionVerify  TaskAction = "verify"
@@ -349,7 +357,11 @@ func (e TaskAction) Valid() bool {
 		return true
 	case TaskActionConnect:
 		return true
+	case TaskActionPatrol:
+		return true
 	case TaskActionPrune:
+		return true
+	case TaskActionRepair:
 		return true
 	case TaskActionRestore:
 		return true
@@ -464,6 +476,27 @@ func (e UnitsService) Valid() bool {
 	case UnitsServiceSharepoint:
 		return true
 	case UnitsServiceTeams:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListTenantAlarmsParamsCause.
+const (
+	Damage     ListTenantAlarmsParamsCause = "damage"
+	Key        ListTenantAlarmsParamsCause = "key"
+	MassChange ListTenantAlarmsParamsCause = "mass_change"
+)
+
+// Valid indicates whether the value is a known member of the ListTenantAlarmsParamsCause enum.
+func (e ListTenantAlarmsParamsCause) Valid() bool {
+	switch e {
+	case Damage:
+		return true
+	case Key:
+		return true
+	case MassChange:
 		return true
 	default:
 		return false
@@ -1142,6 +1175,14 @@ type PageTenant struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// PageTenantAlarm defines model for PageTenantAlarm.
+type PageTenantAlarm struct {
+	Items []TenantAlarm `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // Policy defines model for Policy.
 type Policy struct {
 	// At Local time of day, HH:MM, at which backups begin to start
@@ -1430,6 +1471,25 @@ type Tenant struct {
 // TenantState defines model for Tenant.State.
 type TenantState string
 
+// TenantAlarm defines model for TenantAlarm.
+type TenantAlarm struct {
+	// Cause key: its key does not open; damage: what is stored of a series is damaged; mass_change: pruning is suspended
+	//
+	// Example: key
+	Cause string `json:"cause"`
+
+	// Detail What was seen last
+	Detail string `json:"detail"`
+
+	// Seen When it was seen last
+	Seen  time.Time `json:"seen,omitempty,omitzero"`
+	Since time.Time `json:"since,omitempty,omitzero"`
+
+	// Subject The series, as resource/workload; absent: the whole tenant
+	Subject string `json:"subject,omitempty,omitzero"`
+	Tenant  string `json:"tenant"`
+}
+
 // TenantChange defines model for TenantChange.
 type TenantChange struct {
 	// Weight Service level: its share when the fleet is busy. A tenant of 20 gets twice the tasks of one of 10
@@ -1446,6 +1506,21 @@ type Units struct {
 
 // UnitsService defines model for Units.Service.
 type UnitsService string
+
+// ListTenantAlarmsParams defines parameters for ListTenantAlarms.
+type ListTenantAlarmsParams struct {
+	// Cause Only those of one cause
+	Cause *ListTenantAlarmsParamsCause `form:"cause,omitempty" json:"cause,omitempty"`
+
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// ListTenantAlarmsParamsCause defines parameters for ListTenantAlarms.
+type ListTenantAlarmsParamsCause string
 
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
@@ -1669,6 +1744,11 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/processes (the `ListProcesses` operationId).
 	ListProcesses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListTenantAlarms List what is wrong with single tenants; the others go on
+	//
+	// Corresponds with GET /v1/tenant-alarms (the `ListTenantAlarms` operationId).
+	ListTenantAlarms(ctx context.Context, params *ListTenantAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListTenants List tenants
 	//
 	// Corresponds with GET /v1/tenants (the `ListTenants` operationId).
@@ -1706,6 +1786,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
 	ChangeTenant(ctx context.Context, tenant string, body ChangeTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListAlarmsOfTenant List what is wrong with a tenant
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/alarms (the `ListAlarmsOfTenant` operationId).
+	ListAlarmsOfTenant(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAudit List what was asked for about a tenant, newest first
 	//
@@ -1956,6 +2041,21 @@ func (c *Client) ListProcesses(ctx context.Context, reqEditors ...RequestEditorF
 	return c.Client.Do(req)
 }
 
+// ListTenantAlarms List what is wrong with single tenants; the others go on
+//
+// Corresponds with GET /v1/tenant-alarms (the `ListTenantAlarms` operationId).
+func (c *Client) ListTenantAlarms(ctx context.Context, params *ListTenantAlarmsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListTenantAlarmsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListTenants List tenants
 //
 // Corresponds with GET /v1/tenants (the `ListTenants` operationId).
@@ -2044,6 +2144,21 @@ func (c *Client) ChangeTenantWithBody(ctx context.Context, tenant string, conten
 // Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
 func (c *Client) ChangeTenant(ctx context.Context, tenant string, body ChangeTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewChangeTenantRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListAlarmsOfTenant List what is wrong with a tenant
+//
+// Corresponds with GET /v1/tenants/{tenant}/alarms (the `ListAlarmsOfTenant` operationId).
+func (c *Client) ListAlarmsOfTenant(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListAlarmsOfTenantRequest(c.Server, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -2706,6 +2821,84 @@ func NewListProcessesRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewListTenantAlarmsRequest constructs an http.Request for the ListTenantAlarms method
+func NewListTenantAlarmsRequest(server string, params *ListTenantAlarmsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenant-alarms")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Cause != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "cause", *params.Cause, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListTenantsRequest constructs an http.Request for the ListTenants method
 func NewListTenantsRequest(server string, params *ListTenantsParams) (*http.Request, error) {
 	var err error
@@ -2889,6 +3082,40 @@ func NewChangeTenantRequestWithBody(server string, tenant string, contentType st
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListAlarmsOfTenantRequest constructs an http.Request for the ListAlarmsOfTenant method
+func NewListAlarmsOfTenantRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/alarms", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -4608,6 +4835,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/processes (the `ListProcesses` operationId).
 	ListProcessesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListProcessesResponse, error)
 
+	// ListTenantAlarmsWithResponse List what is wrong with single tenants; the others go on
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenant-alarms (the `ListTenantAlarms` operationId).
+	ListTenantAlarmsWithResponse(ctx context.Context, params *ListTenantAlarmsParams, reqEditors ...RequestEditorFn) (*ListTenantAlarmsResponse, error)
+
 	// ListTenantsWithResponse List tenants
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -4649,6 +4883,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
 	ChangeTenantWithResponse(ctx context.Context, tenant string, body ChangeTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error)
+
+	// ListAlarmsOfTenantWithResponse List what is wrong with a tenant
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/alarms (the `ListAlarmsOfTenant` operationId).
+	ListAlarmsOfTenantWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ListAlarmsOfTenantResponse, error)
 
 	// ListAuditWithResponse List what was asked for about a tenant, newest first
 	//
@@ -5013,6 +5254,54 @@ func (r ListProcessesResponse) ContentType() string {
 	return ""
 }
 
+type ListTenantAlarmsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageTenantAlarm
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListTenantAlarmsResponse) GetJSON200() *PageTenantAlarm {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListTenantAlarmsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListTenantAlarmsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListTenantAlarmsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListTenantAlarmsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListTenantAlarmsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListTenantsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -5206,6 +5495,54 @@ func (r ChangeTenantResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ChangeTenantResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListAlarmsOfTenantResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageTenantAlarm
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListAlarmsOfTenantResponse) GetJSON200() *PageTenantAlarm {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListAlarmsOfTenantResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListAlarmsOfTenantResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListAlarmsOfTenantResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListAlarmsOfTenantResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListAlarmsOfTenantResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -6754,6 +7091,19 @@ func (c *ClientWithResponses) ListProcessesWithResponse(ctx context.Context, req
 	return ParseListProcessesResponse(rsp)
 }
 
+// ListTenantAlarmsWithResponse List what is wrong with single tenants; the others go on
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenant-alarms (the `ListTenantAlarms` operationId).
+func (c *ClientWithResponses) ListTenantAlarmsWithResponse(ctx context.Context, params *ListTenantAlarmsParams, reqEditors ...RequestEditorFn) (*ListTenantAlarmsResponse, error) {
+	rsp, err := c.ListTenantAlarms(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListTenantAlarmsResponse(rsp)
+}
+
 // ListTenantsWithResponse List tenants
 //
 // Returns a wrapper object for the known response body format(s).
@@ -6830,6 +7180,19 @@ func (c *ClientWithResponses) ChangeTenantWithResponse(ctx context.Context, tena
 		return nil, err
 	}
 	return ParseChangeTenantResponse(rsp)
+}
+
+// ListAlarmsOfTenantWithResponse List what is wrong with a tenant
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/alarms (the `ListAlarmsOfTenant` operationId).
+func (c *ClientWithResponses) ListAlarmsOfTenantWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ListAlarmsOfTenantResponse, error) {
+	rsp, err := c.ListAlarmsOfTenant(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListAlarmsOfTenantResponse(rsp)
 }
 
 // ListAuditWithResponse List what was asked for about a tenant, newest first
@@ -7392,6 +7755,39 @@ func ParseListProcessesResponse(rsp *http.Response) (*ListProcessesResponse, err
 	return response, nil
 }
 
+// ParseListTenantAlarmsResponse parses an HTTP response from a ListTenantAlarmsWithResponse call
+func ParseListTenantAlarmsResponse(rsp *http.Response) (*ListTenantAlarmsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListTenantAlarmsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageTenantAlarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListTenantsResponse parses an HTTP response from a ListTenantsWithResponse call
 func ParseListTenantsResponse(rsp *http.Response) (*ListTenantsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -7520,6 +7916,39 @@ func ParseChangeTenantResponse(rsp *http.Response) (*ChangeTenantResponse, error
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Tenant
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListAlarmsOfTenantResponse parses an HTTP response from a ListAlarmsOfTenantWithResponse call
+func ParseListAlarmsOfTenantResponse(rsp *http.Response) (*ListAlarmsOfTenantResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListAlarmsOfTenantResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageTenantAlarm
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

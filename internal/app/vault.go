@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tenantry/tenantry/internal/blob"
+	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -74,15 +75,44 @@ const (
 	// keyCheckTime bounds one round, keyCheckOne one tenant.
 	keyCheckTime = 6 * time.Hour
 	keyCheckOne  = 2 * time.Minute
+	// keyCheckAgain is how often those are tried that did not open: until their entry was put back.
+	keyCheckAgain = time.Minute
 	// escrowAge is how old the test of an escrow copy may be.
 	escrowAge = 180 * 24 * time.Hour
 )
+
+// keyAlarms keeps the alarms about keys where everybody sees them: the catalog.
+type keyAlarms struct{ cat *catalog.Catalog }
+
+// raise notes a tenant's key that does not open. One that only the bucket knows has nobody to tell.
+func (a keyAlarms) raise(ctx context.Context, tenant tenantry.TenantID, cause error) error {
+	err := a.cat.Tenant(tenant).RaiseAlarm(ctx, catalog.AlarmKey, "", cause.Error(), time.Now())
+	if tenantry.KindOf(err) == tenantry.NotFound {
+		return nil
+	}
+	return err
+}
+
+func (a keyAlarms) clear(ctx context.Context, tenant tenantry.TenantID) error {
+	return a.cat.Tenant(tenant).ClearAlarm(ctx, catalog.AlarmKey, "")
+}
+
+// raised lists the tenants with an alarm: at most 1000, which is as far as one look goes.
+func (a keyAlarms) raised(ctx context.Context) ([]tenantry.TenantID, error) {
+	rows, err := a.cat.Fleet().TenantAlarms(ctx, catalog.AlarmKey, "", 1000)
+	out := make([]tenantry.TenantID, len(rows))
+	for i, row := range rows {
+		out[i] = row.Tenant
+	}
+	return out, err
+}
 
 // keyGuard unwraps every tenant's key once a day and tells of each that does not open, and
 // of tenants whose keys no tested escrow copy holds. Every worker process does so: a key
 // may be out of reach for one of them alone.
 type keyGuard struct {
 	repos   *repositories
+	alarms  keyAlarms
 	receipt *repository.EscrowReceipt
 	log     *zap.Logger
 	bad     *gauge
@@ -90,9 +120,9 @@ type keyGuard struct {
 	last    *gauge
 }
 
-func newKeyGuard(repos *repositories, receipt *repository.EscrowReceipt, m *meter, log *zap.Logger) *keyGuard {
+func newKeyGuard(repos *repositories, alarms keyAlarms, receipt *repository.EscrowReceipt, m *meter, log *zap.Logger) *keyGuard {
 	return &keyGuard{
-		repos: repos, receipt: receipt, log: log,
+		repos: repos, alarms: alarms, receipt: receipt, log: log,
 		bad:  m.gauge("tenantry_keys_unusable", "Tenants whose key did not open in the last daily check: raise an alarm above 0."),
 		bare: m.gauge("tenantry_keys_without_escrow", "Tenants that the tested escrow copy does not hold, or all if its test is too old."),
 		last: m.gauge("tenantry_keys_checked_timestamp_seconds", "When the last daily check of all keys ended."),
@@ -103,10 +133,17 @@ func newKeyGuard(repos *repositories, receipt *repository.EscrowReceipt, m *mete
 func (g *keyGuard) run(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	again := time.NewTicker(keyCheckAgain)
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-again.C:
+			if err := g.recheck(ctx); err != nil && ctx.Err() == nil {
+				g.log.Warn("keys that did not open could not be tried again", zap.Error(err))
+			}
+			continue
 		case <-timer.C:
 		}
 		round, cancel := context.WithTimeout(ctx, keyCheckTime)
@@ -133,7 +170,14 @@ func (g *keyGuard) check(ctx context.Context, now time.Time) error {
 			return err
 		case kind == tenantry.NotFound:
 			continue
-		case kind == tenantry.WrongKey, kind == tenantry.Corrupt, kind == tenantry.Shared:
+		case kind == tenantry.WrongKey, kind == tenantry.Corrupt:
+			bad++
+			g.log.Error("ALARM: the key of a tenant does not open, its backups cannot be read", zap.String("tenant", string(tenant)), zap.Error(err))
+			if err := g.alarms.raise(ctx, tenant, err); err != nil {
+				return err
+			}
+			continue
+		case kind == tenantry.Shared: // of all tenants, which has an alarm of its own
 			bad++
 			g.log.Error("ALARM: the key of a tenant does not open, its backups cannot be read", zap.String("tenant", string(tenant)), zap.Error(err))
 			continue
@@ -153,6 +197,28 @@ func (g *keyGuard) check(ctx context.Context, now time.Time) error {
 	g.bare.with().Set(float64(bare))
 	g.last.with().Set(float64(now.Unix()))
 	return nil
+}
+
+// recheck tries the keys again that did not open.
+func (g *keyGuard) recheck(ctx context.Context) error {
+	tenants, err := g.alarms.raised(ctx)
+	if err != nil {
+		return err
+	}
+	for _, tenant := range tenants {
+		if _, err := g.one(ctx, tenant); err != nil {
+			continue // told before
+		}
+		if err := g.over(ctx, tenant); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *keyGuard) over(ctx context.Context, tenant tenantry.TenantID) error {
+	g.log.Info("the key of a tenant opens again", zap.String("tenant", string(tenant)))
+	return g.alarms.clear(ctx, tenant)
 }
 
 func (g *keyGuard) one(ctx context.Context, tenant tenantry.TenantID) (repository.KeyStatus, error) {

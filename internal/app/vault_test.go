@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -32,7 +34,15 @@ func TestKeyGuard(t *testing.T) {
 	}
 	receipt := &repository.EscrowReceipt{Checked: time.Now(), Tenants: map[tenantry.TenantID]int64{"t-1": 1, "t-2": 1}}
 	core, logs := observer.New(zapcore.ErrorLevel)
-	g := newKeyGuard(newRepositories(vault.Store, vault.Keys), receipt, newMeter(RoleWorker), zap.New(core))
+	cat, err := catalog.Open(t.Context(), "sqlite://"+filepath.Join(dir, "catalog.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = cat.Close() }()
+	if err := cat.Fleet().AddTenant(t.Context(), catalog.TenantRow{ID: "t-2"}); err != nil {
+		t.Fatal(err)
+	}
+	g := newKeyGuard(newRepositories(vault.Store, vault.Keys), keyAlarms{cat}, receipt, newMeter(RoleWorker), zap.New(core))
 	expect := func(bad, bare float64, now time.Time) {
 		t.Helper()
 		if err := g.check(t.Context(), now); err != nil {
@@ -42,7 +52,19 @@ func TestKeyGuard(t *testing.T) {
 			t.Errorf("%v keys unusable, %v without escrow; expected %v and %v", b, e, bad, bare)
 		}
 	}
+	alarms := func() []catalog.TenantAlarm {
+		t.Helper()
+		list, err := cat.Tenant("t-2").Alarms(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
 	expect(0, 1, time.Now())
+	whole, err := os.ReadFile(cfg.KeyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	ids, err := vault.Keys.WrappingKeys(t.Context(), "t-2")
 	if err != nil {
 		t.Fatal(err)
@@ -55,6 +77,22 @@ func TestKeyGuard(t *testing.T) {
 		t.Errorf("logged: %v", logs.All())
 	}
 	expect(1, 2, time.Now().Add(escrowAge+time.Hour))
+	if list := alarms(); len(list) != 1 || list[0].Cause != catalog.AlarmKey || !strings.Contains(list[0].Detail, ids[0]) {
+		t.Errorf("alarms: %+v", list)
+	}
+	for _, put := range []bool{false, true} { // the alarm ends once the key was put back, and not before
+		if put {
+			if err := os.WriteFile(cfg.KeyFile, whole, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := g.recheck(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if list := alarms(); (len(list) == 0) != put {
+			t.Errorf("alarms, with the key put back: %v: %+v", put, list)
+		}
+	}
 }
 
 func TestReceipt(t *testing.T) {

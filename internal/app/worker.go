@@ -62,7 +62,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 		return err
 	}
 
-	guard := newKeyGuard(repos, receipt, metrics, p.log)
+	guard := newKeyGuard(repos, keyAlarms{cat}, receipt, metrics, p.log)
 	p.background(guard.run)
 	w, err := worker.New(worker.Config{
 		Catalog: cat, Queue: options, Repositories: repos, Workloads: workloads{client},

@@ -174,17 +174,31 @@ func (t *Tenant) snapshotsInUse(ctx context.Context, resource tenantry.ResourceI
 }
 
 // Suspend stops the pruning of a series until Acknowledge, for a mass change up to the given
-// snapshot. An empty reason only notes that the snapshot was looked at.
-func (t *Tenant) Suspend(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload, compared int64, reason string) error {
-	return t.c.one(ctx, "note a mass change", nil, `UPDATE series SET compared = ?, suspended = CASE WHEN ? = '' THEN suspended ELSE ? END
-		WHERE tenant = ? AND resource = ? AND workload = ?`, compared, reason, reason, t.id, resource, w)
+// snapshot, with an alarm. An empty reason only notes that the snapshot was looked at.
+func (t *Tenant) Suspend(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload, compared int64, reason string, now time.Time) error {
+	return t.c.write(ctx, "note a mass change", func(ctx context.Context, tx bun.Tx) error {
+		_, err := exec(ctx, tx, `UPDATE series SET compared = ?, suspended = CASE WHEN ? = '' THEN suspended ELSE ? END
+			WHERE tenant = ? AND resource = ? AND workload = ?`, compared, reason, reason, t.id, resource, w)
+		if err != nil || reason == "" {
+			return err
+		}
+		return t.raise(ctx, tx, AlarmMassChange, subjectOf(resource, w), reason, now)
+	})
 }
 
-// Acknowledge lets a suspended series be pruned again. NotFound: it is not suspended.
+// Acknowledge lets a suspended series be pruned again, and ends its alarm. NotFound: it is not suspended.
 func (t *Tenant) Acknowledge(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload) error {
 	const op = "acknowledge a mass change"
-	return t.c.one(ctx, op, tenantry.Errorf(tenantry.NotFound, "%s: pruning of %s/%s is not suspended", op, resource, w),
-		"UPDATE series SET suspended = '' WHERE tenant = ? AND resource = ? AND workload = ? AND suspended <> ''", t.id, resource, w)
+	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		n, err := exec(ctx, tx, "UPDATE series SET suspended = '' WHERE tenant = ? AND resource = ? AND workload = ? AND suspended <> ''", t.id, resource, w)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return tenantry.Errorf(tenantry.NotFound, "%s: pruning of %s/%s is not suspended", op, resource, w)
+		}
+		return t.clear(ctx, tx, AlarmMassChange, subjectOf(resource, w))
+	})
 }
 
 // Suspension is a series whose pruning a mass change has stopped.
@@ -216,8 +230,8 @@ func firstPrune(backup taskRow) time.Time {
 	return fromMicros(backup.EndedAt).Add(pruneEvery/2 + spread(backup.Resource, backup.Workload, int(pruneEvery/time.Minute)))
 }
 
-// StartPrunes inserts the prune tasks of at most limit series that are due, and collect tasks of
-// tenants, one run for each tenant, and moves each on by a day, guarded by the leader's fence (Fenced).
+// StartPrunes inserts the prune tasks of at most limit series that are due, and the collect and patrol
+// tasks of tenants, one run for each tenant, and moves each on by a day, guarded by the leader's fence (Fenced).
 // What has an unfinished one is not due. Returns how many tasks.
 func (f *Fleet) StartPrunes(ctx context.Context, fence int64, limit int, now time.Time) (tasks int, err error) {
 	err = f.c.write(ctx, "start due prunes", func(ctx context.Context, tx bun.Tx) error {
@@ -229,12 +243,17 @@ func (f *Fleet) StartPrunes(ctx context.Context, fence int64, limit int, now tim
 		if err != nil {
 			return err
 		}
-		collects, err := dueCollects(ctx, tx, limit, now)
+		collects, err := dueTenants(ctx, tx, tenantry.Collect, "next_collect_at", limit, now)
 		if err != nil {
 			return err
 		}
-		tasks = len(prunes) + len(collects)
-		return insertSystemRuns(ctx, tx, append(prunes, collects...), now)
+		patrols, err := dueTenants(ctx, tx, tenantry.Patrol, "next_patrol_at", limit, now)
+		if err != nil {
+			return err
+		}
+		all := slices.Concat(prunes, collects, patrols)
+		tasks = len(all)
+		return insertSystemRuns(ctx, tx, all, now)
 	})
 	return tasks, err
 }
@@ -278,29 +297,32 @@ func (c *Catalog) duePrunes(ctx context.Context, tx bun.Tx, limit int, now time.
 		}
 		for tenant := range tenants {
 			first := now.Add(pruneEvery/2 + spread(tenantry.ResourceID(tenant), "", int(pruneEvery/time.Minute)))
-			if _, err := exec(ctx, tx, "UPDATE tenants SET next_collect_at = ? WHERE id = ? AND next_collect_at = 0", micros(first), tenant); err != nil {
-				return nil, err
+			for _, next := range []bun.Safe{"next_collect_at", "next_patrol_at"} {
+				if _, err := exec(ctx, tx, "UPDATE tenants SET ?0 = ?1 WHERE id = ?2 AND ?0 = 0", next, micros(first), tenant); err != nil {
+					return nil, err
+				}
 			}
 		}
 	}
 	return out, nil
 }
 
-func dueCollects(ctx context.Context, tx bun.Tx, limit int, now time.Time) ([]taskRow, error) {
+// dueTenants makes tasks of an action for tenants that are due by a column, and moves each on by a day.
+func dueTenants(ctx context.Context, tx bun.Tx, action tenantry.Action, next bun.Safe, limit int, now time.Time) ([]taskRow, error) {
 	var found []struct {
-		ID            tenantry.TenantID
-		NextCollectAt int64
+		ID  tenantry.TenantID
+		Due int64
 	}
-	err := scan(ctx, tx, &found, `SELECT id, next_collect_at FROM tenants
-		WHERE next_collect_at > 0 AND next_collect_at <= ? AND collect_task = '' ORDER BY next_collect_at LIMIT ?`, micros(now), limit)
+	task := tenantTasks[action]
+	err := scan(ctx, tx, &found, `SELECT id, ?0 AS due FROM tenants WHERE ?0 > 0 AND ?0 <= ?1 AND ?2 = '' ORDER BY ?0 LIMIT ?3`, next, micros(now), task, limit)
 	if err != nil {
 		return nil, err
 	}
 	var out []taskRow
 	for _, t := range found {
-		row := newRow(t.ID, NewTask{Action: tenantry.Collect, Queue: queueMaintenance}, now, len(out))
+		row := newRow(t.ID, NewTask{Action: action, Queue: queueMaintenance}, now, len(out))
 		out = append(out, row)
-		if _, err := exec(ctx, tx, "UPDATE tenants SET collect_task = ?, next_collect_at = ? WHERE id = ?", row.ID, micros(moved(t.NextCollectAt, now)), t.ID); err != nil {
+		if _, err := exec(ctx, tx, "UPDATE tenants SET ? = ?, ? = ? WHERE id = ?", task, row.ID, next, micros(moved(t.Due, now)), t.ID); err != nil {
 			return nil, err
 		}
 	}

@@ -171,13 +171,21 @@ func (t *Tenant) newRows(op string, action tenantry.Action, trigger string, task
 	for i, n := range tasks {
 		n.Action = cmp.Or(n.Action, action)
 		n.Queue = cmp.Or(n.Queue, defaultQueue(n.Action, trigger, len(tasks)))
-		whole := n.Action == tenantry.Connect || n.Action == tenantry.Sync || n.Action == tenantry.Collect // of the tenant
-		if !whole && (n.Resource == "" || n.Workload == "") {
+		if !ofTenant(n.Action) && (n.Resource == "" || n.Workload == "") {
 			return nil, tenantry.Errorf(tenantry.Invalid, "%s: a task has no resource or no workload", op)
 		}
 		out[i] = newRow(t.id, n, now, i)
 	}
 	return out, nil
+}
+
+// ofTenant reports whether tasks of an action are about a tenant as a whole.
+func ofTenant(a tenantry.Action) bool {
+	switch a {
+	case tenantry.Connect, tenantry.Sync, tenantry.Collect, tenantry.Patrol:
+		return true
+	}
+	return false
 }
 
 func describe(r taskRow) string {

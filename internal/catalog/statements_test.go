@@ -167,9 +167,12 @@ func TestTenantStatements(t *testing.T) {
 			{"MirrorSnapshots", func() error {
 				return a.MirrorSnapshots(ctx, "u-1", tenantry.Mailbox, []SnapshotRow{{Seq: 7, Time: now}})
 			}},
-			{"Suspend", func() error { return a.Suspend(ctx, "u-1", tenantry.Mailbox, 1, "half of it went") }},
+			{"Suspend", func() error { return a.Suspend(ctx, "u-1", tenantry.Mailbox, 1, "half of it went", now) }},
 			{"Suspensions", func() error { _, err := a.Suspensions(ctx); return err }},
 			{"Acknowledge", func() error { return a.Acknowledge(ctx, "u-1", tenantry.Mailbox) }},
+			{"RaiseAlarm", func() error { return a.RaiseAlarm(ctx, AlarmKey, "", "gone", now) }},
+			{"Alarms", func() error { _, err := a.Alarms(ctx); return err }},
+			{"ClearAlarm", func() error { return a.ClearAlarm(ctx, AlarmKey, "") }},
 			{"AuditTrail", func() error { _, err := a.AuditTrail(ctx, 0, 1); return err }},
 			{"CancelRun", func() error { return a.CancelRun(ctx, run.ID, now) }},
 			{"DeletePolicy", func() error { return a.DeletePolicy(ctx, "p-1") }},

@@ -93,7 +93,7 @@ func defaultQueue(action tenantry.Action, trigger string, tasks int) string {
 
 // writesSeries reports whether tasks of an action own their series while they run.
 func writesSeries(action tenantry.Action) bool {
-	return action == tenantry.Backup || action == tenantry.Prune
+	return action == tenantry.Backup || action == tenantry.Prune || action == tenantry.Repair
 }
 
 type taskRow struct {
@@ -228,27 +228,29 @@ func (c *Catalog) releaseReservations(ctx context.Context, tx bun.Tx, ended []ta
 	return err
 }
 
-// releaseTenants lets the next sync, or collection, of the tenants start whose last one has ended.
+// tenantTasks names the columns of a tenant that hold its unfinished task of an action: there is at
+// most one.
+var tenantTasks = map[tenantry.Action]bun.Safe{
+	tenantry.Sync: "sync_task", tenantry.Collect: "collect_task", tenantry.Patrol: "patrol_task",
+}
+
+// releaseTenants lets the next sync, collection or patrol of the tenants start whose last one has ended.
 func releaseTenants(ctx context.Context, tx bun.Tx, ended []taskRow) error {
-	var syncs, collects rows
-	for _, task := range ended {
-		switch task.Action {
-		case tenantry.Sync:
-			syncs = append(syncs, []any{task.Tenant, task.ID})
-		case tenantry.Collect:
-			collects = append(collects, []any{task.Tenant, task.ID})
+	for action, column := range tenantTasks {
+		var keys rows
+		for _, task := range ended {
+			if task.Action == action {
+				keys = append(keys, []any{task.Tenant, task.ID})
+			}
 		}
-	}
-	if len(syncs) > 0 {
-		if _, err := exec(ctx, tx, "UPDATE tenants SET sync_task = '' WHERE (id, sync_task) IN (VALUES ?)", syncs); err != nil {
+		if len(keys) == 0 {
+			continue
+		}
+		if _, err := exec(ctx, tx, "UPDATE tenants SET ?0 = '' WHERE (id, ?0) IN (VALUES ?1)", column, keys); err != nil {
 			return err
 		}
 	}
-	if len(collects) == 0 {
-		return nil
-	}
-	_, err := exec(ctx, tx, "UPDATE tenants SET collect_task = '' WHERE (id, collect_task) IN (VALUES ?)", collects)
-	return err
+	return nil
 }
 
 // Tasks lists the tasks of a run by ascending ID from after on, unfinished and ended ones;

@@ -158,6 +158,8 @@ const (
 	Verify  Action = "verify"  // re-read everything a snapshot names
 	Prune   Action = "prune"   // drop what retention lets go, and what only that needed
 	Collect Action = "collect" // delete content that no series of a tenant needs any more
+	Patrol  Action = "patrol"  // read a day's share of all that a tenant has stored
+	Repair  Action = "repair"  // have the next backup fetch again what is damaged of a series
 )
 
 // Service is one of Microsoft's services, which limit what is asked of them each on
@@ -175,12 +177,12 @@ const (
 
 // ServiceOf returns the service whose limits a task mostly meets. Together with the
 // tenant it names the flow of the task: what Microsoft slows down as one. Verify, prune and
-// collect know the bucket alone.
+// the like know the bucket alone.
 func ServiceOf(a Action, w Workload) Service {
 	switch a {
 	case Connect, Sync:
 		return Identity
-	case Verify, Prune, Collect:
+	case Verify, Prune, Collect, Patrol, Repair:
 		return NoService
 	}
 	switch w {
@@ -282,4 +284,15 @@ func (o BackupOptions) Validate() error {
 // VerifyRequest is the parameter of a verify task.
 type VerifyRequest struct {
 	Snapshot int64 `json:"snapshot"`
+	// Quick looks at the structure alone: the index, and that every object it names is there.
+	Quick bool `json:"quick,omitempty"`
+	// Objects limits the check to what needs one of these objects, by their names within the tenant.
+	Objects []string `json:"objects,omitempty"`
+}
+
+// RepairRequest is the parameter of a repair task: what the next backup is to fetch again.
+type RepairRequest struct {
+	Items  map[string]string `json:"items,omitempty"`  // IDs of damaged items, and what is wrong with each
+	Chunks []string          `json:"chunks,omitempty"` // names of damaged chunks, which nothing may share any more
+	Index  bool              `json:"index,omitempty"`  // make the index anew from manifests and packs
 }

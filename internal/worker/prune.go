@@ -80,7 +80,7 @@ func (j *job) massChange(ctx context.Context, live []repository.Snapshot, compar
 		j.cfg.Log.Warnw("ALARM: a mass change suspends the pruning of a series",
 			"tenant", j.claim.Tenant, "resource", j.claim.Resource, "workload", j.claim.Workload, "reason", reason)
 	}
-	return reason, j.scope.Suspend(ctx, j.claim.Resource, j.claim.Workload, newest, reason)
+	return reason, j.scope.Suspend(ctx, j.claim.Resource, j.claim.Workload, newest, reason, j.cfg.Now())
 }
 
 // massItems is the least number of items of which a share says something.

@@ -67,6 +67,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Wakes", testWakes},
 		{"Scope", testScope},
 		{"Retention", testRetention},
+		{"TenantAlarms", testTenantAlarms},
 		{"Model", testModel},
 	} {
 		t.Run(test.name, func(t *testing.T) {
