@@ -195,7 +195,7 @@ func (f *foreign) signIn() string {
 // Debian's rclone lists, copies down and up, checks hashes, and brings changes, in a
 // drive that it believes to be OneDrive for Business.
 func TestForeignRclone(t *testing.T) {
-	f := newForeign(t, "--lenient")
+	f := newForeign(t)
 	program, config := f.program("rclone"), f.rcloneConfig()
 	rclone := func(args ...string) string {
 		t.Helper()

@@ -76,7 +76,7 @@ func (c *call) sessionRequest() (in sessionRequest, err error) {
 	if err == nil {
 		err = checkConflict(in.Item.Conflict)
 	}
-	if c.s.o.Lenient {
+	if c.s.lenient(c.r) {
 		setDefault(&in.Item.Conflict, onConflictReplace)
 	}
 	setDefault(&in.Item.Conflict, onConflictFail)

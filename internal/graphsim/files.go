@@ -38,7 +38,7 @@ func (s *Server) readTicket(text string) (k ticket, ok bool) {
 func (s *Server) serveFiles(w http.ResponseWriter, r *http.Request) {
 	kind, id, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	requestID := newID()
-	if r.Header.Get("Authorization") != "" && !s.o.Lenient {
+	if r.Header.Get("Authorization") != "" && !s.lenient(r) {
 		fail(http.StatusUnauthorized, "unauthenticated", "A pre-authenticated URL does not take an Authorization header.").write(w, requestID, requestID)
 		return
 	}

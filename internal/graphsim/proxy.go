@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"bufio"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -82,8 +83,17 @@ func (s *Server) CertificateAuthority() []byte {
 	return s.proxy.authority
 }
 
+// throughProxy marks the context of a request that came through the proxy.
+type throughProxy struct{}
+
+// lenient reports whether a request may do what works in the field only.
+func (s *Server) lenient(r *http.Request) bool {
+	return s.o.Lenient || !s.o.StrictProxy && r.Context().Value(throughProxy{}) != nil
+}
+
 // serveProxied answers a request that was meant for Microsoft.
 func (s *Server) serveProxied(w http.ResponseWriter, r *http.Request) {
+	r = r.WithContext(context.WithValue(r.Context(), throughProxy{}, true))
 	switch host := hostname(r.Host); {
 	case host == graphHost:
 		s.serveFront(w, r)

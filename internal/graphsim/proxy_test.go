@@ -115,3 +115,56 @@ func TestProxyFaults(t *testing.T) {
 		t.Error("the fault did not strike")
 	}
 }
+
+// What a client from the field does against the documentation works through the proxy, as
+// it does against Microsoft, and nowhere else: rclone sends its token to download URLs, and
+// its upload sessions name no conflict behaviour where a file is replaced.
+func TestProxyIsLenient(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		strict, proxied  bool
+		download, commit int
+	}{
+		"through the proxy":        {proxied: true, download: 200, commit: 200},
+		"through the strict proxy": {proxied: true, strict: true, download: 401, commit: 409},
+		"directly":                 {download: 401, commit: 409},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, w := start(t, graphsim.Options{ProxyAddr: "127.0.0.1:0", StrictProxy: c.strict}, graphsim.TenantSpec{Users: 1})
+			user := w.tenant.Users()[0].ID
+			_, err := w.tenant.PutFile(user, "a.txt", []byte("abc"))
+			must(t, err)
+			graph, hc := s.URL(), w.http
+			if c.proxied {
+				graph, hc = "https://graph.microsoft.com", proxied(t, s)
+			}
+			ask := func(method, target string, body string, header ...string) (int, map[string]any) {
+				req, err := http.NewRequestWithContext(t.Context(), method, target, strings.NewReader(body))
+				must(t, err)
+				req.Header.Set("Authorization", "Bearer "+w.token)
+				for i := 0; i < len(header); i += 2 {
+					req.Header.Set(header[i], header[i+1])
+				}
+				resp, err := hc.Do(req)
+				must(t, err)
+				defer resp.Body.Close()
+				var answer map[string]any
+				_ = json.NewDecoder(resp.Body).Decode(&answer) // a file is no JSON
+				return resp.StatusCode, answer
+			}
+			_, item := ask("GET", graph+"/v1.0/users/"+user+"/drive/root:/a.txt", "")
+			if status, _ := ask("GET", item["@microsoft.graph.downloadUrl"].(string), ""); status != c.download {
+				t.Errorf("a token on a download URL: %d, want %d", status, c.download)
+			}
+			_, session := ask("POST", graph+"/v1.0/users/"+user+"/drive/root:/a.txt:/createUploadSession", "")
+			upload := session["uploadUrl"].(string)
+			w.http, w.token = hc, ""
+			resp := w.do("PUT", upload, []byte("xyz"), "Content-Range", "bytes 0-2/3")
+			resp.Body.Close()
+			if resp.StatusCode != c.commit {
+				t.Errorf("a session that names no conflict behaviour: %d, want %d", resp.StatusCode, c.commit)
+			}
+		})
+	}
+}

@@ -71,9 +71,12 @@ type Options struct {
 	Latency time.Duration
 	// Lenient is for foreign clients that work in the field although they do what
 	// the documentation warns of: download and upload URLs then take requests that
-	// carry a token, and an upload session that names no conflict behaviour replaces
-	// a file of its name. rclone needs both.
-	Lenient bool
+	// carry a token ("401 possible"), and an upload session that names no conflict
+	// behaviour replaces a file of its name (documented default: fail). rclone does
+	// both. What comes through the proxy is from such clients, and always treated so
+	// unless StrictProxy is set.
+	Lenient     bool
+	StrictProxy bool
 	// PageSize bounds every page, whatever a client asks for; 0 means the
 	// documented or usual size of each collection.
 	PageSize int
