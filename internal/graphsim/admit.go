@@ -25,6 +25,11 @@ func (l *limiter) admit(c *call, rt *route) (release func(), err error) {
 		if blocked := l.blocked(c); blocked != nil {
 			return nil, blocked
 		}
+		if c.aboutOneDrive() {
+			if refused := l.probed(c.s, c.r, 0); refused != nil {
+				return nil, refused
+			}
+		}
 		draws = l.sharePointDraws(draws, c, l.sharePointUnits(c, rt), c.w.Header())
 	default:
 		draws = l.identityDraws(draws, c, rt)
@@ -62,6 +67,10 @@ func (l *limiter) concurrencies(c *call, matches []match, mailbox bool, box acco
 		list = append(list, concurrency{box, l.table.MailboxConcurrent, c.throttledMailbox("MailboxConcurrency", time.Second)})
 	}
 	for _, m := range matches {
+		if m.EachConcurrent > 0 && m.resource != "" {
+			list = append(list, concurrency{account{kind: m.Name + ".concurrent", app: c.app, tenant: c.t.id, resource: m.resource}, m.EachConcurrent,
+				c.throttledMailbox("MailboxConcurrency", time.Second)})
+		}
 		if m.Concurrent > 0 {
 			most := m.Concurrent
 			if c.user != "" && m.UserConcurrent > 0 {
@@ -150,10 +159,17 @@ func (l *limiter) sharePointUnits(c *call, rt *route) int64 {
 	switch {
 	case strings.Contains(c.query.Get("$expand"), "permissions"):
 		return 5
-	case strings.HasSuffix(rt.pattern, "/delta") && c.deltaToken() != "":
+	case strings.HasSuffix(rt.pattern, "/delta") && c.knowsToken():
 		return 1
 	}
 	return int64(rt.units)
+}
+
+// knowsToken reports whether the request has a token that was given out: "latest" and a
+// point in time are none, which is the harsher reading of "delta with a token".
+func (c *call) knowsToken() bool {
+	_, known := c.s.unseal(c.deltaToken())
+	return known
 }
 
 // sharePointDraws is what units of SharePoint are charged to. Above 80 % of the
@@ -302,7 +318,11 @@ func (l *limiter) ruleDraws(draws []draw, c *call, matches []match) (_ []draw, t
 			each = c.canonical[strings.LastIndexByte(c.canonical, '/')+1:]
 		}
 		if c.user != "" && m.User != nil {
-			add("user", account{app: app, tenant: c.t.id, resource: c.user}, m.User)
+			of := account{app: app, tenant: c.t.id, resource: c.user}
+			if m.UserAllApps {
+				of.app = ""
+			}
+			add("user", of, m.User)
 		} else {
 			add("app", account{app: app}, m.App)
 		}

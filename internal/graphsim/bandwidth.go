@@ -21,7 +21,7 @@ type filesCharge struct {
 func (s *Server) filesChargeOf(w http.ResponseWriter, r *http.Request, id string) *filesCharge {
 	c := &call{s: s, r: r, w: w, app: s.o.ClientID} // a URL does not say who got it
 	if k, ok := s.readTicket(id); ok {
-		c.t = s.Tenant(k.Tenant)
+		c.t, c.user = s.Tenant(k.Tenant), k.User
 		return &filesCharge{c: c, units: s.limits.table.SharePointDownload}
 	}
 	u := s.uploads.find(id)
@@ -67,12 +67,26 @@ func (s *Server) admitFiles(w http.ResponseWriter, r *http.Request, id string) (
 	if r.Method == http.MethodPut {
 		draws = append(draws, draw{account: account{"sharepoint.ingress", app, c.t.id, ""}, Quota: l.table.SharePointIngress, units: max(0, r.ContentLength), refuse: full})
 	}
+	user := account{"sharepoint.userEgress", app, c.t.id, c.user}
+	if c.user != "" {
+		if _, wait := l.usedNow(user, l.table.SharePointUserEgress); wait > 0 && r.Method == http.MethodGet {
+			return nil, full(wait)
+		}
+		if r.Method == http.MethodPut {
+			draws = append(draws, draw{account: account{"sharepoint.userIngress", app, c.t.id, c.user}, Quota: l.table.SharePointUserIngress,
+				units: max(0, r.ContentLength), refuse: full})
+		}
+	}
 	if refused := l.take(draws, true); refused != nil {
 		s.stats.throttled(c.t.id, "files")
 		return nil, refused
 	}
 	return func(sent int64) {
-		l.count([]draw{{account: egress, Quota: l.table.SharePointEgress, units: sent, refuse: full}}, true)
+		out := []draw{{account: egress, Quota: l.table.SharePointEgress, units: sent, refuse: full}}
+		if c.user != "" {
+			out = append(out, draw{account: user, Quota: l.table.SharePointUserEgress, units: sent, refuse: full})
+		}
+		l.count(out, true)
 	}, nil
 }
 

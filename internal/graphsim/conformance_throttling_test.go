@@ -33,6 +33,11 @@ func TestLimitsAreAsDocumented(t *testing.T) {
 		"Outlook requests, app + mailbox: 10,000 / 10 min":             {l.Mailbox, graphsim.Quota{Max: 10_000, Seconds: 600}},
 		"Outlook upload, app + mailbox: 150 MB / 5 min":                {l.MailboxUpload, graphsim.Quota{Max: 150_000_000, Seconds: 300}},
 		"SharePoint requests on behalf of a user: 3,000 / 5 min":       {l.SharePointUser, graphsim.Quota{Max: 3_000, Seconds: 300}},
+		"SharePoint ingress, user: 50 GB / h":                          {l.SharePointUserIngress, graphsim.Quota{Max: 50_000_000_000, Seconds: 3600}},
+		"SharePoint egress, user: 100 GB / h":                          {l.SharePointUserEgress, graphsim.Quota{Max: 100_000_000_000, Seconds: 3600}},
+		"SharePoint delegation tokens, user: 50 / 5 min":               {l.SharePointUserTokens, graphsim.Quota{Max: 50, Seconds: 300}},
+		"SharePoint sharing mails, user: 200 / h":                      {l.SharePointUserMails, graphsim.Quota{Max: 200, Seconds: 3600}},
+		"SharePoint anonymous links, site: 3,000 / 5 min":              {l.SharePointLinks, graphsim.Quota{Max: 3_000, Seconds: 300}},
 		"SharePoint ingress, app + tenant: 400 GB / h":                 {l.SharePointIngress, graphsim.Quota{Max: 400_000_000_000, Seconds: 3600}},
 		"SharePoint egress, app + tenant: 400 GB / h":                  {l.SharePointEgress, graphsim.Quota{Max: 400_000_000_000, Seconds: 3600}},
 		"Teams: 83 % of the listed values is the sustained ceiling":    {graphsim.Quota{Max: l.Burst.Max}, graphsim.Quota{Max: 83}},
@@ -93,7 +98,9 @@ var documentedRules = []struct{ rule, method, path, quotas string }{
 	{"extensions", "GET", "users/a/messages/m/extensions/e", "appTenant 455/10"},
 	{"sharing", "POST", "drives/d/items/i/createLink", "appTenant 300/300"},
 	{"sensitivityLabels", "POST", "drives/d/items/i/assignSensitivityLabel", "tenant 100/300"},
-	{"search", "POST", "search/query", "appTenant 25/1"},
+	{"search", "POST", "search/query", "user 10/1 appTenant 25/1"},
+	{"messageTrace", "GET", "admin/exchange/tracing/messageTraces", "tenant 100/300"},
+	{"bookings", "GET", "solutions/bookingBusinesses/b/appointments", "each 4"},
 }
 
 func quotasOf(r graphsim.Rule) string {
@@ -111,6 +118,9 @@ func quotasOf(r graphsim.Rule) string {
 	}
 	if r.Concurrent > 0 {
 		parts = append(parts, fmt.Sprintf("concurrent %d/%d", r.Concurrent, r.UserConcurrent))
+	}
+	if r.EachConcurrent > 0 {
+		parts = append(parts, fmt.Sprintf("each %d", r.EachConcurrent))
 	}
 	return strings.Join(parts, " ")
 }
@@ -132,7 +142,7 @@ func TestRulesByPath(t *testing.T) {
 			}
 			one := slices.Clone(rules)
 			one[i].App, one[i].AppTenant, one[i].Tenant, one[i].Resource = []graphsim.Quota{{Max: 1, Seconds: 3600}}, nil, nil, nil
-			one[i].Concurrent = 0
+			one[i].Concurrent, one[i].EachConcurrent = 0, 0
 			_, k := start(t, graphsim.Options{Limits: graphsim.Limits{Rules: one}}, graphsim.TenantSpec{Users: 1})
 			k.tenant.Consent(append(slices.Clone(graphsim.DefaultRoles), "Teamwork.Migrate.All")...) // to post
 			k.token = k.mustToken()

@@ -251,6 +251,9 @@ func (s *Server) grantUser(r *http.Request, d delegation) (*Tenant, map[string]a
 	if refused := t.refused(); refused != nil {
 		return nil, nil, refused
 	}
+	if refused := s.delegates(t, d); refused != nil {
+		return nil, nil, refused
+	}
 	wish, refused := readClaims(r.PostForm.Get("claims"))
 	if refused != nil {
 		return nil, nil, refused

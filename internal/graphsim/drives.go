@@ -113,7 +113,9 @@ func (t *Tenant) librarySite(kind, id string) (*entry, error) {
 		}
 		// Without a user, Graph does not provision a drive: it is just not there.
 		if site = t.sites.byID[e.site]; site == nil {
-			return nil, fail(http.StatusNotFound, "ResourceNotFound", "User's mysite not found.")
+			missing := fail(http.StatusNotFound, "ResourceNotFound", "User's mysite not found.")
+			missing.probe = true
+			return nil, missing
 		}
 	case "groups":
 		e := t.groups.active(id)

@@ -14,6 +14,7 @@ type apiError struct {
 	message string
 	inner   string // innerError.code
 	header  http.Header
+	probe   bool // it was asked for a OneDrive that is not there
 }
 
 func (e *apiError) Error() string {

@@ -16,12 +16,13 @@ type ticket struct {
 	Drive   string        `json:"d"`
 	Item    string        `json:"i"`
 	Version string        `json:"v,omitempty"` // of an old version
+	User    string        `json:"u,omitempty"` // on whose behalf it was asked for
 	Expires time.Duration `json:"e"`           // simulated
 }
 
 // downloadURL is the pre-authenticated URL of a file, or of one of its old versions.
 func (c *call) downloadURL(d *drive, item *driveItem, version string) string {
-	data, _ := json.Marshal(ticket{c.t.id, d.id, item.id, version, c.s.elapsed() + c.s.o.LinkLife})
+	data, _ := json.Marshal(ticket{Tenant: c.t.id, Drive: d.id, Item: item.id, Version: version, User: c.user, Expires: c.s.elapsed() + c.s.o.LinkLife})
 	return c.filesRoot() + "/download/" + base64.RawURLEncoding.EncodeToString(append(c.s.sign(data), data...)) + "?tempauth=v1"
 }
 

@@ -22,7 +22,13 @@ func (s *Server) serveGraph(w http.ResponseWriter, r *http.Request) {
 	h.Set("client-request-id", clientID)
 	h.Set("x-ms-ags-diagnostic", `{"ServerInfo":{"DataCenter":"Simulated","Slice":"E","Ring":"5","ScaleUnit":"001","RoleInstance":"SIM0"}}`)
 	if err := s.answer(w, r); err != nil {
-		asAPIError(err).write(w, requestID, clientID)
+		refused := asAPIError(err)
+		if refused.probe {
+			if throttled := s.limits.probed(s, r, 1); throttled != nil {
+				refused = throttled
+			}
+		}
+		refused.write(w, requestID, clientID)
 	}
 }
 

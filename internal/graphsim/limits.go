@@ -54,6 +54,19 @@ type Limits struct {
 	SharePointTenant []Tier `json:"sharePointTenant"`
 	// SharePointUser bounds requests on behalf of one user.
 	SharePointUser Quota `json:"sharePointUser"`
+	// SharePointUserIngress and SharePointUserEgress bound their bytes,
+	// SharePointUserTokens how often a user's token is asked for (delegation tokens), and
+	// SharePointUserMails the invitations that a user sends outside.
+	SharePointUserIngress Quota `json:"sharePointUserIngress"`
+	SharePointUserEgress  Quota `json:"sharePointUserEgress"`
+	SharePointUserTokens  Quota `json:"sharePointUserTokens"`
+	SharePointUserMails   Quota `json:"sharePointUserMails"`
+	// SharePointLinks bounds the anonymous links made in one site.
+	SharePointLinks Quota `json:"sharePointLinks"`
+	// SharePointProbes is how many OneDrives that are not there one client address may ask
+	// for before every OneDrive answers it with 429. That there is such a throttle is
+	// documented, its threshold is not. A negative Max allows any number.
+	SharePointProbes Quota `json:"sharePointProbes"`
 	// SharePointIngress and SharePointEgress bound bytes per tenant.
 	SharePointIngress Quota `json:"sharePointIngress"`
 	SharePointEgress  Quota `json:"sharePointEgress"`
@@ -124,6 +137,12 @@ func (l Limits) withDefaults() Limits {
 		l.SharePointTenant = tiers(per5Minutes, licences, []int64{18_750, 37_500, 56_250, 75_000, 93_750})
 	}
 	setDefault(&l.SharePointUser, Quota{3_000, per5Minutes})
+	setDefault(&l.SharePointUserIngress, Quota{50_000_000_000, perHour})
+	setDefault(&l.SharePointUserEgress, Quota{100_000_000_000, perHour})
+	setDefault(&l.SharePointUserTokens, Quota{50, per5Minutes})
+	setDefault(&l.SharePointUserMails, Quota{200, perHour})
+	setDefault(&l.SharePointLinks, Quota{3_000, per5Minutes})
+	setDefault(&l.SharePointProbes, Quota{1_000, per5Minutes})
 	setDefault(&l.SharePointIngress, Quota{400_000_000_000, perHour})
 	setDefault(&l.SharePointEgress, Quota{400_000_000_000, perHour})
 	setDefault(&l.SharePointDownload, 1)
@@ -140,7 +159,9 @@ func (l Limits) withDefaults() Limits {
 func (l Limits) check() error {
 	quotas := map[string]Quota{"app": l.App, "mailbox": l.Mailbox, "mailboxUpload": l.MailboxUpload, "identityApp": l.IdentityApp,
 		"identityWrites": l.IdentityWrites, "identityAppWrites": l.IdentityAppWrites, "identityTenantWrites": l.IdentityTenantWrites,
-		"sharePointUser": l.SharePointUser, "sharePointIngress": l.SharePointIngress, "sharePointEgress": l.SharePointEgress, "sharePointBlock": l.SharePointBlock, "burst": l.Burst}
+		"sharePointUser": l.SharePointUser, "sharePointIngress": l.SharePointIngress, "sharePointEgress": l.SharePointEgress, "sharePointBlock": l.SharePointBlock, "burst": l.Burst,
+		"sharePointUserIngress": l.SharePointUserIngress, "sharePointUserEgress": l.SharePointUserEgress, "sharePointUserTokens": l.SharePointUserTokens,
+		"sharePointUserMails": l.SharePointUserMails, "sharePointLinks": l.SharePointLinks, "sharePointProbes": l.SharePointProbes}
 	for name, list := range map[string][]Tier{"identity": l.Identity, "sharePointMinute": l.SharePointMinute,
 		"sharePointDay": l.SharePointDay, "sharePointTenant": l.SharePointTenant} {
 		if len(list) == 0 {

@@ -276,6 +276,9 @@ func invite(c *call) error {
 			return err
 		}
 	}
+	if err := c.sendsOutside(in.Send, people); err != nil {
+		return err
+	}
 	return c.withItem(func(d *drive, item *driveItem) error {
 		if in.Retain != nil && !*in.Retain {
 			d.breakInheritance(item, false)
@@ -339,6 +342,11 @@ func createLink(c *call) error {
 		for _, p := range item.grants {
 			if p.linkType == in.Type && p.linkScope == in.Scope && in.Scope != "users" {
 				return c.json(http.StatusOK, c.renderPermission(d, item, heldPermission{p, item}))
+			}
+		}
+		if in.Scope == "anonymous" {
+			if err := c.linksAnonymously(d); err != nil {
+				return err
 			}
 		}
 		p := d.grant(item, &permission{roles: linkRoles(in.Type), linkType: in.Type, linkScope: in.Scope,

@@ -25,10 +25,13 @@ type Rule struct {
 	Resource  []Quota `json:"resource,omitempty"`  // of one application on a resource
 	// Concurrent bounds the application's requests at the same time.
 	Concurrent int `json:"concurrent,omitempty"`
+	// EachConcurrent bounds those of the application on one resource.
+	EachConcurrent int `json:"eachConcurrent,omitempty"`
 	// User and UserConcurrent hold instead of App and Concurrent for requests on
-	// behalf of a user.
+	// behalf of a user; with UserAllApps those of all applications count together.
 	User           []Quota `json:"user,omitempty"`
 	UserConcurrent int     `json:"userConcurrent,omitempty"`
+	UserAllApps    bool    `json:"userAllApps,omitempty"`
 	// EachPath counts AppTenant and Tenant for each last segment apart.
 	EachPath bool `json:"eachPath,omitempty"`
 	// Sustained means that the quotas hold for bursts only (Limits.Burst).
@@ -85,7 +88,10 @@ func documentedRules() []Rule {
 			AppTenant: []Quota{{300, 300}}},
 		Rule{Name: "sensitivityLabels", Family: "sensitivityLabels", Methods: []string{"POST"}, Paths: []string{"drives/*/items/*/assignSensitivityLabel"},
 			Tenant: []Quota{{100, 300}}},
-		Rule{Name: "search", Family: "search", Methods: []string{"POST"}, Paths: []string{"search/query"}, AppTenant: []Quota{{25, 1}}},
+		Rule{Name: "search", Family: "search", Methods: []string{"POST"}, Paths: []string{"search/query"}, AppTenant: []Quota{{25, 1}},
+			User: []Quota{{10, 1}}, UserAllApps: true},
+		Rule{Name: "bookings", Family: "bookings", Paths: []string{"solutions/bookingBusinesses/{}", "solutions/bookingBusinesses/{}/**"}, EachConcurrent: 4},
+		Rule{Name: "messageTrace", Family: "messageTrace", Paths: []string{"admin/exchange/tracing/**"}, Tenant: []Quota{{100, 300}}},
 	)
 }
 

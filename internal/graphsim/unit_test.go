@@ -171,6 +171,28 @@ func TestMailboxConcurrency(t *testing.T) {
 	}
 }
 
+// Four requests of a Bookings mailbox are in flight, of each apart.
+func TestBookingsConcurrency(t *testing.T) {
+	l := newLimiter(DocumentedLimits(), func() time.Duration { return 0 })
+	c := &call{s: &Server{o: withDefaults(Options{})}, t: &Tenant{id: "t"}, app: "a"}
+	enter := func(business string) *apiError {
+		matches := l.rules.find("GET", []string{"solutions", "bookingBusinesses", business, "appointments"}, func(string) string { return "" })
+		_, busy := l.enterAll(l.concurrencies(c, matches, false, account{}))
+		return busy
+	}
+	for i := range 4 {
+		if busy := enter("one"); busy != nil {
+			t.Fatalf("request %d: %v", i, busy)
+		}
+	}
+	if busy := enter("one"); busy == nil || busy.status != 429 {
+		t.Errorf("the fifth: %v", busy)
+	}
+	if busy := enter("two"); busy != nil {
+		t.Errorf("another mailbox: %v", busy)
+	}
+}
+
 func TestParseTarget(t *testing.T) {
 	for in, want := range map[string]target{
 		"users/delta()":                             {segments: []string{"users", "delta"}},
