@@ -62,8 +62,9 @@ func (w *Writer) PutContent(ctx context.Context, r io.Reader) (Part, error) {
 	digest := w.repo.keys.hasher()
 	if n < smallContent {
 		_, _ = digest.Write((*begin)[:n])
-		ref, err := w.putSmall(ctx, (*begin)[:n])
-		return Part{Size: int64(n), Digest: digest.Sum(nil), Ref: ref}, err
+		part := Part{Size: int64(n), Digest: digest.Sum(nil)}
+		part.Ref, err = w.putOnce(ctx, (*begin)[:n], [32]byte(part.Digest))
+		return part, err
 	}
 	all := io.TeeReader(io.MultiReader(bytes.NewReader((*begin)[:n]), r), digest)
 	chunks, size, err := w.putChunks(ctx, all)
@@ -87,7 +88,7 @@ func (w *Writer) PutPayload(ctx context.Context, b []byte) (Ref, error) {
 
 func (w *Writer) putBytes(ctx context.Context, b []byte) (Ref, error) {
 	if len(b) < smallContent {
-		return w.putSmall(ctx, b)
+		return w.putSmall(ctx, payloadLane, b)
 	}
 	chunks, _, err := w.putChunks(ctx, bytes.NewReader(b))
 	if err != nil {
@@ -107,7 +108,7 @@ func (w *Writer) refTo(ctx context.Context, chunks []chunk, depth uint8) (Ref, e
 			return Ref{}, err
 		}
 		if len(list) < smallContent {
-			ref, err := w.putSmall(ctx, list)
+			ref, err := w.putSmall(ctx, contentLane, list)
 			ref.depth = depth
 			return ref, err
 		}
@@ -228,9 +229,21 @@ func (w *Writer) storeChunk(ctx context.Context, c *chunk, plain []byte) error {
 	return last
 }
 
+// putOnce is putSmall for content that may have come before.
+func (w *Writer) putOnce(ctx context.Context, b []byte, digest [32]byte) (Ref, error) {
+	if ref, ok := w.recent.find(digest); ok {
+		return ref, nil
+	}
+	ref, err := w.putSmall(ctx, contentLane, b)
+	if err == nil && len(b) >= minRepeated {
+		w.recent.add(digest, ref)
+	}
+	return ref, err
+}
+
 // putSmall appends to the current pack, cutting it when it is full. It waits while two
 // packs are on their way already.
-func (w *Writer) putSmall(ctx context.Context, b []byte) (Ref, error) {
+func (w *Writer) putSmall(ctx context.Context, l lane, b []byte) (Ref, error) {
 	if len(b) == 0 {
 		return Ref{}, nil
 	}
@@ -240,7 +253,7 @@ func (w *Writer) putSmall(ctx context.Context, b []byte) (Ref, error) {
 	if err != nil {
 		return Ref{}, err
 	}
-	ref := p.add(b)
+	ref := p.add(l, b)
 	if p.full() {
 		return ref, w.cut(ctx, nil, 0)
 	}

@@ -29,3 +29,6 @@ func SetClock(r *Repository, now func() time.Time) { r.clock = now }
 func CollectWith(ctx context.Context, r *Repository, maxMark, maxCondemned int) (Collected, error) {
 	return (&collector{repo: r, maxMark: maxMark, maxCondemned: maxCondemned}).step(ctx)
 }
+
+// MaxRecent is how many small contents a writer remembers.
+const MaxRecent = maxRecent

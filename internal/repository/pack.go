@@ -18,7 +18,9 @@ const (
 	// frameSize is how many plain bytes are grouped into one frame: more compresses
 	// little better and makes reading one item dearer.
 	frameSize = 1 << 20
-	// packSize is when a pack is cut. With the last frame it may be a frame larger.
+	// contentFrame is the same for frames of content, which compresses no better among more of its like.
+	contentFrame = 512 << 10
+	// packSize is when a pack is cut. With the last frames it may be two frames larger.
 	packSize = 8 << 20
 	// smallContent is the first size that goes into shared chunks instead of a pack.
 	smallContent = 128 << 10
@@ -29,84 +31,130 @@ const (
 	footerDelta  = 2
 )
 
-var frameBuffers = sync.Pool{New: func() any { b := make([]byte, 0, frameSize); return &b }}
+// lane says which bytes may share a frame. Payloads are text and compress best among their like; content
+// is often compressed already, and would only push them out of the compressor's window.
+type lane int
+
+const (
+	payloadLane lane = iota
+	contentLane
+	lanes
+)
+
+// room is how many plain bytes a lane's frames have.
+var room = [lanes]int{payloadLane: frameSize, contentLane: contentFrame}
+
+var frameBuffers [lanes]sync.Pool
 
 // packer fills one pack. Not safe for concurrent use.
 type packer struct {
-	id     packID
-	box    *box
-	object []byte // header and sealed frames so far
-	plain  []byte // the frame being filled
-	frames []*pb.Frame
-	held   int64 // of packBytes
+	id      packID
+	box     *box
+	filling [lanes]filling
+	sealed  [][]byte // frames by number; nil while they are being filled
+	frames  []*pb.Frame
+	stored  int   // bytes of header and sealed frames
+	held    int64 // of packBytes
+}
+
+// filling is the frame that is being filled in a lane.
+type filling struct {
+	number uint32
+	plain  []byte // empty: there is none, and no number is taken
 }
 
 func newPacker(k *keys, s tenantry.Series) (*packer, error) {
-	p := &packer{}
+	p := &packer{stored: headerSize}
 	_, _ = rand.Read(p.id[:])
 	b, err := k.newBox(packName(s, p.id), kindPack)
 	if err != nil {
 		return nil, err
 	}
-	p.box, p.plain = b, (*frameBuffers.Get().(*[]byte))[:0]
-	p.object = append(p.object, b.header[:]...)
+	p.box = b
 	return p, nil
 }
 
 // add appends plain bytes, fewer than smallContent, and says where they are.
-func (p *packer) add(b []byte) Ref {
-	if len(p.plain)+len(b) > frameSize {
-		p.flush()
+func (p *packer) add(l lane, b []byte) Ref {
+	f := &p.filling[l]
+	if len(f.plain)+len(b) > room[l] {
+		p.seal(l)
 	}
-	r := Ref{pack: p.id, frame: uint32(len(p.frames)), offset: uint32(len(p.plain)), length: uint32(len(b))}
-	p.plain = append(p.plain, b...)
+	if len(f.plain) == 0 {
+		f.number = uint32(len(p.frames))
+		p.frames, p.sealed = append(p.frames, nil), append(p.sealed, nil)
+	}
+	if f.plain == nil {
+		f.plain = frameBuffer(l)
+	}
+	r := Ref{pack: p.id, frame: f.number, offset: uint32(len(f.plain)), length: uint32(len(b))}
+	f.plain = append(f.plain, b...)
 	return r
 }
 
-// flush seals the frame being filled.
-func (p *packer) flush() {
-	if len(p.plain) == 0 {
+// seal ends the frame being filled in a lane.
+func (p *packer) seal(l lane) {
+	f := &p.filling[l]
+	if len(f.plain) == 0 {
 		return
 	}
-	before := len(p.object)
-	p.object = p.box.seal(p.object, p.plain, uint32(len(p.frames)))
-	p.frames = append(p.frames, &pb.Frame{Stored: uint32(len(p.object) - before), Plain: uint32(len(p.plain))})
-	p.plain = p.plain[:0]
-	p.held += int64(len(p.object) - before)
-	packBytes.Add(int64(len(p.object) - before))
+	stored := p.box.seal(nil, f.plain, f.number)
+	p.sealed[f.number] = stored
+	p.frames[f.number] = &pb.Frame{Stored: uint32(len(stored)), Plain: uint32(len(f.plain))}
+	p.stored += len(stored)
+	p.held += int64(len(stored))
+	packBytes.Add(int64(len(stored)))
+	f.plain = f.plain[:0]
 }
 
-// size is how many bytes the pack has grown to, the frame being filled uncompressed.
+// size is how many bytes the pack has grown to, the frames being filled uncompressed.
 func (p *packer) size() int64 {
-	if len(p.frames) == 0 && len(p.plain) == 0 {
+	if len(p.frames) == 0 {
 		return 0
 	}
-	return int64(len(p.object) + len(p.plain))
+	n := p.stored
+	for l := range p.filling {
+		n += len(p.filling[l].plain)
+	}
+	return int64(n)
 }
 
 // full reports whether it is time to cut: because of this pack, or because all of the process are too many.
 func (p *packer) full() bool {
-	return len(p.object) >= packSize || len(p.object) >= earlyPack && packBytes.Load() > processPacks
+	return p.stored >= packSize || p.stored >= earlyPack && packBytes.Load() > processPacks
 }
 
 // release gives the memory of the pack back; once it was called, it does nothing.
 func (p *packer) release() {
 	packBytes.Add(-p.held)
-	p.held, p.object = 0, nil
+	p.held, p.sealed = 0, nil
 	p.recycle()
 }
 
-// recycle gives the buffer of the frame back, which nothing is added to any more.
+// recycle gives the buffers of the frames back, which nothing is added to any more.
 func (p *packer) recycle() {
-	if buffer := p.plain[:0]; p.plain != nil {
-		p.plain = nil
-		frameBuffers.Put(&buffer)
+	for l := range p.filling {
+		if buffer := p.filling[l].plain; buffer != nil {
+			p.filling[l].plain = nil
+			frameBuffers[l].Put(&buffer)
+		}
 	}
+}
+
+// frameBuffer returns an empty buffer with room for a frame.
+func frameBuffer(l lane) []byte {
+	if buffer, ok := frameBuffers[l].Get().(*[]byte); ok {
+		return (*buffer)[:0]
+	}
+	return make([]byte, 0, room[l])
 }
 
 // cut ends the pack with a footer that carries an encoded IndexDelta of so many changes, or none.
 func (p *packer) cut(number uint64, delta []byte, changes int) ([]byte, *pb.Pack, error) {
-	p.flush()
+	for l := range lanes {
+		p.seal(l)
+	}
+	p.recycle()
 	footer, err := marshal(&pb.Footer{Frames: p.frames, Number: number})
 	if err != nil {
 		return nil, nil, err
@@ -114,8 +162,13 @@ func (p *packer) cut(number uint64, delta []byte, changes int) ([]byte, *pb.Pack
 	if changes > 0 {
 		footer = appendBytes(footer, footerDelta, delta)
 	}
-	object, sealed := p.box.end(p.object, footer)
-	p.recycle()
+	object := make([]byte, 0, p.stored+maxSealed(len(footer))+trailerSize)
+	object = append(object, p.box.header[:]...)
+	for _, frame := range p.sealed {
+		object = append(object, frame...)
+	}
+	p.sealed = nil
+	object, sealed := p.box.end(object, footer)
 	return object, &pb.Pack{Id: p.id[:], Number: number, Size: int64(len(object)), Footer: sealed, Changes: int64(changes)}, nil
 }
 

@@ -64,6 +64,7 @@ func (w *Writer) Sweep(ctx context.Context) (Freed, error) {
 	if err := w.writable(); err != nil {
 		return Freed{}, err
 	}
+	w.recent.forget() // it may name packs that are about to go
 	s := &sweep{repo: w.repo, series: w.series}
 	garbage, manifests, err := s.find(ctx)
 	if err != nil {

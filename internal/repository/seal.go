@@ -122,6 +122,10 @@ func (b *box) seal(dst, plain []byte, frame uint32) []byte {
 	return dst
 }
 
+// maxSealed is how many bytes a sealed frame of so many plain bytes has at most: what does not compress
+// grows by a header for each block of 128 KiB.
+func maxSealed(plain int) int { return plain + plain/(128<<10)*3 + 64 + frameOverhead }
+
 // compressedSize is how many bytes a frame of plain takes, compressed.
 func compressedSize(plain []byte) int {
 	scratch := scratches.Get().(*[]byte)

@@ -30,8 +30,9 @@ type Fence struct {
 // everything in memory is void: every call returns that error, and the series is claimed
 // anew. Close it in any case.
 //
-// Memory: the current pack and two on their way (8 MiB each), four chunks (8 MiB each),
-// four buffers for cutting (4 MiB each; all writers of a process together hold no more than is said in memory.go), changes of the index (8 MiB, and the same again while
+// Memory: the current pack and two on their way (8 MiB each, and one more while a pack is cut), four chunks (8 MiB
+// each), four buffers for cutting (4 MiB each; all writers of a process together hold no more than is said in
+// memory.go), where 8,192 small contents are (2 MB), changes of the index (8 MiB, and the same again while
 // they are written or listed), and of the index itself what is said at type index: nothing that
 // grows with the series but 1 % of the segments that are touched.
 type Writer struct {
@@ -47,6 +48,7 @@ type Writer struct {
 	// committed: a manifest of this writer stands, so no older owner can commit any more.
 	committed bool
 	hits      hits
+	recent    recent
 	broken    atomic.Pointer[error]
 
 	packing sync.Mutex // guards pack; taken before state
@@ -382,4 +384,5 @@ func (w *Writer) Close() {
 		w.pack.release()
 	}
 	w.index, w.mem, w.pack = w.repo.newIndex(w.series, nil), newMemtable(), nil
+	w.recent.forget()
 }
