@@ -152,11 +152,11 @@ func (t *Tenant) DeleteContact(ctx context.Context, user, contact string) error 
 }
 
 // deleteItem deletes an item of a mailbox, if it is there.
-func (t *Tenant) deleteItem(ctx context.Context, op, user, collection, id string) error {
-	if err := given(op, user, id); err != nil {
+func (t *Tenant) deleteItem(ctx context.Context, op, user string, path ...string) error {
+	if err := given(op, append([]string{user}, path...)...); err != nil {
 		return err
 	}
-	err := mailError(t.accepted(ctx, t.mailWrite(op, http.MethodDelete, user, nil, collection, id)))
+	err := mailError(t.accepted(ctx, t.mailWrite(op, http.MethodDelete, user, nil, path...)))
 	if tenantry.KindOf(err) == tenantry.NotFound {
 		return nil
 	}

@@ -3,8 +3,8 @@ package graphsim
 // DefaultRoles is what a consent grants unless it names roles: the application
 // permissions a backup service asks for, to read and to restore.
 var DefaultRoles = []string{
-	"User.Read.All", "Group.Read.All", "Organization.Read.All", "MailboxSettings.Read",
-	"Mail.ReadWrite", "Calendars.ReadWrite", "Contacts.ReadWrite", "Tasks.Read.All",
+	"User.Read.All", "Group.Read.All", "Organization.Read.All", "MailboxSettings.ReadWrite",
+	"Mail.ReadWrite", "Calendars.ReadWrite", "Contacts.ReadWrite", "Tasks.ReadWrite.All",
 	"Files.ReadWrite.All", "Sites.ReadWrite.All", "User.DeleteRestore.All", "Group.ReadWrite.All",
 	"Team.ReadBasic.All", "Channel.ReadBasic.All", "ChannelMessage.Read.All",
 	"TeamMember.Read.All", "Chat.Read.All", "Sites.Manage.All",

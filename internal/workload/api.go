@@ -55,6 +55,8 @@ type MailboxReader[P Pages] interface {
 	MailReader[P]
 	ContactReader[P]
 	CalendarReader[P]
+	TaskReader[P]
+	SettingsReader[P]
 }
 
 // MailboxWriter is what a mailbox's target needs of Graph. It is used from several goroutines at once.
@@ -62,6 +64,8 @@ type MailboxWriter[P Pages] interface {
 	MailWriter[P]
 	ContactWriter[P]
 	CalendarWriter[P]
+	TaskWriter[P]
+	SettingsWriter[P]
 }
 
 // ContactLister lists contact folders and contacts. folder and parent "" are the default one.
@@ -110,6 +114,49 @@ type CalendarWriter[P Pages] interface {
 	CreateEvent(ctx context.Context, user, calendar string, body []byte) (id string, err error)
 	UpdateEvent(ctx context.Context, user, event string, body []byte) error
 	DeleteEvent(ctx context.Context, user, event string) error
+}
+
+// TaskLister lists To Do lists, and what belongs to a task: its checklistItems or linkedResources.
+type TaskLister[P Pages] interface {
+	TaskLists(ctx context.Context, user, link string) (P, error)
+	TaskParts(ctx context.Context, user, list, task, part, link string) (P, error)
+}
+
+// TaskReader reads tasks. expanded asks for what belongs to each along with it; Invalid where that is not
+// possible.
+type TaskReader[P Pages] interface {
+	TaskLister[P]
+	TaskChanges(ctx context.Context, user, list, link string, pageSize int, expanded bool) (P, error)
+}
+
+// TaskWriter writes tasks.
+type TaskWriter[P Pages] interface {
+	TaskLister[P]
+	Tasks(ctx context.Context, user, list, link string) (P, error)
+	CreateTaskList(ctx context.Context, user, name string) (id string, err error)
+	CreateTask(ctx context.Context, user, list string, body []byte) (id string, err error)
+	AddTaskPart(ctx context.Context, user, list, task, part string, body []byte) error
+	DeleteTask(ctx context.Context, user, list, task string) error
+}
+
+// SettingsReader reads the settings of a mailbox, the rules of its inbox and its categories, and the folders
+// that rules name.
+type SettingsReader[P Pages] interface {
+	MailboxSettings(ctx context.Context, user string) (jsontext.Value, error)
+	MessageRules(ctx context.Context, user, link string) (P, error)
+	MasterCategories(ctx context.Context, user, link string) (P, error)
+	MailFolder(ctx context.Context, user, folder string) (jsontext.Value, error)
+	MailFolderID(ctx context.Context, user, wellKnown string) (string, error)
+}
+
+// SettingsWriter writes settings, rules and categories.
+type SettingsWriter[P Pages] interface {
+	SettingsReader[P]
+	UpdateMailboxSettings(ctx context.Context, user string, body []byte) error
+	CreateMessageRule(ctx context.Context, user string, body []byte) (id string, err error)
+	DeleteMessageRule(ctx context.Context, user, rule string) error
+	CreateMasterCategory(ctx context.Context, user string, body []byte) (id string, err error)
+	DeleteMasterCategory(ctx context.Context, user, category string) error
 }
 
 // MailReader reads mail.

@@ -16,8 +16,8 @@ func (c *company) requests(run func()) int64 {
 }
 
 // TestAMailboxAtRestIsCheap counts what a run over an unchanged mailbox asks for: each folder and calendar
-// once, the lists of them, the IDs of the root of mail and of the default contact folder, and what lies
-// below each other contact folder, which no delta tells. A message that only moved costs nothing on top but
+// and list of tasks once, the lists of them, what lies below each contact folder but the default one, which no
+// delta tells, and the three kinds of settings. A message that only moved costs nothing on top but
 // its pages.
 func TestAMailboxAtRestIsCheap(t *testing.T) {
 	c := newCompany(t, graphsim.TenantSpec{Users: 1, MailsPerUser: 60, ContactsPerUser: 10, EventsPerUser: 10}, graphsim.Options{})
@@ -29,13 +29,15 @@ func TestAMailboxAtRestIsCheap(t *testing.T) {
 	must(t, err)
 	calendars, err := c.truth.CalendarTruth(user)
 	must(t, err)
-	want := int64(2+len(mailFolders)) + int64(2+len(contactFolders)+len(contactFolders)-1) + int64(1+len(calendars))
+	taskLists, err := c.truth.TaskListTruth(user)
+	must(t, err)
+	want := int64(1+len(mailFolders)) + int64(1+len(contactFolders)+len(contactFolders)-1) + int64(1+len(calendars)) + int64(1+len(taskLists)) + 3
 	rest := func() int64 {
 		return c.requests(func() { c.backup(t, s, c.mailbox(0), engine.Limits{}) })
 	}
 	if got := rest(); got > want {
-		t.Errorf("%d requests for %d mail folders, %d contact folders, %d calendars: more than %d",
-			got, len(mailFolders), len(contactFolders), len(calendars), want)
+		t.Errorf("%d requests for %d mail folders, %d contact folders, %d calendars, %d lists of tasks: more than %d",
+			got, len(mailFolders), len(contactFolders), len(calendars), len(taskLists), want)
 	}
 	mails, err := c.truth.MailTruth(user)
 	must(t, err)

@@ -28,6 +28,8 @@ const (
 
 	// listed precedes a link of a collection that has no delta here.
 	listed = "listed "
+	// homeLink precedes the default folder's ID, which never changes, in the link of the folders.
+	homeLink = "home "
 )
 
 // contactSource reads the contacts of one mailbox.
@@ -49,18 +51,21 @@ type contactFolder struct {
 
 // folderPage lists all contact folders: what lies below a folder is not tracked by their delta. The
 // default folder may not be in the list that Graph gives; its ID is known from the contacts in it.
-func (s *contactSource[P]) folderPage(ctx context.Context) (engine.Page, error) {
-	home, err := s.api.DefaultContactFolder(ctx, s.user)
-	if err != nil {
-		return engine.Page{}, err
+func (s *contactSource[P]) folderPage(ctx context.Context, link string) (engine.Page, error) {
+	home, known := strings.CutPrefix(link, homeLink)
+	if !known {
+		var err error
+		if home, err = s.api.DefaultContactFolder(ctx, s.user); err != nil {
+			return engine.Page{}, err
+		}
 	}
 	found, err := s.folders(ctx, home)
 	if err != nil {
 		return engine.Page{}, err
 	}
-	known := map[string]bool{home: home != ""}
+	there := map[string]bool{home: home != ""}
 	for _, f := range found {
-		known[f.ID] = true
+		there[f.ID] = true
 	}
 	list := newChanges(len(found) + 1)
 	if home != "" {
@@ -68,12 +73,16 @@ func (s *contactSource[P]) folderPage(ctx context.Context) (engine.Page, error) 
 	}
 	for _, f := range found {
 		parent := partContacts
-		if known[f.Parent] && f.ID != home {
+		if there[f.Parent] && f.ID != home {
 			parent = contactFolderID + f.Parent
 		}
 		list.put(folderItem(f, parent, f.ID == home))
 	}
-	p := list.page("", true)
+	next := ""
+	if home != "" {
+		next = homeLink + home
+	}
+	p := list.page(next, true)
 	p.Listed = true
 	return p, nil
 }

@@ -11,12 +11,17 @@
 //	part:calendars  the calendars that the mailbox owns, and their events: read whole once, then compared
 //	                by a list of change keys (a delta is documented for a window of the primary calendar
 //	                alone), of which only those that changed are read
+//	part:tasks      To Do lists that the mailbox owns, compared by a list; tasks by each list's delta. The list
+//	                of flagged mails is left out, since those are mails
+//	part:settings   the mailbox's settings, the rules of its inbox and its categories, each read whole
 //
-// Folders, messages, contacts and events are entries whose payload is the JSON that Graph sent, byte for byte. A folder
+// Folders, messages, contacts, events, tasks, rules, categories and settings are entries whose payload is the JSON that Graph sent, byte for byte. A folder
 // that has a well-known name carries it as an empty part "wellKnown=inbox", since its JSON knows only
 // what its owner's language calls it. A contact's picture is its part "photo". A series of events has the
 // part "series.json", its cancelled and exceptional occurrences; lists of these' own attachments are
-// parts "<id>/attachments.json". The parts of a message or an event with attachments are
+// parts "<id>/attachments.json". What belongs to a task comes with it, or is its parts "checklistItems.json" and
+// "linkedResources.json"; attachments of tasks are not saved. Where the folders lie that a rule names is its
+// part "folders.json". The parts of a message or an event with attachments are
 //
 //	attachments.json   the list of attachments as Graph sent it, without their content: a JSON array
 //	<id>               a file attachment's bytes, or an item attachment as MIME
@@ -37,7 +42,9 @@
 // A restored message, contact or event carries a property that names the item and version it was made
 // from. A repeated restore finds it by that; nothing is ever sent: messages are created, not submitted,
 // and events are created without attendees, who would be invited. Who took part stays in two properties
-// beside it. A series is made on the clock of its original time zone, so that it does not move when
+// beside it. A task cannot carry a property, and is found by what it says. A mailbox has settings already:
+// only a restore that replaces, to the original place, writes them. A rule that forwards is restored switched off,
+// as are automatic replies, and every rule that is restored into a folder. A series is made on the clock of its original time zone, so that it does not move when
 // clocks change. A restored file
 // is found by its name, its size and its hash.
 package workload

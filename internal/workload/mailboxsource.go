@@ -15,13 +15,15 @@ const (
 	partMail      = "part:mail"
 	partContacts  = "part:contacts"
 	partCalendars = "part:calendars"
+	partTasks     = "part:tasks"
+	partSettings  = "part:settings"
 )
 
 // partsLink is the cursor of the root. It changes when parts are added, so that older series list them.
-const partsLink = "parts 1"
+const partsLink = "parts 2"
 
 var mailboxParts = []struct{ id, name string }{
-	{partMail, "Mail"}, {partContacts, "Contacts"}, {partCalendars, "Calendars"},
+	{partMail, "Mail"}, {partContacts, "Contacts"}, {partCalendars, "Calendars"}, {partTasks, "Tasks"}, {partSettings, "Settings"},
 }
 
 // mailboxSource reads one mailbox.
@@ -29,6 +31,8 @@ type mailboxSource[P Pages] struct {
 	mail      *mailSource[P]
 	contacts  *contactSource[P]
 	calendars *calendarSource[P]
+	tasks     *taskSource[P]
+	settings  *settingsSource[P]
 }
 
 // NewMailboxSource returns the source of a user's mailbox; user is the Entra object ID. Its collections
@@ -36,6 +40,7 @@ type mailboxSource[P Pages] struct {
 func NewMailboxSource[P Pages](api MailboxReader[P], user string) engine.Source {
 	return &mailboxSource[P]{
 		mail: newMailSource(api, user), contacts: newContactSource(api, user), calendars: newCalendarSource(api, user),
+		tasks: &taskSource[P]{api: api, user: user}, settings: newSettingsSource(api, user),
 	}
 }
 
@@ -50,15 +55,22 @@ func (s *mailboxSource[P]) Page(ctx context.Context, collection, link string) (e
 	case partMail:
 		return s.mail.folderPage(ctx, link)
 	case partContacts:
-		return s.contacts.folderPage(ctx)
+		return s.contacts.folderPage(ctx, link)
 	case partCalendars:
 		return s.calendars.calendarPage(ctx)
+	case partTasks:
+		return s.tasks.listPage(ctx)
+	case partSettings, settingsRules, settingsCategories:
+		return s.settings.page(ctx, collection)
 	}
 	if folder, ok := strings.CutPrefix(collection, contactFolderID); ok {
 		return s.contacts.page(ctx, folder, link)
 	}
 	if calendar, ok := strings.CutPrefix(collection, calendarID); ok {
 		return s.calendars.page(ctx, calendar, link)
+	}
+	if list, ok := strings.CutPrefix(collection, taskListID); ok {
+		return s.tasks.page(ctx, list, link)
 	}
 	return s.mail.messages(ctx, collection, link)
 }
@@ -92,6 +104,10 @@ func (s *mailboxSource[P]) Reread(e repository.Entry) func(context.Context) ([]e
 		return func(ctx context.Context) ([]engine.ItemPart, error) { return s.contacts.photo(ctx, e.ID) }
 	case kindEvent:
 		return func(ctx context.Context) ([]engine.ItemPart, error) { return s.calendars.reread(ctx, e.ID) }
+	case kindTask:
+		return func(ctx context.Context) ([]engine.ItemPart, error) {
+			return s.tasks.parts(ctx, strings.TrimPrefix(e.Parent, taskListID), e.ID)
+		}
 	}
 	return nil
 }

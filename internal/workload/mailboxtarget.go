@@ -14,18 +14,23 @@ type mailboxTarget[P Pages] struct {
 	mail      *mailTarget[P]
 	contacts  *contactTarget[P]
 	calendars *calendarTarget[P]
+	tasks     *taskTarget[P]
+	settings  *settingsTarget[P]
 }
 
 // NewMailboxTarget returns the target that writes into a user's mailbox: into folders and calendars of
 // their own that are found or made, or, with folder "", to the original places, where well-known folders
 // and the default calendar stand for each other. conflict is skip, copy or replace ("" is copy) and says
 // what becomes of an item that is there in a different version. Invalid names a conflict that is none of
-// these at the first write. Nothing is ever sent.
+// these at the first write. Nothing is ever sent: rules that forward, and automatic replies, are switched off.
 func NewMailboxTarget[P Pages](api MailboxWriter[P], user, folder, conflict string) engine.Target {
+	mail := newMailTarget(api, user, folder, conflict)
 	return &mailboxTarget[P]{
-		conflict: conflict, mail: newMailTarget(api, user, folder, conflict),
+		conflict: conflict, mail: mail,
 		contacts:  newContactTarget(api, user, folder, conflict),
 		calendars: newCalendarTarget(api, user, folder, conflict),
+		tasks:     newTaskTarget(api, user, folder, conflict),
+		settings:  newSettingsTarget(api, user, folder, conflict, mail),
 	}
 }
 
@@ -41,12 +46,15 @@ func (t *mailboxTarget[P]) Folder(ctx context.Context, parent string, e reposito
 	switch {
 	case e.ID == partMail:
 		return t.mail.top(ctx)
-	case e.ID == partContacts, e.ID == partCalendars:
+	case e.ID == partContacts, e.ID == partCalendars, e.ID == partTasks, e.ID == partSettings,
+		e.ID == settingsRules, e.ID == settingsCategories:
 		return e.ID, nil
 	case e.Kind == kindContactFolder:
 		return t.contacts.Folder(ctx, parent, e)
 	case e.Kind == kindCalendar:
 		return t.calendars.Folder(ctx, e, raw)
+	case e.Kind == kindTaskList:
+		return t.tasks.Folder(ctx, e, raw)
 	}
 	return t.mail.Folder(ctx, parent, e, raw)
 }
@@ -63,6 +71,14 @@ func (t *mailboxTarget[P]) Item(ctx context.Context, folder string, e repository
 		return t.contacts.Item(ctx, folder, e, raw, open)
 	case kindEvent:
 		return t.calendars.Item(ctx, folder, e, raw, open)
+	case kindTask:
+		return t.tasks.Item(ctx, folder, e, raw, open)
+	case kindRule:
+		return t.settings.rule(ctx, e, raw, open)
+	case kindCategory:
+		return t.settings.category(ctx, raw)
+	case kindSettings:
+		return t.settings.settings(ctx, raw)
 	}
 	return engine.Written{}, tenantry.Errorf(tenantry.Invalid, "restore into a mailbox: there is no way to write a %s", e.Kind)
 }

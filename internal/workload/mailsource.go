@@ -25,6 +25,9 @@ const (
 	// is not documented to show, are looked for.
 	enumerating = "enumerating "
 	hidden      = "hidden "
+
+	// rooted precedes the root folder's ID in links of folders.
+	rooted = "root "
 )
 
 // wellKnown are the names that stand for a folder in every language.
@@ -53,17 +56,32 @@ func newMailSource[P Pages](api MailReader[P], user string) *mailSource[P] {
 
 // folderPage reads a page of the mail folders: their delta, and behind an enumeration the hidden ones.
 func (s *mailSource[P]) folderPage(ctx context.Context, link string) (engine.Page, error) {
-	if s.root == "" {
-		id, err := s.api.MailFolderID(ctx, s.user, "msgfolderroot")
-		if err != nil {
-			return engine.Page{}, err
-		}
-		s.root = id
+	link, err := s.rooted(ctx, link)
+	if err != nil {
+		return engine.Page{}, err
 	}
+	var p engine.Page
 	if delta, ok := strings.CutPrefix(link, hidden); ok {
-		return s.hiddenFolders(ctx, delta)
+		p, err = s.hiddenFolders(ctx, delta)
+	} else {
+		p, err = s.folders(ctx, link)
 	}
-	return s.folders(ctx, link)
+	p.Next = rooted + s.root + " " + p.Next
+	return p, err
+}
+
+// rooted learns which folder is the root, which never changes: from the link, or by asking. It returns
+// the link without it.
+func (s *mailSource[P]) rooted(ctx context.Context, link string) (string, error) {
+	if root, ok := strings.CutPrefix(link, rooted); ok {
+		s.root, link, _ = strings.Cut(root, " ")
+	}
+	if s.root != "" {
+		return link, nil
+	}
+	id, err := s.api.MailFolderID(ctx, s.user, rootFolder)
+	s.root = id
+	return link, err
 }
 
 // folders reads a page of the folders' delta.
@@ -183,20 +201,37 @@ func (s *mailSource[P]) wellKnownNames(ctx context.Context) (map[string]string, 
 	if s.names != nil {
 		return s.names, nil
 	}
-	names := map[string]string{}
-	for _, name := range wellKnown {
-		folder, err := s.api.MailFolderID(ctx, s.user, name)
+	names, err := wellKnownFolders(ctx, s.api, s.user, wellKnown)
+	if err != nil {
+		return nil, err
+	}
+	s.names = names
+	return names, nil
+}
+
+// folderNamer finds folders by their well-known names.
+type folderNamer interface {
+	MailFolderID(ctx context.Context, user, wellKnown string) (string, error)
+}
+
+// wellKnownFolders asks which folders have the given names, and returns the names by ID.
+func wellKnownFolders(ctx context.Context, api folderNamer, user string, names []string) (map[string]string, error) {
+	byID := map[string]string{}
+	for _, name := range names {
+		folder, err := api.MailFolderID(ctx, user, name)
 		switch {
 		case tenantry.KindOf(err) == tenantry.NotFound: // not every mailbox has all of them
 		case err != nil:
 			return nil, err
 		default:
-			names[folder] = name
+			byID[folder] = name
 		}
 	}
-	s.names = names
-	return names, nil
+	return byID, nil
 }
+
+// rootFolder is the name of what holds all that a user sees.
+const rootFolder = "msgfolderroot"
 
 // isFirst reports whether a folder is one where the newest mail is: a first backup reads it
 // before the others, each the newest messages first. It knows while folders are enumerated.

@@ -83,12 +83,43 @@ func (t *mailTarget[P]) wellKnown(ctx context.Context, e repository.Entry) (id s
 	return "", false, nil
 }
 
+// descend finds or makes the folder at the end of a way down: names, the first of which may be a well-known
+// one. A restore into a folder looks below that.
+func (t *mailTarget[P]) descend(ctx context.Context, way []string) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if name, ok := strings.CutPrefix(way[0], wellKnownPart); ok {
+		if way = way[1:]; name != rootFolder {
+			id, err := t.api.MailFolderID(ctx, t.user, name)
+			if err != nil {
+				return "", err
+			}
+			return t.below(ctx, id, way)
+		}
+	}
+	root, err := t.place(ctx, "")
+	if err != nil {
+		return "", err
+	}
+	return t.below(ctx, root, way)
+}
+
+func (t *mailTarget[P]) below(ctx context.Context, folder string, way []string) (string, error) {
+	for _, name := range way {
+		var err error
+		if folder, err = t.findOrMake(ctx, folder, name, false); err != nil {
+			return "", err
+		}
+	}
+	return folder, nil
+}
+
 // place returns the ID of a folder that the engine names; "" is the target's root.
 func (t *mailTarget[P]) place(ctx context.Context, folder string) (string, error) {
 	if folder != "" || t.root != "" {
 		return orElse(folder, t.root), nil
 	}
-	root, err := t.api.MailFolderID(ctx, t.user, "msgfolderroot")
+	root, err := t.api.MailFolderID(ctx, t.user, rootFolder)
 	if err != nil {
 		return "", err
 	}
