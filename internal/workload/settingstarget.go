@@ -60,16 +60,6 @@ func (t *settingsTarget[P]) settings(ctx context.Context, raw []byte) (engine.Wr
 	if err != nil {
 		return engine.Written{}, err
 	}
-	if replies := have["automaticRepliesSetting"]; replies.Kind() == '{' {
-		var setting map[string]jsontext.Value
-		err := rewrite(have, "automaticRepliesSetting", &setting, func() (jsontext.Value, error) {
-			setting["status"] = jsontext.Value(`"disabled"`)
-			return object(setting)
-		})
-		if err != nil {
-			return engine.Written{}, err
-		}
-	}
 	now, err := t.api.MailboxSettings(ctx, t.user)
 	if err != nil {
 		return engine.Written{}, err
@@ -79,11 +69,27 @@ func (t *settingsTarget[P]) settings(ctx context.Context, raw []byte) (engine.Wr
 		return engine.Written{}, err
 	}
 	changed := slices.DeleteFunc(slices.Clone(writableSettings), func(name string) bool { return sameJSON(have[name], current[name]) })
-	body := keep(have, changed)
-	if body == "" {
+	if len(changed) == 0 {
 		return there, nil
 	}
+	if err := silence(have); err != nil {
+		return engine.Written{}, err
+	}
+	body := keep(have, changed)
 	return engine.Written{ID: settingsItem}, t.api.UpdateMailboxSettings(ctx, t.user, []byte("{"+strings.TrimSuffix(body, ",")+"}"))
+}
+
+// silence switches automatic replies off.
+func silence(settings map[string]jsontext.Value) error {
+	const replies = "automaticRepliesSetting"
+	if settings[replies].Kind() != '{' {
+		return nil
+	}
+	var setting map[string]jsontext.Value
+	return rewrite(settings, replies, &setting, func() (jsontext.Value, error) {
+		setting["status"] = jsontext.Value(`"disabled"`)
+		return object(setting)
+	})
 }
 
 // category adds a category. One of the same name that has another colour is replaced, or stays.
