@@ -75,10 +75,11 @@ func (c *call) withMembers(d *directory) bool {
 }
 
 // listForDelta is the first part of a round. after is an object's place and, in the low
-// bits, how many of its members were told.
+// bits, the place of the last of its members that was told: who leaves meanwhile shifts
+// nobody.
 func (c *call) listForDelta(d *directory, after uint64, limit int, render func(*entry) []byte) (items [][]byte, reached uint64, more bool) {
 	const bits = 24
-	at, told := after>>bits, int(after&(1<<bits-1))
+	at, told := after>>bits, after&(1<<bits-1)
 	for ; at < uint64(len(d.order)); at, told = at+1, 0 {
 		e := d.order[at]
 		if e.state != Active || !c.tracked(e.id) {
@@ -91,14 +92,22 @@ func (c *call) listForDelta(d *directory, after uint64, limit int, render func(*
 			items = append(items, render(e))
 			continue
 		}
-		members := c.t.members(e)
-		slice := members[min(told, len(members)):min(told+memberSlice, len(members))]
+		members := slices.DeleteFunc(c.t.members(e), func(m *entry) bool { return m.memberPlace() <= told })
+		slice := members[:min(memberSlice, len(members))]
 		items = append(items, withMembersDelta(render(e), slice, nil))
-		if told += len(slice); told < len(members) {
-			return items, at<<bits | uint64(told), true
+		if len(slice) < len(members) {
+			return items, at<<bits | slice[len(slice)-1].memberPlace(), true
 		}
 	}
 	return items, at << bits, false
+}
+
+// memberPlace orders what may be in a group as members does: users before groups, by age.
+func (e *entry) memberPlace() uint64 {
+	if e.isGroup {
+		return 1<<23 | e.ordinal
+	}
+	return e.ordinal
 }
 
 // withMembersDelta adds members@delta to a group.

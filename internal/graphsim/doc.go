@@ -105,6 +105,7 @@
 //	GET    /_sim/truth/{t}/sites/{id}/lists     JSON lines of ListTruth
 //	GET    /_sim/truth/{t}/sites/{id}/listItems JSON lines of ListItemTruth: of all lists
 //	GET    /_sim/truth/{t}/sites/{id}/pages     JSON lines of PageTruth
+//	GET    /_sim/truth/{t}/groups/{id}/members  JSON lines of object IDs
 //	GET    /_sim/truth/{t}/groups/{id}/channels JSON lines of ChannelInfo
 //	GET    /_sim/truth/{t}/groups/{id}/messages JSON lines of MessageTruth: of all channels
 //	GET    /_sim/truth/{t}/users/{id}/chats     JSON lines of MessageTruth: of all chats

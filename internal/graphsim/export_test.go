@@ -32,3 +32,8 @@ func Routes() (list []RouteInfo) {
 	}
 	return list
 }
+
+// ChurnDirectory makes one change of a script that changes the directory alone.
+func (t *Tenant) ChurnDirectory(seed int64, step int) (int, error) {
+	return t.scriptStep(ScriptSpec{Seed: seed, Directory: 100}, step)
+}

@@ -1,6 +1,9 @@
 package graphsim
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // UserInfo is a user as tests want to know it.
 type UserInfo struct {
@@ -153,6 +156,10 @@ func (t *Tenant) turn(d *directory, id string, to State, from ...State) error {
 // turnLocked changes the state of an object, and of its site where that follows: a
 // group's site lives and dies with the group, a user's is deleted when the user is purged.
 func (t *Tenant) turnLocked(d *directory, id string, to State, from ...State) error {
+	var in []*entry
+	if e := d.find(id); e != nil && to == Purged && d != &t.sites {
+		in = slices.DeleteFunc(slices.Clone(t.groups.order), func(g *entry) bool { return !t.isMember(g, e) })
+	}
 	if err := d.move(id, to, from...); err != nil {
 		return err
 	}
@@ -160,12 +167,8 @@ func (t *Tenant) turnLocked(d *directory, id string, to State, from ...State) er
 	if to == Deleted {
 		t.keepUntil(d, e)
 	}
-	if to == Purged && d == &t.users {
-		for _, g := range t.groups.order {
-			if in, said := g.membership[e.id]; said && in || !said && !e.late && mixString(e.ordinal, g.id)%4 == 0 {
-				t.groups.log.note(memberChange(g.id, e.id)) // only now: a soft deletion ends no membership
-			}
-		}
+	for _, g := range in {
+		t.groups.log.note(memberChange(g.id, e.id)) // only now: a soft deletion ends no membership
 	}
 	site := t.sites.byID[e.site]
 	switch {
@@ -200,4 +203,20 @@ func (t *Tenant) rename(d *directory, id, name string) error {
 		d.log.note(propertyChange(e.id, property))
 	}
 	return nil
+}
+
+// Members returns the object IDs of a group's direct members, softly deleted users
+// included: their membership ends when they are purged. Errors: an unknown group.
+func (t *Tenant) Members(group string) ([]string, error) {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	e := t.groups.find(group)
+	if e == nil {
+		return nil, fmt.Errorf("graphsim: no group %q", group)
+	}
+	list := []string{}
+	for _, m := range t.members(e) {
+		list = append(list, m.id)
+	}
+	return list, nil
 }

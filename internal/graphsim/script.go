@@ -3,7 +3,9 @@ package graphsim
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,8 +19,8 @@ type ScriptSpec struct {
 	Count int `json:"count"`
 	// Rate is the steps a second (wall clock); 0 takes them as fast as they go.
 	Rate float64 `json:"rate"`
-	// Directory is how many steps of a hundred add, rename, delete or restore a user;
-	// the others change mail, files and what else users have.
+	// Directory is how many steps of a hundred change users, groups, memberships and
+	// sites; the others change mail, files and what else users and groups have.
 	Directory int `json:"directory"`
 }
 
@@ -116,8 +118,19 @@ func (t *Tenant) scriptStep(spec ScriptSpec, step int) (changed int, err error) 
 	return t.Churn(int64(seed), 1)
 }
 
-// churnDirectory adds, renames, deletes or restores a user. The last user stays.
+// churnDirectory changes a user, a group or a site.
 func (t *Tenant) churnDirectory(r *rand.Rand) (did bool, err error) {
+	switch r.IntN(5) {
+	case 0:
+		return t.churnSites(r)
+	case 1:
+		return t.churnGroups(r)
+	}
+	return t.churnUsers(r)
+}
+
+// churnUsers adds, renames, deletes or restores a user. The last user stays.
+func (t *Tenant) churnUsers(r *rand.Rand) (did bool, err error) {
 	var active, deleted []UserInfo
 	for _, u := range t.Users() {
 		switch u.State {
@@ -138,6 +151,74 @@ func (t *Tenant) churnDirectory(r *rand.Rand) (did bool, err error) {
 		return true, t.DeleteUser(pick(r, active).ID)
 	case dice >= 8 && len(deleted) > 0:
 		return true, t.RestoreUser(pick(r, deleted).ID)
+	}
+	return false, nil
+}
+
+// churnGroups adds, renames, deletes or restores a group, or changes who is in it.
+func (t *Tenant) churnGroups(r *rand.Rand) (did bool, err error) {
+	var active, deleted []GroupInfo
+	for _, g := range t.Groups() {
+		switch g.State {
+		case Active:
+			active = append(active, g)
+		case Deleted:
+			deleted = append(deleted, g)
+		}
+	}
+	switch dice := r.IntN(10); {
+	case dice < 2:
+		_, err := t.NewGroup(fmt.Sprintf("Team %d", r.IntN(1_000_000)))
+		return err == nil, err
+	case dice < 7 && len(active) > 0:
+		return t.churnMembers(r, pick(r, active).ID)
+	case dice < 8 && len(active) > 0:
+		return true, t.EditGroup(pick(r, active).ID, fmt.Sprintf("Group %d", r.IntN(1_000_000)))
+	case dice < 9 && len(active) > 1:
+		return true, t.DeleteGroup(pick(r, active).ID)
+	case dice == 9 && len(deleted) > 0:
+		return true, t.RestoreGroup(pick(r, deleted).ID)
+	}
+	return false, nil
+}
+
+// churnMembers lets a user join a group, or leave it.
+func (t *Tenant) churnMembers(r *rand.Rand, group string) (did bool, err error) {
+	members, err := t.Members(group)
+	if err != nil {
+		return false, err
+	}
+	users := slices.DeleteFunc(t.Users(), func(u UserInfo) bool { return u.State != Active })
+	if len(users) == 0 {
+		return false, nil
+	}
+	u := pick(r, users).ID
+	if slices.Contains(members, u) {
+		return true, t.RemoveMember(group, u)
+	}
+	return true, t.AddMember(group, u)
+}
+
+// churnSites adds, deletes or restores a team site.
+func (t *Tenant) churnSites(r *rand.Rand) (did bool, err error) {
+	var active, deleted []SiteInfo
+	for _, s := range t.Sites() {
+		switch {
+		case s.Owner != "" || s.Group != "":
+		case s.State == Active:
+			active = append(active, s)
+		case s.State == Deleted:
+			deleted = append(deleted, s)
+		}
+	}
+	switch dice := r.IntN(10); {
+	case dice < 4:
+		_, err := t.NewSite(fmt.Sprintf("Site %d", r.IntN(1_000_000)))
+		return err == nil, err
+	case dice < 7 && len(active) > 0:
+		return true, t.DeleteSite(pick(r, active).ID)
+	case len(deleted) > 0:
+		return true, t.RestoreSite(pick(r, deleted).ID)
 	}
 	return false, nil
 }

@@ -53,6 +53,8 @@ func (t *Tenant) sharePointTruth(w http.ResponseWriter, r *http.Request, owner, 
 		writeLines(w, r, t.ListTruth, owner)
 	case "pages":
 		writeLines(w, r, t.PageTruth, owner)
+	case "members":
+		writeLines(w, r, t.Members, owner)
 	case "channels":
 		writeLines(w, r, t.Channels, owner)
 	case "messages":
