@@ -32,6 +32,8 @@ func (w workloads) Source(_ context.Context, t catalog.TenantRow, r catalog.Reso
 		return workload.NewMailboxSource(g, r.ObjectID), nil
 	case tenantry.Drive:
 		return workload.NewDriveSource(g, r.ObjectID, o), nil
+	case tenantry.SiteContent:
+		return workload.NewSiteSource(g, r.ObjectID, o), nil
 	}
 	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q cannot be backed up yet", load)
 }
@@ -45,6 +47,8 @@ func (w workloads) Target(_ context.Context, t catalog.TenantRow, r catalog.Reso
 		return workload.NewMailboxTarget(g, r.ObjectID, req.Folder, req.Conflict), nil
 	case tenantry.Drive:
 		return workload.NewDriveTarget(g, r.ObjectID, req), nil
+	case tenantry.SiteContent:
+		return workload.NewSiteTarget(g, r.ObjectID, req), nil
 	}
 	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q cannot be restored yet", load)
 }

@@ -23,6 +23,7 @@ func (b *backup) apply(ctx context.Context, collection string, generation int64,
 		}
 	}
 	_, b.cut = b.plan.cut[collection]
+	b.cut = b.cut || page.Listed
 	b.plan.cut[collection] = struct{}{}
 	fetched := false
 	for items := range slices.Chunk(page.Items, b.batchSize()) {
@@ -166,7 +167,7 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 	etag, content := splitVersion(stored.ETag)
 	whole := known && stored.Problem == ""
 	sameVersion := known && item.ETag != "" && item.ETag == etag
-	// A page that was cut shows what was stored of it, and counted, a second time.
+	// A page that was cut shows what was stored of it, and counted, a second time; a list shows all there is.
 	again := b.cut && indexed && (sameVersion || item.Problem != "" && item.Problem == stored.Problem)
 	c.counts = !c.entry.Place() && !again
 	if item.Problem != "" {

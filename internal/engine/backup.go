@@ -35,7 +35,7 @@ type backup struct {
 	commit time.Time // when the last checkpoint was
 
 	again    bool                        // a further round over everything is due
-	cut      bool                        // the page at hand was stored in part by an earlier slice
+	cut      bool                        // the page at hand shows what was counted before, too
 	tick     int                         // counts the collections that were read
 	readAt   map[string]int              // when each was
 	missed   int                         // what was read before has to be read again

@@ -230,6 +230,47 @@ type DriveSharer[P Pages] interface {
 	CreateLink(ctx context.Context, drive, item string, body []byte) error
 }
 
+// SiteReader is what a site's source needs of Graph. It is used from several goroutines at once.
+type SiteReader[P Pages] interface {
+	DriveReader[P]
+	SiteLister[P]
+	Site(ctx context.Context, site string) (jsontext.Value, error)
+	ContentTypes(ctx context.Context, site, list, link string) (P, error)
+	ListItemChanges(ctx context.Context, site, list, link string) (P, error)
+}
+
+// SiteLister lists what a site holds.
+type SiteLister[P Pages] interface {
+	Subsites(ctx context.Context, site, link string) (P, error)
+	Lists(ctx context.Context, site, link string) (P, error)
+	ListItems(ctx context.Context, site, list, link string) (P, error)
+	PageReader[P]
+	List(ctx context.Context, site, list string) (jsontext.Value, error)
+}
+
+// PageReader reads the pages of a site.
+type PageReader[P Pages] interface {
+	Pages(ctx context.Context, site, link string) (P, error)
+	SitePage(ctx context.Context, site, page string) (jsontext.Value, error)
+}
+
+// SiteWriter is what a site's target needs of Graph. It is used from several goroutines at once.
+type SiteWriter[P Pages] interface {
+	DriveWriter[P]
+	SiteLister[P]
+	CreateList(ctx context.Context, site string, body []byte) (id string, err error)
+	CreateColumn(ctx context.Context, site, list string, body []byte) error
+	CreateListItem(ctx context.Context, site, list string, body []byte) (id string, err error)
+	UpdateListItem(ctx context.Context, site, list, item string, fields []byte) error
+	PageWriter
+}
+
+// PageWriter writes the pages of a site.
+type PageWriter interface {
+	CreatePage(ctx context.Context, site string, body []byte) (id string, err error)
+	PublishPage(ctx context.Context, site, page string) error
+}
+
 // parse reads what it needs of a payload. Graph is known to write a name twice now and then.
 func parse(what string, raw jsontext.Value, into any) error {
 	if err := json.Unmarshal(raw, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {

@@ -37,6 +37,16 @@
 // "permissions.json", and a file of which versions are wanted has "versions.json" and "version/3.0". A
 // shortcut to another drive is stored, not followed; a notebook is a package, whose sections are files.
 //
+// # What is stored of a site
+//
+// The site and the sites below it are entries "site:ID". Under each lie its drives, as above, its lists
+// "list:SITE|LIST", whose items are read by the list's delta, or compared where it has none, and its pages
+// "page:SITE|PAGE", of which those are read that changed. A list is the JSON of "Get list" with its columns,
+// and has the part "contentTypes.json"; of a library that is all, its files are a drive's. What the service
+// keeps for itself (system lists) is left out. Graph v1.0 says of an item's attachments only that there are
+// some: such an item has a problem. The files of pages in the pages library are saved, and come back
+// with the pages.
+//
 // # Restoring
 //
 // A restored message, contact or event carries a property that names the item and version it was made

@@ -5,8 +5,12 @@ import "strings"
 // What the IDs of our own begin with. Behind a slash follows the ID of what lies in such a tree.
 const (
 	driveID    = "drive:"
-	listID     = "list:"
+	listID     = "list:" // site and list, with a bar between them
 	messagesID = "messages:"
+	siteID     = "site:"
+	libraryID  = "library:" // site and list
+	pagesID    = "pages:"   // of a site
+	pageID     = "page:"    // site and page
 )
 
 // treeOf returns the tree that an ID is of or in: nothing moves from one to another.

@@ -1,0 +1,175 @@
+package workload_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/graphsim"
+	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/workload"
+)
+
+// teamSites are the sites of a company that are nobody's own.
+func (c *company) teamSites(t *testing.T) []graphsim.SiteInfo {
+	t.Helper()
+	sites := slices.DeleteFunc(c.truth.Sites(), func(s graphsim.SiteInfo) bool { return s.Owner != "" })
+	if len(sites) < 2 {
+		t.Fatalf("%d sites", len(sites))
+	}
+	return sites
+}
+
+// held is what a restore has to bring back of a site: files, values of list items with the titles of what they look
+// up, pages.
+func (c *company) held(t *testing.T, site, folder string) []string {
+	t.Helper()
+	var all []string
+	drives, err := c.truth.Drives(site)
+	must(t, err)
+	for _, d := range drives {
+		files, err := c.truth.DriveTruth(d.ID)
+		must(t, err)
+		for _, f := range files {
+			path, ok := strings.CutPrefix(f.Path, prefixed(folder, "/"))
+			if ok && d.Name != "Site Pages" {
+				all = append(all, fmt.Sprint("file ", d.Name, "/", path, " ", f.Size, f.SHA256, f.Modified.Unix()))
+			}
+		}
+	}
+	lists, err := c.truth.Lists(site)
+	must(t, err)
+	rows, err := c.truth.ListTruth(site)
+	must(t, err)
+	titles, names := map[string]string{}, map[string]string{}
+	for _, r := range rows {
+		titles[r.List+"/"+r.ID] = r.Fields["Title"]
+	}
+	for _, l := range lists {
+		if name, ok := strings.CutPrefix(l.Name, prefixed(folder, " - ")); ok && l.Drive == "" && !l.System {
+			names[l.ID] = name
+			all = append(all, fmt.Sprint("list ", name, l.Columns))
+		}
+	}
+	for _, r := range rows {
+		if name, ok := names[r.List]; ok {
+			if id, linked := r.Fields["RelatedLookupId"]; linked {
+				r.Fields["RelatedLookupId"] = titles[r.List+"/"+strings.Trim(id, `"`)]
+			}
+			all = append(all, fmt.Sprint("row ", name, r.Fields))
+		}
+	}
+	pages, err := c.truth.PageTruth(site)
+	must(t, err)
+	for _, p := range pages {
+		name := p.Name
+		if folder != "" {
+			if !strings.Contains(name, " ("+folder+")") {
+				continue
+			}
+			name = strings.Replace(name, " ("+folder+")", "", 1)
+		}
+		all = append(all, fmt.Sprint("page ", name, p.Digest, p.Published))
+	}
+	slices.Sort(all)
+	return all
+}
+
+func prefixed(folder, separator string) string {
+	if folder == "" {
+		return ""
+	}
+	return folder + separator
+}
+
+// TestSiteThereAndBack backs up a site with libraries, lists and pages, lets it change under faults, backs it up
+// again, and restores both snapshots into another site, twice: each is the truth of its time.
+func TestSiteThereAndBack(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 1, Sites: 2, Libraries: 1, FilesPerUser: 8, Lists: 2, ListItems: 25, Pages: 3}, graphsim.Options{PageSize: 10})
+	sites := c.teamSites(t)
+	from, to := sites[0].ID, sites[1].ID
+	s := tenantry.Series{Tenant: "t-1", Resource: tenantry.SiteResource(from), Workload: tenantry.SiteContent}
+	src := func() engine.Source { return workload.NewSiteSource(c.graph, from, tenantry.BackupOptions{}) }
+	first := c.backup(t, s, src, engine.Limits{})
+	if len(first.Problems) > 0 {
+		t.Errorf("%+v", first.Problems)
+	}
+	before := c.held(t, from, "")
+	lists, err := c.truth.Lists(from)
+	must(t, err)
+	list := slices.IndexFunc(lists, func(l graphsim.ListTruth) bool { return l.Drive == "" && !l.System })
+	_, err = c.truth.NewListItem(from, lists[list].ID, map[string]any{"Title": "new", "RelatedLookupId": "3"})
+	must(t, err)
+	must(t, c.truth.EditListItem(from, lists[list].ID, "2", map[string]any{"Title": "changed", "Amount": nil}))
+	must(t, c.truth.DeleteListItem(from, lists[list].ID, "5"))
+	drives, err := c.truth.Drives(from)
+	must(t, err)
+	for _, d := range drives {
+		if d.Name != "Site Pages" {
+			_, err = c.truth.PutFile(d.ID, "New/"+d.Name+".txt", []byte(d.Name))
+			must(t, err)
+		}
+	}
+	for _, f := range []graphsim.Fault{
+		{Path: `/items/delta`, Kind: graphsim.FaultGone, Nth: 2},
+		{Path: `/items/delta`, Kind: graphsim.FaultCut, Nth: 4},
+		{Path: `/root/delta`, Kind: graphsim.FaultGone, Nth: 2},
+	} {
+		_, err := c.sim.Inject(f)
+		must(t, err)
+	}
+	second := c.backup(t, s, src, engine.Limits{})
+	c.struck(t)
+	after := c.held(t, from, "")
+	for n, want := range map[string]struct {
+		seq  int64
+		held []string
+	}{"First": {first.Snapshot.Seq, before}, "Second": {second.Snapshot.Seq, after}} {
+		for range 2 {
+			out := c.restore(t, s, want.seq, func() engine.Target {
+				return workload.NewSiteTarget(c.graph, to, tenantry.RestoreRequest{Folder: n})
+			}, tenantry.RestoreRequest{})
+			if len(out.Problems) > 0 {
+				t.Errorf("%+v", out.Problems)
+			}
+			equal(t, want.held, c.held(t, to, n))
+		}
+	}
+	if idle := c.backup(t, s, src, engine.Limits{}); idle.Snapshot.Counts.Items != second.Snapshot.Counts.Items || idle.Counts.Items+idle.Counts.Bytes > 0 {
+		t.Errorf("a site at rest: %+v, then %+v", second.Snapshot.Counts, idle)
+	}
+}
+
+// TestSiteInPlace restores a site over itself: what is there stays one, what was deleted comes back with the
+// links to it, and what was changed is treated as the conflict says.
+func TestSiteInPlace(t *testing.T) {
+	for conflict, want := range map[string]int{"skip": 0, "replace": 0, "copy": 1} {
+		t.Run(conflict, func(t *testing.T) {
+			c := newCompany(t, graphsim.TenantSpec{Users: 1, Sites: 2, Subsites: 1, Lists: 1, ListItems: 8, Pages: 2, FilesPerUser: 4}, graphsim.Options{})
+			site := c.teamSites(t)[0].ID
+			s := tenantry.Series{Tenant: "t-1", Resource: tenantry.SiteResource(site), Workload: tenantry.SiteContent}
+			out := c.backup(t, s, func() engine.Source { return workload.NewSiteSource(c.graph, site, tenantry.BackupOptions{}) }, engine.Limits{})
+			before := c.held(t, site, "")
+			lists, err := c.truth.Lists(site)
+			must(t, err)
+			list := lists[slices.IndexFunc(lists, func(l graphsim.ListTruth) bool { return l.Drive == "" && !l.System })].ID
+			must(t, c.truth.DeleteListItem(site, list, "8"))
+			must(t, c.truth.EditListItem(site, list, "1", map[string]any{"Title": "changed"}))
+			changed := c.held(t, site, "")
+			for range 2 {
+				out := c.restore(t, s, out.Snapshot.Seq, func() engine.Target {
+					return workload.NewSiteTarget(c.graph, site, tenantry.RestoreRequest{Conflict: conflict})
+				}, tenantry.RestoreRequest{})
+				if len(out.Problems) > 0 {
+					t.Errorf("%+v", out.Problems)
+				}
+				got := c.held(t, site, "")
+				if len(got) != len(before)+want || conflict == "replace" && !slices.Equal(before, got) || conflict == "skip" && len(got) != len(changed)+1 {
+					t.Errorf("%d things, of %d before and %d after the change", len(got), len(before), len(changed))
+				}
+			}
+		})
+	}
+}
