@@ -14,6 +14,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"flag"
 	"fmt"
@@ -111,14 +112,15 @@ func (b *bench) print(rounds int) {
 
 // versions says what was measured.
 func (b *bench) versions(ctx context.Context) error {
-	var said []string
-	for _, command := range [][]string{{b.restic.program, "version"}, {b.kopia.program, "--version"}} {
-		out, err := exec.CommandContext(ctx, command[0], command[1:]...).Output()
-		if err != nil {
-			return fmt.Errorf("%s: %w", command[0], err)
-		}
-		said = append(said, strings.Join(strings.Fields(string(out))[:2], " "))
+	restic, err := exec.CommandContext(ctx, b.restic.program, "version").Output()
+	if err != nil {
+		return fmt.Errorf("restic version: %w", err)
 	}
-	fmt.Printf("# %s; kopia %s\n", said[0], said[1])
+	kopia, err := exec.CommandContext(ctx, b.kopia.program, "--version").Output()
+	if err != nil {
+		return fmt.Errorf("kopia --version: %w", err)
+	}
+	first := func(said []byte) string { return strings.Split(string(said), " ")[0] }
+	fmt.Printf("# Measured against restic %s and kopia %s.\n", first(bytes.TrimPrefix(restic, []byte("restic "))), first(kopia))
 	return nil
 }
