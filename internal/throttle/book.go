@@ -89,6 +89,10 @@ type refusal struct {
 	code string
 }
 
+// longestJitter bounds how much longer than it was told a call waits: what comes into a
+// full bucket meanwhile is lost.
+const longestJitter = 20 * time.Millisecond
+
 // Acquire takes from all accounts of the call or from none. It waits in place up to
 // 5 s (Limits.Patience); a longer wait is an error of kind Throttled with Until and a
 // Code naming the account or "cooldown/<scope>", and nothing is taken. Redis down:
@@ -117,7 +121,7 @@ func (b *Book) Acquire(ctx context.Context, c Call) (*Permit, error) {
 		}
 		// A little more, so that those who wait for the same do not come at once.
 		end := meter.Graph(AccountOf(no.code))
-		err = sleep(ctx, no.wait+rand.N(no.wait/8+2*time.Millisecond))
+		err = sleep(ctx, no.wait+rand.N(min(no.wait/8, longestJitter)+2*time.Millisecond))
 		end()
 		if err != nil {
 			return nil, tenantry.E(tenantry.KindOf(err), "wait for "+no.code, err)

@@ -275,6 +275,37 @@ func TestMailboxPermits(t *testing.T) {
 	})
 }
 
+// Who makes a second request on a mailbox beside the first one gets a third permit with it,
+// if there is one for bulk; it is another's after a second, and the fourth is for restores.
+func TestSparePermit(t *testing.T) {
+	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		c := newClock()
+		a, other := resumed(t, rdb, c, Documented()), open(t, rdb, c, Documented())
+		restore := outlook("ada")
+		restore.Reserve = true
+		held := []*Permit{mustTake(t, a, outlook("ada"))}
+		mustTake(t, other, outlook("ada")).Release() // one alone brings no second
+		c.pass(sweepEvery)
+		other.sweep()
+		held = append(held, mustTake(t, a, outlook("ada")))
+		mustRefuse(t, other, outlook("ada"), outlookPermits)
+		scripts := a.scripts
+		mustTake(t, a, outlook("ada")).Release()
+		if a.scripts != scripts {
+			t.Error("the third permit was asked of Redis")
+		}
+		mustTake(t, other, restore).Release()
+		c.pass(sweepEvery)
+		a.sweep()
+		other.sweep()
+		mustTake(t, other, outlook("ada"))
+		mustRefuse(t, a, outlook("ada"), outlookPermits)
+		if lost(held[0]) || lost(held[1]) {
+			t.Error("giving up the spare permit ended another")
+		}
+	})
+}
+
 // A permit that is free here serves even while blocks have to be asked for.
 func TestFreePermitServesWhileBlocksAreShort(t *testing.T) {
 	c := newClock()
@@ -285,6 +316,34 @@ func TestFreePermitServesWhileBlocksAreShort(t *testing.T) {
 	}
 	if n := len(b.mailboxes["t1/ada"].slots); n != 1 {
 		t.Errorf("%d permits for one request at a time", n)
+	}
+}
+
+// What is left of a block goes back after a second, and sooner where the account could not
+// give all that was asked for: others wait for it.
+func TestIdleBlocksGoBack(t *testing.T) {
+	c := newClock()
+	b := resumed(t, connect(t, miniredis.RunT(t).Addr()), c, Documented().Faster(6))
+	c.pass(time.Minute)
+	blocks := func() int { return len(b.purses["minute/t1"].blocks) }
+	mustTake(t, b, sharePoint(1)) // all that was asked for
+	life := b.purses["minute/t1"].life
+	c.pass(life / 2)
+	if b.sweep(); blocks() == 0 {
+		t.Error("a block went back before its time")
+	}
+	for range 100 { // faster than the account is filled
+		take(t, b, sharePoint(1))
+		c.pass(time.Millisecond)
+	}
+	c.pass(200 * time.Millisecond)
+	mustTake(t, b, sharePoint(1))
+	if !b.purses["minute/t1"].scarce || blocks() == 0 {
+		t.Fatal("the account was not exhausted")
+	}
+	c.pass(life / 2)
+	if b.sweep(); blocks() != 0 {
+		t.Error("a scarce account's block was kept idle for half of its life")
 	}
 }
 

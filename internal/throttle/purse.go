@@ -9,11 +9,13 @@ import (
 type purse struct {
 	ring    bool
 	cap     float64
+	life    time.Duration // of its blocks
 	max     int64
 	want    int64 // size of the next block
 	blocks  []*block
 	spent   map[int64]int64 // by slot: used of blocks since Redis was told; not of rings
 	wasted  bool            // a block was too large since then
+	scarce  bool            // the account gave less than was asked for, or not at once
 	used    time.Time       // last taken from
 	refused refused
 	braked  time.Time // when headers last slowed the account
@@ -52,7 +54,7 @@ func (b *Book) purse(a account) *purse {
 		}
 		b.purses[a.key] = p
 	}
-	p.ring, p.cap, p.max = a.ring, a.Cap, a.max
+	p.ring, p.cap, p.max, p.life = a.ring, a.Cap, a.max, a.life
 	p.want = min(p.want, p.max)
 	return p
 }
@@ -132,8 +134,17 @@ func (p *purse) report() (spent [][2]int64, eager bool) {
 	return spent, eager
 }
 
-// put adds a block.
-func (p *purse) put(amount, slot int64, until, now time.Time) {
+// idle is how long a block is kept that is not used: others wait for what is scarce.
+func (p *purse) idle() time.Duration {
+	if p.scarce {
+		return min(sweepEvery, p.life/3)
+	}
+	return sweepEvery
+}
+
+// put adds a block; asked for was want.
+func (p *purse) put(amount, want, slot int64, until, now time.Time) {
+	p.scarce = amount < want || p.refused.code != ""
 	p.used, p.refused = now, refused{}
 	if amount > 0 {
 		p.blocks = append(p.blocks, &block{left: amount, size: amount, until: until, slot: slot})

@@ -13,6 +13,9 @@ const (
 	// sweepEvery is how often idle blocks and permits go back, and how old a
 	// process's knowledge of cooldowns can be while it holds blocks.
 	sweepEvery = time.Second
+	// lookEvery is how often it is looked for what is idle: blocks of accounts that are
+	// scarce go back sooner (purse.idle).
+	lookEvery = sweepEvery / 5
 	// forgetAfter is when a purse or mailbox that nobody uses is forgotten.
 	forgetAfter = 10 * time.Second
 	// settleBatch bounds the keys of one script call.
@@ -82,7 +85,7 @@ func (b *Book) start() {
 	b.running = true
 	b.done.Go(b.keep)
 	b.done.Go(func() {
-		tick := time.NewTicker(sweepEvery)
+		tick := time.NewTicker(lookEvery)
 		defer tick.Stop()
 		for {
 			select {
@@ -103,7 +106,7 @@ func (b *Book) sweep() {
 	b.mu.Lock()
 	now := b.now()
 	l := b.collectCooldowns(now)
-	holds := b.collect(l, now.Add(-sweepEvery), now)
+	holds := b.collect(l, false, now)
 	curious := holds && now.Sub(b.asked) >= sweepEvery
 	b.mu.Unlock()
 	if !l.empty() || curious {
@@ -139,12 +142,16 @@ func (b *Book) collectCooldowns(now time.Time) *settlement {
 	return l
 }
 
-// collect takes what has been idle since a time out of purses and mailboxes, forgets
+// collect takes what is idle, or all that is free, out of purses and mailboxes, forgets
 // those nobody uses, and reports whether anything is still held. Called with mu held.
-func (b *Book) collect(l *settlement, since, now time.Time) (holds bool) {
+func (b *Book) collect(l *settlement, all bool, now time.Time) (holds bool) {
+	since := now.Add(-sweepEvery)
+	if all {
+		since = now
+	}
 	for key, p := range b.purses {
 		p.expire(now)
-		if !p.used.After(since) && !l.full() {
+		if (all || now.Sub(p.used) >= p.idle()) && !l.full() {
 			for _, k := range p.blocks {
 				p.spare(k)
 				l.Give = append(l.Give, gift{k.slot, k.left, p.ring, p.cap})
@@ -221,7 +228,7 @@ func (b *Book) Close(ctx context.Context) error {
 		b.mu.Lock()
 		now := b.now()
 		l := b.collectCooldowns(now)
-		b.collect(l, now, now)
+		b.collect(l, true, now)
 		b.mu.Unlock()
 		if l.empty() {
 			return nil
