@@ -3,13 +3,16 @@ package main
 import (
 	"bytes"
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
+	_ "github.com/jackc/pgx/v5/stdlib" // the fleet's catalog
 	"golang.org/x/sync/errgroup"
 )
 
@@ -189,6 +192,8 @@ func (f *fleet) begin(t *tenant) error {
 	return f.call(http.MethodPost, "/tenants/"+t.ID+"/runs", map[string]any{"policy": t.policy}, &t.run)
 }
 
+// backup starts the backups of tenants by hand. In what is started so, tenants of up to a
+// hundred drives would run in the interactive slots: see due.
 func (f *fleet) backup(all []*tenant) {
 	f.t.Helper()
 	var group errgroup.Group
@@ -199,6 +204,41 @@ func (f *fleet) backup(all []*tenant) {
 	if err := group.Wait(); err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+// due lets the time of tenants' policies come: their backups run in the slots of backups,
+// however few they are. Within a second the leader sees it.
+func (f *fleet) due(all []*tenant) {
+	f.t.Helper()
+	db, err := sql.Open("pgx", f.catalog)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer db.Close()
+	ids := make([]string, len(all))
+	for i, t := range all {
+		ids[i] = t.ID
+	}
+	if _, err := db.Exec("UPDATE protections SET next_due_at = $1 WHERE tenant = ANY($2)", time.Now().UnixMicro(), ids); err != nil {
+		f.t.Fatal(err)
+	}
+	for _, t := range all {
+		eventually(f.t, "the backup of "+t.sim.Name+" is started", 50*time.Millisecond, func() bool { return f.started(t) })
+	}
+}
+
+// started finds the first backup of a tenant.
+func (f *fleet) started(t *tenant) bool {
+	f.t.Helper()
+	runs, err := list[run](f, "/tenants/"+t.ID+"/runs")
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	at := slices.IndexFunc(runs, func(r run) bool { return r.Action == "backup" })
+	if at >= 0 {
+		t.run = runs[at]
+	}
+	return at >= 0
 }
 
 // await waits until the runs of all tenants have ended well.

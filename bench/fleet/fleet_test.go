@@ -26,11 +26,11 @@ func sizes() size {
 	if os.Getenv(quickEnv) != "" {
 		return size{windows: 4, equal: 4, small: 30, giant: 750, starts: 20, busySeconds: 5}
 	}
-	return size{windows: 11, equal: 4, small: 200, giant: 5000, starts: 100, busySeconds: 15}
+	return size{windows: 10, equal: 4, small: 200, giant: 5000, starts: 100, busySeconds: 15}
 }
 
-// clock is how many times faster the simulator's windows are: a minute is 10 s.
-const clock = 6
+// clock is how many times faster the simulator's windows are: a minute is 15 s.
+const clock = 4
 
 // The work of a drive: it is found (1 unit), listed (2) and each file is read (1), small
 // enough that the requests count and not the bytes.
@@ -80,7 +80,7 @@ func withoutLimits(b *testing.B, s servers, z size) (capacity float64) {
 	sim := newSimulator(b, s, "graphsim", 1, boundless(), "--latency", latency)
 	f := newFleet(b, s, sim)
 	defer f.stop()
-	all := f.connect(equalTenants(sim, z.equal, 40*z.windows/4), "drive")
+	all := f.connect(equalTenants(sim, z.equal, 120), "drive")
 	sim.drain()
 	f.backup(all)
 	f.await(all, 2*time.Minute)

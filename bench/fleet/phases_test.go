@@ -59,7 +59,7 @@ func smallSlowdown(f *fleet, z size) {
 	giant := f.connect(f.sim.addTenants("giant", 1, map[string]any{"users": z.giant, "filesPerUser": 0}), "drive")
 
 	without := f.lastDone(alone)
-	f.backup(giant)
+	f.due(giant)
 	with := f.lastDone(beside)
 	row("fleet.small_slowdown", with/without, "ratio")
 	row("fleet.small_alone_s", without, "s")
@@ -72,7 +72,7 @@ func (f *fleet) lastDone(all []*tenant) float64 {
 	f.t.Helper()
 	f.sim.write(http.MethodDelete, "/stats", nil, nil)
 	began := time.Now()
-	f.backup(all)
+	f.due(all)
 	f.await(all, 3*time.Minute)
 	last, mine := 0.0, map[string]bool{}
 	for _, t := range all {
@@ -218,7 +218,7 @@ func busy(b *testing.B, s servers, z size) {
 	files := f.connect(sim.addTenants("files", n, map[string]any{"users": 8, "filesPerUser": 50, "fileSize": fileSize}), "drive")
 	sim.drain()
 	before := f.metric(limiterCalls)
-	f.backup(slices.Concat(mails, files))
+	f.due(slices.Concat(mails, files))
 	f.await(slices.Concat(mails, files), 2*time.Minute)
 	requests, throttled := sim.traffic()
 	calls := f.metric(limiterCalls) - before

@@ -154,6 +154,7 @@ type fleet struct {
 	env      []string
 	api      string
 	token    string
+	catalog  string // DSN
 	redis    *servertest.RedisServer
 	all      map[string]*process
 	workers  []*process
@@ -170,16 +171,16 @@ func newFleet(t testing.TB, s servers, sim *simulator) *fleet {
 func newFleetOf(t testing.TB, s servers, sim *simulator, workers int, settings ...string) *fleet {
 	t.Helper()
 	dir := t.TempDir()
-	f := &fleet{t: t, programs: s.programs, sim: sim, redis: servertest.StartRedis(t), all: map[string]*process{}}
+	f := &fleet{
+		t: t, programs: s.programs, sim: sim, catalog: s.postgres.Database(t), redis: servertest.StartRedis(t), all: map[string]*process{},
+	}
 	addr := freeAddr(t)
 	f.api = "http://" + addr
 	f.env = append([]string{
-		"TENANTRY_CATALOG=" + s.postgres.Database(t), "TENANTRY_REDIS=" + f.redis.Addr,
+		"TENANTRY_CATALOG=" + f.catalog, "TENANTRY_REDIS=" + f.redis.Addr,
 		"TENANTRY_BUCKET=file:" + filepath.Join(dir, "bucket"), "TENANTRY_ESCROW=none", "TENANTRY_KEY_FILE=" + filepath.Join(dir, "keys"),
 		"TENANTRY_GRAPH_URL=" + sim.url, "TENANTRY_LOGIN_URL=" + sim.url, "TENANTRY_CLIENT_ID=" + clientID,
 		"TENANTRY_PUBLIC_URL=" + f.api, "TENANTRY_LIMITS_FILE=" + sim.limitsFile(dir), "TENANTRY_LOG_LEVEL=warn",
-		// What is started by hand runs in the interactive slots: as many as backups have.
-		"TENANTRY_SLOTS_INTERACTIVE=16",
 	}, settings...)
 	out := &strings.Builder{}
 	cmd := exec.Command(filepath.Join(f.programs, "tenantry"), "init")
