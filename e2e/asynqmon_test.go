@@ -20,6 +20,7 @@ const agreement = 30 * time.Second
 // delivery that was deleted comes back, and in the end the run is complete and SQL and
 // Redis agree.
 func TestAsynqmonTellsTheTruth(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--tenants", "1", "--users", "8", "--mails", "10", "--files-per-user", "3", "--latency", "100ms")
 	f.scheduler("scheduler")
 	f.worker("worker", "TENANTRY_SLOTS_INTERACTIVE=2") // few slots: deliveries wait in Redis

@@ -16,6 +16,7 @@ import (
 // object. Each is explained in words on the run, the task, the tenant or in the answer;
 // other tenants and other tasks go on; when the cause is removed, so does the rest.
 func TestBadInput(t *testing.T) {
+	t.Parallel()
 	house := newFleet(t, "--tenants", "2", "--users", "4", "--unlicensed", "1", "--no-drive", "1", "--mails", "12", "--files-per-user", "3")
 	f := house
 	f.scheduler("scheduler")
@@ -237,6 +238,7 @@ func spoiltKey(t *testing.T, text []byte, tenant string) []byte {
 // names the cause, no tenant changes its state, no task fails; when the cause is gone,
 // nobody has to do anything.
 func TestSharedCauses(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--tenants", "2", "--users", "2", "--mails", "6", "--files-per-user", "2")
 	f.scheduler("scheduler")
 	f.worker("worker")
@@ -287,6 +289,7 @@ func TestSharedCauses(t *testing.T) {
 
 // TestServersAway takes SQL and Redis away from a running fleet, and gives them back.
 func TestServersAway(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--tenants", "2", "--users", "3", "--mails", "40", "--files-per-user", "2", "--latency", "20ms")
 	f.scheduler("scheduler")
 	f.worker("worker")
@@ -339,6 +342,7 @@ func TestServersAway(t *testing.T) {
 
 // TestFullDisk fills the disk of the bucket up under a running fleet.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--tenants", "2", "--users", "2", "--mails", "6", "--files-per-user", "2")
 	fill, free := smallDisk(t, f.s3.Dir, 8<<20)
 	f.scheduler("scheduler")

@@ -10,6 +10,7 @@ import (
 // what the administrator reads, what the provider reads, and what the tenant becomes.
 // How a state expires is tested in package api, which has a clock to move.
 func TestConsent(t *testing.T) {
+	t.Parallel()
 	house := newFleet(t, "--tenants", "5", "--users", "1", "--mails", "1", "--files-per-user", "1")
 	house.scheduler("scheduler")
 	house.worker("worker")

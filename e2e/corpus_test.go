@@ -33,6 +33,7 @@ const corpusBudget = 600_000
 // simulator's digest of every property that can be written, pictures and attachments by their SHA-256,
 // exceptions and cancellations of series by their dates; and nothing was sent.
 func TestRealInput(t *testing.T) {
+	t.Parallel()
 	mails := corpus(t)
 	tree := realFiles(t)
 	f := newFleet(t, "--tenants", "1", "--users", "2", "--mails", "0", "--files-per-user", "0", "--groups", "0", "--sites", "0",

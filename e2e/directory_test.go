@@ -11,6 +11,7 @@ import (
 // TestUsersLiveAndDie follows users through their life: active, soft-deleted, restored,
 // purged, and new ones, and what each of it means for runs, listings and backups.
 func TestUsersLiveAndDie(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--users", "5", "--mails", "12", "--files-per-user", "4", "--groups", "0", "--sites", "0")
 	f.scheduler("scheduler")
 	f.worker("worker")
@@ -93,6 +94,7 @@ func TestUsersLiveAndDie(t *testing.T) {
 // TestGroupsLiveAndDie follows Microsoft 365 groups; groups of other types hold nothing
 // and are no resources.
 func TestGroupsLiveAndDie(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--users", "2", "--mails", "2", "--files-per-user", "1", "--groups", "4", "--sites", "0")
 	f.scheduler("scheduler")
 	f.worker("worker")
@@ -145,6 +147,7 @@ func TestGroupsLiveAndDie(t *testing.T) {
 // ID, which costs one request per sync, and gone afterwards; restored it is active again.
 // Personal sites are their owners' drives and no resources.
 func TestSitesLiveAndDie(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--users", "2", "--mails", "2", "--files-per-user", "1", "--groups", "0", "--sites", "3")
 	f.scheduler("scheduler")
 	f.worker("worker")

@@ -12,6 +12,7 @@ import (
 // the worker's tasks run again, every series gets exactly one snapshot, and each shows
 // exactly what the simulator has and verifies.
 func TestFleetSurvivesKills(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--tenants", "3", "--users", "8", "--mails", "60", "--files-per-user", "6", "--latency", "30ms")
 	first, second := f.scheduler("scheduler1"), f.scheduler("scheduler2")
 	workers := map[string]*process{}
@@ -59,6 +60,7 @@ func TestFleetSurvivesKills(t *testing.T) {
 // tasks it had are ready at once, keep what they had committed, and are completed by the
 // next worker without reading that again.
 func TestWorkerDrains(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--users", "2", "--mails", "1000", "--files-per-user", "6", "--latency", "20ms", "--page-size", "40")
 	f.scheduler("scheduler")
 	small := "TENANTRY_CHECKPOINT_BYTES=65536"
@@ -116,6 +118,7 @@ func TestWorkerDrains(t *testing.T) {
 // without any data: what was to be delivered is delivered again, and nothing runs twice
 // to completion.
 func TestFleetSurvivesEmptyRedis(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--tenants", "2", "--users", "8", "--mails", "40", "--files-per-user", "6", "--latency", "30ms")
 	f.scheduler("scheduler")
 	few := []string{"TENANTRY_SLOTS_BACKUP=2", "TENANTRY_SLOTS_INTERACTIVE=2"} // deliveries wait in Redis

@@ -195,6 +195,7 @@ func (f *foreign) signIn() string {
 // Debian's rclone lists, copies down and up, checks hashes, and brings changes, in a
 // drive that it believes to be OneDrive for Business.
 func TestForeignRclone(t *testing.T) {
+	t.Parallel()
 	f := newForeign(t)
 	program, config := f.program("rclone"), f.rcloneConfig()
 	rclone := func(args ...string) string {
@@ -275,6 +276,7 @@ func (f *foreign) rcloneUp(rclone func(...string) string) {
 // The official JavaScript client reads users and messages by delta, uploads a large file
 // and sends a batch.
 func TestForeignJavaScript(t *testing.T) {
+	t.Parallel()
 	f := newForeign(t)
 	node := f.program("node")
 	if _, err := os.Stat("foreign/node_modules"); err != nil {

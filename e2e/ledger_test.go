@@ -35,6 +35,7 @@ type delays struct {
 // TestLedgerIsTrue holds what the fleet says it has spent against what the simulator has
 // counted, and that every run says where its time went.
 func TestLedgerIsTrue(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--users", "4", "--mails", "20", "--files-per-user", "5", "--groups", "0", "--sites", "0")
 	f.scheduler("scheduler")
 	f.worker("worker")

@@ -14,6 +14,7 @@ import (
 // and started again empty. What is to be done stands in SQL: each time work goes on within
 // 30 s, every series is sealed exactly once, and what was saved is what the simulator has.
 func TestFleetSurvivesTwoLostRedis(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--tenants", "50", "--users", "1", "--groups", "0", "--sites", "0",
 		"--mails", "6", "--files-per-user", "2", "--latency", "40ms")
 	f.scheduler("scheduler")

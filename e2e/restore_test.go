@@ -13,6 +13,7 @@ import (
 // other places and their own, after losses and edits, and holds the outcome against the
 // simulator's truth. Mailboxes and drives are changed by one subtest each.
 func TestRestores(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, "--users", "5", "--mails", "40", "--files-per-user", "12", "--groups", "0", "--sites", "0")
 	f.scheduler("scheduler")
 	f.worker("worker")

@@ -55,7 +55,7 @@ func StartRedis(t testing.TB) *RedisServer {
 func (s *RedisServer) Start() {
 	s.t.Helper()
 	_, port, _ := net.SplitHostPort(s.Addr)
-	s.cmd = start(s.t, nil, lookPath(s.t, "redis-server"),
+	s.cmd = start(s.t, nil, nil, lookPath(s.t, "redis-server"),
 		"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
 		"--maxmemory-policy", "noeviction", "--dir", s.t.TempDir())
 	waitFor(s.t, "redis-server", s.cmd, func() error {
@@ -116,7 +116,7 @@ func Postgres(t testing.TB) *PostgresServer {
 // Start starts the server again after Stop, with the data it had.
 func (s *PostgresServer) Start() {
 	s.t.Helper()
-	s.cmd = start(s.t, s.as, filepath.Join(s.bin, "postgres"), "-D", s.data, "-p", s.port,
+	s.cmd = start(s.t, s.as, nil, filepath.Join(s.bin, "postgres"), "-D", s.data, "-p", s.port,
 		"-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", "-c", "fsync=off",
 		"-c", "max_connections=200", "-c", "shared_buffers=64MB")
 	waitFor(s.t, "postgres", s.cmd, func() error {
@@ -212,8 +212,6 @@ func newS3(t testing.TB) (s *S3Server, data, side string) {
 			t.Fatal(err)
 		}
 	}
-	t.Setenv("ROOT_ACCESS_KEY", s.AccessKey)
-	t.Setenv("ROOT_SECRET_KEY", s.SecretKey)
 	s.args = []string{"--port", addr, "--region", s.Region, "--quiet"}
 	return s, data, side
 }
@@ -238,7 +236,7 @@ func (s *S3Server) makeBucket() {
 // Start starts the server again after Stop, with the objects it had.
 func (s *S3Server) Start() {
 	s.t.Helper()
-	s.cmd = start(s.t, nil, Tool(s.t, "versitygw"), s.args...)
+	s.cmd = start(s.t, nil, []string{"ROOT_ACCESS_KEY=" + s.AccessKey, "ROOT_SECRET_KEY=" + s.SecretKey}, Tool(s.t, "versitygw"), s.args...)
 	waitFor(s.t, "versitygw", s.cmd, func() error {
 		conn, err := net.Dial("tcp", s.Endpoint[len("http://"):])
 		if err == nil {
@@ -328,7 +326,7 @@ func unprivileged(t testing.TB) *syscall.Credential {
 	return nil
 }
 
-func start(t testing.TB, as *syscall.Credential, path string, args ...string) *exec.Cmd {
+func start(t testing.TB, as *syscall.Credential, env []string, path string, args ...string) *exec.Cmd {
 	t.Helper()
 	log, err := os.CreateTemp("", "server-*.log")
 	if err != nil {
@@ -336,6 +334,7 @@ func start(t testing.TB, as *syscall.Credential, path string, args ...string) *e
 	}
 	cmd := exec.Command(path, args...)
 	cmd.Dir = "/"
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	// The server dies with the test process, even if that is killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: as, Pdeathsig: syscall.SIGKILL}
