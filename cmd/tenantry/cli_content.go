@@ -91,7 +91,7 @@ func restoreCommand(c *connection) *cobra.Command {
 }
 
 func verifyCommand(c *connection) *cobra.Command {
-	var watch bool
+	var watch, quick bool
 	command := c.action("verify TENANT RESOURCE WORKLOAD SNAPSHOT", "Re-read and check everything a snapshot names", 4,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			seq, err := snapshotArg(args[3])
@@ -99,13 +99,14 @@ func verifyCommand(c *connection) *cobra.Command {
 				return err
 			}
 			answer, err := client.StartVerificationWithResponse(cmd.Context(), args[0], apiclient.NewVerification{
-				Resource: args[1], Workload: apiclient.NewVerificationWorkload(args[2]), Snapshot: seq,
+				Resource: args[1], Workload: apiclient.NewVerificationWorkload(args[2]), Snapshot: seq, Quick: quick,
 			})
 			if err != nil {
 				return err
 			}
 			return started(cmd, client, answer.JSON201, watch)
 		})
+	command.Flags().BoolVar(&quick, "quick", false, "look at the structure alone: the index, and that every object is there")
 	watchFlag(command, &watch)
 	return command
 }

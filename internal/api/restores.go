@@ -30,6 +30,7 @@ type NewVerification struct {
 	Resource tenantry.ResourceID `json:"resource" minLength:"1" maxLength:"200" doc:"Whose snapshot"`
 	Workload tenantry.Workload   `json:"workload" enum:"mailbox,drive,site,group,team"`
 	Snapshot int64               `json:"snapshot" minimum:"1" doc:"Sequence number of the snapshot"`
+	Quick    bool                `json:"quick,omitempty" doc:"Look at the structure alone: the index, and that every object is there; read no content"`
 }
 
 type restoreInput struct {
@@ -49,7 +50,7 @@ func (in *verifyInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.B
 func (s *service) restoreRoutes() {
 	const tag = "restores"
 	write(s, post(http.StatusCreated, "start-restore", tag, "/v1/tenants/{tenant}/restores", "Restore a snapshot or part of it"), s.startRestore)
-	write(s, post(http.StatusCreated, "start-verification", tag, "/v1/tenants/{tenant}/verifications", "Verify a snapshot: re-read and check everything it names"), s.startVerification)
+	write(s, post(http.StatusCreated, "start-verification", tag, "/v1/tenants/{tenant}/verifications", "Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup"), s.startVerification)
 }
 
 func (s *service) startRestore(ctx context.Context, in *restoreInput) (*created[Run], error) {
@@ -90,7 +91,7 @@ func (s *service) startVerification(ctx context.Context, in *verifyInput) (*crea
 	if _, err := sourceOf(ctx, t, n.Resource, n.Workload, n.Snapshot); err != nil {
 		return nil, err
 	}
-	return s.startOn(ctx, t, tenantry.Verify, n.Resource, n.Workload, tenantry.VerifyRequest{Snapshot: n.Snapshot})
+	return s.startOn(ctx, t, tenantry.Verify, n.Resource, n.Workload, tenantry.VerifyRequest{Snapshot: n.Snapshot, Quick: n.Quick})
 }
 
 // startOn starts a run of one task on one series.

@@ -1068,6 +1068,9 @@ type NewTenant struct {
 
 // NewVerification defines model for NewVerification.
 type NewVerification struct {
+	// Quick Look at the structure alone: the index, and that every object is there; read no content
+	Quick bool `json:"quick,omitempty,omitzero"`
+
 	// Resource Whose snapshot
 	Resource string `json:"resource"`
 
@@ -1996,14 +1999,14 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/tasks/{task} (the `GetTask` operationId).
 	GetTask(ctx context.Context, tenant string, run string, task string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StartVerificationWithBody Verify a snapshot: re-read and check everything it names
+	// StartVerificationWithBody Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/verifications (the `StartVerification` operationId).
 	StartVerificationWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StartVerification Verify a snapshot: re-read and check everything it names
+	// StartVerification Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -2733,7 +2736,7 @@ func (c *Client) GetTask(ctx context.Context, tenant string, run string, task st
 	return c.Client.Do(req)
 }
 
-// StartVerificationWithBody Verify a snapshot: re-read and check everything it names
+// StartVerificationWithBody Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 //
 // Takes any type of body and a specified content type.
 //
@@ -2750,7 +2753,7 @@ func (c *Client) StartVerificationWithBody(ctx context.Context, tenant string, c
 	return c.Client.Do(req)
 }
 
-// StartVerification Verify a snapshot: re-read and check everything it names
+// StartVerification Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 //
 // Takes a body of the `application/json` content type.
 //
@@ -5143,14 +5146,14 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/tasks/{task} (the `GetTask` operationId).
 	GetTaskWithResponse(ctx context.Context, tenant string, run string, task string, reqEditors ...RequestEditorFn) (*GetTaskResponse, error)
 
-	// StartVerificationWithBodyWithResponse Verify a snapshot: re-read and check everything it names
+	// StartVerificationWithBodyWithResponse Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/verifications (the `StartVerification` operationId).
 	StartVerificationWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartVerificationResponse, error)
 
-	// StartVerificationWithResponse Verify a snapshot: re-read and check everything it names
+	// StartVerificationWithResponse Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -7663,7 +7666,7 @@ func (c *ClientWithResponses) GetTaskWithResponse(ctx context.Context, tenant st
 	return ParseGetTaskResponse(rsp)
 }
 
-// StartVerificationWithBodyWithResponse Verify a snapshot: re-read and check everything it names
+// StartVerificationWithBodyWithResponse Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -7676,7 +7679,7 @@ func (c *ClientWithResponses) StartVerificationWithBodyWithResponse(ctx context.
 	return ParseStartVerificationResponse(rsp)
 }
 
-// StartVerificationWithResponse Verify a snapshot: re-read and check everything it names
+// StartVerificationWithResponse Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

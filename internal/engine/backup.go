@@ -71,6 +71,9 @@ func Backup(ctx context.Context, src Source, w Series, l Limits, drain <-chan st
 		restarts: map[string]int{}, readAt: map[string]int{}, vanished: map[string]int{}, lost: map[string]error{}, refusals: map[string]error{}, gone: map[string]repository.Entry{},
 		tried: map[string]time.Time{},
 	}
+	if err := b.forgetDamaged(ctx); err != nil {
+		return b.outcome(false), err
+	}
 	if err := b.spaces(ctx); err != nil {
 		return b.park(ctx, err)
 	}
@@ -91,6 +94,10 @@ func (b *backup) seal(ctx context.Context) (Outcome, error) {
 		}
 	}
 	clear(b.plan.spent)
+	healed, err := b.healed(ctx)
+	if err != nil {
+		return b.outcome(false), err
+	}
 	if err := b.plan.save(b.w); err != nil {
 		return b.outcome(false), err
 	}
@@ -99,7 +106,7 @@ func (b *backup) seal(ctx context.Context) (Outcome, error) {
 		return b.outcome(false), err
 	}
 	out := b.outcome(true)
-	out.Snapshot = snap
+	out.Snapshot, out.Healed = snap, healed
 	return out, nil
 }
 

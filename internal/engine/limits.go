@@ -45,6 +45,21 @@ type Outcome struct {
 	Snapshot repository.Snapshot
 	Counts   tenantry.Counts
 	Problems []Problem // at most 100 kept, Counts.Skipped says how many
+	Damage   Damage    // of a verification
+	Healed   Healed    // of a backup that is done
+}
+
+// Damage is what a verification has found: the items, at most 2,000 (Counts.Skipped says how many
+// there are), and the stored objects that are at fault, by their names within the tenant.
+type Damage struct {
+	Items   []string // IDs
+	Objects []string
+}
+
+// Healed says what became of items whose stored content was damaged.
+type Healed struct {
+	Items int // read again, or gone from the source
+	Left  int // to be tried again
 }
 
 // Problem is one item that could not be saved, restored or verified, and why.

@@ -26,6 +26,8 @@ type plan struct {
 	lists       map[string]string   // collections without a delta: digest of the IDs that they showed
 	sweeps      map[string]int64    // collections enumerated anew to the end: their generation
 	cut         map[string]struct{} // collections of whose page only a part was stored: it is read again
+	damaged     map[string]struct{} // items whose stored content is damaged: to be forgotten, and read again
+	healing     map[string]struct{} // those that were forgotten by this run
 	saved       string
 }
 
@@ -48,6 +50,8 @@ type planFile struct {
 	Lists       map[string]string  `json:"lists,omitempty"`
 	Sweeps      map[string]int64   `json:"sweeps,omitempty"`
 	Cut         []string           `json:"cut,omitempty"`
+	Damaged     []string           `json:"damaged,omitempty"`
+	Healing     []string           `json:"healing,omitempty"`
 }
 
 func loadPlan(w Cursors) (*plan, error) {
@@ -73,7 +77,8 @@ func loadPlan(w Cursors) (*plan, error) {
 	return &plan{
 		collections: f.Collections, condemned: set(f.Condemned), awaited: set(f.Awaited), failed: set(f.Failed),
 		aside: f.Aside, doubted: set(f.Doubted), spent: set(f.Spent),
-		refused: set(f.Refused), lists: f.Lists, sweeps: f.Sweeps, cut: set(f.Cut), saved: cur.Link,
+		refused: set(f.Refused), lists: f.Lists, sweeps: f.Sweeps, cut: set(f.Cut),
+		damaged: set(f.Damaged), healing: set(f.Healing), saved: cur.Link,
 	}, nil
 }
 
@@ -83,6 +88,7 @@ func (p *plan) save(w Cursors) error {
 		Collections: p.collections, Condemned: sorted(p.condemned), Awaited: sorted(p.awaited), Failed: sorted(p.failed),
 		Aside: p.aside, Doubted: sorted(p.doubted), Spent: sorted(p.spent),
 		Refused: sorted(p.refused), Lists: p.lists, Sweeps: p.sweeps, Cut: sorted(p.cut),
+		Damaged: sorted(p.damaged), Healing: sorted(p.healing),
 	}
 	text, err := json.Marshal(f)
 	if err != nil {

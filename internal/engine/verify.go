@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,13 +22,52 @@ func Verify(ctx context.Context, snap Snapshot, l Limits, drain <-chan struct{},
 	done, err := v.all(ctx)
 	v.progress()
 	out := v.outcome(done && err == nil)
-	out.Snapshot = snap.Snapshot()
+	out.Snapshot, out.Damage = snap.Snapshot(), v.damage
+	return out, err
+}
+
+// Checker checks the structure of snapshots, as *repository.Repository does.
+type Checker interface {
+	CheckQuick(ctx context.Context, s tenantry.Series, seq int64, report func(repository.Problem)) (repository.Checked, error)
+}
+
+// VerifyQuick looks whether the index of a snapshot can be read whole, and whether every object that it
+// names is there and has a size that fits: some reads and a HEAD for each object. What is damaged within
+// is for Verify. It is not cut by a drain.
+func VerifyQuick(ctx context.Context, c Checker, s tenantry.Series, seq int64, l Limits, progress func(tenantry.Counts)) (Outcome, error) {
+	v := &verify{slice: newSlice(l, nil, progress)}
+	checked, err := c.CheckQuick(ctx, s, seq, func(p repository.Problem) {
+		v.problem(p.Item, p.Name, p.Reason)
+		v.damage.note(p.Item, p.Object)
+	})
+	v.add(tenantry.Counts{Items: checked.Items, Total: checked.Items})
+	out := v.outcome(err == nil)
+	out.Damage = v.damage
 	return out, err
 }
 
 type verify struct {
 	*slice
 	snap Snapshot
+
+	mu     sync.Mutex // guards what follows
+	damage Damage
+}
+
+// damaged notes an item that cannot be read, and the object that is at fault.
+func (v *verify) damaged(id string, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.damage.note(id, repository.DamagedObject(err))
+}
+
+func (d *Damage) note(id, object string) {
+	if len(d.Items) < maxFound {
+		d.Items = append(d.Items, id)
+	}
+	if object != "" && len(d.Objects) < maxFound && !slices.Contains(d.Objects, object) {
+		d.Objects = append(d.Objects, object)
+	}
 }
 
 func (v *verify) all(ctx context.Context) (done bool, err error) {
@@ -83,6 +123,7 @@ func (v *verify) entry(ctx context.Context, e repository.Entry) error {
 	v.progress()
 	if err != nil && oneBadItem(err) {
 		v.problem(e.ID, e.Name, err.Error())
+		v.damaged(e.ID, err)
 		return nil
 	}
 	return err

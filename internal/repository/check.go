@@ -19,6 +19,7 @@ type Problem struct {
 	Item   string // ID of the entry that cannot be read
 	Name   string // what a person recognises of it
 	Reason string // names the object
+	Object string // that is at fault, as DamagedObject has it
 }
 
 // Checked is what a check has read.
@@ -235,5 +236,5 @@ func (c *checker) problem(e *Entry, reason error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.done.Faults++
-	c.report(Problem{Item: e.ID, Name: e.Name, Reason: reason.Error()})
+	c.report(Problem{Item: e.ID, Name: e.Name, Reason: reason.Error(), Object: DamagedObject(reason)})
 }

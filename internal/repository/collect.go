@@ -62,8 +62,11 @@ type collector struct {
 }
 
 func (c *collector) step(ctx context.Context) (Collected, error) {
-	lists, err := c.repo.condemnedLists(ctx)
+	lists, damaged, err := c.repo.listLists(ctx)
 	if err != nil {
+		return Collected{}, err
+	}
+	if err := c.trustAgain(ctx, damaged); err != nil {
 		return Collected{}, err
 	}
 	now := c.repo.now()
@@ -111,7 +114,7 @@ func (c *collector) condemn(ctx context.Context) (Collected, error) {
 		return Collected{}, nil
 	}
 	slices.SortFunc(list, compareKeys)
-	if err := c.repo.publish(ctx, list); err != nil {
+	if err := c.repo.publish(ctx, listFolder+fmt.Sprintf("%019d", c.repo.now().UnixMicro()), list); err != nil {
 		return Collected{}, err
 	}
 	return Collected{Condemned: int64(len(list)), Again: c.repo.now().Add(grace)}, nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,14 +54,19 @@ func (l condemnedList) void(now time.Time, after time.Duration) bool {
 	return !l.opened.IsZero() && now.Sub(l.opened) >= after
 }
 
-// condemnedLists lists the lists that are there, oldest first.
-func (r *Repository) condemnedLists(ctx context.Context) ([]condemnedList, error) {
+// listLists lists the lists that are there, oldest first: those of condemned chunks, and those of
+// damaged ones (see distrustPrefix).
+func (r *Repository) listLists(ctx context.Context) (condemned []condemnedList, damaged []blob.Info, err error) {
 	lists := map[string]condemnedList{}
 	for info, err := range r.store.List(ctx, r.object(listFolder)) {
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		name := strings.TrimPrefix(info.Key, r.object(""))
+		if strings.HasPrefix(name, distrustPrefix) {
+			damaged = append(damaged, info)
+			continue
+		}
 		base, opened := strings.CutSuffix(name, openedSuffix)
 		l := lists[base]
 		l.name = base
@@ -73,12 +77,11 @@ func (r *Repository) condemnedLists(ctx context.Context) ([]condemnedList, error
 		}
 		lists[base] = l
 	}
-	var out []condemnedList
 	for _, l := range lists {
-		out = append(out, l)
+		condemned = append(condemned, l)
 	}
-	slices.SortFunc(out, func(a, b condemnedList) int { return strings.Compare(a.name, b.name) })
-	return out, nil
+	slices.SortFunc(condemned, func(a, b condemnedList) int { return strings.Compare(a.name, b.name) })
+	return condemned, damaged, nil
 }
 
 // readCondemned reads a list: sorted.
@@ -121,8 +124,7 @@ func (r *Repository) openCondemned(name string, body []byte) ([]chunkKey, error)
 }
 
 // publish writes a list.
-func (r *Repository) publish(ctx context.Context, keys []chunkKey) error {
-	name := listFolder + fmt.Sprintf("%019d", r.now().UnixMicro())
+func (r *Repository) publish(ctx context.Context, name string, keys []chunkKey) error {
 	b, err := r.keys.newBox(name, kindCondemned)
 	if err != nil {
 		return err
@@ -134,7 +136,7 @@ func (r *Repository) publish(ctx context.Context, keys []chunkKey) error {
 	return r.store.PutIfAbsent(ctx, r.object(name), b.seal(append([]byte(nil), b.header[:]...), plain, 0))
 }
 
-// condemned is what must not be hit, as of a time.
+// condemned is what must not be hit, as of a time: what is to be deleted, and what is damaged.
 type condemned struct {
 	at   time.Time
 	keys [][]chunkKey
@@ -161,17 +163,23 @@ func (r *Repository) condemned(ctx context.Context) (*condemned, error) {
 	if last := r.condemnation.last; last != nil && passed(last.at, now) < condemnedAge {
 		return last, nil
 	}
-	lists, err := r.condemnedLists(ctx)
+	lists, damaged, err := r.listLists(ctx)
 	if err != nil {
 		return nil, err
 	}
-	fresh := &condemned{at: now}
+	var names []string
 	for _, l := range lists {
-		if l.published.IsZero() || l.void(now, 2*grace) { // longer than collectors mind it: clocks differ
-			continue
+		if !l.published.IsZero() && !l.void(now, 2*grace) { // longer than collectors mind it: clocks differ
+			names = append(names, l.name)
 		}
-		keys, err := r.readCondemned(ctx, l.name)
-		if isNotFound(err) { // it became void just now
+	}
+	for _, info := range damaged {
+		names = append(names, strings.TrimPrefix(info.Key, r.object("")))
+	}
+	fresh := &condemned{at: now}
+	for _, name := range names {
+		keys, err := r.readCondemned(ctx, name)
+		if isNotFound(err) || unreadable(name, err) { // it became void just now
 			continue
 		}
 		if err != nil {

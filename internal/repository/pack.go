@@ -272,7 +272,3 @@ func missing(err error) error {
 	}
 	return err
 }
-
-func objectError(object string, err error) error {
-	return tenantry.Errorf(tenantry.KindOf(err), "object %s: %w", object, err)
-}

@@ -286,13 +286,11 @@ type VerifyRequest struct {
 	Snapshot int64 `json:"snapshot"`
 	// Quick looks at the structure alone: the index, and that every object it names is there.
 	Quick bool `json:"quick,omitempty"`
-	// Objects limits the check to what needs one of these objects, by their names within the tenant.
-	Objects []string `json:"objects,omitempty"`
 }
 
-// RepairRequest is the parameter of a repair task: what the next backup is to fetch again.
+// RepairRequest is the parameter of a repair task: what the next backup is to read again.
 type RepairRequest struct {
-	Items  map[string]string `json:"items,omitempty"`  // IDs of damaged items, and what is wrong with each
-	Chunks []string          `json:"chunks,omitempty"` // names of damaged chunks, which nothing may share any more
-	Index  bool              `json:"index,omitempty"`  // make the index anew from manifests and packs
+	Snapshot int64    `json:"snapshot"`        // in which the items are damaged
+	Items    []string `json:"items,omitempty"` // their IDs
+	Index    bool     `json:"index,omitempty"` // make the index anew from manifests and packs
 }

@@ -41,6 +41,7 @@ func (j *job) backup(ctx context.Context, tenant catalog.TenantRow, progress fun
 	e := end{done: out.Done, counts: out.Counts, problems: out.Problems}
 	if err == nil && out.Done {
 		e.snapshot = j.snapshot(out.Snapshot)
+		j.healed(ctx, out.Healed)
 	}
 	return e, fromBucket(err)
 }

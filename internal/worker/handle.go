@@ -125,6 +125,8 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 		return j.prune(ctx)
 	case tenantry.Collect:
 		return j.collect(ctx)
+	case tenantry.Repair:
+		return j.repair(ctx)
 	}
 	return end{}, tenantry.Errorf(tenantry.Invalid, "this worker does not know the action %q", j.claim.Action)
 }
@@ -133,7 +135,7 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 // connected for that.
 func needsTenant(a tenantry.Action) bool {
 	switch a {
-	case tenantry.Connect, tenantry.Verify, tenantry.Prune, tenantry.Collect:
+	case tenantry.Connect, tenantry.Verify, tenantry.Prune, tenantry.Collect, tenantry.Patrol, tenantry.Repair:
 		return false
 	}
 	return true

@@ -43,26 +43,6 @@ func (j *job) restore(ctx context.Context, tenant catalog.TenantRow, progress fu
 	return end{done: out.Done, counts: out.Counts, problems: out.Problems}, fromBucket(err)
 }
 
-// verify re-reads everything a snapshot names. Damage is what it looks for: it ends the
-// task as failed, with the damaged items as its problems.
-func (j *job) verify(ctx context.Context, progress func(tenantry.Counts)) (end, error) {
-	var req tenantry.VerifyRequest
-	if err := j.params(&req); err != nil {
-		return end{}, err
-	}
-	reader, err := j.reader(ctx, req.Snapshot)
-	if err != nil {
-		return end{}, err
-	}
-	defer reader.Close()
-	out, err := engine.Verify(ctx, reader, j.cfg.Limits, j.drain, progress)
-	e := end{done: out.Done, counts: out.Counts, problems: out.Problems}
-	if err == nil && out.Done && out.Counts.Skipped > 0 {
-		return e, tenantry.Errorf(tenantry.Corrupt, "snapshot %d has %d damaged items", req.Snapshot, out.Counts.Skipped)
-	}
-	return e, fromBucket(err)
-}
-
 func (j *job) reader(ctx context.Context, seq int64) (*repository.Reader, error) {
 	repo, err := j.cfg.Repositories.Open(ctx, j.claim.Tenant)
 	if err != nil {

@@ -664,6 +664,57 @@ func TestRestoreAndVerify(t *testing.T) {
 	if got.State != catalog.TaskFailed || got.Kind != tenantry.Corrupt {
 		t.Errorf("verify of damaged packs: %s (%s): %s", got.State, got.Kind, got.Reason)
 	}
+	h.heals(snapshot)
+}
+
+// heals holds that the damage that was found has an alarm, and that the next backup reads everything
+// again though the source tells of no change.
+func (h *house) heals(damaged int64) {
+	h.t.Helper()
+	ctx := h.t.Context()
+	alarms, err := h.scope().Alarms(ctx)
+	h.must(err)
+	if len(alarms) != 1 || alarms[0].Cause != catalog.AlarmDamage || alarms[0].Subject != "u-ann/drive" || !strings.Contains(alarms[0].Detail, "/p/") {
+		h.t.Errorf("alarms: %+v", alarms)
+	}
+	runs, err := h.scope().Runs(ctx, "", 1)
+	h.must(err)
+	tasks, err := h.scope().Tasks(ctx, runs[0].ID, "", 10)
+	h.must(err)
+	if tasks[0].Action != tenantry.Repair {
+		h.t.Fatalf("the newest run is a %s", tasks[0].Action)
+	}
+	if got := h.done(tasks[0].ID); got.Counts.Items != 250 {
+		h.t.Errorf("repair marked %d items of 250", got.Counts.Items)
+	}
+	seq := h.done(h.backup().ID).Snapshot
+	verify := func(seq int64, quick bool) catalog.Task {
+		return h.ended(h.start(catalog.NewTask{
+			Resource: "u-ann", Workload: tenantry.Drive, Action: tenantry.Verify,
+			Params: fmt.Appendf(nil, `{"snapshot":%d,"quick":%v}`, seq, quick),
+		}).ID)
+	}
+	for _, quick := range []bool{false, true} {
+		if got := verify(seq, quick); got.State != catalog.TaskDone || got.Counts.Items != 250 {
+			h.t.Errorf("the snapshot after the repair (quick: %v): %+v", quick, got)
+		}
+	}
+	if got := verify(damaged, false); got.State != catalog.TaskFailed {
+		h.t.Errorf("the damaged snapshot: %s", got.State)
+	}
+	h.until("the second repair has ended", func() bool {
+		runs, err := h.scope().Runs(ctx, "", 1)
+		h.must(err)
+		return runs[0].Action == tenantry.Repair && runs[0].Done == 1
+	})
+	if alarms, err := h.scope().Alarms(ctx); err != nil || len(alarms) != 0 {
+		h.t.Errorf("alarms though the newest state is whole: %+v, %v", alarms, err)
+	}
+	before := h.source.pages.Load()
+	h.done(h.backup().ID)
+	if n := h.source.pages.Load() - before; n != 1 {
+		h.t.Errorf("damage that was healed costs another run %d pages", n)
+	}
 }
 
 // damage flips a byte in the middle of every pack.
