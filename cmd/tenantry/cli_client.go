@@ -29,7 +29,7 @@ func clientCommands() []*cobra.Command {
 	commands := []*cobra.Command{
 		tenantsCommand(c), resourcesCommand(c), policiesCommand(c), runsCommand(c),
 		snapshotsCommand(c), browseCommand(c), restoreCommand(c), verifyCommand(c),
-		alarmsCommand(c), processesCommand(c), holdsCommand(c), pruneCommand(c),
+		alarmsCommand(c), processesCommand(c), holdsCommand(c), pruneCommand(c), tokensCommand(c), whoamiCommand(c), auditCommand(c),
 	}
 	for _, command := range commands {
 		c.addFlags(command)

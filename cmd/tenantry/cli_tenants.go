@@ -150,12 +150,16 @@ func (c *connection) tenantsAudit() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var rows [][]string
-			for _, e := range entries {
-				rows = append(rows, []string{when(e.At), e.Actor, e.Action, e.Detail})
-			}
-			return table(cmd, "TIME ACTOR ACTION DETAIL", rows, more)
+			return auditTable(cmd, entries, more)
 		})
+}
+
+func auditTable(cmd *cobra.Command, entries []apiclient.AuditEntry, more bool) error {
+	var rows [][]string
+	for _, e := range entries {
+		rows = append(rows, []string{when(e.At), e.Actor, e.Source, e.Tenant, e.Action, e.Detail})
+	}
+	return table(cmd, "TIME ACTOR FROM TENANT ACTION DETAIL", rows, more)
 }
 
 func resourcesCommand(c *connection) *cobra.Command {

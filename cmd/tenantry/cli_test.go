@@ -55,7 +55,7 @@ func newOffice(t *testing.T) *office {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
 	token, hash := api.NewToken()
-	must(t, cat.Fleet().AddToken(t.Context(), "test", hash, time.Now()))
+	must(t, cat.Fleet().AddToken(t.Context(), catalog.Token{Name: "test", Role: string(api.ProviderAdmin), CreatedAt: time.Now()}, hash))
 	t.Setenv("TENANTRY_URL", server.URL)
 	t.Setenv("TENANTRY_TOKEN", token.Reveal())
 	return &office{t, cat, token.Reveal()}
@@ -154,6 +154,15 @@ func TestCommands(t *testing.T) {
 	o.shows([]string{"SNAPSHOT"}, "snapshots", tenant, user, "mailbox")
 	o.shows([]string{"CAUSE"}, "alarms")
 	o.shows([]string{"ROLE"}, "processes")
+	o.shows([]string{"provider-admin", "grant"}, "whoami")
+	token := strings.TrimSpace(o.shows([]string{"tenantry_"}, "tokens", "add", "ada@contoso", "tenant-admin", "--tenant", tenant, "--days", "30"))
+	o.shows([]string{"ada@contoso", "tenant-admin", tenant, "test"}, "tokens", "list")
+	o.shows([]string{"ada@contoso", "tenant-admin", tenant}, "whoami", "--token", token)
+	if _, err := o.run("processes", "--token", token); tenantry.KindOf(err) != tenantry.Forbidden {
+		t.Errorf("a tenant's administrator sees the fleet: %v", err)
+	}
+	o.shows(nil, "tokens", "revoke", "ada@contoso")
+	o.shows([]string{"revoke-token", "127.0.0.1"}, "audit", "--limit", "3")
 }
 
 // Refusals reach the person with the API's reason and kind.

@@ -5,8 +5,8 @@
 //
 // Who may call what:
 //
-//	/v1/...               bearer token
-//	/queues               bearer token, or the cookie set by /login
+//	/v1/...               bearer token, as its role allows (roles.go)
+//	/queues               bearer token of the provider, or the cookie set by /login
 //	/v1/consent/callback  open: Microsoft redirects an administrator's browser here
 //	/login /logout        open: a form that takes a token
 //	/docs /openapi.json   open: the same for every installation
@@ -32,8 +32,10 @@
 // believed beyond it: the worker's connect task proves the directory and the roles by
 // asking for a token.
 //
-// Every write through this package is written to the audit log before it is
-// done; when the log cannot be written, neither is anything else.
+// A token has a role and may be confined to one tenant, for which all others do not exist.
+//
+// Every write through this package, and every look into content, is written to the audit
+// log before it is done; when the log cannot be written, neither is anything else.
 package api
 
 import (
@@ -167,12 +169,29 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.fleetRoutes()
 	s.budgetRoutes()
 	s.ledgerRoutes()
+	s.tokenRoutes()
+	if err := checkRoles(operations(s.api.OpenAPI())); err != nil {
+		return nil, nil, err
+	}
 
 	s.consentCallback(mux)
 	s.queueRoutes(mux)
 	s.docsRoutes(mux)
 	s.healthRoutes(mux)
 	return s, mux, nil
+}
+
+// operations are the IDs of all operations of the document.
+func operations(document *huma.OpenAPI) map[string]bool {
+	ids := map[string]bool{}
+	for _, path := range document.Paths {
+		for _, op := range []*huma.Operation{path.Get, path.Post, path.Put, path.Patch, path.Delete} {
+			if op != nil {
+				ids[op.OperationID] = true
+			}
+		}
+	}
+	return ids
 }
 
 func humaConfig() huma.Config {
@@ -194,6 +213,7 @@ func humaConfig() huma.Config {
 		{Name: "runs", Description: "What was done, what is under way"},
 		{Name: "snapshots", Description: "Restore points and what is in them"},
 		{Name: "restores", Description: "Bringing content back, and proving that it can be"},
+		{Name: "tokens", Description: "Who may do what, and who did what"},
 		{Name: "fleet", Description: "The processes and what holds them up"},
 	}
 	return cfg
@@ -205,7 +225,7 @@ func (s *service) tenant(ctx context.Context, id tenantry.TenantID) (*catalog.Te
 	t := s.Catalog.Tenant(id)
 	row, err := t.Get(ctx)
 	if tenantry.KindOf(err) == tenantry.NotFound {
-		return nil, row, tenantry.Errorf(tenantry.NotFound, "tenant %q is unknown", id)
+		return nil, row, unknownTenant(id)
 	}
 	return t, row, err
 }

@@ -199,7 +199,7 @@ func newHouse(t *testing.T, options ...option) *house {
 	h.server = httptest.NewServer(handler)
 	t.Cleanup(h.server.Close)
 	token, hash := api.NewToken()
-	must(t, cat.Fleet().AddToken(t.Context(), "operator", hash, h.clock.Now()))
+	must(t, cat.Fleet().AddToken(t.Context(), catalog.Token{Name: "operator", Role: string(api.ProviderAdmin), CreatedAt: h.clock.Now()}, hash))
 	h.token = token.Reveal()
 	return h
 }

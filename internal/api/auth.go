@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -41,58 +39,31 @@ func randomText() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-type actorKey struct{}
-
-// actorOf names the token that the request came with.
-func actorOf(ctx context.Context) string {
-	actor, _ := ctx.Value(actorKey{}).(string)
-	return actor
-}
-
-// authenticate is huma's middleware in front of every operation.
-func (s *service) authenticate(ctx huma.Context, next func(huma.Context)) {
-	actor, err := s.bearer(ctx.Context(), ctx.Header("Authorization"))
-	if err != nil {
-		p := s.problem(ctx.Operation().OperationID, err)
-		ctx.SetHeader("Content-Type", p.ContentType(""))
-		for name, values := range p.GetHeaders() {
-			ctx.SetHeader(name, values[0])
-		}
-		if p.Kind == tenantry.Unauthorized {
-			ctx.SetHeader("WWW-Authenticate", challenge)
-		}
-		ctx.SetStatus(p.Status)
-		_ = s.api.Marshal(ctx.BodyWriter(), "application/json", p) // the caller is gone: nobody to tell
-		return
-	}
-	next(huma.WithValue(ctx, actorKey{}, actor))
-}
-
 const challenge = `Bearer realm="tenantry"`
 
-// bearer returns the name of the token in an Authorization header.
-func (s *service) bearer(ctx context.Context, header string) (string, error) {
+// bearer returns who holds the token in an Authorization header.
+func (s *service) bearer(ctx context.Context, header string) (caller, error) {
 	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") {
-		return "", unauthorized()
+		return caller{}, unauthorized()
 	}
-	return s.tokenName(ctx, strings.TrimSpace(token))
+	return s.callerWith(ctx, strings.TrimSpace(token))
 }
 
-// tokenName looks a token up. Whatever is wrong with it, the answer is the same,
+// callerWith looks a token up. Whatever is wrong with it, the answer is the same,
 // except when the database cannot say.
-func (s *service) tokenName(ctx context.Context, token string) (string, error) {
+func (s *service) callerWith(ctx context.Context, token string) (caller, error) {
 	if token == "" || len(token) > tokenMax {
-		return "", unauthorized()
+		return caller{}, unauthorized()
 	}
-	name, err := s.Catalog.Fleet().TokenName(ctx, HashToken(token))
+	t, err := s.Catalog.Fleet().Token(ctx, HashToken(token), s.Now())
 	switch tenantry.KindOf(err) {
 	case "":
-		return name, nil
+		return caller{name: t.Name, role: Role(t.Role), tenant: t.Tenant}, nil
 	case tenantry.Unauthorized, tenantry.NotFound:
-		return "", unauthorized()
+		return caller{}, unauthorized()
 	default:
-		return "", err
+		return caller{}, err
 	}
 }
 
@@ -113,16 +84,4 @@ func (s *service) session(value string, seconds int) *http.Cookie {
 		Name: sessionCookie, Value: value, Path: s.public.Path + "/queues", MaxAge: seconds,
 		HttpOnly: true, SameSite: http.SameSiteStrictMode, Secure: s.public.Scheme == "https",
 	}
-}
-
-// operatorOf authenticates a request for /queues by header or cookie.
-func (s *service) operatorOf(r *http.Request) (string, error) {
-	if header := r.Header.Get("Authorization"); header != "" {
-		return s.bearer(r.Context(), header)
-	}
-	cookie, err := r.Cookie(sessionCookie)
-	if err != nil {
-		return "", unauthorized()
-	}
-	return s.tokenName(r.Context(), cookie.Value)
 }

@@ -220,7 +220,7 @@ func (a answer) objection(row catalog.TenantRow) string {
 // refused records why a tenant is not connected. A tenant that is connected, or
 // was, keeps its state: an unproved answer of a browser takes nothing away.
 func (s *service) refused(ctx context.Context, t *catalog.Tenant, row catalog.TenantRow, a answer, reason string) (int, page) {
-	if err := s.audit(ctx, callbackActor, row.ID, "consent-refused", reason); err != nil {
+	if err := s.audit(ctx, caller{name: callbackActor}, row.ID, "consent-refused", reason); err != nil {
 		return s.broken(err, row, a)
 	}
 	if row.State == tenantry.TenantPending || row.State == tenantry.TenantRefused {
@@ -241,7 +241,7 @@ func (s *service) granted(ctx context.Context, t *catalog.Tenant, row catalog.Te
 	if err != nil {
 		return s.broken(err, row, a)
 	}
-	if err := s.audit(ctx, callbackActor, row.ID, "consent-granted", a.directory); err != nil {
+	if err := s.audit(ctx, caller{name: callbackActor}, row.ID, "consent-granted", a.directory); err != nil {
 		return s.broken(err, row, a)
 	}
 	task := catalog.NewTask{Action: tenantry.Connect, Params: params}

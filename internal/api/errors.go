@@ -23,7 +23,7 @@ type Problem struct {
 	Title  string              `json:"title" doc:"What the kind means, the same for every occurrence" example:"The named thing does not exist"`
 	Status int                 `json:"status" doc:"HTTP status" example:"404"`
 	Detail string              `json:"detail,omitempty" doc:"What went wrong this time" example:"tenant \"t-00\" is unknown"`
-	Kind   tenantry.Kind       `json:"kind" doc:"What to do next: invalid, not_found, conflict, unauthorized, reconnect, shared, transient, throttled, absent, denied, capacity, corrupt, wrong_key, fenced, canceled, internal" example:"not_found"`
+	Kind   tenantry.Kind       `json:"kind" doc:"What to do next: invalid, not_found, conflict, unauthorized, forbidden, reconnect, shared, transient, throttled, absent, denied, capacity, corrupt, wrong_key, fenced, canceled, internal" example:"not_found"`
 	Code   string              `json:"code,omitempty" doc:"Stable reason for machines where the cause gave one: a Graph error code, an AADSTS number"`
 	Errors []*huma.ErrorDetail `json:"errors,omitempty" doc:"Which fields are wrong, and why"`
 
@@ -64,6 +64,7 @@ var meanings = map[tenantry.Kind]meaning{
 	tenantry.Absent:       {http.StatusConflict, "There is nothing to back up", 0},
 	tenantry.Denied:       {http.StatusBadGateway, "Microsoft refuses this resource", 0},
 	tenantry.Unauthorized: {http.StatusUnauthorized, "A valid token is needed", 0},
+	tenantry.Forbidden:    {http.StatusForbidden, "The token may not do this", 0},
 	tenantry.Reconnect:    {http.StatusConflict, "The tenant is not connected", 0},
 	tenantry.Shared:       {http.StatusServiceUnavailable, "A service that every tenant needs is not available", 30 * time.Second},
 	tenantry.Resync:       {http.StatusInternalServerError, "A collection must be listed anew", 0},
@@ -80,6 +81,8 @@ func kindOfStatus(status int) tenantry.Kind {
 	switch {
 	case status == http.StatusUnauthorized:
 		return tenantry.Unauthorized
+	case status == http.StatusForbidden:
+		return tenantry.Forbidden
 	case status == http.StatusNotFound:
 		return tenantry.NotFound
 	case status == http.StatusRequestTimeout:

@@ -24,13 +24,13 @@ func (s *service) queueRoutes(mux *http.ServeMux) {
 // writes what they change there to the audit log.
 func (s *service) guarded(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		actor, err := s.operatorOf(r)
+		by, err := s.operatorOf(r)
 		if err != nil {
 			s.refuse(w, r, err)
 			return
 		}
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			if err := s.audit(r.Context(), actor, "", "queues-"+strings.ToLower(r.Method), r.URL.Path); err != nil {
+			if err := s.audit(r.Context(), by, "", "queues-"+strings.ToLower(r.Method), r.URL.Path); err != nil {
 				writeProblem(w, s.problem("queues", err))
 				return
 			}
@@ -63,7 +63,7 @@ func (s *service) loginPage(w http.ResponseWriter, _ *http.Request) {
 func (s *service) login(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4096)
 	token := strings.TrimSpace(r.PostFormValue("token"))
-	if _, err := s.tokenName(r.Context(), token); err != nil {
+	if _, err := s.callerWith(r.Context(), token); err != nil {
 		p := s.problem("login", err)
 		message := "This token is not valid."
 		if p.Kind != tenantry.Unauthorized {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,8 +110,9 @@ func (h *house) audited(action string) int {
 	return n
 }
 
-// Every operation that is not a GET leaves an audit entry, and so do writes in the
-// monitor and the callback. A preview changes nothing: it has a body, that is all.
+// Every operation that is not a GET leaves an audit entry, and so do looks into content,
+// writes in the monitor and the callback. A preview changes nothing: it has a body, that
+// is all.
 func TestEveryWriteIsAudited(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -122,12 +124,13 @@ func TestEveryWriteIsAudited(t *testing.T) {
 		"add-policy":         map[string]any{"name": "P", "at": "01:00"},
 		"set-retention":      map[string]any{"last": 1},
 		"set-hold":           map[string]any{"reason": "case 7"},
+		"add-token":          map[string]any{"name": "ada", "role": "auditor"},
 		"start-run":          map[string]any{"resources": []string{string(bob)}},
 		"start-restore":      map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7},
 		"start-verification": map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7},
 	}
 	for _, op := range operations(t) {
-		writes := op.method != "GET" && op.id != "preview-policy"
+		writes := (op.method != "GET" && op.id != "preview-policy") || slices.Contains([]string{"browse-items", "get-item"}, op.id)
 		before := h.audited(op.id)
 		got := h.call(op.method, op.filled(id), bodies[op.id])
 		added := h.audited(op.id) - before

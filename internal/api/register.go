@@ -8,19 +8,21 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"go.uber.org/zap"
 
+	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 // auditDetail bounds what one audit entry keeps of a request, in bytes.
 const auditDetail = 2000
 
-// audited is an input of a write: it says what the audit log shall keep.
+// audited is the input of an operation that is written down: it says what the audit log
+// shall keep.
 type audited interface {
 	// audit names the tenant, "" for none, and what was asked for.
 	audit() (tenantry.TenantID, any)
 }
 
-// read registers an operation that changes nothing.
+// read registers an operation that changes nothing and shows nobody's content.
 func read[I, O any](s *service, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handler(ctx, in)
@@ -31,23 +33,27 @@ func read[I, O any](s *service, op huma.Operation, handler func(context.Context,
 	})
 }
 
-// write registers an operation that changes something. The audit entry comes
-// first, after validation: no entry, no write. A failure adds a second entry.
+// write registers an operation that changes something, or that looks into content. The
+// audit entry comes first, after validation: no entry, no write. A failure adds a second
+// entry.
 func write[I any, P interface {
 	*I
 	audited
 }, O any](s *service, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		tenant, detail := P(in).audit()
-		actor := actorOf(ctx)
-		if err := s.audit(ctx, actor, tenant, op.OperationID, detail); err != nil {
+		by := callerOf(ctx)
+		if tenant == "" {
+			tenant = by.tenant
+		}
+		if err := s.audit(ctx, by, tenant, op.OperationID, detail); err != nil {
 			return nil, s.problem(op.OperationID, err)
 		}
 		out, err := handler(ctx, in)
 		if err != nil {
 			p := s.problem(op.OperationID, err)
 			failed := map[string]any{"kind": tenantry.KindOf(err), "reason": p.Error()}
-			if err := s.audit(ctx, actor, tenant, op.OperationID+".failed", failed); err != nil {
+			if err := s.audit(ctx, by, tenant, op.OperationID+".failed", failed); err != nil {
 				s.Logger.Error("audit", zap.String("operation", op.OperationID), zap.Error(err))
 			}
 			return nil, p
@@ -57,7 +63,7 @@ func write[I any, P interface {
 }
 
 // audit writes one entry; detail is kept as JSON. Bodies of this API hold no secrets.
-func (s *service) audit(ctx context.Context, actor string, tenant tenantry.TenantID, action string, detail any) error {
+func (s *service) audit(ctx context.Context, by caller, tenant tenantry.TenantID, action string, detail any) error {
 	text, err := json.Marshal(detail)
 	if err != nil {
 		return tenantry.E(tenantry.Internal, "describe "+action+" for the audit log", err)
@@ -65,7 +71,9 @@ func (s *service) audit(ctx context.Context, actor string, tenant tenantry.Tenan
 	if len(text) > auditDetail {
 		text = append(text[:auditDetail:auditDetail], "..."...)
 	}
-	return s.Catalog.Fleet().Audit(ctx, s.Now(), actor, string(tenant), action, string(text))
+	return s.Catalog.Fleet().Audit(ctx, catalog.AuditEntry{
+		At: s.Now(), Actor: by.name, Tenant: tenant, Action: action, Detail: string(text), Source: by.source,
+	})
 }
 
 // get, post, patch and remove describe operations; the ID is "noun-verb" and names the

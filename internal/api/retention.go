@@ -208,7 +208,7 @@ func (s *service) setHold(ctx context.Context, in *setHoldInput) (*body[Hold], e
 			return nil, err
 		}
 	}
-	h := catalog.Hold{Resource: in.Body.Resource, Reason: in.Body.Reason, Actor: actorOf(ctx), At: s.Now()}
+	h := catalog.Hold{Resource: in.Body.Resource, Reason: in.Body.Reason, Actor: callerOf(ctx).name, At: s.Now()}
 	return &body[Hold]{holdOf(h)}, t.SetHold(ctx, h)
 }
 

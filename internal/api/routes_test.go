@@ -121,6 +121,13 @@ func TestEveryOperation(t *testing.T) {
 	call("list-alarms", 200, "GET", "/v1/alarms", nil, map[string]any{"items.0.cause": "bucket", "items.0.detail": "no such bucket"})
 	call("list-processes", 200, "GET", "/v1/processes", nil, map[string]any{"items.0.role": "worker", "items.0.slots.interactive": 2})
 
+	call("whoami", 200, "GET", "/v1/whoami", nil, map[string]any{"name": "operator", "role": "provider-admin", "permissions.0": "audit"})
+	call("add-token", 201, "POST", "/v1/tokens", map[string]any{"name": "bob", "role": "auditor", "days": 1},
+		map[string]any{"name": "bob", "role": "auditor", "tenant": nil, "created_by": "operator"})
+	call("list-tokens", 200, "GET", "/v1/tokens?limit=1", nil, map[string]any{"items.0.name": "bob", "items.0.token": nil, "next": "bob"})
+	call("revoke-token", 204, "DELETE", "/v1/tokens/bob", nil, nil)
+	call("list-fleet-audit", 200, "GET", "/v1/audit?limit=1", nil, map[string]any{"items.0.action": "revoke-token", "items.0.source": "127.0.0.1"})
+
 	for _, op := range operations(t) {
 		if !done[op.id] {
 			t.Errorf("%s is not tested", op.id)

@@ -61,12 +61,27 @@ type browseItemInput struct {
 	Item string `path:"item" maxLength:"1000" doc:"ID of the item"`
 }
 
+// looked is what the audit log keeps of a look into a snapshot.
+type looked struct {
+	Resource tenantry.ResourceID `json:"resource"`
+	Workload tenantry.Workload   `json:"workload"`
+	Snapshot int64               `json:"snapshot"`
+	Item     string              `json:"item,omitempty"` // or the folder
+}
+
+func (p SnapshotPath) looked(item string) (tenantry.TenantID, any) {
+	return p.Tenant, looked{p.Resource, p.Workload, p.Snapshot, item}
+}
+
+func (in *browseInput) audit() (tenantry.TenantID, any)     { return in.looked(in.Parent) }
+func (in *browseItemInput) audit() (tenantry.TenantID, any) { return in.looked(in.Item) }
+
 func (s *service) snapshotRoutes() {
 	const tag = "snapshots"
 	const all = "/v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots"
 	read(s, get("list-snapshots", tag, all, "List the snapshots of a resource's workload, newest first"), s.listSnapshots)
-	read(s, get("browse-items", tag, all+"/{snapshot}/items", "List what lies in a folder of a snapshot"), s.browse)
-	read(s, get("get-item", tag, all+"/{snapshot}/items/{item}", "Show one item of a snapshot"), s.browseItem)
+	write(s, get("browse-items", tag, all+"/{snapshot}/items", "List what lies in a folder of a snapshot"), s.browse)
+	write(s, get("get-item", tag, all+"/{snapshot}/items/{item}", "Show one item of a snapshot"), s.browseItem)
 }
 
 func (s *service) listSnapshots(ctx context.Context, in *listSnapshotsInput) (*body[Page[Snapshot]], error) {

@@ -64,14 +64,16 @@ func (in *addTenantInput) audit() (tenantry.TenantID, any) { return "", in.Body 
 
 // AuditEntry is one thing that somebody asked for.
 type AuditEntry struct {
-	At     *time.Time `json:"at,omitempty"`
-	Actor  string     `json:"actor" doc:"Name of the token, or who else it was"`
-	Action string     `json:"action" doc:"The operation; with .failed behind it when it failed" example:"start-run"`
-	Detail string     `json:"detail,omitempty" doc:"What was asked for, as JSON; cut at 2000 bytes"`
+	At     *time.Time        `json:"at,omitempty"`
+	Actor  string            `json:"actor" doc:"Name of the token, or who else it was"`
+	Tenant tenantry.TenantID `json:"tenant,omitempty"`
+	Source string            `json:"source,omitempty" doc:"Address that the request came from; behind a proxy the proxy's"`
+	Action string            `json:"action" doc:"The operation; with .failed behind it when it failed" example:"start-run"`
+	Detail string            `json:"detail,omitempty" doc:"What was asked for, as JSON; cut at 2000 bytes"`
 }
 
 func auditOf(e catalog.AuditEntry) AuditEntry {
-	return AuditEntry{At: when(e.At), Actor: e.Actor, Action: e.Action, Detail: e.Detail}
+	return AuditEntry{At: when(e.At), Actor: e.Actor, Tenant: e.Tenant, Source: e.Source, Action: e.Action, Detail: e.Detail}
 }
 
 type listAuditInput struct {
@@ -126,6 +128,13 @@ func newTenantRow(n NewTenant, now time.Time) (catalog.TenantRow, error) {
 }
 
 func (s *service) listTenants(ctx context.Context, in *PageQuery) (*body[Page[Tenant]], error) {
+	if own := callerOf(ctx).tenant; own != "" {
+		_, row, err := s.tenant(ctx, own)
+		if err != nil {
+			return nil, err
+		}
+		return paged([]catalog.TenantRow{row}, in.Limit, tenantOf, nil), nil
+	}
 	rows, err := s.Catalog.Fleet().Tenants(ctx, tenantry.TenantID(in.After), in.Limit+1)
 	if err != nil {
 		return nil, err

@@ -59,6 +59,36 @@ func (e ForecastService) Valid() bool {
 	}
 }
 
+// Defines values for FreshTokenRole.
+const (
+	FreshTokenRoleAuditor         FreshTokenRole = "auditor"
+	FreshTokenRoleOperator        FreshTokenRole = "operator"
+	FreshTokenRoleProviderAdmin   FreshTokenRole = "provider-admin"
+	FreshTokenRoleReadOnly        FreshTokenRole = "read-only"
+	FreshTokenRoleRestoreOperator FreshTokenRole = "restore-operator"
+	FreshTokenRoleTenantAdmin     FreshTokenRole = "tenant-admin"
+)
+
+// Valid indicates whether the value is a known member of the FreshTokenRole enum.
+func (e FreshTokenRole) Valid() bool {
+	switch e {
+	case FreshTokenRoleAuditor:
+		return true
+	case FreshTokenRoleOperator:
+		return true
+	case FreshTokenRoleProviderAdmin:
+		return true
+	case FreshTokenRoleReadOnly:
+		return true
+	case FreshTokenRoleRestoreOperator:
+		return true
+	case FreshTokenRoleTenantAdmin:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewPolicyKinds.
 const (
 	NewPolicyKindsGroup NewPolicyKinds = "group"
@@ -176,6 +206,36 @@ func (e NewRunWorkloads) Valid() bool {
 	case NewRunWorkloadsSite:
 		return true
 	case NewRunWorkloadsTeam:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewTokenBodyRole.
+const (
+	NewTokenBodyRoleAuditor         NewTokenBodyRole = "auditor"
+	NewTokenBodyRoleOperator        NewTokenBodyRole = "operator"
+	NewTokenBodyRoleProviderAdmin   NewTokenBodyRole = "provider-admin"
+	NewTokenBodyRoleReadOnly        NewTokenBodyRole = "read-only"
+	NewTokenBodyRoleRestoreOperator NewTokenBodyRole = "restore-operator"
+	NewTokenBodyRoleTenantAdmin     NewTokenBodyRole = "tenant-admin"
+)
+
+// Valid indicates whether the value is a known member of the NewTokenBodyRole enum.
+func (e NewTokenBodyRole) Valid() bool {
+	switch e {
+	case NewTokenBodyRoleAuditor:
+		return true
+	case NewTokenBodyRoleOperator:
+		return true
+	case NewTokenBodyRoleProviderAdmin:
+		return true
+	case NewTokenBodyRoleReadOnly:
+		return true
+	case NewTokenBodyRoleRestoreOperator:
+		return true
+	case NewTokenBodyRoleTenantAdmin:
 		return true
 	default:
 		return false
@@ -452,6 +512,36 @@ func (e TenantState) Valid() bool {
 	case Pending:
 		return true
 	case Refused:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TokenRole.
+const (
+	TokenRoleAuditor         TokenRole = "auditor"
+	TokenRoleOperator        TokenRole = "operator"
+	TokenRoleProviderAdmin   TokenRole = "provider-admin"
+	TokenRoleReadOnly        TokenRole = "read-only"
+	TokenRoleRestoreOperator TokenRole = "restore-operator"
+	TokenRoleTenantAdmin     TokenRole = "tenant-admin"
+)
+
+// Valid indicates whether the value is a known member of the TokenRole enum.
+func (e TokenRole) Valid() bool {
+	switch e {
+	case TokenRoleAuditor:
+		return true
+	case TokenRoleOperator:
+		return true
+	case TokenRoleProviderAdmin:
+		return true
+	case TokenRoleReadOnly:
+		return true
+	case TokenRoleRestoreOperator:
+		return true
+	case TokenRoleTenantAdmin:
 		return true
 	default:
 		return false
@@ -756,6 +846,10 @@ type AuditEntry struct {
 
 	// Detail What was asked for, as JSON; cut at 2000 bytes
 	Detail string `json:"detail,omitempty,omitzero"`
+
+	// Source Address that the request came from; behind a proxy the proxy's
+	Source string `json:"source,omitempty,omitzero"`
+	Tenant string `json:"tenant,omitempty,omitzero"`
 }
 
 // BackupOptions defines model for BackupOptions.
@@ -928,6 +1022,32 @@ type Forecast struct {
 // ForecastService defines model for Forecast.Service.
 type ForecastService string
 
+// FreshToken defines model for FreshToken.
+type FreshToken struct {
+	Created time.Time `json:"created,omitempty,omitzero"`
+
+	// CreatedBy Name of the token that made it
+	CreatedBy string `json:"created_by,omitempty,omitzero"`
+
+	// Expires Absent: never
+	Expires time.Time `json:"expires,omitempty,omitzero"`
+
+	// Name Example: ada@contoso
+	Name string         `json:"name"`
+	Role FreshTokenRole `json:"role"`
+
+	// Tenant The only tenant it is good for; absent: all of the fleet
+	Tenant string `json:"tenant,omitempty,omitzero"`
+
+	// Token The token: it is shown this once
+	//
+	// Example: tenantry_...
+	Token string `json:"token"`
+}
+
+// FreshTokenRole defines model for FreshToken.Role.
+type FreshTokenRole string
+
 // Hold defines model for Hold.
 type Hold struct {
 	// Actor Who set it
@@ -937,6 +1057,18 @@ type Hold struct {
 
 	// Resource What is held; absent: the whole tenant
 	Resource string `json:"resource,omitempty,omitzero"`
+}
+
+// Identity defines model for Identity.
+type Identity struct {
+	Name string `json:"name"`
+
+	// Permissions look, run, protect, open, restore, retain, manage, watch, grant, audit
+	Permissions []string `json:"permissions"`
+	Role        string   `json:"role"`
+
+	// Tenant The only tenant it is good for; absent: all of the fleet
+	Tenant string `json:"tenant,omitempty,omitzero"`
 }
 
 // ItemProblem defines model for ItemProblem.
@@ -1066,6 +1198,24 @@ type NewTenant struct {
 	Weight int64 `json:"weight,omitempty,omitzero"`
 }
 
+// NewTokenBody defines model for NewTokenBody.
+type NewTokenBody struct {
+	// Days How long it is valid; absent: until it is revoked
+	Days int64 `json:"days,omitempty,omitzero"`
+
+	// Name Unique in the fleet; the audit log names it
+	//
+	// Example: ada@contoso
+	Name string           `json:"name"`
+	Role NewTokenBodyRole `json:"role"`
+
+	// Tenant The only tenant it shall be good for; tenant-admin needs one, provider-admin and operator must have none
+	Tenant string `json:"tenant,omitempty,omitzero"`
+}
+
+// NewTokenBodyRole defines model for NewTokenBody.Role.
+type NewTokenBodyRole string
+
 // NewVerification defines model for NewVerification.
 type NewVerification struct {
 	// Quick Look at the structure alone: the index, and that every object is there; read no content
@@ -1186,6 +1336,14 @@ type PageTenantAlarm struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// PageToken defines model for PageToken.
+type PageToken struct {
+	Items []Token `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // Policy defines model for Policy.
 type Policy struct {
 	// At Local time of day, HH:MM, at which backups begin to start
@@ -1225,7 +1383,7 @@ type Problem struct {
 	// Errors Which fields are wrong, and why
 	Errors []ErrorDetail `json:"errors,omitempty,omitzero"`
 
-	// Kind What to do next: invalid, not_found, conflict, unauthorized, reconnect, shared, transient, throttled, absent, denied, capacity, corrupt, wrong_key, fenced, canceled, internal
+	// Kind What to do next: invalid, not_found, conflict, unauthorized, forbidden, reconnect, shared, transient, throttled, absent, denied, capacity, corrupt, wrong_key, fenced, canceled, internal
 	//
 	// Example: not_found
 	Kind string `json:"kind"`
@@ -1499,6 +1657,27 @@ type TenantChange struct {
 	Weight int64 `json:"weight"`
 }
 
+// Token defines model for Token.
+type Token struct {
+	Created time.Time `json:"created,omitempty,omitzero"`
+
+	// CreatedBy Name of the token that made it
+	CreatedBy string `json:"created_by,omitempty,omitzero"`
+
+	// Expires Absent: never
+	Expires time.Time `json:"expires,omitempty,omitzero"`
+
+	// Name Example: ada@contoso
+	Name string    `json:"name"`
+	Role TokenRole `json:"role"`
+
+	// Tenant The only tenant it is good for; absent: all of the fleet
+	Tenant string `json:"tenant,omitempty,omitzero"`
+}
+
+// TokenRole defines model for Token.Role.
+type TokenRole string
+
 // Units defines model for Units.
 type Units struct {
 	Service UnitsService `json:"service"`
@@ -1509,6 +1688,15 @@ type Units struct {
 
 // UnitsService defines model for Units.Service.
 type UnitsService string
+
+// ListFleetAuditParams defines parameters for ListFleetAudit.
+type ListFleetAuditParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
 
 // ListTenantAlarmsParams defines parameters for ListTenantAlarms.
 type ListTenantAlarmsParams struct {
@@ -1636,6 +1824,15 @@ type ListTasksParams struct {
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListTokensParams defines parameters for ListTokens.
+type ListTokensParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // AddTenantJSONRequestBody defines body for AddTenant for application/json ContentType.
 type AddTenantJSONRequestBody = NewTenant
 
@@ -1662,6 +1859,9 @@ type StartRunJSONRequestBody = NewRun
 
 // StartVerificationJSONRequestBody defines body for StartVerification for application/json ContentType.
 type StartVerificationJSONRequestBody = NewVerification
+
+// AddTokenJSONRequestBody defines body for AddToken for application/json ContentType.
+type AddTokenJSONRequestBody = NewTokenBody
 
 // RequestEditorFn is the function signature for the RequestEditor callback function
 type RequestEditorFn func(ctx context.Context, req *http.Request) error
@@ -1741,6 +1941,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/alarms (the `ListAlarms` operationId).
 	ListAlarms(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListFleetAudit List what was asked for by everybody, newest first
+	//
+	// Corresponds with GET /v1/audit (the `ListFleetAudit` operationId).
+	ListFleetAudit(ctx context.Context, params *ListFleetAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListProcesses List the workers and schedulers that are alive
 	//
@@ -2012,6 +2217,35 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/verifications (the `StartVerification` operationId).
 	StartVerification(ctx context.Context, tenant string, body StartVerificationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListTokens List the tokens, expired ones too
+	//
+	// Corresponds with GET /v1/tokens (the `ListTokens` operationId).
+	ListTokens(ctx context.Context, params *ListTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddTokenWithBody Make a token with a role, for all tenants or one
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tokens (the `AddToken` operationId).
+	AddTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddToken Make a token with a role, for all tenants or one
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tokens (the `AddToken` operationId).
+	AddToken(ctx context.Context, body AddTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeToken Revoke a token: it is refused from now on
+	//
+	// Corresponds with DELETE /v1/tokens/{name} (the `RevokeToken` operationId).
+	RevokeToken(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// Whoami Show what the token of this request may do
+	//
+	// Corresponds with GET /v1/whoami (the `Whoami` operationId).
+	Whoami(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAlarms List what holds up every tenant now
@@ -2019,6 +2253,21 @@ type ClientInterface interface {
 // Corresponds with GET /v1/alarms (the `ListAlarms` operationId).
 func (c *Client) ListAlarms(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListAlarmsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListFleetAudit List what was asked for by everybody, newest first
+//
+// Corresponds with GET /v1/audit (the `ListFleetAudit` operationId).
+func (c *Client) ListFleetAudit(ctx context.Context, params *ListFleetAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFleetAuditRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -2770,6 +3019,85 @@ func (c *Client) StartVerification(ctx context.Context, tenant string, body Star
 	return c.Client.Do(req)
 }
 
+// ListTokens List the tokens, expired ones too
+//
+// Corresponds with GET /v1/tokens (the `ListTokens` operationId).
+func (c *Client) ListTokens(ctx context.Context, params *ListTokensParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListTokensRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddTokenWithBody Make a token with a role, for all tenants or one
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tokens (the `AddToken` operationId).
+func (c *Client) AddTokenWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddTokenRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddToken Make a token with a role, for all tenants or one
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tokens (the `AddToken` operationId).
+func (c *Client) AddToken(ctx context.Context, body AddTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddTokenRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeToken Revoke a token: it is refused from now on
+//
+// Corresponds with DELETE /v1/tokens/{name} (the `RevokeToken` operationId).
+func (c *Client) RevokeToken(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeTokenRequest(c.Server, name)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// Whoami Show what the token of this request may do
+//
+// Corresponds with GET /v1/whoami (the `Whoami` operationId).
+func (c *Client) Whoami(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWhoamiRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // NewListAlarmsRequest constructs an http.Request for the ListAlarms method
 func NewListAlarmsRequest(server string) (*http.Request, error) {
 	var err error
@@ -2787,6 +3115,72 @@ func NewListAlarmsRequest(server string) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListFleetAuditRequest constructs an http.Request for the ListFleetAudit method
+func NewListFleetAuditRequest(server string, params *ListFleetAuditParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/audit")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -4780,6 +5174,173 @@ func NewStartVerificationRequestWithBody(server string, tenant string, contentTy
 	return req, nil
 }
 
+// NewListTokensRequest constructs an http.Request for the ListTokens method
+func NewListTokensRequest(server string, params *ListTokensParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddTokenRequest calls the generic AddToken builder with application/json body
+func NewAddTokenRequest(server string, body AddTokenJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddTokenRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAddTokenRequestWithBody constructs an http.Request for the AddToken method, with any body, and a specified content type
+func NewAddTokenRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRevokeTokenRequest constructs an http.Request for the RevokeToken method
+func NewRevokeTokenRequest(server string, name string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "name", name, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tokens/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewWhoamiRequest constructs an http.Request for the Whoami method
+func NewWhoamiRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/whoami")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -4830,6 +5391,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/alarms (the `ListAlarms` operationId).
 	ListAlarmsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListAlarmsResponse, error)
+
+	// ListFleetAuditWithResponse List what was asked for by everybody, newest first
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/audit (the `ListFleetAudit` operationId).
+	ListFleetAuditWithResponse(ctx context.Context, params *ListFleetAuditParams, reqEditors ...RequestEditorFn) (*ListFleetAuditResponse, error)
 
 	// ListProcessesWithResponse List the workers and schedulers that are alive
 	//
@@ -5159,6 +5727,41 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/verifications (the `StartVerification` operationId).
 	StartVerificationWithResponse(ctx context.Context, tenant string, body StartVerificationJSONRequestBody, reqEditors ...RequestEditorFn) (*StartVerificationResponse, error)
+
+	// ListTokensWithResponse List the tokens, expired ones too
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tokens (the `ListTokens` operationId).
+	ListTokensWithResponse(ctx context.Context, params *ListTokensParams, reqEditors ...RequestEditorFn) (*ListTokensResponse, error)
+
+	// AddTokenWithBodyWithResponse Make a token with a role, for all tenants or one
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tokens (the `AddToken` operationId).
+	AddTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddTokenResponse, error)
+
+	// AddTokenWithResponse Make a token with a role, for all tenants or one
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tokens (the `AddToken` operationId).
+	AddTokenWithResponse(ctx context.Context, body AddTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*AddTokenResponse, error)
+
+	// RevokeTokenWithResponse Revoke a token: it is refused from now on
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/tokens/{name} (the `RevokeToken` operationId).
+	RevokeTokenWithResponse(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error)
+
+	// WhoamiWithResponse Show what the token of this request may do
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/whoami (the `Whoami` operationId).
+	WhoamiWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*WhoamiResponse, error)
 }
 
 type ListAlarmsResponse struct {
@@ -5203,6 +5806,54 @@ func (r ListAlarmsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListAlarmsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListFleetAuditResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageAuditEntry
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFleetAuditResponse) GetJSON200() *PageAuditEntry {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFleetAuditResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFleetAuditResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFleetAuditResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFleetAuditResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFleetAuditResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -7068,6 +7719,198 @@ func (r StartVerificationResponse) ContentType() string {
 	return ""
 }
 
+type ListTokensResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageToken
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListTokensResponse) GetJSON200() *PageToken {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListTokensResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListTokensResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListTokensResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListTokensResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListTokensResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AddTokenResponse201Headers the declared response headers of an HTTP 201 response for AddToken
+type AddTokenResponse201Headers struct {
+	Location string
+}
+
+type AddTokenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *FreshToken
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *AddTokenResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddTokenResponse) GetJSON201() *FreshToken {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddTokenResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddTokenResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddTokenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddTokenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeTokenResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeTokenResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeTokenResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeTokenResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeTokenResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeTokenResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type WhoamiResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Identity
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r WhoamiResponse) GetJSON200() *Identity {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r WhoamiResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r WhoamiResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WhoamiResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WhoamiResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WhoamiResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListAlarmsWithResponse List what holds up every tenant now
 //
 // Returns a wrapper object for the known response body format(s).
@@ -7079,6 +7922,19 @@ func (c *ClientWithResponses) ListAlarmsWithResponse(ctx context.Context, reqEdi
 		return nil, err
 	}
 	return ParseListAlarmsResponse(rsp)
+}
+
+// ListFleetAuditWithResponse List what was asked for by everybody, newest first
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/audit (the `ListFleetAudit` operationId).
+func (c *ClientWithResponses) ListFleetAuditWithResponse(ctx context.Context, params *ListFleetAuditParams, reqEditors ...RequestEditorFn) (*ListFleetAuditResponse, error) {
+	rsp, err := c.ListFleetAudit(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFleetAuditResponse(rsp)
 }
 
 // ListProcessesWithResponse List the workers and schedulers that are alive
@@ -7692,6 +8548,71 @@ func (c *ClientWithResponses) StartVerificationWithResponse(ctx context.Context,
 	return ParseStartVerificationResponse(rsp)
 }
 
+// ListTokensWithResponse List the tokens, expired ones too
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tokens (the `ListTokens` operationId).
+func (c *ClientWithResponses) ListTokensWithResponse(ctx context.Context, params *ListTokensParams, reqEditors ...RequestEditorFn) (*ListTokensResponse, error) {
+	rsp, err := c.ListTokens(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListTokensResponse(rsp)
+}
+
+// AddTokenWithBodyWithResponse Make a token with a role, for all tenants or one
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tokens (the `AddToken` operationId).
+func (c *ClientWithResponses) AddTokenWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddTokenResponse, error) {
+	rsp, err := c.AddTokenWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddTokenResponse(rsp)
+}
+
+// AddTokenWithResponse Make a token with a role, for all tenants or one
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tokens (the `AddToken` operationId).
+func (c *ClientWithResponses) AddTokenWithResponse(ctx context.Context, body AddTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*AddTokenResponse, error) {
+	rsp, err := c.AddToken(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddTokenResponse(rsp)
+}
+
+// RevokeTokenWithResponse Revoke a token: it is refused from now on
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/tokens/{name} (the `RevokeToken` operationId).
+func (c *ClientWithResponses) RevokeTokenWithResponse(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error) {
+	rsp, err := c.RevokeToken(ctx, name, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeTokenResponse(rsp)
+}
+
+// WhoamiWithResponse Show what the token of this request may do
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/whoami (the `Whoami` operationId).
+func (c *ClientWithResponses) WhoamiWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*WhoamiResponse, error) {
+	rsp, err := c.Whoami(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWhoamiResponse(rsp)
+}
+
 // ParseListAlarmsResponse parses an HTTP response from a ListAlarmsWithResponse call
 func ParseListAlarmsResponse(rsp *http.Response) (*ListAlarmsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -7708,6 +8629,39 @@ func ParseListAlarmsResponse(rsp *http.Response) (*ListAlarmsResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest PageAlarm
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListFleetAuditResponse parses an HTTP response from a ListFleetAuditWithResponse call
+func ParseListFleetAuditResponse(rsp *http.Response) (*ListFleetAuditResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFleetAuditResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageAuditEntry
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -9066,6 +10020,147 @@ func ParseStartVerificationResponse(rsp *http.Response) (*StartVerificationRespo
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListTokensResponse parses an HTTP response from a ListTokensWithResponse call
+func ParseListTokensResponse(rsp *http.Response) (*ListTokensResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListTokensResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageToken
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddTokenResponse parses an HTTP response from a AddTokenWithResponse call
+func ParseAddTokenResponse(rsp *http.Response) (*AddTokenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddTokenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest FreshToken
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers AddTokenResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRevokeTokenResponse parses an HTTP response from a RevokeTokenWithResponse call
+func ParseRevokeTokenResponse(rsp *http.Response) (*RevokeTokenResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeTokenResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseWhoamiResponse parses an HTTP response from a WhoamiWithResponse call
+func ParseWhoamiResponse(rsp *http.Response) (*WhoamiResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WhoamiResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Identity
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil

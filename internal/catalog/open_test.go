@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -201,5 +202,33 @@ func receive(t *testing.T, wakes <-chan struct{}) {
 		}
 	case <-time.After(15 * time.Second):
 		t.Fatal("no wake arrived")
+	}
+}
+
+// Nobody who reaches the database through a program's account rewrites the audit log
+// without taking the guard away first.
+func TestAuditIsAppendOnly(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "tenantry.db")
+	postgres := servertest.Postgres(t).Database(t)
+	for dsn, raw := range map[string][2]string{"sqlite:" + file: {"sqlite", file}, postgres: {"pgx", postgres}} {
+		c := open(t, dsn)
+		if err := c.Fleet().Audit(t.Context(), catalog.AuditEntry{Actor: "ada", Action: "add-tenant"}); err != nil {
+			t.Fatal(err)
+		}
+		db, err := sql.Open(raw[0], raw[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = db.Close() }()
+		for _, statement := range []string{"UPDATE audit SET actor = 'eve'", "DELETE FROM audit"} {
+			if _, err := db.ExecContext(t.Context(), statement); err == nil || !strings.Contains(err.Error(), "append-only") {
+				t.Errorf("%s: %s: %v", raw[0], statement, err)
+			}
+		}
+		trail, err := c.Fleet().AuditTrail(t.Context(), 0, 0)
+		if err != nil || len(trail) != 1 || trail[0].Actor != "ada" {
+			t.Errorf("%s: %v %v", raw[0], trail, err)
+		}
 	}
 }

@@ -11,23 +11,81 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// AddToken stores the hash of an API token under a name. Conflict: the name is taken.
-func (f *Fleet) AddToken(ctx context.Context, name, hash string, now time.Time) error {
-	return f.c.one(ctx, "add token "+name, nil,
-		"INSERT INTO tokens (hash, name, created_at) VALUES (?, ?, ?)", hash, name, micros(now))
+// Token is what is known of an API token; the token itself is known to its holder alone.
+type Token struct {
+	Name      string            // unique in the fleet
+	Role      string            // what it may do; the API knows the roles
+	Tenant    tenantry.TenantID // the only tenant it is good for; "" is the whole fleet
+	CreatedBy string            // name of a token or process
+	CreatedAt time.Time
+	ExpiresAt time.Time // zero: never
 }
 
-// TokenName returns the name under which a token's hash is stored. Unauthorized when it is not.
-func (f *Fleet) TokenName(ctx context.Context, hash string) (string, error) {
+type tokenRow struct {
+	Name      string
+	Role      string
+	Tenant    tenantry.TenantID
+	CreatedBy string
+	CreatedAt int64
+	ExpiresAt int64
+}
+
+func (r tokenRow) token() Token {
+	return Token{
+		Name: r.Name, Role: r.Role, Tenant: r.Tenant, CreatedBy: r.CreatedBy,
+		CreatedAt: fromMicros(r.CreatedAt), ExpiresAt: fromMicros(r.ExpiresAt),
+	}
+}
+
+// AddToken stores a token by its hash. Conflict: the name is taken.
+func (f *Fleet) AddToken(ctx context.Context, t Token, hash string) error {
+	return f.c.one(ctx, "add token "+t.Name, nil,
+		"INSERT INTO tokens (hash, name, role, tenant, created_by, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		hash, t.Name, t.Role, t.Tenant, t.CreatedBy, micros(t.CreatedAt), micros(t.ExpiresAt))
+}
+
+// Token returns what is known of the token with a hash. Unauthorized when there is none,
+// or when it has expired.
+func (f *Fleet) Token(ctx context.Context, hash string, now time.Time) (Token, error) {
 	const op = "look up token"
-	var found []string
-	if err := f.c.read(ctx, op, &found, "SELECT name FROM tokens WHERE hash = ?", hash); err != nil {
-		return "", err
+	var found []tokenRow
+	err := f.c.read(ctx, op, &found, "SELECT name, role, tenant, created_by, created_at, expires_at FROM tokens WHERE hash = ?", hash)
+	if err != nil {
+		return Token{}, err
 	}
 	if len(found) == 0 {
-		return "", tenantry.Errorf(tenantry.Unauthorized, "%s: it is not known", op)
+		return Token{}, tenantry.Errorf(tenantry.Unauthorized, "%s: it is not known", op)
 	}
-	return found[0], nil
+	t := found[0].token()
+	if !t.ExpiresAt.IsZero() && !now.Before(t.ExpiresAt) {
+		return Token{}, tenantry.Errorf(tenantry.Unauthorized, "%s: it expired at %s", op, t.ExpiresAt.UTC().Format(time.RFC3339))
+	}
+	return t, nil
+}
+
+// Tokens lists tokens by name, after the given one, expired ones too: those of one tenant,
+// or all if it is ""; limit 0 is 100, at most 1000.
+func (f *Fleet) Tokens(ctx context.Context, tenant tenantry.TenantID, after string, limit int) ([]Token, error) {
+	var found []tokenRow
+	err := f.c.read(ctx, "list tokens", &found, `
+		SELECT name, role, tenant, created_by, created_at, expires_at FROM tokens
+		WHERE (?0 = '' OR tenant = ?0) AND name > ?1 ORDER BY name LIMIT ?2`, tenant, after, page(limit))
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Token, len(found))
+	for i, row := range found {
+		out[i] = row.token()
+	}
+	return out, nil
+}
+
+// RevokeToken deletes a token by its name: of one tenant alone, or any if it is "".
+// NotFound when there is none.
+func (f *Fleet) RevokeToken(ctx context.Context, tenant tenantry.TenantID, name string) error {
+	op := "revoke token " + name
+	return f.c.one(ctx, op, tenantry.Errorf(tenantry.NotFound, "%s: it is not known", op),
+		"DELETE FROM tokens WHERE name = ?1 AND (?0 = '' OR tenant = ?0)", tenant, name)
 }
 
 // CountTokens returns how many tokens there are.
@@ -73,38 +131,54 @@ func (f *Fleet) Secret(ctx context.Context, name string) (tenantry.Secret, error
 type AuditEntry struct {
 	ID     int64 // rises
 	At     time.Time
-	Actor  string // name of a token or process
+	Actor  string            // name of a token or process
+	Tenant tenantry.TenantID // may be empty
+	Action string
+	Detail string
+	Source string // address the request came from, if it is one
+}
+
+// Audit records what somebody did. Entries are never changed or deleted: the database
+// itself refuses it. The ID is given by it.
+func (f *Fleet) Audit(ctx context.Context, e AuditEntry) error {
+	return f.c.one(ctx, "record audit", nil,
+		"INSERT INTO audit (at, actor, tenant, action, detail, source) VALUES (?, ?, ?, ?, ?, ?)",
+		micros(e.At), e.Actor, e.Tenant, e.Action, e.Detail, e.Source)
+}
+
+type auditRow struct {
+	ID     int64
+	At     int64
+	Actor  string
 	Tenant tenantry.TenantID
 	Action string
 	Detail string
+	Source string
 }
 
-// Audit records what somebody did; tenant may be empty. Entries are never deleted.
-func (f *Fleet) Audit(ctx context.Context, at time.Time, actor, tenant, action, detail string) error {
-	return f.c.one(ctx, "record audit", nil,
-		"INSERT INTO audit (at, actor, tenant, action, detail) VALUES (?, ?, ?, ?, ?)", micros(at), actor, tenant, action, detail)
+func auditEntries(rows []auditRow) []AuditEntry {
+	out := make([]AuditEntry, len(rows))
+	for i, r := range rows {
+		out[i] = AuditEntry{ID: r.ID, At: fromMicros(r.At), Actor: r.Actor, Tenant: r.Tenant, Action: r.Action, Detail: r.Detail, Source: r.Source}
+	}
+	return out
 }
 
 // AuditTrail lists what was done to the tenant, newest first, below the ID before (0 all);
 // limit 0 is 100, at most 1000.
 func (t *Tenant) AuditTrail(ctx context.Context, before int64, limit int) ([]AuditEntry, error) {
-	var found []struct {
-		ID     int64
-		At     int64
-		Actor  string
-		Tenant tenantry.TenantID
-		Action string
-		Detail string
-	}
+	var found []auditRow
 	err := t.c.read(ctx, "read audit of tenant "+string(t.id), &found, `
-		SELECT id, at, actor, tenant, action, detail FROM audit
+		SELECT id, at, actor, tenant, action, detail, source FROM audit
 		WHERE tenant = ?0 AND (?1 = 0 OR id < ?1) ORDER BY id DESC LIMIT ?2`, t.id, before, page(limit))
-	if err != nil {
-		return nil, err
-	}
-	out := make([]AuditEntry, len(found))
-	for i, row := range found {
-		out[i] = AuditEntry{ID: row.ID, At: fromMicros(row.At), Actor: row.Actor, Tenant: row.Tenant, Action: row.Action, Detail: row.Detail}
-	}
-	return out, nil
+	return auditEntries(found), err
+}
+
+// AuditTrail is Tenant.AuditTrail for the whole fleet.
+func (f *Fleet) AuditTrail(ctx context.Context, before int64, limit int) ([]AuditEntry, error) {
+	var found []auditRow
+	err := f.c.read(ctx, "read audit", &found, `
+		SELECT id, at, actor, tenant, action, detail, source FROM audit
+		WHERE ?0 = 0 OR id < ?0 ORDER BY id DESC LIMIT ?1`, before, page(limit))
+	return auditEntries(found), err
 }

@@ -33,6 +33,8 @@ const (
 	Denied Kind = "denied"
 	// Unauthorized means that a caller of our API has no valid token.
 	Unauthorized Kind = "unauthorized"
+	// Forbidden means that the token of a caller of our API may not do what was asked.
+	Forbidden Kind = "forbidden"
 	// Reconnect means that this tenant's consent is missing or revoked. The tenant
 	// is marked disconnected, its tasks wait for a new consent.
 	Reconnect Kind = "reconnect"

@@ -30,7 +30,7 @@ func (w *world) fill(name string, p tenantry.ProcessID) filled {
 	w.ok(f.Settle(w.ctx, claims[2], catalog.Settlement{State: catalog.TaskReady, Reason: "more to do", Counts: tenantry.Counts{Items: 3}}, now))
 	w.ok(f.Progress(w.ctx, f.running, tenantry.Counts{Items: 7}))
 	f.waiting = w.admit(f.id, "backup", 1)[0]
-	w.ok(w.f.Audit(w.ctx, now, "admin", string(f.id), "fill", ""))
+	w.ok(w.f.Audit(w.ctx, catalog.AuditEntry{At: now, Actor: "admin", Tenant: f.id, Action: "fill"}))
 	return f
 }
 

@@ -94,16 +94,44 @@ func testTokens(_ *testing.T, w *world) {
 	n, err := w.f.CountTokens(w.ctx)
 	w.ok(err)
 	expect(w, "tokens at first", n, 0)
-	w.ok(w.f.AddToken(w.ctx, "admin", "h1", now))
-	w.kind(w.f.AddToken(w.ctx, "admin", "h2", now), tenantry.Conflict)
-	name, err := w.f.TokenName(w.ctx, "h1")
+	admin := catalog.Token{Name: "admin", Role: "provider-admin", CreatedBy: "init", CreatedAt: now}
+	w.ok(w.f.AddToken(w.ctx, admin, "h1"))
+	w.kind(w.f.AddToken(w.ctx, admin, "h2"), tenantry.Conflict)
+	got, err := w.f.Token(w.ctx, "h1", now)
 	w.ok(err)
-	expect(w, "name", name, "admin")
-	_, err = w.f.TokenName(w.ctx, "h2")
+	expect(w, "token", got, admin)
+	_, err = w.f.Token(w.ctx, "h2", now)
+	w.kind(err, tenantry.Unauthorized)
+
+	ada := catalog.Token{Name: "ada", Role: "tenant-admin", Tenant: "t-a", CreatedBy: "admin", CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
+	w.ok(w.f.AddToken(w.ctx, ada, "h3"))
+	got, err = w.f.Token(w.ctx, "h3", now.Add(time.Hour-time.Microsecond))
+	w.ok(err)
+	expect(w, "token of a tenant", got, ada)
+	_, err = w.f.Token(w.ctx, "h3", now.Add(time.Hour))
 	w.kind(err, tenantry.Unauthorized)
 	n, err = w.f.CountTokens(w.ctx)
 	w.ok(err)
-	expect(w, "tokens", n, 1)
+	expect(w, "tokens", n, 2)
+
+	for _, list := range []struct {
+		tenant tenantry.TenantID
+		after  string
+		want   []catalog.Token
+	}{{"", "", []catalog.Token{ada, admin}}, {"", "ada", []catalog.Token{admin}}, {"t-a", "", []catalog.Token{ada}}, {"t-b", "", []catalog.Token{}}} {
+		all, err := w.f.Tokens(w.ctx, list.tenant, list.after, 0)
+		w.ok(err)
+		if diff := cmp.Diff(list.want, all); diff != "" {
+			w.t.Fatal(diff)
+		}
+	}
+	w.kind(w.f.RevokeToken(w.ctx, "t-b", "ada"), tenantry.NotFound)
+	w.kind(w.f.RevokeToken(w.ctx, "t-a", "admin"), tenantry.NotFound)
+	w.ok(w.f.RevokeToken(w.ctx, "t-a", "ada"))
+	w.kind(w.f.RevokeToken(w.ctx, "t-a", "ada"), tenantry.NotFound)
+	w.ok(w.f.RevokeToken(w.ctx, "", "admin"))
+	_, err = w.f.Token(w.ctx, "h1", now)
+	w.kind(err, tenantry.Unauthorized)
 }
 
 // Whoever asks first makes a secret; all get the same.
@@ -131,10 +159,11 @@ func testSecrets(_ *testing.T, w *world) {
 }
 
 func testAudit(_ *testing.T, w *world) {
-	for _, action := range []string{"one", "two", "three"} {
-		w.ok(w.f.Audit(w.ctx, now, "admin", "t-a", action, "detail"))
+	entry := catalog.AuditEntry{At: now, Actor: "admin", Tenant: "t-a", Detail: "detail", Source: "192.0.2.1"}
+	for _, entry.Action = range []string{"one", "two", "three"} {
+		w.ok(w.f.Audit(w.ctx, entry))
 	}
-	w.ok(w.f.Audit(w.ctx, now, "admin", "", "fleet", ""))
+	w.ok(w.f.Audit(w.ctx, catalog.AuditEntry{At: now, Actor: "admin", Action: "fleet"}))
 	trail, err := w.c.Tenant("t-a").AuditTrail(w.ctx, 0, 2)
 	w.ok(err)
 	expect(w, "length", len(trail), 2)
@@ -142,7 +171,16 @@ func testAudit(_ *testing.T, w *world) {
 	older, err := w.c.Tenant("t-a").AuditTrail(w.ctx, trail[1].ID, 2)
 	w.ok(err)
 	expect(w, "length of the second page", len(older), 1)
-	expect(w, "oldest", older[0], catalog.AuditEntry{ID: older[0].ID, At: now, Actor: "admin", Tenant: "t-a", Action: "one", Detail: "detail"})
+	entry.ID, entry.Action = older[0].ID, "one"
+	expect(w, "oldest", older[0], entry)
+
+	all, err := w.f.AuditTrail(w.ctx, 0, 0)
+	w.ok(err)
+	expect(w, "length of the fleet's", len(all), 4)
+	expect(w, "newest of the fleet's", all[0].Action, "fleet")
+	rest, err := w.f.AuditTrail(w.ctx, all[2].ID, 0)
+	w.ok(err)
+	expect(w, "length below an entry", len(rest), 1)
 }
 
 func testAlarms(_ *testing.T, w *world) {

@@ -1,0 +1,97 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/internal/apiclient"
+)
+
+func tokensCommand(c *connection) *cobra.Command {
+	return group("tokens", "Who may do what", c.tokensList(), c.tokensAdd(), c.tokensRevoke())
+}
+
+func (c *connection) tokensList() *cobra.Command {
+	return c.action("list", "List the tokens, expired ones too", 0, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {
+		tokens, more, err := all(c.limit, func(p pager) ([]apiclient.Token, string, error) {
+			answer, err := client.ListTokensWithResponse(cmd.Context(), &apiclient.ListTokensParams{After: p.after, Limit: p.limit})
+			if err != nil {
+				return nil, "", err
+			}
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		})
+		if err != nil {
+			return err
+		}
+		var rows [][]string
+		for _, t := range tokens {
+			expires := when(t.Expires)
+			if !t.Expires.IsZero() && t.Expires.Before(time.Now()) {
+				expires += " (expired)"
+			}
+			rows = append(rows, []string{t.Name, string(t.Role), t.Tenant, when(t.Created), t.CreatedBy, expires})
+		}
+		return table(cmd, "NAME ROLE TENANT CREATED BY EXPIRES", rows, more)
+	})
+}
+
+func (c *connection) tokensAdd() *cobra.Command {
+	var (
+		tenant string
+		days   int64
+	)
+	command := c.action("add NAME ROLE", "Make a token and print it, once", 2,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.AddTokenWithResponse(cmd.Context(), apiclient.NewTokenBody{
+				Name: args[0], Role: apiclient.NewTokenBodyRole(args[1]), Tenant: tenant, Days: days,
+			})
+			if err != nil {
+				return err
+			}
+			_, err = fmt.Fprintln(cmd.OutOrStdout(), answer.JSON201.Token)
+			return err
+		})
+	command.Long = "Makes a token and prints it, once. ROLE is provider-admin, operator (of the provider, over all tenants),\n" +
+		"tenant-admin (of one), restore-operator, auditor or read-only (either). It may do no more than your own."
+	command.Flags().StringVar(&tenant, "tenant", "", "the only tenant it shall be good for")
+	command.Flags().Int64Var(&days, "days", 0, "days that it is valid (default: until it is revoked)")
+	return command
+}
+
+func (c *connection) tokensRevoke() *cobra.Command {
+	return c.action("revoke NAME", "Revoke a token: it is refused from now on", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			_, err := client.RevokeTokenWithResponse(cmd.Context(), args[0])
+			return err
+		})
+}
+
+func whoamiCommand(c *connection) *cobra.Command {
+	return c.action("whoami", "Show what your token may do", 0, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {
+		answer, err := client.WhoamiWithResponse(cmd.Context())
+		if err != nil {
+			return err
+		}
+		i := answer.JSON200
+		return fields(cmd, "name", i.Name, "role", i.Role, "tenant", i.Tenant, "may", strings.Join(i.Permissions, ", "))
+	})
+}
+
+func auditCommand(c *connection) *cobra.Command {
+	return c.action("audit", "List what was asked for by everybody, newest first", 0, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {
+		entries, more, err := all(c.limit, func(p pager) ([]apiclient.AuditEntry, string, error) {
+			answer, err := client.ListFleetAuditWithResponse(cmd.Context(), &apiclient.ListFleetAuditParams{After: p.after, Limit: p.limit})
+			if err != nil {
+				return nil, "", err
+			}
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		})
+		if err != nil {
+			return err
+		}
+		return auditTable(cmd, entries, more)
+	})
+}

@@ -1,0 +1,195 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Role is what the holder of a token may do.
+type Role string
+
+// The roles. Operators and provider administrators belong to the service provider and see
+// every tenant; tenant administrators see theirs; the others either.
+const (
+	ProviderAdmin   Role = "provider-admin"
+	Operator        Role = "operator"
+	TenantAdmin     Role = "tenant-admin"
+	RestoreOperator Role = "restore-operator"
+	Auditor         Role = "auditor"
+	ReadOnly        Role = "read-only"
+)
+
+// permission is a kind of operation.
+type permission string
+
+const (
+	toLook    permission = "look"    // states and counts, names of resources, runs and their problems
+	toRun     permission = "run"     // back up, verify, synchronise, cancel
+	toProtect permission = "protect" // consent, policies
+	toOpen    permission = "open"    // what lies in a snapshot
+	toRestore permission = "restore"
+	toRetain  permission = "retain" // what is kept, held and dropped
+	toManage  permission = "manage" // add tenants, change their service level
+	toWatch   permission = "watch"  // the fleet's own processes, alarms and queues
+	toGrant   permission = "grant"  // tokens
+	toAudit   permission = "audit"  // who did what
+)
+
+// roles is the one place that says who may do what.
+var roles = map[Role][]permission{
+	ProviderAdmin:   {toLook, toRun, toProtect, toOpen, toRestore, toRetain, toManage, toWatch, toGrant, toAudit},
+	Operator:        {toLook, toRun, toProtect, toWatch},
+	TenantAdmin:     {toLook, toRun, toProtect, toOpen, toRestore, toGrant, toAudit},
+	RestoreOperator: {toLook, toOpen, toRestore},
+	Auditor:         {toLook, toAudit},
+	ReadOnly:        {toLook},
+}
+
+// needs is the permission that each operation asks for. An operation that is not here
+// cannot be registered.
+var needs = map[string]permission{
+	"add-tenant": toManage, "change-tenant": toManage, "list-tenants": toLook, "get-tenant": toLook,
+	"start-consent": toProtect, "refresh-tenant": toRun, "get-budget": toLook, "get-ledger": toLook,
+	"list-audit": toAudit, "list-fleet-audit": toAudit,
+	"add-token": toGrant, "list-tokens": toGrant, "revoke-token": toGrant, "whoami": toLook,
+	"list-resources": toLook, "get-resource": toLook,
+	"add-policy": toProtect, "preview-policy": toLook, "list-policies": toLook, "get-policy": toLook, "delete-policy": toProtect,
+	"set-retention": toRetain, "preview-retention": toLook, "list-holds": toLook, "set-hold": toRetain, "lift-hold": toRetain,
+	"start-prune": toRetain, "acknowledge-mass-change": toRetain, "start-collection": toRetain,
+	"start-run": toRun, "list-runs": toLook, "get-run": toLook, "cancel-run": toRun, "list-tasks": toLook, "get-task": toLook,
+	"start-verification": toRun, "start-restore": toRestore,
+	"list-snapshots": toLook, "browse-items": toOpen, "get-item": toOpen,
+	"list-alarms": toWatch, "list-tenant-alarms": toWatch, "list-alarms-of-tenant": toLook, "list-processes": toWatch,
+}
+
+// scoped are the operations over the fleet that a token of one tenant may use: they show
+// it its own.
+var scoped = map[string]bool{"list-tenants": true, "add-token": true, "list-tokens": true, "revoke-token": true, "whoami": true}
+
+// Roles lists the names of the roles.
+func Roles() []Role { return slices.Sorted(maps.Keys(roles)) }
+
+// Confined reports whether a token of the role must name its tenant, and Wide whether it
+// must not.
+func (r Role) Confined() bool { return r == TenantAdmin }
+
+// Wide is the opposite of Confined; roles that are neither may be both.
+func (r Role) Wide() bool { return r == ProviderAdmin || r == Operator }
+
+// caller is who sent a request.
+type caller struct {
+	name   string
+	role   Role
+	tenant tenantry.TenantID // "" is the whole fleet
+	source string            // network address
+}
+
+func (c caller) may(p permission) bool { return slices.Contains(roles[c.role], p) }
+
+type callerKey struct{}
+
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller)
+	return c
+}
+
+// authorize says whether the caller may call an operation about a tenant, "" for one that
+// is about none. Another's tenant is as unknown as one that does not exist.
+func authorize(c caller, operation string, tenant tenantry.TenantID) error {
+	if p := needs[operation]; !c.may(p) {
+		return tenantry.Errorf(tenantry.Forbidden, "a token with the role %s may not %s: it takes the permission to %s", c.role, operation, p)
+	}
+	switch {
+	case c.tenant == "" || c.tenant == tenant || (tenant == "" && scoped[operation]):
+		return nil
+	case tenant == "":
+		return tenantry.Errorf(tenantry.Forbidden, "a token of one tenant may not %s: it is about the whole fleet", operation)
+	}
+	return unknownTenant(tenant)
+}
+
+func unknownTenant(id tenantry.TenantID) error {
+	return tenantry.Errorf(tenantry.NotFound, "tenant %q is unknown", id)
+}
+
+// authenticate is huma's middleware in front of every operation: who is it, and may they?
+func (s *service) authenticate(ctx huma.Context, next func(huma.Context)) {
+	operation := ctx.Operation().OperationID
+	c, err := s.bearer(ctx.Context(), ctx.Header("Authorization"))
+	if err == nil {
+		c.source = remoteAddress(ctx.RemoteAddr())
+		err = authorize(c, operation, tenantry.TenantID(ctx.Param("tenant")))
+	}
+	if err == nil {
+		next(huma.WithValue(ctx, callerKey{}, c))
+		return
+	}
+	p := s.problem(operation, err)
+	ctx.SetHeader("Content-Type", p.ContentType(""))
+	for name, values := range p.GetHeaders() {
+		ctx.SetHeader(name, values[0])
+	}
+	if p.Kind == tenantry.Unauthorized {
+		ctx.SetHeader("WWW-Authenticate", challenge)
+	}
+	ctx.SetStatus(p.Status)
+	_ = s.api.Marshal(ctx.BodyWriter(), "application/json", p) // the caller is gone: nobody to tell
+}
+
+// remoteAddress drops the port. Behind a proxy it is the proxy's: a header could be
+// written by anybody.
+func remoteAddress(hostPort string) string {
+	host, _, found := strings.Cut(hostPort, "]")
+	if found {
+		return strings.TrimPrefix(host, "[")
+	}
+	host, _, _ = strings.Cut(hostPort, ":")
+	return host
+}
+
+// operatorOf authenticates a request for /queues by header or cookie: it shows every
+// tenant's tasks and stops queues, so that it is for the provider alone.
+func (s *service) operatorOf(r *http.Request) (caller, error) {
+	var (
+		c   caller
+		err error
+	)
+	if header := r.Header.Get("Authorization"); header != "" {
+		c, err = s.bearer(r.Context(), header)
+	} else if cookie, missing := r.Cookie(sessionCookie); missing != nil {
+		err = unauthorized()
+	} else {
+		c, err = s.callerWith(r.Context(), cookie.Value)
+	}
+	if err != nil {
+		return caller{}, err
+	}
+	c.source = remoteAddress(r.RemoteAddr)
+	if c.tenant != "" || !c.may(toWatch) {
+		return caller{}, tenantry.Errorf(tenantry.Forbidden, "a token with the role %s may not see the queues", c.role)
+	}
+	return c, nil
+}
+
+// checkRoles fails when an operation asks for no permission or a name is of none.
+func checkRoles(operations map[string]bool) error {
+	for id := range operations {
+		if needs[id] == "" {
+			return fmt.Errorf("api: operation %s asks for no permission: see roles.go", id)
+		}
+	}
+	for id := range needs {
+		if !operations[id] {
+			return fmt.Errorf("api: roles.go names %s, which is no operation", id)
+		}
+	}
+	return nil
+}
