@@ -5,8 +5,9 @@ import (
 	"math/rand/v2"
 )
 
-// Churn makes n random changes to mail and files of active users, and to the lists,
-// libraries and channels of groups where the tenant was made with any, decided by the
+// Churn makes n random changes to mail and files of active users, to their contacts,
+// calendars, tasks and chats and to the lists, libraries, channels and conversations of
+// groups where the tenant was made with any, decided by the
 // seed and the state they meet: the same calls on the same tenant change the same
 // things. It never touches the directory. Changes that find nothing to change are
 // skipped; it returns how many were made.
@@ -26,7 +27,7 @@ func (t *Tenant) Churn(seed int64, n int) (changed int, err error) {
 		churn := t.churnMail
 		if u.Drive != "" && r.IntN(3) == 0 {
 			churn = t.churnDrive
-		} else if t.spec.ContactsPerUser+t.spec.EventsPerUser > 0 && r.IntN(3) == 0 {
+		} else if t.spec.ContactsPerUser+t.spec.EventsPerUser+t.spec.TasksPerUser > 0 && r.IntN(3) == 0 {
 			churn = t.churnPIM
 		} else if t.spec.hasOffice() && r.IntN(3) == 0 {
 			churn = t.churnOffice

@@ -142,6 +142,11 @@ func (f *follower) all(t *rapid.T, limit int) map[string]string {
 		items, _ := f.sync(t, f.user+"/contactFolders/"+id+"/contacts/delta", "displayName", limit)
 		add("contact", items)
 	}
+	lists, _ := f.sync(t, f.user+"/todo/lists/delta", "displayName", limit)
+	for id := range lists {
+		items, _ := f.sync(t, f.user+"/todo/lists/"+id+"/tasks/delta", "title", limit)
+		add("task", items)
+	}
 	events, _ := f.sync(t, f.user+view, "subject", limit)
 	add("event", events)
 	return got
@@ -172,6 +177,11 @@ func (f *follower) truth(t *rapid.T) map[string]string {
 	for _, c := range contacts {
 		want["contact "+c.ID] = c.Name
 	}
+	tasks, err := f.c.tenant.TaskTruth(user)
+	check(err)
+	for _, task := range tasks {
+		want["task "+task.ID] = task.Title
+	}
 	events, err := f.c.tenant.EventTruth(user)
 	check(err)
 	for _, e := range events {
@@ -191,8 +201,8 @@ func TestDeltaClientEndsWithTheTruth(t *testing.T) {
 		if number++; number > 12 {
 			return // a dozen worlds are enough for every run; rapid would make a hundred
 		}
-		tenant := s.AddTenant(graphsim.TenantSpec{Users: 1, MailsPerUser: 10, ContactsPerUser: 6, EventsPerUser: 4, Domain: fmt.Sprintf("p%d.example", number)})
-		tenant.Consent()
+		tenant := s.AddTenant(graphsim.TenantSpec{Users: 1, MailsPerUser: 10, ContactsPerUser: 6, EventsPerUser: 4, TasksPerUser: 4, Domain: fmt.Sprintf("p%d.example", number)})
+		tenant.Consent(roles("Tasks.Read.All")...)
 		f := &follower{c: newClient(t, s, tenant), user: "users/" + tenant.Users()[0].ID, collections: map[string]*followed{}}
 		for _, fault := range []graphsim.Fault{{Kind: graphsim.FaultStatus, Probability: 0.05}, {Kind: graphsim.FaultCut, Probability: 0.05},
 			{Kind: graphsim.FaultHTML, Probability: 0.03}, {Kind: graphsim.FaultGone, Path: "delta", Probability: 0.02},

@@ -9,11 +9,16 @@ import (
 )
 
 // hasOffice reports whether the world has lists, messages or libraries to churn.
-func (s TenantSpec) hasOffice() bool { return s.Lists+s.Messages+s.Libraries > 0 }
+func (s TenantSpec) hasOffice() bool {
+	return s.Lists+s.Messages+s.Libraries+s.ThreadsPerGroup > 0
+}
 
-// churnOffice changes something of a group that has a site: a list item, a file of one
-// of its libraries, or a message of its team.
-func (t *Tenant) churnOffice(r *rand.Rand, _ UserInfo) (bool, error) {
+// churnOffice changes something of a group that has a site, a list item, a file of one
+// of its libraries, a post or a message of its team; or a message of the user's chats.
+func (t *Tenant) churnOffice(r *rand.Rand, u UserInfo) (bool, error) {
+	if t.spec.Chats > 0 && t.spec.Messages > 0 && r.IntN(4) == 0 {
+		return t.churnChat(r, u.ID)
+	}
 	groups := slices.DeleteFunc(t.Groups(), func(g GroupInfo) bool { return g.State != Active || g.Site == "" })
 	if len(groups) == 0 {
 		return false, nil
@@ -24,6 +29,8 @@ func (t *Tenant) churnOffice(r *rand.Rand, _ UserInfo) (bool, error) {
 		return t.churnList(r, g.Site)
 	case dice == 1 && g.Team && t.spec.Messages > 0:
 		return t.churnMessages(r, g.ID)
+	case dice == 1 && g.Unified && t.spec.ThreadsPerGroup > 0:
+		return true, t.AddPost(g.ID, sentence(r, 3), "<p>"+sentence(r, 12)+"</p>")
 	}
 	drives, err := t.Drives(g.Site)
 	if err != nil {
@@ -71,11 +78,25 @@ func (t *Tenant) churnMessages(r *rand.Rand, team string) (bool, error) {
 	ch := pick(r, tm.channels)
 	ch.mu.Lock()
 	defer ch.mu.Unlock()
-	return ch.churn(r), nil
+	return ch.churn(r, true), nil
 }
 
-// churn posts, answers, edits or deletes one message.
-func (v *conversation) churn(r *rand.Rand) bool {
+func (t *Tenant) churnChat(r *rand.Rand, user string) (bool, error) {
+	ids, err := t.Chats(user)
+	if err != nil || len(ids) == 0 {
+		return false, err
+	}
+	v, err := t.openChat(pick(r, ids))
+	if err != nil {
+		return false, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.churn(r, false), nil
+}
+
+// churn posts, answers (where messages have replies), edits or deletes one message.
+func (v *conversation) churn(r *rand.Rand, replies bool) bool {
 	if len(v.people) == 0 {
 		return false
 	}
@@ -88,7 +109,7 @@ func (v *conversation) churn(r *rand.Rand) bool {
 	switch {
 	case m.deleted != nil:
 		return false
-	case r.IntN(3) == 0 && m.root == nil:
+	case replies && r.IntN(3) == 0 && m.root == nil:
 		v.post(m, from, "", text)
 	case r.IntN(3) == 0:
 		v.remove(m)

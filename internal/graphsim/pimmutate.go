@@ -229,9 +229,12 @@ func (t *Tenant) churnPIM(r *rand.Rand, u UserInfo) (did bool, err error) {
 		if len(b.store().items) == 0 {
 			return nil
 		}
-		if r.IntN(3) == 0 {
+		switch dice := r.IntN(3); {
+		case t.spec.TasksPerUser > 0 && r.IntN(3) == 0:
+			did, err = b.churnTasks(r)
+		case dice == 0:
 			did, err = b.churnContacts(r)
-		} else {
+		default:
 			did, err = b.churnCalendars(r)
 		}
 		return err
@@ -293,6 +296,31 @@ func (b *mailbox) churnCalendars(r *rand.Rand) (bool, error) {
 		b.dropItem(it)
 	}
 	return true, nil
+}
+
+// churnTasks adds, renames, completes or deletes a task.
+func (b *mailbox) churnTasks(r *rand.Rand) (bool, error) {
+	from := pick(r, b.store().list(taskListKind, nil))
+	dice := r.IntN(10)
+	if dice < 3 || len(from.items) == 0 {
+		c := b.generateTask(uint64(r.IntN(1_000_000)))
+		c.created = time.Now().UTC().Truncate(time.Second)
+		b.store().addItem(taskKind, from, c)
+		return true, nil
+	}
+	it := pick(r, from.items)
+	if dice >= 8 {
+		b.dropItem(it)
+		return true, nil
+	}
+	return true, b.editItem(it, func(c *pimContent) error {
+		if dice < 6 {
+			taskSchema.put(c.values, "title", sentence(r, 3))
+		} else {
+			taskSchema.put(c.values, "importance", "high")
+		}
+		return nil
+	})
 }
 
 // churnSeries cancels an instance, or changes one.
