@@ -13,7 +13,10 @@ import (
 
 // attachmentOptions is how the options of $expand=attachments(...) want them shown.
 func attachmentOptions(options url.Values) attachmentView {
-	v := attachmentView{bytes: true, item: strings.Contains(strings.ToLower(options.Get("$expand")), "itemattachment/item")}
+	v := attachmentView{bytes: true}
+	if strings.Contains(strings.ToLower(options.Get("$expand")), "itemattachment/item") {
+		v.levels = maxLevels
+	}
 	if options.Has("$select") {
 		v.sel = parseSelect(options.Get("$select"))
 		v.bytes = v.sel.asked("contentBytes")
@@ -154,12 +157,19 @@ func (c *call) withHolder(do func(*mailbox, *holder) error) error {
 type attachmentView struct {
 	sel   selection
 	bytes bool // contentBytes of files
-	item  bool // $expand=microsoft.graph.itemattachment/item
+	// levels is how many items inside one another are shown; 0 without $expand.
+	levels int
 }
 
+// maxLevels is how deep $expand=microsoft.graph.itemattachment/item goes ("Get attachment").
+const maxLevels = 30
+
 func (c *call) attachmentView() attachmentView {
-	return attachmentView{sel: c.sel, bytes: c.sel == nil || c.sel.asked("contentBytes"),
-		item: strings.Contains(strings.ToLower(c.query.Get("$expand")), "itemattachment/item")}
+	v := attachmentView{sel: c.sel, bytes: c.sel == nil || c.sel.asked("contentBytes")}
+	if strings.Contains(strings.ToLower(c.query.Get("$expand")), "itemattachment/item") {
+		v.levels = maxLevels
+	}
+	return v
 }
 
 func (b *mailbox) attachmentID(h *holder, a *attachment) string {
@@ -197,15 +207,16 @@ func (b *mailbox) renderAttachment(h *holder, a *attachment, v attachmentView) [
 			o.b = append(o.b, '"')
 		}
 	}
-	if a.kind == "item" && v.item {
+	if a.kind == "item" && v.levels > 0 {
 		o.always("item")
-		o.b = append(o.b, b.renderItem(a)...)
+		o.b = append(o.b, b.renderItem(a, v.levels-1)...)
 	}
 	return o.done()
 }
 
-// renderItem writes an embedded item: a message, or what a client wrote.
-func (b *mailbox) renderItem(a *attachment) []byte {
+// renderItem writes an embedded item, a message or what a client wrote, with as many levels
+// of items below it.
+func (b *mailbox) renderItem(a *attachment, levels int) []byte {
 	if a.item == nil {
 		return a.itemJSON
 	}
@@ -220,7 +231,7 @@ func (b *mailbox) renderItem(a *attachment) []byte {
 		inner := &holder{kind: attachmentKind}
 		parts := make([]string, len(c.attachments))
 		for i, sub := range c.attachments {
-			parts[i] = string(b.renderAttachment(inner, sub, attachmentView{bytes: true, item: true}))
+			parts[i] = string(b.renderAttachment(inner, sub, attachmentView{bytes: true, levels: levels}))
 		}
 		o.raw("attachments", "["+strings.Join(parts, ",")+"]")
 	}

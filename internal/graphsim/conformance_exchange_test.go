@@ -162,6 +162,10 @@ var folderRules = []exchangeRule{
 		c.refused(403, "DELETE", user+"/mailFolders/inbox", nil)
 		c.refused(403, "POST", user+"/mailFolders/inbox/move", object{"destinationId": "archive"})
 	}},
+	{name: "isHidden is said at creation only", check: func(t *testing.T, c *client, user string) {
+		id := c.want(201, "POST", user+"/mailFolders", object{"displayName": "Seen"})["id"].(string)
+		c.refused(400, "PATCH", user+"/mailFolders/"+id, object{"displayName": "Seen", "isHidden": true})
+	}},
 	{name: "a folder is copied with all below it", check: func(t *testing.T, c *client, user string) {
 		c.mails(strings.TrimPrefix(user, "users/"), "one")
 		from := c.want(201, "POST", user+"/mailFolders", object{"displayName": "From"})["id"].(string)
@@ -192,6 +196,58 @@ var messageRules = []exchangeRule{
 		none, _, _ := c.round(user + "/mailFolders/inbox/messages/delta?$filter=receivedDateTime%20gt%202099-01-01T00:00:00Z")
 		if len(none) != 0 {
 			t.Errorf("%d messages of the future", len(none))
+		}
+	}},
+	{name: "a filtered delta lists at most 5,000 messages", check: func(t *testing.T, c *client, user string) {
+		id := strings.TrimPrefix(user, "users/")
+		for range 5_003 {
+			_, err := c.tenant.NewMail(id, graphsim.MailSpec{Subject: "s", Body: "b"})
+			must(t, err)
+		}
+		c.prefer = "odata.maxpagesize=1000"
+		base := user + "/mailFolders/inbox/messages/delta?$select=id"
+		all, _, _ := c.round(base)
+		some, _, _ := c.round(base + "&$filter=receivedDateTime%20ge%202020-01-01T00:00:00Z")
+		if len(all) != 5_003 || len(some) != 5_000 {
+			t.Errorf("%d messages, %d with a filter", len(all), len(some))
+		}
+	}},
+	{name: "$top of a first delta call holds for the round", check: func(t *testing.T, c *client, user string) {
+		c.mails(strings.TrimPrefix(user, "users/"), "a", "b", "c")
+		page := c.get(user + "/mailFolders/inbox/messages/delta?$top=1")
+		rest, _, pages := c.round(page["@odata.nextLink"].(string))
+		if len(values(page)) != 1 || len(rest) != 2 || pages != 2 {
+			t.Errorf("%d messages, then %d in %d pages", len(values(page)), len(rest), pages)
+		}
+	}},
+	{name: "IDs are case-sensitive", check: func(t *testing.T, c *client, user string) {
+		id := c.mails(strings.TrimPrefix(user, "users/"), "one")[0]
+		c.get(user + "/messages/" + id)
+		codeIs(t, c.refused(400, "GET", user+"/messages/"+strings.ToUpper(id), nil), "ErrorInvalidIdMalformed")
+	}},
+	{name: "a draft that is sent gets another ID, the immutable one too", check: func(t *testing.T, c *client, user string) {
+		c.tenant.Consent(roles("Mail.Send", "Mail.ReadWrite")...)
+		c.token = c.mustToken()
+		id := c.want(201, "POST", user+"/messages", object{"subject": "goes", "toRecipients": []any{object{"emailAddress": object{"address": "a@b.example"}}}})["id"].(string)
+		resp := c.do("POST", user+"/messages/"+id+"/send", nil)
+		resp.Body.Close()
+		sent := values(c.get(user + "/mailFolders/sentitems/messages"))
+		if resp.StatusCode != 202 || len(sent) != 1 || sent[0]["subject"] != "goes" || sent[0]["id"] == id {
+			t.Errorf("%d %v", resp.StatusCode, sent)
+		}
+	}},
+	{name: "several relations and several extended properties are expanded at once", check: func(t *testing.T, c *client, user string) {
+		made := c.want(201, "POST", user+"/messages", object{"subject": "x", "singleValueExtendedProperties": []any{
+			object{"id": "Integer 0x0E07", "value": "4"}, object{"id": "String 0x1234", "value": "v"}}})
+		path := user + "/messages/" + made["id"].(string)
+		c.want(201, "POST", path+"/attachments", object{"@odata.type": "#microsoft.graph.fileAttachment", "name": "a.txt", "contentBytes": []byte("abc")})
+		got := c.get(query(path, "$expand=attachments($select=name),singleValueExtendedProperties($filter=id eq 'Integer 0x0E07' or id eq 'String 0x1234')"))
+		attachments, properties := got["attachments"].([]any), got["singleValueExtendedProperties"].([]any)
+		if len(attachments) != 1 || attachments[0].(object)["name"] != "a.txt" || attachments[0].(object)["contentBytes"] != nil || len(properties) != 2 {
+			t.Errorf("%v", got)
+		}
+		for _, bad := range []string{"attachments($filter=name eq 'a')", "attachments($top=1)", "singleValueExtendedProperties($select=id)"} {
+			c.refused(400, "GET", query(path, "$expand="+bad), nil)
 		}
 	}},
 	{name: "changeType picks created, updated or deleted messages", check: func(t *testing.T, c *client, user string) {

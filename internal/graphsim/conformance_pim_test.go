@@ -1,6 +1,7 @@
 package graphsim_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -20,6 +21,45 @@ var attachmentRules = []exchangeRule{
 		}
 		if mime := string(c.bytes(path + "/$value")); !strings.Contains(mime, "Subject: inner") {
 			t.Errorf("MIME %q", mime)
+		}
+	}},
+	{name: "an item attachment shows its item when expanded, thirty levels deep", check: func(t *testing.T, c *client, user string) {
+		id := c.mails(strings.TrimPrefix(user, "users/"), "holds")[0]
+		item := object{"@odata.type": "#microsoft.graph.message", "subject": "level 32"}
+		for level := 31; level >= 1; level-- {
+			item = object{"@odata.type": "#microsoft.graph.message", "subject": fmt.Sprintf("level %d", level), "attachments": []any{
+				object{"@odata.type": "#microsoft.graph.itemAttachment", "name": "inner", "item": item}}}
+		}
+		base := user + "/messages/" + id + "/attachments"
+		made := c.want(201, "POST", base, object{"@odata.type": "#microsoft.graph.itemAttachment", "name": "outer", "item": item})
+		deepest, here := "", c.get(base+"/"+made["id"].(string)+"?$expand=microsoft.graph.itemattachment/item")
+		for here != nil {
+			inner, ok := here["item"].(object)
+			if !ok {
+				break
+			}
+			deepest = inner["subject"].(string)
+			list, _ := inner["attachments"].([]any)
+			if len(list) == 0 {
+				break
+			}
+			here = list[0].(object)
+		}
+		if deepest != "level 30" {
+			t.Errorf("shown down to %s", deepest)
+		}
+	}},
+	{name: "an instance of a series has attachments and upload sessions of its own", check: func(t *testing.T, c *client, user string) {
+		id := c.event(user, weekly)
+		instances, _, _ := c.round(march(user + "/events/" + id + "/instances"))
+		one := user + "/events/" + instances[1]["id"].(string)
+		c.want(201, "POST", one+"/attachments", object{"@odata.type": "#microsoft.graph.fileAttachment", "name": "a", "contentBytes": []byte("abc")})
+		c.refused(400, "POST", one+"/attachments/createUploadSession", object{"AttachmentItem": object{"attachmentType": "file", "name": "small", "size": 1000}})
+		c.uploadTo(one, object{"name": "big", "contentType": "x/y"}, make([]byte, 3<<20))
+		list, _, _ := c.round(one + "/attachments?$select=name")
+		of, _, _ := c.round(user + "/events/" + id + "/attachments")
+		if listed(list, "name") != "a,big" || len(of) != 0 {
+			t.Errorf("%v at the instance, %v at its series", listed(list, "name"), of)
 		}
 	}},
 	{name: "a reference attachment has no value: 405", check: func(t *testing.T, c *client, user string) {
@@ -103,6 +143,10 @@ var contactRules = []exchangeRule{
 		if changes, _, _ := c.round(link); len(changes) != 2 || ids(changes)[b]["@removed"] == nil {
 			t.Errorf("%v", changes)
 		}
+	}},
+	{name: "child folders of contacts are not tracked", check: func(t *testing.T, c *client, user string) {
+		id := c.want(201, "POST", user+"/contactFolders", object{"displayName": "More"})["id"].(string)
+		c.refused(400, "GET", user+"/contactFolders/"+id+"/childFolders/delta", nil)
 	}},
 	{name: "contact delta takes $select only", check: func(t *testing.T, c *client, user string) {
 		folder := c.want(201, "POST", user+"/contacts", object{"givenName": "Ann", "surname": "Bee"})["parentFolderId"].(string)

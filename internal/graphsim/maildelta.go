@@ -102,7 +102,11 @@ func messagesDelta(c *call) error {
 		cur, _ := c.s.unseal(token)
 		round.deltaMail, round.from = decodeDeltaMail(cur.Extra), cur.From
 	}
-	round.view.property, round.view.expandAll = expandedProperty(round.expand), strings.HasPrefix(round.expand, "attachments")
+	if round.expand != "" {
+		c.query.Set("$expand", round.expand)
+		_ = c.parseExpand(c.rt) // it was well formed in the first call
+		round.view.expand = c.expand
+	}
 	// Links name the entities the way Outlook does.
 	c.canonical = "users/" + url.PathEscape(c.param("user")) + "/mailFolders('" + f.id() + "')/messages/delta"
 	src := deltaSource{collection: f.id(), generation: b.generation, log: &f.log, list: round.list, render: round.changes}

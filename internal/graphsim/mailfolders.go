@@ -220,9 +220,13 @@ func createMailFolder(c *call) error {
 func patchMailFolder(c *call) error {
 	var in struct {
 		DisplayName string `json:"displayName"`
+		IsHidden    *bool  `json:"isHidden"`
 	}
 	if err := c.decode(&in); err != nil {
 		return err
+	}
+	if in.IsHidden != nil { // once set at creation, it stays ("mailFolder resource type")
+		return fail(http.StatusBadRequest, "ErrorInvalidRequest", "Whether a folder is hidden is said when it is made.")
 	}
 	return c.withFolder(func(b *mailbox, f *mailFolder) error {
 		if f.wellKnown != "" || in.DisplayName == "" {

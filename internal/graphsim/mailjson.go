@@ -14,24 +14,11 @@ type mailView struct {
 	sel       selection
 	immutable bool
 	text      bool // Prefer: outlook.body-content-type="text"
-	property  string
-	expandAll bool // $expand=attachments
+	expand    []expansion
 }
 
 func (c *call) mailView() mailView {
-	return mailView{sel: c.sel, immutable: c.prefer("IdType=ImmutableId"), text: c.prefer("outlook.body-content-type=text"),
-		property: expandedProperty(c.query.Get("$expand")), expandAll: strings.HasPrefix(c.query.Get("$expand"), "attachments")}
-}
-
-// expandedProperty reads $expand=singleValueExtendedProperties($filter=id eq '...').
-func expandedProperty(expand string) string {
-	rest, ok := strings.CutPrefix(expand, "singleValueExtendedProperties(")
-	if !ok {
-		return ""
-	}
-	_, rest, _ = strings.Cut(rest, "'")
-	id, _, _ := strings.Cut(rest, "'")
-	return id
+	return mailView{sel: c.sel, immutable: c.prefer("IdType=ImmutableId"), text: c.prefer("outlook.body-content-type=text"), expand: c.expand}
 }
 
 func addressJSON(a *address) string {
@@ -208,14 +195,12 @@ func (f flag) json() string {
 
 // renderExpanded writes what $expand asked for.
 func (b *mailbox) renderExpanded(o *object, m *message, c *mailContent, v mailView) {
-	if value, ok := c.properties[v.property]; ok && v.property != "" {
-		o.always("singleValueExtendedProperties")
-		o.b = append(o.b, `[{"id":`+quoted(v.property)+`,"value":`+quoted(value)+`}]`...)
+	if options, ok := expanded(v.expand, "singleValueExtendedProperties"); ok {
+		renderProperties(o, c.properties, options)
 	}
-	if !v.expandAll {
-		return
+	if options, ok := expanded(v.expand, "attachments"); ok {
+		b.renderAttachments(o, b.messageHolder(m), attachmentOptions(options))
 	}
-	b.renderAttachments(o, b.messageHolder(m), attachmentView{bytes: true})
 }
 
 // removedMessage is what a folder's delta says of a message that left it.

@@ -202,6 +202,9 @@ func (c *call) parseExpand(rt *route) error {
 				if !slices.Contains(systemOptions, strings.ToLower(key)) && !strings.EqualFold(key, "$levels") {
 					return rt.badOption("The option '%s' of $expand=%s is not supported.", key, name)
 				}
+				if !slices.Contains(nestedOptions[strings.ToLower(name)], strings.ToLower(key)) {
+					return rt.badOption("The option '%s' of $expand=%s is not supported.", key, name)
+				}
 				e.options.Set(strings.ToLower(key), value)
 			}
 		}
@@ -211,6 +214,12 @@ func (c *call) parseExpand(rt *route) error {
 		c.expand = append(c.expand, e)
 	}
 	return nil
+}
+
+// nestedOptions are the options that $expand takes for a relation.
+var nestedOptions = map[string][]string{
+	"members": {"$select"}, "owners": {"$select"}, "memberof": {"$select"}, "fields": {"$select"},
+	"attachments": {"$select", "$expand"}, "singlevalueextendedproperties": {"$filter"}, "exceptionoccurrences": {"$select"},
 }
 
 func (c *call) checkExpansion(rt *route, name string) error {

@@ -331,8 +331,11 @@ func (c *call) preferred(key string) string {
 	return ""
 }
 
-func (v pimView) expands(name string) (options url.Values, ok bool) {
-	for _, e := range v.expand {
+func (v pimView) expands(name string) (options url.Values, ok bool) { return expanded(v.expand, name) }
+
+// expanded returns the options of a relation that $expand names.
+func expanded(list []expansion, name string) (options url.Values, ok bool) {
+	for _, e := range list {
 		if strings.EqualFold(e.name, name) {
 			return e.options, true
 		}
@@ -350,19 +353,25 @@ func (b *mailbox) renderHead(o *object, it *pimItem, c *pimContent, v pimView) {
 	o.str("changeKey", key)
 }
 
-// renderProperties writes the extended property that $expand asks for.
+// renderProperties writes the extended properties that $expand asks for.
 func (v pimView) renderProperties(o *object, c *pimContent) {
-	options, ok := v.expands("singleValueExtendedProperties")
-	if !ok {
-		return
+	if options, ok := v.expands("singleValueExtendedProperties"); ok {
+		renderProperties(o, c.properties, options)
 	}
-	texts := quotedTexts(options.Get("$filter"))
-	if len(texts) == 0 {
-		return
+}
+
+// renderProperties writes those extended properties that the filter of $expand names and
+// that are there: there is no way to get all of them ("Extended properties overview").
+func renderProperties(o *object, properties map[string]string, options url.Values) {
+	var found []string
+	for _, id := range quotedTexts(options.Get("$filter")) {
+		if value, ok := properties[id]; ok {
+			found = append(found, `{"id":`+quoted(id)+`,"value":`+quoted(value)+`}`)
+		}
 	}
-	if value, ok := c.properties[texts[0]]; ok {
+	if len(found) > 0 {
 		o.always("singleValueExtendedProperties")
-		o.b = append(o.b, `[{"id":`+quoted(texts[0])+`,"value":`+quoted(value)+`}]`...)
+		o.b = append(o.b, "["+strings.Join(found, ",")+"]"...)
 	}
 }
 
