@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/zeebo/blake3"
@@ -32,3 +33,12 @@ func CollectWith(ctx context.Context, r *Repository, maxMark, maxCondemned int) 
 
 // MaxRecent is how many small contents a writer remembers.
 const MaxRecent = maxRecent
+
+// Inspect proves a whole object by itself, as a patrol does.
+func Inspect(r *Repository, name string, body []byte) error {
+	known, err := r.inspect(name, body)
+	if err == nil && !known {
+		return errors.New("it is none of ours")
+	}
+	return err
+}

@@ -34,6 +34,8 @@ const (
 	kindChunk    objectKind = 'c'
 	// kindCondemned is a list of chunks that are about to be deleted.
 	kindCondemned objectKind = 'g'
+	// kindPatrol is how far a patrol has come.
+	kindPatrol objectKind = 'v'
 )
 
 // footerFrame is the frame number of a pack's footer, whatever the number of frames.

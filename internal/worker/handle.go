@@ -125,6 +125,8 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 		return j.prune(ctx)
 	case tenantry.Collect:
 		return j.collect(ctx)
+	case tenantry.Patrol:
+		return j.patrol(ctx)
 	case tenantry.Repair:
 		return j.repair(ctx)
 	}

@@ -1338,6 +1338,152 @@ func (x *ChunkList) GetChunks() []*Chunk {
 	return nil
 }
 
+// Patrol is how far the reading of all that a tenant has stored has come.
+type Patrol struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Begun         int64                  `protobuf:"varint,1,opt,name=begun,proto3" json:"begun,omitempty"`     // the round
+	After         string                 `protobuf:"bytes,2,opt,name=after,proto3" json:"after,omitempty"`      // name within the tenant: all up to it was read in this round
+	Objects       int64                  `protobuf:"varint,3,opt,name=objects,proto3" json:"objects,omitempty"` // read in this round
+	Bytes         int64                  `protobuf:"varint,4,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Damaged       []*Damaged             `protobuf:"bytes,5,rep,name=damaged,proto3" json:"damaged,omitempty"` // found in this round, at most 1000
+	Ended         int64                  `protobuf:"varint,6,opt,name=ended,proto3" json:"ended,omitempty"`    // when the last whole round ended; 0: none has
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Patrol) Reset() {
+	*x = Patrol{}
+	mi := &file_repository_v1_manifest_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Patrol) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Patrol) ProtoMessage() {}
+
+func (x *Patrol) ProtoReflect() protoreflect.Message {
+	mi := &file_repository_v1_manifest_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Patrol.ProtoReflect.Descriptor instead.
+func (*Patrol) Descriptor() ([]byte, []int) {
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Patrol) GetBegun() int64 {
+	if x != nil {
+		return x.Begun
+	}
+	return 0
+}
+
+func (x *Patrol) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+func (x *Patrol) GetObjects() int64 {
+	if x != nil {
+		return x.Objects
+	}
+	return 0
+}
+
+func (x *Patrol) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Patrol) GetDamaged() []*Damaged {
+	if x != nil {
+		return x.Damaged
+	}
+	return nil
+}
+
+func (x *Patrol) GetEnded() int64 {
+	if x != nil {
+		return x.Ended
+	}
+	return 0
+}
+
+// Damaged is an object that a patrol could not open.
+type Damaged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Object        string                 `protobuf:"bytes,1,opt,name=object,proto3" json:"object,omitempty"` // name within the tenant
+	Reason        string                 `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Found         int64                  `protobuf:"varint,3,opt,name=found,proto3" json:"found,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Damaged) Reset() {
+	*x = Damaged{}
+	mi := &file_repository_v1_manifest_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Damaged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Damaged) ProtoMessage() {}
+
+func (x *Damaged) ProtoReflect() protoreflect.Message {
+	mi := &file_repository_v1_manifest_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Damaged.ProtoReflect.Descriptor instead.
+func (*Damaged) Descriptor() ([]byte, []int) {
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Damaged) GetObject() string {
+	if x != nil {
+		return x.Object
+	}
+	return ""
+}
+
+func (x *Damaged) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Damaged) GetFound() int64 {
+	if x != nil {
+		return x.Found
+	}
+	return 0
+}
+
 var File_repository_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_repository_v1_manifest_proto_rawDesc = "" +
@@ -1464,7 +1610,18 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"generation\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\rR\x04size\"B\n" +
 	"\tChunkList\x125\n" +
-	"\x06chunks\x18\x01 \x03(\v2\x1d.tenantry.repository.v1.ChunkR\x06chunksB?Z=github.com/tenantry/tenantry/proto/repository/v1;repositoryv1b\x06proto3"
+	"\x06chunks\x18\x01 \x03(\v2\x1d.tenantry.repository.v1.ChunkR\x06chunks\"\xb5\x01\n" +
+	"\x06Patrol\x12\x14\n" +
+	"\x05begun\x18\x01 \x01(\x03R\x05begun\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\tR\x05after\x12\x18\n" +
+	"\aobjects\x18\x03 \x01(\x03R\aobjects\x12\x14\n" +
+	"\x05bytes\x18\x04 \x01(\x03R\x05bytes\x129\n" +
+	"\adamaged\x18\x05 \x03(\v2\x1f.tenantry.repository.v1.DamagedR\adamaged\x12\x14\n" +
+	"\x05ended\x18\x06 \x01(\x03R\x05ended\"O\n" +
+	"\aDamaged\x12\x16\n" +
+	"\x06object\x18\x01 \x01(\tR\x06object\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
+	"\x05found\x18\x03 \x01(\x03R\x05foundB?Z=github.com/tenantry/tenantry/proto/repository/v1;repositoryv1b\x06proto3"
 
 var (
 	file_repository_v1_manifest_proto_rawDescOnce sync.Once
@@ -1478,7 +1635,7 @@ func file_repository_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_repository_v1_manifest_proto_rawDescData
 }
 
-var file_repository_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_repository_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_repository_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),   // 0: tenantry.repository.v1.Manifest
 	(*Cursor)(nil),     // 1: tenantry.repository.v1.Cursor
@@ -1497,6 +1654,8 @@ var file_repository_v1_manifest_proto_goTypes = []any{
 	(*Ref)(nil),        // 14: tenantry.repository.v1.Ref
 	(*Chunk)(nil),      // 15: tenantry.repository.v1.Chunk
 	(*ChunkList)(nil),  // 16: tenantry.repository.v1.ChunkList
+	(*Patrol)(nil),     // 17: tenantry.repository.v1.Patrol
+	(*Damaged)(nil),    // 18: tenantry.repository.v1.Damaged
 }
 var file_repository_v1_manifest_proto_depIdxs = []int32{
 	1,  // 0: tenantry.repository.v1.Manifest.cursors:type_name -> tenantry.repository.v1.Cursor
@@ -1516,11 +1675,12 @@ var file_repository_v1_manifest_proto_depIdxs = []int32{
 	14, // 14: tenantry.repository.v1.Part.ref:type_name -> tenantry.repository.v1.Ref
 	15, // 15: tenantry.repository.v1.Ref.chunks:type_name -> tenantry.repository.v1.Chunk
 	15, // 16: tenantry.repository.v1.ChunkList.chunks:type_name -> tenantry.repository.v1.Chunk
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	18, // 17: tenantry.repository.v1.Patrol.damaged:type_name -> tenantry.repository.v1.Damaged
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_repository_v1_manifest_proto_init() }
@@ -1535,7 +1695,7 @@ func file_repository_v1_manifest_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_repository_v1_manifest_proto_rawDesc), len(file_repository_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
