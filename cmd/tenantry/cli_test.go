@@ -45,12 +45,16 @@ func (plainBudgets) Usage(context.Context, tenantry.TenantID) ([]throttle.Accoun
 	}, nil
 }
 
-func newOffice(t *testing.T) *office {
+func newOffice(t *testing.T, change ...func(*api.Config)) *office {
 	t.Helper()
 	cat, err := catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
 	must(t, err)
 	t.Cleanup(func() { must(t, cat.Close()) })
-	handler, err := api.New(api.Config{Catalog: cat, Consent: plainConsent{}, Budgets: plainBudgets{}, PublicURL: "http://127.0.0.1"})
+	config := api.Config{Catalog: cat, Consent: plainConsent{}, Budgets: plainBudgets{}, PublicURL: "http://127.0.0.1"}
+	for _, c := range change {
+		c(&config)
+	}
+	handler, err := api.New(config)
 	must(t, err)
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
@@ -165,6 +169,31 @@ func TestCommands(t *testing.T) {
 	o.shows([]string{"revoke-token", "127.0.0.1"}, "audit", "--limit", "3")
 }
 
+// oneMail is an index with a mail in it, whatever it is asked.
+type oneMail struct{ api.Browser }
+
+func (oneMail) Search(_ context.Context, s tenantry.Series, _ int64, q api.Search, _, after string, _ int) ([]api.BrowseItem, string, error) {
+	switch {
+	case s.Workload == tenantry.Drive:
+		return nil, "", tenantry.Errorf(tenantry.Corrupt, "its index is missing")
+	case after == "":
+		return nil, "further", nil
+	}
+	date := q.Since.Add(time.Hour)
+	return []api.BrowseItem{{ID: "m1", Kind: q.Kind, Name: "Re: " + q.Text, From: q.From, Date: &date}}, "", nil
+}
+
+func TestSearchCommand(t *testing.T) {
+	o := newOffice(t, func(c *api.Config) { c.Browser = oneMail{} })
+	tenant, user := o.connected()
+	for _, w := range []tenantry.Workload{tenantry.Mailbox, tenantry.Drive} {
+		row := catalog.SnapshotRow{Seq: 3, Time: time.Now()}
+		must(t, o.catalog.Tenant(tenantry.TenantID(tenant)).MirrorSnapshots(t.Context(), tenantry.ResourceID(user), w, []catalog.SnapshotRow{row}))
+	}
+	o.shows([]string{"Re: invoice", "ada@contoso.com", "message", "2026-11-2", user, "m1"},
+		"search", tenant, "invoice", "--from", "ada@contoso.com", "--kind", "message", "--since", "2026-11-20T12:00:00Z", "--before", "2026-11-30")
+}
+
 // Refusals reach the person with the API's reason and kind.
 func TestRefusals(t *testing.T) {
 	o := newOffice(t)
@@ -183,6 +212,8 @@ func TestRefusals(t *testing.T) {
 		{tenantry.Invalid, "body.snapshot", []string{"verify", tenant, user, "mailbox", "3"}},
 		{tenantry.Invalid, "SNAPSHOT", []string{"verify", tenant, user, "mailbox", "latest"}},
 		{tenantry.Shared, "bucket", []string{"browse", tenant, user, "mailbox", "3"}},
+		{tenantry.Shared, "bucket", []string{"search", tenant, "invoice"}},
+		{tenantry.Invalid, "--since", []string{"search", tenant, "invoice", "--since", "yesterday"}},
 		{tenantry.Unauthorized, "token", []string{"tenants", "list", "--token", "tenantry_wrong"}},
 		{tenantry.Invalid, "url", []string{"tenants", "list", "--url", "nowhere"}},
 	} {

@@ -85,6 +85,8 @@ type shelf struct {
 	items  []api.BrowseItem
 	asked  []tenantry.Series
 	broken error
+	// damaged cannot be searched.
+	damaged tenantry.ResourceID
 }
 
 func (s *shelf) Children(_ context.Context, series tenantry.Series, _ int64, parent, after string, limit int) ([]api.BrowseItem, string, error) {
@@ -105,6 +107,28 @@ func (s *shelf) Children(_ context.Context, series tenantry.Series, _ int64, par
 		found = append(found, item)
 	}
 	return found, "", nil
+}
+
+// Search looks at two items for a page, and at each series through a broken one's.
+func (s *shelf) Search(_ context.Context, series tenantry.Series, _ int64, q api.Search, folder, after string, limit int) ([]api.BrowseItem, string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if series.Resource == s.damaged {
+		return nil, "", tenantry.Errorf(tenantry.Corrupt, "it is missing")
+	}
+	var found []api.BrowseItem
+	for i, item := range s.items {
+		if item.ID <= after {
+			continue
+		}
+		if strings.Contains(item.Name, q.Text) && (folder == "" || item.Parent == folder) {
+			found = append(found, item)
+		}
+		if more := i < len(s.items)-1; more && (i%2 == 1 || len(found) == limit) {
+			return found, item.ID, s.broken
+		}
+	}
+	return found, "", s.broken
 }
 
 func (s *shelf) Item(_ context.Context, _ tenantry.Series, _ int64, id string) (api.BrowseItem, error) {

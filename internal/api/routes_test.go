@@ -101,6 +101,9 @@ func TestEveryOperation(t *testing.T) {
 	call("list-snapshots", 200, "GET", snapshots, nil, map[string]any{"items.0.seq": seq, "items.0.counts.items": 40})
 	call("browse-items", 200, "GET", snapshots+"/7/items?parent=inbox&limit=1", nil, map[string]any{"items.0.id": "i1", "items.1": nil, "next": "Hello"})
 	call("browse-items", 200, "GET", snapshots+"/7/items?parent=inbox&after=Hello", nil, map[string]any{"items.0.problem": "too large", "next": nil})
+	call("search-snapshot", 200, "GET", snapshots+"/7/search?text=World&folder=inbox&since=2026-01-01T00:00:00Z", nil, map[string]any{"items.0": nil, "next": "i1"})
+	call("search-snapshot", 200, "GET", snapshots+"/7/search?text=World&folder=inbox&after=i1", nil, map[string]any{"items.0.id": "i2", "next": nil})
+	call("search-tenant", 200, "GET", base+"/search?text=Hello", nil, map[string]any{"items.0.id": "i1", "items.0.resource": ada, "items.0.snapshot": seq})
 	call("get-item", 200, "GET", snapshots+"/7/items/i1", nil, map[string]any{"name": "Hello", "size": 12})
 	if want := (tenantry.Series{Tenant: id, Resource: ada, Workload: tenantry.Mailbox}); !slices.Equal(h.browser.asked, []tenantry.Series{want, want}) {
 		t.Errorf("browsed %v", h.browser.asked)

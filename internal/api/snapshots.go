@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// Browser reads the index of a snapshot, never content. Both methods are called
+// Browser reads the index of a snapshot, never content. Its methods are called
 // from any goroutine with a context that ends after 30 s. Errors: NotFound for an
 // unknown snapshot or item; Corrupt, WrongKey and Shared (bucket) reach the caller
 // with their reason.
@@ -19,6 +19,10 @@ type Browser interface {
 	Children(ctx context.Context, s tenantry.Series, seq int64, parent, after string, limit int) (items []BrowseItem, next string, err error)
 	// Item finds one item by its ID.
 	Item(ctx context.Context, s tenantry.Series, seq int64, id string) (BrowseItem, error)
+	// Search finds what matches in a folder ("": everywhere), at most limit items, from after on ("" or a
+	// next). It looks at a bounded number of items: a page may have few or none and still a next; next ""
+	// ends the search.
+	Search(ctx context.Context, s tenantry.Series, seq int64, q Search, folder, after string, limit int) (items []BrowseItem, next string, err error)
 }
 
 // BrowseItem is a folder, message or file in a snapshot.
@@ -29,6 +33,8 @@ type BrowseItem struct {
 	Name     string     `json:"name" doc:"What a person recognises: subject, file name"`
 	Size     int64      `json:"size" doc:"Bytes at the source"`
 	Modified *time.Time `json:"modified,omitempty"`
+	From     string     `json:"from,omitempty" doc:"Who sent it, where the workload knows"`
+	Date     *time.Time `json:"date,omitempty" doc:"When it was received, where the workload knows"`
 	Parts    int        `json:"parts,omitempty" doc:"How many attachments or streams it has"`
 	Problem  string     `json:"problem,omitempty" doc:"Why it could not be saved, if it could not"`
 }
@@ -81,6 +87,8 @@ func (s *service) snapshotRoutes() {
 	const all = "/v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots"
 	read(s, get("list-snapshots", tag, all, "List the snapshots of a resource's workload, newest first"), s.listSnapshots)
 	write(s, get("browse-items", tag, all+"/{snapshot}/items", "List what lies in a folder of a snapshot"), s.browse)
+	write(s, get("search-snapshot", tag, all+"/{snapshot}/search", "Search a snapshot"), s.searchSnapshot)
+	write(s, get("search-tenant", tag, "/v1/tenants/{tenant}/search", "Search the newest snapshots of all of a tenant"), s.searchTenant)
 	write(s, get("get-item", tag, all+"/{snapshot}/items/{item}", "Show one item of a snapshot"), s.browseItem)
 }
 
@@ -132,7 +140,11 @@ func (s *service) browsable(ctx context.Context, p SnapshotPath) error {
 		return err
 	}
 	if s.Browser == nil {
-		return tenantry.Errorf(tenantry.Shared, "this API is not told which bucket holds the snapshots")
+		return errNoBucket()
 	}
 	return nil
+}
+
+func errNoBucket() error {
+	return tenantry.Errorf(tenantry.Shared, "this API is not told which bucket holds the snapshots")
 }

@@ -770,6 +770,60 @@ func (e GetItemParamsWorkload) Valid() bool {
 	}
 }
 
+// Defines values for SearchSnapshotParamsWorkload.
+const (
+	SearchSnapshotParamsWorkloadDrive   SearchSnapshotParamsWorkload = "drive"
+	SearchSnapshotParamsWorkloadGroup   SearchSnapshotParamsWorkload = "group"
+	SearchSnapshotParamsWorkloadMailbox SearchSnapshotParamsWorkload = "mailbox"
+	SearchSnapshotParamsWorkloadSite    SearchSnapshotParamsWorkload = "site"
+	SearchSnapshotParamsWorkloadTeam    SearchSnapshotParamsWorkload = "team"
+)
+
+// Valid indicates whether the value is a known member of the SearchSnapshotParamsWorkload enum.
+func (e SearchSnapshotParamsWorkload) Valid() bool {
+	switch e {
+	case SearchSnapshotParamsWorkloadDrive:
+		return true
+	case SearchSnapshotParamsWorkloadGroup:
+		return true
+	case SearchSnapshotParamsWorkloadMailbox:
+		return true
+	case SearchSnapshotParamsWorkloadSite:
+		return true
+	case SearchSnapshotParamsWorkloadTeam:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for SearchTenantParamsWorkload.
+const (
+	SearchTenantParamsWorkloadDrive   SearchTenantParamsWorkload = "drive"
+	SearchTenantParamsWorkloadGroup   SearchTenantParamsWorkload = "group"
+	SearchTenantParamsWorkloadMailbox SearchTenantParamsWorkload = "mailbox"
+	SearchTenantParamsWorkloadSite    SearchTenantParamsWorkload = "site"
+	SearchTenantParamsWorkloadTeam    SearchTenantParamsWorkload = "team"
+)
+
+// Valid indicates whether the value is a known member of the SearchTenantParamsWorkload enum.
+func (e SearchTenantParamsWorkload) Valid() bool {
+	switch e {
+	case SearchTenantParamsWorkloadDrive:
+		return true
+	case SearchTenantParamsWorkloadGroup:
+		return true
+	case SearchTenantParamsWorkloadMailbox:
+		return true
+	case SearchTenantParamsWorkloadSite:
+		return true
+	case SearchTenantParamsWorkloadTeam:
+		return true
+	default:
+		return false
+	}
+}
+
 // Account defines model for Account.
 type Account struct {
 	// CoolingUntil Microsoft asked to send nothing until then
@@ -859,7 +913,12 @@ type BackupOptions struct {
 
 // BrowseItem defines model for BrowseItem.
 type BrowseItem struct {
-	Id string `json:"id"`
+	// Date When it was received, where the workload knows
+	Date time.Time `json:"date,omitempty,omitzero"`
+
+	// From Who sent it, where the workload knows
+	From string `json:"from,omitempty,omitzero"`
+	Id   string `json:"id"`
 
 	// Kind folder, message, file, ...
 	//
@@ -1021,6 +1080,40 @@ type Forecast struct {
 
 // ForecastService defines model for Forecast.Service.
 type ForecastService string
+
+// FoundItem defines model for FoundItem.
+type FoundItem struct {
+	// Date When it was received, where the workload knows
+	Date time.Time `json:"date,omitempty,omitzero"`
+
+	// From Who sent it, where the workload knows
+	From string `json:"from,omitempty,omitzero"`
+	Id   string `json:"id"`
+
+	// Kind folder, message, file, ...
+	//
+	// Example: message
+	Kind     string    `json:"kind"`
+	Modified time.Time `json:"modified,omitempty,omitzero"`
+
+	// Name What a person recognises: subject, file name
+	Name string `json:"name"`
+
+	// Parent ID of the folder it lies in; absent at the root
+	Parent string `json:"parent,omitempty,omitzero"`
+
+	// Parts How many attachments or streams it has
+	Parts int64 `json:"parts,omitempty,omitzero"`
+
+	// Problem Why it could not be saved, if it could not
+	Problem  string `json:"problem,omitempty,omitzero"`
+	Resource string `json:"resource"`
+
+	// Size Bytes at the source
+	Size     int64  `json:"size"`
+	Snapshot int64  `json:"snapshot"`
+	Workload string `json:"workload"`
+}
 
 // FreshToken defines model for FreshToken.
 type FreshToken struct {
@@ -1527,6 +1620,18 @@ type RunState string
 // RunTrigger defines model for Run.Trigger.
 type RunTrigger string
 
+// SearchPage defines model for SearchPage.
+type SearchPage struct {
+	// Items By resource and workload; a page may have few or none and still a next
+	Items []FoundItem `json:"items"`
+
+	// Next Pass it as 'after' to go on; absent when everything was searched
+	Next string `json:"next,omitempty,omitzero"`
+
+	// Unreadable What could not be searched, because it is damaged or its key is missing
+	Unreadable []UnreadableSeries `json:"unreadable"`
+}
+
 // Snapshot defines model for Snapshot.
 type Snapshot struct {
 	Counts Counts `json:"counts"`
@@ -1689,6 +1794,15 @@ type Units struct {
 // UnitsService defines model for Units.Service.
 type UnitsService string
 
+// UnreadableSeries defines model for UnreadableSeries.
+type UnreadableSeries struct {
+	// Kind What is the matter
+	Kind     string `json:"kind"`
+	Resource string `json:"resource"`
+	Snapshot int64  `json:"snapshot"`
+	Workload string `json:"workload"`
+}
+
 // ListFleetAuditParams defines parameters for ListFleetAudit.
 type ListFleetAuditParams struct {
 	// After 'next' of the page before
@@ -1806,6 +1920,36 @@ type BrowseItemsParamsWorkload string
 // GetItemParamsWorkload defines parameters for GetItem.
 type GetItemParamsWorkload string
 
+// SearchSnapshotParams defines parameters for SearchSnapshot.
+type SearchSnapshotParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Text In the name (a subject, a file's name) or the sender, in any case
+	Text *string `form:"text,omitempty" json:"text,omitempty"`
+
+	// From In the sender, in any case
+	From *string `form:"from,omitempty" json:"from,omitempty"`
+
+	// Kind Exactly
+	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Since Received, or else changed, at that time or later
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// Before Received, or else changed, before that time
+	Before *time.Time `form:"before,omitempty" json:"before,omitempty"`
+
+	// Folder ID of the folder it lies in directly
+	Folder *string `form:"folder,omitempty" json:"folder,omitempty"`
+}
+
+// SearchSnapshotParamsWorkload defines parameters for SearchSnapshot.
+type SearchSnapshotParamsWorkload string
+
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
 	// After 'next' of the page before
@@ -1823,6 +1967,36 @@ type ListTasksParams struct {
 	// Limit Entries on a page
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
+
+// SearchTenantParams defines parameters for SearchTenant.
+type SearchTenantParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Text In the name (a subject, a file's name) or the sender, in any case
+	Text *string `form:"text,omitempty" json:"text,omitempty"`
+
+	// From In the sender, in any case
+	From *string `form:"from,omitempty" json:"from,omitempty"`
+
+	// Kind Exactly
+	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
+
+	// Since Received, or else changed, at that time or later
+	Since *time.Time `form:"since,omitempty" json:"since,omitempty"`
+
+	// Before Received, or else changed, before that time
+	Before *time.Time `form:"before,omitempty" json:"before,omitempty"`
+
+	// Workload Only in this workload
+	Workload *SearchTenantParamsWorkload `form:"workload,omitempty" json:"workload,omitempty"`
+}
+
+// SearchTenantParamsWorkload defines parameters for SearchTenant.
+type SearchTenantParamsWorkload string
 
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
@@ -2151,6 +2325,11 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots/{snapshot}/items/{item} (the `GetItem` operationId).
 	GetItem(ctx context.Context, tenant string, resource string, workload GetItemParamsWorkload, snapshot int64, item string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// SearchSnapshot Search a snapshot
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots/{snapshot}/search (the `SearchSnapshot` operationId).
+	SearchSnapshot(ctx context.Context, tenant string, resource string, workload SearchSnapshotParamsWorkload, snapshot int64, params *SearchSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// StartRestoreWithBody Restore a snapshot or part of it
 	//
 	// Takes any type of body and a specified content type.
@@ -2203,6 +2382,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/tasks/{task} (the `GetTask` operationId).
 	GetTask(ctx context.Context, tenant string, run string, task string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SearchTenant Search the newest snapshots of all of a tenant
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/search (the `SearchTenant` operationId).
+	SearchTenant(ctx context.Context, tenant string, params *SearchTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StartVerificationWithBody Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 	//
@@ -2842,6 +3026,21 @@ func (c *Client) GetItem(ctx context.Context, tenant string, resource string, wo
 	return c.Client.Do(req)
 }
 
+// SearchSnapshot Search a snapshot
+//
+// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots/{snapshot}/search (the `SearchSnapshot` operationId).
+func (c *Client) SearchSnapshot(ctx context.Context, tenant string, resource string, workload SearchSnapshotParamsWorkload, snapshot int64, params *SearchSnapshotParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSearchSnapshotRequest(c.Server, tenant, resource, workload, snapshot, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // StartRestoreWithBody Restore a snapshot or part of it
 //
 // Takes any type of body and a specified content type.
@@ -2975,6 +3174,21 @@ func (c *Client) ListTasks(ctx context.Context, tenant string, run string, param
 // Corresponds with GET /v1/tenants/{tenant}/runs/{run}/tasks/{task} (the `GetTask` operationId).
 func (c *Client) GetTask(ctx context.Context, tenant string, run string, task string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetTaskRequest(c.Server, tenant, run, task)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SearchTenant Search the newest snapshots of all of a tenant
+//
+// Corresponds with GET /v1/tenants/{tenant}/search (the `SearchTenant` operationId).
+func (c *Client) SearchTenant(ctx context.Context, tenant string, params *SearchTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSearchTenantRequest(c.Server, tenant, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4750,6 +4964,172 @@ func NewGetItemRequest(server string, tenant string, resource string, workload G
 	return req, nil
 }
 
+// NewSearchSnapshotRequest constructs an http.Request for the SearchSnapshot method
+func NewSearchSnapshotRequest(server string, tenant string, resource string, workload SearchSnapshotParamsWorkload, snapshot int64, params *SearchSnapshotParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "resource", resource, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "workload", workload, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam3 string
+
+	pathParam3, err = runtime.StyleParamWithOptions("simple", false, "snapshot", snapshot, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/resources/%s/workloads/%s/snapshots/%s/search", pathParam0, pathParam1, pathParam2, pathParam3)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Text != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "text", *params.Text, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Before != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "before", *params.Before, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Folder != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "folder", *params.Folder, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewStartRestoreRequest calls the generic StartRestore builder with application/json body
 func NewStartRestoreRequest(server string, tenant string, body StartRestoreJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -5117,6 +5497,151 @@ func NewGetTaskRequest(server string, tenant string, run string, task string) (*
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSearchTenantRequest constructs an http.Request for the SearchTenant method
+func NewSearchTenantRequest(server string, tenant string, params *SearchTenantParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/search", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Text != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "text", *params.Text, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.From != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Kind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Before != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "before", *params.Before, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: "date-time"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Workload != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "workload", *params.Workload, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -5651,6 +6176,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots/{snapshot}/items/{item} (the `GetItem` operationId).
 	GetItemWithResponse(ctx context.Context, tenant string, resource string, workload GetItemParamsWorkload, snapshot int64, item string, reqEditors ...RequestEditorFn) (*GetItemResponse, error)
 
+	// SearchSnapshotWithResponse Search a snapshot
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots/{snapshot}/search (the `SearchSnapshot` operationId).
+	SearchSnapshotWithResponse(ctx context.Context, tenant string, resource string, workload SearchSnapshotParamsWorkload, snapshot int64, params *SearchSnapshotParams, reqEditors ...RequestEditorFn) (*SearchSnapshotResponse, error)
+
 	// StartRestoreWithBodyWithResponse Restore a snapshot or part of it
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -5713,6 +6245,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/tasks/{task} (the `GetTask` operationId).
 	GetTaskWithResponse(ctx context.Context, tenant string, run string, task string, reqEditors ...RequestEditorFn) (*GetTaskResponse, error)
+
+	// SearchTenantWithResponse Search the newest snapshots of all of a tenant
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/search (the `SearchTenant` operationId).
+	SearchTenantWithResponse(ctx context.Context, tenant string, params *SearchTenantParams, reqEditors ...RequestEditorFn) (*SearchTenantResponse, error)
 
 	// StartVerificationWithBodyWithResponse Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 	//
@@ -7314,6 +7853,54 @@ func (r GetItemResponse) ContentType() string {
 	return ""
 }
 
+type SearchSnapshotResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageBrowseItem
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SearchSnapshotResponse) GetJSON200() *PageBrowseItem {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SearchSnapshotResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SearchSnapshotResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SearchSnapshotResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SearchSnapshotResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SearchSnapshotResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // StartRestoreResponse201Headers the declared response headers of an HTTP 201 response for StartRestore
 type StartRestoreResponse201Headers struct {
 	Location string
@@ -7658,6 +8245,54 @@ func (r GetTaskResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetTaskResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SearchTenantResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SearchPage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SearchTenantResponse) GetJSON200() *SearchPage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SearchTenantResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SearchTenantResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SearchTenantResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SearchTenantResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SearchTenantResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8405,6 +9040,19 @@ func (c *ClientWithResponses) GetItemWithResponse(ctx context.Context, tenant st
 	return ParseGetItemResponse(rsp)
 }
 
+// SearchSnapshotWithResponse Search a snapshot
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots/{snapshot}/search (the `SearchSnapshot` operationId).
+func (c *ClientWithResponses) SearchSnapshotWithResponse(ctx context.Context, tenant string, resource string, workload SearchSnapshotParamsWorkload, snapshot int64, params *SearchSnapshotParams, reqEditors ...RequestEditorFn) (*SearchSnapshotResponse, error) {
+	rsp, err := c.SearchSnapshot(ctx, tenant, resource, workload, snapshot, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSearchSnapshotResponse(rsp)
+}
+
 // StartRestoreWithBodyWithResponse Restore a snapshot or part of it
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -8520,6 +9168,19 @@ func (c *ClientWithResponses) GetTaskWithResponse(ctx context.Context, tenant st
 		return nil, err
 	}
 	return ParseGetTaskResponse(rsp)
+}
+
+// SearchTenantWithResponse Search the newest snapshots of all of a tenant
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/search (the `SearchTenant` operationId).
+func (c *ClientWithResponses) SearchTenantWithResponse(ctx context.Context, tenant string, params *SearchTenantParams, reqEditors ...RequestEditorFn) (*SearchTenantResponse, error) {
+	rsp, err := c.SearchTenant(ctx, tenant, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSearchTenantResponse(rsp)
 }
 
 // StartVerificationWithBodyWithResponse Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
@@ -9722,6 +10383,39 @@ func ParseGetItemResponse(rsp *http.Response) (*GetItemResponse, error) {
 	return response, nil
 }
 
+// ParseSearchSnapshotResponse parses an HTTP response from a SearchSnapshotWithResponse call
+func ParseSearchSnapshotResponse(rsp *http.Response) (*SearchSnapshotResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SearchSnapshotResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageBrowseItem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseStartRestoreResponse parses an HTTP response from a StartRestoreWithResponse call
 func ParseStartRestoreResponse(rsp *http.Response) (*StartRestoreResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -9962,6 +10656,39 @@ func ParseGetTaskResponse(rsp *http.Response) (*GetTaskResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Task
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSearchTenantResponse parses an HTTP response from a SearchTenantWithResponse call
+func ParseSearchTenantResponse(rsp *http.Response) (*SearchTenantResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SearchTenantResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SearchPage
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

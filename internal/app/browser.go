@@ -46,11 +46,32 @@ func (b *browser) Children(ctx context.Context, s tenantry.Series, seq int64, pa
 	if err != nil {
 		return nil, "", err
 	}
+	return browseItems(page), page.Next, nil
+}
+
+// maxExamined is how many items of a snapshot one request looks at: about half a second of a core.
+const maxExamined = 100_000
+
+// Search finds items of a snapshot.
+func (b *browser) Search(ctx context.Context, s tenantry.Series, seq int64, q api.Search, folder, after string, limit int) ([]api.BrowseItem, string, error) {
+	reader, err := b.reader(ctx, s, seq)
+	if err != nil {
+		return nil, "", err
+	}
+	query := engine.Query{Text: q.Text, From: q.From, Kind: q.Kind, Since: q.Since, Before: q.Before, Folder: folder}
+	page, err := engine.Search(ctx, reader, query, after, limit, maxExamined)
+	if err != nil {
+		return nil, "", err
+	}
+	return browseItems(page), page.Next, nil
+}
+
+func browseItems(page engine.Listing) []api.BrowseItem {
 	items := make([]api.BrowseItem, 0, len(page.Entries))
 	for _, e := range page.Entries {
 		items = append(items, browseItem(e))
 	}
-	return items, page.Next, nil
+	return items
 }
 
 // Item finds one item of a snapshot.
@@ -70,14 +91,18 @@ func (b *browser) Item(ctx context.Context, s tenantry.Series, seq int64, id str
 }
 
 func browseItem(e repository.Entry) api.BrowseItem {
-	item := api.BrowseItem{
+	return api.BrowseItem{
 		ID: e.ID, Parent: e.Parent, Kind: e.Kind, Name: e.Name, Size: e.Size, Parts: len(e.Parts), Problem: e.Problem,
+		From: e.From, Modified: moment(e.Modified), Date: moment(e.Date),
 	}
-	if !e.Modified.IsZero() {
-		modified := e.Modified.UTC().Round(time.Microsecond)
-		item.Modified = &modified
+}
+
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
 	}
-	return item
+	t = t.UTC().Round(time.Microsecond)
+	return &t
 }
 
 func (b *browser) reader(ctx context.Context, s tenantry.Series, seq int64) (*repository.Reader, error) {

@@ -50,6 +50,10 @@ func (t *Tenant) Snapshots(ctx context.Context, resource tenantry.ResourceID, w 
 	if err != nil {
 		return nil, err
 	}
+	return toSnapshotRows(found), nil
+}
+
+func toSnapshotRows(found []snapshotRow) []SnapshotRow {
 	out := make([]SnapshotRow, len(found))
 	for i, row := range found {
 		out[i] = SnapshotRow{
@@ -58,7 +62,21 @@ func (t *Tenant) Snapshots(ctx context.Context, resource tenantry.ResourceID, w 
 			Counts: tenantry.Counts{Items: row.Items, Total: row.Total, Skipped: row.Skipped, Bytes: row.Bytes, Stored: row.Stored},
 		}
 	}
-	return out, nil
+	return out
+}
+
+// NewestSnapshots lists the newest snapshot of each series behind one ("" and "": of all) in ascending order of
+// resource, then workload; limit 0 is 100, at most 1000.
+func (t *Tenant) NewestSnapshots(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload, limit int) ([]SnapshotRow, error) {
+	var found []snapshotRow
+	err := t.c.read(ctx, "list the newest snapshots of "+string(t.id), &found, `
+		SELECT * FROM snapshots s WHERE tenant = ? AND (resource, workload) > (?, ?)
+		AND NOT EXISTS (SELECT 1 FROM snapshots n WHERE n.tenant = ? AND n.resource = s.resource AND n.workload = s.workload AND n.seq > s.seq)
+		ORDER BY resource, workload LIMIT ?`, t.id, resource, w, t.id, page(limit))
+	if err != nil {
+		return nil, err
+	}
+	return toSnapshotRows(found), nil
 }
 
 // MirrorSnapshots makes the mirror of one series what the bucket says: live are its

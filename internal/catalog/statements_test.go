@@ -164,6 +164,7 @@ func TestTenantStatements(t *testing.T) {
 			{"RunProblems", func() error { _, err := a.RunProblems(ctx, run.ID, 1); return err }},
 			{"Problems", func() error { _, err := a.Problems(ctx, claim.ID); return err }},
 			{"Snapshots", func() error { _, err := a.Snapshots(ctx, "u-1", tenantry.Mailbox, 0, 1); return err }},
+			{"NewestSnapshots", func() error { _, err := a.NewestSnapshots(ctx, "u-1", tenantry.Mailbox, 1); return err }},
 			{"MirrorSnapshots", func() error {
 				return a.MirrorSnapshots(ctx, "u-1", tenantry.Mailbox, []SnapshotRow{{Seq: 7, Time: now}})
 			}},

@@ -12,10 +12,11 @@ import (
 // MaxListing is the most entries that one page of Browse holds.
 const MaxListing = 1000
 
-// Listing is one page of a folder's content.
+// Listing is one page of a folder's content, or of what a search has found.
 type Listing struct {
-	Entries []repository.Entry
-	Next    string // token of the next page, "" at the end
+	Entries  []repository.Entry
+	Next     string // token of the next page, "" at the end
+	Examined int    // entries that a search looked at for it
 }
 
 // Browse lists what lies directly in a folder of a snapshot ("" for its root), in ascending name,

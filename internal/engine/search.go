@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"iter"
 	"strings"
 	"time"
 
@@ -20,38 +21,48 @@ type Query struct {
 
 // Search returns what a query matches: at most limit entries (1 to MaxListing) behind the page that
 // token after names, "" for the first. Of one folder it comes by name, then ID, else by ID. It passes
-// over the index of the snapshot, or of the folder, once, holding no more than a page of it.
+// over the index of the snapshot, or of the folder, holding no more than a page of it, and looks at no
+// more than examine entries (1 at least): a page may have fewer than limit, or none, and still have a Next.
 // Invalid: a token that Search did not make. NotFound: no such folder.
-func Search(ctx context.Context, snap Snapshot, q Query, after string, limit int) (Listing, error) {
-	name, id, err := parseToken(after)
+func Search(ctx context.Context, snap Snapshot, q Query, after string, limit, examine int) (Listing, error) {
+	entries, err := within(ctx, snap, q.Folder, after)
 	if err != nil {
 		return Listing{}, err
 	}
-	entries := snap.EntriesAfter(ctx, id)
-	if q.Folder != "" {
-		if err := mustHave(ctx, snap, q.Folder); err != nil {
-			return Listing{}, err
-		}
-		if entries = snap.Children(ctx, q.Folder); after != "" {
-			entries = snap.ChildrenAfter(ctx, q.Folder, name, id)
-		}
-	}
 	q.Text, q.From = strings.ToLower(q.Text), strings.ToLower(q.From)
-	limit = max(1, min(limit, MaxListing))
+	limit, examine = max(1, min(limit, MaxListing)), max(1, examine)
 	var l Listing
+	var last repository.Entry
 	for e, err := range entries {
 		switch {
 		case err != nil:
 			return Listing{}, err
-		case !q.matches(&e):
-			continue
-		case len(l.Entries) == limit:
-			l.Next = pageToken(l.Entries[limit-1])
+		case l.Examined == examine || len(l.Entries) == limit:
+			l.Next = pageToken(last)
 			return l, nil
 		}
-		l.Entries = append(l.Entries, e)
+		l.Examined++
+		last = e
+		if q.matches(&e) {
+			l.Entries = append(l.Entries, e)
+		}
 	}
 	return l, nil
+}
+
+// within yields what lies in a folder, or in the whole snapshot, behind a page.
+func within(ctx context.Context, snap Snapshot, folder, after string) (iter.Seq2[repository.Entry, error], error) {
+	name, id, err := parseToken(after)
+	if err != nil || folder == "" {
+		return snap.EntriesAfter(ctx, id), err
+	}
+	if err := mustHave(ctx, snap, folder); err != nil {
+		return nil, err
+	}
+	if after == "" {
+		return snap.Children(ctx, folder), nil
+	}
+	return snap.ChildrenAfter(ctx, folder, name, id), nil
 }
 
 // matches expects Text and From in lower case.

@@ -39,15 +39,16 @@ func TestSearch(t *testing.T) {
 		"all at once":            {engine.Query{Text: "7", From: "bob", Since: day(1), Before: day(3)}, "2"},
 		"nothing":                {engine.Query{Text: "dinner"}, ""},
 	} {
-		for _, limit := range []int{1, 2, 100} {
+		for _, pages := range [][2]int{{1, 100}, {2, 100}, {100, 100}, {100, 1}, {100, 2}, {2, 3}} {
+			limit, examine := pages[0], pages[1]
 			var got []string
 			for token := ""; ; {
-				l, err := engine.Search(t.Context(), m, c.q, token, limit)
+				l, err := engine.Search(t.Context(), m, c.q, token, limit, examine)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(l.Entries) > limit {
-					t.Fatalf("%s: %d entries on a page of %d", name, len(l.Entries), limit)
+				if len(l.Entries) > limit || l.Examined > examine {
+					t.Fatalf("%s: %d entries of %d on a page of %d of %d", name, len(l.Entries), l.Examined, limit, examine)
 				}
 				for _, e := range l.Entries {
 					got = append(got, e.ID)
@@ -57,15 +58,15 @@ func TestSearch(t *testing.T) {
 				}
 			}
 			if strings.Join(got, " ") != c.want {
-				t.Errorf("%s, by %d: got %v, expected %s", name, limit, got, c.want)
+				t.Errorf("%s, by %v: got %v, expected %s", name, pages, got, c.want)
 			}
 		}
 	}
-	_, err := engine.Search(t.Context(), m, engine.Query{Folder: "gone"}, "", 10)
+	_, err := engine.Search(t.Context(), m, engine.Query{Folder: "gone"}, "", 10, 10)
 	if tenantry.KindOf(err) != tenantry.NotFound {
 		t.Errorf("a folder that is not there: %v", err)
 	}
-	_, err = engine.Search(t.Context(), m, engine.Query{}, "###", 10)
+	_, err = engine.Search(t.Context(), m, engine.Query{}, "###", 10, 10)
 	if tenantry.KindOf(err) != tenantry.Invalid {
 		t.Errorf("a token of another: %v", err)
 	}

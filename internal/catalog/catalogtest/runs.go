@@ -181,6 +181,19 @@ func testTaskLife(_ *testing.T, w *world) {
 	if diff := cmp.Diff([]catalog.SnapshotRow{newer, mirrored}, snapshots); diff != "" {
 		w.t.Fatal(diff)
 	}
+	drive := catalog.SnapshotRow{Series: c.Series(), Seq: 9, Time: now, Task: "task-y"}
+	drive.Series.Workload = tenantry.Drive
+	w.ok(a.MirrorSnapshots(w.ctx, c.Resource, tenantry.Drive, []catalog.SnapshotRow{drive}))
+	newest, err := a.NewestSnapshots(w.ctx, "", "", 0)
+	w.ok(err)
+	if diff := cmp.Diff([]catalog.SnapshotRow{drive, newer}, newest); diff != "" {
+		w.t.Fatal(diff)
+	}
+	newest, err = a.NewestSnapshots(w.ctx, c.Resource, tenantry.Drive, 1)
+	w.ok(err)
+	if diff := cmp.Diff([]catalog.SnapshotRow{newer}, newest); diff != "" {
+		w.t.Fatal(diff)
+	}
 
 	read, err = a.Run(w.ctx, run.ID)
 	w.ok(err)
