@@ -51,7 +51,8 @@ const (
 )
 
 const (
-	// longestLife bounds a block's life, and with it what a dead process wastes.
+	// longestLife bounds the life of a block that others could use, and with it what a dead
+	// process wastes.
 	longestLife = 5 * time.Second
 	// ringSlots is into how many slots a ring divides its window. The oldest one
 	// counts until it has left as a whole, so 1/48 of the window is what it costs.
@@ -120,9 +121,14 @@ func (l Limits) bucket(name, key string, limit Limit, need int64) account {
 	a.Floor = l.Reserve * a.Cap
 	a.Rate = (amount - slack) / float64(window.Milliseconds())
 	a.Grow = l.grow()
-	a.Slot = max(1, a.life.Milliseconds()/2)
+	a.lives(a.life)
 	a.TTL = 2 * window.Milliseconds() // it is full again long before
 	return a
+}
+
+// lives sets how long blocks of a bucket live.
+func (a *account) lives(d time.Duration) {
+	a.life, a.Life, a.Slot = d, d.Milliseconds(), max(1, d.Milliseconds()/2)
 }
 
 // grow is the share of its rate that a slowed account regains per ms.
@@ -178,6 +184,7 @@ func (l Limits) accounts(c Call, s Size) []account {
 		}
 		requests := l.bucket(outlookRequests, "mailbox/"+mailboxKey(c), l.Outlook.Requests, 1)
 		requests.alone = true
+		requests.lives(time.Duration(l.Outlook.Requests.Window) / 20) // nobody else misses it
 		list = append(list, requests)
 		if c.UploadBytes > 0 {
 			list = append(list, l.ringed(outlookUpload, "upload/"+mailboxKey(c), l.Outlook.Upload, c.UploadBytes))

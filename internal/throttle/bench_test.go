@@ -80,7 +80,7 @@ func BenchmarkBusyFleet(b *testing.B) {
 		if c.now().Sub(swept) >= sweepEvery {
 			swept = c.now()
 			for _, book := range books {
-				book.sweep()
+				book.sweep(whatIsIdle)
 			}
 		}
 	}

@@ -264,44 +264,13 @@ func TestMailboxPermits(t *testing.T) {
 		}
 		mustRefuse(t, other, restore, outlookPermits)
 		held[0].Release()
-		c.pass(sweepEvery)
-		a.sweep() // idle: given back
+		c.pass(permitIdle)
+		a.sweep(whatIsIdle) // idle: given back
 		held[0] = mustTake(t, other, restore)
 		mustRefuse(t, a, restore, outlookPermits)
 
 		if d := held[0].Deadline(); d.Sub(c.now()) != a.longest() {
 			t.Errorf("deadline in %v, not after the longest request", d.Sub(c.now()))
-		}
-	})
-}
-
-// Who makes a second request on a mailbox beside the first one gets a third permit with it,
-// if there is one for bulk; it is another's after a second, and the fourth is for restores.
-func TestSparePermit(t *testing.T) {
-	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
-		c := newClock()
-		a, other := resumed(t, rdb, c, Documented()), open(t, rdb, c, Documented())
-		restore := outlook("ada")
-		restore.Reserve = true
-		held := []*Permit{mustTake(t, a, outlook("ada"))}
-		mustTake(t, other, outlook("ada")).Release() // one alone brings no second
-		c.pass(sweepEvery)
-		other.sweep()
-		held = append(held, mustTake(t, a, outlook("ada")))
-		mustRefuse(t, other, outlook("ada"), outlookPermits)
-		scripts := a.scripts
-		mustTake(t, a, outlook("ada")).Release()
-		if a.scripts != scripts {
-			t.Error("the third permit was asked of Redis")
-		}
-		mustTake(t, other, restore).Release()
-		c.pass(sweepEvery)
-		a.sweep()
-		other.sweep()
-		mustTake(t, other, outlook("ada"))
-		mustRefuse(t, a, outlook("ada"), outlookPermits)
-		if lost(held[0]) || lost(held[1]) {
-			t.Error("giving up the spare permit ended another")
 		}
 	})
 }
@@ -329,7 +298,7 @@ func TestIdleBlocksGoBack(t *testing.T) {
 	mustTake(t, b, sharePoint(1)) // all that was asked for
 	life := b.purses["minute/t1"].life
 	c.pass(life / 2)
-	if b.sweep(); blocks() == 0 {
+	if b.sweep(whatIsIdle); blocks() == 0 {
 		t.Error("a block went back before its time")
 	}
 	for range 100 { // faster than the account is filled
@@ -342,7 +311,7 @@ func TestIdleBlocksGoBack(t *testing.T) {
 		t.Fatal("the account was not exhausted")
 	}
 	c.pass(life / 2)
-	if b.sweep(); blocks() != 0 {
+	if b.sweep(whatIsIdle); blocks() != 0 {
 		t.Error("a scarce account's block was kept idle for half of its life")
 	}
 }

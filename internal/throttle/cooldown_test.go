@@ -122,7 +122,7 @@ func TestCooldownSurvivesRedisOutage(t *testing.T) {
 	p.Done(http.StatusTooManyRequests, tooMany("100"))
 	mustRefuse(t, b, outlook("ada"), "cooldown/mailbox/t1/ada")
 	server.Start()
-	b.sweep()
+	b.sweep(whatIsIdle)
 	fresh := open(t, connect(t, server.Addr), c, Documented())
 	mustRefuse(t, fresh, outlook("ada"), "cooldown/mailbox/t1/ada")
 }

@@ -16,7 +16,8 @@
 //
 // Blocks. A process draws a little more than it needs and serves the next requests
 // from that without asking Redis. A block lives a twentieth of its window, at most
-// 5 s, by the process's monotonic clock, counted from before the question was sent.
+// 5 s where others could use it, by the process's monotonic clock, counted from before the
+// question was sent.
 // What is neither used nor returned by then counts as spent. Block sizes follow use:
 // doubled when used up, halved when they were used to less than a half. What is idle for a
 // second is returned, sooner where the account gave less than was asked for. With its next
@@ -24,16 +25,15 @@
 //
 // Permits. Outlook allows four requests at once per mailbox. A permit is a member of
 // a sorted set that expires by itself after a short life (15 s); a process renews all
-// it holds with one script call every third of that, and keeps a free one for a second
-// for the next request on the mailbox; who has a request under way and makes another asks
-// for two. A permit that was not renewed for nine tenths
+// it holds with one script call every third of that, and keeps a free one for two seconds
+// for the next request on the mailbox. A permit that was not renewed for nine tenths
 // of its life, by the process's monotonic clock and counted from before the question
 // was sent, or that Redis no longer knows, is lost: its Context ends, and with it the
 // request. One whose request should have ended (LongestRequest) is not renewed. What
 // was given back or has expired is never added again by a renewal that comes late.
 //
 //	          take                   Release
-//	absent ───────────▶ in use ◀──────────────▶ free ──idle 1 s──▶ absent
+//	absent ───────────▶ in use ◀──────────────▶ free ──idle 2 s──▶ absent
 //	                      │  renewed: stays as it is │
 //	                      └───────────┬──────────────┘
 //	                              not renewed

@@ -95,7 +95,7 @@ func TestNothingToRenew(t *testing.T) {
 	b := resumed(t, connect(t, servertest.Redis(t)), c, Documented())
 	mustTake(t, b, outlook("ada")).Release()
 	c.pass(2 * sweepEvery)
-	b.sweep()
+	b.sweep(whatIsIdle)
 	before := b.scripts
 	renew(t, b)
 	if b.scripts != before {
@@ -113,8 +113,8 @@ func TestRenewalAfterRelease(t *testing.T) {
 		for _, p := range all[1:] {
 			p.Release()
 		}
-		c.pass(sweepEvery)
-		a.sweep()
+		c.pass(permitIdle)
+		a.sweep(whatIsIdle)
 		if err := a.renew(t.Context(), late); err != nil {
 			t.Fatal(err)
 		}
@@ -155,7 +155,7 @@ func TestFrozenProcess(t *testing.T) {
 		for _, p := range all {
 			p.Release()
 		}
-		a.sweep()
+		a.sweep(whatIsIdle)
 		mustRefuse(t, a, restoring("ada"), outlookPermits)
 		others[0].Release()
 		mustTake(t, other, restoring("ada"))
@@ -194,7 +194,7 @@ func TestLostPermitIsGivenUp(t *testing.T) {
 	c.pass(a.usable())
 	renew(t, a)
 	all[0].Release()
-	a.sweep()
+	a.sweep(whatIsIdle)
 	mustTake(t, other, restoring("ada"))
 	mustRefuse(t, other, restoring("ada"), outlookPermits)
 }
@@ -414,7 +414,7 @@ func (c *crowd) step(t *rapid.T, nested bool) {
 	case 7:
 		c.clock.pass(time.Duration(rapid.SampledFrom([]int{1, 400, 1_500, 5_000, 9_000, 13_499}).Draw(t, "pause")) * time.Millisecond)
 	case 8:
-		b.sweep()
+		b.sweep(whatIsIdle)
 	case 9, 10:
 		r := b.renewal()
 		for range rapid.IntRange(0, 3).Draw(t, "between") {

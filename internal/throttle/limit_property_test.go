@@ -133,7 +133,7 @@ func (f *fleet) step(t *rapid.T) {
 	case 6, 7:
 		f.clock.pass(time.Duration(rapid.IntRange(1, 20_000).Draw(t, "pause")) * time.Millisecond)
 	case 8:
-		f.books[i].sweep()
+		f.books[i].sweep(whatIsIdle)
 	case 9: // killed: nothing is given back
 		f.books[i] = f.open()
 	case 10:

@@ -195,7 +195,7 @@ func TestSlowingSurvivesRedisOutage(t *testing.T) {
 	server.Kill()
 	p.Done(http.StatusTooManyRequests, tooMany("10"))
 	server.Start()
-	b.sweep()
+	b.sweep(whatIsIdle)
 	if u := usageOf(t, b, sharePointMinute); !near(u.Share, 0.8) {
 		t.Errorf("share %v", u.Share)
 	}

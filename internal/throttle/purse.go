@@ -8,6 +8,7 @@ import (
 // purse is what this process holds of one account. Guarded by Book.mu.
 type purse struct {
 	ring    bool
+	alone   bool // this process draws on it alone, as a rule
 	cap     float64
 	life    time.Duration // of its blocks
 	max     int64
@@ -54,7 +55,7 @@ func (b *Book) purse(a account) *purse {
 		}
 		b.purses[a.key] = p
 	}
-	p.ring, p.cap, p.max, p.life = a.ring, a.Cap, a.max, a.life
+	p.ring, p.alone, p.cap, p.max, p.life = a.ring, a.alone, a.Cap, a.max, a.life
 	p.want = min(p.want, p.max)
 	return p
 }
@@ -134,9 +135,13 @@ func (p *purse) report() (spent [][2]int64, eager bool) {
 	return spent, eager
 }
 
-// idle is how long a block is kept that is not used: others wait for what is scarce.
+// idle is how long a block is kept that is not used: others wait for what is scarce, and
+// nobody for what one process draws on alone.
 func (p *purse) idle() time.Duration {
-	if p.scarce {
+	switch {
+	case p.alone:
+		return p.life
+	case p.scarce:
 		return min(sweepEvery, p.life/3)
 	}
 	return sweepEvery

@@ -43,14 +43,12 @@ type takeRequest struct {
 }
 
 type permitRequest struct {
-	ID   string `json:"id"`
-	Name string `json:"name"`
-	Max  int    `json:"max"`
-	TTL  int64  `json:"ttl"`
-	Poll int64  `json:"poll"`
-	// Spare is one more permit, if there is one, for the next call.
-	Spare string   `json:"spare,omitempty"`
-	Drop  []string `json:"drop,omitempty"`
+	ID   string   `json:"id"`
+	Name string   `json:"name"`
+	Max  int      `json:"max"`
+	TTL  int64    `json:"ttl"`
+	Poll int64    `json:"poll"`
+	Drop []string `json:"drop,omitempty"`
 }
 
 // head lists the keys every script begins with.
@@ -99,14 +97,13 @@ type question struct {
 	asked  []account // what Redis is asked for
 	pieces map[string][]block
 	permit *slot
-	spare  *slot // asked for beside the permit
 }
 
 // ask draws what the call needs and blocks for the next ones. Called with its gate held.
 func (b *Book) ask(ctx context.Context, d draft) (*Permit, refusal, error) {
 	q := b.question(d)
 	sent := b.now()
-	reply, err := b.run(ctx, takeScript, q.keys, q.req, 6)
+	reply, err := b.run(ctx, takeScript, q.keys, q.req, 5)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil {
@@ -130,10 +127,6 @@ func (b *Book) ask(ctx context.Context, d draft) (*Permit, refusal, error) {
 	if q.req.Permit != nil {
 		b.hold(q.permit, sent.Add(b.usable()), b.now())
 		q.permit.use(sent.Add(b.longest()))
-	}
-	if q.spare != nil && integer(reply[5]) == 1 {
-		q.spare.freed = b.now()
-		b.hold(q.spare, sent.Add(b.usable()), b.now())
 	}
 	b.acquired++
 	return b.permit(d, q.permit), refusal{}, nil
@@ -178,9 +171,7 @@ func (b *Book) question(d draft) question {
 	return q
 }
 
-// askPermit uses a free permit, or asks for one. Who has requests on the mailbox under way
-// already is about to make more at once, and asks for a second one: calls that may not draw
-// on the reserve, which others need sooner than a second from now.
+// askPermit uses a free permit, or asks for one.
 func (b *Book) askPermit(d draft, q *question, now time.Time) {
 	m, limits := b.mailbox(d.mailbox), b.limits.Outlook
 	if q.permit = m.idle(d.call.Reserve, now.Add(b.renewEvery())); q.permit != nil {
@@ -195,13 +186,8 @@ func (b *Book) askPermit(d draft, q *question, now time.Time) {
 		Poll: permitPoll.Milliseconds(), Drop: m.drop,
 	}
 	m.drop = nil
-	if d.call.Reserve {
-		return
-	}
-	q.req.Permit.Max -= limits.KeepFree
-	if m.busy() {
-		q.spare = &slot{id: rand.Text(), mailbox: d.mailbox}
-		q.req.Permit.Spare = q.spare.id
+	if !d.call.Reserve {
+		q.req.Permit.Max -= limits.KeepFree
 	}
 }
 

@@ -13,9 +13,10 @@ const (
 	// sweepEvery is how often idle blocks and permits go back, and how old a
 	// process's knowledge of cooldowns can be while it holds blocks.
 	sweepEvery = time.Second
-	// lookEvery is how often it is looked for what is idle: blocks of accounts that are
-	// scarce go back sooner (purse.idle).
+	// lookEvery is how often it is looked for idle blocks of accounts that are scarce.
 	lookEvery = sweepEvery / 5
+	// permitIdle is how long a free permit waits for the next request on its mailbox.
+	permitIdle = 2 * time.Second
 	// forgetAfter is when a purse or mailbox that nobody uses is forgotten.
 	forgetAfter = 10 * time.Second
 	// settleBatch bounds the keys of one script call.
@@ -87,12 +88,16 @@ func (b *Book) start() {
 	b.done.Go(func() {
 		tick := time.NewTicker(lookEvery)
 		defer tick.Stop()
-		for {
+		for n := 1; ; n++ {
 			select {
 			case <-b.stop:
 				return
 			case <-tick.C:
-				b.sweep()
+				if n%int(sweepEvery/lookEvery) == 0 {
+					b.sweep(whatIsIdle)
+				} else {
+					b.sweep(whatIsScarce)
+				}
 			}
 		}
 	})
@@ -100,13 +105,13 @@ func (b *Book) start() {
 
 // sweep gives back what is idle, sends cooldowns that could not be sent, and asks for
 // new ones if this process could otherwise miss them.
-func (b *Book) sweep() {
+func (b *Book) sweep(r reach) {
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()
 	b.mu.Lock()
 	now := b.now()
 	l := b.collectCooldowns(now)
-	holds := b.collect(l, false, now)
+	holds := b.collect(l, r, now)
 	curious := holds && now.Sub(b.asked) >= sweepEvery
 	b.mu.Unlock()
 	if !l.empty() || curious {
@@ -142,16 +147,26 @@ func (b *Book) collectCooldowns(now time.Time) *settlement {
 	return l
 }
 
-// collect takes what is idle, or all that is free, out of purses and mailboxes, forgets
-// those nobody uses, and reports whether anything is still held. Called with mu held.
-func (b *Book) collect(l *settlement, all bool, now time.Time) (holds bool) {
-	since := now.Add(-sweepEvery)
-	if all {
+// reach is how much collect takes.
+type reach int
+
+const (
+	whatIsScarce reach = iota // idle blocks that others wait for
+	whatIsIdle                // all idle blocks and permits
+	whatIsFree                // all blocks, and permits that are not in use
+)
+
+// collect takes blocks and permits out of purses and mailboxes, forgets those nobody uses,
+// and reports whether anything is still held. Called with mu held.
+func (b *Book) collect(l *settlement, r reach, now time.Time) (holds bool) {
+	since := now.Add(-permitIdle)
+	if r == whatIsFree {
 		since = now
 	}
 	for key, p := range b.purses {
 		p.expire(now)
-		if (all || now.Sub(p.used) >= p.idle()) && !l.full() {
+		idle := now.Sub(p.used) >= p.idle() && (p.scarce || r == whatIsIdle)
+		if (idle || r == whatIsFree) && !l.full() {
 			for _, k := range p.blocks {
 				p.spare(k)
 				l.Give = append(l.Give, gift{k.slot, k.left, p.ring, p.cap})
@@ -168,6 +183,10 @@ func (b *Book) collect(l *settlement, all bool, now time.Time) (holds bool) {
 	for key, m := range b.mailboxes {
 		if l.full() {
 			break
+		}
+		if r == whatIsScarce {
+			holds = holds || m.busy()
+			continue
 		}
 		if ids := m.retire(since); len(ids) > 0 {
 			l.Drop = append(l.Drop, ids)
@@ -228,7 +247,7 @@ func (b *Book) Close(ctx context.Context) error {
 		b.mu.Lock()
 		now := b.now()
 		l := b.collectCooldowns(now)
-		b.collect(l, true, now)
+		b.collect(l, whatIsFree, now)
 		b.mu.Unlock()
 		if l.empty() {
 			return nil
