@@ -64,7 +64,7 @@ const (
 	tiny = 64
 	// largestBlock is the most that is drawn ahead by default, blockShare the most of
 	// what a bucket can hold and lend that goes into one block.
-	largestBlock = 64
+	largestBlock = 128
 	blockShare   = 0.34
 	// capShare is what a bucket holds of the slack at most; the rest it may lend out.
 	capShare = 0.4
