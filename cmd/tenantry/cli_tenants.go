@@ -268,6 +268,8 @@ func (c *connection) policiesAdd() *cobra.Command {
 	command.Flags().StringSliceVar(&kinds, "kind", nil, "user, group, site (default user)")
 	command.Flags().StringSliceVar(&workloads, "workload", nil, "mailbox, drive, site, group, team (default what the kinds have)")
 	command.Flags().Int64Var(&p.Versions, "versions", 0, "save so many old versions of each file")
+	command.Flags().BoolVar(&p.Mime, "mime", false, "keep each mail as MIME, too: a request more for each")
+	command.Flags().BoolVar(&p.Recoverable, "recoverable", false, "save what was deleted from mailboxes and can still be recovered, too")
 	command.Flags().BoolVar(&preview, "preview", false, "add nothing; show whether Microsoft's limits allow it")
 	return command
 }

@@ -45,6 +45,8 @@ type NewPolicy struct {
 	WindowMinutes int                     `json:"window_minutes,omitempty" minimum:"1" maximum:"1440" default:"240" doc:"Spread the starts over so many minutes"`
 	TimeZone      string                  `json:"time_zone,omitempty" maxLength:"64" default:"UTC" doc:"IANA name" example:"Europe/Vienna"`
 	Versions      int                     `json:"versions,omitempty" minimum:"0" maximum:"500" doc:"Save so many old versions of each file"`
+	MIME          bool                    `json:"mime,omitempty" doc:"Keep each mail as MIME, too: a request more for each. Signed and encrypted mail is kept so anyway"`
+	Recoverable   bool                    `json:"recoverable,omitempty" doc:"Save what was deleted from mailboxes and can still be recovered, too"`
 }
 
 type addPolicyInput struct {
@@ -114,7 +116,7 @@ func newPolicyRow(n NewPolicy, now time.Time) (catalog.Policy, error) {
 	p := catalog.Policy{
 		ID: tenantry.NewPolicyID(), Name: name, Kinds: n.Kinds, Workloads: n.Workloads,
 		At: at.Hour()*60 + at.Minute(), Window: n.WindowMinutes, TimeZone: zone.String(), CreatedAt: now,
-		Options: tenantry.BackupOptions{Versions: n.Versions},
+		Options: tenantry.BackupOptions{Versions: n.Versions, MIME: n.MIME, Recoverable: n.Recoverable},
 	}
 	if len(p.Kinds) == 0 {
 		p.Kinds = []tenantry.ResourceKind{tenantry.User}

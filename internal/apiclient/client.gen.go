@@ -908,7 +908,9 @@ type AuditEntry struct {
 
 // BackupOptions defines model for BackupOptions.
 type BackupOptions struct {
-	Versions int64 `json:"versions,omitempty,omitzero"`
+	Mime        bool  `json:"mime,omitempty,omitzero"`
+	Recoverable bool  `json:"recoverable,omitempty,omitzero"`
+	Versions    int64 `json:"versions,omitempty,omitzero"`
 }
 
 // BrowseItem defines model for BrowseItem.
@@ -1208,7 +1210,13 @@ type NewPolicy struct {
 
 	// Kinds All resources of these kinds; without it all users
 	Kinds []NewPolicyKinds `json:"kinds,omitempty,omitzero"`
-	Name  string           `json:"name"`
+
+	// Mime Keep each mail as MIME, too: a request more for each. Signed and encrypted mail is kept so anyway
+	Mime bool   `json:"mime,omitempty,omitzero"`
+	Name string `json:"name"`
+
+	// Recoverable Save what was deleted from mailboxes and can still be recovered, too
+	Recoverable bool `json:"recoverable,omitempty,omitzero"`
 
 	// TimeZone IANA name
 	//

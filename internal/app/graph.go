@@ -29,7 +29,7 @@ func (w workloads) Source(_ context.Context, t catalog.TenantRow, r catalog.Reso
 	g := w.client.Tenant(t.ID, t.DirectoryID)
 	switch load {
 	case tenantry.Mailbox:
-		return workload.NewMailboxSource(g, r.ObjectID), nil
+		return workload.NewMailboxSource(g, r.ObjectID, o), nil
 	case tenantry.Drive:
 		return workload.NewDriveSource(g, r.ObjectID, o), nil
 	case tenantry.SiteContent:

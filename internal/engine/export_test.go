@@ -112,6 +112,15 @@ func TestWriteMail(t *testing.T) {
 }
 
 // Whatever a stored message holds, writing it ends in a mail that can be read, or an error.
+// TestWriteMailAsItWasKept: MIME that was kept is not made anew.
+func TestWriteMailAsItWasKept(t *testing.T) {
+	kept := parts{"message.eml": "Subject: signed\r\n\r\n\x00 bytes", "attachments.json": `[]`}
+	var out bytes.Buffer
+	if err := WriteMail(t.Context(), &out, kept.entry("message"), []byte(exportedMail), kept.open); err != nil || out.String() != kept["message.eml"] {
+		t.Errorf("%q: %v", out.String(), err)
+	}
+}
+
 func TestWriteMailAnything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.String()

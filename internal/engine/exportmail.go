@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/textproto"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,10 +65,17 @@ type graphAttachment struct {
 	raw         json.RawMessage
 }
 
+// keptMIME is the part of a message that is the message as MIME.
+const keptMIME = "message.eml"
+
 // WriteMail writes a message as MIME (RFC 5322, RFC 2045): headers, body, and every
 // attachment as it was stored. Body and attachments are encoded so that they come back
-// byte for byte. A header X-Tenantry-Missing names each attachment that was never saved.
+// byte for byte. A header X-Tenantry-Missing names each attachment that was never saved. A message that was
+// kept as MIME, because it is signed or encrypted or a policy wanted it, is that, byte for byte.
 func WriteMail(ctx context.Context, w io.Writer, e repository.Entry, raw []byte, open OpenPart) error {
+	if at := slices.IndexFunc(e.Parts, func(p repository.Part) bool { return p.Name == keptMIME }); at >= 0 {
+		return copyPart(ctx, w, e.Parts[at], open)
+	}
 	var m graphMessage
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return tenantry.E(tenantry.Corrupt, "read a stored message", err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -210,6 +211,50 @@ func (t *Tenant) MessageChanges(ctx context.Context, user, folder, link string, 
 // tooHeavy reports whether a page failed in a way that a smaller one may not.
 func tooHeavy(err error) bool {
 	return statusOf(err) == http.StatusGatewayTimeout || tenantry.CodeOf(err) == codeTooLarge
+}
+
+// MessageList lists a folder's messages like MessageChanges, the newest first, where there is no delta.
+func (t *Tenant) MessageList(ctx context.Context, user, folder, link string, pageSize int) (RawPage, error) {
+	const op = "list messages"
+	if err := given(op, user, folder); err != nil {
+		return RawPage{}, err
+	}
+	for {
+		query := listQuery(pageSize, strings.Join(messageProperties, ","), "")
+		query.Set("$orderby", "receivedDateTime desc")
+		page, err := t.mailPage(ctx, t.outlookRead(op, user, 0, query, "mailFolders", folder, "messages"), link, false)
+		if err == nil || pageSize <= 1 || link != "" || !tooHeavy(err) || ctx.Err() != nil {
+			return page, err
+		}
+		pageSize = max(1, pageSize/5)
+	}
+}
+
+// Message returns one message as MessageChanges shows it. Poison: it cannot be read.
+func (t *Tenant) Message(ctx context.Context, user, message string) (jsontext.Value, error) {
+	const op = "read a message"
+	if err := given(op, user, message); err != nil {
+		return nil, err
+	}
+	doc, err := t.document(ctx, t.outlookRead(op, user, 0, url.Values{"$select": {strings.Join(messageProperties, ",")}}, OfMessage, message))
+	return doc, t.judged(ctx, mailError(err), t.itemProbe(user, OfMessage, message))
+}
+
+// MessageMIME streams a message as MIME, like AttachmentContent. Whether it is the same in every answer is not
+// documented.
+func (t *Tenant) MessageMIME(ctx context.Context, user, message string) (io.ReadCloser, error) {
+	const op = "read a message as MIME"
+	if err := given(op, user, message); err != nil {
+		return nil, err
+	}
+	c := t.outlookRead(op, user, 0, nil, OfMessage, message, "$value")
+	c.header.Set("Accept", "*/*")
+	c.stream = true
+	a, err := t.open(ctx, c)
+	if err != nil {
+		return nil, t.judged(ctx, mailError(err), t.itemProbe(user, OfMessage, message))
+	}
+	return a, nil
 }
 
 // Messages lists a folder's messages with the properties that sel names (comma

@@ -263,6 +263,12 @@ type BackupOptions struct {
 	// Versions is how many old versions of each file are saved, the newest of them, from 0 to MaxVersions. A file
 	// that does not change after they were wanted is saved as it is.
 	Versions int `json:"versions,omitempty"`
+	// MIME keeps each mail as MIME, too: one more request for each. A mail that does not change after that was wanted is
+	// saved as it is; signed and encrypted ones are kept so anyway.
+	MIME bool `json:"mime,omitempty"`
+	// Recoverable saves what was deleted from a mailbox and can still be recovered, too. A mailbox of which that was
+	// once wanted goes on with it.
+	Recoverable bool `json:"recoverable,omitempty"`
 }
 
 // MaxVersions bounds BackupOptions.Versions.
@@ -270,7 +276,9 @@ const MaxVersions = 500
 
 // With returns what two policies want together.
 func (o BackupOptions) With(other BackupOptions) BackupOptions {
-	return BackupOptions{Versions: max(o.Versions, other.Versions)}
+	return BackupOptions{
+		Versions: max(o.Versions, other.Versions), MIME: o.MIME || other.MIME, Recoverable: o.Recoverable || other.Recoverable,
+	}
 }
 
 // Validate returns Invalid, with the field, for options out of their bounds.

@@ -127,6 +127,7 @@ type TaskLister[P Pages] interface {
 type TaskReader[P Pages] interface {
 	TaskLister[P]
 	TaskChanges(ctx context.Context, user, list, link string, pageSize int, expanded bool) (P, error)
+	Tasks(ctx context.Context, user, list, link string) (P, error)
 }
 
 // TaskWriter writes tasks.
@@ -165,6 +166,11 @@ type MailReader[P Pages] interface {
 	AttachmentReader[P]
 	MailFolderChanges(ctx context.Context, user, link string) (P, error)
 	MessageChanges(ctx context.Context, user, folder, link string, pageSize int) (P, error)
+	MessageList(ctx context.Context, user, folder, link string, pageSize int) (P, error)
+	Messages(ctx context.Context, user, folder, sel, prop, link string) (P, error)
+	Message(ctx context.Context, user, message string) (jsontext.Value, error)
+	MessageMIME(ctx context.Context, user, message string) (io.ReadCloser, error)
+	MailFolder(ctx context.Context, user, folder string) (jsontext.Value, error)
 }
 
 // AttachmentWriter adds attachments to an item that was created.

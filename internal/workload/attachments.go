@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -46,22 +47,29 @@ type attachmentSource[P Pages] struct {
 // Small ones come with the list, in one request for all of them. The content of others is read one by one:
 // with many at once the service fails.
 func (s attachmentSource[P]) parts(ctx context.Context, item, name string) ([]engine.ItemPart, error) {
+	parts, _, err := s.sealedParts(ctx, item, name)
+	return parts, err
+}
+
+// sealedParts tells with the parts whether one of them is what Exchange makes of a signed or encrypted mail.
+func (s attachmentSource[P]) sealedParts(ctx context.Context, item, name string) (parts []engine.ItemPart, sealed bool, err error) {
 	list, contents, ok, err := s.api.SmallAttachments(ctx, s.user, s.of, item)
 	if err == nil && !ok {
 		list, err = s.list(ctx, item)
 	}
 	if err != nil || len(list) == 0 {
-		return nil, err
+		return nil, false, err
 	}
-	parts := []engine.ItemPart{bytesPart(name, array(list))}
+	parts = []engine.ItemPart{bytesPart(name, array(list))}
 	for _, raw := range list {
 		var a attachment
 		if err := parse("an attachment", raw, &a); err != nil {
-			return nil, err
+			return nil, false, err
 		}
+		sealed = sealed || slices.Contains(sealedTypes, a.ContentType) || strings.EqualFold(a.Name, "smime.p7m")
 		parts = append(parts, s.part(item, a, raw, contents)...)
 	}
-	return parts, nil
+	return parts, sealed, nil
 }
 
 func (s attachmentSource[P]) list(ctx context.Context, item string) (list []jsontext.Value, err error) {

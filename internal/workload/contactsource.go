@@ -152,9 +152,10 @@ func (s *contactSource[P]) page(ctx context.Context, folder, link string) (engin
 		if err == nil {
 			return s.items(folder, page(got), false)
 		}
-		if link != "" || tenantry.KindOf(err) != tenantry.Invalid {
+		if !withoutDelta(err, link) {
 			return engine.Page{}, err
 		}
+		next = ""
 	}
 	got, err := s.api.Contacts(ctx, s.user, folder, "", "", next)
 	if err != nil {
@@ -176,11 +177,15 @@ func (s *contactSource[P]) items(folder string, p page, asList bool) (engine.Pag
 			list.remove(c.ID)
 			continue
 		}
-		list.put(engine.Item{
+		item := engine.Item{
 			ID: c.ID, Parent: contactFolderID + folder, Kind: kindContact, Name: c.Name, ETag: version(c.ChangeKey, c.ETag, raw),
 			Modified: instant(c.Modified), Size: int64(len(raw)), Raw: raw,
 			Parts: func(ctx context.Context) ([]engine.ItemPart, error) { return s.photo(ctx, c.ID) },
-		})
+		}
+		if asList {
+			item = unlessStored(item)
+		}
+		list.put(item)
 	}
 	if asList {
 		p.Next = listed + p.Next

@@ -6,7 +6,8 @@
 // At its root are parts of our own, each read and refused by itself, since a permission may be missing
 // for one of them:
 //
-//	part:mail       folders and messages, by the folders' and each folder's delta
+//	part:mail       folders and messages, by the folders' and each folder's delta, or by lists of versions where
+//	                there is none; hidden folders, looked for once a day; what can be recovered, if a policy wants it
 //	part:contacts   contact folders, compared by a list; contacts by each folder's delta
 //	part:calendars  the calendars that the mailbox owns, and their events: read whole once, then compared
 //	                by a list of change keys (a delta is documented for a window of the primary calendar
@@ -26,6 +27,7 @@
 //	attachments.json   the list of attachments as Graph sent it, without their content: a JSON array
 //	<id>               a file attachment's bytes, or an item attachment as MIME
 //	<id>.json          an item attachment, expanded
+//	message.eml        the message as MIME: of signed and encrypted ones, and where a policy wants it
 //
 // A reference attachment has no content of its own: the list says all that Graph knows of it.
 //

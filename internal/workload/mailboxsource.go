@@ -37,9 +37,9 @@ type mailboxSource[P Pages] struct {
 
 // NewMailboxSource returns the source of a user's mailbox; user is the Entra object ID. Its collections
 // are its parts, which list folders and calendars, and these.
-func NewMailboxSource[P Pages](api MailboxReader[P], user string) engine.Source {
+func NewMailboxSource[P Pages](api MailboxReader[P], user string, o tenantry.BackupOptions) engine.Source {
 	return &mailboxSource[P]{
-		mail: newMailSource(api, user), contacts: newContactSource(api, user), calendars: newCalendarSource(api, user),
+		mail: newMailSource(api, user, o), contacts: newContactSource(api, user), calendars: newCalendarSource(api, user),
 		tasks: &taskSource[P]{api: api, user: user}, settings: newSettingsSource(api, user),
 	}
 }
@@ -97,9 +97,7 @@ func parts(link string) (engine.Page, error) {
 func (s *mailboxSource[P]) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
 	switch e.Kind {
 	case kindMessage:
-		return func(ctx context.Context) ([]engine.ItemPart, error) {
-			return s.mail.attachments.parts(ctx, e.ID, attachmentsPart)
-		}
+		return func(ctx context.Context) ([]engine.ItemPart, error) { return s.mail.reread(ctx, e.ID) }
 	case kindContact:
 		return func(ctx context.Context) ([]engine.ItemPart, error) { return s.contacts.photo(ctx, e.ID) }
 	case kindEvent:

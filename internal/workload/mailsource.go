@@ -3,10 +3,13 @@ package workload
 import (
 	"bytes"
 	"context"
+	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/internal/engine"
@@ -20,228 +23,79 @@ const (
 	// service answers with 504.
 	maxMailPage = 100
 	minMailPage = 10
+	// slowPage is how long a page may take before smaller ones are asked for.
+	slowPage = 15 * time.Second
 
-	// While the folders are enumerated, the link says so: only then the hidden ones, which the delta
-	// is not documented to show, are looked for.
-	enumerating = "enumerating "
-	hidden      = "hidden "
-
-	// rooted precedes the root folder's ID in links of folders.
-	rooted = "root "
+	// mimePart is a message as MIME.
+	mimePart = "message.eml"
 )
 
-// wellKnown are the names that stand for a folder in every language.
-var wellKnown = []string{
-	"inbox", "drafts", "sentitems", "deleteditems", "junkemail", "archive", "outbox", "conversationhistory",
-}
-
-// mailSource reads one mailbox.
+// mailSource reads the mail of one mailbox. Its methods may be called side by side, but for one folder one after
+// the other.
 type mailSource[P Pages] struct {
 	api         MailReader[P]
 	user        string
+	options     tenantry.BackupOptions
 	attachments attachmentSource[P]
+	size        *pageSize // of messages
 
-	pageSize int // of messages, adapted to what the service answers in time
-	root     string
-
-	mu    sync.Mutex // guards names, which parts ask for
+	mu    sync.Mutex // guards what follows
+	root  string
 	names map[string]string
 }
 
-func newMailSource[P Pages](api MailReader[P], user string) *mailSource[P] {
+func newMailSource[P Pages](api MailReader[P], user string, o tenantry.BackupOptions) *mailSource[P] {
 	return &mailSource[P]{
-		api: api, user: user, pageSize: maxMailPage, attachments: attachmentSource[P]{api: api, user: user, of: ofMessage},
+		api: api, user: user, options: o, size: &pageSize{n: maxMailPage, min: minMailPage, max: maxMailPage},
+		attachments: attachmentSource[P]{api: api, user: user, of: ofMessage},
 	}
 }
 
-// folderPage reads a page of the mail folders: their delta, and behind an enumeration the hidden ones.
-func (s *mailSource[P]) folderPage(ctx context.Context, link string) (engine.Page, error) {
-	link, err := s.rooted(ctx, link)
-	if err != nil {
-		return engine.Page{}, err
-	}
-	var p engine.Page
-	if delta, ok := strings.CutPrefix(link, hidden); ok {
-		p, err = s.hiddenFolders(ctx, delta)
-	} else {
-		p, err = s.folders(ctx, link)
-	}
-	p.Next = rooted + s.root + " " + p.Next
-	return p, err
+// pageSize follows what the service answers in time. Safe for concurrent use.
+type pageSize struct {
+	mu          sync.Mutex
+	n, min, max int
 }
 
-// rooted learns which folder is the root, which never changes: from the link, or by asking. It returns
-// the link without it.
-func (s *mailSource[P]) rooted(ctx context.Context, link string) (string, error) {
-	if root, ok := strings.CutPrefix(link, rooted); ok {
-		s.root, link, _ = strings.Cut(root, " ")
-	}
-	if s.root != "" {
-		return link, nil
-	}
-	id, err := s.api.MailFolderID(ctx, s.user, rootFolder)
-	s.root = id
-	return link, err
-}
+func (s *pageSize) get() int { s.mu.Lock(); defer s.mu.Unlock(); return s.n }
 
-// folders reads a page of the folders' delta.
-func (s *mailSource[P]) folders(ctx context.Context, link string) (engine.Page, error) {
-	next, within := strings.CutPrefix(link, enumerating)
-	if link == "" || within {
-		if _, err := s.wellKnownNames(ctx); err != nil {
-			return engine.Page{}, err
-		}
-	}
-	got, err := s.api.MailFolderChanges(ctx, s.user, next)
-	if err != nil {
-		return engine.Page{}, err
-	}
-	p := page(got)
-	list := newChanges(len(p.Items))
-	for _, raw := range p.Items {
-		if err := s.folder(list, raw, false); err != nil {
-			return engine.Page{}, err
-		}
-	}
-	switch full := within || link == ""; {
-	case full && p.Done:
-		return list.page(hidden+p.Next, false), nil
-	case full:
-		return list.page(enumerating+p.Next, false), nil
-	}
-	return list.page(p.Next, p.Done), nil
-}
-
-type mailFolder struct {
-	ID       string    `json:"id"`
-	Type     string    `json:"@odata.type"`
-	ETag     string    `json:"@odata.etag"`
-	Removed  *struct{} `json:"@removed"`
-	Name     string    `json:"displayName"`
-	Parent   string    `json:"parentFolderId"`
-	Children int       `json:"childFolderCount"`
-	Hidden   bool      `json:"isHidden"`
-}
-
-// folder adds one folder to a page. Search folders are left out: they only show items of others.
-func (s *mailSource[P]) folder(list *changes, raw jsontext.Value, below bool) error {
-	var f mailFolder
-	switch err := parse("a mail folder", raw, &f); {
-	case err != nil:
-		return err
-	case f.ID == "":
-		return tenantry.Errorf(tenantry.Internal, "read a mail folder: it has no ID")
-	case f.Removed != nil:
-		list.remove(f.ID)
-		return nil
-	case f.ID == s.root || strings.HasSuffix(f.Type, "mailSearchFolder") || below && !f.Hidden:
-		return nil
-	case f.Parent == s.root:
-		f.Parent = partMail
-	}
-	item := engine.Item{
-		ID: f.ID, Parent: f.Parent, Kind: engine.KindFolder, Name: f.Name, Collection: f.ID,
-		// Folders have no version of their own that all clouds show. What counts their items is a part of it.
-		ETag: digest(raw), Raw: raw,
-		Content: "well-known name", // asked for once: it never changes
-		Parts:   func(ctx context.Context) ([]engine.ItemPart, error) { return s.wellKnownName(ctx, f.ID) },
-		First:   s.isFirst(f.ID),
-	}
-	list.put(item)
-	return nil
-}
-
-// hiddenFolders closes an enumeration with the folders that the delta may not show.
-func (s *mailSource[P]) hiddenFolders(ctx context.Context, delta string) (engine.Page, error) {
-	list := newChanges(0)
-	level := []string{""}
-	for depth := 0; len(level) > 0 && depth < maxFolderDepth; depth++ {
-		var below []string
-		for _, parent := range level {
-			err := walk(func(link string) (P, error) { return s.api.MailFolders(ctx, s.user, parent, link) }, func(raw jsontext.Value) error {
-				var f mailFolder
-				if err := parse("a mail folder", raw, &f); err != nil {
-					return err
-				}
-				if f.Children > 0 && !strings.HasSuffix(f.Type, "mailSearchFolder") {
-					below = append(below, f.ID)
-				}
-				return s.folder(list, raw, true)
-			})
-			// A folder that vanished in the meantime is told by the next round of the delta.
-			if err != nil && tenantry.KindOf(err) != tenantry.NotFound {
-				return engine.Page{}, err
-			}
-		}
-		level = below
-	}
-	return list.page(delta, true), nil
-}
-
-// maxFolderDepth is what Exchange allows.
-const maxFolderDepth = 300
-
-// wellKnownName returns a folder's well-known name as a part, if it has one.
-func (s *mailSource[P]) wellKnownName(ctx context.Context, id string) ([]engine.ItemPart, error) {
-	names, err := s.wellKnownNames(ctx)
-	if err != nil {
-		return nil, err
-	}
-	name, ok := names[id]
-	if !ok {
-		return nil, nil
-	}
-	return []engine.ItemPart{bytesPart(wellKnownPart+name, nil)}, nil
-}
-
-// wellKnownNames asks once which folders have one, and returns the names by ID.
-func (s *mailSource[P]) wellKnownNames(ctx context.Context) (map[string]string, error) {
+// halve asks for less from now on; false if that was the least already.
+func (s *pageSize) halve() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.names != nil {
-		return s.names, nil
+	if s.n == s.min {
+		return false
 	}
-	names, err := wellKnownFolders(ctx, s.api, s.user, wellKnown)
-	if err != nil {
-		return nil, err
-	}
-	s.names = names
-	return names, nil
+	s.n = max(s.n/2, s.min)
+	return true
 }
 
-// folderNamer finds folders by their well-known names.
-type folderNamer interface {
-	MailFolderID(ctx context.Context, user, wellKnown string) (string, error)
-}
-
-// wellKnownFolders asks which folders have the given names, and returns the names by ID.
-func wellKnownFolders(ctx context.Context, api folderNamer, user string, names []string) (map[string]string, error) {
-	byID := map[string]string{}
-	for _, name := range names {
-		folder, err := api.MailFolderID(ctx, user, name)
-		switch {
-		case tenantry.KindOf(err) == tenantry.NotFound: // not every mailbox has all of them
-		case err != nil:
-			return nil, err
-		default:
-			byID[folder] = name
-		}
+// learn follows an answer: where a page came in a smaller portion than was asked for, or took long, the larger
+// one is not asked for again at once.
+func (s *pageSize) learn(asked, got int, last bool, took time.Duration) {
+	if took > slowPage || !last && got < asked/2 {
+		s.halve()
+		return
 	}
-	return byID, nil
-}
-
-// rootFolder is the name of what holds all that a user sees.
-const rootFolder = "msgfolderroot"
-
-// isFirst reports whether a folder is one where the newest mail is: a first backup reads it
-// before the others, each the newest messages first. It knows while folders are enumerated.
-func (s *mailSource[P]) isFirst(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.names[id] == "inbox" || s.names[id] == "sentitems"
+	s.n = min(s.n+s.n/4+1, s.max)
 }
 
-const wellKnownPart = "wellKnown="
+// sized reads a page in a size that the service answers in time.
+func sized[P Pages](s *pageSize, read func(size int) (P, error)) (P, error) {
+	for {
+		size, started := s.get(), time.Now()
+		got, err := read(size)
+		if tenantry.KindOf(err) == tenantry.Transient && s.halve() {
+			continue
+		}
+		if err == nil {
+			s.learn(size, len(page(got).Items), page(got).Done, time.Since(started))
+		}
+		return got, err
+	}
+}
 
 type message struct {
 	ID        string    `json:"id"`
@@ -265,6 +119,17 @@ type message struct {
 	} `json:"internetMessageHeaders"`
 }
 
+// contentType is the type of the message as it came, without parameters; "" if its headers do not tell.
+func (m *message) contentType() string {
+	for _, h := range m.Headers {
+		if strings.EqualFold(h.Name, "Content-Type") {
+			kind, _, _ := strings.Cut(strings.ToLower(h.Value), ";")
+			return strings.TrimSpace(kind)
+		}
+	}
+	return ""
+}
+
 // sender is what a search for a sender looks through.
 func (m *message) sender() string {
 	return strings.TrimSpace(m.From.Address.Name + " " + m.From.Address.Address)
@@ -278,28 +143,78 @@ func (m *message) mayHaveAttachments(raw jsontext.Value) bool {
 	if m.Attachments || bytes.Contains(raw, []byte("cid:")) || bytes.Contains(raw, []byte("CID:")) {
 		return true
 	}
-	for _, h := range m.Headers {
-		if strings.EqualFold(h.Name, "Content-Type") {
-			kind, _, _ := strings.Cut(strings.ToLower(h.Value), ";")
-			kind = strings.TrimSpace(kind)
-			return strings.Contains(kind, "/") && !strings.HasPrefix(kind, "text/") && kind != "multipart/alternative"
-		}
-	}
-	return false
+	kind := m.contentType()
+	return strings.Contains(kind, "/") && !strings.HasPrefix(kind, "text/") && kind != "multipart/alternative"
 }
 
-// messages reads a page of a folder's delta, in a size that the service answers in time.
-func (s *mailSource[P]) messages(ctx context.Context, folder, link string) (engine.Page, error) {
-	got, err := s.api.MessageChanges(ctx, s.user, folder, link, s.pageSize)
-	if tenantry.KindOf(err) == tenantry.Transient && s.pageSize > minMailPage {
-		s.pageSize = minMailPage
-		got, err = s.api.MessageChanges(ctx, s.user, folder, link, s.pageSize)
+// sealedTypes are those of which nothing but the MIME itself keeps what a signature covers or a key opens.
+var sealedTypes = []string{"multipart/signed", "multipart/encrypted", "application/pkcs7-mime", "application/x-pkcs7-mime"}
+
+// A folder is read by its delta. Where there is none, because the cloud has no such function or the mailbox
+// is over its quota, it is compared by a list: whole the first time, then of versions alone.
+//
+//	"" ----delta----> link ----delta----> link
+//	 |                 |                    ^
+//	 | no delta        | over quota         | the quota is kept again
+//	 v                 v                    |
+//	listing, whole -> listing of versions --+
+type listing struct {
+	Whole bool   `json:"whole,omitzero"` // the pages show whole messages
+	Next  string `json:"next,omitzero"`  // page of the list; "" the first
+	Quota bool   `json:"quota,omitzero"` // the delta may come back
+	Delta string `json:"delta,omitzero"` // where it goes on then; "" from the beginning
+}
+
+const listingLink = "listing "
+
+func (l listing) link() (string, error) {
+	text, err := json.Marshal(l)
+	if err != nil {
+		return "", tenantry.E(tenantry.Internal, "write the link of a list", err)
 	}
+	return listingLink + string(text), nil
+}
+
+// messages reads a page of a folder.
+func (s *mailSource[P]) messages(ctx context.Context, folder, link string) (engine.Page, error) {
+	text, listed := strings.CutPrefix(link, listingLink)
+	if !listed {
+		p, err := s.delta(ctx, folder, link)
+		if !withoutDelta(err, link) {
+			return p, err
+		}
+		return s.list(ctx, folder, listing{Whole: link == "", Quota: tenantry.KindOf(err) == tenantry.Capacity, Delta: link})
+	}
+	var l listing
+	if err := json.Unmarshal([]byte(text), &l); err != nil {
+		return engine.Page{}, tenantry.E(tenantry.Resync, "read the link of a list", err)
+	}
+	if l.Quota && l.Next == "" {
+		p, err := s.delta(ctx, folder, l.Delta)
+		switch {
+		case withoutDelta(err, l.Delta):
+		case err == nil && l.Delta == "":
+			return engine.Page{}, tenantry.Errorf(tenantry.Resync, "read a mail folder: its delta is back")
+		default:
+			return p, err
+		}
+	}
+	return s.list(ctx, folder, l)
+}
+
+// withoutDelta reports whether an error means that there is no delta: a mailbox over its quota has none for a
+// while, and some clouds have no such function.
+func withoutDelta(err error, link string) bool {
+	kind := tenantry.KindOf(err)
+	return kind == tenantry.Capacity || kind == tenantry.Invalid && link == ""
+}
+
+func (s *mailSource[P]) delta(ctx context.Context, folder, link string) (engine.Page, error) {
+	got, err := sized(s.size, func(size int) (P, error) { return s.api.MessageChanges(ctx, s.user, folder, link, size) })
 	if err != nil {
 		return engine.Page{}, err
 	}
 	p := page(got)
-	s.adapt(len(p.Items), p.Done)
 	list := newChanges(len(p.Items))
 	for _, raw := range p.Items {
 		if err := s.message(list, folder, raw); err != nil {
@@ -309,44 +224,149 @@ func (s *mailSource[P]) messages(ctx context.Context, folder, link string) (engi
 	return list.page(p.Next, p.Done), nil
 }
 
-// adapt follows what the service answers: where a page came in a smaller portion than was asked for, the
-// larger one is not asked for again at once.
-func (s *mailSource[P]) adapt(got int, done bool) {
-	if !done && got < s.pageSize/2 {
-		s.pageSize = max(s.pageSize/2, minMailPage)
-		return
+// versionsOfMail is what tells whether a message changed.
+const versionsOfMail = "id,changeKey,parentFolderId"
+
+// list reads a page of a folder's list.
+func (s *mailSource[P]) list(ctx context.Context, folder string, l listing) (engine.Page, error) {
+	var got P
+	var err error
+	if l.Whole {
+		got, err = sized(s.size, func(size int) (P, error) { return s.api.MessageList(ctx, s.user, folder, l.Next, size) })
+	} else {
+		got, err = s.api.Messages(ctx, s.user, folder, versionsOfMail, "", l.Next)
 	}
-	s.pageSize = min(s.pageSize+s.pageSize/4, maxMailPage)
+	if err != nil {
+		return engine.Page{}, err
+	}
+	p := page(got)
+	list := newChanges(len(p.Items))
+	for _, raw := range p.Items {
+		if l.Whole {
+			err = s.message(list, folder, raw)
+		} else {
+			err = s.version(list, folder, raw)
+		}
+		if err != nil {
+			return engine.Page{}, err
+		}
+	}
+	l.Next, l.Whole = p.Next, l.Whole && !p.Done
+	next, err := l.link()
+	out := list.page(next, p.Done)
+	out.Listed = true
+	return out, err
+}
+
+// version adds a message of which the page shows no more than its version.
+func (s *mailSource[P]) version(list *changes, folder string, raw jsontext.Value) error {
+	var m message
+	if err := m.parse(raw); err != nil {
+		return err
+	}
+	list.put(engine.Item{
+		ID: m.ID, Parent: m.parent(folder), Kind: kindMessage, ETag: m.version(raw),
+		Load: func(ctx context.Context) (engine.Item, error) {
+			whole, err := s.api.Message(ctx, s.user, m.ID)
+			if err != nil {
+				return engine.Item{}, err
+			}
+			return s.item(folder, whole)
+		},
+	})
+	return nil
+}
+
+func (m *message) parse(raw jsontext.Value) error {
+	if err := parse("a message", raw, m); err != nil {
+		return err
+	}
+	if m.ID == "" {
+		return tenantry.Errorf(tenantry.Internal, "read a message: it has no ID")
+	}
+	return nil
+}
+
+func (m *message) parent(folder string) string { return orElse(m.Parent, folder) }
+
+func (m *message) version(raw []byte) string {
+	if m.ETag != "" {
+		return m.ETag
+	}
+	return version(m.ChangeKey, "", raw)
 }
 
 func (s *mailSource[P]) message(list *changes, folder string, raw jsontext.Value) error {
 	var m message
-	switch err := parse("a message", raw, &m); {
-	case err != nil:
+	if err := m.parse(raw); err != nil {
 		return err
-	case m.ID == "":
-		return tenantry.Errorf(tenantry.Internal, "read a message: it has no ID")
-	case m.Removed != nil:
+	}
+	if m.Removed != nil {
 		list.remove(m.ID)
 		return nil
 	}
+	item, err := s.item(folder, raw)
+	if err == nil {
+		list.put(item)
+	}
+	return err
+}
+
+func (s *mailSource[P]) item(folder string, raw jsontext.Value) (engine.Item, error) {
+	var m message
+	if err := m.parse(raw); err != nil {
+		return engine.Item{}, err
+	}
 	item := engine.Item{
-		ID: m.ID, Parent: m.Parent, Kind: kindMessage, Name: m.Subject, ETag: m.ETag,
+		ID: m.ID, Parent: m.parent(folder), Kind: kindMessage, Name: m.Subject, ETag: m.version(raw),
 		Modified: instant(m.Modified), Size: int64(len(raw)), Raw: raw, From: m.sender(), Date: instant(m.Received),
 	}
-	if item.Parent == "" {
-		item.Parent = folder
+	if s.wantsMIME(&m) || m.mayHaveAttachments(raw) {
+		item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) { return s.parts(ctx, &m, raw) }
 	}
-	if item.ETag == "" {
-		item.ETag = digest(raw)
-	}
+	return item, nil
+}
+
+func (s *mailSource[P]) wantsMIME(m *message) bool {
+	return s.options.MIME || slices.Contains(sealedTypes, m.contentType())
+}
+
+// parts reads what a message's JSON does not have: its attachments, and the message as MIME where that is
+// wanted, or an attachment shows that it is sealed.
+func (s *mailSource[P]) parts(ctx context.Context, m *message, raw jsontext.Value) ([]engine.ItemPart, error) {
+	var parts []engine.ItemPart
+	sealed := false
 	if m.mayHaveAttachments(raw) {
-		item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) {
-			return s.attachments.parts(ctx, m.ID, attachmentsPart)
+		var err error
+		if parts, sealed, err = s.attachments.sealedParts(ctx, m.ID, attachmentsPart); err != nil {
+			return nil, err
 		}
 	}
-	list.put(item)
-	return nil
+	if sealed || s.wantsMIME(m) {
+		who := new(identity)
+		if err := parse("a message", raw, who); err != nil {
+			return nil, err
+		}
+		parts = append(parts, engine.ItemPart{
+			// Being read or flagged is a new version of a message, not of its MIME.
+			Name: mimePart, Version: "mime " + who.fingerprint(),
+			Open: func(ctx context.Context) (io.ReadCloser, error) { return s.api.MessageMIME(ctx, s.user, m.ID) },
+		})
+	}
+	return parts, nil
+}
+
+// reread reads the parts of a message of which nothing but the ID is known.
+func (s *mailSource[P]) reread(ctx context.Context, id string) ([]engine.ItemPart, error) {
+	raw, err := s.api.Message(ctx, s.user, id)
+	if err != nil {
+		return nil, err
+	}
+	var m message
+	if err := m.parse(raw); err != nil {
+		return nil, err
+	}
+	return s.parts(ctx, &m, raw)
 }
 
 // instant reads a time; zero if it is not one, which is not worth losing an item over.

@@ -71,7 +71,7 @@ func (t *mailTarget[P]) Folder(ctx context.Context, parent string, e repository.
 func (t *mailTarget[P]) wellKnown(ctx context.Context, e repository.Entry) (id string, ok bool, err error) {
 	for _, p := range e.Parts {
 		name, found := strings.CutPrefix(p.Name, wellKnownPart)
-		if !found {
+		if !found || name == recoverable { // where nothing can be written
 			continue
 		}
 		id, err := t.api.MailFolderID(ctx, t.user, name)

@@ -344,22 +344,34 @@ func TestSameFile(t *testing.T) {
 }
 
 func TestPageSizeFollowsTheService(t *testing.T) {
-	s := &mailSource[page]{pageSize: maxMailPage}
+	s := &pageSize{n: maxMailPage, min: minMailPage, max: maxMailPage}
 	for range 10 {
-		s.adapt(3, false)
+		s.learn(s.get(), 3, false, 0)
 	}
-	if s.pageSize != minMailPage {
-		t.Errorf("%d after short pages", s.pageSize)
+	if s.get() != minMailPage {
+		t.Errorf("%d after short pages", s.get())
 	}
 	for range 20 {
-		s.adapt(s.pageSize, false)
+		s.learn(s.get(), s.get(), false, 0)
 	}
-	if s.pageSize != maxMailPage {
-		t.Errorf("%d after full ones", s.pageSize)
+	if s.get() != maxMailPage {
+		t.Errorf("%d after full ones", s.get())
 	}
-	s.adapt(0, true) // an end is no sign
-	if s.pageSize != maxMailPage {
-		t.Errorf("%d after an end", s.pageSize)
+	s.learn(s.get(), 0, true, 0) // an end is no sign
+	if s.get() != maxMailPage {
+		t.Errorf("%d after an end", s.get())
+	}
+	s.learn(s.get(), s.get(), false, slowPage+1)
+	if s.get() != maxMailPage/2 {
+		t.Errorf("%d after a slow one", s.get())
+	}
+	asked := []int{}
+	_, err := sized(s, func(size int) (page, error) {
+		asked = append(asked, size)
+		return page{}, tenantry.Errorf(tenantry.Transient, "busy")
+	})
+	if tenantry.KindOf(err) != tenantry.Transient || !slices.Equal(asked, []int{50, 25, 12, 10}) {
+		t.Errorf("%v: %v", asked, err)
 	}
 }
 
@@ -388,7 +400,7 @@ func FuzzPayloads(f *testing.F) {
 		s := &driveTree[page]{}
 		_ = s.item(newChanges(1), "d", raw)
 		box := &mailSource[page]{}
-		_, _ = box.message(newChanges(1), "f", raw), box.folder(newChanges(1), raw, false)
+		_, _ = box.message(newChanges(1), "f", raw), box.folder(newChanges(1), "", raw, false)
 	})
 }
 

@@ -65,7 +65,9 @@ func newRestored(e repository.Entry, raw []byte) (*restored, error) {
 func markOf(e repository.Entry, fields string) mark {
 	content := [][]byte{[]byte(fields)}
 	for _, p := range e.Parts {
-		content = append(content, p.Digest)
+		if p.Name != mimePart { // which a service may write anew each time
+			content = append(content, p.Digest)
+		}
 	}
 	return mark{item: shortHash([]byte(e.ID)), version: shortHash(content...)}
 }

@@ -80,7 +80,9 @@ func TestTasksThereAndBack(t *testing.T) {
 			}
 			src := c.mailbox(0)
 			if plain {
-				src = func() engine.Source { return workload.NewMailboxSource(unexpanded{c.graph}, user) }
+				src = func() engine.Source {
+					return workload.NewMailboxSource(unexpanded{c.graph}, user, tenantry.BackupOptions{})
+				}
 			}
 			s := c.series(0, tenantry.Mailbox)
 			out := c.backup(t, s, src, engine.Limits{})

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -90,11 +91,21 @@ type task struct {
 }
 
 // page reads a page of a list's delta. The small lists of the tasks are asked for along with them; a
-// service that does not do that is asked without, and then for those of each task that changed.
+// service that does not do that is asked without, and then for those of each task that changed. Where there
+// is no delta, the list is read whole.
 func (s *taskSource[P]) page(ctx context.Context, list, link string) (engine.Page, error) {
-	got, err := s.api.TaskChanges(ctx, s.user, list, link, taskPage, link == "")
-	if link == "" && tenantry.KindOf(err) == tenantry.Invalid {
-		got, err = s.api.TaskChanges(ctx, s.user, list, "", taskPage, false)
+	next, asList := strings.CutPrefix(link, listed)
+	var got P
+	err := error(nil)
+	if !asList {
+		got, err = s.api.TaskChanges(ctx, s.user, list, link, taskPage, link == "")
+		if link == "" && tenantry.KindOf(err) == tenantry.Invalid {
+			got, err = s.api.TaskChanges(ctx, s.user, list, "", taskPage, false)
+		}
+		next, asList = "", withoutDelta(err, link)
+	}
+	if asList {
+		got, err = s.api.Tasks(ctx, s.user, list, next)
 	}
 	if err != nil {
 		return engine.Page{}, err
@@ -119,9 +130,17 @@ func (s *taskSource[P]) page(ctx context.Context, list, link string) (engine.Pag
 		if t.Checklist == nil || t.Links == nil {
 			item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) { return s.parts(ctx, list, t.ID) }
 		}
+		if asList {
+			item = unlessStored(item)
+		}
 		changed.put(item)
 	}
-	return changed.page(p.Next, p.Done), nil
+	if !asList {
+		return changed.page(p.Next, p.Done), nil
+	}
+	out := changed.page(listed+p.Next, p.Done)
+	out.Listed = true
+	return out, nil
 }
 
 // parts reads the small lists of one task; an empty one is no part.

@@ -139,7 +139,9 @@ func (c *company) restore(t *testing.T, s tenantry.Series, seq int64, dst func()
 }
 
 func (c *company) mailbox(user int) func() engine.Source {
-	return func() engine.Source { return workload.NewMailboxSource(c.graph, c.users[user].ID) }
+	return func() engine.Source {
+		return workload.NewMailboxSource(c.graph, c.users[user].ID, tenantry.BackupOptions{})
+	}
 }
 
 func (c *company) drive(user int) func() engine.Source {
