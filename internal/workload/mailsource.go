@@ -158,7 +158,7 @@ var sealedTypes = []string{"multipart/signed", "multipart/encrypted", "applicati
 //	 | no delta        | over quota         | the quota is kept again
 //	 v                 v                    |
 //	listing, whole -> listing of versions --+
-type listing struct {
+type mailListing struct {
 	Whole bool   `json:"whole,omitzero"` // the pages show whole messages
 	Next  string `json:"next,omitzero"`  // page of the list; "" the first
 	Quota bool   `json:"quota,omitzero"` // the delta may come back
@@ -167,7 +167,7 @@ type listing struct {
 
 const listingLink = "listing "
 
-func (l listing) link() (string, error) {
+func (l mailListing) link() (string, error) {
 	text, err := json.Marshal(l)
 	if err != nil {
 		return "", tenantry.E(tenantry.Internal, "write the link of a list", err)
@@ -183,9 +183,9 @@ func (s *mailSource[P]) messages(ctx context.Context, folder, link string) (engi
 		if !withoutDelta(err, link) {
 			return p, err
 		}
-		return s.list(ctx, folder, listing{Whole: link == "", Quota: tenantry.KindOf(err) == tenantry.Capacity, Delta: link})
+		return s.list(ctx, folder, mailListing{Whole: link == "", Quota: tenantry.KindOf(err) == tenantry.Capacity, Delta: link})
 	}
-	var l listing
+	var l mailListing
 	if err := json.Unmarshal([]byte(text), &l); err != nil {
 		return engine.Page{}, tenantry.E(tenantry.Resync, "read the link of a list", err)
 	}
@@ -228,7 +228,7 @@ func (s *mailSource[P]) delta(ctx context.Context, folder, link string) (engine.
 const versionsOfMail = "id,changeKey,parentFolderId"
 
 // list reads a page of a folder's list.
-func (s *mailSource[P]) list(ctx context.Context, folder string, l listing) (engine.Page, error) {
+func (s *mailSource[P]) list(ctx context.Context, folder string, l mailListing) (engine.Page, error) {
 	var got P
 	var err error
 	if l.Whole {
