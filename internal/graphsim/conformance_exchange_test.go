@@ -46,7 +46,7 @@ func TestConformanceExchange(t *testing.T) {
 	t.Parallel()
 	servers := map[graphsim.ExchangeOptions]*graphsim.Server{}
 	number := 0
-	for _, rules := range [][]exchangeRule{folderRules, messageRules, attachmentRules, contactRules, eventRules, otherRules} {
+	for _, rules := range [][]exchangeRule{folderRules, messageRules, attachmentRules, contactRules, eventRules, otherRules, importExportRules} {
 		for _, rule := range rules {
 			if servers[rule.o] == nil {
 				servers[rule.o], _ = start(t, graphsim.Options{Exchange: rule.o}, graphsim.TenantSpec{})

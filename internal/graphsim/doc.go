@@ -57,6 +57,13 @@
 // folder's number is even, and the folder alone when it is odd: both are seen in
 // the field, and a client has to cope with either.
 //
+// # Import and export
+//
+// The family below /admin/exchange/mailboxes shows mail, contacts, events and tasks as items
+// of one shape and gives each out as a stream (itemstream.go) that another mailbox takes in
+// without loss; nobody is invited by it. An importUrl is on the port of pre-authenticated
+// URLs and carries who may use it, and until when.
+//
 // # Files, lists and teams
 //
 // A site has several libraries, each a drive whose ID names site and library; a

@@ -3,6 +3,7 @@ package graphsim
 import (
 	"net/http"
 	"slices"
+	"time"
 )
 
 // ExchangeOptions decides what the documentation of Exchange in Graph leaves open.
@@ -26,6 +27,29 @@ type ExchangeOptions struct {
 	// PostAttachments lets applications list the attachments of posts in groups: the
 	// page of 2021 lists a role, the permissions reference delegated callers alone.
 	PostAttachments bool
+	// NationalCloud leaves out what the global cloud alone has: the import and export of
+	// mailbox items.
+	NationalCloud bool
+	// OneIDSpace lets the import and export family share its IDs of folders and items with
+	// the Outlook family.
+	OneIDSpace bool
+	// ImportSessionLife is how long an importUrl works, simulated; default 15 minutes.
+	ImportSessionLife time.Duration
+	// OneImportPerSession lets an importUrl take a single item: that it takes more is
+	// implied by its expiry, and not stated.
+	OneImportPerSession bool
+	// ImportSessionCreated answers createImportSession with 201, as the page of 2024 does;
+	// that of 2026 shows 200.
+	ImportSessionCreated bool
+	// MaxItemSize is the largest stream of an item that is exported or imported, in bytes;
+	// default 150 MiB, what an attachment may have.
+	MaxItemSize int64
+}
+
+func (o ExchangeOptions) withDefaults() ExchangeOptions {
+	setDefault(&o.ImportSessionLife, 15*time.Minute)
+	setDefault(&o.MaxItemSize, 150<<20)
+	return o
 }
 
 // exchangeTruth answers with what a mailbox holds besides mail; known is false for
@@ -59,7 +83,7 @@ func (t *Tenant) exchangeTruth(w http.ResponseWriter, r *http.Request, owner, ki
 // exchangeRoutes are the operations on mailboxes.
 func exchangeRoutes() []route {
 	return declared(slices.Concat(mailFolderRoutes(), messageRoutes(), attachmentRoutes(), contactRoutes(), calendarRoutes(), eventRoutes(),
-		todoRoutes(), settingsRoutes(), groupMailRoutes()))
+		todoRoutes(), settingsRoutes(), groupMailRoutes(), importExportRoutes()))
 }
 
 // Which roles open what a mailbox holds besides mail (permissions reference).

@@ -57,6 +57,8 @@ func (s *Server) serveFiles(w http.ResponseWriter, r *http.Request) {
 			s.serveDownload(w, r, id)
 		case "upload", "attachment":
 			s.serveUpload(w, r, id)
+		case "api":
+			s.serveImport(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -65,6 +67,9 @@ func (s *Server) serveFiles(w http.ResponseWriter, r *http.Request) {
 	if k, ok := s.readTicket(id); ok {
 		tenant = k.Tenant
 		s.stats.request(tenant, "files")
+	}
+	if k, ok := s.readImportTicket(r); ok {
+		tenant = k.Tenant
 	}
 	if fault := s.faults.take(faultQuery{method: r.Method, path: r.URL.Path, tenant: tenant}); fault != nil {
 		if fault.apply(w, r, serve) {

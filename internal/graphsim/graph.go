@@ -121,6 +121,9 @@ func (s *Server) prepare(w http.ResponseWriter, r *http.Request, t *Tenant, clai
 		return nil, nil, err
 	}
 	params["@path"] = tgt.path
+	if id := params["mailbox"]; id != "" {
+		params["user"] = t.mailboxOwner(id)
+	}
 	_, plain := versionOf(r.URL.Path)
 	c := &call{s: s, t: t, r: r, w: w, rt: rt, query: query, roles: claims.permissions(), app: claims.AppID, delegated: claims.Scopes != "", user: claims.User, version: version,
 		path: plain, canonical: canonical(tgt.segments), params: params}

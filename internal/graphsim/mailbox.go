@@ -25,16 +25,18 @@ type mailbox struct {
 	order      []*mailFolder // by age
 	wellKnown  map[string]*mailFolder
 	folderLog  changeLog
+	allFolders changeLog // of folders and shelves, for import and export
 	messages   map[uint64]*message
 	lastNumber uint64
 	generation int
 	uploads    map[string]*attachmentUpload
-	pim        *pimStore // nil until store lays it out
-	seeded     uint64    // the last number that the seed gave
-	full       bool      // over its quota
-	threads    []*thread // of a group
-	bare       bool      // without generated contacts and events
-	corpus     *corpus   // of the first mailbox
+	pim        *pimStore       // nil until store lays it out
+	seeded     uint64          // the last number that the seed gave
+	full       bool            // over its quota
+	threads    []*thread       // of a group
+	bare       bool            // without generated contacts and events
+	corpus     *corpus         // of the first mailbox
+	spent      map[uint64]bool // import sessions, where each takes one item
 }
 
 // mailFolder is a folder; its number never changes, so its ID does not either.
@@ -207,7 +209,10 @@ func (b *mailbox) childNamed(parent *mailFolder, name string) *mailFolder {
 	return nil
 }
 
-func (b *mailbox) noteFolder(f *mailFolder) { b.folderLog.note(strconv.FormatUint(f.number, 10)) }
+func (b *mailbox) noteFolder(f *mailFolder) {
+	b.folderLog.note(strconv.FormatUint(f.number, 10))
+	b.allFolders.note(mailFolderKey(f))
+}
 
 func (b *mailbox) children(parent *mailFolder) []*mailFolder {
 	var list []*mailFolder

@@ -72,9 +72,9 @@ func decodeDeltaMail(s string) (d deltaMail) {
 	return d
 }
 
-// lists reports whether a round shows a message that is there.
-func (d deltaMail) lists(c *mailContent) bool {
-	return d.since.IsZero() || c.received.After(d.since) || (!d.strict && c.received.Equal(d.since))
+// lists reports whether a round shows an item that is there, by when it was received.
+func (d deltaMail) lists(received time.Time) bool {
+	return d.since.IsZero() || received.After(d.since) || (!d.strict && received.Equal(d.since))
 }
 
 // messagesDelta tracks the messages of one folder. A message that moved away is a
@@ -156,7 +156,7 @@ func (r folderRound) listNewest(after uint64, limit int) (page [][]byte, reached
 	}
 	var all []ranked
 	for _, m := range r.folder.items {
-		if content := r.box.content(m); r.lists(content) {
+		if content := r.box.content(m); r.lists(content.received) {
 			all = append(all, ranked{m, uint64(max(0, content.received.Unix()))<<20 | m.number&0xfffff})
 		}
 	}
@@ -194,7 +194,7 @@ func (r folderRound) changes(keys []string) (items [][]byte) {
 		switch {
 		case !here && (r.change == "" || r.change == "deleted"):
 			items = append(items, removedMessage(id))
-		case here && r.lists(r.box.content(m)) && (r.change == "" || r.change == r.kindOf(key, number)):
+		case here && r.lists(r.box.content(m).received) && (r.change == "" || r.change == r.kindOf(key, number)):
 			items = append(items, r.show(m))
 		}
 	}

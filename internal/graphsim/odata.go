@@ -31,6 +31,8 @@ type property struct {
 	single bool
 	// advanced is a property that is filtered with ConsistencyLevel: eventual only.
 	advanced bool
+	// hidden is a property that is filtered and sorted by, but never returned.
+	hidden bool
 }
 
 // entityType is what is known of the objects of a collection. Names are lower-case.
@@ -368,7 +370,7 @@ func (c *call) checkSelect(rt *route) error {
 		p, ok := rt.takes.of.find(name)
 		switch {
 		case name == "*":
-		case !ok:
+		case !ok || p.hidden:
 			return rt.noProperty(name)
 		case p.single && !rt.takes.single:
 			return rt.unsupported("Property '%s' is returned for a single object only.", name)

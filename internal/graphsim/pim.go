@@ -18,6 +18,7 @@ type pimStore struct {
 	order      []*shelf // by age
 	items      map[uint64]*pimItem
 	lastNumber uint64
+	allFolders *changeLog          // of the mailbox
 	logs       map[byte]*changeLog // of shelves, by kind
 	contacts   *shelf              // the default ones
 	calendar   *shelf
@@ -118,7 +119,7 @@ func pimKey(it *pimItem) string {
 // store is what the mailbox holds besides mail, laid out on first use.
 func (b *mailbox) store() *pimStore {
 	if b.pim == nil {
-		b.pim = &pimStore{shelves: map[uint64]*shelf{}, items: map[uint64]*pimItem{}, logs: map[byte]*changeLog{}}
+		b.pim = &pimStore{allFolders: &b.allFolders, shelves: map[uint64]*shelf{}, items: map[uint64]*pimItem{}, logs: map[byte]*changeLog{}}
 		b.layOutPIM()
 	}
 	return b.pim
@@ -143,6 +144,7 @@ func (p *pimStore) putShelf(s *shelf) *shelf {
 func (p *pimStore) noteShelf(s *shelf) {
 	s.revision++
 	p.log(s.kind).note(strconv.FormatUint(s.number, 10))
+	p.allFolders.note(shelfKey(s))
 }
 
 // list returns the shelves of a kind that are there, by age.

@@ -1,13 +1,15 @@
 package graphsim
 
-// DefaultRoles is what a consent grants unless it names roles: the application
-// permissions a backup service asks for, to read and to restore.
+// DefaultRoles is what a consent grants unless it names roles: the application permissions
+// that open everything a tenant holds, to read it and to bring it back. Sending mail,
+// registering applications, granting roles and a partner's view of customers are not in it.
 var DefaultRoles = []string{
 	"User.Read.All", "Group.Read.All", "Organization.Read.All", "MailboxSettings.ReadWrite",
 	"Mail.ReadWrite", "Calendars.ReadWrite", "Contacts.ReadWrite", "Tasks.ReadWrite.All",
 	"Files.ReadWrite.All", "Sites.ReadWrite.All", "User.DeleteRestore.All", "Group.ReadWrite.All",
 	"Team.ReadBasic.All", "Channel.ReadBasic.All", "ChannelMessage.Read.All",
-	"TeamMember.Read.All", "Chat.Read.All", "Sites.Manage.All",
+	"TeamMember.Read.All", "Chat.Read.All", "Sites.Manage.All", "Group-Conversation.Read.All", "MailboxConfigItem.ReadWrite",
+	"MailboxFolder.ReadWrite.All", "MailboxItem.ReadWrite.All", "MailboxItem.ImportExport.All", "Place.Read.All",
 }
 
 // Which roles open a route; any one of them suffices. Source: the permission

@@ -167,6 +167,7 @@ func withDefaults(o Options) Options {
 	setDefault(&o.LinkLife, 5*time.Minute)
 	o.Retention = o.Retention.withDefaults()
 	o.SharePoint = o.SharePoint.withDefaults()
+	o.Exchange = o.Exchange.withDefaults()
 	return o
 }
 

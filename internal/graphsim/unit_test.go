@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"io"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"testing"
 	"time"
@@ -240,5 +241,20 @@ func TestDirectoryIsLaidOutWhenAskedFor(t *testing.T) {
 	}
 	if tenant.userCount() != 100_000 || len(tenant.mailboxes) != 0 {
 		t.Errorf("%d users, %d mailboxes", tenant.userCount(), len(tenant.mailboxes))
+	}
+}
+
+// Everything a tenant holds can be read and written with the roles that a consent grants by
+// default; what cannot is named here.
+func TestDefaultRolesOpenWhatATenantHolds(t *testing.T) {
+	closed := regexp.MustCompile(`send$|sendMail$|^applications|^servicePrincipals|delegatedAdmin|^sites/\{site\}/permissions`)
+	for _, list := range newRouter().bySize {
+		for _, rt := range list {
+			open := len(rt.roles) == 0 || slices.ContainsFunc(rt.roles, func(role string) bool { return slices.Contains(DefaultRoles, role) })
+			migration := rt.method == "POST" && slices.Equal(rt.roles, []string{"Teamwork.Migrate.All"})
+			if len(rt.roles) > 0 && open == (closed.MatchString(rt.pattern) || migration) {
+				t.Errorf("%s %s: open %v, needs one of %v", rt.method, rt.pattern, open, rt.roles)
+			}
+		}
 	}
 }
