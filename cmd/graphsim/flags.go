@@ -43,6 +43,7 @@ func (f *flags) register(set *pflag.FlagSet) {
 	set.StringVar(&o.RedirectURI, "redirect-uri", "", "registered redirect URI (default: any loopback address)")
 	set.BoolVar(&o.Lenient, "lenient", false, "allow what clients get away with in the field against the documentation, as the proxy always does")
 	set.BoolVar(&o.StrictProxy, "strict-proxy", false, "hold what comes through the proxy to the documentation, too (rclone then fails)")
+	set.StringVar((*string)(&o.Cloud), "cloud", "", "national cloud: usgov, china, usnat, ussec, bleu or delos (default: the global one)")
 	set.StringVar(&f.limits, "limits", "", "JSON file with limits that differ from the documented ones")
 	set.Float64Var(&o.Clock, "clock", 1, "how many times faster limits and links age")
 	set.DurationVar(&o.TokenLife, "token-life", 0, "life of access tokens (default 60 to 90 minutes, 28 hours for clients that can be challenged)")

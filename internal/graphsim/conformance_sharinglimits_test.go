@@ -78,6 +78,17 @@ func TestConformanceSharePointOthers(t *testing.T) {
 			t.Errorf("somebody of the tenant: %d", got)
 		}
 	})
+	t.Run("requests on behalf of a person are bounded, an application's are not", func(t *testing.T) {
+		t.Parallel()
+		_, c, items := world(t, graphsim.Limits{SharePointUser: two}, graphsim.TenantSpec{})
+		for range 4 {
+			c.get(items + "root")
+		}
+		c.signIn("Files.Read.All")
+		c.get(items + "root")
+		c.get(items + "root")
+		c.refused(429, "GET", items+"root", nil)
+	})
 	t.Run("tokens on behalf of a person are bounded", func(t *testing.T) {
 		t.Parallel()
 		_, c, _ := world(t, graphsim.Limits{SharePointUserTokens: two}, graphsim.TenantSpec{})

@@ -363,12 +363,15 @@ func TestSharePointUnits(t *testing.T) {
 	location := c.do("GET", drive+"/items/"+id+"/content", nil)
 	location.Body.Close()
 	for path, want := range map[string]int64{
-		drive + "/items/" + id:              1, // single item
-		drive + "/root/children":            2, // several items
-		drive + "/root/delta":               2, // delta without a token
-		deltaLink:                           1, // delta with a token
-		drive + "/items/" + id + "/content": 1, // download
-		location.Header.Get("Location"):     1,
+		drive + "/items/" + id:                          1, // single item
+		drive + "/root/children":                        2, // several items
+		drive + "/root/delta":                           2, // delta without a token
+		deltaLink:                                       1, // delta with a token
+		drive + "/items/" + id + "/content":             1, // download
+		drive + "/items/" + id + "/permissions":         5,
+		drive + "/items/" + id + "?$expand=permissions": 5,
+		drive + "/root/delta?$expand=permissions":       5,
+		location.Header.Get("Location"):                 1,
 	} {
 		before := used(s, "sharepoint.minute", c.tenant.ID())
 		c.do("GET", path, nil).Body.Close()

@@ -38,6 +38,7 @@ type route struct {
 // router finds routes by method and path.
 type router struct {
 	bySize map[int][]*route
+	cloud  Cloud // lacks some of them
 }
 
 func newRouter() *router {
@@ -60,7 +61,7 @@ func (rt *router) find(version, method string, segments []string) (*route, map[s
 	known := false
 	for _, r := range rt.bySize[len(segments)] {
 		params, ok := r.match(segments)
-		if !ok || r.beta && version != "beta" {
+		if !ok || r.beta && version != "beta" || rt.cloud != CloudGlobal && rt.cloud.lacks(r.pattern) {
 			continue
 		}
 		known = true

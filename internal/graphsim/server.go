@@ -69,6 +69,8 @@ type Options struct {
 	LinkLife time.Duration
 	// Latency is how long a Graph request takes at least (wall clock); default none.
 	Latency time.Duration
+	// Cloud is the global one, or a national one with what that lacks.
+	Cloud Cloud
 	// Lenient is for foreign clients that work in the field although they do what
 	// the documentation warns of: download and upload URLs then take requests that
 	// carry a token ("401 possible"), and an upload session that names no conflict
@@ -148,6 +150,10 @@ func Start(o Options) (*Server, error) {
 	s.signingKey = binary.LittleEndian.AppendUint64([]byte("graphsim"), s.seed)
 	s.limits = newLimiter(s.o.Limits.withDefaults(), s.elapsed)
 	s.routes = newRouter()
+	s.routes.cloud = s.o.Cloud
+	if err := s.o.Cloud.check(); err != nil {
+		return nil, err
+	}
 	if err := s.load(); err != nil {
 		return nil, err
 	}

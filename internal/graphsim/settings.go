@@ -215,9 +215,16 @@ func (c *call) settings(b *mailbox) props {
 }
 
 func getSettings(c *call) error {
+	without, err := c.withoutPurpose()
+	if err != nil {
+		return err
+	}
 	return c.withBox(func(b *mailbox) error {
-		o := newObject(c.sel)
-		settingsSchema.render(o, c.settings(b))
+		o, values := newObject(c.sel), c.settings(b)
+		if without {
+			delete(values, "userPurpose")
+		}
+		settingsSchema.render(o, values)
 		return c.json(http.StatusOK, o.done())
 	})
 }
