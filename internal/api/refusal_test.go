@@ -68,6 +68,7 @@ func TestBadInputNamesField(t *testing.T) {
 		{"GET", base + "/audit?after=-1", nil, "query.after"},
 		{"GET", series + "mailbox/snapshots/0/items", nil, "path.snapshot"},
 		{"GET", series + "mailbox/snapshots/one/items", nil, "path.snapshot"},
+		{"POST", base + "/restores", fields{"resource": "g-1", "workload": "group", "snapshot": 1}, "body.workload"},
 		{"POST", base + "/restores", restore(fields{"resource": "u-none"}), "body.resource"},
 		{"POST", base + "/restores", restore(fields{"workload": "fax"}), "body.workload"},
 		{"POST", base + "/restores", restore(fields{"snapshot": 6}), "body.snapshot"},

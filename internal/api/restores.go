@@ -55,6 +55,9 @@ func (s *service) restoreRoutes() {
 
 func (s *service) startRestore(ctx context.Context, in *restoreInput) (*created[Run], error) {
 	n := in.Body
+	if n.Workload == tenantry.GroupContent {
+		return nil, invalid("body.workload", n.Workload, "Microsoft lets no application write conversations and events of groups")
+	}
 	if err := checkFolder(n.Folder); err != nil {
 		return nil, err
 	}

@@ -34,8 +34,12 @@ func (w workloads) Source(_ context.Context, t catalog.TenantRow, r catalog.Reso
 		return workload.NewDriveSource(g, r.ObjectID, o), nil
 	case tenantry.SiteContent:
 		return workload.NewSiteSource(g, r.ObjectID, o), nil
+	case tenantry.GroupContent:
+		return workload.NewGroupSource(g, r.ObjectID), nil
+	case tenantry.TeamContent:
+		return workload.NewTeamSource(g, r.ObjectID, o), nil
 	}
-	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q cannot be backed up yet", load)
+	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q is not known", load)
 }
 
 // Target returns what writes one workload back to a resource. Its calls may use the
@@ -49,8 +53,12 @@ func (w workloads) Target(_ context.Context, t catalog.TenantRow, r catalog.Reso
 		return workload.NewDriveTarget(g, r.ObjectID, req), nil
 	case tenantry.SiteContent:
 		return workload.NewSiteTarget(g, r.ObjectID, req), nil
+	case tenantry.GroupContent:
+		return workload.NewGroupTarget(), nil
+	case tenantry.TeamContent:
+		return workload.NewTeamTarget(g, r.ObjectID, req), nil
 	}
-	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q cannot be restored yet", load)
+	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q is not known", load)
 }
 
 // sizeAge is how long a tenant's size is believed before the catalog is asked again:

@@ -112,7 +112,7 @@ func (b *backup) unlisted(ctx context.Context, collection string, shown *seen) e
 			missing = append(missing, e.ID)
 		}
 	}
-	b.again = b.again || len(missing) > 0 && !b.inTree(collection)
+	b.again = b.again || len(missing) > 0
 	for _, id := range missing {
 		if err := b.removed(ctx, collection, id); err != nil {
 			return err

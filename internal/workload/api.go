@@ -277,6 +277,50 @@ type PageWriter interface {
 	PublishPage(ctx context.Context, site, page string) error
 }
 
+// GroupReader is what a group's source needs of Graph. It is used from several goroutines at once.
+type GroupReader[P Pages] interface {
+	GroupThreads(ctx context.Context, group, link string) (P, error)
+	GroupPosts(ctx context.Context, group, thread, link string) (P, error)
+	PostAttachments(ctx context.Context, group, thread, post, link string) (P, error)
+	GroupCalendar[P]
+}
+
+// GroupCalendar reads the calendar of a group.
+type GroupCalendar[P Pages] interface {
+	GroupCreated(ctx context.Context, group string) (time.Time, error)
+	GroupCalendarView(ctx context.Context, group string, from, to time.Time, link string) (P, error)
+	GroupEvent(ctx context.Context, group, event string) (jsontext.Value, error)
+}
+
+// TeamReader is what a team's source needs of Graph. It is used from several goroutines at once.
+type TeamReader[P Pages] interface {
+	DriveReader[P]
+	ChannelLister[P]
+	Team(ctx context.Context, team string) (jsontext.Value, error)
+	TeamMembers(ctx context.Context, team, link string) (P, error)
+	ChannelMembers(ctx context.Context, team, channel, link string) (P, error)
+	TeamContent[P]
+}
+
+// TeamContent reads what the channels of a team hold.
+type TeamContent[P Pages] interface {
+	ChannelMessages(ctx context.Context, team string, since time.Time, link string) (P, error)
+	HostedContent(ctx context.Context, team, channel, message, reply, content string) (io.ReadCloser, error)
+	Drive(ctx context.Context, drive string) (jsontext.Value, error)
+}
+
+// ChannelLister lists channels and finds where they keep files.
+type ChannelLister[P Pages] interface {
+	Channels(ctx context.Context, team, link string) (P, error)
+	FilesFolder(ctx context.Context, team, channel string) (jsontext.Value, error)
+}
+
+// TeamWriter is what a team's target needs of Graph. It is used from several goroutines at once.
+type TeamWriter[P Pages] interface {
+	DriveWriter[P]
+	ChannelLister[P]
+}
+
 // parse reads what it needs of a payload. Graph is known to write a name twice now and then.
 func parse(what string, raw jsontext.Value, into any) error {
 	if err := json.Unmarshal(raw, into, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {

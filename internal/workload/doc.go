@@ -1,5 +1,5 @@
-// Package workload owns what a mailbox and a drive are to a backup: how their changes are read from
-// Graph as an engine.Source, and how items are written back as an engine.Target.
+// Package workload owns what mailboxes, drives, sites, groups and teams are to a backup: how their changes are
+// read from Graph as an engine.Source, and how items are written back as an engine.Target.
 //
 // # What is stored of a mailbox
 //
@@ -48,6 +48,21 @@
 // keeps for itself (system lists) is left out. Graph v1.0 says of an item's attachments only that there are
 // some: such an item has a problem. The files of pages in the pages library are saved, and come back
 // with the pages.
+//
+// # What is stored of a group
+//
+// Under "part:conversations" each thread is an item with its posts as one part "posts.json" and their
+// attachments as "attachments/<post>", where Microsoft lets an application have them; else one entry says
+// that it does not. Under "part:calendar" lie single events, exceptions and the masters of series, as the
+// calendar view of an application shows them. Neither can be written back by one.
+//
+// # What is stored of a team
+//
+// The team with its settings, its members, and its channels, each with the folder of its files and, if it is
+// private or shared, its members. Messages and replies come from the export of all channels and lie in
+// theirs; pictures in the text are parts "hosted/<id>". Files are read by the drives in which channels really
+// keep them, each once; that of a private or shared channel lies under the channel and is restored
+// into such a channel alone.
 //
 // # Restoring
 //

@@ -22,6 +22,7 @@ type driveTarget[P Pages] struct {
 	folder      string
 	conflict    string
 	permissions bool
+	only        string // the one drive that is written into, "" any of the owner's
 
 	mu     sync.Mutex        // guards what follows
 	drives []ownDrive        // of the owner
@@ -84,6 +85,9 @@ func (t *driveTarget[P]) drive(ctx context.Context, e repository.Entry, raw []by
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.only != "" {
+		return t.top(ctx, t.only)
+	}
 	if err := t.list(ctx); err != nil {
 		return "", err
 	}
@@ -128,6 +132,9 @@ func (t *driveTarget[P]) place(ctx context.Context, folder string) (string, erro
 }
 
 func (t *driveTarget[P]) defaultTop(ctx context.Context) (string, error) {
+	if t.only != "" {
+		return t.top(ctx, t.only)
+	}
 	id, err := t.api.DefaultDrive(ctx, t.of, t.owner)
 	if err != nil {
 		return "", err

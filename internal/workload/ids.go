@@ -1,6 +1,10 @@
 package workload
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/tenantry/tenantry/internal/engine"
+)
 
 // What the IDs of our own begin with. Behind a slash follows the ID of what lies in such a tree.
 const (
@@ -13,9 +17,13 @@ const (
 	pageID     = "page:"    // site and page
 )
 
-// treeOf returns the tree that an ID is of or in: nothing moves from one to another.
+// treeOf returns the tree that an ID is of or in: nothing moves from one to another. The root is one, too, and so
+// are the lists of what sites hold.
 func treeOf(id string) (tree string, ok bool) {
-	for _, prefix := range []string{driveID, listID, messagesID} {
+	if id == engine.RootCollection {
+		return id, true
+	}
+	for _, prefix := range []string{driveID, listID, messagesID, siteID, pagesID} {
 		if strings.HasPrefix(id, prefix) {
 			tree, _, _ = strings.Cut(id, "/")
 			return tree, true

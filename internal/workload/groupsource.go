@@ -1,0 +1,288 @@
+package workload
+
+import (
+	"context"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// The parts of a group's mailbox, each read and refused by itself.
+const (
+	partConversations = "part:conversations"
+	partCalendar      = "part:calendar"
+)
+
+const (
+	kindThread = "thread"
+	threadID   = "thread:"
+	eventID    = "event:"
+
+	postsPart       = "posts.json"
+	postAttachments = "attachments/" // and the ID of a post
+	noAttachments   = "item:attachments"
+
+	typeOccurrence = "occurrence"
+
+	// viewSpan is what one calendar view spans at most; Exchange allows 1825 days.
+	viewSpan = 1800 * 24 * time.Hour
+	// viewAhead is how far into the future a group's calendar is saved, and viewBefore how long before the
+	// group was made: events may have been copied into it.
+	viewAhead  = 2 * 366 * 24 * time.Hour
+	viewBefore = 366 * 24 * time.Hour
+)
+
+// groupSource reads the mailbox of a Microsoft 365 group.
+type groupSource[P Pages] struct {
+	api   GroupReader[P]
+	group string
+	now   func() time.Time
+
+	mu      sync.Mutex // guards refused, which parts read
+	refused bool       // the attachments of posts
+}
+
+// NewGroupSource returns the source of a group's conversations and calendar; group is the Entra object ID. There
+// is no delta of either: threads are compared by when something was last delivered to them, events by their
+// change keys.
+func NewGroupSource[P Pages](api GroupReader[P], group string) engine.Source {
+	return &groupSource[P]{api: api, group: group, now: time.Now}
+}
+
+// Tree says that nothing moves between conversations and calendar.
+func (s *groupSource[P]) Tree(id string) (string, bool) {
+	switch {
+	case id == engine.RootCollection:
+		return id, true
+	case id == partConversations, id == noAttachments, strings.HasPrefix(id, threadID):
+		return partConversations, true
+	case id == partCalendar, strings.HasPrefix(id, eventID):
+		return partCalendar, true
+	}
+	return "", false
+}
+
+// Page reads one collection.
+func (s *groupSource[P]) Page(ctx context.Context, collection, _ string) (engine.Page, error) {
+	switch collection {
+	case partConversations:
+		return s.threads(ctx)
+	case partCalendar:
+		return s.calendar(ctx)
+	}
+	list := newChanges(2)
+	for id, name := range map[string]string{partConversations: "Conversations", partCalendar: "Calendar"} {
+		list.put(engine.Item{ID: id, Kind: engine.KindFolder, Name: name, ETag: "1", Collection: id, Apart: true})
+	}
+	return list.whole(), nil
+}
+
+type thread struct {
+	ID          string   `json:"id"`
+	Topic       string   `json:"topic"`
+	Delivered   string   `json:"lastDeliveredDateTime"`
+	Attachments bool     `json:"hasAttachments"`
+	Senders     []string `json:"uniqueSenders"`
+}
+
+// threads lists the threads of the group, and once whether Microsoft gives their attachments.
+func (s *groupSource[P]) threads(ctx context.Context) (engine.Page, error) {
+	list, probed := newChanges(16), false
+	err := walk(func(link string) (P, error) { return s.api.GroupThreads(ctx, s.group, link) }, func(raw jsontext.Value) error {
+		var t thread
+		switch err := parse("a thread", raw, &t); {
+		case err != nil:
+			return err
+		case t.ID == "":
+			return tenantry.Errorf(tenantry.Internal, "read a thread: it has no ID")
+		}
+		if t.Attachments && !probed {
+			probed = true
+			if err := s.probe(ctx, list, t.ID); err != nil {
+				return err
+			}
+		}
+		list.put(engine.Item{
+			ID: threadID + t.ID, Parent: partConversations, Kind: kindThread, Name: t.Topic, ETag: digest(raw), Modified: instant(t.Delivered),
+			Date: instant(t.Delivered), From: strings.Join(t.Senders, ", "), Size: int64(len(raw)), Raw: raw,
+			Parts: func(ctx context.Context) ([]engine.ItemPart, error) { return s.posts(ctx, t.ID) },
+		})
+		return nil
+	})
+	return list.whole(), err
+}
+
+// probe asks for the attachments of one post: Microsoft's pages disagree whether an application may have them.
+// Where it may not, one entry says so for all of them.
+func (s *groupSource[P]) probe(ctx context.Context, list *changes, thread string) error {
+	posts, err := collect(func(link string) (P, error) { return s.api.GroupPosts(ctx, s.group, thread, link) })
+	if err != nil {
+		if tenantry.KindOf(err) == tenantry.NotFound {
+			return nil // gone again
+		}
+		return err
+	}
+	for _, raw := range posts {
+		var p post
+		if err := parse("a post", raw, &p); err != nil {
+			return err
+		}
+		if !p.Attachments {
+			continue
+		}
+		_, err := s.api.PostAttachments(ctx, s.group, thread, p.ID, "")
+		switch tenantry.KindOf(err) {
+		case tenantry.Denied, tenantry.Invalid, tenantry.Reconnect:
+			s.mu.Lock()
+			s.refused = true
+			s.mu.Unlock()
+			list.put(engine.Item{
+				ID: noAttachments, Parent: partConversations, Kind: kindOther, Name: "Attachments of posts",
+				Problem: "Microsoft does not give them to applications (" + tenantry.CodeOf(err) + ")",
+			})
+			return nil
+		case tenantry.NotFound:
+			return nil
+		}
+		return err
+	}
+	return nil
+}
+
+type post struct {
+	ID          string `json:"id"`
+	Attachments bool   `json:"hasAttachments"`
+}
+
+// posts reads the posts of a thread and their attachments, if they can be had.
+func (s *groupSource[P]) posts(ctx context.Context, thread string) ([]engine.ItemPart, error) {
+	list, err := collect(func(link string) (P, error) { return s.api.GroupPosts(ctx, s.group, thread, link) })
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	refused := s.refused
+	s.mu.Unlock()
+	parts := []engine.ItemPart{bytesPart(postsPart, array(list))}
+	for _, raw := range list {
+		var p post
+		if err := parse("a post", raw, &p); err != nil {
+			return nil, err
+		}
+		if !p.Attachments || refused {
+			continue
+		}
+		parts = append(parts, engine.ItemPart{
+			Name: postAttachments + p.ID, Version: digest(raw),
+			Open: func(ctx context.Context) (io.ReadCloser, error) {
+				list, err := collect(func(link string) (P, error) { return s.api.PostAttachments(ctx, s.group, thread, p.ID, link) })
+				return bytesBody(array(list)), err
+			},
+		})
+	}
+	return parts, nil
+}
+
+// calendar lists the events of the group by views of its calendar, which are all that an application gets:
+// single events and exceptions as they are, series by their masters.
+func (s *groupSource[P]) calendar(ctx context.Context) (engine.Page, error) {
+	created, err := s.api.GroupCreated(ctx, s.group)
+	if err != nil {
+		return engine.Page{}, err
+	}
+	list := newChanges(16)
+	end := s.now().Add(viewAhead)
+	from := created.Add(-viewBefore)
+	if created.IsZero() {
+		from = end.Add(-viewSpan)
+	}
+	for ; from.Before(end); from = from.Add(viewSpan) {
+		to := from.Add(viewSpan)
+		if to.After(end) {
+			to = end
+		}
+		err := walk(func(link string) (P, error) { return s.api.GroupCalendarView(ctx, s.group, from, to, link) }, func(raw jsontext.Value) error {
+			return s.event(list, raw)
+		})
+		if err != nil {
+			return engine.Page{}, err
+		}
+	}
+	return list.whole(), nil
+}
+
+// event adds an event of a view: the series in the place of an occurrence.
+func (s *groupSource[P]) event(list *changes, raw jsontext.Value) error {
+	var e struct {
+		event
+		Master string `json:"seriesMasterId"`
+	}
+	if err := parse("an event of a group", raw, &e); err != nil {
+		return err
+	}
+	if e.ID == "" {
+		return tenantry.Errorf(tenantry.Internal, "read an event of a group: it has no ID")
+	}
+	if e.Master != "" {
+		list.put(engine.Item{ID: eventID + e.Master, Parent: partCalendar, Kind: kindEvent, Load: func(ctx context.Context) (engine.Item, error) {
+			whole, err := s.api.GroupEvent(ctx, s.group, e.Master)
+			if err != nil {
+				return engine.Item{}, err
+			}
+			return groupEvent(whole)
+		}})
+	}
+	if e.Type == typeOccurrence {
+		return nil
+	}
+	item, err := groupEvent(raw)
+	list.put(item)
+	return err
+}
+
+func groupEvent(raw jsontext.Value) (engine.Item, error) {
+	var e event
+	err := e.parse(raw)
+	return engine.Item{
+		ID: eventID + e.ID, Parent: partCalendar, Kind: kindEvent, Name: e.Subject, ETag: version(e.ChangeKey, e.ETag, raw),
+		Modified: instant(e.Modified), Size: int64(len(raw)), Raw: raw,
+	}, err
+}
+
+// Reread returns the posts of a thread that could not be read before.
+func (s *groupSource[P]) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
+	if e.Kind != kindThread {
+		return nil
+	}
+	return func(ctx context.Context) ([]engine.ItemPart, error) {
+		return s.posts(ctx, strings.TrimPrefix(e.ID, threadID))
+	}
+}
+
+// groupTarget refuses to write.
+type groupTarget struct{}
+
+// NewGroupTarget returns a target that writes nothing and says why: posts and events of a group can be
+// written by persons alone (Graph permissions reference).
+func NewGroupTarget() engine.Target { return groupTarget{} }
+
+// Folder implements engine.Target.
+func (groupTarget) Folder(context.Context, string, repository.Entry, []byte) (string, error) {
+	return "", errGroupWrite()
+}
+
+// Item implements engine.Target.
+func (groupTarget) Item(context.Context, string, repository.Entry, []byte, engine.OpenPart) (engine.Written, error) {
+	return engine.Written{}, errGroupWrite()
+}
+
+func errGroupWrite() error {
+	return tenantry.Errorf(tenantry.Invalid, "restore a group: Microsoft lets no application write conversations and events of groups; export them")
+}

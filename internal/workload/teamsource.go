@@ -1,0 +1,318 @@
+package workload
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"html"
+	"io"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	kindTeam    = "team"
+	kindMembers = "members"
+	kindChat    = "chatMessage"
+
+	channelID       = "channel:"
+	membersPart     = "members.json"
+	filesFolderPart = "filesFolder.json"
+	hostedPart      = "hosted/" // and the ID of a picture
+
+	standardChannel = "standard" // membershipType of a channel that is open to the team
+
+	// since precedes the time of the last export of messages, and in the middle of one the time at which it began.
+	since = "since "
+	// exportOverlap is how far an export reaches back before the last one began: clocks differ, and what is
+	// told twice changes nothing.
+	exportOverlap = 5 * time.Minute
+)
+
+// teamSource reads a team.
+type teamSource[P Pages] struct {
+	driveTree[P]
+	api  TeamReader[P]
+	team string
+	now  func() time.Time
+}
+
+// NewTeamSource returns the source of a team; team is the Entra object ID of its group. Its messages are read by
+// the export of all channels, if Microsoft allows of what changed since the last one began. Files are read by the drives in which
+// the channels really keep them, each once: those of standard channels share one, a private or shared channel
+// has its own.
+func NewTeamSource[P Pages](api TeamReader[P], team string, o tenantry.BackupOptions) engine.Source {
+	return &teamSource[P]{driveTree[P]{api, o.Versions}, api, team, time.Now}
+}
+
+// Tree says that messages stay in their team and files in their drive.
+func (s *teamSource[P]) Tree(id string) (string, bool) { return treeOf(id) }
+
+// Page reads a page of one collection.
+func (s *teamSource[P]) Page(ctx context.Context, collection, link string) (engine.Page, error) {
+	switch {
+	case strings.HasPrefix(collection, driveID):
+		return s.page(ctx, collection, link)
+	case strings.HasPrefix(collection, messagesID):
+		return s.messages(ctx, link)
+	}
+	return s.contents(ctx)
+}
+
+// contents lists the team, its members, its channels, and the drives in which they keep files.
+func (s *teamSource[P]) contents(ctx context.Context) (engine.Page, error) {
+	list := newChanges(8)
+	raw, err := s.api.Team(ctx, s.team)
+	if err != nil {
+		return engine.Page{}, err
+	}
+	n, err := newNamed("a team", raw)
+	if err != nil {
+		return engine.Page{}, err
+	}
+	list.put(engine.Item{ID: kindTeam, Kind: kindTeam, Name: n.DisplayName, ETag: digest(raw), Raw: raw})
+	members, err := collect(func(link string) (P, error) { return s.api.TeamMembers(ctx, s.team, link) })
+	if err != nil {
+		return engine.Page{}, err
+	}
+	raw = array(members)
+	list.put(engine.Item{ID: kindMembers, Kind: kindMembers, Name: "Members", ETag: digest(raw), Raw: raw})
+	tree := messagesID + s.team
+	list.put(engine.Item{ID: tree, Kind: engine.KindFolder, Name: "Messages", ETag: "1", Collection: tree, Apart: true})
+	err = walk(func(link string) (P, error) { return s.api.Channels(ctx, s.team, link) }, func(raw jsontext.Value) error {
+		return s.channel(ctx, list, raw)
+	})
+	return list.whole(), err
+}
+
+type channel struct {
+	named
+	Membership string `json:"membershipType"`
+}
+
+func (c *channel) standard() bool { return c.Membership == "" || c.Membership == standardChannel }
+
+// channel adds a channel, and the drive in which it keeps its files: below the channel if it is its own.
+func (s *teamSource[P]) channel(ctx context.Context, list *changes, raw jsontext.Value) error {
+	var c channel
+	switch err := parse("a channel", raw, &c); {
+	case err != nil:
+		return err
+	case c.ID == "":
+		return tenantry.Errorf(tenantry.Internal, "read a channel: it has no ID")
+	}
+	item := engine.Item{ID: channelID + c.ID, Kind: engine.KindFolder, Name: c.DisplayName, Raw: raw}
+	var parts []engine.ItemPart
+	if !c.standard() {
+		members, err := collect(func(link string) (P, error) { return s.api.ChannelMembers(ctx, s.team, c.ID, link) })
+		if err != nil && tenantry.KindOf(err) != tenantry.NotFound {
+			return err
+		}
+		parts = append(parts, bytesPart(membersPart, array(members)))
+	}
+	folder, err := s.api.FilesFolder(ctx, s.team, c.ID)
+	switch tenantry.KindOf(err) {
+	case "":
+		parts = append(parts, bytesPart(filesFolderPart, folder))
+		if err := s.files(ctx, list, c, folder); err != nil {
+			return err
+		}
+	case tenantry.NotFound, tenantry.Absent: // nobody has looked at its files yet
+	case tenantry.Denied:
+		parts = append(parts, engine.ItemPart{Name: filesFolderPart, Open: func(context.Context) (io.ReadCloser, error) { return nil, err }})
+	default:
+		return err
+	}
+	versions := bytes.Clone(raw)
+	for _, p := range parts {
+		versions = append(versions, p.Name+p.Version...)
+	}
+	item.ETag = digest(versions)
+	item.Parts = func(context.Context) ([]engine.ItemPart, error) { return parts, nil }
+	list.put(item)
+	return nil
+}
+
+// files adds the drive of a channel.
+func (s *teamSource[P]) files(ctx context.Context, list *changes, c channel, folder jsontext.Value) error {
+	var f struct {
+		Parent struct {
+			Drive string `json:"driveId"`
+		} `json:"parentReference"`
+	}
+	if err := parse("the folder of a channel", folder, &f); err != nil {
+		return err
+	}
+	if _, known := list.last[driveID+f.Parent.Drive]; known || f.Parent.Drive == "" {
+		return nil
+	}
+	raw, err := s.api.Drive(ctx, f.Parent.Drive)
+	if err != nil {
+		return err
+	}
+	parent := ""
+	if !c.standard() {
+		parent = channelID + c.ID
+	}
+	item, err := s.listed(parent, raw)
+	list.put(item)
+	return err
+}
+
+// messages reads a page of the export: of what changed since the last one, or where Microsoft does not take
+// that question, which its reference does not settle, of all there is.
+func (s *teamSource[P]) messages(ctx context.Context, link string) (engine.Page, error) {
+	began, after := s.now().UTC(), time.Time{}
+	next, listed := strings.CutPrefix(link, listing)
+	if !listed {
+		next = ""
+	}
+	if text, ok := strings.CutPrefix(link, since); ok {
+		at, rest, _ := strings.Cut(text, " ")
+		when, err := time.Parse(time.RFC3339Nano, at)
+		switch {
+		case err != nil:
+			return engine.Page{}, tenantry.E(tenantry.Resync, "read the link of an export", err)
+		case rest == "":
+			after = when.Add(-exportOverlap)
+		default:
+			began, next = when, rest
+		}
+	}
+	got, err := s.api.ChannelMessages(ctx, s.team, after, next)
+	if tenantry.KindOf(err) == tenantry.Invalid && !after.IsZero() {
+		listed = true
+		got, err = s.api.ChannelMessages(ctx, s.team, time.Time{}, "")
+	}
+	if err != nil {
+		return engine.Page{}, err
+	}
+	p := page(got)
+	list := newChanges(len(p.Items))
+	for _, raw := range p.Items {
+		if err := s.message(list, raw); err != nil {
+			return engine.Page{}, err
+		}
+	}
+	cursor := since + began.Format(time.RFC3339Nano)
+	switch {
+	case listed:
+		out := list.page(listing+p.Next, p.Done)
+		out.Listed = true
+		return out, nil
+	case p.Done:
+		return list.page(cursor, true), nil
+	}
+	return list.page(cursor+" "+p.Next, false), nil
+}
+
+type chatMessage struct {
+	ID       string `json:"id"`
+	ReplyTo  string `json:"replyToId"`
+	ETag     string `json:"etag"`
+	Subject  string `json:"subject"`
+	Created  string `json:"createdDateTime"`
+	Modified string `json:"lastModifiedDateTime"`
+	Channel  struct {
+		ID string `json:"channelId"`
+	} `json:"channelIdentity"`
+	From struct {
+		User struct {
+			Name string `json:"displayName"`
+		} `json:"user"`
+		Application struct {
+			Name string `json:"displayName"`
+		} `json:"application"`
+	} `json:"from"`
+	Body struct {
+		Content string `json:"content"`
+	} `json:"body"`
+}
+
+// message adds a message or a reply.
+func (s *teamSource[P]) message(list *changes, raw jsontext.Value) error {
+	var m chatMessage
+	switch err := parse("a message of a channel", raw, &m); {
+	case err != nil:
+		return err
+	case m.ID == "" || m.Channel.ID == "":
+		return tenantry.Errorf(tenantry.Internal, "read a message of a channel: it has no ID, or no channel")
+	}
+	item := engine.Item{
+		ID: messagesID + s.team + "/" + m.Channel.ID + "/" + m.ID, Parent: channelID + m.Channel.ID, Kind: kindChat, Name: m.title(),
+		ETag: cmp.Or(m.ETag, digest(raw)), Modified: instant(m.Modified), Date: instant(m.Created),
+		From: cmp.Or(m.From.User.Name, m.From.Application.Name), Size: int64(len(raw)), Raw: raw,
+	}
+	if pictures := m.pictures(); len(pictures) > 0 {
+		item.Parts = func(context.Context) ([]engine.ItemPart, error) { return s.pictures(m, pictures), nil }
+	}
+	list.put(item)
+	return nil
+}
+
+var (
+	tags   = regexp.MustCompile(`<[^>]*>`)
+	hosted = regexp.MustCompile(`hostedContents/([^/"'\s]+)/\$value`)
+)
+
+// maxTitle is how much of a message without a subject names it, in runes.
+const maxTitle = 80
+
+// title is the subject of a message, or how it begins.
+func (m *chatMessage) title() string {
+	if m.Subject != "" {
+		return m.Subject
+	}
+	text := strings.Join(strings.Fields(html.UnescapeString(tags.ReplaceAllString(m.Body.Content, " "))), " ")
+	if runes := []rune(text); len(runes) > maxTitle {
+		return string(runes[:maxTitle]) + "…"
+	}
+	return text
+}
+
+// pictures are the IDs of what a message's text shows of its own.
+func (m *chatMessage) pictures() []string {
+	var ids []string
+	for _, match := range hosted.FindAllStringSubmatch(m.Body.Content, -1) {
+		ids = append(ids, match[1])
+	}
+	return ids
+}
+
+func (s *teamSource[P]) pictures(m chatMessage, ids []string) []engine.ItemPart {
+	root, reply := m.ID, ""
+	if m.ReplyTo != "" {
+		root, reply = m.ReplyTo, m.ID
+	}
+	var parts []engine.ItemPart
+	seen := map[string]bool{}
+	for _, id := range ids {
+		if seen[id] {
+			continue
+		}
+		seen[id] = true
+		parts = append(parts, engine.ItemPart{
+			Name: hostedPart + id, Version: id, Fixed: true, // an edited message has others
+			Open: func(ctx context.Context) (io.ReadCloser, error) {
+				return s.api.HostedContent(ctx, s.team, m.Channel.ID, root, reply, id)
+			},
+		})
+	}
+	return parts
+}
+
+// Reread returns the parts of a file that could not be read before. A picture is asked for again when its message
+// changes.
+func (s *teamSource[P]) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
+	if strings.HasPrefix(e.ID, driveID) && within(e.ID) != "" {
+		return s.driveTree.Reread(e)
+	}
+	return nil
+}
