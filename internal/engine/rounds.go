@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"maps"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/repository"
@@ -102,17 +103,46 @@ func (b *backup) round(ctx context.Context, space string, due int) error {
 	if _, refused := b.refusals[space]; refused {
 		return nil
 	}
-	read := map[string]bool{}
-	for fresh := true; fresh; { // what was read may have shown further folders
-		fresh = false
+	read, asked := map[string]bool{}, map[string]bool{}
+	for {
+		var todo []string
 		for _, c := range b.plan.order(b.w, space) {
-			if at, ok := b.readAt[c]; read[c] || !b.plan.has(c) || ok && due > 0 && at >= due {
+			if at, ok := b.readAt[c]; read[c] || ok && due > 0 && at >= due {
 				continue
 			}
-			fresh, read[c] = true, true
-			if err := b.visit(ctx, c); err != nil {
+			todo = append(todo, c)
+		}
+		if len(todo) == 0 {
+			return nil
+		}
+		if err := b.turn(ctx, todo, read, asked); err != nil {
+			return err
+		}
+	} // what was read may have shown further folders
+}
+
+// turn reads collections one after the other, those that are at rest side by side.
+func (b *backup) turn(ctx context.Context, todo []string, read, asked map[string]bool) error {
+	for i, c := range todo {
+		if !b.plan.has(c) {
+			read[c] = true
+		}
+		if read[c] {
+			continue
+		}
+		if !asked[c] {
+			rest, err := b.quiet(ctx, todo[i:], asked)
+			if err != nil {
 				return err
 			}
+			maps.Copy(read, rest)
+			if rest[c] {
+				continue
+			}
+		}
+		read[c] = true
+		if err := b.visit(ctx, c); err != nil {
+			return err
 		}
 	}
 	return nil

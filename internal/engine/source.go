@@ -20,7 +20,7 @@ const (
 )
 
 // Source reads the changes of one workload from Microsoft 365. Page is called from one goroutine at
-// a time, parts of a page from up to Limits.Concurrency. Errors carry kinds: Resync when a link is
+// a time (but see Parallel), parts of a page from up to Limits.Concurrency. Errors carry kinds: Resync when a link is
 // no longer valid, NotFound for a collection other than the root that is gone, Denied, Absent and Invalid for
 // one that is refused: what is stored of it stays, its entry says why. Every other kind ends the slice.
 type Source interface {

@@ -66,11 +66,28 @@ type markedSource struct{ engine.Source }
 func (s markedSource) Page(ctx context.Context, collection, link string) (engine.Page, error) {
 	page, err := s.Source.Page(ctx, collection, link)
 	for i, item := range page.Items {
-		if item.Parts != nil {
-			page.Items[i].Parts = markedParts(item.Parts)
-		}
+		page.Items[i] = markedItem(item)
 	}
 	return page, fromGraph(err)
+}
+
+func markedItem(item engine.Item) engine.Item {
+	if item.Parts != nil {
+		item.Parts = markedParts(item.Parts)
+	}
+	if load := item.Load; load != nil {
+		item.Load = func(ctx context.Context) (engine.Item, error) {
+			whole, err := load(ctx)
+			return markedItem(whole), fromGraph(err)
+		}
+	}
+	return item
+}
+
+// Quiet passes on what the source says of its collections, if it says anything.
+func (s markedSource) Quiet(collection, link string) bool {
+	src, ok := s.Source.(engine.Parallel)
+	return ok && src.Quiet(collection, link)
 }
 
 // Reread passes on what the source can read again, if it can.

@@ -75,6 +75,34 @@ func TestMarkedSourceReadsAgain(t *testing.T) {
 	}
 }
 
+// loading is a source that shows one item, which has to be read by itself.
+type loading struct{ engine.Source }
+
+func (loading) Page(context.Context, string, string) (engine.Page, error) {
+	return engine.Page{Done: true, Items: []engine.Item{{ID: "x", Load: func(context.Context) (engine.Item, error) {
+		return engine.Item{Parts: broken}, tenantry.Errorf(tenantry.Shared, "broken")
+	}}}}, nil
+}
+
+func broken(context.Context) ([]engine.ItemPart, error) {
+	return nil, tenantry.Errorf(tenantry.Shared, "broken")
+}
+
+// What an item says when it is read by itself is said by Graph, not by the bucket.
+func TestMarkedSourceLoads(t *testing.T) {
+	page, err := markedSource{loading{}}.Page(t.Context(), "", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	whole, err := page.Items[0].Load(t.Context())
+	if causeOf(err) != causeGraph {
+		t.Errorf("%v is marked as of %s", err, causeOf(err))
+	}
+	if _, err := whole.Parts(t.Context()); causeOf(err) != causeGraph {
+		t.Errorf("its parts: %v is marked as of %s", err, causeOf(err))
+	}
+}
+
 // closedCatalog is what a real catalog says that cannot be reached.
 func closedCatalog(t *testing.T) error {
 	t.Helper()

@@ -75,6 +75,16 @@ func (s *mailboxSource[P]) Page(ctx context.Context, collection, link string) (e
 	return s.mail.messages(ctx, collection, link)
 }
 
+// Quiet: folders of mail, of contacts and lists of tasks that have a delta answer with an empty page at rest.
+func (s *mailboxSource[P]) Quiet(collection, link string) bool {
+	switch {
+	case strings.HasPrefix(link, listed), strings.HasPrefix(link, listingLink), strings.HasPrefix(collection, calendarID),
+		strings.HasPrefix(collection, "part:"), collection == settingsRules, collection == settingsCategories:
+		return false
+	}
+	return link != ""
+}
+
 // parts lists the parts of a mailbox, which need no request.
 func parts(link string) (engine.Page, error) {
 	switch link {
