@@ -9,7 +9,6 @@ import (
 	"github.com/tenantry/tenantry/internal/graphsim"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
-	"github.com/tenantry/tenantry/internal/workload"
 )
 
 // TestNewestMailIsSafeFirst ends a first backup after some pages, as a deploy does. What its
@@ -49,7 +48,7 @@ func TestNewestMailIsSafeFirst(t *testing.T) {
 	var early []repository.Entry
 	for len(early) == 0 { // the first pages are of folders
 		w := begin()
-		out, err := engine.Backup(t.Context(), workload.NewMailboxSource(c.graph, c.users[0].ID), w, engine.Limits{SlicePages: 3}, nil, nil)
+		out, err := engine.Backup(t.Context(), c.mailbox(0)(), w, engine.Limits{SlicePages: 3}, nil, nil)
 		w.Close()
 		must(t, err)
 		if out.Done {
