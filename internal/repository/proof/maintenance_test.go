@@ -60,6 +60,21 @@ var maintenance = []scenario{
 		after:  collectAll,
 		writes: []string{"delete list", "delete list"},
 	},
+	{
+		name: "patrol",
+		prepare: func(ctx context.Context, w *world) error {
+			return inTurn(ctx, w, threeSnapshots, patrolDay)
+		},
+		act:    patrol,
+		after:  patrolRound,
+		writes: []string{"put note", "delete note"},
+	},
+	{
+		name:    "distrust",
+		prepare: threeSnapshots,
+		act:     distrust,
+		writes:  []string{"put list"},
+	},
 }
 
 // inTurn prepares a world in several steps.
@@ -145,6 +160,55 @@ func collect(ctx context.Context, _ *world, store blob.Store) error {
 		return err
 	}
 	_, err = repo.Collect(ctx)
+	return err
+}
+
+// patrol reads a day's share.
+func patrol(ctx context.Context, _ *world, store blob.Store) error {
+	repo, err := repository.Open(ctx, store, keyring, tenant)
+	if err != nil {
+		return err
+	}
+	_, err = repo.Patrol(ctx, nil)
+	return err
+}
+
+func patrolDay(ctx context.Context, w *world) error {
+	err := patrol(ctx, w, w.store)
+	time.Sleep(24 * time.Hour)
+	return err
+}
+
+// patrolRound goes on to the end of a round, and finds nothing: nothing is damaged.
+func patrolRound(ctx context.Context, w *world) error {
+	repo, err := repository.Open(ctx, w.store, keyring, tenant)
+	if err != nil {
+		return err
+	}
+	for range 31 {
+		out, err := repo.Patrol(ctx, nil)
+		if err != nil || len(out.Damaged) > 0 {
+			return fmt.Errorf("a patrol: %w, found %v", err, out.Damaged)
+		}
+		if out.Left == 0 {
+			return nil
+		}
+		time.Sleep(24 * time.Hour)
+	}
+	return fmt.Errorf("a month was not enough to read everything")
+}
+
+// distrust names all chunks as damaged: what comes after shares none of them.
+func distrust(ctx context.Context, w *world, store blob.Store) error {
+	repo, err := repository.Open(ctx, store, keyring, tenant)
+	if err != nil {
+		return err
+	}
+	var names []string
+	for key := range w.store.Bodies(string(tenant) + "/c/") {
+		names = append(names, strings.TrimPrefix(key, string(tenant)+"/"))
+	}
+	_, err = repo.Distrust(ctx, names)
 	return err
 }
 

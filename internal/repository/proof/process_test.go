@@ -118,6 +118,8 @@ func objectKind(key string) string {
 		return "chunk"
 	case len(parts) == 3 && parts[1] == "g":
 		return "list"
+	case strings.Contains(key, "/v/"):
+		return "note"
 	case len(parts) == 2 && strings.HasPrefix(parts[1], "key"):
 		return "key"
 	}
