@@ -45,27 +45,36 @@ func (o *keysOptions) addFlags(flags *pflag.FlagSet) {
 // rebuildCommand makes the catalog's list of snapshots from the bucket, without the api.
 func rebuildCommand() *cobra.Command {
 	var o keysOptions
+	var adopt []string
 	command := &cobra.Command{
 		Use: "rebuild [TENANT]", Short: "Make the catalog's list of snapshots what the bucket says: after SQL was lost or put back", Args: cobra.MaximumNArgs(1),
+		Long: "Make the catalog's list of snapshots what the bucket says: after SQL was lost or put back.\n\n" +
+			"After SQL was lost whole, the bucket has the tenants' IDs but not whose they are: name the Microsoft\n" +
+			"tenant of each with --adopt (`tenantry rescue` shows what is in a backup). They have to consent again;\n" +
+			"policies, holds and tokens have to be made again.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := o.load()
 			if err != nil {
 				return err
 			}
+			what := app.Rebuild{Only: tenantry.TenantID(arg(args, 0))}
+			if what.Adopt, err = adoptions(adopt); err != nil {
+				return err
+			}
 			var rows [][]string
 			failed := 0
-			err = app.RebuildSnapshots(cmd.Context(), cfg, tenantry.TenantID(arg(args, 0)), func(r app.Rebuilt) {
+			err = app.RebuildSnapshots(cmd.Context(), cfg, what, func(r app.Rebuilt) {
 				why := ""
 				if r.Err != nil {
 					failed++
 					why = r.Err.Error()
 				}
-				rows = append(rows, []string{string(r.Tenant), count(int64(r.Series)), count(int64(r.Snapshots)), why})
+				rows = append(rows, []string{string(r.Tenant), count(int64(r.Series)), count(int64(r.Snapshots)), count(int64(r.Adopted)), why})
 			})
 			if err != nil {
 				return err
 			}
-			if err := table(cmd, "TENANT SERIES SNAPSHOTS PROBLEM", rows, false); err != nil {
+			if err := table(cmd, "TENANT SERIES SNAPSHOTS ADOPTED PROBLEM", rows, false); err != nil {
 				return err
 			}
 			if failed > 0 {
@@ -76,7 +85,22 @@ func rebuildCommand() *cobra.Command {
 	}
 	o.addFlags(command.Flags())
 	command.Flags().StringVar(&o.catalog, "catalog", "", "`DSN` of the catalog")
+	command.Flags().StringArrayVar(&adopt, "adopt", nil, "`TENANT=DIRECTORY[=NAME]`: add a tenant that the catalog has lost, as that of a Microsoft tenant (GUID or domain); may be repeated")
 	return command
+}
+
+// adoptions reads the flags --adopt.
+func adoptions(flags []string) (map[tenantry.TenantID]app.Adoption, error) {
+	out := map[tenantry.TenantID]app.Adoption{}
+	for _, flag := range flags {
+		id, rest, ok := strings.Cut(flag, "=")
+		directory, name, _ := strings.Cut(rest, "=")
+		if !ok || id == "" || directory == "" {
+			return nil, tenantry.Errorf(tenantry.Invalid, "--adopt %q is not TENANT=DIRECTORY or TENANT=DIRECTORY=NAME", flag)
+		}
+		out[tenantry.TenantID(id)] = app.Adoption{Directory: directory, Name: name}
+	}
+	return out, nil
 }
 
 // load reads the fleet's configuration.

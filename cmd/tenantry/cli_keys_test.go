@@ -135,13 +135,25 @@ func TestRebuildSnapshots(t *testing.T) {
 	stale := catalog.SnapshotRow{Seq: 1, Time: time.Now(), Task: "task-0", Counts: tenantry.Counts{Items: 99}}
 	must(t, cat.Tenant("t-1").MirrorSnapshots(t.Context(), "u-1", tenantry.Drive, []catalog.SnapshotRow{stale}))
 	must(t, cat.Close())
-	says(t, []string{"t-1", "1"}, "snapshots", "rebuild", "--bucket", bucket, "--key-file", keys, "--catalog", dsn)
+	rebuild := []string{"snapshots", "rebuild", "--bucket", bucket, "--key-file", keys, "--catalog", dsn}
+	fails(t, tenantry.Corrupt, "1 of 1 tenants", rebuild...)
+	fails(t, tenantry.Invalid, "is not TENANT=DIRECTORY", append(rebuild, "--adopt", "t-1")...)
+	says(t, []string{"t-1", "1"}, append(rebuild, "--adopt", "t-1=Contoso.example=Contoso Ltd")...)
+	says(t, []string{"t-1", "1"}, rebuild...) // it is known now
 	cat, err = catalog.Open(t.Context(), dsn)
 	must(t, err)
 	defer cat.Close()
 	rows, err := cat.Tenant("t-1").Snapshots(t.Context(), "u-1", tenantry.Drive, 0, 0)
 	if err != nil || len(rows) != 1 || rows[0].Task != "task-1" || rows[0].Counts.Items != 1 {
 		t.Errorf("mirrored: %+v, %v", rows, err)
+	}
+	row, err := cat.Tenant("t-1").Get(t.Context())
+	if err != nil || row.Name != "Contoso Ltd" || row.Directory != "contoso.example" || row.State != tenantry.TenantPending {
+		t.Errorf("adopted: %+v, %v", row, err)
+	}
+	r, err := cat.Tenant("t-1").Resource(t.Context(), "u-1")
+	if err != nil || r.Kind != tenantry.User || r.State != tenantry.Gone || r.ObjectID != "1" {
+		t.Errorf("adopted: %+v, %v", r, err)
 	}
 	_, otherKeys := vaultWith(t)
 	fails(t, tenantry.Corrupt, "1 of 1 tenants", "snapshots", "rebuild", "--bucket", bucket, "--key-file", otherKeys, "--catalog", dsn)

@@ -153,6 +153,46 @@ func (t *Tenant) ApplySync(ctx context.Context, kind tenantry.ResourceKind, chan
 	})
 }
 
+// AdoptResources adds resources that nobody has listed, because their backups were found while SQL
+// knew nothing of them; one that is there stays as it is. They are in no policy: the next sync says what
+// they are. It returns how many were new. Invalid: a resource without ID or kind; NotFound: no such tenant.
+func (t *Tenant) AdoptResources(ctx context.Context, found []Resource, now time.Time) (int, error) {
+	op := fmt.Sprintf("adopt resources of tenant %s", t.id)
+	adopted := 0
+	byKind := map[tenantry.ResourceKind][]Resource{}
+	for _, r := range found {
+		if r.Kind == "" {
+			return 0, tenantry.Errorf(tenantry.Invalid, "%s: resource %s has no kind", op, r.ID)
+		}
+		byKind[r.Kind] = append(byKind[r.Kind], r)
+	}
+	err := t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		adopted = 0
+		if err := t.exists(ctx, tx, op); err != nil {
+			return err
+		}
+		for kind, list := range byKind {
+			all, err := t.resourceRows(op, kind, list, now)
+			if err != nil {
+				return err
+			}
+			for chunk := range slices.Chunk(all, batch) {
+				result, err := tx.NewInsert().Model(&chunk).On("CONFLICT (tenant, id) DO NOTHING").Exec(ctx)
+				if err != nil {
+					return err
+				}
+				n, err := result.RowsAffected()
+				if err != nil {
+					return err
+				}
+				adopted += int(n)
+			}
+		}
+		return nil
+	})
+	return adopted, err
+}
+
 func (t *Tenant) resourceRows(op string, kind tenantry.ResourceKind, changed []Resource, now time.Time) ([]resourceRow, error) {
 	out := make([]resourceRow, 0, len(changed))
 	at := make(map[tenantry.ResourceID]int, len(changed))

@@ -171,6 +171,10 @@ func TestTenantStatements(t *testing.T) {
 			{"Suspend", func() error { return a.Suspend(ctx, "u-1", tenantry.Mailbox, 1, "half of it went", now) }},
 			{"Suspensions", func() error { _, err := a.Suspensions(ctx); return err }},
 			{"Acknowledge", func() error { return a.Acknowledge(ctx, "u-1", tenantry.Mailbox) }},
+			{"AdoptResources", func() error {
+				_, err := a.AdoptResources(ctx, []Resource{{ID: "u-9", Kind: tenantry.User, State: tenantry.Gone}}, now)
+				return err
+			}},
 			{"RaiseAlarm", func() error { return a.RaiseAlarm(ctx, AlarmKey, "", "gone", now) }},
 			{"Alarms", func() error { _, err := a.Alarms(ctx); return err }},
 			{"ClearAlarm", func() error { return a.ClearAlarm(ctx, AlarmKey, "") }},

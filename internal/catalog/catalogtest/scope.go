@@ -133,14 +133,18 @@ func testScope(_ *testing.T, w *world) {
 			list, _ := mine.AuditTrail(w.ctx, 0, 0)
 			return list
 		},
-		"SetRetention":    func() any { return mine.SetRetention(w.ctx, "p-daily", tenantry.Retention{Last: 3}) },
-		"SetHold":         func() any { return mine.SetHold(w.ctx, catalog.Hold{Reason: "case", At: after}) },
-		"Holds":           func() any { list, _ := mine.Holds(w.ctx); return list },
-		"LiftHold":        func() any { return mine.LiftHold(w.ctx, "") },
-		"SeriesStanding":  func() any { s, _ := mine.SeriesStanding(w.ctx, user(0), tenantry.Mailbox); return s },
-		"Suspend":         func() any { return mine.Suspend(w.ctx, user(0), tenantry.Mailbox, 1, "half of it went", now) },
-		"Suspensions":     func() any { list, _ := mine.Suspensions(w.ctx); return list },
-		"Acknowledge":     func() any { return mine.Acknowledge(w.ctx, user(0), tenantry.Mailbox) },
+		"SetRetention":   func() any { return mine.SetRetention(w.ctx, "p-daily", tenantry.Retention{Last: 3}) },
+		"SetHold":        func() any { return mine.SetHold(w.ctx, catalog.Hold{Reason: "case", At: after}) },
+		"Holds":          func() any { list, _ := mine.Holds(w.ctx); return list },
+		"LiftHold":       func() any { return mine.LiftHold(w.ctx, "") },
+		"SeriesStanding": func() any { s, _ := mine.SeriesStanding(w.ctx, user(0), tenantry.Mailbox); return s },
+		"Suspend":        func() any { return mine.Suspend(w.ctx, user(0), tenantry.Mailbox, 1, "half of it went", now) },
+		"Suspensions":    func() any { list, _ := mine.Suspensions(w.ctx); return list },
+		"Acknowledge":    func() any { return mine.Acknowledge(w.ctx, user(0), tenantry.Mailbox) },
+		"AdoptResources": func() any {
+			n, _ := mine.AdoptResources(w.ctx, []catalog.Resource{{ID: user(0), Kind: tenantry.User, State: tenantry.Gone}}, after)
+			return n
+		},
 		"RaiseAlarm":      func() any { return mine.RaiseAlarm(w.ctx, catalog.AlarmDamage, "u/drive", "mine", now) },
 		"ClearAlarm":      func() any { return mine.ClearAlarm(w.ctx, catalog.AlarmKey, "") },
 		"Alarms":          func() any { list, _ := mine.Alarms(w.ctx); return list },
