@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -66,30 +67,59 @@ func (f *Fleet) Leave(ctx context.Context, p tenantry.ProcessID) error {
 
 // Reap ends the leases that have expired and makes the tasks of those processes ready
 // again (series released, one failure counted, so that a task which kills its workers
-// comes to an end); it returns how many tasks.
-func (f *Fleet) Reap(ctx context.Context) (tasks int, err error) {
+// comes to an end); it returns how many tasks. What a dead slice waited for itself nobody
+// knows: all of the time from its admission to now counts as waiting for workers. The leases
+// are judged by the database's clock.
+func (f *Fleet) Reap(ctx context.Context, now time.Time) (tasks int, err error) {
 	err = f.c.write(ctx, "reap expired processes", func(ctx context.Context, tx bun.Tx) error {
 		tasks = 0
 		var dead []tenantry.ProcessID
 		if err := scan(ctx, tx, &dead, "DELETE FROM processes WHERE expires_at <= ? RETURNING id", f.c.now()); err != nil || len(dead) == 0 {
 			return err
 		}
-		tasks, err = giveUp(ctx, tx, dead, "its worker died", 1)
-		return err
+		lost, err := giveUp(ctx, tx, dead, "its worker died", 1)
+		if err != nil {
+			return err
+		}
+		tasks = len(lost)
+		return chargeWorkers(ctx, tx, lost, now)
 	})
 	return tasks, err
 }
 
-// giveUp makes the running tasks of processes ready again and frees their series.
-func giveUp(ctx context.Context, tx bun.Tx, dead []tenantry.ProcessID, reason string, failures int) (int, error) {
-	n, err := exec(ctx, tx, `UPDATE tasks SET state = 'ready', process = '', reason = ?, kind = ?, attempt = attempt + ?
-		WHERE state = 'running' AND process IN (?)`, reason, tenantry.Transient, failures, bun.List(dead))
+// chargeWorkers adds the time that tasks lost with their workers to their delays, and to the
+// ledgers of their runs and days.
+func chargeWorkers(ctx context.Context, tx bun.Tx, lost []taskRow, now time.Time) error {
+	settled := make([]settleAsk, 0, len(lost))
+	var values rows
+	for _, row := range lost {
+		task := row.task()
+		delays := tenantry.Delays{Worker: max(0, now.Sub(task.AdmittedAt))}
+		settled = append(settled, settleAsk{claim: Claim{Task: task}, Settlement: Settlement{State: TaskReady, Delays: delays}, now: now})
+		values = append(values, []any{row.Tenant, row.ID, encodeDelays(task.Delays.Add(delays))})
+	}
+	for chunk := range slices.Chunk(values, batch) {
+		_, err := exec(ctx, tx, `WITH v (v_tenant, v_id, v_delays) AS (VALUES ?)
+			UPDATE tasks SET delays = v_delays FROM v WHERE tenant = v_tenant AND id = v_id`, chunk)
+		if err != nil {
+			return err
+		}
+	}
+	return enterLedger(ctx, tx, settled)
+}
+
+// giveUp makes the running tasks of processes ready again, frees their series, and returns
+// the tasks.
+func giveUp(ctx context.Context, tx bun.Tx, dead []tenantry.ProcessID, reason string, failures int) ([]taskRow, error) {
+	var given []taskRow
+	err := scan(ctx, tx, &given, `UPDATE tasks SET state = 'ready', process = '', reason = ?, kind = ?, attempt = attempt + ?
+		WHERE state = 'running' AND process IN (?) RETURNING ?`, reason, tenantry.Transient, failures, bun.List(dead), taskColumns)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	_, err = exec(ctx, tx, `UPDATE series SET owner_task = '', owner_process = ''
 		WHERE owner_process <> '' AND owner_process IN (?)`, bun.List(dead))
-	return int(n), err
+	return given, err
 }
 
 // Processes lists the processes whose lease is in force, by ID.

@@ -32,7 +32,7 @@ const (
 )
 
 // Ledger is what a tenant's tasks waited for and spent, in a run or on a UTC day. What a
-// slice lost whose worker died is not in it.
+// slice spent whose worker died is not in it; the time it lost is (see Reap).
 type Ledger struct {
 	Day     time.Time                   // 00:00 UTC; zero for a run
 	Delays  tenantry.Delays             // sums over tasks

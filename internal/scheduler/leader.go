@@ -139,7 +139,7 @@ func sleep(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 }
 
 func (t *term) reap(ctx context.Context) error {
-	n, err := t.fleet.Reap(ctx)
+	n, err := t.fleet.Reap(ctx, t.cfg.Now())
 	if n > 0 {
 		t.cfg.Observer.Moved("reaped", n)
 		t.cfg.Log.Warnw("processes died; their tasks run again", "tasks", n)

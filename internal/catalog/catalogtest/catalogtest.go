@@ -58,6 +58,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"TaskDelays", testTaskDelays},
 		{"Ledger", testLedger},
 		{"LedgerRace", testLedgerRace},
+		{"LedgerOfTheDead", testLedgerOfTheDead},
 		{"LedgerExpiry", testLedgerExpiry},
 		{"Flows", testFlows},
 		{"Admit", testAdmit},

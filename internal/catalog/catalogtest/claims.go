@@ -75,11 +75,11 @@ func testEpochs(_ *testing.T, w *world) {
 func testZombie(_ *testing.T, w *world) {
 	a, p := w.tenant("a"), w.worker("zombie")
 	run, claims := w.claimed(a, p, 2)
-	n, err := w.f.Reap(w.ctx)
+	n, err := w.f.Reap(w.ctx, now)
 	w.ok(err)
 	expect(w, "reaped from the living", n, 0)
 	w.die(p)
-	n, err = w.f.Reap(w.ctx)
+	n, err = w.f.Reap(w.ctx, now)
 	w.ok(err)
 	expect(w, "reaped", n, 2)
 	processes, err := w.f.Processes(w.ctx)
@@ -132,7 +132,7 @@ func testReapWhileSettling(_ *testing.T, w *world) {
 	reaped := 0
 	errs := race(n+1, func(i int) (err error) {
 		if i == n {
-			reaped, err = w.f.Reap(w.ctx)
+			reaped, err = w.f.Reap(w.ctx, now)
 			return err
 		}
 		return a.Settle(w.ctx, claims[i], catalog.Settlement{State: catalog.TaskDone, Counts: tenantry.Counts{Items: 1}}, now)

@@ -111,6 +111,31 @@ func testLedgerRace(_ *testing.T, w *world) {
 	expect(w, "units", got.Units[tenantry.Outlook], 16)
 }
 
+// The time that slices lose with their worker stands on their tasks, in their run and on the
+// day, beside what was waited for before.
+func testLedgerOfTheDead(_ *testing.T, w *world) {
+	a, p := w.tenant("a"), w.worker("1")
+	run, claims := w.claimed(a, p, 3)
+	w.ok(a.Settle(w.ctx, claims[0], catalog.Settlement{State: catalog.TaskReady, Delays: waits(time.Second, nil)}, now))
+	w.ok(w.f.Leave(w.ctx, p)) // a clean stop loses nothing
+	other := w.worker("2")
+	w.claimAll(a, other, w.admit("t-a", "backup", 3), 3)
+	w.die(other)
+	n, err := w.f.Reap(w.ctx, now.Add(25*time.Second))
+	w.ok(err)
+	expect(w, "reaped", n, 3)
+	task, err := a.Task(w.ctx, claims[0].ID)
+	w.ok(err)
+	expect(w, "queue", task.Delays.Queue, time.Second)
+	expect(w, "worker", task.Delays.Worker, 25*time.Second)
+	got, err := a.RunLedger(w.ctx, run.ID)
+	w.ok(err)
+	expect(w, "of the run", got.Delays.Worker, 75*time.Second)
+	days, err := a.Ledger(w.ctx, now, now)
+	w.ok(err)
+	expect(w, "of the day", days[0].Delays.Worker, 75*time.Second)
+}
+
 // The ledger outlives its tasks, not its runs.
 func testLedgerExpiry(_ *testing.T, w *world) {
 	a, p := w.tenant("a"), w.worker("1")

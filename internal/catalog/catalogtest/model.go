@@ -97,7 +97,7 @@ func (m *model) settle(end catalog.TaskState) {
 
 func (m *model) die() {
 	m.w.die(m.worker())
-	n, err := m.w.f.Reap(m.w.ctx)
+	n, err := m.w.f.Reap(m.w.ctx, now)
 	m.w.ok(err)
 	expect(m.w, "reaped", n, len(m.held))
 	m.lost, m.held = append(m.lost, m.held...), nil
