@@ -30,6 +30,11 @@ func (b *box) end(object, plain []byte) ([]byte, int64) {
 
 // readEnd reads and opens the sealed end of an object, whose sizes its manifest or index says.
 func (r *Repository) readEnd(ctx context.Context, name string, kind objectKind, size, sealed int64) (*box, []byte, error) {
+	return r.readEndBy(name, kind, size, sealed, func(offset, n int64) ([]byte, error) { return r.readRange(ctx, name, offset, n) })
+}
+
+// readEndBy is readEnd with a way to read.
+func (r *Repository) readEndBy(name string, kind objectKind, size, sealed int64, read func(offset, n int64) ([]byte, error)) (*box, []byte, error) {
 	begin := size - trailerSize - sealed
 	if sealed < frameOverhead || sealed > maxEnd || begin < headerSize {
 		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "it is said that %d of its %d bytes are its end", sealed, size)
@@ -38,7 +43,7 @@ func (r *Repository) readEnd(ctx context.Context, name string, kind objectKind, 
 	if begin == headerSize { // there is nothing else that the header would be read with
 		from = 0
 	}
-	end, err := r.readRange(ctx, name, from, begin-from+sealed+trailerSize)
+	end, err := read(from, begin-from+sealed+trailerSize)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -17,6 +18,12 @@ import (
 const (
 	// cachedBlocks is how many blocks of 64 KiB an index keeps.
 	cachedBlocks = 128
+	// smallSegment is up to which size a segment is read whole at once: a request is dearer than the bytes.
+	smallSegment = 256 << 10
+	// singleReads is how many blocks of a segment are read one by one before the rest is read whole, as long as
+	// an index then holds no more than maxStored bytes of segments.
+	singleReads = 3
+	maxStored   = 4 << 20
 	// scanBytes is how much of a segment a scan reads at once, once it has gone on for a while.
 	scanBytes = 256 << 10
 )
@@ -25,13 +32,15 @@ const (
 // overrides the older. It reads blocks as they are needed and keeps the last few; it never
 // reads a run whole unless it is scanned whole. Safe for concurrent use.
 //
-// Memory: 128 blocks of 64 KiB, and per segment that was touched its directory and filter:
-// about 1 % of its plain bytes.
+// Memory: 128 blocks of 64 KiB, 4 MiB of blocks as they are stored, and per segment that was touched its directory
+// and filter, about 1 % of its plain bytes, and all of it if it is small.
 type index struct {
 	repo   *Repository
 	series tenantry.Series
 	runs   [][]*lazyTable // newest first, each in ascending order of keys
 	blocks *frameCache
+	held   *atomic.Int64 // bytes of tables that were read whole later
+	room   int64         // for them
 }
 
 // lazyTable is a segment that is opened when it is first needed.
@@ -44,7 +53,7 @@ type lazyTable struct {
 }
 
 func (r *Repository) newIndex(s tenantry.Series, segments []*pb.Segment) *index {
-	ix := &index{repo: r, series: s, blocks: newFrameCache(cachedBlocks)}
+	ix := &index{repo: r, series: s, blocks: newFrameCache(cachedBlocks), held: new(atomic.Int64), room: maxStored}
 	ix.setRuns(segments)
 	return ix
 }
@@ -58,17 +67,30 @@ func (ix *index) setRuns(segments []*pb.Segment) {
 		}
 	}
 	ix.runs = nil
+	held := int64(0)
 	for i, m := range segments {
 		t, ok := known[string(m.Id)]
 		if !ok {
 			t = &lazyTable{meta: m, filter: m.Filter}
 		}
+		held += t.held()
 		if i == 0 || m.Run != segments[i-1].Run {
 			ix.runs = append(ix.runs, nil)
 		}
 		last := len(ix.runs) - 1
 		ix.runs[last] = append(ix.runs[last], t)
 	}
+	ix.held.Store(held)
+}
+
+// held is how many bytes of the segment were read whole.
+func (t *lazyTable) held() int64 {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open == nil || t.meta.Size <= smallSegment {
+		return 0
+	}
+	return t.open.held()
 }
 
 // segments returns what setRuns was told.
@@ -84,7 +106,7 @@ func (ix *index) segments() []*pb.Segment {
 
 // view returns the index as it is now, whatever setRuns does later.
 func (ix *index) view() *index {
-	return &index{repo: ix.repo, series: ix.series, runs: ix.runs, blocks: ix.blocks}
+	return &index{repo: ix.repo, series: ix.series, runs: ix.runs, blocks: ix.blocks, held: ix.held, room: ix.room}
 }
 
 func (ix *index) table(ctx context.Context, t *lazyTable) (*table, error) {
@@ -155,7 +177,7 @@ func (ix *index) find(ctx context.Context, t *table, key []byte) (record, bool, 
 		return record{}, false, nil
 	}
 	data, err := ix.blocks.get(ctx, frameKey{t.id, uint32(at)}, func() ([]byte, error) {
-		stored, err := ix.repo.readBlocks(ctx, t, at, at+1)
+		stored, err := ix.readBlock(ctx, t, at)
 		if err != nil {
 			return nil, err
 		}
@@ -180,6 +202,36 @@ func (ix *index) find(ctx context.Context, t *table, key []byte) (record, bool, 
 			return record{}, false, nil
 		}
 	}
+}
+
+// readBlock reads one block as it is stored; after some of a segment, all of it.
+func (ix *index) readBlock(ctx context.Context, t *table, at int) ([]byte, error) {
+	if t.single.Add(1) > singleReads && t.stored.Load() == nil {
+		if err := ix.readWhole(ctx, t); err != nil {
+			return nil, err
+		}
+	}
+	return ix.repo.readBlocks(ctx, t, at, at+1)
+}
+
+// readWhole reads all blocks of a segment, if there is room for them.
+func (ix *index) readWhole(ctx context.Context, t *table) error {
+	t.fill.Lock()
+	defer t.fill.Unlock()
+	if t.stored.Load() != nil {
+		return nil
+	}
+	if ix.held.Add(t.size()) > ix.room {
+		ix.held.Add(-t.size())
+		return nil
+	}
+	stored, err := ix.repo.readBlocks(ctx, t, 0, len(t.blocks))
+	if err != nil {
+		ix.held.Add(-t.size())
+		return err
+	}
+	t.stored.Store(&stored)
+	return nil
 }
 
 // entry decodes the value of a key.

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -51,5 +54,60 @@ func TestWritersShareTheMemoryOfPacks(t *testing.T) {
 	}
 	if left := packBytes.Load() - before; left != 0 {
 		t.Errorf("%d bytes are still counted", left)
+	}
+}
+
+// Random look-ups soon read segments whole, as long as there is room for them, and give the same answers.
+func TestSegmentsAreReadWholeWithinABound(t *testing.T) {
+	repo := testRepository(t)
+	w, err := repo.Begin(t.Context(), testSeries, Fence{Epoch: 1, Task: "fill"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	const items = 6000 // their index takes 600 KB, stored
+	entry := func(i int) Entry {
+		rnd := rand.New(rand.NewPCG(uint64(i), 1))
+		return Entry{ID: fmt.Sprintf("%016x-%d", rnd.Uint64(), i), Kind: "message", ETag: fmt.Sprintf("%x%x%x%x", rnd.Uint64(), rnd.Uint64(), rnd.Uint64(), rnd.Uint64())}
+	}
+	for i := range items {
+		if err := w.Put(t.Context(), entry(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := w.Seal(t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	for _, room := range []int64{maxStored, smallSegment} {
+		next, err := repo.Begin(t.Context(), testSeries, Fence{Epoch: 2, Task: "read"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer next.Close()
+		next.index.room = room
+		var group errgroup.Group
+		for worker := range 4 {
+			group.Go(func() error {
+				for i := range 100 {
+					e := entry((i*59 + worker*1013) % items)
+					got, ok, err := next.Lookup(t.Context(), e.ID)
+					if err != nil {
+						return err
+					}
+					if !ok || got.ETag != e.ETag {
+						return fmt.Errorf("item %s: %v: %+v", e.ID, ok, got)
+					}
+				}
+				return nil
+			})
+		}
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		table := next.index.runs[0][0]
+		held, fits := table.held(), table.meta.Size < room
+		if held > room || (held > 0) != fits || held != next.index.held.Load() || table.meta.Size <= smallSegment {
+			t.Errorf("with room for %d: %d bytes of %d are held, %d counted", room, held, table.meta.Size, next.index.held.Load())
+		}
 	}
 }

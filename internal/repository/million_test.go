@@ -109,7 +109,7 @@ func TestManyItems(t *testing.T) {
 	if n := l.store.Count(blobtest.OpPut, blobtest.OpPutIfAbsent); n > 3 {
 		t.Errorf("%d PUT for 50 changes", n)
 	}
-	if n := l.store.Count(blobtest.OpGet); n > 70 {
+	if n := l.store.Count(blobtest.OpGet); n > 60 {
 		t.Errorf("%d GET for 50 changes", n)
 	}
 	inFolder, all := l.list(seq)

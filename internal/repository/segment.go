@@ -7,6 +7,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -192,9 +194,13 @@ type table struct {
 	blocks  []*pb.Block
 	offsets []int64 // of each block, and of the tail
 	filter  bloom
+
+	single atomic.Int32           // blocks that were read one by one
+	fill   sync.Mutex             // held while stored is set
+	stored atomic.Pointer[[]byte] // all blocks as they are stored, once it was worth it
 }
 
-// openTable reads a segment's tail: one ranged GET.
+// openTable reads a segment's tail, or all of a small segment: one GET.
 func (r *Repository) openTable(ctx context.Context, s tenantry.Series, m *pb.Segment) (*table, error) {
 	id, err := toPackID(m.Id)
 	if err != nil {
@@ -208,7 +214,19 @@ func (r *Repository) openTable(ctx context.Context, s tenantry.Series, m *pb.Seg
 }
 
 func (r *Repository) readTail(ctx context.Context, t *table, m *pb.Segment) error {
-	b, plain, err := r.readEnd(ctx, t.name, kindSegment, m.Size, m.Tail)
+	read := func(offset, n int64) ([]byte, error) { return r.readRange(ctx, t.name, offset, n) }
+	var object []byte
+	if m.Size > headerSize && m.Size <= smallSegment {
+		var err error
+		if object, err = read(0, m.Size); err != nil {
+			return err
+		}
+		read = func(offset, n int64) ([]byte, error) { return object[offset : offset+n], nil } // readEndBy keeps within the size
+	}
+	b, plain, err := r.readEndBy(t.name, kindSegment, m.Size, m.Tail, read)
+	if err == nil && object != nil {
+		err = b.begins(object[:headerSize])
+	}
 	if err != nil {
 		return fmt.Errorf("tail: %w", err)
 	}
@@ -224,6 +242,10 @@ func (r *Repository) readTail(ctx context.Context, t *table, m *pb.Segment) erro
 		return tenantry.Errorf(tenantry.Corrupt, "its blocks are not where its tail says")
 	}
 	t.box, t.blocks, t.filter = b, tail.Blocks, tail.Filter
+	if object != nil {
+		stored := object[headerSize:t.offsets[len(t.offsets)-1]]
+		t.stored.Store(&stored)
+	}
 	return nil
 }
 
@@ -236,13 +258,27 @@ func (t *table) find(key []byte) int {
 	return at - 1
 }
 
-// readBlocks reads blocks that follow one another, as they are stored: one ranged GET.
+// readBlocks reads blocks that follow one another, as they are stored: one ranged GET, unless they are held.
 func (r *Repository) readBlocks(ctx context.Context, t *table, from, to int) ([]byte, error) {
+	if all := t.stored.Load(); all != nil {
+		return (*all)[t.offsets[from]-headerSize : t.offsets[to]-headerSize], nil
+	}
 	stored, err := r.readFrames(ctx, t.box, t.offsets[from], t.offsets[to]-t.offsets[from])
 	if err != nil {
 		return nil, objectError(r.object(t.name), err)
 	}
 	return stored, nil
+}
+
+// size is how many bytes all blocks take, stored.
+func (t *table) size() int64 { return t.offsets[len(t.offsets)-1] - headerSize }
+
+// held is how many of them are in memory.
+func (t *table) held() int64 {
+	if t.stored.Load() == nil {
+		return 0
+	}
+	return t.size()
 }
 
 func (r *Repository) openBlock(t *table, number int, stored []byte) ([]byte, error) {
