@@ -77,9 +77,9 @@ type LockPolicy struct {
 	For time.Duration
 }
 
-// slack is how much longer than For a retention is made, so that content which is used
+// Reserve is how much longer than For a retention is made, so that content which is used
 // again and again is extended once in a while, not at every use.
-func (p LockPolicy) slack() time.Duration { return min(p.For/4, 30*24*time.Hour) }
+func (p LockPolicy) Reserve() time.Duration { return min(p.For/4, 30*24*time.Hour) }
 
 // check returns Invalid unless the policy can be meant.
 func (p LockPolicy) check() error {
@@ -101,6 +101,10 @@ type Retainer interface {
 	// Retain extends the lock of an object to the policy's time from now. It costs one
 	// call, and a second only where the lock has to move. ErrNotFound if absent.
 	Retain(ctx context.Context, key string) error
+	// RetainUntil extends the lock of an object that ends before a time, and by a reserve beyond it, so
+	// that it need not be moved again soon; it reports whether it did. It costs what Retain does, and
+	// never shortens a lock. ErrNotFound if absent.
+	RetainUntil(ctx context.Context, key string, until time.Time) (moved bool, err error)
 	// Policy is what the store locks by.
 	Policy() LockPolicy
 }
@@ -131,19 +135,25 @@ func (l *locking) PutIfAbsent(ctx context.Context, key string, body []byte) erro
 
 // lock is what an object written now gets.
 func (l *locking) lock() Lock {
-	return Lock{Mode: l.policy.Mode, Until: time.Now().Add(l.policy.For + l.policy.slack())}
+	return Lock{Mode: l.policy.Mode, Until: time.Now().Add(l.policy.For + l.policy.Reserve())}
 }
 
 // Retain implements Retainer.
 func (l *locking) Retain(ctx context.Context, key string) error {
+	_, err := l.RetainUntil(ctx, key, time.Now().Add(l.policy.For))
+	return err
+}
+
+// RetainUntil implements Retainer.
+func (l *locking) RetainUntil(ctx context.Context, key string, until time.Time) (moved bool, err error) {
 	have, err := l.LockOf(ctx, key, "")
 	if err != nil {
-		return err
+		return false, err
 	}
-	if have.Mode != NoLock && have.Until.After(time.Now().Add(l.policy.For)) && !weaker(have.Mode, l.policy.Mode) {
-		return nil
+	if have.Mode != NoLock && have.Until.After(until) && !weaker(have.Mode, l.policy.Mode) {
+		return false, nil
 	}
-	return l.Extend(ctx, key, l.lock())
+	return true, l.Extend(ctx, key, Lock{Mode: l.policy.Mode, Until: until.Add(l.policy.Reserve())})
 }
 
 // Policy implements Retainer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -94,6 +95,11 @@ type meteredRetainer struct {
 func (m meteredRetainer) Retain(ctx context.Context, key string) error {
 	defer tenantry.MeterOf(ctx).Storage()()
 	return m.retainer.Retain(ctx, key)
+}
+
+func (m meteredRetainer) RetainUntil(ctx context.Context, key string, until time.Time) (bool, error) {
+	defer tenantry.MeterOf(ctx).Storage()()
+	return m.retainer.RetainUntil(ctx, key, until)
 }
 
 func (m meteredRetainer) Policy() LockPolicy { return m.retainer.Policy() }

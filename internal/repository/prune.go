@@ -163,15 +163,11 @@ func (s *sweep) needed(ctx context.Context, p past, deep bool) (map[string]bool,
 			listed(pack)
 		}
 		err = rd.scanNew(ctx, seen, []byte{packSpace}, func(value []byte) error {
-			var pack pb.Pack
-			if err := proto.Unmarshal(value, &pack); err != nil {
-				return tenantry.E(tenantry.Corrupt, "decode the index's record of a pack", err)
+			pack, err := decodePack(value)
+			if err == nil {
+				listed(pack)
 			}
-			if _, err := toPackID(pack.Id); err != nil {
-				return err
-			}
-			listed(&pack)
-			return nil
+			return err
 		})
 		rd.Close()
 		if err != nil {
@@ -186,6 +182,16 @@ func (s *sweep) needed(ctx context.Context, p past, deep bool) (map[string]bool,
 			add(packName(s.series, ref.pack))
 		}
 	})
+}
+
+// decodePack reads a value of the index's space of packs.
+func decodePack(value []byte) (*pb.Pack, error) {
+	var pack pb.Pack
+	if err := proto.Unmarshal(value, &pack); err != nil {
+		return nil, tenantry.E(tenantry.Corrupt, "decode the index's record of a pack", err)
+	}
+	_, err := toPackID(pack.Id)
+	return &pack, err
 }
 
 // deleteAll deletes objects, several at once; what is locked is counted and stays. Nothing is

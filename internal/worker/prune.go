@@ -49,12 +49,28 @@ func (j *job) prune(ctx context.Context) (end, error) {
 		}
 	}
 	freed, err := writer.Sweep(ctx)
+	if err == nil {
+		err = j.retain(ctx)
+	}
 	e := end{done: err == nil, counts: freedCounts(freed)}
 	e.counts.Total = int64(dropped)
 	if standing.Suspended != "" {
 		e.reason = "pruning is suspended until it is acknowledged: " + standing.Suspended
 	}
 	return e, fromBucket(err)
+}
+
+// retain extends the locks of what live snapshots need, on the days on which that is the series' turn.
+func (j *job) retain(ctx context.Context) error {
+	repo, err := j.cfg.Repositories.Open(ctx, j.claim.Tenant)
+	if err != nil || !repo.RetainDue(j.claim.Series(), j.cfg.Now()) {
+		return err
+	}
+	done, err := repo.Retain(ctx, j.claim.Series())
+	if done.Extended > 0 {
+		j.log.Infow("object locks were extended", "objects", done.Looked, "extended", done.Extended)
+	}
+	return err
 }
 
 func freedCounts(f repository.Freed) tenantry.Counts {
