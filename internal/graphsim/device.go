@@ -275,7 +275,7 @@ func (s *Server) grantUser(r *http.Request, d delegation) (*Tenant, map[string]a
 		idToken := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{"iss": origin(r) + "/" + t.id + "/v2.0", "aud": d.Client,
 			"sub": user, "oid": user, "tid": t.id, "preferred_username": token.User, "name": d.Name, "ver": "2.0",
 			"iat": token.IssuedAt, "nbf": token.NotBefore, "exp": token.ExpiresAt})
-		idToken.Header["kid"] = keyID
+		idToken.Header["kid"] = s.keyID
 		if answer["id_token"], err = idToken.SignedString(s.tokenKey); err != nil {
 			return nil, nil, aadsts(90033, "%v", err)
 		}

@@ -106,6 +106,18 @@ func TestAccessTokenVerifiesWithPublishedKey(t *testing.T) {
 	}
 }
 
+// Two servers of a seed have the same tenants, but neither takes the tokens of the other.
+func TestTokensAreOfOneServer(t *testing.T) {
+	t.Parallel()
+	_, one := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
+	_, two := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1})
+	if one.tenant.ID() != two.tenant.ID() {
+		t.Fatal("the tenants differ")
+	}
+	two.token = one.token
+	codeIs(t, two.refused(401, "GET", "users", nil), "InvalidAuthenticationToken")
+}
+
 func TestCertificateAssertion(t *testing.T) {
 	t.Parallel()
 	key, cert := newCertificate(t)

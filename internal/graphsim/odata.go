@@ -221,7 +221,7 @@ func (c *call) parseExpand(rt *route) error {
 // nestedOptions are the options that $expand takes for a relation.
 var nestedOptions = map[string][]string{
 	"members": {"$select"}, "owners": {"$select"}, "memberof": {"$select"}, "fields": {"$select"},
-	"attachments": {"$select", "$expand"}, "singlevalueextendedproperties": {"$filter"}, "exceptionoccurrences": {"$select"},
+	"attachments": {"$select", "$expand"}, "singlevalueextendedproperties": {"$filter"}, "exceptionoccurrences": {"$select"}, "childfolders": {"$select"},
 }
 
 func (c *call) checkExpansion(rt *route, name string) error {

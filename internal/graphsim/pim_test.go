@@ -166,7 +166,7 @@ func eventKey(e graphsim.EventTruth) string {
 
 func TestContactsAndEventsThereAndBack(t *testing.T) {
 	t.Parallel()
-	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 2, ContactsPerUser: 40, EventsPerUser: 60})
+	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 2, ContactsPerUser: 30, EventsPerUser: 40})
 	from := c.tenant.Users()[0].ID
 	_, err := c.tenant.Churn(3, 100)
 	must(t, err)

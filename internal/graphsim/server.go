@@ -113,6 +113,7 @@ type Server struct {
 	advanced   atomic.Int64 // simulated nanoseconds, by Advance
 	signingKey []byte
 	tokenKey   *rsa.PrivateKey
+	keyID      string // of the tokens of this server
 	certs      []registeredCert
 	limits     *limiter
 	faults     faultSet
@@ -184,9 +185,14 @@ func setDefault[T comparable](v *T, def T) {
 	}
 }
 
+// processKey is what all servers of a process sign tokens with: to make one takes longer than
+// all else at a start. Each server has a key ID of its own, and takes no other's tokens.
+var processKey = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
+
 // load makes the keys and reads what the options name.
 func (s *Server) load() (err error) {
-	if s.tokenKey, err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+	s.keyID = "graphsim-" + newID()
+	if s.tokenKey, err = processKey(); err != nil {
 		return fmt.Errorf("make token key: %w", err)
 	}
 	if s.certs, err = parseCertificates(s.o.CertificatePEM); err != nil {

@@ -8,6 +8,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"math/rand/v2"
@@ -19,8 +20,6 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 )
-
-const keyID = "graphsim-1"
 
 // accessClaims is what an access token says.
 type accessClaims struct {
@@ -100,7 +99,7 @@ func (s *Server) tokenLife(cp1 bool) time.Duration {
 // signedAnswer is the answer of the token endpoint with a token.
 func (s *Server) signedAnswer(claims *accessClaims) (map[string]any, error) {
 	token := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
-	token.Header["kid"] = keyID
+	token.Header["kid"] = s.keyID
 	signed, err := token.SignedString(s.tokenKey)
 	if err != nil {
 		return nil, err
@@ -122,7 +121,7 @@ func (s *Server) authenticate(r *http.Request) (*Tenant, *accessClaims, error) {
 	claims := s.tokens.get(token)
 	if claims == nil {
 		claims = &accessClaims{}
-		_, err := jwt.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return &s.tokenKey.PublicKey, nil },
+		_, err := jwt.ParseWithClaims(token, claims, s.verificationKey,
 			jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired())
 		if err != nil {
 			return nil, nil, unauthenticated("Access token validation failure: %v", err)
@@ -147,6 +146,14 @@ func (s *Server) authenticate(r *http.Request) (*Tenant, *accessClaims, error) {
 		return nil, nil, unauthenticated("Access token has been revoked.")
 	}
 	return t, claims, nil
+}
+
+// verificationKey is the public key of a token that this server signed.
+func (s *Server) verificationKey(token *jwt.Token) (any, error) {
+	if token.Header["kid"] != s.keyID {
+		return nil, errors.New("signed with an unknown key")
+	}
+	return &s.tokenKey.PublicKey, nil
 }
 
 // permissions are what a token opens: the application's roles, or a signed-in user's scopes.
@@ -267,7 +274,7 @@ func (c *call) checkProof(r *registration, proof string) error {
 func (s *Server) serveKeys(w http.ResponseWriter) {
 	pub := s.tokenKey.PublicKey
 	writeJSON(w, http.StatusOK, map[string]any{"keys": []map[string]string{{
-		"kty": "RSA", "use": "sig", "alg": "RS256", "kid": keyID,
+		"kty": "RSA", "use": "sig", "alg": "RS256", "kid": s.keyID,
 		"n": base64.RawURLEncoding.EncodeToString(pub.N.Bytes()),
 		"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(pub.E)).Bytes()),
 	}}})
