@@ -1,7 +1,8 @@
 // Package api owns the REST surface of the fleet: authentication, the tenant
 // gate, the OpenAPI document, the consent callback, and the pages a person
 // opens in a browser. It is thin: it writes rows, wakes the leader and reads.
-// It holds no Graph credential and reads no content, only indexes.
+// It holds no Graph credential and reads no content, only indexes, and archives that an
+// export or a search of a worker made to be fetched.
 //
 // Who may call what:
 //
@@ -79,6 +80,8 @@ type Config struct {
 	Consent Consent
 	// Browser reads indexes of snapshots. Without it browsing answers 503.
 	Browser Browser
+	// Archives reads what exports and searches made. Without it fetching them answers 503.
+	Archives Archives
 	// Budgets reads what Graph still allows. Without it asking for a budget answers 503.
 	Budgets Budgets
 	// Limits are Graph's, by which policies are found feasible; without tiers of SharePoint
@@ -166,6 +169,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.runRoutes()
 	s.snapshotRoutes()
 	s.restoreRoutes()
+	s.exportRoutes()
 	s.fleetRoutes()
 	s.budgetRoutes()
 	s.ledgerRoutes()
@@ -214,6 +218,7 @@ func humaConfig() huma.Config {
 		{Name: "snapshots", Description: "Restore points and what is in them"},
 		{Name: "restores", Description: "Bringing content back, and proving that it can be"},
 		{Name: "tokens", Description: "Who may do what, and who did what"},
+		{Name: "exports", Description: "Content as files to fetch"},
 		{Name: "fleet", Description: "The processes and what holds them up"},
 	}
 	return cfg

@@ -61,10 +61,8 @@ func (s *service) startRestore(ctx context.Context, in *restoreInput) (*created[
 	if err := checkFolder(n.Folder); err != nil {
 		return nil, err
 	}
-	for _, item := range n.Items {
-		if item == "" || len(item) > 1000 {
-			return nil, invalid("body.items", item, "an ID of an item has 1 to 1000 characters")
-		}
+	if err := checkItems(n.Items); err != nil {
+		return nil, err
 	}
 	t, err := s.connected(ctx, in.Tenant)
 	if err != nil {
@@ -146,6 +144,15 @@ func checkTarget(ctx context.Context, t *catalog.Tenant, source catalog.Resource
 	}
 	if !slices.Contains(target.Workloads, n.Workload) {
 		return invalid("body.to", n.To, "%q has no %s", target.Name, n.Workload)
+	}
+	return nil
+}
+
+func checkItems(items []string) error {
+	for _, item := range items {
+		if item == "" || len(item) > 1000 {
+			return invalid("body.items", item, "an ID of an item has 1 to 1000 characters")
+		}
 	}
 	return nil
 }

@@ -50,7 +50,7 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 
 	metrics := newMeter(RoleAPI)
 	handler, err := api.New(api.Config{
-		Catalog: cat, Consent: consent{graphConfig(cfg)}, Browser: newBrowser(repos), Budgets: book, Limits: limits, Monitor: monitor,
+		Catalog: cat, Consent: consent{graphConfig(cfg)}, Browser: newBrowser(repos), Archives: archives{repos}, Budgets: book, Limits: limits, Monitor: monitor,
 		PublicURL: cfg.PublicURL, Logger: p.log, Metrics: metricsHandler(metrics),
 		Ready: readiness(map[string]pinger{"catalog": cat, "redis": deliveries}),
 	})

@@ -71,7 +71,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 			queue.Interactive: cfg.SlotsInteractive, queue.Directory: cfg.SlotsDirectory,
 			queue.Backup: cfg.SlotsBackup, queue.Maintenance: cfg.SlotsMaintenance,
 		},
-		MassChange: cfg.MassChange,
+		MassChange: cfg.MassChange, KeepArchives: cfg.KeepArchives,
 		Limits: engine.Limits{
 			SliceTime: cfg.SliceTime, SlicePages: cfg.SlicePages, CheckpointBytes: cfg.CheckpointBytes,
 			CheckpointTime: cfg.CheckpointTime, Concurrency: cfg.Concurrency,

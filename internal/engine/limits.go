@@ -77,6 +77,7 @@ type slice struct {
 	problems []Problem
 	worked   bool
 	pages    int
+	whole    bool // it cannot be interrupted and gone on with: only a drain ends it
 }
 
 func newSlice(l Limits, drain <-chan struct{}, progress func(tenantry.Counts)) *slice {
@@ -124,7 +125,7 @@ func (s *slice) over() bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.worked && (time.Since(s.started) >= s.limits.SliceTime || s.pages >= s.limits.SlicePages)
+	return s.worked && !s.whole && (time.Since(s.started) >= s.limits.SliceTime || s.pages >= s.limits.SlicePages)
 }
 
 func (s *slice) draining() bool {

@@ -36,20 +36,27 @@ type restore struct {
 // early (drain, or the slice's time after something was written) simply walks the same way again.
 // It uses memory for one folder chain and a batch of entries, not for the selection.
 func Restore(ctx context.Context, snap Snapshot, dst Target, req tenantry.RestoreRequest, l Limits, drain <-chan struct{}, progress func(tenantry.Counts)) (Outcome, error) {
-	r := &restore{slice: newSlice(l, drain, progress), snap: snap, dst: dst, chosen: map[string]bool{}, folders: map[string]string{}}
-	for _, id := range req.Items {
+	return newRestore(snap, dst, newSlice(l, drain, progress)).run(ctx, req.Items)
+}
+
+func newRestore(snap Snapshot, dst Target, s *slice) *restore {
+	return &restore{slice: s, snap: snap, dst: dst, chosen: map[string]bool{}, folders: map[string]string{}}
+}
+
+func (r *restore) run(ctx context.Context, chosen []string) (Outcome, error) {
+	for _, id := range chosen {
 		r.chosen[id] = true
 	}
 	var err error
-	if len(req.Items) == 0 {
-		r.counts.Total = snap.Snapshot().Counts.Items
+	if len(chosen) == 0 {
+		r.counts.Total = r.snap.Snapshot().Counts.Items
 		err = r.children(ctx, "", "", 0)
 	} else {
-		err = r.selection(ctx, req.Items)
+		err = r.selection(ctx, chosen)
 	}
 	r.progress()
 	out := r.outcome(err == nil)
-	out.Snapshot = snap.Snapshot()
+	out.Snapshot = r.snap.Snapshot()
 	if errors.Is(err, errSliceOver) {
 		err = nil
 	}
@@ -236,6 +243,9 @@ func (r *restore) item(ctx context.Context, folder string, e repository.Entry) e
 	written, err := r.dst.Item(ctx, folder, e, raw, r.opener(e))
 	if err != nil {
 		return err
+	}
+	if written.Left {
+		return nil
 	}
 	if written.Existed {
 		count.Bytes = 0

@@ -131,4 +131,5 @@ type OpenPart = func(context.Context, repository.Part) (io.ReadCloser, error)
 type Written struct {
 	ID      string
 	Existed bool
+	Left    bool // it is nothing that the target takes: it does not count
 }

@@ -36,6 +36,8 @@ const (
 	kindCondemned objectKind = 'g'
 	// kindPatrol is how far a patrol has come.
 	kindPatrol objectKind = 'v'
+	// kindArchive is a part of what was made for somebody to fetch.
+	kindArchive objectKind = 'x'
 )
 
 // footerFrame is the frame number of a pack's footer, whatever the number of frames.

@@ -126,7 +126,7 @@ func proves(action tenantry.Action, cause string) bool {
 	case "bucket", "key":
 		return action != tenantry.Connect && action != tenantry.Sync
 	case "credential", "graph":
-		return action != tenantry.Verify
+		return tenantry.ServiceOf(action, tenantry.Mailbox) != tenantry.NoService
 	}
 	return true
 }

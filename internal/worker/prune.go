@@ -117,13 +117,18 @@ func (j *job) compare(ctx context.Context, before, after int64) (string, error) 
 	return fmt.Sprintf("of %d items in snapshot %d, %d were removed and %d changed in snapshot %d", d.Before, before, d.Removed, d.Changed, after), nil
 }
 
-// collect takes a step of collecting the tenant's shared content, and parks until the next may come.
+// collect removes old archives, takes a step of collecting the tenant's shared content, and parks until the next
+// may come.
 func (j *job) collect(ctx context.Context) (end, error) {
 	repo, err := j.cfg.Repositories.Open(ctx, j.claim.Tenant)
 	if err != nil {
 		return end{}, fromBucket(err)
 	}
+	archives, err := j.removeArchives(ctx, repo)
+	if err != nil {
+		return end{counts: freedCounts(archives)}, err
+	}
 	out, err := repo.Collect(ctx)
-	e := end{done: err == nil && out.Again.IsZero(), counts: freedCounts(out.Freed), notBefore: out.Again}
-	return e, fromBucket(err)
+	counts := freedCounts(out.Freed).Add(freedCounts(archives))
+	return end{done: err == nil && out.Again.IsZero(), counts: counts, notBefore: out.Again}, fromBucket(err)
 }

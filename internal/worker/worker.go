@@ -98,6 +98,9 @@ type Config struct {
 	// which the pruning of the series is suspended; 0: never.
 	MassChange float64
 
+	// KeepArchives is how long what an export or a search made can be fetched (default 7 days).
+	KeepArchives time.Duration
+
 	// LeaseTime is the life of the process lease (default 20 s), BeatEvery how often it
 	// is renewed (default 5 s).
 	LeaseTime, BeatEvery time.Duration
@@ -143,6 +146,7 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	setDefault(&cfg.KeepArchives, 7*24*time.Hour)
 	setDefault(&cfg.LeaseTime, 20*time.Second)
 	setDefault(&cfg.BeatEvery, 5*time.Second)
 	setDefault(&cfg.ProgressEvery, 2*time.Second)

@@ -1,0 +1,4 @@
+package engine
+
+// MboxFrame is tested from outside with the other forms.
+var MboxFrame = mboxFrame
