@@ -2,7 +2,7 @@
 // gate, the OpenAPI document, the consent callback, and the pages a person
 // opens in a browser. It is thin: it writes rows, wakes the leader and reads.
 // It holds no Graph credential and reads no content, only indexes, and archives that an
-// export or a search of a worker made to be fetched.
+// export made to be fetched.
 //
 // Who may call what:
 //
@@ -80,7 +80,7 @@ type Config struct {
 	Consent Consent
 	// Browser reads indexes of snapshots. Without it browsing answers 503.
 	Browser Browser
-	// Archives reads what exports and searches made. Without it fetching them answers 503.
+	// Archives reads what exports made. Without it fetching them answers 503.
 	Archives Archives
 	// Budgets reads what Graph still allows. Without it asking for a budget answers 503.
 	Budgets Budgets

@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// Archives reads what the tasks of exports and searches made, which workers have sealed in the bucket. Called
+// Archives reads what the tasks of exports made, which workers have sealed in the bucket. Called
 // from any goroutine. NotFound: the task has not ended, or its archive was removed since.
 type Archives interface {
 	// Archive describes one.
@@ -90,12 +90,12 @@ func (s *service) archiveTask(ctx context.Context, p RunPath, action tenantry.Ac
 	if err != nil {
 		return catalog.Task{}, err
 	}
-	if s.Archives == nil {
-		return catalog.Task{}, tenantry.Errorf(tenantry.Shared, "this API is not told which bucket holds the archives")
-	}
 	run, err := t.Run(ctx, p.Run)
 	if err != nil {
 		return catalog.Task{}, err
+	}
+	if s.Archives == nil {
+		return catalog.Task{}, errNoBucket()
 	}
 	tasks, err := t.Tasks(ctx, p.Run, "", 1)
 	switch {

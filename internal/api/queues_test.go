@@ -127,10 +127,11 @@ func TestEveryWriteIsAudited(t *testing.T) {
 		"add-token":          map[string]any{"name": "ada", "role": "auditor"},
 		"start-run":          map[string]any{"resources": []string{string(bob)}},
 		"start-restore":      map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7},
+		"start-export":       map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7},
 		"start-verification": map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7},
 	}
 	for _, op := range operations(t) {
-		looks := slices.Contains([]string{"browse-items", "get-item", "search-snapshot", "search-tenant"}, op.id)
+		looks := slices.Contains([]string{"browse-items", "get-item", "search-snapshot", "search-tenant", "fetch-export"}, op.id)
 		writes := looks || (op.method != "GET" && op.id != "preview-policy")
 		before := h.audited(op.id)
 		got := h.call(op.method, op.filled(id), bodies[op.id])

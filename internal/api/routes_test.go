@@ -19,7 +19,7 @@ import (
 func TestEveryOperation(t *testing.T) {
 	t.Parallel()
 	book := openBook(t)
-	h := newHouse(t, func(c *api.Config) { c.Budgets = book })
+	h := newHouse(t, func(c *api.Config) { c.Budgets, c.Archives = book, attic{content: "zip"} })
 	h.browser.items = []api.BrowseItem{
 		{ID: "inbox", Kind: "folder", Name: "Inbox"},
 		{ID: "i1", Parent: "inbox", Kind: "message", Name: "Hello", Size: 12},
@@ -113,6 +113,12 @@ func TestEveryOperation(t *testing.T) {
 		"resource": ada, "workload": "mailbox", "snapshot": seq, "items": []string{"i1"}, "to": bob, "folder": "Restored",
 	}, map[string]any{"action": "restore", "tasks": 1})
 	checkRestore(t, h, id, tenantry.RunID(restored.text("id")))
+
+	export := call("start-export", 201, "POST", base+"/exports", map[string]any{"resource": ada, "workload": "mailbox", "snapshot": seq, "json": true},
+		map[string]any{"action": "export", "tasks": 1})
+	must(t, h.catalog.Tenant(id).Settle(t.Context(), h.claim(id, tenantry.RunID(export.text("id"))), catalog.Settlement{State: catalog.TaskDone}, h.clock.Now()))
+	call("get-export", 200, "GET", base+"/exports/"+export.text("id"), nil, map[string]any{"size": 3})
+	call("fetch-export", 200, "GET", base+"/exports/"+export.text("id")+"/content", nil, nil)
 	call("start-verification", 201, "POST", base+"/verifications", map[string]any{"resource": ada, "workload": "mailbox", "snapshot": seq},
 		map[string]any{"action": "verify"})
 

@@ -28,7 +28,7 @@ type Run struct {
 	ID          tenantry.RunID    `json:"id"`
 	Tenant      tenantry.TenantID `json:"tenant"`
 	Policy      tenantry.PolicyID `json:"policy,omitempty"`
-	Action      tenantry.Action   `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,search,patrol,repair"`
+	Action      tenantry.Action   `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair"`
 	Trigger     string            `json:"trigger" enum:"schedule,manual,system"`
 	State       catalog.RunState  `json:"state" enum:"running,done,partial,failed"`
 	Tasks       int64             `json:"tasks" doc:"How many tasks it has"`
@@ -69,7 +69,7 @@ type Task struct {
 	Run       tenantry.RunID      `json:"run"`
 	Resource  tenantry.ResourceID `json:"resource,omitempty"`
 	Workload  tenantry.Workload   `json:"workload,omitempty"`
-	Action    tenantry.Action     `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,search,patrol,repair"`
+	Action    tenantry.Action     `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair"`
 	Queue     string              `json:"queue"`
 	State     catalog.TaskState   `json:"state" enum:"ready,admitted,running,done,failed,canceled"`
 	Attempt   int                 `json:"attempt" doc:"Failures since the last progress"`

@@ -89,6 +89,60 @@ func (e FreshTokenRole) Valid() bool {
 	}
 }
 
+// Defines values for NewExportForm.
+const (
+	Ics  NewExportForm = "ics"
+	Item NewExportForm = "item"
+	Mbox NewExportForm = "mbox"
+	Vcf  NewExportForm = "vcf"
+	Zip  NewExportForm = "zip"
+)
+
+// Valid indicates whether the value is a known member of the NewExportForm enum.
+func (e NewExportForm) Valid() bool {
+	switch e {
+	case Ics:
+		return true
+	case Item:
+		return true
+	case Mbox:
+		return true
+	case Vcf:
+		return true
+	case Zip:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewExportWorkload.
+const (
+	NewExportWorkloadDrive   NewExportWorkload = "drive"
+	NewExportWorkloadGroup   NewExportWorkload = "group"
+	NewExportWorkloadMailbox NewExportWorkload = "mailbox"
+	NewExportWorkloadSite    NewExportWorkload = "site"
+	NewExportWorkloadTeam    NewExportWorkload = "team"
+)
+
+// Valid indicates whether the value is a known member of the NewExportWorkload enum.
+func (e NewExportWorkload) Valid() bool {
+	switch e {
+	case NewExportWorkloadDrive:
+		return true
+	case NewExportWorkloadGroup:
+		return true
+	case NewExportWorkloadMailbox:
+		return true
+	case NewExportWorkloadSite:
+		return true
+	case NewExportWorkloadTeam:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewPolicyKinds.
 const (
 	NewPolicyKindsGroup NewPolicyKinds = "group"
@@ -316,6 +370,7 @@ const (
 	RunActionBackup  RunAction = "backup"
 	RunActionCollect RunAction = "collect"
 	RunActionConnect RunAction = "connect"
+	RunActionExport  RunAction = "export"
 	RunActionPatrol  RunAction = "patrol"
 	RunActionPrune   RunAction = "prune"
 	RunActionRepair  RunAction = "repair"
@@ -332,6 +387,8 @@ func (e RunAction) Valid() bool {
 	case RunActionCollect:
 		return true
 	case RunActionConnect:
+		return true
+	case RunActionExport:
 		return true
 	case RunActionPatrol:
 		return true
@@ -400,6 +457,7 @@ const (
 	TaskActionBackup  TaskAction = "backup"
 	TaskActionCollect TaskAction = "collect"
 	TaskActionConnect TaskAction = "connect"
+	TaskActionExport  TaskAction = "export"
 	TaskActionPatrol  TaskAction = "patrol"
 	TaskActionPrune   TaskAction = "prune"
 	TaskActionRepair  TaskAction = "repair"
@@ -416,6 +474,8 @@ func (e TaskAction) Valid() bool {
 	case TaskActionCollect:
 		return true
 	case TaskActionConnect:
+		return true
+	case TaskActionExport:
 		return true
 	case TaskActionPatrol:
 		return true
@@ -887,6 +947,17 @@ type Alarm struct {
 	Until time.Time `json:"until,omitempty,omitzero"`
 }
 
+// Archive defines model for Archive.
+type Archive struct {
+	MadeAt time.Time `json:"made_at"`
+
+	// Name What to call the file
+	Name string `json:"name"`
+
+	// Size Bytes
+	Size int64 `json:"size"`
+}
+
 // AuditEntry defines model for AuditEntry.
 type AuditEntry struct {
 	// Action The operation; with .failed behind it when it failed
@@ -1191,6 +1262,31 @@ type LedgerDay struct {
 	Delays Delays  `json:"delays"`
 	Units  []Units `json:"units"`
 }
+
+// NewExport defines model for NewExport.
+type NewExport struct {
+	// Form zip: every item as a file (eml, ics, vcf, files as they are); mbox, ics, vcf: all messages, events or contacts in one file; item: the one chosen item
+	Form NewExportForm `json:"form,omitempty,omitzero"`
+
+	// Items IDs of folders and items; without it everything
+	Items []string `json:"items,omitempty,omitzero"`
+
+	// Json In a zip: beside every item the JSON that Microsoft sent
+	Json bool `json:"json,omitempty,omitzero"`
+
+	// Resource Whose snapshot
+	Resource string `json:"resource"`
+
+	// Snapshot Sequence number of the snapshot
+	Snapshot int64             `json:"snapshot"`
+	Workload NewExportWorkload `json:"workload"`
+}
+
+// NewExportForm zip: every item as a file (eml, ics, vcf, files as they are); mbox, ics, vcf: all messages, events or contacts in one file; item: the one chosen item
+type NewExportForm string
+
+// NewExportWorkload defines model for NewExport.Workload.
+type NewExportWorkload string
 
 // NewHold defines model for NewHold.
 type NewHold struct {
@@ -2021,6 +2117,9 @@ type AddTenantJSONRequestBody = NewTenant
 // ChangeTenantJSONRequestBody defines body for ChangeTenant for application/json ContentType.
 type ChangeTenantJSONRequestBody = TenantChange
 
+// StartExportJSONRequestBody defines body for StartExport for application/json ContentType.
+type StartExportJSONRequestBody = NewExport
+
 // SetHoldJSONRequestBody defines body for SetHold for application/json ContentType.
 type SetHoldJSONRequestBody = NewHold
 
@@ -2201,6 +2300,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
 	StartConsent(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartExportWithBody Export a snapshot, or part of it, as a file to fetch
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/exports (the `StartExport` operationId).
+	StartExportWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartExport Export a snapshot, or part of it, as a file to fetch
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/exports (the `StartExport` operationId).
+	StartExport(ctx context.Context, tenant string, body StartExportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetExport Describe the file that an export made
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/exports/{run} (the `GetExport` operationId).
+	GetExport(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FetchExport Fetch the file that an export made; ranges are possible
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/exports/{run}/content (the `FetchExport` operationId).
+	FetchExport(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// LiftHold Lift a legal hold
 	//
@@ -2663,6 +2786,70 @@ func (c *Client) StartCollection(ctx context.Context, tenant string, reqEditors 
 // Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
 func (c *Client) StartConsent(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStartConsentRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartExportWithBody Export a snapshot, or part of it, as a file to fetch
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/exports (the `StartExport` operationId).
+func (c *Client) StartExportWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartExportRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartExport Export a snapshot, or part of it, as a file to fetch
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/exports (the `StartExport` operationId).
+func (c *Client) StartExport(ctx context.Context, tenant string, body StartExportJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartExportRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetExport Describe the file that an export made
+//
+// Corresponds with GET /v1/tenants/{tenant}/exports/{run} (the `GetExport` operationId).
+func (c *Client) GetExport(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetExportRequest(c.Server, tenant, run)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FetchExport Fetch the file that an export made; ranges are possible
+//
+// Corresponds with GET /v1/tenants/{tenant}/exports/{run}/content (the `FetchExport` operationId).
+func (c *Client) FetchExport(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFetchExportRequest(c.Server, tenant, run)
 	if err != nil {
 		return nil, err
 	}
@@ -3907,6 +4094,135 @@ func NewStartConsentRequest(server string, tenant string) (*http.Request, error)
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStartExportRequest calls the generic StartExport builder with application/json body
+func NewStartExportRequest(server string, tenant string, body StartExportJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartExportRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewStartExportRequestWithBody constructs an http.Request for the StartExport method, with any body, and a specified content type
+func NewStartExportRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/exports", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetExportRequest constructs an http.Request for the GetExport method
+func NewGetExportRequest(server string, tenant string, run string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "run", run, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/exports/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewFetchExportRequest constructs an http.Request for the FetchExport method
+func NewFetchExportRequest(server string, tenant string, run string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "run", run, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/exports/%s/content", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -6023,6 +6339,34 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
 	StartConsentWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*StartConsentResponse, error)
 
+	// StartExportWithBodyWithResponse Export a snapshot, or part of it, as a file to fetch
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/exports (the `StartExport` operationId).
+	StartExportWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartExportResponse, error)
+
+	// StartExportWithResponse Export a snapshot, or part of it, as a file to fetch
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/exports (the `StartExport` operationId).
+	StartExportWithResponse(ctx context.Context, tenant string, body StartExportJSONRequestBody, reqEditors ...RequestEditorFn) (*StartExportResponse, error)
+
+	// GetExportWithResponse Describe the file that an export made
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/exports/{run} (the `GetExport` operationId).
+	GetExportWithResponse(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*GetExportResponse, error)
+
+	// FetchExportWithResponse Fetch the file that an export made; ranges are possible
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/exports/{run}/content (the `FetchExport` operationId).
+	FetchExportWithResponse(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*FetchExportResponse, error)
+
 	// LiftHoldWithResponse Lift a legal hold
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -6943,6 +7287,150 @@ func (r StartConsentResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r StartConsentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartExportResponse201Headers the declared response headers of an HTTP 201 response for StartExport
+type StartExportResponse201Headers struct {
+	Location string
+}
+
+type StartExportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Run
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *StartExportResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r StartExportResponse) GetJSON201() *Run {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StartExportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StartExportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartExportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartExportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartExportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetExportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Archive
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetExportResponse) GetJSON200() *Archive {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetExportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetExportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetExportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetExportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetExportResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type FetchExportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r FetchExportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r FetchExportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r FetchExportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r FetchExportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r FetchExportResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -8749,6 +9237,58 @@ func (c *ClientWithResponses) StartConsentWithResponse(ctx context.Context, tena
 	return ParseStartConsentResponse(rsp)
 }
 
+// StartExportWithBodyWithResponse Export a snapshot, or part of it, as a file to fetch
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/exports (the `StartExport` operationId).
+func (c *ClientWithResponses) StartExportWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartExportResponse, error) {
+	rsp, err := c.StartExportWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartExportResponse(rsp)
+}
+
+// StartExportWithResponse Export a snapshot, or part of it, as a file to fetch
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/exports (the `StartExport` operationId).
+func (c *ClientWithResponses) StartExportWithResponse(ctx context.Context, tenant string, body StartExportJSONRequestBody, reqEditors ...RequestEditorFn) (*StartExportResponse, error) {
+	rsp, err := c.StartExport(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartExportResponse(rsp)
+}
+
+// GetExportWithResponse Describe the file that an export made
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/exports/{run} (the `GetExport` operationId).
+func (c *ClientWithResponses) GetExportWithResponse(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*GetExportResponse, error) {
+	rsp, err := c.GetExport(ctx, tenant, run, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetExportResponse(rsp)
+}
+
+// FetchExportWithResponse Fetch the file that an export made; ranges are possible
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/exports/{run}/content (the `FetchExport` operationId).
+func (c *ClientWithResponses) FetchExportWithResponse(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*FetchExportResponse, error) {
+	rsp, err := c.FetchExport(ctx, tenant, run, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFetchExportResponse(rsp)
+}
+
 // LiftHoldWithResponse Lift a legal hold
 //
 // Returns a wrapper object for the known response body format(s).
@@ -9725,6 +10265,111 @@ func ParseStartConsentResponse(rsp *http.Response) (*StartConsentResponse, error
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStartExportResponse parses an HTTP response from a StartExportWithResponse call
+func ParseStartExportResponse(rsp *http.Response) (*StartExportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartExportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Run
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers StartExportResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetExportResponse parses an HTTP response from a GetExportWithResponse call
+func ParseGetExportResponse(rsp *http.Response) (*GetExportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetExportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Archive
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseFetchExportResponse parses an HTTP response from a FetchExportWithResponse call
+func ParseFetchExportResponse(rsp *http.Response) (*FetchExportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &FetchExportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {

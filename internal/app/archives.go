@@ -9,7 +9,7 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// archives reads what exports and searches made, for the API.
+// archives reads what exports made, for the API.
 type archives struct{ repos *repositories }
 
 // Archive describes the archive of a task.

@@ -15,7 +15,7 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// An archive is what an export or a search made for somebody to fetch: one stream of bytes, sealed under the
+// An archive is what an export made for somebody to fetch: one stream of bytes, sealed under the
 // tenant's keys like everything else, and deleted after a while. It is no backup, and nothing refers to it.
 //
 //	x/<id>/<attempt>.<part>   4 MiB each, the last one less; of an attempt that died they are garbage

@@ -159,7 +159,6 @@ const (
 	Prune   Action = "prune"   // drop what retention lets go, and what only that needed
 	Collect Action = "collect" // delete content that no series of a tenant needs any more
 	Export  Action = "export"  // a snapshot, or part of it, as files in an archive to fetch
-	Search  Action = "search"  // what matches a query in the snapshots of a tenant
 	Patrol  Action = "patrol"  // read a day's share of all that a tenant has stored
 	Repair  Action = "repair"  // have the next backup fetch again what is damaged of a series
 )
@@ -184,7 +183,7 @@ func ServiceOf(a Action, w Workload) Service {
 	switch a {
 	case Connect, Sync:
 		return Identity
-	case Verify, Prune, Collect, Export, Search, Patrol, Repair:
+	case Verify, Prune, Collect, Export, Patrol, Repair:
 		return NoService
 	}
 	switch w {
@@ -297,21 +296,6 @@ type ExportRequest struct {
 	Items    []string `json:"items,omitempty"` // IDs of folders and items; empty: everything
 	Form     string   `json:"form,omitempty"`  // of the archive (engine.Forms); default zip
 	JSON     bool     `json:"json,omitempty"`  // in a zip: the JSON that Microsoft sent beside every item
-}
-
-// SearchRequest is the parameter of a search task, which is of a whole tenant. What is empty does not matter;
-// all that is given must hold.
-type SearchRequest struct {
-	Text      string       `json:"text,omitempty"`      // in the name (a subject, a file's name) or the sender, in any case
-	From      string       `json:"from,omitempty"`      // in the sender, in any case
-	To        string       `json:"to,omitempty"`        // in the recipients, in any case
-	Folder    string       `json:"folder,omitempty"`    // in the name of a folder that it lies in, at any depth, in any case
-	Kind      string       `json:"kind,omitempty"`      // exactly: message, event, file, ...
-	Since     time.Time    `json:"since,omitzero"`      // received, or else changed, at that time or later
-	Before    time.Time    `json:"before,omitzero"`     // received, or else changed, before that time
-	Resources []ResourceID `json:"resources,omitempty"` // empty: all that the bucket has
-	Workloads []Workload   `json:"workloads,omitempty"` // empty: all
-	All       bool         `json:"all,omitempty"`       // in every snapshot; else in the newest of each series
 }
 
 // VerifyRequest is the parameter of a verify task.

@@ -139,7 +139,7 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 // connected for that.
 func needsTenant(a tenantry.Action) bool {
 	switch a {
-	case tenantry.Connect, tenantry.Verify, tenantry.Prune, tenantry.Collect, tenantry.Export, tenantry.Search, tenantry.Patrol, tenantry.Repair:
+	case tenantry.Connect, tenantry.Verify, tenantry.Prune, tenantry.Collect, tenantry.Export, tenantry.Patrol, tenantry.Repair:
 		return false
 	}
 	return true

@@ -98,7 +98,7 @@ type Config struct {
 	// which the pruning of the series is suspended; 0: never.
 	MassChange float64
 
-	// KeepArchives is how long what an export or a search made can be fetched (default 7 days).
+	// KeepArchives is how long what an export made can be fetched (default 7 days).
 	KeepArchives time.Duration
 
 	// LeaseTime is the life of the process lease (default 20 s), BeatEvery how often it
