@@ -328,13 +328,19 @@ func (f *fleet) truths(t tenant, user, what string) []truth {
 // truthLines is what the simulator knows of a user, a JSON object each.
 func (f *fleet) truthLines(t tenant, user, what string) [][]byte {
 	f.t.Helper()
-	answer, err := http.Get(f.simAdmin + "/_sim/truth/" + t.sim.ID + "/users/" + user + "/" + what)
+	return f.truthLinesOf(t, "users", user, what)
+}
+
+// truthLinesOf is the same of "users", "groups", "sites" or "drives".
+func (f *fleet) truthLinesOf(t tenant, kind, id, what string) [][]byte {
+	f.t.Helper()
+	answer, err := http.Get(f.simAdmin + "/_sim/truth/" + t.sim.ID + "/" + kind + "/" + id + "/" + what)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	defer answer.Body.Close()
 	if answer.StatusCode != http.StatusOK {
-		f.t.Fatalf("truth of %s: %s", user, answer.Status)
+		f.t.Fatalf("truth of %s: %s", id, answer.Status)
 	}
 	var all [][]byte
 	lines := bufio.NewScanner(answer.Body)
