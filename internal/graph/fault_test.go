@@ -39,6 +39,7 @@ func TestFaults(t *testing.T) {
 		{"policy", 403, `{"error":{"code":"ErrorAccessDenied","message":"Access to OData is disabled."}}`, tenantry.Denied, "ErrorAccessDenied"},
 		{"numbers as codes", 429, `{"error":{"code":429,"innerError":{"code":"429","status":429}}}`, tenantry.Throttled, "429"},
 		{"no mailbox", 404, `{"error":{"code":"MailboxNotEnabledForRESTAPI"}}`, tenantry.Absent, "MailboxNotEnabledForRESTAPI"},
+		{"in-place archive", 404, `{"error":{"code":"ErrorItemNotFound","message":"The item doesn't belong to the targeted mailbox; it exists in an archive mailbox."}}`, tenantry.Absent, "ErrorItemNotFound"},
 		{"no drive", 404, `{"error":{"code":"ResourceNotFound","message":"User's mysite not found."}}`, tenantry.Absent, "ResourceNotFound"},
 		{"no SharePoint", 400, `{"error":{"code":"BadRequest","message":"Tenant does not have a SPO license."}}`, tenantry.Absent, "BadRequest"},
 		{"corrupt item", 500, `{"error":{"code":"ErrorCorruptData"}}`, tenantry.Poison, "ErrorCorruptData"},

@@ -103,6 +103,7 @@ var kindByMessage = []struct {
 	{"mysite not found", tenantry.Absent},
 	{"unable to retrieve user's mysite url", tenantry.Absent},
 	{"tenant does not have a spo license", tenantry.Absent},
+	{"exists in an archive mailbox", tenantry.Absent}, // the in-place archive, which v1.0 does not reach
 	{"subscription within the tenant has lapsed", tenantry.Reconnect},
 	{"io error during request payload read", tenantry.Transient},
 	{"requested site could not be found", tenantry.NotFound},

@@ -154,14 +154,16 @@ func (t *calendarTarget[P]) Item(ctx context.Context, folder string, e repositor
 			body := append(ev.body[:len(ev.body)-1:len(ev.body)-1], `,"transactionId":"`+uuid.NewString()+`"}`...)
 			return t.api.CreateEvent(ctx, t.user, calendar, body)
 		},
-		complete: func(ctx context.Context, id string) error { return t.complete(ctx, id, e, ev, open) },
-		remove:   func(ctx context.Context, id string) error { return t.api.DeleteEvent(ctx, t.user, id) },
+		complete: func(ctx context.Context, id string, fresh bool) error {
+			return t.complete(ctx, id, fresh, e, ev, open)
+		},
+		remove: func(ctx context.Context, id string) error { return t.api.DeleteEvent(ctx, t.user, id) },
 	})
 }
 
 // complete adds attachments, and what is special in a series.
-func (t *calendarTarget[P]) complete(ctx context.Context, id string, e repository.Entry, ev *restoredEvent, open engine.OpenPart) error {
-	lost := t.attachments.attach(ctx, id, e, attachmentsPart, open)
+func (t *calendarTarget[P]) complete(ctx context.Context, id string, fresh bool, e repository.Entry, ev *restoredEvent, open engine.OpenPart) error {
+	lost := t.attachments.attach(ctx, id, fresh, e, attachmentsPart, open)
 	if lost != nil && tenantry.KindOf(lost) != tenantry.Poison {
 		return lost
 	}

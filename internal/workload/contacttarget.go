@@ -167,7 +167,7 @@ func (t *contactTarget[P]) Item(ctx context.Context, folder string, e repository
 	}
 	return settle(ctx, there, m, t.conflict, itemWriter{
 		create:   func(ctx context.Context) (string, error) { return t.api.CreateContact(ctx, t.user, folder, m.body) },
-		complete: func(ctx context.Context, id string) error { return t.photo(ctx, id, e, open) },
+		complete: func(ctx context.Context, id string, _ bool) error { return t.photo(ctx, id, e, open) },
 		remove:   func(ctx context.Context, id string) error { return t.api.DeleteContact(ctx, t.user, id) },
 	})
 }

@@ -84,10 +84,10 @@ func (t *mailboxTarget[P]) Item(ctx context.Context, folder string, e repository
 }
 
 // itemWriter is how one item is written. complete adds what its creation could not carry, as far as it is
-// missing; it may run again.
+// missing; it may run again, and the first time, right behind create, the item is fresh: it has none of it.
 type itemWriter struct {
 	create   func(context.Context) (id string, err error)
-	complete func(ctx context.Context, id string) error
+	complete func(ctx context.Context, id string, fresh bool) error
 	remove   func(ctx context.Context, id string) error
 }
 
@@ -96,7 +96,7 @@ type itemWriter struct {
 // decides.
 func settle(ctx context.Context, there *presence, m *restored, conflict string, w itemWriter) (engine.Written, error) {
 	if id, ok := there.made(m.mark); ok {
-		return engine.Written{ID: id, Existed: true}, w.complete(ctx, id)
+		return engine.Written{ID: id, Existed: true}, w.complete(ctx, id, false)
 	}
 	other, same := there.rival(m)
 	if same || other != "" && conflict == conflictSkip {
@@ -107,7 +107,7 @@ func settle(ctx context.Context, there *presence, m *restored, conflict string, 
 		return engine.Written{}, err
 	}
 	there.note(m.mark, id)
-	if err := w.complete(ctx, id); err != nil {
+	if err := w.complete(ctx, id, true); err != nil {
 		return engine.Written{}, err
 	}
 	if other != "" && conflict == conflictReplace {

@@ -171,3 +171,35 @@ func readPart(t *testing.T, snap *repository.Reader, e repository.Entry, p repos
 	must(t, err)
 	return b.String()
 }
+
+// TestMailboxesOfAllKinds backs up mailboxes of people, of teams of them, of rooms and of things, and says
+// what each is for.
+func TestMailboxesOfAllKinds(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 1, Shared: 1, Rooms: 1, Equipment: 1, MailsPerUser: 6, EventsPerUser: 4}, graphsim.Options{})
+	found := map[string]bool{}
+	for i, u := range c.users {
+		if !u.Mailbox {
+			continue
+		}
+		s := c.series(i, tenantry.Mailbox)
+		out := c.backup(t, s, c.mailbox(i), engine.Limits{})
+		snap, err := c.repo.OpenSnapshot(t.Context(), s, out.Snapshot.Seq)
+		must(t, err)
+		e, ok, err := snap.Lookup(t.Context(), "settings:mailbox")
+		must(t, err)
+		raw, err := snap.Payload(t.Context(), e)
+		must(t, err)
+		snap.Close()
+		purpose := regexp.MustCompile(`"userPurpose":"(\w+)"`).FindSubmatch(raw)
+		if !ok || purpose == nil || out.Snapshot.Counts.Skipped > 0 || out.Snapshot.Counts.Items < 8 {
+			t.Errorf("%s: %s: %+v", u.Name, raw, out.Snapshot.Counts)
+			continue
+		}
+		found[string(purpose[1])] = true
+	}
+	for _, kind := range []string{"user", "shared", "room", "equipment"} {
+		if !found[kind] {
+			t.Errorf("no mailbox of the kind %s was saved: %v", kind, found)
+		}
+	}
+}

@@ -159,6 +159,7 @@ func (t *mailTarget[P]) findOrMake(ctx context.Context, parent, name string, hid
 		return "", err
 	}
 	known[strings.ToLower(name)] = id
+	t.folders[id] = map[string]string{} // nothing lies in it yet
 	return id, nil
 }
 
@@ -194,8 +195,8 @@ func (t *mailTarget[P]) Item(ctx context.Context, folder string, e repository.En
 	}
 	return settle(ctx, there, m, t.conflict, itemWriter{
 		create: func(ctx context.Context) (string, error) { return t.api.CreateMessage(ctx, t.user, folder, m.body) },
-		complete: func(ctx context.Context, id string) error {
-			return t.attachments.attach(ctx, id, e, attachmentsPart, open)
+		complete: func(ctx context.Context, id string, fresh bool) error {
+			return t.attachments.attach(ctx, id, fresh, e, attachmentsPart, open)
 		},
 		remove: func(ctx context.Context, id string) error { return t.api.DeleteMessage(ctx, t.user, id) },
 	})

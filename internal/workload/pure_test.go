@@ -294,7 +294,7 @@ func TestAttachmentsThatAreMissing(t *testing.T) {
 		return io.NopCloser(strings.NewReader("png")), nil
 	}
 	api := &uploads{}
-	err := attachmentTarget[page]{api: api}.attach(t.Context(), "m", e, attachmentsPart, open)
+	err := attachmentTarget[page]{api: api}.attach(t.Context(), "m", false, e, attachmentsPart, open)
 	if tenantry.KindOf(err) != tenantry.Poison || !strings.Contains(err.Error(), "bad.ole") || !strings.Contains(err.Error(), "Shared.docx") {
 		t.Error(err)
 	}

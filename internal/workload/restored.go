@@ -106,8 +106,8 @@ type attachmentTarget[P Pages] struct {
 }
 
 // attach adds the attachments that the item does not have yet, of those in the list that is e's part of
-// that name. What cannot be written is told at the end, as Poison, when all the others are there.
-func (t attachmentTarget[P]) attach(ctx context.Context, item string, e repository.Entry, name string, open engine.OpenPart) error {
+// that name. A fresh one, made just now, has none. What cannot be written is told at the end, as Poison, when all the others are there.
+func (t attachmentTarget[P]) attach(ctx context.Context, item string, fresh bool, e repository.Entry, name string, open engine.OpenPart) error {
 	parts := map[string]repository.Part{}
 	for _, p := range e.Parts {
 		parts[p.Name] = p
@@ -124,8 +124,10 @@ func (t attachmentTarget[P]) attach(ctx context.Context, item string, e reposito
 	if err := parse("a stored list of attachments", raw, &list); err != nil {
 		return err
 	}
-	if list, err = t.missing(ctx, item, list); err != nil {
-		return err
+	if !fresh {
+		if list, err = t.missing(ctx, item, list); err != nil {
+			return err
+		}
 	}
 	var lost []string
 	for _, a := range list {

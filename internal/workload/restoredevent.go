@@ -314,7 +314,7 @@ func (t *calendarTarget[P]) except(ctx context.Context, o occurrence, x, master 
 			return err
 		}
 	}
-	return t.attachments.attach(ctx, o.id, e, exceptionList(x.ID), open)
+	return t.attachments.attach(ctx, o.id, false, e, exceptionList(x.ID), open)
 }
 
 func sameValue(a, b jsontext.Value) bool {
