@@ -106,7 +106,7 @@ func TestWorkerDrains(t *testing.T) {
 	}
 	f.verifyAll([]tenant{tn})
 	for _, u := range f.simUsers(tn) {
-		total += int64(len(f.truths(tn, u.ID, "mail")) + len(files(f.truths(tn, u.ID, "drive"))))
+		total += int64(len(f.truths(tn, u.ID, "mail")) + len(f.truths(tn, u.ID, "settings")) + len(files(f.truths(tn, u.ID, "drive"))))
 	}
 	// What was committed is not read again.
 	if read != total {
