@@ -19,8 +19,8 @@ var mailboxKinds = map[string]string{"mail": "path", "contacts": "path", "events
 // links among attachments, which Graph cannot write, and attendees, who would be invited. Nothing is sent.
 func TestMailboxOfEverything(t *testing.T) {
 	t.Parallel()
-	f := newFleet(t, "--tenants", "1", "--users", "2", "--mails", "150", "--contacts", "25", "--events", "25", "--tasks", "20",
-		"--files-per-user", "0", "--groups", "0", "--sites", "0", "--page-size", "20", "--latency", "5ms", "--limits", simulatedLimits(t))
+	f := newFleet(t, "--tenants", "1", "--users", "2", "--mails", "90", "--contacts", "25", "--events", "25", "--tasks", "20",
+		"--files-per-user", "0", "--groups", "0", "--sites", "0", "--page-size", "20", "--latency", "4ms", "--limits", simulatedLimits(t))
 	f.scheduler("scheduler")
 	env := []string{"TENANTRY_LIMITS_FILE=" + f.limits(), "TENANTRY_CHECKPOINT_BYTES=65536"}
 	first := f.worker("first", env...)
