@@ -36,15 +36,14 @@ func command() *cobra.Command {
 }
 
 func run(ctx context.Context, f flags, out io.Writer) error {
-	options, err := f.resolve()
+	if err := f.resolve(); err != nil {
+		return err
+	}
+	server, err := graphsim.Start(f.options)
 	if err != nil {
 		return err
 	}
-	server, err := graphsim.Start(options)
-	if err != nil {
-		return err
-	}
-	ready := announcement{URL: server.URL(), FilesURL: server.FilesURL(), AdminURL: server.AdminURL(), ProxyURL: server.ProxyURL(), ClientID: options.ClientID}
+	ready := announcement{URL: server.URL(), FilesURL: server.FilesURL(), AdminURL: server.AdminURL(), ProxyURL: server.ProxyURL(), ClientID: f.options.ClientID}
 	for _, t := range server.AddWorld(f.world) {
 		if f.consent {
 			t.Consent()

@@ -347,9 +347,6 @@ var importExportRules = []exchangeRule{
 			t.Errorf("%d, then %d", first, second)
 		}
 	}},
-	{name: "national clouds have no import and export", o: graphsim.ExchangeOptions{NationalCloud: true}, check: func(t *testing.T, c *client, user string) {
-		codeIs(t, c.refused(400, "GET", user+"/settings/exchange", nil), "BadRequest")
-	}},
 	{name: "an item over the size limit has an error in its place", o: graphsim.ExchangeOptions{MaxItemSize: 3_000}, check: func(t *testing.T, c *client, user string) {
 		b := newExchangeBox(c, user)
 		small, err := c.tenant.NewMail(b.user, graphsim.MailSpec{Subject: "small", Body: "x"})

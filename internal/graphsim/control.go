@@ -3,6 +3,7 @@ package graphsim
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -100,7 +101,14 @@ func (s *Server) controlAllTenants(w http.ResponseWriter, r *http.Request) {
 			TenantSpec
 			Consent bool `json:"consent"`
 		}
-		if err := readControl(r, &in); err != nil {
+		err := readControl(r, &in)
+		if err == nil {
+			err = in.Check()
+		}
+		if err == nil && (s.Tenant(in.Domain) != nil || s.Tenant(in.ID) != nil) {
+			err = fmt.Errorf("domain %q or id %q: there is such a tenant", in.Domain, in.ID)
+		}
+		if err != nil {
 			writeJSON(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
 			return
 		}

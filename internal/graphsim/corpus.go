@@ -41,12 +41,20 @@ func loadCorpus(dir, files string) (*corpus, error) {
 			return nil, fmt.Errorf("read corpus: %w", err)
 		}
 	}
+	if inside := filepath.Join(dir, "files"); files == "" && dir != "" && isFolder(inside) {
+		files = inside
+	}
 	if files != "" {
 		if err := c.loadFiles(files); err != nil {
 			return nil, fmt.Errorf("read files: %w", err)
 		}
 	}
 	return c, nil
+}
+
+func isFolder(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
 }
 
 func (c *corpus) loadMails(dir string) error {

@@ -4,7 +4,7 @@ import "slices"
 
 // documentedPages lists what the documentation says, page by page, in the order of the pages.
 func documentedPages() []page {
-	return slices.Concat(throttlingPages, identityPages, exchangePages, filesPages)
+	return slices.Concat(throttlingPages, identityPages, exchangePages, importExportPages, filesPages)
 }
 
 const (

@@ -27,9 +27,6 @@ type ExchangeOptions struct {
 	// PostAttachments lets applications list the attachments of posts in groups: the
 	// page of 2021 lists a role, the permissions reference delegated callers alone.
 	PostAttachments bool
-	// NationalCloud leaves out what the global cloud alone has: the import and export of
-	// mailbox items.
-	NationalCloud bool
 	// OneIDSpace lets the import and export family share its IDs of folders and items with
 	// the Outlook family.
 	OneIDSpace bool

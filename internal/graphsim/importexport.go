@@ -27,7 +27,7 @@ var (
 )
 
 // importExportRoutes are the operations on /admin/exchange/mailboxes. They are not in the
-// national clouds.
+// national clouds (clouds.go).
 func importExportRoutes() []route {
 	const box = "admin/exchange/mailboxes/{mailbox}/"
 	folderList := takes(mailboxFolderType, append([]string{"$expand"}, outlookList...)...)
@@ -51,19 +51,9 @@ func importExportRoutes() []route {
 		{method: "POST", pattern: box + "createImportSession", roles: rolesItemImport, takes: takes(nil), handle: createImportSession},
 	}
 	for i := range routes {
-		routes[i].service, routes[i].handle = outlook, globalCloud(routes[i].handle)
+		routes[i].service = outlook
 	}
 	return routes
-}
-
-// globalCloud refuses what national clouds do not have, as an unknown path is.
-func globalCloud(handle func(*call) error) func(*call) error {
-	return func(c *call) error {
-		if c.s.o.Exchange.NationalCloud {
-			return fail(http.StatusBadRequest, "BadRequest", "Resource not found for the segment 'exchange'.")
-		}
-		return handle(c)
-	}
 }
 
 // exportID is the mailbox's ID in this family: MBX:{user}@{tenant}.

@@ -92,9 +92,9 @@ type Options struct {
 	Teams TeamsOptions
 	// Seed decides everything generated.
 	Seed int64
-	// Corpus is a folder of real files: mail/*.eml, contacts/*.vcf, calendar/*.ics.
-	// The first mailbox of every tenant serves them. Files is a folder that the
-	// same user's drive serves under "Files", read when asked for.
+	// Corpus is a folder of real files: mail/*.eml, contacts/*.vcf, calendar/*.ics, which
+	// the first mailbox of every tenant serves, and files, a folder that the same user's
+	// drive serves under "Files", read when asked for. Files is another such folder.
 	Corpus string
 	Files  string
 }
@@ -144,8 +144,11 @@ type serving struct {
 }
 
 // Start starts a simulator that serves until Close. Errors: an address that is in
-// use, a certificate or a corpus that cannot be read.
+// use, a certificate or a corpus that cannot be read, a number that makes no sense.
 func Start(o Options) (*Server, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
 	s := &Server{o: withDefaults(o), seed: mix(uint64(o.Seed)), started: time.Now(), tenants: map[string]*Tenant{}}
 	s.serving.ctx, s.serving.stop = context.WithCancel(context.Background())
 	s.signingKey = binary.LittleEndian.AppendUint64([]byte("graphsim"), s.seed)
@@ -170,7 +173,8 @@ func withDefaults(o Options) Options {
 	setDefault(&o.ClientID, DefaultClientID)
 	setDefault(&o.Secret, DefaultSecret)
 	setDefault(&o.Clock, 1)
-	setDefault(&o.TokenLoop, Quota{1000, 300})
+	setDefault(&o.TokenLoop.Max, 1000)
+	setDefault(&o.TokenLoop.Seconds, 300)
 	setDefault(&o.LinkLife, 5*time.Minute)
 	o.Retention = o.Retention.withDefaults()
 	o.SharePoint = o.SharePoint.withDefaults()

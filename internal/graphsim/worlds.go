@@ -19,21 +19,30 @@ type World struct {
 	// 1 makes one in twenty over three times the mean. Tenant.Spread does the same
 	// for what each user has.
 	Spread float64 `json:"spread"`
+	// Also are tenants that are described each by itself, after the others.
+	Also []TenantSpec `json:"also"`
 }
 
+// worldDomain is the domain of a world's tenant.
+func worldDomain(i int) string { return fmt.Sprintf("tenant%d.example", i+1) }
+
 // AddWorld makes the tenants of a world: tenant1.example, tenant2.example, ...
-// They have not consented yet.
+// and those that are described by themselves. They have not consented yet. What Check
+// refuses makes a world that nobody described.
 func (s *Server) AddWorld(w World) []*Tenant {
-	list := make([]*Tenant, 0, w.Tenants)
+	list := make([]*Tenant, 0, w.Tenants+len(w.Also))
 	for i := range w.Tenants {
 		spec := w.Tenant
-		spec.ID, spec.Name, spec.Domain = "", "", fmt.Sprintf("tenant%d.example", i+1)
+		spec.ID, spec.Name, spec.Domain = "", "", worldDomain(i)
 		if w.Spread > 0 {
 			factor := heavyTail(mix(s.seed, 'w', uint64(i)), w.Spread)
 			spec.Users = max(1, int(float64(spec.Users)*factor))
 			spec.Groups, spec.Sites = scaled(spec.Groups, factor), scaled(spec.Sites, factor)
 			spec.Shared, spec.Unlicensed, spec.NoDrive = scaled(spec.Shared, factor), scaled(spec.Unlicensed, factor), scaled(spec.NoDrive, factor)
 		}
+		list = append(list, s.AddTenant(spec))
+	}
+	for _, spec := range w.Also {
 		list = append(list, s.AddTenant(spec))
 	}
 	return list

@@ -1,0 +1,41 @@
+package graphsim
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// A description that makes no sense is refused by the name of its field.
+func TestDescriptionsAreChecked(t *testing.T) {
+	for want, w := range map[string]World{
+		"tenants":            {Tenants: -1},
+		"spread is 9":        {Spread: 9},
+		"tenant: users":      {Tenant: TenantSpec{Users: -1}},
+		"tenant: unlicensed": {Tenant: TenantSpec{Users: 2, Unlicensed: 3}},
+		"tenant: noDrive":    {Tenant: TenantSpec{Users: 3, Unlicensed: 2, NoDrive: 2}},
+		"tenant: libraries":  {Tenant: TenantSpec{Libraries: 251}},
+		"tenant: spread":     {Tenant: TenantSpec{Spread: -1}},
+		"tenant: domain":     {Tenant: TenantSpec{Domain: "no domain"}},
+		"tenant: id":         {Tenant: TenantSpec{ID: "7"}},
+		"tenant: driveQuota": {Tenant: TenantSpec{DriveQuota: -1}},
+		"also[0]: domain":    {Also: []TenantSpec{{Users: 1}}},
+		"also[1]: domain":    {Also: []TenantSpec{{Domain: "a.example"}, {Domain: "A.example"}}},
+		"also: domain":       {Tenants: 2, Also: []TenantSpec{{Domain: "tenant2.example"}}},
+	} {
+		if err := w.Check(); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want an error of %s", err, want)
+		}
+	}
+	good := World{Tenants: 2, Spread: 1, Tenant: TenantSpec{Users: 10, Unlicensed: 2, NoDrive: 8, Libraries: 250}, Also: []TenantSpec{{Domain: "contoso.example"}}}
+	if err := good.Check(); err != nil {
+		t.Error(err)
+	}
+	for want, o := range map[string]Options{"Clock": {Clock: -1}, "Latency": {Latency: -time.Second}, "PageSize": {PageSize: -1}} {
+		if s, err := Start(o); err == nil {
+			t.Errorf("%s: started: %v", want, s.Close())
+		} else if !strings.Contains(err.Error(), want) {
+			t.Errorf("%v does not name %s", err, want)
+		}
+	}
+}
