@@ -24,8 +24,8 @@ var (
 
 // Check says what is wrong with a description of a tenant: the error names the field as in
 // its JSON form.
-func (t TenantSpec) Check() error {
-	v := reflect.ValueOf(t)
+func (s TenantSpec) Check() error {
+	v := reflect.ValueOf(s)
 	for i := range v.NumField() {
 		name := strings.Split(v.Type().Field(i).Tag.Get("json"), ",")[0]
 		most, unit := int64(maxCount), ""
@@ -39,18 +39,18 @@ func (t TenantSpec) Check() error {
 			return fmt.Errorf("%s is %d: it has to be between 0 and %d%s", name, field.Int(), most, unit)
 		}
 	}
-	licensed := t.Users - t.Unlicensed
+	licensed := s.Users - s.Unlicensed
 	switch {
-	case t.Spread < 0 || t.Spread > maxSpread:
-		return fmt.Errorf("spread is %g: it has to be between 0 and %d", t.Spread, maxSpread)
+	case s.Spread < 0 || s.Spread > maxSpread:
+		return fmt.Errorf("spread is %g: it has to be between 0 and %d", s.Spread, maxSpread)
 	case licensed < 0:
-		return fmt.Errorf("unlicensed is %d: there are %d users", t.Unlicensed, t.Users)
-	case t.NoDrive > licensed:
-		return fmt.Errorf("noDrive is %d: there are %d licensed users", t.NoDrive, licensed)
-	case t.Domain != "" && !domainForm.MatchString(t.Domain):
-		return fmt.Errorf("domain %q is no domain name", t.Domain)
-	case t.ID != "" && !guidForm.MatchString(t.ID):
-		return fmt.Errorf("id %q is no GUID", t.ID)
+		return fmt.Errorf("unlicensed is %d: there are %d users", s.Unlicensed, s.Users)
+	case s.NoDrive > licensed:
+		return fmt.Errorf("noDrive is %d: there are %d licensed users", s.NoDrive, licensed)
+	case s.Domain != "" && !domainForm.MatchString(s.Domain):
+		return fmt.Errorf("domain %q is no domain name", s.Domain)
+	case s.ID != "" && !guidForm.MatchString(s.ID):
+		return fmt.Errorf("id %q is no GUID", s.ID)
 	}
 	return nil
 }

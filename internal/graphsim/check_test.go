@@ -1,6 +1,9 @@
 package graphsim
 
 import (
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -37,5 +40,29 @@ func TestDescriptionsAreChecked(t *testing.T) {
 		} else if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v does not name %s", err, want)
 		}
+	}
+}
+
+// A corpus with a folder of files puts them into the first user's drive.
+func TestCorpusServesFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "files", "deep"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "files", "deep", "a.txt"), []byte("from the corpus"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err := Start(Options{Corpus: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	tenant := s.AddTenant(TenantSpec{Users: 1})
+	truth, err := tenant.DriveTruth(tenant.Users()[0].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(truth, func(f FileTruth) bool { return f.Path == "Files/deep/a.txt" && f.Size == 15 }) {
+		t.Errorf("the drive holds %v", truth)
 	}
 }

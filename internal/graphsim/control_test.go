@@ -3,8 +3,14 @@ package graphsim_test
 import (
 	"bufio"
 	"encoding/json"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -161,4 +167,91 @@ func TestControlIsApart(t *testing.T) {
 	if _, err := graphsim.Start(graphsim.Options{AdminAddr: "0.0.0.0:0"}); err == nil {
 		t.Error("the control interface listens on every address")
 	}
+}
+
+// The document of the simulator has a row for every request of the control interface and
+// every kind of truth and of fault, and for none that is not there.
+func TestDocumentNamesEveryControl(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile(filepath.Join("..", "..", "docs", "GRAPHSIM.md"))
+	must(t, err)
+	requests, words := map[string]bool{}, map[string]bool{}
+	for line := range strings.Lines(string(data)) {
+		cell, ok := strings.CutPrefix(line, "| `")
+		if cell, _, _ = strings.Cut(cell, "`"); !ok {
+			continue
+		}
+		if method, path, isRequest := strings.Cut(cell, " "); isRequest && strings.HasPrefix(path, "/_sim/") {
+			requests[method+" "+path] = true
+			continue
+		}
+		words[cell] = true
+	}
+	names := map[string]bool{}
+	for _, file := range []string{"control.go", "controllogin.go", "exchange.go", "sharepoint.go", "faults.go"} {
+		for _, name := range casesOf(t, file) {
+			names[name] = true
+			method, verb, isVerb := strings.Cut(name, " ")
+			switch {
+			case isVerb:
+				if !requests[method+" /_sim/tenants/{t}/"+verb] {
+					t.Errorf("%s of a tenant has no row", name)
+				}
+			case slices.Contains([]string{"tenants", "faults", "device", "advance", "limits", "accounts", "stats"}, name):
+				if !requests["GET /_sim/"+name] && !requests["POST /_sim/"+name] {
+					t.Errorf("/_sim/%s has no row", name)
+				}
+			case name != "truth" && !words[name]:
+				t.Errorf("%s has no row", name)
+			}
+		}
+	}
+	for request := range requests {
+		method, path, _ := strings.Cut(request, " ")
+		if verb, ofTenant := strings.CutPrefix(path, "/_sim/tenants/{t}/"); ofTenant && !names[method+" "+verb] ||
+			!ofTenant && !names[strings.Split(path, "/")[2]] {
+			t.Errorf("%s is described and not there", request)
+		}
+	}
+}
+
+// casesOf returns the texts that the switches of the control interface in a file tell apart,
+// and the kinds of faults.
+func casesOf(t *testing.T, name string) (list []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+	must(t, err)
+	text := func(e ast.Expr) {
+		if lit, ok := e.(*ast.BasicLit); ok && lit.Kind == token.STRING {
+			value, err := strconv.Unquote(lit.Value)
+			must(t, err)
+			list = append(list, value)
+		}
+	}
+	for _, d := range file.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if !regexp.MustCompile(`^(serveControl|control.*|.*Truth)$`).MatchString(d.Name.Name) {
+				continue
+			}
+			ast.Inspect(d, func(n ast.Node) bool {
+				if c, ok := n.(*ast.CaseClause); ok {
+					for _, e := range c.List {
+						text(e)
+					}
+				}
+				return true
+			})
+		case *ast.GenDecl:
+			for _, spec := range d.Specs {
+				if v, ok := spec.(*ast.ValueSpec); ok && d.Tok == token.CONST && strings.HasPrefix(v.Names[0].Name, "Fault") {
+					text(v.Values[0])
+				}
+			}
+		}
+	}
+	if len(list) == 0 {
+		t.Errorf("%s tells nothing apart", name)
+	}
+	return list
 }
