@@ -93,6 +93,9 @@ type Config struct {
 	// It may carry a path when a proxy strips it, except that asynqmon then needs the
 	// same path in its own root. With https the session cookie is Secure.
 	PublicURL string
+	// Rate is how many requests a second one token may send, twice as many at once; an
+	// address without a valid token may send far fewer. 0 is no limit for anybody.
+	Rate float64
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
 	// Logger hears of internal errors, once each; nil is silence.
@@ -110,6 +113,8 @@ type service struct {
 	api       huma.API
 	pages     pages
 	callbacks chan struct{} // one token for each consent callback under way
+	callers   *limiters     // by token
+	strangers *limiters     // by address, of those without one
 
 	consentKey atomic.Pointer[tenantry.Secret] // signs states; nil until it is needed
 }
@@ -159,6 +164,8 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	}
 	mux := http.NewServeMux()
 	s := &service{Config: cfg, public: public, pages: pages, callbacks: make(chan struct{}, callbackLimit)}
+	s.callers = newLimiters(cfg.Rate, int(max(1, 2*cfg.Rate)))
+	s.strangers = newLimiters(min(strangerRate, cfg.Rate), strangerBurst)
 	s.api = humago.New(mux, humaConfig())
 	s.api.UseMiddleware(s.authenticate)
 
@@ -201,7 +208,8 @@ func operations(document *huma.OpenAPI) map[string]bool {
 func humaConfig() huma.Config {
 	cfg := huma.DefaultConfig("Tenantry", Version)
 	cfg.Info.Description = "Microsoft 365 backup for service providers. " +
-		"Every operation under /v1 needs a bearer token; errors are RFC 9457 problem details whose `kind` says what to do next."
+		"Every operation under /v1 needs a bearer token; errors are RFC 9457 problem details whose `kind` says what to do next. " +
+		"A POST that carries an Idempotency-Key is done once: sent again within a day it brings the same answer, marked Idempotency-Replayed."
 	cfg.DocsPath, cfg.SchemasPath = "", "" // our own page loads nothing from elsewhere
 	cfg.CreateHooks = nil                  // no $schema in bodies
 	cfg.RejectUnknownQueryParameters = true

@@ -12,7 +12,7 @@ import (
 func (s *service) queueRoutes(mux *http.ServeMux) {
 	sameOrigin := http.NewCrossOriginProtection()
 	mux.HandleFunc("GET /login", s.loginPage)
-	mux.Handle("POST /login", sameOrigin.Handler(http.HandlerFunc(s.login)))
+	mux.Handle("POST /login", sameOrigin.Handler(s.bounded(http.HandlerFunc(s.login))))
 	mux.Handle("POST /logout", sameOrigin.Handler(http.HandlerFunc(s.logout)))
 	if s.Monitor != nil {
 		mux.Handle("/queues", sameOrigin.Handler(s.guarded(s.Monitor)))

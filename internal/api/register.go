@@ -24,8 +24,18 @@ type audited interface {
 
 // read registers an operation that changes nothing and shows nobody's content.
 func read[I, O any](s *service, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
+	register(s, op, handler)
+}
+
+// register registers an operation whose input is checked further than by its tags.
+func register[I, O any](s *service, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		out, err := handler(ctx, in)
+		validated(ctx)
+		err := checkText(in)
+		var out *O
+		if err == nil {
+			out, err = handler(ctx, in)
+		}
 		if err != nil {
 			return nil, s.problem(op.OperationID, err)
 		}
@@ -40,26 +50,36 @@ func write[I any, P interface {
 	*I
 	audited
 }, O any](s *service, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
-	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
-		tenant, detail := P(in).audit()
-		by := callerOf(ctx)
-		if tenant == "" {
-			tenant = by.tenant
-		}
-		if err := s.audit(ctx, by, tenant, op.OperationID, detail); err != nil {
-			return nil, s.problem(op.OperationID, err)
-		}
-		out, err := handler(ctx, in)
-		if err != nil {
-			p := s.problem(op.OperationID, err)
-			failed := map[string]any{"kind": tenantry.KindOf(err), "reason": p.Error()}
-			if err := s.audit(ctx, by, tenant, op.OperationID+".failed", failed); err != nil {
-				s.Logger.Error("audit", zap.String("operation", op.OperationID), zap.Error(err))
-			}
-			return nil, p
-		}
-		return out, nil
+	register(s, op, func(ctx context.Context, in *I) (*O, error) {
+		return once(ctx, s, op.OperationID, in, func() (*O, error) {
+			return recorded[I, P](ctx, s, op.OperationID, in, handler)
+		})
 	})
+}
+
+// recorded calls handler between its entries in the audit log.
+func recorded[I any, P interface {
+	*I
+	audited
+}, O any](ctx context.Context, s *service, operation string, in *I, handler func(context.Context, *I) (*O, error)) (*O, error) {
+	tenant, detail := P(in).audit()
+	by := callerOf(ctx)
+	if tenant == "" {
+		tenant = by.tenant
+	}
+	if err := s.audit(ctx, by, tenant, operation, detail); err != nil {
+		return nil, err
+	}
+	out, err := handler(ctx, in)
+	if err == nil {
+		return out, nil
+	}
+	p := s.problem(operation, err)
+	failed := map[string]any{"kind": p.Kind, "reason": p.Error()}
+	if err := s.audit(ctx, by, tenant, operation+".failed", failed); err != nil {
+		s.Logger.Error("audit", zap.String("operation", operation), zap.Error(err))
+	}
+	return nil, p
 }
 
 // audit writes one entry; detail is kept as JSON. Bodies of this API hold no secrets.

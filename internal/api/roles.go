@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -124,16 +125,19 @@ func unknownTenant(id tenantry.TenantID) error {
 // authenticate is huma's middleware in front of every operation: who is it, and may they?
 func (s *service) authenticate(ctx huma.Context, next func(huma.Context)) {
 	operation := ctx.Operation().OperationID
-	c, err := s.bearer(ctx.Context(), ctx.Header("Authorization"))
+	c, err := s.admit(ctx, operation)
 	if err == nil {
-		c.source = remoteAddress(ctx.RemoteAddr())
-		err = authorize(c, operation, tenantry.TenantID(ctx.Param("tenant")))
+		ctx, err = withKey(huma.WithValue(ctx, callerKey{}, c))
 	}
 	if err == nil {
-		next(huma.WithValue(ctx, callerKey{}, c))
+		s.validating(ctx, next)
 		return
 	}
-	p := s.problem(operation, err)
+	s.answer(ctx, s.problem(operation, err))
+}
+
+// answer writes a problem.
+func (s *service) answer(ctx huma.Context, p *Problem) {
 	ctx.SetHeader("Content-Type", p.ContentType(""))
 	for name, values := range p.GetHeaders() {
 		ctx.SetHeader(name, values[0])
@@ -143,6 +147,52 @@ func (s *service) authenticate(ctx huma.Context, next func(huma.Context)) {
 	}
 	ctx.SetStatus(p.Status)
 	_ = s.api.Marshal(ctx.BodyWriter(), "application/json", p) // the caller is gone: nobody to tell
+}
+
+type validatedKey struct{}
+
+// validating calls next. huma's validation panics at a list or an object inside a list of
+// words (it hashes and compares what cannot be): that is the caller's mistake.
+func (s *service) validating(ctx huma.Context, next func(huma.Context)) {
+	done := false
+	defer func() {
+		if done {
+			return // a panic of a handler is ours
+		}
+		if cause := recover(); cause != nil {
+			if _, ok := cause.(runtime.Error); !ok {
+				panic(cause)
+			}
+			s.answer(ctx, invalid("body", nil, "a list holds a list or an object where a word must be"))
+		}
+	}()
+	next(huma.WithValue(ctx, validatedKey{}, &done))
+}
+
+// validated says that an operation's input is valid, and its handler begins.
+func validated(ctx context.Context) {
+	if done, ok := ctx.Value(validatedKey{}).(*bool); ok {
+		*done = true
+	}
+}
+
+// admit returns the caller of an operation, if it may call it and has not called too often.
+func (s *service) admit(ctx huma.Context, operation string) (caller, error) {
+	source := remoteAddress(ctx.RemoteAddr())
+	c, err := s.bearer(ctx.Context(), ctx.Header("Authorization"))
+	if tenantry.KindOf(err) == tenantry.Unauthorized {
+		if wait := s.strangers.take(source, s.Now()); wait > 0 {
+			return c, tooMany(wait)
+		}
+	}
+	if err != nil {
+		return c, err
+	}
+	c.source = source
+	if wait := s.callers.take(c.name, s.Now()); wait > 0 {
+		return c, tooMany(wait)
+	}
+	return c, authorize(c, operation, tenantry.TenantID(ctx.Param("tenant")))
 }
 
 // remoteAddress drops the port. Behind a proxy it is the proxy's: a header could be

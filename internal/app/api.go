@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"time"
 
@@ -51,13 +52,20 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	metrics := newMeter(RoleAPI)
 	handler, err := api.New(api.Config{
 		Catalog: cat, Consent: consent{graphConfig(cfg)}, Browser: newBrowser(repos), Archives: archives{repos}, Budgets: book, Limits: limits, Monitor: monitor,
-		PublicURL: cfg.PublicURL, Logger: p.log, Metrics: metricsHandler(metrics),
+		PublicURL: cfg.PublicURL, Rate: cfg.APIRate, Logger: p.log, Metrics: metricsHandler(metrics),
 		Ready: readiness(map[string]pinger{"catalog": cat, "redis": deliveries}),
 	})
 	if err != nil {
 		return err
 	}
-	return p.serve(cfg.Listen, handler)
+	if cfg.TLSCertificate == "" {
+		return p.serve(cfg.Listen, nil, handler)
+	}
+	files := &certificate{cert: cfg.TLSCertificate, key: cfg.TLSKey}
+	if _, err := files.get(nil); err != nil {
+		return err
+	}
+	return p.serve(cfg.Listen, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}, handler)
 }
 
 // openStorage opens the bucket, which proves that it can carry the fence, and the keys.

@@ -9,6 +9,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"flag"
 	"fmt"
@@ -120,13 +121,16 @@ func (p *Program) closes(f func() error) {
 	p.onStop(func(context.Context) error { return f() })
 }
 
-// serve serves the handler on addr until Stop.
-func (p *Program) serve(addr string, h http.Handler) error {
+// serve serves the handler on addr until Stop; with TLS unless secure is nil.
+func (p *Program) serve(addr string, secure *tls.Config, h http.Handler) error {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", addr, err)
 	}
 	p.Addr = l.Addr().String()
+	if secure != nil {
+		l = tls.NewListener(l, secure)
+	}
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,

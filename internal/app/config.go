@@ -59,7 +59,10 @@ type Config struct {
 	Certificate  string
 	LimitsFile   string
 
-	PublicURL string
+	PublicURL      string
+	TLSCertificate string
+	TLSKey         string
+	APIRate        float64
 
 	TracesEndpoint string
 	TracesRatio    float64
@@ -146,6 +149,10 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 
 	fs.StringVar(&c.PublicURL, "public-url", "http://127.0.0.1:8080", "`URL` under which browsers reach the API: consent comes back to it (api)")
 
+	fs.StringVar(&c.TLSCertificate, "tls-certificate", "", "PEM `FILE` with the certificate to serve HTTPS with, read again when it changes; empty: plain HTTP, for loopback or a proxy with TLS (api)")
+	fs.StringVar(&c.TLSKey, "tls-key", "", "PEM `FILE` with the key of tls-certificate (api)")
+	fs.Float64Var(&c.APIRate, "api-rate", 100, "`REQUESTS` a second that one token may send; strangers may send far fewer; 0: any number (api)")
+
 	fs.StringVar(&c.TracesEndpoint, "traces-endpoint", "", "`URL` of an OTLP receiver over HTTP, for example http://127.0.0.1:4318; empty: no traces (worker)")
 	fs.Float64Var(&c.TracesRatio, "traces-ratio", 1, "`SHARE` of tasks whose traces are sent, above 0 and at most 1 (worker)")
 
@@ -221,6 +228,12 @@ func (c Config) Validate(role Role) error {
 	if role == RoleAPI {
 		if !webURL(c.PublicURL) {
 			bad("public-url", c.PublicURL, "an http or https URL")
+		}
+		if (c.TLSCertificate == "") != (c.TLSKey == "") {
+			bad("tls-key", c.TLSKey, "the key's file where tls-certificate is given, and empty where it is not")
+		}
+		if c.APIRate < 0 || (c.APIRate > 0 && c.APIRate < 1) {
+			bad("api-rate", fmt.Sprint(c.APIRate), "0 or at least 1")
 		}
 	}
 	if role == RoleWorker {

@@ -53,7 +53,7 @@ func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
 	}
 	p.onStop(s.Stop)
 	ready := readiness(map[string]pinger{"catalog": cat, "redis": deliveries})
-	return p.serve(cfg.Listen, healthHandler(ready, metrics))
+	return p.serve(cfg.Listen, nil, healthHandler(ready, metrics))
 }
 
 // budgets tells the leader which flows cool, and what each may spend.

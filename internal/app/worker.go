@@ -92,7 +92,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 		return w.Drain(ctx)
 	})
 	ready := readiness(map[string]pinger{"catalog": cat, "redis": redisPinger{rdb}, "lease": leasePinger{w}})
-	return p.serve(cfg.Listen, healthHandler(ready, metrics))
+	return p.serve(cfg.Listen, nil, healthHandler(ready, metrics))
 }
 
 // limitMemory makes the garbage collector work harder above so many megabytes. It is the process's: several

@@ -25,6 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Tokens", testTokens},
 		{"Secrets", testSecrets},
 		{"Audit", testAudit},
+		{"Requests", testRequests},
 		{"Alarms", testAlarms},
 		{"Mirrors", testMirrors},
 		{"Resources", testResources},

