@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -28,6 +27,8 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		s.controlTenants(w, r, parts[1:])
 	case "truth":
 		s.controlTruth(w, r, parts[1:])
+	case "moments":
+		s.controlMoments(w, r)
 	case "faults":
 		s.controlFaults(w, r, parts[1:])
 	case "device":
@@ -199,25 +200,29 @@ func readControl(r *http.Request, v any) error {
 	return err
 }
 
-// controlTruth serves /_sim/truth/{t}/users|groups|sites|drives/{id}/mail|drive|folders.
+// controlTruth serves /_sim/truth/{t}/users|groups|sites|drives/{id}/mail|drive|folders, as
+// it is now or, with ?at=, as it was at a moment that was kept.
 func (s *Server) controlTruth(w http.ResponseWriter, r *http.Request, rest []string) {
-	if len(rest) != 4 || s.Tenant(rest[0]) == nil {
+	t, owner, ok := s.truthPath(rest)
+	switch at := r.URL.Query().Get("at"); {
+	case !ok:
 		http.NotFound(w, r)
-		return
+	case at != "":
+		s.serveMoment(w, r, at, t, rest[1], owner, rest[3])
+	default:
+		s.answerTruth(w, r, t, owner, rest[3])
 	}
-	t := s.Tenant(rest[0])
-	owner, err := url.PathUnescape(rest[2]) // the ID of a site has commas
-	if err != nil {
-		http.NotFound(w, r)
-		return
-	}
-	switch rest[3] {
+}
+
+// answerTruth writes one kind of truth of an owner.
+func (s *Server) answerTruth(w http.ResponseWriter, r *http.Request, t *Tenant, owner, kind string) {
+	switch kind {
 	case "mail":
 		writeLines(w, r, t.MailTruth, owner)
 	case "folders":
 		writeLines(w, r, t.FolderTruth, owner)
 	default:
-		if !t.exchangeTruth(w, r, owner, rest[3]) && !t.sharePointTruth(w, r, owner, rest[3]) {
+		if !t.exchangeTruth(w, r, owner, kind) && !t.sharePointTruth(w, r, owner, kind) {
 			http.NotFound(w, r)
 		}
 	}

@@ -117,6 +117,8 @@
 //	GET    /_sim/truth/{t}/groups/{id}/messages JSON lines of MessageTruth: of all channels
 //	GET    /_sim/truth/{t}/users/{id}/chats     JSON lines of MessageTruth: of all chats
 //	GET    /_sim/truth/{t}/users/{id}/folders   JSON lines of FolderTruth
+//	GET    /_sim/truth/...?at=monday            what was kept of it at that moment
+//	POST   /_sim/moments                        Moment -> {"kept": n}; DELETE forgets all
 //	GET    /_sim/faults                         []Fault with how often each struck
 //	POST   /_sim/faults                         Fault -> {"id": ...}
 //	DELETE /_sim/faults[/{id}]                  removes one or all

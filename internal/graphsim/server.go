@@ -121,6 +121,7 @@ type Server struct {
 	corpus     *corpus
 	spill      string // folder of large uploads
 	uploads    uploadBook
+	moments    momentBook
 	tokens     tokenCache
 	devices    deviceBook
 	sealed     atomic.Uint64 // continuation links made
