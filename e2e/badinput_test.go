@@ -53,7 +53,7 @@ func TestBadInput(t *testing.T) {
 	t.Run("mailbox without licence, drive not provisioned", func(t *testing.T) {
 		f := f.within(t)
 		lost := f.fault(map[string]any{
-			"tenant": sims[0].ID, "path": "users/" + first.ObjectID + "/(mailFolders|contact|calendar)", "status": 404,
+			"tenant": sims[0].ID, "path": "users/" + first.ObjectID + "/(mailFolders|contact|calendar|todo|mailboxSettings|outlook)", "status": 404,
 			"code": "MailboxNotEnabledForRESTAPI", "message": "The mailbox is either inactive, soft-deleted, or is hosted on-premise.",
 		})
 		r := f.awaitDone(tn, f.backup(tn, f.policy(tn))) // done: there is nothing that anybody could do better

@@ -173,6 +173,10 @@ func formOf(e repository.Entry) form {
 		return form{".ics", byName, WriteEvent}
 	case e.Kind == exportContact:
 		return form{".vcf", byName, WriteContact}
+	case e.Kind == exportChat:
+		return form{".html", byTime, WriteChat}
+	case e.Kind == exportThread:
+		return form{".html", byTime, WriteThread}
 	case slices.ContainsFunc(e.Parts, func(p repository.Part) bool { return p.Name == exportContent }):
 		return form{"", byName, writeFile}
 	}

@@ -308,3 +308,41 @@ func TestSafeNames(t *testing.T) {
 		}
 	})
 }
+
+// A message and a thread become pages that show what was written, and can neither run nor load anything.
+func TestWritePosts(t *testing.T) {
+	p := parts{"hosted/h1": "\x89PNG\r\n\x1a\nrest", "posts.json": `[
+		{"receivedDateTime":"2026-03-01T10:00:00Z","from":{"emailAddress":{"name":"Ann <b>","address":"a@x.example"}},"body":{"contentType":"text","content":"a < b"}},
+		{"receivedDateTime":"2026-03-02T10:00:00Z","from":{"emailAddress":{"address":"b@x.example"}},"body":{"contentType":"html","content":"<p>two</p>"}}]`}
+	chat := `{"subject":null,"createdDateTime":"2026-03-01T09:00:00Z","replyToId":"1","from":{"user":{"displayName":"Ann"}},"body":{"contentType":"html",
+		"content":"<p>look</p><img src=\"https://graph.example/v1.0/teams/t/channels/c/messages/1/hostedContents/h1/$value\"><img src=\"https://graph.example/hostedContents/lost/$value\">"}}`
+	for name, test := range map[string]struct {
+		write func(context.Context, io.Writer, repository.Entry, []byte, OpenPart) error
+		raw   string
+		has   []string
+		hasNo []string
+	}{
+		"message": {WriteChat, chat, []string{"<p>look</p>", "data:image/png;base64,iVBORw0KGgp", "<b>Ann</b>", "(reply)", "default-src 'none'", "hostedContents/lost"}, []string{"hostedContents/h1"}},
+		"thread":  {WriteThread, `{}`, []string{"Ann &lt;b&gt;", "<pre>a &lt; b</pre>", "<p>two</p>", "b@x.example", "default-src 'none'"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			if err := test.write(t.Context(), &out, p.entry("x"), []byte(test.raw), p.open); err != nil {
+				t.Fatal(err)
+			}
+			for _, want := range test.has {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("%q is not in %s", want, &out)
+				}
+			}
+			for _, not := range test.hasNo {
+				if strings.Contains(out.String(), not) {
+					t.Errorf("%q is in %s", not, &out)
+				}
+			}
+		})
+	}
+	if err := WriteChat(t.Context(), io.Discard, p.entry("x"), []byte("nothing"), p.open); tenantry.KindOf(err) != tenantry.Corrupt {
+		t.Error(err)
+	}
+}
