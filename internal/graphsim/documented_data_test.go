@@ -113,7 +113,7 @@ var exchangePages = []page{
 		{"a ChangeKey has to match", "update takes the place of the item whose ChangeKey matches"},
 		{"the stream is opaque and not to be changed", "the stream cannot be altered"},
 		{"nothing is lost, also in another mailbox", "TestExportImportLosesNothing"},
-		{"global cloud only", "national clouds have no import and export"},
+		{"global cloud only", "TestConformanceClouds"},
 		{"the largest item is not documented", "an item over the size limit has an error in its place"},
 	}},
 	{"conversation, conversationThread, post", []documented{
