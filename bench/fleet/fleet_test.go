@@ -32,11 +32,11 @@ func sizes() size {
 // clock is how many times faster the simulator's windows are: a minute is 15 s.
 const clock = 4
 
-// The work of a drive: it is found (1 unit), listed (2) and each file is read (1), small
-// enough that the requests count and not the bytes.
+// The work of a drive: it is found among the user's (2 units), listed (2) and each file is
+// read (1), small enough that the requests count and not the bytes.
 const (
-	filesPerDrive = 17
-	unitsPerDrive = filesPerDrive + 3
+	filesPerDrive = 16
+	unitsPerDrive = filesPerDrive + 4
 	fileSize      = 2_000
 	latency       = "10ms"
 )

@@ -208,18 +208,18 @@ func (n *naive) wait() {
 }
 
 // busy is a fleet at work within the documented limits, by the real clock: mailboxes and
-// drives of many tenants, fifty requests each or so.
+// drives of many tenants, of which the drives meet their tenants' limits.
 func busy(b *testing.B, s servers, z size) {
 	sim := newSimulator(b, s, "graphsim", 1, map[string]any{"sharePointDownload": free}, "--latency", "50ms", "--page-size", "10")
 	f := newFleet(b, s, sim)
 	defer f.stop()
 	n := int(z.busySeconds)
-	mails := f.connect(sim.addTenants("mails", n, map[string]any{"users": 20, "mailsPerUser": 400}), "mailbox")
-	files := f.connect(sim.addTenants("files", n, map[string]any{"users": 8, "filesPerUser": 50, "fileSize": fileSize}), "drive")
+	mails := f.connect(sim.addTenants("mails", n, map[string]any{"users": 10, "mailsPerUser": 400}), "mailbox")
+	files := f.connect(sim.addTenants("files", n, map[string]any{"users": 4, "filesPerUser": 50, "fileSize": fileSize}), "drive")
 	sim.drain()
 	before := f.metric(limiterCalls)
 	f.due(slices.Concat(mails, files))
-	f.await(slices.Concat(mails, files), 2*time.Minute)
+	f.await(slices.Concat(mails, files), 3*time.Minute)
 	requests, throttled := sim.traffic()
 	calls := f.metric(limiterCalls) - before
 	row("throttle.calls_per_redis_call", float64(requests)/calls, "ratio")

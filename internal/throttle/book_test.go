@@ -275,6 +275,37 @@ func TestMailboxPermits(t *testing.T) {
 	})
 }
 
+// Who makes a second request on a mailbox beside the first one gets a third permit with it,
+// if there is one for bulk; it is another's when it was idle, and the fourth is for restores.
+func TestSparePermit(t *testing.T) {
+	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
+		c := newClock()
+		a, other := resumed(t, rdb, c, Documented()), open(t, rdb, c, Documented())
+		restore := outlook("ada")
+		restore.Reserve = true
+		held := []*Permit{mustTake(t, a, outlook("ada"))}
+		mustTake(t, other, outlook("ada")).Release() // one alone brings no second
+		c.pass(permitIdle)
+		other.sweep(whatIsIdle)
+		held = append(held, mustTake(t, a, outlook("ada")))
+		mustRefuse(t, other, outlook("ada"), outlookPermits)
+		scripts := a.scripts
+		mustTake(t, a, outlook("ada")).Release()
+		if a.scripts != scripts {
+			t.Error("the third permit was asked of Redis")
+		}
+		mustTake(t, other, restore).Release()
+		c.pass(permitIdle)
+		a.sweep(whatIsIdle)
+		other.sweep(whatIsIdle)
+		mustTake(t, other, outlook("ada"))
+		mustRefuse(t, a, outlook("ada"), outlookPermits)
+		if lost(held[0]) || lost(held[1]) {
+			t.Error("giving up the spare permit ended another")
+		}
+	})
+}
+
 // A permit that is free here serves even while blocks have to be asked for.
 func TestFreePermitServesWhileBlocksAreShort(t *testing.T) {
 	c := newClock()

@@ -26,7 +26,8 @@
 // Permits. Outlook allows four requests at once per mailbox. A permit is a member of
 // a sorted set that expires by itself after a short life (15 s); a process renews all
 // it holds with one script call every third of that, and keeps a free one for two seconds
-// for the next request on the mailbox. A permit that was not renewed for nine tenths
+// for the next request on the mailbox; who has a request under way and makes another asks
+// for two. A permit that was not renewed for nine tenths
 // of its life, by the process's monotonic clock and counted from before the question
 // was sent, or that Redis no longer knows, is lost: its Context ends, and with it the
 // request. One whose request should have ended (LongestRequest) is not renewed. What

@@ -43,12 +43,14 @@ type takeRequest struct {
 }
 
 type permitRequest struct {
-	ID   string   `json:"id"`
-	Name string   `json:"name"`
-	Max  int      `json:"max"`
-	TTL  int64    `json:"ttl"`
-	Poll int64    `json:"poll"`
-	Drop []string `json:"drop,omitempty"`
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	Max  int    `json:"max"`
+	TTL  int64  `json:"ttl"`
+	Poll int64  `json:"poll"`
+	// Spare is one more permit, if there is one, for the next call.
+	Spare string   `json:"spare,omitempty"`
+	Drop  []string `json:"drop,omitempty"`
 }
 
 // head lists the keys every script begins with.
@@ -97,13 +99,14 @@ type question struct {
 	asked  []account // what Redis is asked for
 	pieces map[string][]block
 	permit *slot
+	spare  *slot // asked for beside the permit
 }
 
 // ask draws what the call needs and blocks for the next ones. Called with its gate held.
 func (b *Book) ask(ctx context.Context, d draft) (*Permit, refusal, error) {
 	q := b.question(d)
 	sent := b.now()
-	reply, err := b.run(ctx, takeScript, q.keys, q.req, 5)
+	reply, err := b.run(ctx, takeScript, q.keys, q.req, 6)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err != nil {
@@ -127,6 +130,10 @@ func (b *Book) ask(ctx context.Context, d draft) (*Permit, refusal, error) {
 	if q.req.Permit != nil {
 		b.hold(q.permit, sent.Add(b.usable()), b.now())
 		q.permit.use(sent.Add(b.longest()))
+	}
+	if q.spare != nil && integer(reply[5]) == 1 {
+		q.spare.freed = b.now()
+		b.hold(q.spare, sent.Add(b.usable()), b.now())
 	}
 	b.acquired++
 	return b.permit(d, q.permit), refusal{}, nil
@@ -171,7 +178,8 @@ func (b *Book) question(d draft) question {
 	return q
 }
 
-// askPermit uses a free permit, or asks for one.
+// askPermit uses a free permit, or asks for one. Bulk that has a request on the mailbox
+// under way already is about to make more at once, and asks for a second one.
 func (b *Book) askPermit(d draft, q *question, now time.Time) {
 	m, limits := b.mailbox(d.mailbox), b.limits.Outlook
 	if q.permit = m.idle(d.call.Reserve, now.Add(b.renewEvery())); q.permit != nil {
@@ -186,8 +194,13 @@ func (b *Book) askPermit(d draft, q *question, now time.Time) {
 		Poll: permitPoll.Milliseconds(), Drop: m.drop,
 	}
 	m.drop = nil
-	if !d.call.Reserve {
-		q.req.Permit.Max -= limits.KeepFree
+	if d.call.Reserve {
+		return
+	}
+	q.req.Permit.Max -= limits.KeepFree
+	if m.busy() {
+		q.spare = &slot{id: rand.Text(), mailbox: d.mailbox}
+		q.req.Permit.Spare = q.spare.id
 	}
 }
 

@@ -3,8 +3,8 @@
 --
 -- KEYS: book, cool, news, days, the accounts in the order of req.accounts, and
 -- the mailbox's permits if req.permit is there. ARGV[1]: the request as JSON.
--- Answers {1, seq, news, surplus per account, slot per account} or
--- {0, seq, news, wait in ms, code}. Times are milliseconds of Redis's clock.
+-- Answers {1, seq, news, surplus per account, slot per account, 1 if the spare permit was free too} or
+-- {0, seq, news, wait in ms, code, 0}. Times are milliseconds of Redis's clock.
 local HEAD = 4
 local born, resumed = tonumber(redis.call('HGET', KEYS[1], 'born') or nil), redis.call('HGET', KEYS[1], 'resumed')
 if not born then
@@ -21,7 +21,7 @@ end
 for _, scope in ipairs(req.scopes) do
   refuse(cooling_till(scope) - now, 'cooldown/' .. scope)
 end
-if wait > 0 then return {0, seq, fresh, wait, code} end
+if wait > 0 then return {0, seq, fresh, wait, code, 0} end
 
 -- A bucket: level and time, its pace (see common.lua), and what is lent out by the
 -- time it expires.
@@ -52,8 +52,8 @@ local function bucket(key, a)
   local enough = math.min(a.need + floor, a.cap)
   -- Bulk that uses its blocks up waits up to a second longer, for a whole one: at the
   -- limit, too, Redis is not asked for each request alone. Nothing is lost by it while
-  -- the bucket is not full.
-  local ahead = req.reserve and 0 or math.min(a.want, a.out - out, a.cap - enough, rate * 1000)
+  -- the bucket is not full: who comes a little late must still find room in it.
+  local ahead = req.reserve and 0 or math.min(a.want, a.out - out, a.cap * 0.85 - enough, rate * 1000)
   local short = level < enough or (a.eager and ahead >= a.want / 2 and level < enough + ahead)
   if a.need > 0 and short then
     refuse(math.max(1, math.ceil((enough + math.max(0, ahead) - level) / rate)), a.name)
@@ -125,18 +125,23 @@ for i, a in ipairs(req.accounts) do
   surplus[i], slots[i], writes[i] = shape(KEYS[HEAD + i], a)
 end
 
-local p = req.permit
+local p, taken, spare = req.permit, 0, 0
 if p then
   local key = KEYS[#KEYS]
   if p.drop then redis.call('ZREM', key, unpack(p.drop)) end
   redis.call('ZREMRANGEBYSCORE', key, '-inf', now)
-  if redis.call('ZCARD', key) >= p.max then refuse(p.poll, p.name) end
+  taken = redis.call('ZCARD', key)
+  if taken >= p.max then refuse(p.poll, p.name) end
 end
-if wait > 0 then return {0, seq, fresh, wait, code} end
+if wait > 0 then return {0, seq, fresh, wait, code, 0} end
 
 for _, write in ipairs(writes) do write() end
 if p then
   redis.call('ZADD', KEYS[#KEYS], now + p.ttl, p.id)
+  if p.spare and taken + 1 < p.max then
+    redis.call('ZADD', KEYS[#KEYS], now + p.ttl, p.spare)
+    spare = 1
+  end
   last(KEYS[#KEYS])
 end
-return {1, seq, fresh, surplus, slots}
+return {1, seq, fresh, surplus, slots, spare}
