@@ -164,7 +164,9 @@ func (l Limits) accounts(c Call, s Size) []account {
 	if c.Units == Covered {
 		return l.bytes(c)
 	}
-	list := []account{l.bucket(appRequests, "app", l.App, 1)}
+	app := l.bucket(appRequests, "app", l.App, 1)
+	app.lives(min(time.Duration(l.App.Window)/5, longestLife)) // every request asks for it, and it never binds
+	list := []account{app}
 	switch c.Service {
 	case tenantry.Identity:
 		list = append(list, l.bucket(appUnits, "app/identity", l.Identity.AppUnits, units),

@@ -16,8 +16,8 @@
 //
 // Blocks. A process draws a little more than it needs and serves the next requests
 // from that without asking Redis. A block lives a twentieth of its window, at most
-// 5 s where others could use it, by the process's monotonic clock, counted from before the
-// question was sent.
+// 5 s where others could use it (that of the application a fifth: every request draws on it),
+// by the process's monotonic clock, counted from before the question was sent.
 // What is neither used nor returned by then counts as spent. Block sizes follow use:
 // doubled when used up, halved when they were used to less than a half. What is idle for a
 // second is returned, sooner where the account gave less than was asked for. With its next
