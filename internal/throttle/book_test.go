@@ -2,10 +2,12 @@ package throttle
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -518,6 +520,53 @@ func TestResumeRefusesWhatItCannotRead(t *testing.T) {
 }
 
 // A mirror larger than one batch comes back whole.
+// What is lent out is mirrored as drawn: after a loss neither the block that a process still
+// holds nor what it did not hold any more is there to draw again.
+func TestOutstandingBlocksAreMirrored(t *testing.T) {
+	rdb := connect(t, servertest.Redis(t))
+	c := newClock()
+	limits := Documented()
+	for i := range limits.SharePoint.Tiers {
+		limits.SharePoint.Tiers[i].Day.Amount = 20_000
+	}
+	b := resumed(t, rdb, c, limits)
+	mustTake(t, b, sharePoint(1))
+	day := b.purses["day/t1"]
+	lent := day.blocks[0].left
+	if lent == 0 {
+		t.Fatal("nothing was drawn ahead")
+	}
+	doc, err := b.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m mirror
+	if err := json.Unmarshal(doc, &m); err != nil {
+		t.Fatal(err)
+	}
+	var mirrored int64
+	for _, n := range m.Days["t1"] {
+		mirrored += n
+	}
+	if mirrored != 1+lent {
+		t.Errorf("%d units are mirrored; one was used, and %d are lent", mirrored, lent)
+	}
+	if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Resume(t.Context(), doc); err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.Usage(t.Context(), "t1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.IndexFunc(list, func(a Account) bool { return a.Name == sharePointDay })
+	if i < 0 || list[i].Left > list[i].Limit-mirrored {
+		t.Errorf("after the loss: %+v", list)
+	}
+}
+
 func TestMirrorOfManyTenants(t *testing.T) {
 	rdb := connect(t, servertest.Redis(t))
 	c := newClock()
