@@ -15,12 +15,12 @@ import (
 )
 
 // demoTenants are the three customers of a demo: about 60 users, 6,000 mails and 600
-// files. Northwind is busy: its budget of SharePoint is a fifth of the documented one,
+// files. Northwind is busy: its budget of SharePoint is a twentieth of the documented one,
 // which the fleet finds out.
 var demoTenants = []graphsim.TenantSpec{
 	{Name: "Contoso", Domain: "contoso.example", Users: 26, MailsPerUser: 100, FilesPerUser: 10, Groups: 4, Sites: 3, Unlicensed: 1, NoDrive: 1},
 	{Name: "Fabrikam", Domain: "fabrikam.example", Users: 22, MailsPerUser: 100, FilesPerUser: 10, Groups: 3, Sites: 2, Shared: 1},
-	{Name: "Northwind", Domain: "northwind.example", Users: 14, MailsPerUser: 100, FilesPerUser: 10, Groups: 2, Sites: 1, SharePointPerMinute: 250},
+	{Name: "Northwind", Domain: "northwind.example", Users: 14, MailsPerUser: 100, FilesPerUser: 10, Groups: 2, Sites: 1, SharePointPerMinute: 60},
 }
 
 func demoCommand() *cobra.Command {
