@@ -48,10 +48,14 @@ const (
 
 // defaultUnits is what a backup costs until the tenant's own history tells: of a mailbox
 // with 50 folders and 50 changed items, most of them in few pages, about 55 requests; of a
-// drive, its delta and one file.
-var defaultUnits = map[tenantry.Workload]float64{tenantry.Mailbox: 55, tenantry.Drive: 2}
+// drive, its delta and one file; of a site, its lists (2 units) and the delta of four of
+// them; of a group, its threads and a post of each of four; of a team, its channels and
+// their messages.
+var defaultUnits = map[tenantry.Workload]float64{
+	tenantry.Mailbox: 55, tenantry.Drive: 2, tenantry.SiteContent: 10, tenantry.GroupContent: 5, tenantry.TeamContent: 5,
+}
 
-// otherUnits is the same for workloads that have no default.
+// otherUnits is the same for workloads of a later version.
 const otherUnits = 10
 
 // feasibility tells how a policy stands beside the tenant's others.

@@ -3,6 +3,7 @@ package api_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -137,5 +138,47 @@ func TestFeasibility(t *testing.T) {
 	plan["workloads"] = []string{"drive"}
 	if f = preview(); f.Feasible || f.Binding != "outlook/requests" || f.Workloads[0].Workload != tenantry.Drive {
 		t.Errorf("beside: %+v", f)
+	}
+}
+
+// A policy of every kind is answered with all of its workloads, what each may cost, and the
+// accounts of the service that it meets.
+func TestFeasibilityOfEveryKind(t *testing.T) {
+	t.Parallel()
+	limits := throttle.Documented()
+	h := newHouse(t, func(c *api.Config) { c.Limits = limits })
+	id := h.addConnected("Contoso", contosoGUID)
+	now := h.clock.Now()
+	for kind, workloads := range map[tenantry.ResourceKind][]tenantry.Workload{
+		tenantry.Group: {tenantry.GroupContent, tenantry.TeamContent}, tenantry.Site: {tenantry.SiteContent},
+	} {
+		r := catalog.Resource{
+			ID: tenantry.ResourceID(string(kind) + "-1"), Kind: kind, ObjectID: "object of " + string(kind), Name: string(kind),
+			State: tenantry.Active, StateAt: now, Workloads: workloads,
+		}
+		must(t, h.catalog.Tenant(id).ApplySync(t.Context(), kind, []catalog.Resource{r}, "link", now))
+	}
+	accounts := map[tenantry.Workload]string{
+		tenantry.Mailbox: "outlook/requests", tenantry.Drive: "sharepoint/day", tenantry.SiteContent: "sharepoint/day",
+		tenantry.GroupContent: "outlook/requests", tenantry.TeamContent: "teams/tenant/",
+	}
+	seen := 0
+	for _, kind := range []tenantry.ResourceKind{tenantry.User, tenantry.Group, tenantry.Site} {
+		var f api.Feasibility
+		plan := map[string]any{"name": "All", "at": "01:30", "kinds": []tenantry.ResourceKind{kind}}
+		must(t, json.Unmarshal(h.want(200, "POST", "/v1/tenants/"+string(id)+"/policies/preview", plan).body, &f))
+		if !f.Feasible || f.CompletesAt == nil {
+			t.Errorf("%s: %+v", kind, f)
+		}
+		for _, w := range f.Workloads {
+			seen++
+			meets := slices.ContainsFunc(f.Accounts, func(a api.AccountTime) bool { return strings.HasPrefix(a.Account, accounts[w.Workload]) && a.Units > 0 })
+			if w.Resources == 0 || w.Units <= 0 || w.Basis != "default" || !meets {
+				t.Errorf("%s of %s: %+v with accounts %+v", w.Workload, kind, w, f.Accounts)
+			}
+		}
+	}
+	if seen != len(accounts) {
+		t.Errorf("%d workloads were told of, expected %d", seen, len(accounts))
 	}
 }
