@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"math"
 	"net/http"
 	"slices"
 	"strings"
@@ -83,7 +84,7 @@ func (s *Server) serveDeviceCode(w http.ResponseWriter, r *http.Request, tenant 
 	s.devices.mu.Unlock()
 	uri := origin(r) + "/devicelogin"
 	writeJSON(w, http.StatusOK, map[string]any{"device_code": d.code, "user_code": d.userCode, "verification_uri": uri,
-		"expires_in": int(deviceLife / time.Second), "interval": deviceInterval,
+		"expires_in": int(math.Ceil(s.realWait(deviceLife).Seconds())), "interval": deviceInterval,
 		"message": fmt.Sprintf("To sign in, use a web browser to open the page %s and enter the code %s to authenticate.", uri, d.userCode)})
 }
 

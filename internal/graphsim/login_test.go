@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/pem"
+	"math"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -103,6 +104,23 @@ func TestAccessTokenVerifiesWithPublishedKey(t *testing.T) {
 	must(t, err)
 	if claims["tid"] != c.tenant.ID() || claims["appid"] != graphsim.DefaultClientID || len(claims["roles"].([]any)) < 5 {
 		t.Errorf("claims %v", claims)
+	}
+}
+
+// A faster clock shortens the life of access tokens, to a minute at least, and of device
+// codes; what the answer says is by the client's clock.
+func TestClockShortensTokens(t *testing.T) {
+	t.Parallel()
+	for clock, want := range map[float64][2]float64{1: {3599, 5401}, 40: {89, 136}, 10_000: {59, 60}} {
+		_, c := start(t, graphsim.Options{Clock: clock}, graphsim.TenantSpec{Users: 1})
+		_, body := c.askToken(c.tenant.ID(), secretForm(graphsim.DefaultClientID, graphsim.DefaultSecret))
+		if life := body["expires_in"].(float64); life < want[0] || life > want[1] {
+			t.Errorf("clock %v: a token lives %v s", clock, life)
+		}
+		code := c.postForm("organizations/oauth2/v2.0/devicecode", url.Values{"client_id": {graphsim.DefaultClientID}, "scope": {"User.Read.All"}})
+		if got, want := code["expires_in"].(float64), math.Ceil(900/clock); got != want {
+			t.Errorf("clock %v: a device code lives %v s, want %v", clock, got, want)
+		}
 	}
 }
 

@@ -43,12 +43,13 @@ type Options struct {
 	// loopback address.
 	RedirectURI string
 	// Clock is how many times faster than the wall clock limits and links age;
-	// default 1. Access tokens and timestamps keep to the wall clock.
+	// default 1. Access tokens live that much shorter, but a minute of the wall clock at
+	// least; timestamps keep to the wall clock.
 	Clock float64
 	// Limits in force; a zero field means the documented value.
 	Limits Limits
-	// TokenLife is how long access tokens live; default 60 to 90 minutes at random, and
-	// 28 hours for a client that declared the capability cp1.
+	// TokenLife is how long access tokens live by the wall clock; default 60 to 90 minutes
+	// of simulated time at random, and 28 hours for a client that declared the capability cp1.
 	TokenLife time.Duration
 	// ConsentDelay is how long after a consent the login host does not know of it
 	// (AADSTS700016), RegistrationDelay how long a new application or service principal
@@ -300,7 +301,7 @@ func (s *Server) elapsed() time.Duration {
 }
 
 // Advance puts the simulated clock forward: windows of limits end, delta tokens
-// and links grow old. Access tokens keep to the wall clock.
+// and links grow old. Access tokens that were issued keep to the wall clock.
 func (s *Server) Advance(d time.Duration) { s.advanced.Add(int64(max(0, d))) }
 
 // realWait turns a simulated wait into one of the wall clock.

@@ -84,16 +84,21 @@ func (s *Server) newToken(t *Tenant, client *oauthClient, audience, host string,
 	return claims
 }
 
+// leastTokenLife is what a faster clock leaves of an access token: clients renew some seconds
+// before the end.
+const leastTokenLife = time.Minute
+
 // tokenLife is 60 to 90 minutes at random, 28 hours for a client that can be challenged
-// ("Configurable token lifetimes"), or what Options.TokenLife says.
+// ("Configurable token lifetimes"), of simulated time; or what Options.TokenLife says.
 func (s *Server) tokenLife(cp1 bool) time.Duration {
-	switch {
-	case s.o.TokenLife > 0:
+	if s.o.TokenLife > 0 {
 		return s.o.TokenLife
-	case cp1:
-		return 28 * time.Hour
 	}
-	return time.Hour + rand.N(30*time.Minute)
+	life := time.Hour + rand.N(30*time.Minute)
+	if cp1 {
+		life = 28 * time.Hour
+	}
+	return max(s.realWait(life), leastTokenLife)
 }
 
 // signedAnswer is the answer of the token endpoint with a token.
@@ -106,7 +111,7 @@ func (s *Server) signedAnswer(claims *accessClaims) (map[string]any, error) {
 	}
 	life := int(time.Until(claims.ExpiresAt.Time).Round(time.Second) / time.Second)
 	answer := map[string]any{"token_type": "Bearer", "expires_in": life, "ext_expires_in": life, "access_token": signed}
-	if life > 2*3600 {
+	if len(claims.Capabilities) > 0 && s.o.TokenLife == 0 {
 		answer["refresh_in"] = life / 2
 	}
 	return answer, nil
