@@ -62,6 +62,36 @@ func browseCommand(c *connection) *cobra.Command {
 	return command
 }
 
+func compareCommand(c *connection) *cobra.Command {
+	return c.action("compare TENANT RESOURCE WORKLOAD EARLIER LATER", "List what was added, changed and removed between two snapshots", 5,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			since, err := snapshotArg(args[3])
+			if err != nil {
+				return err
+			}
+			seq, err := snapshotArg(args[4])
+			if err != nil {
+				return err
+			}
+			changes, more, err := all(c.limit, func(p pager) ([]apiclient.ChangedItem, string, error) {
+				answer, err := client.CompareSnapshotsWithResponse(cmd.Context(), args[0], args[1], apiclient.CompareSnapshotsParamsWorkload(args[2]), seq,
+					&apiclient.CompareSnapshotsParams{After: p.after, Limit: p.limit, Since: &since})
+				if err != nil {
+					return nil, "", err
+				}
+				return answer.JSON200.Items, answer.JSON200.Next, nil
+			})
+			if err != nil {
+				return err
+			}
+			var rows [][]string
+			for _, i := range changes {
+				rows = append(rows, []string{string(i.What), i.Kind, i.Name, byteSize(i.Size), when(i.Modified), i.Id})
+			}
+			return table(cmd, "WHAT KIND NAME SIZE MODIFIED ID", rows, more)
+		})
+}
+
 func restoreCommand(c *connection) *cobra.Command {
 	var n apiclient.NewRestore
 	var conflict string

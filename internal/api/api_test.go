@@ -131,6 +131,15 @@ func (s *shelf) Search(_ context.Context, series tenantry.Series, _ int64, q api
 	return found, "", s.broken
 }
 
+func (s *shelf) Compare(_ context.Context, _ tenantry.Series, _, _ int64, _ string, limit int) (changes []api.ChangedItem, next string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, item := range s.items[:min(limit, len(s.items))] {
+		changes = append(changes, api.ChangedItem{What: "changed", BrowseItem: item})
+	}
+	return changes, "", s.broken
+}
+
 func (s *shelf) Item(_ context.Context, _ tenantry.Series, _ int64, id string) (api.BrowseItem, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -100,6 +100,8 @@ func TestEveryOperation(t *testing.T) {
 	snapshots := base + "/resources/" + string(ada) + "/workloads/mailbox/snapshots"
 	call("list-snapshots", 200, "GET", snapshots, nil, map[string]any{"items.0.seq": seq, "items.0.counts.items": 40})
 	call("browse-items", 200, "GET", snapshots+"/7/items?parent=inbox&limit=1", nil, map[string]any{"items.0.id": "i1", "items.1": nil, "next": "Hello"})
+	call("compare-snapshots", 200, "GET", snapshots+"/7/changes?since=6&limit=1", nil, map[string]any{"items.0.what": "changed", "items.0.id": "inbox", "items.1": nil})
+	h.problemWith(h.call("GET", snapshots+"/7/changes?since=7", nil), 422, tenantry.Invalid, "earlier")
 	call("browse-items", 200, "GET", snapshots+"/7/items?parent=inbox&after=Hello", nil, map[string]any{"items.0.problem": "too large", "next": nil})
 	call("search-snapshot", 200, "GET", snapshots+"/7/search?text=World&folder=inbox&since=2026-01-01T00:00:00Z", nil, map[string]any{"items.0": nil, "next": "i1"})
 	call("search-snapshot", 200, "GET", snapshots+"/7/search?text=World&folder=inbox&after=i1", nil, map[string]any{"items.0.id": "i2", "next": nil})

@@ -17,6 +17,9 @@ type Browser interface {
 	// Children lists what lies in parent ("" is the root) by ascending name, at
 	// most limit, from after on ("" or a next); next "" ends the listing.
 	Children(ctx context.Context, s tenantry.Series, seq int64, parent, after string, limit int) (items []BrowseItem, next string, err error)
+	// Compare lists what became of the items of a snapshot in a later one of its series, at most limit, from after
+	// on ("" or a next); a page may have few or none and still a next.
+	Compare(ctx context.Context, s tenantry.Series, since, seq int64, after string, limit int) (changes []ChangedItem, next string, err error)
 	// Item finds one item by its ID.
 	Item(ctx context.Context, s tenantry.Series, seq int64, id string) (BrowseItem, error)
 	// Search finds what matches in a folder ("": everywhere), at most limit items, from after on ("" or a
@@ -37,6 +40,13 @@ type BrowseItem struct {
 	Date     *time.Time `json:"date,omitempty" doc:"When it was received, where the workload knows"`
 	Parts    int        `json:"parts,omitempty" doc:"How many attachments or streams it has"`
 	Problem  string     `json:"problem,omitempty" doc:"Why it could not be saved, if it could not"`
+}
+
+// ChangedItem is an item that two snapshots do not have in common: as the later one has it, or, where it was
+// removed, as the earlier one had it.
+type ChangedItem struct {
+	What string `json:"what" enum:"added,changed,removed" doc:"Changed: its content, its name or the folder it lies in"`
+	BrowseItem
 }
 
 // Snapshot is a sealed restore point of a series.
@@ -60,6 +70,16 @@ type browseInput struct {
 	SnapshotPath
 	PageQuery
 	Parent string `query:"parent" maxLength:"1000" doc:"ID of a folder; without it the root"`
+}
+
+type compareInput struct {
+	SnapshotPath
+	PageQuery
+	Since int64 `query:"since" minimum:"1" doc:"Sequence number of the earlier snapshot; without it the one before"`
+}
+
+func (in *compareInput) audit() (tenantry.TenantID, any) {
+	return in.Tenant, map[string]any{"resource": in.Resource, "workload": in.Workload, "snapshot": in.Snapshot, "since": in.Since}
 }
 
 type browseItemInput struct {
@@ -87,6 +107,7 @@ func (s *service) snapshotRoutes() {
 	const all = "/v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots"
 	read(s, get("list-snapshots", tag, all, "List the snapshots of a resource's workload, newest first"), s.listSnapshots)
 	write(s, get("browse-items", tag, all+"/{snapshot}/items", "List what lies in a folder of a snapshot"), s.browse)
+	write(s, get("compare-snapshots", tag, all+"/{snapshot}/changes", "List what was added, changed and removed since an earlier snapshot"), s.compareSnapshots)
 	write(s, get("search-snapshot", tag, all+"/{snapshot}/search", "Search a snapshot"), s.searchSnapshot)
 	write(s, get("search-tenant", tag, "/v1/tenants/{tenant}/search", "Search the newest snapshots of all of a tenant"), s.searchTenant)
 	write(s, get("get-item", tag, all+"/{snapshot}/items/{item}", "Show one item of a snapshot"), s.browseItem)
@@ -120,6 +141,33 @@ func (s *service) browse(ctx context.Context, in *browseInput) (*body[Page[Brows
 		items = []BrowseItem{}
 	}
 	return &body[Page[BrowseItem]]{Page[BrowseItem]{Items: items, Next: next}}, nil
+}
+
+func (s *service) compareSnapshots(ctx context.Context, in *compareInput) (*body[Page[ChangedItem]], error) {
+	if err := s.browsable(ctx, in.SnapshotPath); err != nil {
+		return nil, err
+	}
+	since := in.Since
+	if since == 0 {
+		rows, err := s.Catalog.Tenant(in.Tenant).Snapshots(ctx, in.Resource, in.Workload, in.Snapshot, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(rows) > 0 {
+			since = rows[0].Seq
+		}
+	}
+	if since == 0 || since >= in.Snapshot {
+		return nil, invalid("query.since", since, "there must be an earlier snapshot than %d", in.Snapshot)
+	}
+	changes, next, err := s.Browser.Compare(ctx, in.series(), since, in.Snapshot, in.After, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	if changes == nil {
+		changes = []ChangedItem{}
+	}
+	return &body[Page[ChangedItem]]{Page[ChangedItem]{Items: changes, Next: next}}, nil
 }
 
 func (s *service) browseItem(ctx context.Context, in *browseItemInput) (*body[BrowseItem], error) {

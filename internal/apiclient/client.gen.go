@@ -17,6 +17,27 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for ChangedItemWhat.
+const (
+	Added   ChangedItemWhat = "added"
+	Changed ChangedItemWhat = "changed"
+	Removed ChangedItemWhat = "removed"
+)
+
+// Valid indicates whether the value is a known member of the ChangedItemWhat enum.
+func (e ChangedItemWhat) Valid() bool {
+	switch e {
+	case Added:
+		return true
+	case Changed:
+		return true
+	case Removed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ExpectedWorkloadBasis.
 const (
 	Default ExpectedWorkloadBasis = "default"
@@ -776,6 +797,33 @@ func (e ListSnapshotsParamsWorkload) Valid() bool {
 	}
 }
 
+// Defines values for CompareSnapshotsParamsWorkload.
+const (
+	CompareSnapshotsParamsWorkloadDrive   CompareSnapshotsParamsWorkload = "drive"
+	CompareSnapshotsParamsWorkloadGroup   CompareSnapshotsParamsWorkload = "group"
+	CompareSnapshotsParamsWorkloadMailbox CompareSnapshotsParamsWorkload = "mailbox"
+	CompareSnapshotsParamsWorkloadSite    CompareSnapshotsParamsWorkload = "site"
+	CompareSnapshotsParamsWorkloadTeam    CompareSnapshotsParamsWorkload = "team"
+)
+
+// Valid indicates whether the value is a known member of the CompareSnapshotsParamsWorkload enum.
+func (e CompareSnapshotsParamsWorkload) Valid() bool {
+	switch e {
+	case CompareSnapshotsParamsWorkloadDrive:
+		return true
+	case CompareSnapshotsParamsWorkloadGroup:
+		return true
+	case CompareSnapshotsParamsWorkloadMailbox:
+		return true
+	case CompareSnapshotsParamsWorkloadSite:
+		return true
+	case CompareSnapshotsParamsWorkloadTeam:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for BrowseItemsParamsWorkload.
 const (
 	BrowseItemsParamsWorkloadDrive   BrowseItemsParamsWorkload = "drive"
@@ -1020,6 +1068,43 @@ type Budget struct {
 	// Accounts What Microsoft limits as a whole, and after it the mailboxes that have to wait
 	Accounts []Account `json:"accounts"`
 }
+
+// ChangedItem defines model for ChangedItem.
+type ChangedItem struct {
+	// Date When it was received, where the workload knows
+	Date time.Time `json:"date,omitempty,omitzero"`
+
+	// From Who sent it, where the workload knows
+	From string `json:"from,omitempty,omitzero"`
+	Id   string `json:"id"`
+
+	// Kind folder, message, file, ...
+	//
+	// Example: message
+	Kind     string    `json:"kind"`
+	Modified time.Time `json:"modified,omitempty,omitzero"`
+
+	// Name What a person recognises: subject, file name
+	Name string `json:"name"`
+
+	// Parent ID of the folder it lies in; absent at the root
+	Parent string `json:"parent,omitempty,omitzero"`
+
+	// Parts How many attachments or streams it has
+	Parts int64 `json:"parts,omitempty,omitzero"`
+
+	// Problem Why it could not be saved, if it could not
+	Problem string `json:"problem,omitempty,omitzero"`
+
+	// Size Bytes at the source
+	Size int64 `json:"size"`
+
+	// What Changed: its content, its name or the folder it lies in
+	What ChangedItemWhat `json:"what"`
+}
+
+// ChangedItemWhat Changed: its content, its name or the folder it lies in
+type ChangedItemWhat string
 
 // ConsentLink defines model for ConsentLink.
 type ConsentLink struct {
@@ -1448,6 +1533,14 @@ type PageAuditEntry struct {
 // PageBrowseItem defines model for PageBrowseItem.
 type PageBrowseItem struct {
 	Items []BrowseItem `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PageChangedItem defines model for PageChangedItem.
+type PageChangedItem struct {
+	Items []ChangedItem `json:"items"`
 
 	// Next Pass it as 'after' for the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
@@ -2006,6 +2099,21 @@ type ListSnapshotsParams struct {
 // ListSnapshotsParamsWorkload defines parameters for ListSnapshots.
 type ListSnapshotsParamsWorkload string
 
+// CompareSnapshotsParams defines parameters for CompareSnapshots.
+type CompareSnapshotsParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Since Sequence number of the earlier snapshot; without it the one before
+	Since *int64 `form:"since,omitempty" json:"since,omitempty"`
+}
+
+// CompareSnapshotsParamsWorkload defines parameters for CompareSnapshots.
+type CompareSnapshotsParamsWorkload string
+
 // BrowseItemsParams defines parameters for BrowseItems.
 type BrowseItemsParams struct {
 	// After 'next' of the page before
@@ -2445,6 +2553,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots (the `ListSnapshots` operationId).
 	ListSnapshots(ctx context.Context, tenant string, resource string, workload ListSnapshotsParamsWorkload, params *ListSnapshotsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CompareSnapshots List what was added, changed and removed since an earlier snapshot
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots/{snapshot}/changes (the `CompareSnapshots` operationId).
+	CompareSnapshots(ctx context.Context, tenant string, resource string, workload CompareSnapshotsParamsWorkload, snapshot int64, params *CompareSnapshotsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// BrowseItems List what lies in a folder of a snapshot
 	//
@@ -3181,6 +3294,21 @@ func (c *Client) StartPrune(ctx context.Context, tenant string, resource string,
 // Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots (the `ListSnapshots` operationId).
 func (c *Client) ListSnapshots(ctx context.Context, tenant string, resource string, workload ListSnapshotsParamsWorkload, params *ListSnapshotsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListSnapshotsRequest(c.Server, tenant, resource, workload, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CompareSnapshots List what was added, changed and removed since an earlier snapshot
+//
+// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots/{snapshot}/changes (the `CompareSnapshots` operationId).
+func (c *Client) CompareSnapshots(ctx context.Context, tenant string, resource string, workload CompareSnapshotsParamsWorkload, snapshot int64, params *CompareSnapshotsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCompareSnapshotsRequest(c.Server, tenant, resource, workload, snapshot, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5120,6 +5248,112 @@ func NewListSnapshotsRequest(server string, tenant string, resource string, work
 	return req, nil
 }
 
+// NewCompareSnapshotsRequest constructs an http.Request for the CompareSnapshots method
+func NewCompareSnapshotsRequest(server string, tenant string, resource string, workload CompareSnapshotsParamsWorkload, snapshot int64, params *CompareSnapshotsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "resource", resource, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "workload", workload, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam3 string
+
+	pathParam3, err = runtime.StyleParamWithOptions("simple", false, "snapshot", snapshot, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "integer", Format: "int64"})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/resources/%s/workloads/%s/snapshots/%s/changes", pathParam0, pathParam1, pathParam2, pathParam3)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Since != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "since", *params.Since, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewBrowseItemsRequest constructs an http.Request for the BrowseItems method
 func NewBrowseItemsRequest(server string, tenant string, resource string, workload BrowseItemsParamsWorkload, snapshot int64, params *BrowseItemsParams) (*http.Request, error) {
 	var err error
@@ -6513,6 +6747,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots (the `ListSnapshots` operationId).
 	ListSnapshotsWithResponse(ctx context.Context, tenant string, resource string, workload ListSnapshotsParamsWorkload, params *ListSnapshotsParams, reqEditors ...RequestEditorFn) (*ListSnapshotsResponse, error)
+
+	// CompareSnapshotsWithResponse List what was added, changed and removed since an earlier snapshot
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots/{snapshot}/changes (the `CompareSnapshots` operationId).
+	CompareSnapshotsWithResponse(ctx context.Context, tenant string, resource string, workload CompareSnapshotsParamsWorkload, snapshot int64, params *CompareSnapshotsParams, reqEditors ...RequestEditorFn) (*CompareSnapshotsResponse, error)
 
 	// BrowseItemsWithResponse List what lies in a folder of a snapshot
 	//
@@ -8253,6 +8494,54 @@ func (r ListSnapshotsResponse) ContentType() string {
 	return ""
 }
 
+type CompareSnapshotsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageChangedItem
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CompareSnapshotsResponse) GetJSON200() *PageChangedItem {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CompareSnapshotsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CompareSnapshotsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CompareSnapshotsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CompareSnapshotsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CompareSnapshotsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type BrowseItemsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -9560,6 +9849,19 @@ func (c *ClientWithResponses) ListSnapshotsWithResponse(ctx context.Context, ten
 		return nil, err
 	}
 	return ParseListSnapshotsResponse(rsp)
+}
+
+// CompareSnapshotsWithResponse List what was added, changed and removed since an earlier snapshot
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/snapshots/{snapshot}/changes (the `CompareSnapshots` operationId).
+func (c *ClientWithResponses) CompareSnapshotsWithResponse(ctx context.Context, tenant string, resource string, workload CompareSnapshotsParamsWorkload, snapshot int64, params *CompareSnapshotsParams, reqEditors ...RequestEditorFn) (*CompareSnapshotsResponse, error) {
+	rsp, err := c.CompareSnapshots(ctx, tenant, resource, workload, snapshot, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCompareSnapshotsResponse(rsp)
 }
 
 // BrowseItemsWithResponse List what lies in a folder of a snapshot
@@ -10953,6 +11255,39 @@ func ParseListSnapshotsResponse(rsp *http.Response) (*ListSnapshotsResponse, err
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest PageSnapshot
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCompareSnapshotsResponse parses an HTTP response from a CompareSnapshotsWithResponse call
+func ParseCompareSnapshotsResponse(rsp *http.Response) (*CompareSnapshotsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CompareSnapshotsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageChangedItem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -66,6 +66,27 @@ func (b *browser) Search(ctx context.Context, s tenantry.Series, seq int64, q ap
 	return browseItems(page), page.Next, nil
 }
 
+// Compare lists how two snapshots of a series differ.
+func (b *browser) Compare(ctx context.Context, s tenantry.Series, since, seq int64, after string, limit int) ([]api.ChangedItem, string, error) {
+	before, err := b.reader(ctx, s, since)
+	if err != nil {
+		return nil, "", err
+	}
+	now, err := b.reader(ctx, s, seq)
+	if err != nil {
+		return nil, "", err
+	}
+	page, err := engine.Compare(ctx, before, now, after, limit, maxExamined)
+	if err != nil {
+		return nil, "", err
+	}
+	changes := make([]api.ChangedItem, 0, len(page.Changes))
+	for _, c := range page.Changes {
+		changes = append(changes, api.ChangedItem{What: c.What, BrowseItem: browseItem(c.Entry)})
+	}
+	return changes, page.Next, nil
+}
+
 func browseItems(page engine.Listing) []api.BrowseItem {
 	items := make([]api.BrowseItem, 0, len(page.Entries))
 	for _, e := range page.Entries {

@@ -77,14 +77,14 @@ func (d *Difference) merge(nextA, nextB func() (Entry, error, bool)) error {
 		case a.Place():
 		case !more || b.ID != a.ID:
 			d.Removed++
-		case !sameContent(&a, &b):
+		case !SameContent(a, b):
 			d.Changed++
 		}
 	}
 }
 
-// sameContent reports whether two entries point at the same bytes.
-func sameContent(a, b *Entry) bool {
+// SameContent reports whether two entries point at the same bytes.
+func SameContent(a, b Entry) bool {
 	if !a.Payload.Equal(b.Payload) || len(a.Parts) != len(b.Parts) {
 		return false
 	}
