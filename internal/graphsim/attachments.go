@@ -284,7 +284,7 @@ func getAttachmentValue(c *call) error {
 		c.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		return writeMIME(c.w, a.item)
 	case a.kind == "item":
-		return fail(http.StatusMethodNotAllowed, "ErrorInvalidRequest", "The item has no MIME form.")
+		return c.writeEmbedded(a.itemJSON)
 	}
 	return c.stream(a.contentType, a.data)
 }
@@ -349,7 +349,7 @@ func (b *mailbox) readItem(a *attachment, raw json.RawMessage) error {
 	}
 	if kind := string(in["@odata.type"]); kind != "" && !strings.HasSuffix(strings.ToLower(kind), `microsoft.graph.message"`) {
 		a.itemJSON = raw
-		return nil
+		return checkEmbedded(in)
 	}
 	delete(in, "internetMessageHeaders") // embedded messages keep their own
 	item, err := b.newDraft(in)
