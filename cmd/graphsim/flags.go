@@ -137,6 +137,8 @@ func (f *flags) registerPeople() {
 	set.IntVar(&t.MailsPerUser, "mails", 100, "messages of each mailbox")
 	set.IntVar(&t.MailSize, "mail-size", 0, "bytes of each message's text (default: as people have them)")
 	set.Int64Var(&t.AttachmentSize, "attachment-size", 0, "give one message in five a file of so many bytes (default: as people have them)")
+	set.IntVar(&t.Languages, "languages", 0, "languages that messages are written in, up to 8 (default: English with words of others)")
+	set.IntVar(&t.Charsets, "charsets", 0, "how many of a hundred messages come in an older charset than UTF-8 as MIME")
 	set.IntVar(&t.ContactsPerUser, "contacts", 0, "contacts of each mailbox")
 	set.IntVar(&t.EventsPerUser, "events", 0, "events of each mailbox")
 	set.IntVar(&t.TasksPerUser, "tasks", 0, "tasks of each mailbox")

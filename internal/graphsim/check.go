@@ -34,6 +34,10 @@ func (s TenantSpec) Check() error {
 			most, unit = 1<<50, " bytes"
 		case "libraries":
 			most = 250
+		case "languages":
+			most = int64(maxLanguages)
+		case "charsets":
+			most, unit = 100, " of a hundred"
 		}
 		if field := v.Field(i); field.CanInt() && (field.Int() < 0 || field.Int() > most) {
 			return fmt.Errorf("%s is %d: it has to be between 0 and %d%s", name, field.Int(), most, unit)

@@ -22,6 +22,8 @@ func TestDescriptionsAreChecked(t *testing.T) {
 		"tenant: domain":     {Tenant: TenantSpec{Domain: "no domain"}},
 		"tenant: id":         {Tenant: TenantSpec{ID: "7"}},
 		"tenant: driveQuota": {Tenant: TenantSpec{DriveQuota: -1}},
+		"tenant: languages":  {Tenant: TenantSpec{Languages: 9}},
+		"tenant: charsets":   {Tenant: TenantSpec{Charsets: 101}},
 		"also[0]: domain":    {Also: []TenantSpec{{Users: 1}}},
 		"also[1]: domain":    {Also: []TenantSpec{{Domain: "a.example"}, {Domain: "A.example"}}},
 		"also: domain":       {Tenants: 2, Also: []TenantSpec{{Domain: "tenant2.example"}}},

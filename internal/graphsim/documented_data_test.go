@@ -48,6 +48,7 @@ var exchangePages = []page{
 		{"item on $expand, 30 levels", "an item attachment shows its item when expanded, thirty levels deep"},
 		{"item on $expand only; $value", "an item attachment shows its item only with $expand, and MIME as $value"},
 		{"the value of a reference is 405", "a reference attachment has no value: 405"},
+		{"the value of an item is MIME, vCard or iCal", "TestValueOfEmbeddedItems"},
 		{"sessions from 3 MB on, in order, under 4 MB a range, without Authorization", "an upload session is for 3 MB and more, its ranges are in order and below 4 MB"},
 		{"DELETE cancels", "a session can be cancelled"},
 		{"events and their instances", "an instance of a series has attachments and upload sessions of its own"},

@@ -28,6 +28,7 @@ type streamHead struct {
 }
 
 type streamMail struct {
+	Charset                 string `json:",omitempty"`
 	Subject, BodyType, Body string
 	From, Sender            *address
 	To, CC, BCC, ReplyTo    []address
@@ -116,7 +117,7 @@ func (w *itemStream) blob(c content) *int64 {
 }
 
 func (w *itemStream) mail(c *mailContent) *streamMail {
-	return &streamMail{Subject: c.subject, BodyType: c.bodyType, Body: c.text(), From: c.from, Sender: c.sender, To: c.to, CC: c.cc, BCC: c.bcc,
+	return &streamMail{Subject: c.subject, BodyType: c.bodyType, Body: c.text(), Charset: c.charset, From: c.from, Sender: c.sender, To: c.to, CC: c.cc, BCC: c.bcc,
 		ReplyTo: c.replyTo, Sent: c.sent, Received: c.received, Created: c.created, IsRead: c.isRead, IsDraft: c.isDraft,
 		Flag: [4]string{c.flag.status, c.flag.start, c.flag.due, c.flag.completed}, Categories: c.categories, Importance: c.importance,
 		Inference: c.inference, MessageID: c.messageID, Headers: c.headers, Conversation: c.conversation, Properties: c.properties,
@@ -259,7 +260,7 @@ func (r *streamReader) mail(m *streamMail, depth int) *mailContent {
 		r.err = errStream
 		return &mailContent{}
 	}
-	c := &mailContent{subject: m.Subject, bodyType: m.BodyType, body: m.Body, from: m.From, sender: m.Sender, to: m.To, cc: m.CC, bcc: m.BCC,
+	c := &mailContent{subject: m.Subject, bodyType: m.BodyType, body: m.Body, charset: m.Charset, from: m.From, sender: m.Sender, to: m.To, cc: m.CC, bcc: m.BCC,
 		replyTo: m.ReplyTo, sent: m.Sent, received: m.Received, created: m.Created, isRead: m.IsRead, isDraft: m.IsDraft,
 		flag: flag{m.Flag[0], m.Flag[1], m.Flag[2], m.Flag[3]}, categories: m.Categories, importance: m.Importance,
 		inference: m.Inference, messageID: m.MessageID, headers: m.Headers, conversation: m.Conversation, properties: m.Properties,

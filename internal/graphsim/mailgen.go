@@ -30,6 +30,8 @@ type mailContent struct {
 	bodySeed  uint64 // generates body when it is ""
 	bodySize  int
 	bodyImage string
+	language  int    // of the generated body
+	charset   string // of the MIME form; "" is UTF-8
 
 	from, sender         *address
 	to, cc, bcc, replyTo []address
@@ -59,7 +61,7 @@ func (c *mailContent) clone() *mailContent {
 
 func (c *mailContent) text() string {
 	if c.body == "" && c.bodySize > 0 {
-		return htmlBody(c.bodySeed, c.bodySize, c.bodyImage)
+		return languages[c.language].htmlBody(c.bodySeed, c.bodySize, c.bodyImage)
 	}
 	return c.body
 }
@@ -185,6 +187,7 @@ func (b *mailbox) generateMail(number uint64) *mailContent {
 	case "drafts":
 		c.from, c.sender, c.isDraft = &self, &self, true
 	}
+	b.speak(c, seed)
 	b.decorate(c, r)
 	if size := b.t.spec.MailSize; size > 0 {
 		c.bodySize = size

@@ -3,6 +3,7 @@ package graphsim
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
@@ -252,11 +253,7 @@ func (c *mailContent) writeMIMEAt(b *bytes.Buffer, depth int) error {
 	_ = mixed.SetBoundary(fmt.Sprintf("_%016x_%d_", c.conversation|1, depth)) // always valid
 	c.writeMIMEHead(b)
 	fmt.Fprintf(b, "Content-Type: multipart/mixed; boundary=%q\r\n\r\n", mixed.Boundary())
-	kind := "text/plain; charset=utf-8"
-	if c.bodyType == "html" {
-		kind = "text/html; charset=utf-8"
-	}
-	if err := writePart(mixed, textproto.MIMEHeader{"Content-Type": {kind}}, bytesContent(c.text())); err != nil {
+	if err := c.writeMIMEText(mixed); err != nil {
 		return err
 	}
 	for _, a := range c.attachments {
@@ -265,6 +262,28 @@ func (c *mailContent) writeMIMEAt(b *bytes.Buffer, depth int) error {
 		}
 	}
 	return mixed.Close()
+}
+
+// writeMIMEText writes the body: in UTF-8 as Base64, in an older charset quoted-printable.
+func (c *mailContent) writeMIMEText(mixed *multipart.Writer) error {
+	charset, text := c.encoded(c.text())
+	kind := "text/plain; charset=" + charset
+	if c.bodyType == "html" {
+		kind = "text/html; charset=" + charset
+	}
+	h := textproto.MIMEHeader{"Content-Type": {kind}}
+	if charset == "utf-8" {
+		return writePart(mixed, h, bytesContent(text))
+	}
+	h.Set("Content-Transfer-Encoding", "quoted-printable")
+	part, err := mixed.CreatePart(h)
+	if err != nil {
+		return err
+	}
+	quoted := quotedprintable.NewWriter(part)
+	quoted.Binary = true // a line ends as it ends
+	_, err = quoted.Write([]byte(text))
+	return errors.Join(err, quoted.Close())
 }
 
 func (c *mailContent) writeMIMEHead(b *bytes.Buffer) {
@@ -281,7 +300,12 @@ func (c *mailContent) writeMIMEHead(b *bytes.Buffer) {
 	field("Cc", formatList(c.cc))
 	field("Bcc", formatList(c.bcc))
 	field("Reply-To", formatList(c.replyTo))
-	field("Subject", mime.QEncoding.Encode("utf-8", c.subject))
+	charset, subject := c.encoded(c.subject)
+	words := mime.QEncoding
+	if charset != "utf-8" {
+		words = mime.BEncoding
+	}
+	field("Subject", words.Encode(charset, subject))
 	field("Date", c.sent.Format(time.RFC1123Z))
 	field("Message-ID", c.messageID)
 	if c.importance != "normal" {

@@ -128,7 +128,7 @@ func (b *mailbox) generateEvent(number uint64) *pimContent {
 	c := &pimContent{values: props{}, created: pimTime(seed).Add(-time.Hour)}
 	put := func(name string, value any) { eventSchema.put(c.values, name, value) }
 	put("subject", sentence(r, 2+r.IntN(5)))
-	put("body", map[string]string{"contentType": "html", "content": htmlBody(mix(seed, 'b'), 600+r.IntN(1_500), "")})
+	put("body", map[string]string{"contentType": "html", "content": languages[0].htmlBody(mix(seed, 'b'), 600+r.IntN(1_500), "")})
 	put("location", map[string]any{"displayName": pick(r, []string{"Room 1", "Büro Süd", "会議室 3", ""})})
 	put("locations", []json.RawMessage{json.RawMessage(c.values["location"])})
 	clock := pick(r, generatedZones)

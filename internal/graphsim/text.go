@@ -43,16 +43,7 @@ func ascii(s string) string {
 	}, s))
 }
 
-func sentence(r *rand.Rand, n int) string {
-	var b strings.Builder
-	for i := range n {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(pick(r, words))
-	}
-	return b.String()
-}
+func sentence(r *rand.Rand, n int) string { return languages[0].sentence(r, n) }
 
 const htmlHead = `<html><head>
 <meta http-equiv="Content-Type" content="text/html; charset=utf-8"><meta name="Generator" content="Microsoft Word 15 (filtered medium)"><style><!--
@@ -66,22 +57,3 @@ span.EmailStyle17 {mso-style-type:personal-compose; font-family:"Calibri",sans-s
 div.WordSection1 {page:WordSection1;}
 --></style></head><body lang="EN-US" link="#0563C1" vlink="#954F72"><div class="WordSection1">
 `
-
-// htmlBody writes a mail body of about the given size in bytes; cid, if any, is
-// shown as an inline image.
-func htmlBody(seed uint64, size int, cid string) string {
-	r := newRand(seed)
-	var b strings.Builder
-	b.Grow(size + 512)
-	b.WriteString(htmlHead)
-	if cid != "" {
-		fmt.Fprintf(&b, "<p class=\"MsoNormal\"><img width=\"120\" src=\"cid:%s\"></p>\r\n", cid)
-	}
-	for b.Len() < size {
-		b.WriteString(`<p class="MsoNormal"><span lang="EN-US">`)
-		b.WriteString(sentence(r, 12+r.IntN(60)))
-		b.WriteString(".</span></p>\r\n")
-	}
-	b.WriteString("</div></body></html>\r\n")
-	return b.String()
-}
