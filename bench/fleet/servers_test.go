@@ -181,6 +181,7 @@ func newFleetOf(t testing.TB, s servers, sim *simulator, workers int, settings .
 		"TENANTRY_BUCKET=file:" + filepath.Join(dir, "bucket"), "TENANTRY_ESCROW=none", "TENANTRY_KEY_FILE=" + filepath.Join(dir, "keys"),
 		"TENANTRY_GRAPH_URL=" + sim.url, "TENANTRY_LOGIN_URL=" + sim.url, "TENANTRY_CLIENT_ID=" + clientID,
 		"TENANTRY_PUBLIC_URL=" + f.api, "TENANTRY_LIMITS_FILE=" + sim.limitsFile(dir), "TENANTRY_LOG_LEVEL=warn",
+		"TENANTRY_API_RATE=0", // one token asks for all tenants
 	}, settings...)
 	out := &strings.Builder{}
 	cmd := exec.Command(filepath.Join(f.programs, "tenantry"), "init")

@@ -119,15 +119,17 @@ func (w *Writer) confirm(ctx context.Context) error {
 // settle makes all packs and all of the index durable but what is small enough to stand in the
 // manifest. The caller holds life.
 func (w *Writer) settle(ctx context.Context, sealing bool) error {
-	if w.fits() {
+	if !w.fits() {
+		if err := w.flush(ctx, sealing); err != nil {
+			return err
+		}
+	} else {
 		if err := w.cutRest(ctx, nil); err != nil {
 			return err
 		}
-	} else if err := w.flush(ctx); err != nil {
-		return err
-	}
-	if err := w.fold(ctx, sealing); err != nil {
-		return err
+		if err := w.fold(ctx, sealing); err != nil { // what an unfinished snapshot left
+			return err
+		}
 	}
 	return w.wait(ctx)
 }
@@ -148,11 +150,11 @@ const packRecord = 40
 
 // flush writes the changes of the index as a new run, and once more into the footer of a pack,
 // from which the run can be made again. The caller holds life.
-func (w *Writer) flush(ctx context.Context) error {
+func (w *Writer) flush(ctx context.Context, sealing bool) error {
 	if err := w.cutRest(ctx, w.mem); err != nil {
 		return err
 	}
-	return w.spill(ctx)
+	return w.spill(ctx, sealing)
 }
 
 // cutRest cuts the pack that is being filled, if there is one, and lets it carry what has changed

@@ -29,22 +29,37 @@ func foldable(sizes []int64, sealing bool) int {
 	return fold
 }
 
-// fold makes one run of the newest runs of the index where foldable says so. It streams: memory
-// is a segment being written and what each run reads ahead.
+// fold makes one run of the newest runs of the index where foldable says so.
 func (w *Writer) fold(ctx context.Context, sealing bool) error {
-	sizes := make([]int64, len(w.index.runs))
-	for i, run := range w.index.runs {
-		for _, t := range run {
-			sizes[i] += t.meta.Records
-		}
-	}
-	n := foldable(sizes, sealing)
+	n := foldable(w.index.sizes(), sealing)
 	if n == 0 {
 		return nil
 	}
-	cursors := make([]cursor, n)
-	for i, run := range w.index.runs[:n] {
-		cursors[i] = w.index.runCursor(run, nil)
+	return w.rewrite(ctx, nil, n)
+}
+
+// spill writes the memtable as a new run, folded at once with those that foldable would fold it with next:
+// what is written twice is paid for twice. The caller holds life.
+func (w *Writer) spill(ctx context.Context, sealing bool) error {
+	records, err := w.mem.records(nil)
+	if err != nil {
+		return err
+	}
+	n := foldable(append([]int64{int64(len(records))}, w.index.sizes()...), sealing)
+	if err := w.rewrite(ctx, records, max(n-1, 0)); err != nil {
+		return err
+	}
+	w.mem = newMemtable()
+	return nil
+}
+
+// rewrite makes one run of the sorted records of top and, older, the n newest runs. It streams: memory
+// is a segment being written and what each run reads ahead.
+func (w *Writer) rewrite(ctx context.Context, top []record, n int) error {
+	over := sliceCursor(top)
+	cursors := []cursor{&over}
+	for _, run := range w.index.runs[:n] {
+		cursors = append(cursors, w.index.runCursor(run, nil))
 	}
 	oldest := n == len(w.index.runs)
 	b := w.runBuilder(ctx)
@@ -66,31 +81,6 @@ func (w *Writer) fold(ctx context.Context, sealing bool) error {
 		}
 	}
 	w.index.setRuns(segments)
-	return nil
-}
-
-// spill writes the memtable as a new run. The caller holds life.
-func (w *Writer) spill(ctx context.Context) error {
-	records, err := w.mem.records(nil)
-	if err != nil {
-		return err
-	}
-	older := len(w.index.runs) > 0
-	b := w.runBuilder(ctx)
-	for _, r := range records {
-		if r.dead && !older {
-			continue
-		}
-		if err := b.add(r); err != nil {
-			return err
-		}
-	}
-	segments, err := b.finish()
-	if err != nil {
-		return err
-	}
-	w.index.setRuns(append(segments, w.index.segments()...))
-	w.mem = newMemtable()
 	return nil
 }
 

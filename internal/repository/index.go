@@ -104,6 +104,17 @@ func (ix *index) segments() []*pb.Segment {
 	return out
 }
 
+// sizes are the records of the runs, newest first.
+func (ix *index) sizes() []int64 {
+	sizes := make([]int64, len(ix.runs))
+	for i, run := range ix.runs {
+		for _, t := range run {
+			sizes[i] += t.meta.Records
+		}
+	}
+	return sizes
+}
+
 // view returns the index as it is now, whatever setRuns does later.
 func (ix *index) view() *index {
 	return &index{repo: ix.repo, series: ix.series, runs: ix.runs, blocks: ix.blocks, held: ix.held, room: ix.room}

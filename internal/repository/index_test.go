@@ -101,7 +101,7 @@ func (m *indexModel) step() {
 	switch rapid.IntRange(0, 9).Draw(m.t, "step") {
 	case 0:
 		m.w.life.Lock()
-		err := m.w.flush(ctx)
+		err := m.w.flush(ctx, rapid.Bool().Draw(m.t, "sealing"))
 		m.w.life.Unlock()
 		m.must(err)
 	case 1:

@@ -179,6 +179,50 @@ func TestRequestsPerRun(t *testing.T) {
 	}
 }
 
+// However long a series goes on, a run of 50 mails is at most three PUT: also those that write what has gathered as a
+// run of the index, and those that fold runs.
+func TestRequestsOfManyRuns(t *testing.T) {
+	t.Parallel()
+	p := folder(t)
+	store := blobtest.NewFaulty(p.store(t))
+	r := openOver(t, p, store)
+	w := begin(t, r, 1, "task-1")
+	const base = 3000
+	for i := range base {
+		message(t, w, i)
+	}
+	seal(t, w)
+	w.Close()
+	puts := map[int]int{}
+	for run := range 24 {
+		store.ResetCounts()
+		w = begin(t, r, int64(2+run), tenantry.TaskID(fmt.Sprint("run-", run)))
+		for i := range 50 {
+			seed := base + 50*run + i // a new one
+			if run%2 == 1 {
+				seed = (run*977 + i*61) % base // a changed one
+			}
+			e := message(t, w, seed)
+			e.ETag = fmt.Sprintf("%x", noise(50*run+i, 24)) // as hard to compress as Microsoft's
+			must(t, w.Put(t.Context(), e))
+		}
+		seal(t, w)
+		w.Close()
+		n, gets := store.Count(blobtest.OpPut, blobtest.OpPutIfAbsent), store.Count(blobtest.OpGet)
+		puts[n]++
+		if n > 3 || store.Count(blobtest.OpList) != 1 || store.Count(blobtest.OpStat) != 0 || gets > 8 {
+			t.Errorf("run %d of 50 mails: %d PUT, %d LIST, %d GET, %d HEAD", run, n,
+				store.Count(blobtest.OpList), gets, store.Count(blobtest.OpStat))
+		}
+	}
+	if puts[3] < 2 || puts[2] < 12 {
+		t.Errorf("runs by their PUT: %v", puts)
+	}
+	if got := len(ids(t, snapshot(t, r, 25))); got != base+12*50 {
+		t.Errorf("%d items, expected %d", got, base+12*50)
+	}
+}
+
 func TestSmallChangesStayInTheManifest(t *testing.T) {
 	t.Parallel()
 	p := folder(t)

@@ -261,7 +261,7 @@ func (w *Writer) change(ctx context.Context, id string, c change, counts tenantr
 	if err := w.writable(); err != nil || w.mem.size < maxMemtable {
 		return err
 	}
-	if err := w.flush(ctx); err != nil {
+	if err := w.flush(ctx, false); err != nil {
 		return w.spoil(err)
 	}
 	return nil

@@ -59,22 +59,20 @@ type pageSize struct {
 
 func (s *pageSize) get() int { s.mu.Lock(); defer s.mu.Unlock(); return s.n }
 
-// halve asks for less from now on; false if that was the least already.
-func (s *pageSize) halve() bool {
+// atMost asks for no more than n from now on; false if that was so already.
+func (s *pageSize) atMost(n int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.n == s.min {
-		return false
-	}
-	s.n = max(s.n/2, s.min)
-	return true
+	before := s.n
+	s.n = min(before, max(n, s.min))
+	return s.n < before
 }
 
 // learn follows an answer: where a page came in a smaller portion than was asked for, or took long, the larger
 // one is not asked for again at once.
 func (s *pageSize) learn(asked, got int, last bool, took time.Duration) {
 	if took > slowPage || !last && got < asked/2 {
-		s.halve()
+		s.atMost(asked / 2)
 		return
 	}
 	s.mu.Lock()
@@ -82,12 +80,13 @@ func (s *pageSize) learn(asked, got int, last bool, took time.Duration) {
 	s.n = min(s.n+s.n/4+1, s.max)
 }
 
-// sized reads a page in a size that the service answers in time.
+// sized reads a page in a size that the service answers in time: where it fails, in half of it, and then in the
+// least. Each read has been tried patiently, so that there are no more tries than that.
 func sized[P Pages](s *pageSize, read func(size int) (P, error)) (P, error) {
-	for {
+	for next := s.get() / 2; ; next = s.min {
 		size, started := s.get(), time.Now()
 		got, err := read(size)
-		if tenantry.KindOf(err) == tenantry.Transient && s.halve() {
+		if tenantry.KindOf(err) == tenantry.Transient && s.atMost(next) {
 			continue
 		}
 		if err == nil {

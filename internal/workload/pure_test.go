@@ -370,7 +370,7 @@ func TestPageSizeFollowsTheService(t *testing.T) {
 		asked = append(asked, size)
 		return page{}, tenantry.Errorf(tenantry.Transient, "busy")
 	})
-	if tenantry.KindOf(err) != tenantry.Transient || !slices.Equal(asked, []int{50, 25, 12, 10}) {
+	if tenantry.KindOf(err) != tenantry.Transient || !slices.Equal(asked, []int{50, 25, 10}) {
 		t.Errorf("%v: %v", asked, err)
 	}
 }

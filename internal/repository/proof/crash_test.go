@@ -65,18 +65,29 @@ var scenarios = []scenario{
 		writes: []string{"put segment", "put pack", "put manifest"},
 	},
 	{
-		name: "fold",
-		prepare: func(ctx context.Context, w *world) error {
-			if err := w.backup(ctx, w.store, alice, "first", texts(1, 600)); err != nil {
-				return err
-			}
-			return w.backup(ctx, w.store, alice, "second", texts(1, 700))
+		name:    "fold of what checkpoints left",
+		prepare: twice,
+		act: func(ctx context.Context, w *world, store blob.Store) error {
+			return w.backup(ctx, store, alice, "third", texts(1, 900).with(0, "item-0002", "item-0004"))
 		},
+		writes: []string{"put segment", "put segment", "put pack", "put manifest"},
+	},
+	{
+		name:    "fold together with what has gathered",
+		prepare: twice,
 		act: func(ctx context.Context, w *world, store blob.Store) error {
 			return w.backup(ctx, store, alice, "third", texts(1, 1100).with(0, "item-0002", "item-0004"))
 		},
-		writes: []string{"put segment", "put segment", "put segment", "put pack", "put manifest"},
+		writes: []string{"put segment", "put segment", "put pack", "put manifest"},
 	},
+}
+
+// twice leaves a series with runs of the index that are about to be folded.
+func twice(ctx context.Context, w *world) error {
+	if err := w.backup(ctx, w.store, alice, "first", texts(1, 600)); err != nil {
+		return err
+	}
+	return w.backup(ctx, w.store, alice, "second", texts(1, 700))
 }
 
 // texts is a mailbox of n items without large attachments.
