@@ -80,10 +80,10 @@ func TestExports(t *testing.T) {
 }
 
 // exported exports a snapshot as a zip and returns the files in it.
-func exported(f *fleet, tn tenant, r resource, workload string, seq int64) map[string][]byte {
+func exported(f *fleet, tn tenant, r resource, workload string, seq int64, flags ...string) map[string][]byte {
 	f.t.Helper()
 	to := filepath.Join(f.t.TempDir(), "export.zip")
-	f.run("tenantry", "export", tn.ID, r.ID, workload, fmt.Sprint(seq), "--to", to)
+	f.run("tenantry", append([]string{"export", tn.ID, r.ID, workload, fmt.Sprint(seq), "--to", to}, flags...)...)
 	archive, err := zip.OpenReader(to)
 	if err != nil {
 		f.t.Fatal(err)

@@ -305,32 +305,63 @@ func (f *fleet) holds(tn tenant, x protectedThing, seq int64, want map[string]st
 	f.t.Fatalf("%s of %s: snapshot %d shows %d things, expected %d", x.workload, x.resource.Name, seq, len(got), len(want))
 }
 
-// restoreThings restores the last snapshot of each thing into another one, twice, and holds it against the truth.
+// restoreThings restores the last snapshot of each thing into another one, twice, and holds it against the truth;
+// the second time its site is deleted. What cannot be written is exported.
 func (f *fleet) restoreThings(tn tenant, things, others []protectedThing) {
 	f.t.Helper()
 	for i, x := range things {
+		seq := f.latest(tn, x.resource, x.workload).Seq
 		ask := map[string]any{
-			"resource": x.resource.ID, "workload": x.workload, "snapshot": f.latest(tn, x.resource, x.workload).Seq,
+			"resource": x.resource.ID, "workload": x.workload, "snapshot": seq,
 			"to": others[i].resource.ID, "folder": "Restored", "permissions": true,
 		}
-		if x.workload == "group" {
+		switch x.workload {
+		case "group":
 			if p := f.call("POST", "/tenants/"+tn.ID+"/restores", ask, nil); p == nil || p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Detail, "no application") {
 				f.t.Errorf("the restore of a group is answered %+v", p)
 			}
+			f.exportedPages(tn, x, seq, len(f.everything(tn, x)))
 			continue
+		case "team":
+			f.exportedPages(tn, x, seq, len(f.officeTruth(tn, "groups", x.owner, "messages")))
 		}
-		for range 2 {
+		want := f.contents(tn, x, "")
+		for again := range 2 {
 			f.awaitDone(tn, f.restore(tn, ask))
-			want, got := f.contents(tn, x, ""), f.contents(tn, others[i], "Restored")
-			if !slices.Equal(want, got) {
-				for n := range max(len(want), len(got)) {
-					if n >= len(want) || n >= len(got) || want[n] != got[n] {
-						f.t.Fatalf("%s: %d things are restored of %d; first difference:\nexpected %s\nsaw      %s", x.workload, len(got), len(want),
-							slices.Concat(want, []string{""})[min(n, len(want))], slices.Concat(got, []string{""})[min(n, len(got))])
-					}
+			if got := f.contents(tn, others[i], "Restored"); !slices.Equal(want, got) {
+				n := 0
+				for n < min(len(want), len(got)) && want[n] == got[n] {
+					n++
+				}
+				f.t.Fatalf("%s: %d things are restored of %d; first difference:\nexpected %s\nsaw      %s", x.workload, len(got), len(want),
+					slices.Concat(want, []string{""})[n:][0], slices.Concat(got, []string{""})[n:][0])
+			}
+			if x.workload == "site" && again == 0 {
+				f.mutate(tn, "deleteSite", map[string]any{"id": x.owner})
+				f.refresh(tn)
+				if r := f.resourceOf(tn, x.resource.ID); r.State == "active" {
+					f.t.Errorf("the deleted site is %s", r.State)
 				}
 			}
 		}
+	}
+}
+
+// exportedPages exports a snapshot and counts the pages that its conversations have become, each beside its JSON.
+func (f *fleet) exportedPages(tn tenant, x protectedThing, seq int64, want int) {
+	f.t.Helper()
+	pages, twins := 0, 0
+	all := exported(f, tn, x.resource, x.workload, seq, "--json")
+	for name, content := range all {
+		if strings.HasSuffix(name, ".html") && strings.Contains(string(content), "default-src 'none'") {
+			pages++
+			if raw, ok := all[name+".json"]; ok && json.Valid(raw) {
+				twins++
+			}
+		}
+	}
+	if pages != want || twins != want {
+		f.t.Errorf("%s: %d pages and %d JSON files are exported of %d conversations", x.workload, pages, twins, want)
 	}
 }
 

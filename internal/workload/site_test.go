@@ -8,6 +8,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/graphsim"
+	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/workload"
 )
@@ -172,4 +173,40 @@ func TestSiteInPlace(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestSitesBelowASite are read with it, whatever their depth, and restored into those of their name.
+func TestSitesBelowASite(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 1, Sites: 2, Subsites: 1, FilesPerUser: 3}, graphsim.Options{})
+	for _, top := range c.teamSites(t) {
+		s := tenantry.Series{Tenant: "t-1", Resource: tenantry.SiteResource(top.ID), Workload: tenantry.SiteContent}
+		out := c.backup(t, s, func() engine.Source { return workload.NewSiteSource(c.graph, top.ID, tenantry.BackupOptions{}) }, engine.Limits{})
+		below := ""
+		c.entries(t, s, out.Snapshot.Seq, func(e repository.Entry, _ []byte, _ func(string) []byte) {
+			if e.Kind == "site" && e.Parent != "" {
+				below = strings.TrimPrefix(e.ID, "site:")
+			}
+		})
+		if below == "" {
+			continue
+		}
+		before := c.held(t, below, "")
+		drives, err := c.truth.Drives(below)
+		must(t, err)
+		files, err := c.truth.DriveTruth(drives[0].ID)
+		must(t, err)
+		if len(files) == 0 {
+			continue
+		}
+		must(t, c.truth.DeleteFile(drives[0].ID, strings.SplitN(files[0].Path, "/", 2)[0]))
+		restored := c.restore(t, s, out.Snapshot.Seq, func() engine.Target {
+			return workload.NewSiteTarget(c.graph, top.ID, tenantry.RestoreRequest{})
+		}, tenantry.RestoreRequest{})
+		if len(restored.Problems) > 0 {
+			t.Errorf("%+v", restored.Problems)
+		}
+		equal(t, before, c.held(t, below, ""))
+		return
+	}
+	t.Error("there is no site below another that has files")
 }
