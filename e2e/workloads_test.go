@@ -281,7 +281,7 @@ func (f *fleet) holds(tn tenant, x protectedThing, seq int64, want map[string]st
 					got[i.ID] = ""
 				}
 			}
-			if i.Kind != "file" && i.Kind != "listItem" {
+			if slices.Contains([]string{"folder", "package", "list", "site"}, i.Kind) {
 				walk(i.ID)
 			}
 		}
