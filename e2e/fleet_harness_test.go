@@ -215,7 +215,8 @@ func newFleet(t *testing.T, simArgs ...string) *fleet {
 	}
 	f.token = f.run("tenantry", "init")
 	// The api gets no Graph credential.
-	f.started["api"] = spawn(t, "api", apiAddr, f.api+"/readyz", f.env, "api", "-listen", apiAddr)
+	// One token polls for all of a test's tenants.
+	f.started["api"] = spawn(t, "api", apiAddr, f.api+"/readyz", f.env, "api", "-listen", apiAddr, "-api-rate", "0")
 	return f
 }
 
