@@ -148,3 +148,17 @@ func snapshotArg(text string) (int64, error) {
 	}
 	return seq, nil
 }
+
+func repairCommand(c *connection) *cobra.Command {
+	var watch bool
+	command := c.action("repair TENANT RESOURCE WORKLOAD", "Read the index of a series, and make it anew from manifests and packs if it is damaged", 3,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.StartRepairWithResponse(cmd.Context(), args[0], args[1], apiclient.StartRepairParamsWorkload(args[2]))
+			if err != nil {
+				return err
+			}
+			return started(cmd, client, answer.JSON201, watch)
+		})
+	watchFlag(command, &watch)
+	return command
+}

@@ -153,6 +153,7 @@ func TestCommands(t *testing.T) {
 	o.shows(nil, "holds", "lift", tenant, "--resource", user)
 	o.shows([]string{"prune", "running"}, "prune", "series", tenant, user, "mailbox")
 	o.shows([]string{"collect", "running"}, "prune", "collect", tenant)
+	o.shows([]string{"repair", "running"}, "repair", tenant, user, "mailbox")
 	o.shows(nil, "policies", "delete", tenant, policy)
 	o.shows([]string{"test", "delete-policy", "start-run"}, "tenants", "audit", tenant)
 	o.shows([]string{"SNAPSHOT"}, "snapshots", tenant, user, "mailbox")

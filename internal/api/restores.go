@@ -51,6 +51,22 @@ func (s *service) restoreRoutes() {
 	const tag = "restores"
 	write(s, post(http.StatusCreated, "start-restore", tag, "/v1/tenants/{tenant}/restores", "Restore a snapshot or part of it"), s.startRestore)
 	write(s, post(http.StatusCreated, "start-verification", tag, "/v1/tenants/{tenant}/verifications", "Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup"), s.startVerification)
+	write(s, post(http.StatusCreated, "start-repair", tag, "/v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/repair",
+		"Read the index of a series, and make it anew from packs and manifests if it is damaged"), s.startRepair)
+}
+
+type repairInput struct{ SeriesPath }
+
+func (in *repairInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.series().String() }
+
+// startRepair makes an index anew; damaged items are repaired by themselves once a verification has found
+// them.
+func (s *service) startRepair(ctx context.Context, in *repairInput) (*created[Run], error) {
+	t, r, err := s.resource(ctx, in.ResourcePath)
+	if err != nil {
+		return nil, err
+	}
+	return s.startOn(ctx, t, tenantry.Repair, r.ID, in.Workload, tenantry.RepairRequest{Index: true})
 }
 
 func (s *service) startRestore(ctx context.Context, in *restoreInput) (*created[Run], error) {

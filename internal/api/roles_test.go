@@ -19,7 +19,7 @@ var (
 		preview-policy list-policies get-policy preview-retention list-holds list-runs get-run list-tasks get-task
 		list-snapshots list-alarms-of-tenant`)
 	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-restore start-export get-export fetch-export")
-	operates = strings.Fields("start-run cancel-run start-verification refresh-tenant start-consent add-policy delete-policy")
+	operates = strings.Fields("start-run cancel-run start-verification start-repair refresh-tenant start-consent add-policy delete-policy")
 	watches  = strings.Fields("list-alarms list-tenant-alarms list-processes")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")

@@ -72,6 +72,7 @@ func TestEveryOperation(t *testing.T) {
 	series := base + "/resources/" + string(ada) + "/workloads/mailbox"
 	call("start-prune", 201, "POST", series+"/prune", nil, map[string]any{"action": "prune"})
 	must(t, h.catalog.Tenant(id).Suspend(t.Context(), ada, tenantry.Mailbox, 7, "half of it went", time.Now()))
+	call("start-repair", 201, "POST", series+"/repair", nil, map[string]any{"action": "repair"})
 	call("list-alarms-of-tenant", 200, "GET", base+"/alarms", nil, map[string]any{"items.0.cause": "mass_change", "items.0.detail": "half of it went"})
 	call("list-tenant-alarms", 200, "GET", "/v1/tenant-alarms?cause=mass_change", nil, map[string]any{"items.0.tenant": string(id)})
 	call("acknowledge-mass-change", 204, "POST", series+"/acknowledge", nil, nil)

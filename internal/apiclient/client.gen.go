@@ -770,6 +770,33 @@ func (e StartPruneParamsWorkload) Valid() bool {
 	}
 }
 
+// Defines values for StartRepairParamsWorkload.
+const (
+	StartRepairParamsWorkloadDrive   StartRepairParamsWorkload = "drive"
+	StartRepairParamsWorkloadGroup   StartRepairParamsWorkload = "group"
+	StartRepairParamsWorkloadMailbox StartRepairParamsWorkload = "mailbox"
+	StartRepairParamsWorkloadSite    StartRepairParamsWorkload = "site"
+	StartRepairParamsWorkloadTeam    StartRepairParamsWorkload = "team"
+)
+
+// Valid indicates whether the value is a known member of the StartRepairParamsWorkload enum.
+func (e StartRepairParamsWorkload) Valid() bool {
+	switch e {
+	case StartRepairParamsWorkloadDrive:
+		return true
+	case StartRepairParamsWorkloadGroup:
+		return true
+	case StartRepairParamsWorkloadMailbox:
+		return true
+	case StartRepairParamsWorkloadSite:
+		return true
+	case StartRepairParamsWorkloadTeam:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListSnapshotsParamsWorkload.
 const (
 	ListSnapshotsParamsWorkloadDrive   ListSnapshotsParamsWorkload = "drive"
@@ -2087,6 +2114,9 @@ type AcknowledgeMassChangeParamsWorkload string
 // StartPruneParamsWorkload defines parameters for StartPrune.
 type StartPruneParamsWorkload string
 
+// StartRepairParamsWorkload defines parameters for StartRepair.
+type StartRepairParamsWorkload string
+
 // ListSnapshotsParams defines parameters for ListSnapshots.
 type ListSnapshotsParams struct {
 	// After 'next' of the page before
@@ -2548,6 +2578,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/prune (the `StartPrune` operationId).
 	StartPrune(ctx context.Context, tenant string, resource string, workload StartPruneParamsWorkload, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartRepair Read the index of a series, and make it anew from packs and manifests if it is damaged
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/repair (the `StartRepair` operationId).
+	StartRepair(ctx context.Context, tenant string, resource string, workload StartRepairParamsWorkload, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSnapshots List the snapshots of a resource's workload, newest first
 	//
@@ -3279,6 +3314,21 @@ func (c *Client) AcknowledgeMassChange(ctx context.Context, tenant string, resou
 // Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/prune (the `StartPrune` operationId).
 func (c *Client) StartPrune(ctx context.Context, tenant string, resource string, workload StartPruneParamsWorkload, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStartPruneRequest(c.Server, tenant, resource, workload)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartRepair Read the index of a series, and make it anew from packs and manifests if it is damaged
+//
+// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/repair (the `StartRepair` operationId).
+func (c *Client) StartRepair(ctx context.Context, tenant string, resource string, workload StartRepairParamsWorkload, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartRepairRequest(c.Server, tenant, resource, workload)
 	if err != nil {
 		return nil, err
 	}
@@ -5161,6 +5211,54 @@ func NewStartPruneRequest(server string, tenant string, resource string, workloa
 	return req, nil
 }
 
+// NewStartRepairRequest constructs an http.Request for the StartRepair method
+func NewStartRepairRequest(server string, tenant string, resource string, workload StartRepairParamsWorkload) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "resource", resource, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam2 string
+
+	pathParam2, err = runtime.StyleParamWithOptions("simple", false, "workload", workload, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/resources/%s/workloads/%s/repair", pathParam0, pathParam1, pathParam2)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListSnapshotsRequest constructs an http.Request for the ListSnapshots method
 func NewListSnapshotsRequest(server string, tenant string, resource string, workload ListSnapshotsParamsWorkload, params *ListSnapshotsParams) (*http.Request, error) {
 	var err error
@@ -6740,6 +6838,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/prune (the `StartPrune` operationId).
 	StartPruneWithResponse(ctx context.Context, tenant string, resource string, workload StartPruneParamsWorkload, reqEditors ...RequestEditorFn) (*StartPruneResponse, error)
+
+	// StartRepairWithResponse Read the index of a series, and make it anew from packs and manifests if it is damaged
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/repair (the `StartRepair` operationId).
+	StartRepairWithResponse(ctx context.Context, tenant string, resource string, workload StartRepairParamsWorkload, reqEditors ...RequestEditorFn) (*StartRepairResponse, error)
 
 	// ListSnapshotsWithResponse List the snapshots of a resource's workload, newest first
 	//
@@ -8446,6 +8551,61 @@ func (r StartPruneResponse) ContentType() string {
 	return ""
 }
 
+// StartRepairResponse201Headers the declared response headers of an HTTP 201 response for StartRepair
+type StartRepairResponse201Headers struct {
+	Location string
+}
+
+type StartRepairResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Run
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *StartRepairResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r StartRepairResponse) GetJSON201() *Run {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StartRepairResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StartRepairResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartRepairResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartRepairResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartRepairResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListSnapshotsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -9838,6 +9998,19 @@ func (c *ClientWithResponses) StartPruneWithResponse(ctx context.Context, tenant
 	return ParseStartPruneResponse(rsp)
 }
 
+// StartRepairWithResponse Read the index of a series, and make it anew from packs and manifests if it is damaged
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/repair (the `StartRepair` operationId).
+func (c *ClientWithResponses) StartRepairWithResponse(ctx context.Context, tenant string, resource string, workload StartRepairParamsWorkload, reqEditors ...RequestEditorFn) (*StartRepairResponse, error) {
+	rsp, err := c.StartRepair(ctx, tenant, resource, workload, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartRepairResponse(rsp)
+}
+
 // ListSnapshotsWithResponse List the snapshots of a resource's workload, newest first
 //
 // Returns a wrapper object for the known response body format(s).
@@ -11226,6 +11399,52 @@ func ParseStartPruneResponse(rsp *http.Response) (*StartPruneResponse, error) {
 	switch {
 	case rsp.StatusCode == 201:
 		var headers StartPruneResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseStartRepairResponse parses an HTTP response from a StartRepairWithResponse call
+func ParseStartRepairResponse(rsp *http.Response) (*StartRepairResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartRepairResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Run
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers StartRepairResponse201Headers
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {

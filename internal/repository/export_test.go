@@ -42,3 +42,13 @@ func Inspect(r *Repository, name string, body []byte) error {
 	}
 	return err
 }
+
+// FlushIndex writes what has changed in the index as a run, and commits nothing.
+func FlushIndex(ctx context.Context, w *Writer) error {
+	w.life.Lock()
+	defer w.life.Unlock()
+	if err := w.flush(ctx); err != nil {
+		return err
+	}
+	return w.wait(ctx)
+}

@@ -148,6 +148,15 @@ func toChunks(ms []*pb.Chunk) ([]chunk, error) {
 	return out, nil
 }
 
+// parsePackID is the inverse of packID.String.
+func parsePackID(text string) (packID, error) {
+	b, err := hex.DecodeString(text)
+	if err != nil {
+		return packID{}, tenantry.Errorf(tenantry.Corrupt, "%q is not the name of a pack", text)
+	}
+	return toPackID(b)
+}
+
 func toPackID(b []byte) (packID, error) {
 	if len(b) != len(packID{}) {
 		return packID{}, tenantry.Errorf(tenantry.Corrupt, "a pack has a name of %d bytes", len(b))

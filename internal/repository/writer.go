@@ -274,6 +274,11 @@ func (w *Writer) set(ctx context.Context, id string, c change, counts tenantry.C
 	if err := w.writable(); err != nil {
 		return false, err
 	}
+	return w.put(ctx, id, c, counts)
+}
+
+// put is set for a caller that holds life.
+func (w *Writer) put(ctx context.Context, id string, c change, counts tenantry.Counts) (full bool, err error) {
 	// What the runs have does not change while life is held: it is read without the lock on state.
 	base, old, err := w.below(ctx, id)
 	if err != nil {

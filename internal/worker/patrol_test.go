@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -49,5 +50,50 @@ func TestPatrol(t *testing.T) {
 	}).ID)
 	if verified.Counts.Items != 250 {
 		t.Errorf("verified %+v", verified.Counts)
+	}
+}
+
+// TestDamagedIndexIsMadeAgain holds that a task which meets a damaged index has it made anew, and that the
+// series then goes on.
+func TestDamagedIndexIsMadeAgain(t *testing.T) {
+	h := newHouse(t)
+	h.worker(h.config())
+	h.source.items = 6000 // more than fit into the manifest
+	snapshot := h.done(h.backup().ID).Snapshot
+	harmed := 0
+	for info, err := range h.store.List(t.Context(), string(h.tenant)+"/r/") {
+		h.must(err)
+		if strings.Contains(info.Key, "/s/") {
+			body, err := blob.ReadAll(t.Context(), h.store, info.Key, 64<<20)
+			h.must(err)
+			body[len(body)/3] ^= 1
+			h.must(h.store.Put(t.Context(), info.Key, body))
+			harmed++
+		}
+	}
+	verify := func(seq int64) catalog.Task {
+		return h.ended(h.start(catalog.NewTask{
+			Resource: "u-ann", Workload: tenantry.Drive, Action: tenantry.Verify, Params: []byte(`{"snapshot":` + strconv.FormatInt(seq, 10) + `}`),
+		}).ID)
+	}
+	if got := verify(snapshot); harmed == 0 || got.State != catalog.TaskFailed || got.Kind != tenantry.Corrupt || !strings.Contains(got.Reason, "/s/") {
+		t.Fatalf("with %d damaged segments: %s (%s): %s", harmed, got.State, got.Kind, got.Reason)
+	}
+	runs, err := h.scope().Runs(t.Context(), "", 1)
+	h.must(err)
+	tasks, err := h.scope().Tasks(t.Context(), runs[0].ID, "", 10)
+	h.must(err)
+	if got := h.done(tasks[0].ID); got.Action != tenantry.Repair || got.Counts.Items != 6000 || !strings.Contains(got.Reason, "made again") {
+		t.Fatalf("the newest task: %+v", got)
+	}
+	before := h.source.pages.Load()
+	if got := verify(h.done(h.backup().ID).Snapshot); got.State != catalog.TaskDone || got.Counts.Items != 6000 {
+		t.Errorf("after the repair: %+v", got)
+	}
+	if n := h.source.pages.Load() - before; n != 1 {
+		t.Errorf("the backup after the repair read %d pages", n)
+	}
+	if alarms, err := h.scope().Alarms(t.Context()); err != nil || len(alarms) != 0 {
+		t.Errorf("alarms: %+v, %v", alarms, err)
 	}
 }

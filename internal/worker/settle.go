@@ -60,6 +60,8 @@ func (j *job) consequences(ctx context.Context, v verdict, kind tenantry.Kind, c
 	case kind == tenantry.Shared:
 		now := j.cfg.Now()
 		err = j.cfg.Catalog.Fleet().Pause(ctx, causeOf(cause), cause.Error(), now.Add(sharedPause), now)
+	case kind == tenantry.Corrupt && indexDamaged(cause) && j.claim.Action != tenantry.Repair && j.claim.Resource != "":
+		err = j.askReindex(ctx, cause)
 	case kind == tenantry.WrongKey: // cleared by the check of keys, once it opens
 		err = j.scope.RaiseAlarm(ctx, catalog.AlarmKey, "", cause.Error(), j.cfg.Now())
 	case j.claim.Action == tenantry.Connect && v.state == catalog.TaskFailed:

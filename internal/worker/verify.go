@@ -29,7 +29,7 @@ func (j *job) verify(ctx context.Context, progress func(tenantry.Counts)) (end, 
 	if err == nil && out.Done && out.Counts.Skipped > 0 {
 		err = tenantry.Errorf(tenantry.Corrupt, "snapshot %d has %d damaged items", req.Snapshot, out.Counts.Skipped)
 	}
-	if tenantry.KindOf(err) != tenantry.Corrupt {
+	if tenantry.KindOf(err) != tenantry.Corrupt || indexDamaged(err) {
 		return e, fromBucket(err)
 	}
 	if noted := j.damaged(ctx, repo, req.Snapshot, out.Damage, err); noted != nil {
@@ -63,13 +63,7 @@ func (j *job) damaged(ctx context.Context, repo *repository.Repository, snapshot
 	if len(d.Items) == 0 {
 		return nil
 	}
-	params, err := json.Marshal(tenantry.RepairRequest{Snapshot: snapshot, Items: d.Items})
-	if err != nil {
-		return tenantry.E(tenantry.Internal, "write the parameters of a repair", err)
-	}
-	task := catalog.NewTask{Resource: j.claim.Resource, Workload: j.claim.Workload, Action: tenantry.Repair, Params: params}
-	_, err = j.scope.StartRun(ctx, tenantry.Repair, catalog.TriggerSystem, "", []catalog.NewTask{task}, j.cfg.Now())
-	return err
+	return j.startRepair(ctx, tenantry.RepairRequest{Snapshot: snapshot, Items: d.Items})
 }
 
 // blame says what is damaged, in a line.
@@ -85,6 +79,9 @@ func (j *job) repair(ctx context.Context) (end, error) {
 	var req tenantry.RepairRequest
 	if err := j.params(&req); err != nil {
 		return end{}, err
+	}
+	if req.Index {
+		return j.reindex(ctx)
 	}
 	reader, err := j.reader(ctx, req.Snapshot)
 	if tenantry.KindOf(err) == tenantry.NotFound {
@@ -106,6 +103,54 @@ func (j *job) repair(ctx context.Context) (end, error) {
 		j.endAlarm(ctx)
 	}
 	return e, fromBucket(err)
+}
+
+// reindex makes the index of the series anew if it is damaged. It counts the items in it.
+func (j *job) reindex(ctx context.Context) (end, error) {
+	writer, err := j.writer(ctx)
+	if err != nil {
+		return end{}, err
+	}
+	defer writer.Close()
+	out, err := writer.Reindex(ctx)
+	if err != nil {
+		return end{}, fromBucket(err)
+	}
+	e := end{done: true, counts: tenantry.Counts{Items: out.Items}}
+	if out.Packs == 0 {
+		e.reason = "the index of the newest state is sound"
+		return e, nil
+	}
+	e.reason = fmt.Sprintf("the index was made again from %d packs: %s", out.Packs, out.Damage)
+	j.log.Warnw("a damaged index was made again from packs and manifests", "packs", out.Packs, "items", out.Items, "damage", out.Damage)
+	j.endAlarm(ctx)
+	return e, nil
+}
+
+// indexDamaged reports whether an error is about a segment of an index.
+func indexDamaged(err error) bool {
+	parts := strings.Split(repository.DamagedObject(err), "/")
+	return len(parts) == 5 && parts[3] == "s"
+}
+
+// askReindex has the index of the task's series made anew, and tells of it.
+func (j *job) askReindex(ctx context.Context, cause error) error {
+	j.log.Errorw("ALARM: the index of a series is damaged; it is made again", "error", cause)
+	if err := j.scope.RaiseAlarm(ctx, catalog.AlarmDamage, catalog.SubjectOf(j.claim.Series()), cause.Error(), j.cfg.Now()); err != nil {
+		return err
+	}
+	return j.startRepair(ctx, tenantry.RepairRequest{Index: true})
+}
+
+// startRepair starts a repair of the task's series, which waits for its turn.
+func (j *job) startRepair(ctx context.Context, req tenantry.RepairRequest) error {
+	params, err := json.Marshal(req)
+	if err != nil {
+		return tenantry.E(tenantry.Internal, "write the parameters of a repair", err)
+	}
+	task := catalog.NewTask{Resource: j.claim.Resource, Workload: j.claim.Workload, Action: tenantry.Repair, Params: params}
+	_, err = j.scope.StartRun(ctx, tenantry.Repair, catalog.TriggerSystem, "", []catalog.NewTask{task}, j.cfg.Now())
+	return err
 }
 
 // healed ends the alarm of a series once a backup has read again what was damaged.
