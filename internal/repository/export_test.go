@@ -47,7 +47,7 @@ func Inspect(r *Repository, name string, body []byte) error {
 func FlushIndex(ctx context.Context, w *Writer) error {
 	w.life.Lock()
 	defer w.life.Unlock()
-	if err := w.flush(ctx); err != nil {
+	if err := w.flush(ctx, false); err != nil {
 		return err
 	}
 	return w.wait(ctx)

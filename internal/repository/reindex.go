@@ -84,7 +84,7 @@ func (w *Writer) replay(ctx context.Context, packs []*pb.Pack) (Reindexed, error
 		out.Packs++
 	}
 	// What is inline stands in no footer: it stays apart, to be written there when it becomes a run.
-	if err := w.spill(ctx); err != nil {
+	if err := w.spill(ctx, false); err != nil {
 		return out, err
 	}
 	delta, err := inline.delta()
@@ -128,7 +128,7 @@ func (w *Writer) apply(ctx context.Context, delta *pb.IndexDelta) error {
 			return err
 		}
 		if full {
-			if err := w.spill(ctx); err != nil {
+			if err := w.spill(ctx, false); err != nil {
 				return err
 			}
 		}
