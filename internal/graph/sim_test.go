@@ -481,6 +481,9 @@ func TestSimulatedDrive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	for _, body := range []string{`{"recipients":[{"objectId":"x"}],"roles":["read"]}`, `{"recipients":[],"roles":["read"],"sendInvitation":true}`} {
+		wantKind(t, tenant.Invite(ctx, drive, root, []byte(body)), tenantry.Invalid) // it would tell somebody
+	}
 	_, err = tenant.CreateDriveFolder(ctx, drive, root, "Neu & 100%", time.Time{}, time.Time{})
 	wantKind(t, err, tenantry.Conflict)
 	parent, err := idOf("test", folder)

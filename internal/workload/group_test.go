@@ -307,3 +307,27 @@ func (c *company) tree(t *testing.T, owner, below string) (files []string) {
 	}
 	return files
 }
+
+// TestTeamWithoutPermissions saves what it may of a team when members and messages are refused, and says what is
+// missing; the next run, which is given all, has it.
+func TestTeamWithoutPermissions(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 2, Groups: 4, ClosedChannels: 1, Messages: 4, FilesPerUser: 3}, graphsim.Options{Clock: 100_000})
+	team := c.groupOf(t, func(g graphsim.GroupInfo) bool { return g.Team })
+	s := tenantry.Series{Tenant: "t-1", Resource: tenantry.GroupResource(team.ID), Workload: tenantry.TeamContent}
+	src := func() engine.Source { return workload.NewTeamSource(c.graph, team.ID, tenantry.BackupOptions{}) }
+	for _, path := range []string{`/members$`, `getAllMessages`} {
+		_, err := c.sim.Inject(graphsim.Fault{Path: path, Status: 403, Code: "Forbidden"})
+		must(t, err)
+	}
+	out := c.backup(t, s, src, engine.Limits{})
+	c.struck(t)
+	var names []string
+	for _, p := range out.Problems {
+		names = append(names, p.Name)
+	}
+	equal(t, []string{"Members", "Messages"}, names)
+	if out = c.backup(t, s, src, engine.Limits{}); len(out.Problems) > 0 {
+		t.Errorf("%+v", out.Problems)
+	}
+	equal(t, c.trueMessages(t, team.ID), c.savedMessages(t, s, out.Snapshot.Seq))
+}

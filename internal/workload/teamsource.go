@@ -79,17 +79,25 @@ func (s *teamSource[P]) contents(ctx context.Context) (engine.Page, error) {
 	}
 	list.put(engine.Item{ID: kindTeam, Kind: kindTeam, Name: n.DisplayName, ETag: digest(raw), Raw: raw})
 	members, err := collect(func(link string) (P, error) { return s.api.TeamMembers(ctx, s.team, link) })
-	if err != nil {
+	switch tenantry.KindOf(err) {
+	case "":
+		raw = array(members)
+		list.put(engine.Item{ID: kindMembers, Kind: kindMembers, Name: "Members", ETag: digest(raw), Raw: raw})
+	case tenantry.Denied: // a permission of its own, without which the rest can be read
+		list.put(engine.Item{ID: kindMembers, Kind: kindMembers, Name: "Members", Problem: refusedMembers(err)})
+	default:
 		return engine.Page{}, err
 	}
-	raw = array(members)
-	list.put(engine.Item{ID: kindMembers, Kind: kindMembers, Name: "Members", ETag: digest(raw), Raw: raw})
 	tree := messagesID + s.team
 	list.put(engine.Item{ID: tree, Kind: engine.KindFolder, Name: "Messages", ETag: "1", Collection: tree, Apart: true})
 	err = walk(func(link string) (P, error) { return s.api.Channels(ctx, s.team, link) }, func(raw jsontext.Value) error {
 		return s.channel(ctx, list, raw)
 	})
 	return list.whole(), err
+}
+
+func refusedMembers(err error) string {
+	return "Microsoft refuses to name them (" + tenantry.CodeOf(err) + "): is TeamMember.Read.All consented to?"
 }
 
 type channel struct {
@@ -112,10 +120,13 @@ func (s *teamSource[P]) channel(ctx context.Context, list *changes, raw jsontext
 	var parts []engine.ItemPart
 	if !c.standard() {
 		members, err := collect(func(link string) (P, error) { return s.api.ChannelMembers(ctx, s.team, c.ID, link) })
-		if err != nil && tenantry.KindOf(err) != tenantry.NotFound {
+		switch tenantry.KindOf(err) {
+		case "":
+			parts = append(parts, bytesPart(membersPart, array(members)))
+		case tenantry.NotFound, tenantry.Denied: // of the latter the team's own members tell
+		default:
 			return err
 		}
-		parts = append(parts, bytesPart(membersPart, array(members)))
 	}
 	folder, err := s.api.FilesFolder(ctx, s.team, c.ID)
 	switch tenantry.KindOf(err) {
