@@ -51,8 +51,7 @@ func (t *entityType) find(path string) (property, bool) {
 }
 
 // taken says which query options a route takes: system options ($select) and its own
-// (includeHiddenFolders). A route without it takes every system option of OData and
-// whatever else, and its handler has to refuse what it does not know.
+// (includeHiddenFolders). All others are refused before the handler runs.
 type taken struct {
 	of    *entityType // nil: properties are not checked
 	names []string    // lower-case

@@ -129,17 +129,22 @@ func (t *Tenant) churnDirectory(r *rand.Rand) (did bool, err error) {
 	return t.churnUsers(r)
 }
 
-// churnUsers adds, renames, deletes or restores a user. The last user stays.
-func (t *Tenant) churnUsers(r *rand.Rand) (did bool, err error) {
-	var active, deleted []UserInfo
-	for _, u := range t.Users() {
-		switch u.State {
+// byState picks the objects that are there, and those that can be restored.
+func byState[T any](all []T, state func(T) State) (active, deleted []T) {
+	for _, one := range all {
+		switch state(one) {
 		case Active:
-			active = append(active, u)
+			active = append(active, one)
 		case Deleted:
-			deleted = append(deleted, u)
+			deleted = append(deleted, one)
 		}
 	}
+	return active, deleted
+}
+
+// churnUsers adds, renames, deletes or restores a user. The last user stays.
+func (t *Tenant) churnUsers(r *rand.Rand) (did bool, err error) {
+	active, deleted := byState(t.Users(), func(u UserInfo) State { return u.State })
 	switch dice := r.IntN(10); {
 	case dice < 4:
 		_, err := t.NewUser("")
@@ -157,15 +162,7 @@ func (t *Tenant) churnUsers(r *rand.Rand) (did bool, err error) {
 
 // churnGroups adds, renames, deletes or restores a group, or changes who is in it.
 func (t *Tenant) churnGroups(r *rand.Rand) (did bool, err error) {
-	var active, deleted []GroupInfo
-	for _, g := range t.Groups() {
-		switch g.State {
-		case Active:
-			active = append(active, g)
-		case Deleted:
-			deleted = append(deleted, g)
-		}
-	}
+	active, deleted := byState(t.Groups(), func(g GroupInfo) State { return g.State })
 	switch dice := r.IntN(10); {
 	case dice < 2:
 		_, err := t.NewGroup(fmt.Sprintf("Team %d", r.IntN(1_000_000)))
@@ -201,16 +198,8 @@ func (t *Tenant) churnMembers(r *rand.Rand, group string) (did bool, err error) 
 
 // churnSites adds, deletes or restores a team site.
 func (t *Tenant) churnSites(r *rand.Rand) (did bool, err error) {
-	var active, deleted []SiteInfo
-	for _, s := range t.Sites() {
-		switch {
-		case s.Owner != "" || s.Group != "":
-		case s.State == Active:
-			active = append(active, s)
-		case s.State == Deleted:
-			deleted = append(deleted, s)
-		}
-	}
+	ofTeams := slices.DeleteFunc(t.Sites(), func(s SiteInfo) bool { return s.Owner != "" || s.Group != "" })
+	active, deleted := byState(ofTeams, func(s SiteInfo) State { return s.State })
 	switch dice := r.IntN(10); {
 	case dice < 4:
 		_, err := t.NewSite(fmt.Sprintf("Site %d", r.IntN(1_000_000)))
