@@ -26,7 +26,7 @@ var (
 // settingsTarget writes settings, rules and categories into one mailbox. A mailbox always has settings, so
 // that only a restore that replaces writes them, and only one to the original place. Rules and categories
 // are added. Nothing that is restored begins to send mail: a rule that forwards is switched off, and so are
-// automatic replies. A restore into a folder changes nothing outside of it: its rules are all switched off.
+// automatic replies. A restore into a folder adds rules and categories, too, but its rules are all switched off.
 type settingsTarget[P Pages] struct {
 	api      SettingsWriter[P]
 	user     string
