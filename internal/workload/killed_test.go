@@ -37,9 +37,9 @@ func (m *mortal) Quiet(collection, link string) bool {
 	return m.Source.(engine.Parallel).Quiet(collection, link)
 }
 
-// backupKilled runs a task to its end, whose workers die at any page, some of them with what they had not
+// backupWithDeaths runs a task to its end, whose workers die at any page, some of them with what they had not
 // committed, and whose slices end after a few.
-func (c *company) backupKilled(t *testing.T, s tenantry.Series, src func() engine.Source, rnd *rand.Rand) (engine.Outcome, int) {
+func (c *company) backupWithDeaths(t *testing.T, s tenantry.Series, src func() engine.Source, rnd *rand.Rand) (engine.Outcome, int) {
 	t.Helper()
 	task, deaths := tenantry.NewTaskID(time.Now()), 0
 	for attempt := range 80 {
@@ -77,7 +77,7 @@ func TestMailboxKilledAtAnyPage(t *testing.T) {
 		for run := range 2 {
 			_, err := c.truth.Churn(int64(seed)*10+int64(run), 20+rnd.IntN(60))
 			must(t, err)
-			out, deaths := c.backupKilled(t, s, c.mailbox(0), rnd)
+			out, deaths := c.backupWithDeaths(t, s, c.mailbox(0), rnd)
 			folder := fmt.Sprint("Back", run)
 			c.restoreWell(t, s, out.Snapshot.Seq, c.into(1, folder, ""))
 			equal(t, c.mails(t, 0, ""), c.mails(t, 1, folder+"/"))
