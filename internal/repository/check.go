@@ -36,22 +36,51 @@ type Checked struct {
 // that cannot be read ends it with Corrupt, a store that cannot be reached with its kind.
 // report is not called concurrently.
 //
-// Memory: per item and chunk about 300 bytes.
+// Memory: about 100 MB, whatever the snapshot has. One of more than 200,000 items has its index read
+// several times, each time for a part of the packs and chunks; those are read once all the same.
 func (r *Repository) Check(ctx context.Context, s tenantry.Series, seq int64, report func(Problem)) (Checked, error) {
 	rd, err := r.OpenSnapshot(ctx, s, seq)
 	if err != nil {
 		return Checked{}, err
 	}
 	defer rd.Close()
-	c := &checker{rd: rd, report: report, chunks: map[chunk][]string{}}
-	if err := c.collect(ctx); err != nil {
-		return c.done, err
-	}
-	if err := c.checkFrames(ctx); err != nil {
-		return c.done, err
-	}
-	return c.done, c.checkChunks(ctx)
+	c := newChecker(rd, report)
+	err = c.passes(ctx, c.checkAll)
+	return c.done, err
 }
+
+// checkAll reads everything of a pass.
+func (c *checker) checkAll(ctx context.Context) error {
+	if err := c.checkFrames(ctx); err != nil {
+		return err
+	}
+	return c.checkChunks(ctx)
+}
+
+// passItems is about how many items' places are known at a time, some 300 bytes each.
+const passItems = 200_000
+
+// newChecker returns a checker that needs as many passes as the snapshot has items for.
+func newChecker(rd *Reader, report func(Problem)) *checker {
+	return &checker{rd: rd, report: report, of: int(min(256, 1+rd.head.Counts.GetItems()/passItems))}
+}
+
+// passes has each part of the packs and chunks collected and checked.
+func (c *checker) passes(ctx context.Context, check func(context.Context) error) error {
+	for c.pass = range c.of {
+		c.uses, c.chunks = c.uses[:0], map[chunk][]string{}
+		if err := c.collect(ctx); err != nil {
+			return err
+		}
+		if err := check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// mine reports whether a pack or chunk whose random name begins so is of this pass.
+func (c *checker) mine(first byte) bool { return int(first)*c.of/256 == c.pass }
 
 // use says that an entry has bytes in a frame.
 type use struct {
@@ -61,9 +90,10 @@ type use struct {
 }
 
 type checker struct {
-	rd     *Reader
-	uses   []use
-	chunks map[chunk][]string // who needs a chunk; only the first for each part
+	rd       *Reader
+	pass, of int // which part of packs and chunks is checked, of how many
+	uses     []use
+	chunks   map[chunk][]string // who needs a chunk; only the first for each part
 
 	mu     sync.Mutex // guards what follows
 	report func(Problem)
@@ -76,9 +106,10 @@ func (c *checker) collect(ctx context.Context) error {
 	if err != nil {
 		return c.rd.repo.fail(c.rd.series, err)
 	}
-	places := int64(0)
+	items, places := int64(0), int64(0)
 	for r, err := range c.rd.index.scan(ctx, top, nil, nil) { // every block, not only those that have IDs
 		if err == nil && r.key[0] == idSpace {
+			items++
 			err = c.noteEntry(ctx, r.value)
 		} else if err == nil && r.key[0] == placeSpace {
 			places++
@@ -87,8 +118,8 @@ func (c *checker) collect(ctx context.Context) error {
 			return c.rd.repo.fail(c.rd.series, err)
 		}
 	}
-	if places != c.done.Items {
-		return tenantry.Errorf(tenantry.Corrupt, "series %s: snapshot %d has %d items and %d places of items", c.rd.series, c.rd.head.Seq, c.done.Items, places)
+	if c.done.Items = items; places != items {
+		return tenantry.Errorf(tenantry.Corrupt, "series %s: snapshot %d has %d items and %d places of items", c.rd.series, c.rd.head.Seq, items, places)
 	}
 	slices.SortFunc(c.uses, func(a, b use) int {
 		if d := slices.Compare(a.frame.pack[:], b.frame.pack[:]); d != 0 {
@@ -105,7 +136,6 @@ func (c *checker) noteEntry(ctx context.Context, value []byte) error {
 	if err != nil {
 		return err
 	}
-	c.done.Items++
 	if err := c.note(ctx, &e, e.ID, e.Payload, -1); err != nil {
 		return err
 	}
@@ -124,18 +154,23 @@ func (c *checker) note(ctx context.Context, e *Entry, at string, r Ref, size int
 		if abort(ctx, err) {
 			return err
 		}
-		c.problem(e, err)
+		if c.pass == 0 {
+			c.problem(e, err)
+		}
 		return nil
 	}
-	if got := direct.plainSize(); size >= 0 && got != size {
+	if got := direct.plainSize(); size >= 0 && got != size && c.pass == 0 {
 		c.problem(e, tenantry.Errorf(tenantry.Corrupt, "%d bytes are stored of %d", got, size))
 	}
 	for _, part := range direct.chunks {
+		if !c.mine(part.hash[0]) {
+			continue
+		}
 		if who := c.chunks[part]; len(who) == 0 || who[len(who)-1] != at {
 			c.chunks[part] = append(who, at)
 		}
 	}
-	if direct.length > 0 {
+	if direct.length > 0 && c.mine(direct.pack[0]) {
 		c.uses = append(c.uses, use{frame: frameKey{direct.pack, direct.frame}, ref: direct, entry: at})
 	}
 	return nil

@@ -19,11 +19,9 @@ func (r *Repository) CheckQuick(ctx context.Context, s tenantry.Series, seq int6
 		return Checked{}, err
 	}
 	defer rd.Close()
-	c := &checker{rd: rd, report: report, chunks: map[chunk][]string{}}
-	if err := c.collect(ctx); err != nil {
-		return c.done, err
-	}
-	return c.done, c.lookAtAll(ctx)
+	c := newChecker(rd, report)
+	err = c.passes(ctx, c.lookAtAll)
+	return c.done, err
 }
 
 // lookAtAll asks for every object that is used, several at once.

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/zeebo/blake3"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 // SetKeyAge makes an opened repository's keys as old as d.
@@ -33,6 +35,23 @@ func CollectWith(ctx context.Context, r *Repository, maxMark, maxCondemned int) 
 
 // MaxRecent is how many small contents a writer remembers.
 const MaxRecent = maxRecent
+
+// CheckIn is Check, or CheckQuick, in so many passes.
+func CheckIn(ctx context.Context, r *Repository, s tenantry.Series, seq int64, passes int, quick bool, report func(Problem)) (Checked, error) {
+	rd, err := r.OpenSnapshot(ctx, s, seq)
+	if err != nil {
+		return Checked{}, err
+	}
+	defer rd.Close()
+	c := newChecker(rd, report)
+	c.of = passes
+	how := c.checkAll
+	if quick {
+		how = c.lookAtAll
+	}
+	err = c.passes(ctx, how)
+	return c.done, err
+}
 
 // Inspect proves a whole object by itself, as a patrol does.
 func Inspect(r *Repository, name string, body []byte) error {
