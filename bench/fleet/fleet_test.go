@@ -29,8 +29,8 @@ func sizes() size {
 	return size{windows: 10, equal: 4, small: 200, giant: 5000, starts: 100, busySeconds: 15}
 }
 
-// clock is how many times faster the simulator's windows are: a minute is 15 s.
-const clock = 4
+// clock is how many times faster the simulator's windows are: a minute is 12 s.
+const clock = 5
 
 // The work of a drive: it is found among the user's (2 units), listed (2) and each file is
 // read (1), small enough that the requests count and not the bytes.

@@ -161,7 +161,7 @@ type naive struct {
 
 func newNaive(b *testing.B, s servers, name string, z size, perMinute int64, drives int, args ...string) *naive {
 	n := &naive{b: b, name: name, perMinute: perMinute, sim: newSimulator(b, s, "graphsim of "+name, clock, scaled(perMinute), "--latency", latency)}
-	n.longest = time.Duration(z.windows) * time.Minute / clock * 6 / 5
+	n.longest = time.Duration(z.windows) * time.Minute / clock * 11 / 10
 	shares := make([]bytes.Buffer, workers)
 	for _, t := range equalTenants(n.sim, z.equal, drives) {
 		n.sim.write(http.MethodPost, "/tenants/"+t.ID+"/consent", nil, nil)
@@ -181,7 +181,7 @@ func newNaive(b *testing.B, s servers, name string, z size, perMinute int64, dri
 	return n
 }
 
-// wait waits for the clients, at most a fifth longer than the limits require, and prints what the
+// wait waits for the clients, at most a tenth longer than the limits require, and prints what the
 // simulator counted.
 func (n *naive) wait() {
 	n.b.Helper()
