@@ -3,6 +3,7 @@ package graphsim
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -66,5 +67,39 @@ func TestCorpusServesFiles(t *testing.T) {
 	}
 	if !slices.ContainsFunc(truth, func(f FileTruth) bool { return f.Path == "Files/deep/a.txt" && f.Size == 15 }) {
 		t.Errorf("the drive holds %v", truth)
+	}
+}
+
+// What a tenant of 100,000 users with 20,000 mails each costs: its directory, about a
+// kilobyte for each user, once somebody asks for it; and nothing of what users have until
+// somebody asks for theirs.
+func TestWhatNobodyTouchesTakesNoMemory(t *testing.T) {
+	s, err := Start(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	live := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc) >> 20
+	}
+	tenant := s.AddTenant(TenantSpec{Users: 100_000, MailsPerUser: 20_000, FilesPerUser: 1_000})
+	before := live()
+	tenant.Consent()
+	if grown := live() - before; grown > 5 {
+		t.Errorf("a tenant nobody asked for took %d MB", grown)
+	}
+	user := tenant.Users()[70_000].ID
+	laidOut := live()
+	if laidOut-before > 150 {
+		t.Errorf("the directory took %d MB", laidOut-before)
+	}
+	if err := tenant.withMailbox(user, func(b *mailbox) error { b.content(b.messages[b.seeded]); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if grown := live() - laidOut; grown > 20 || len(tenant.mailboxes) != 1 || len(tenant.drives) != 0 {
+		t.Errorf("one mailbox took %d MB; %d mailboxes and %d drives are there", grown, len(tenant.mailboxes), len(tenant.drives))
 	}
 }

@@ -61,6 +61,13 @@ func newDirectory(name string) directory {
 	return directory{name: name, byID: map[string]*entry{}}
 }
 
+// reserve makes room for that many entries, so that laying out a large tenant leaves no
+// outgrown tables behind.
+func (d *directory) reserve(n int) {
+	n = max(0, n)
+	d.order, d.byID = make([]*entry, 0, n), make(map[string]*entry, n)
+}
+
 func (d *directory) add(e *entry) {
 	e.ordinal = uint64(len(d.order) + 1)
 	e.state = Active
@@ -125,6 +132,9 @@ func (d *directory) source(tenant string, render func(*entry) []byte) deltaSourc
 // populate makes the directory of a new tenant.
 func (t *Tenant) populate() {
 	licensed := max(0, t.spec.Users-t.spec.Unlicensed)
+	t.users.reserve(t.spec.Users + t.spec.Shared + t.spec.Rooms + t.spec.Equipment)
+	t.sites.reserve(licensed + t.spec.Groups + t.spec.Sites + t.spec.Subsites)
+	t.libraries = make(map[uint64]*entry, cap(t.sites.order))
 	for i := range t.spec.Users {
 		t.addUser(i, i < licensed, i < licensed && i >= licensed-t.spec.NoDrive)
 	}
@@ -167,7 +177,7 @@ func (t *Tenant) addSubsite(i int) {
 	e := &entry{id: collection + "," + guid(mix(t.seed, 'b', uint64(i))), name: fmt.Sprintf("Subsite %d", i+1),
 		path: fmt.Sprintf("%s/sub%d", top.path, i+1), parent: top.id, created: epoch.AddDate(0, -6, 0)}
 	t.sites.add(e)
-	t.libraries[driveIDOf(e.id)] = e
+	t.libraries[siteKey(e.id)] = e
 }
 
 func cutLast(s, separator string) (before, after string) {
@@ -198,14 +208,19 @@ func (t *Tenant) addGroup(name string, unified bool) *entry {
 	return e
 }
 
+// personalPath makes a principal name part of a path.
+var personalPath = strings.NewReplacer(".", "_", "@", "_")
+
 // addSite makes a site: the personal one of a user, that of a group, or a team site.
 func (t *Tenant) addSite(name, owner, group string) *entry {
 	n := uint64(len(t.sites.order))
-	host, path := t.host(), fmt.Sprintf("sites/site%d", n+1)
+	host, path := t.host(), ""
 	if e := t.users.byID[owner]; e != nil {
-		host, path = t.personalHost(), "personal/"+strings.NewReplacer(".", "_", "@", "_").Replace(t.principalName(e))
+		host, path = t.personalHost(), "personal/"+personalPath.Replace(t.principalName(e))
+	} else {
+		path = fmt.Sprintf("sites/site%d", n+1)
 	}
-	e := &entry{id: fmt.Sprintf("%s,%s,%s", host, guid(mix(t.seed, 's', n)), guid(mix(t.seed, 'w', n))),
+	e := &entry{id: host + "," + guid(mix(t.seed, 's', n)) + "," + guid(mix(t.seed, 'w', n)),
 		name: name, owner: owner, group: group, path: path, created: epoch.AddDate(-1, 0, 0)}
 	for _, of := range []*entry{t.users.byID[owner], t.groups.byID[group]} {
 		if of != nil {
@@ -213,7 +228,7 @@ func (t *Tenant) addSite(name, owner, group string) *entry {
 		}
 	}
 	t.sites.add(e)
-	t.libraries[driveIDOf(e.id)] = e
+	t.libraries[siteKey(e.id)] = e
 	return e
 }
 

@@ -3,6 +3,7 @@ package graphsim
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"strings"
 )
@@ -63,6 +64,21 @@ func libraryID(site string, number int) string {
 	return "b!" + base64.RawURLEncoding.EncodeToString(raw)
 }
 
+// siteKey and driveKey are the same short number for a site's ID and for that of its default
+// library, whose text is derived from it.
+func siteKey(site string) uint64 {
+	sum := sha256.Sum256([]byte(site))
+	return binary.BigEndian.Uint64(sum[:])
+}
+
+func driveKey(id string) uint64 {
+	raw, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(id, "b!"))
+	if err != nil || len(raw) < 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(raw)
+}
+
 // splitDriveID returns the ID of the default library of the same site, and the
 // library's number. An ID of another form is returned as it is.
 func splitDriveID(id string) (base string, number int) {
@@ -80,8 +96,8 @@ func splitDriveID(id string) (base string, number int) {
 // for an ID that is not one. Called under the tenant's lock.
 func (t *Tenant) libraryByDrive(id string) (*entry, library) {
 	base, number := splitDriveID(id)
-	site := t.libraries[base]
-	if site == nil {
+	site := t.libraries[driveKey(base)]
+	if site == nil || driveIDOf(site.id) != base {
 		return nil, library{}
 	}
 	list := t.librariesOf(site)

@@ -1,9 +1,6 @@
 package graphsim
 
-import (
-	"fmt"
-	"math/rand/v2"
-)
+import "math/rand/v2"
 
 // mix folds numbers into one well-spread seed (the finalizer of splitmix64), so
 // that everything generated depends on the server's seed and its own place only.
@@ -32,8 +29,25 @@ func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0x7465_
 // guid returns a random-looking (version 4) GUID made from a seed.
 func guid(seed uint64) string {
 	a, b := mix(seed, 1), mix(seed, 2)
-	return fmt.Sprintf("%08x-%04x-4%03x-8%03x-%012x",
-		a>>32, a>>16&0xffff, a&0xfff, b>>52, b&0xffffffffffff)
+	var text [36]byte
+	at := 0
+	put := func(v uint64, digits int) {
+		for shift := 4 * (digits - 1); shift >= 0; shift -= 4 {
+			text[at] = "0123456789abcdef"[v>>shift&15]
+			at++
+		}
+	}
+	dash := func() { text[at] = '-'; at++ }
+	put(a>>32, 8)
+	dash()
+	put(a>>16&0xffff, 4)
+	dash()
+	put(0x4000|a&0xfff, 4)
+	dash()
+	put(0x8000|b>>52, 4)
+	dash()
+	put(b&0xffffffffffff, 12)
+	return string(text[:])
 }
 
 func pick[T any](r *rand.Rand, list []T) T { return list[r.IntN(len(list))] }

@@ -105,7 +105,7 @@ type Tenant struct {
 	sites     directory
 	mailboxes map[string]*mailbox // by user ID, made when first asked for
 	drives    map[string]*drive   // by drive ID, likewise
-	libraries map[string]*entry   // the site of a drive ID
+	libraries map[uint64]*entry   // the site of a drive, by its siteKey
 	office    office
 	nextPurge atomic.Int64 // when the time of a deleted object ends, in simulated nanoseconds
 }
@@ -156,7 +156,7 @@ func (s *Server) AddTenant(spec TenantSpec) *Tenant {
 	setDefault(&spec.ID, guid(seed))
 	t := &Tenant{s: s, spec: spec, id: strings.ToLower(spec.ID), seed: seed,
 		mailboxes: map[string]*mailbox{}, drives: map[string]*drive{},
-		libraries: map[string]*entry{}, consent: consent{logins: map[string]*meter{}}}
+		libraries: map[uint64]*entry{}, consent: consent{logins: map[string]*meter{}}}
 	t.users, t.groups, t.sites = newDirectory("users"), newDirectory("groups"), newDirectory("sites")
 	t.nextPurge.Store(int64(never))
 	t.mu.fill = t.populate
