@@ -330,4 +330,21 @@ func TestTeamWithoutPermissions(t *testing.T) {
 		t.Errorf("%+v", out.Problems)
 	}
 	equal(t, c.trueMessages(t, team.ID), c.savedMessages(t, s, out.Snapshot.Seq))
+
+	// A channel that does not say any more where its files are keeps what was saved of them.
+	whole := c.saved(t, s, out.Snapshot.Seq)
+	_, err := c.sim.Inject(graphsim.Fault{Path: `/filesFolder$`, Status: 403, Code: "accessDenied"})
+	must(t, err)
+	for range 2 {
+		out = c.backup(t, s, src, engine.Limits{})
+		equal(t, whole, c.saved(t, s, out.Snapshot.Seq))
+		if len(out.Problems) == 0 {
+			t.Error("nothing is said of it")
+		}
+	}
+	c.struck(t)
+	if out = c.backup(t, s, src, engine.Limits{}); out.Snapshot.Counts.Skipped > 0 {
+		t.Errorf("%+v", out)
+	}
+	equal(t, whole, c.saved(t, s, out.Snapshot.Seq))
 }

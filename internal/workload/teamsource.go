@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/internal/engine"
@@ -63,12 +64,27 @@ func (s *teamSource[P]) Page(ctx context.Context, collection, link string) (engi
 	case strings.HasPrefix(collection, messagesID):
 		return s.messages(ctx, link)
 	}
-	return s.contents(ctx)
+	return s.contents(ctx, link)
+}
+
+// channelDrives says, by channel, in which drive it keeps its files. It is what the link of a team remembers: a
+// channel that does not tell any more, though it is there, must not lose what was saved of it.
+type channelDrives map[string]knownDrive
+
+type knownDrive struct {
+	ID     string `json:"id"`
+	Name   string `json:"name"`
+	Parent string `json:"parent,omitempty"`
 }
 
 // contents lists the team, its members, its channels, and the drives in which they keep files.
-func (s *teamSource[P]) contents(ctx context.Context) (engine.Page, error) {
-	list := newChanges(8)
+func (s *teamSource[P]) contents(ctx context.Context, link string) (engine.Page, error) {
+	list, before, now := newChanges(8), channelDrives{}, channelDrives{}
+	if link != "" {
+		if err := parse("the link of a team", jsontext.Value(link), &before); err != nil {
+			before = channelDrives{} // it only remembers
+		}
+	}
 	raw, err := s.api.Team(ctx, s.team)
 	if err != nil {
 		return engine.Page{}, err
@@ -91,9 +107,15 @@ func (s *teamSource[P]) contents(ctx context.Context) (engine.Page, error) {
 	tree := messagesID + s.team
 	list.put(engine.Item{ID: tree, Kind: engine.KindFolder, Name: "Messages", ETag: "1", Collection: tree, Apart: true})
 	err = walk(func(link string) (P, error) { return s.api.Channels(ctx, s.team, link) }, func(raw jsontext.Value) error {
-		return s.channel(ctx, list, raw)
+		return s.channel(ctx, list, raw, before, now)
 	})
-	return list.whole(), err
+	if err != nil {
+		return engine.Page{}, err
+	}
+	next, err := json.Marshal(now, json.Deterministic(true))
+	p := list.whole()
+	p.Next = string(next)
+	return p, err
 }
 
 func refusedMembers(err error) string {
@@ -108,7 +130,7 @@ type channel struct {
 func (c *channel) standard() bool { return c.Membership == "" || c.Membership == standardChannel }
 
 // channel adds a channel, and the drive in which it keeps its files: below the channel if it is its own.
-func (s *teamSource[P]) channel(ctx context.Context, list *changes, raw jsontext.Value) error {
+func (s *teamSource[P]) channel(ctx context.Context, list *changes, raw jsontext.Value, before, now channelDrives) error {
 	var c channel
 	switch err := parse("a channel", raw, &c); {
 	case err != nil:
@@ -132,12 +154,16 @@ func (s *teamSource[P]) channel(ctx context.Context, list *changes, raw jsontext
 	switch tenantry.KindOf(err) {
 	case "":
 		parts = append(parts, bytesPart(filesFolderPart, folder))
-		if err := s.files(ctx, list, c, folder); err != nil {
+		if err := s.files(ctx, list, c, folder, now); err != nil {
 			return err
 		}
-	case tenantry.NotFound, tenantry.Absent: // nobody has looked at its files yet
-	case tenantry.Denied:
-		parts = append(parts, engine.ItemPart{Name: filesFolderPart, Open: func(context.Context) (io.ReadCloser, error) { return nil, err }})
+	case tenantry.NotFound, tenantry.Absent, tenantry.Denied:
+		if known, ok := before[c.ID]; ok {
+			now[c.ID] = known
+			list.keep(known)
+		} else if tenantry.KindOf(err) == tenantry.Denied { // else nobody has looked at its files yet
+			parts = append(parts, engine.ItemPart{Name: filesFolderPart, Open: func(context.Context) (io.ReadCloser, error) { return nil, err }})
+		}
 	default:
 		return err
 	}
@@ -151,8 +177,17 @@ func (s *teamSource[P]) channel(ctx context.Context, list *changes, raw jsontext
 	return nil
 }
 
+// keep adds a drive that is no longer told of, so that what was saved of it stays; it is asked itself what
+// has become of it.
+func (c *changes) keep(d knownDrive) {
+	if _, told := c.last[driveID+d.ID]; !told {
+		c.put(engine.Item{ID: driveID + d.ID, Parent: d.Parent, Kind: engine.KindFolder, Name: d.Name, Collection: driveID + d.ID, Apart: true,
+			Problem: "Microsoft does not name it as the place of a channel's files any more"})
+	}
+}
+
 // files adds the drive of a channel.
-func (s *teamSource[P]) files(ctx context.Context, list *changes, c channel, folder jsontext.Value) error {
+func (s *teamSource[P]) files(ctx context.Context, list *changes, c channel, folder jsontext.Value, now channelDrives) error {
 	var f struct {
 		Parent struct {
 			Drive string `json:"driveId"`
@@ -161,7 +196,11 @@ func (s *teamSource[P]) files(ctx context.Context, list *changes, c channel, fol
 	if err := parse("the folder of a channel", folder, &f); err != nil {
 		return err
 	}
-	if _, known := list.last[driveID+f.Parent.Drive]; known || f.Parent.Drive == "" {
+	if f.Parent.Drive == "" {
+		return nil
+	}
+	if known := list.last[driveID+f.Parent.Drive]; known != nil && known.Problem == "" {
+		now[c.ID] = knownDrive{f.Parent.Drive, known.Name, known.Parent}
 		return nil
 	}
 	raw, err := s.api.Drive(ctx, f.Parent.Drive)
@@ -174,6 +213,7 @@ func (s *teamSource[P]) files(ctx context.Context, list *changes, c channel, fol
 	}
 	item, err := s.listed(parent, raw)
 	list.put(item)
+	now[c.ID] = knownDrive{f.Parent.Drive, item.Name, parent}
 	return err
 }
 
