@@ -3,7 +3,9 @@ package e2e
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -53,6 +55,12 @@ func restoreMailParts(f *fleet, tn tenant, u simUser) {
 	before := f.truths(tn, u.ID, "mail")
 	inbox := byName(f.t, f.children(tn, r, "mailbox", seq, byName(f.t, f.children(tn, r, "mailbox", seq, ""), "Mail").ID), "Inbox")
 	projects := byName(f.t, f.children(tn, r, "mailbox", seq, inbox.ID), "Projects")
+	inProjects := f.children(tn, r, "mailbox", seq, projects.ID)
+	if at := slices.IndexFunc(inProjects, func(x item) bool { return x.Kind == "message" }); at < 0 {
+		f.t.Error("the folder has no message to search for")
+	} else {
+		finds(f, tn, r, seq, inProjects[at])
+	}
 
 	lost := len(under(before, "Inbox/Projects"))
 	if lost < 2 {
@@ -68,6 +76,25 @@ func restoreMailParts(f *fleet, tn tenant, u simUser) {
 	f.mutate(tn, "deleteMail", map[string]any{"user": u.ID, "id": message.ID})
 	f.bringBack(tn, r, "mailbox", seq, before, message.ID)
 	f.unchanged(tn, r, "mailbox", seq, before)
+}
+
+// finds searches for a message that lies in a folder, in its snapshot and in all of the tenant.
+func finds(f *fleet, tn tenant, r resource, seq int64, message item) {
+	query := "text=" + url.QueryEscape(strings.ToUpper(message.Name)) + "&kind=message"
+	type found struct {
+		item
+		Resource string `json:"resource"`
+		Snapshot int64  `json:"snapshot"`
+	}
+	here := list[found](f, fmt.Sprintf("/tenants/%s/resources/%s/workloads/mailbox/snapshots/%d/search?folder=%s&%s",
+		tn.ID, r.ID, seq, url.QueryEscape(message.Parent), query))
+	if !slices.ContainsFunc(here, func(x found) bool { return x.ID == message.ID }) {
+		f.t.Errorf("%q is not found in its folder among %d", message.Name, len(here))
+	}
+	all := list[found](f, "/tenants/"+tn.ID+"/search?workload=mailbox&"+query)
+	if !slices.ContainsFunc(all, func(x found) bool { return x.ID == message.ID && x.Resource == r.ID && x.Snapshot == seq }) {
+		f.t.Errorf("%q is not found in the tenant among %d", message.Name, len(all))
+	}
 }
 
 // restoreDriveParts does the same with a folder and a file of a drive.
