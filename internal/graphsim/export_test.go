@@ -11,6 +11,7 @@ type RouteInfo struct {
 	// Properties are those of the objects, by lower-case name; nil of a route that takes
 	// no option which names them, and of open types.
 	Properties map[string]PropertyInfo
+	Type       string // of the objects
 }
 
 // PropertyInfo is a property as query options see it.
@@ -22,7 +23,7 @@ func Routes() (list []RouteInfo) {
 		for _, rt := range sized {
 			info := RouteInfo{Method: rt.method, Pattern: rt.pattern, Options: slices.Clone(rt.takes.names), Single: rt.takes.single}
 			if of := rt.takes.of; of != nil && !of.open {
-				info.Properties = map[string]PropertyInfo{}
+				info.Properties, info.Type = map[string]PropertyInfo{}, of.name
 				for name, p := range of.properties {
 					info.Properties[name] = PropertyInfo{p.kind == navigationProperty, p.filter, p.order, p.single}
 				}

@@ -117,9 +117,17 @@ func TestEveryOptionIsHonoured(t *testing.T) {
 			t.Errorf("%s: %d %v", rt.Pattern, status, plain)
 			continue
 		}
+		w.look(rt, path, plain)
 		for _, option := range rt.Options {
 			if message := w.honours(rt, path, plain, option); message != "" {
 				t.Errorf("%s %s: %s", rt.Pattern, option, message)
+			}
+		}
+	}
+	for of, properties := range w.seen {
+		for name, seen := range properties {
+			if !seen && !slices.Contains(onlyWhenSet[strings.TrimPrefix(of, "microsoft.graph.")], name) {
+				t.Errorf("%s has a property %s that no answer shows", of, name)
 			}
 		}
 	}
@@ -128,6 +136,47 @@ func TestEveryOptionIsHonoured(t *testing.T) {
 // alias are paths that are declared together with others, which are asked: what is addressed
 // by path or through a calendar (driveItemRoutes, eventBases).
 var alias = regexp.MustCompile(`@path|/calendar/|/calendars/\{calendar\}/|^users/\{user\}/chats/\{chat\}/messages`)
+
+// onlyWhenSet are the properties that an object has only when somebody set them, or that say
+// what kind of object it is; no object of this world has them.
+var onlyWhenSet = map[string][]string{
+	"columnDefinition": {"calculated", "columngroup", "contentapprovalstatus", "currency", "defaultvalue", "description", "enforceuniquevalues",
+		"geolocation", "hyperlinkorpicture", "indexed", "personorgroup", "required", "term", "thumbnail", "validation"},
+	"driveItem":     {"bundle", "deleted", "description", "malware", "package", "remoteitem", "specialfolder"},
+	"site":          {"deleted", "error"},
+	"listItem":      {"deleted"},
+	"permission":    {"expirationdatetime", "invitation"},
+	"event":         {"transactionid"},
+	"todoTask":      {"completeddatetime", "duedatetime", "recurrence", "reminderdatetime", "startdatetime"},
+	"checklistItem": {"checkeddatetime"},
+	"mailboxItem":   {"receiveddatetime"}, // for filters alone
+}
+
+// look notes which properties of a type answers have, when all are selected and when none.
+func (w *optionWorld) look(rt graphsim.RouteInfo, path string, plain object) {
+	if rt.Type == "" || !slices.Contains(rt.Options, "$select") {
+		return
+	}
+	if w.seen[rt.Type] == nil {
+		w.seen[rt.Type] = map[string]bool{}
+	}
+	names := []string{}
+	for name, p := range rt.Properties {
+		if p.Navigation || p.SingleOnly && !rt.Single || name == "content.downloadurl" {
+			continue // another name of @microsoft.graph.downloadUrl
+		}
+		w.seen[rt.Type][name] = w.seen[rt.Type][name] // from now on it has to be seen
+		if view := strings.HasSuffix(rt.Pattern, "alendarView"); !view || name != "createddatetime" && name != "lastmodifieddatetime" {
+			names = append(names, name)
+		}
+	}
+	_, all := w.ask(path, with(needed(rt.Pattern), "$select="+strings.Join(names, ",")))
+	for _, item := range append(items(plain), items(all)...) {
+		for name := range item {
+			w.seen[rt.Type][strings.ToLower(name)] = true
+		}
+	}
+}
 
 // honours returns what is wrong with the answer to an option, "" if nothing.
 func (w *optionWorld) honours(rt graphsim.RouteInfo, path string, plain object, option string) string {

@@ -16,7 +16,7 @@ type optionWorld struct {
 	*client
 	rooms []room
 	// seen are the properties that answers had, by route type.
-	seen map[string]bool
+	seen map[string]map[string]bool
 }
 
 // room is what stands for a variable: the first whose pattern matches the path up to and
@@ -74,7 +74,7 @@ func newOptionWorld(t *testing.T) *optionWorld {
 		"ChannelMessage.Read.All", "DelegatedAdminRelationship.Read.All", "User.ReadWrite.All", "Directory.Read.All",
 		"MailboxItem.ImportExport.All", "MailboxItem.ReadWrite.All", "MailboxFolder.ReadWrite.All")...)
 	c.token = c.mustToken()
-	w := &optionWorld{client: c, seen: map[string]bool{}}
+	w := &optionWorld{client: c, seen: map[string]map[string]bool{}}
 	w.mail()
 	w.calendar()
 	w.people()

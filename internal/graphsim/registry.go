@@ -255,6 +255,11 @@ func (r *registration) write(sel selection, withKeys bool) []byte {
 	if r.state == Deleted {
 		all["deletedDateTime"], all["@odata.type"] = r.removed.UTC(), "#microsoft.graph."+r.kind
 	}
+	for _, name := range settable[r.kind] {
+		if _, set := all[name]; !set && name != "keyCredentials" {
+			all[name] = nil
+		}
+	}
 	for name := range all {
 		if !sel.has(name) {
 			delete(all, name)

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -45,6 +46,8 @@ func (c *call) renderSiteItself(o *object, e *entry) []byte {
 	_, name, _ := strings.Cut(e.path, "/")
 	o.str("name", name)
 	o.str("displayName", e.name)
+	o.str("description", "")
+	o.str("eTag", fmt.Sprintf(`"{%s},%d"`, strings.ToUpper(ids[2]), e.ordinal))
 	o.str("webUrl", "https://"+host+"/"+e.path)
 	o.instant("createdDateTime", e.created)
 	o.instant("lastModifiedDateTime", e.created)

@@ -199,6 +199,8 @@ func (b *mailbox) renderPost(t *thread, i int, sel selection) []byte {
 	o.raw("from", addressJSON(p.from))
 	o.raw("sender", addressJSON(p.sender))
 	o.str("conversationThreadId", b.itemID(threadKind, t.number, 0))
+	o.str("conversationId", b.itemID(conversationKind, t.number, 0))
+	o.raw("newParticipants", "[]")
 	return o.done()
 }
 
