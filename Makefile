@@ -59,6 +59,14 @@ else
 	$(GO) run ./bench/fleet -suite workload $(ARGS)
 endif
 
+.PHONY: bench-api
+bench-api: deps graph ## Measure the api process: listings of a large tenant, the fleet at a glance (ARGS=-quick)
+ifeq ($(findstring -quick,$(ARGS)),)
+	$(GO) run ./bench/table -section api $(GO) run ./bench/fleet -suite api $(ARGS)
+else
+	$(GO) run ./bench/fleet -suite api $(ARGS)
+endif
+
 .PHONY: bench-repository peers
 bench-repository: peers ## Measure the repository against restic and kopia (ARGS=-quick to see that it works)
 ifeq ($(findstring -quick,$(ARGS)),)

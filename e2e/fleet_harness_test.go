@@ -210,7 +210,7 @@ func newFleet(t *testing.T, simArgs ...string) *fleet {
 	f.env = []string{
 		"TENANTRY_CATALOG=" + f.catalog, "TENANTRY_REDIS=" + f.redis.Addr, "TENANTRY_BUCKET=" + bucket, "TENANTRY_ESCROW=none",
 		"TENANTRY_KEY_FILE=" + filepath.Join(f.dir, "keys"), "TENANTRY_GRAPH_URL=" + f.sim, "TENANTRY_LOGIN_URL=" + f.sim,
-		"TENANTRY_CLIENT_ID=" + clientID, "TENANTRY_PUBLIC_URL=" + f.api,
+		"TENANTRY_CLIENT_ID=" + clientID, "TENANTRY_PUBLIC_URL=" + f.api, "TENANTRY_API_RATE=0",
 		"AWS_ACCESS_KEY_ID=" + f.s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + f.s3.SecretKey,
 	}
 	f.token = f.run("tenantry", "init")

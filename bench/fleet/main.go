@@ -1,5 +1,6 @@
 // Command fleet measures a whole fleet against the table of `make bench-fleet`, or one of
-// its workers against that of `make bench-workload` (-suite workload): real Redis
+// its workers against that of `make bench-workload` (-suite workload), or its api against
+// that of `make bench-api` (-suite api): real Redis
 // and Postgres, the simulated Microsoft 365 as a process of its own, an api, a scheduler
 // and four workers. Goodput, makespan and fairness are computed from the simulator's
 // counters alone.
@@ -35,11 +36,12 @@ var suites = map[string][]benchmark{
 		{"./internal/scheduler", "BenchmarkMillionTick"},
 	},
 	"workload": {{"./bench/fleet", "BenchmarkWorkload"}},
+	"api":      {{"./bench/fleet", "BenchmarkAPI"}},
 }
 
 func main() {
 	quick := flag.Bool("quick", false, "measure little: to see that everything works")
-	suite := flag.String("suite", "fleet", "what to measure: fleet or workload")
+	suite := flag.String("suite", "fleet", "what to measure: fleet, workload or api")
 	only := flag.String("only", "", "run the benchmark of this name alone")
 	longest := flag.Duration("longest", 10*time.Minute, "give up after this time")
 	flag.Parse()

@@ -29,7 +29,7 @@ func clientCommands() []*cobra.Command {
 	commands := []*cobra.Command{
 		tenantsCommand(c), resourcesCommand(c), policiesCommand(c), runsCommand(c),
 		snapshotsCommand(c), browseCommand(c), compareCommand(c), searchCommand(c), exportCommand(c), restoreCommand(c), verifyCommand(c), repairCommand(c),
-		alarmsCommand(c), processesCommand(c), holdsCommand(c), pruneCommand(c), tokensCommand(c), whoamiCommand(c), auditCommand(c),
+		fleetCommand(c), alarmsCommand(c), processesCommand(c), holdsCommand(c), pruneCommand(c), tokensCommand(c), whoamiCommand(c), auditCommand(c),
 	}
 	for _, command := range commands {
 		c.addFlags(command)

@@ -33,6 +33,20 @@ func alarmsCommand(c *connection) *cobra.Command {
 		})
 }
 
+func fleetCommand(c *connection) *cobra.Command {
+	return c.action("fleet", "Show the whole fleet in numbers", 0, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {
+		answer, err := client.GetFleetWithResponse(cmd.Context())
+		if err != nil {
+			return err
+		}
+		f := answer.JSON200
+		return fields(cmd, "tenants", slotList(f.Tenants), "resources", resourceCounts(f.Resources), "protected", count(f.Protected),
+			"never backed up", count(f.Unsaved), "backups, 24 h", slotList(f.Backups), "tasks waiting", slotList(f.Ready),
+			"tasks in flight", slotList(f.InFlight), "processes", slotList(f.Processes),
+			"alarms", count(int64(len(f.Alarms))), "tenants' alarms", slotList(f.Troubled))
+	})
+}
+
 func processesCommand(c *connection) *cobra.Command {
 	return c.action("processes", "List the workers and schedulers that are alive", 0,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {

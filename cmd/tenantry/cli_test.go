@@ -159,6 +159,7 @@ func TestCommands(t *testing.T) {
 	o.shows([]string{"SNAPSHOT"}, "snapshots", tenant, user, "mailbox")
 	o.shows([]string{"CAUSE"}, "alarms")
 	o.shows([]string{"ROLE"}, "processes")
+	o.shows([]string{"connected=1", "1 active, 0 inactive, 0 gone", "directory=1"}, "fleet")
 	o.shows([]string{"provider-admin", "grant"}, "whoami")
 	token := strings.TrimSpace(o.shows([]string{"tenantry_"}, "tokens", "add", "ada@contoso", "tenant-admin", "--tenant", tenant, "--days", "30"))
 	o.shows([]string{"ada@contoso", "tenant-admin", tenant, "test"}, "tokens", "list")

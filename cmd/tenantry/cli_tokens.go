@@ -62,7 +62,7 @@ func (c *connection) tokensAdd() *cobra.Command {
 }
 
 func (c *connection) tokensRevoke() *cobra.Command {
-	return c.action("revoke NAME", "Revoke a token: it is refused from now on", 1,
+	return c.action("revoke NAME", "Revoke a token: it is refused within a second", 1,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			_, err := client.RevokeTokenWithResponse(cmd.Context(), args[0])
 			return err

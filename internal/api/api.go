@@ -106,15 +106,16 @@ type Config struct {
 	Metrics http.Handler
 }
 
-// service is the state behind the handlers. But for consentKey it is immutable after New.
+// service is the state behind the handlers. But for what it remembers it is immutable after New.
 type service struct {
 	Config
 	public    *url.URL
 	api       huma.API
 	pages     pages
 	callbacks chan struct{} // one token for each consent callback under way
-	callers   *limiters     // by token
-	strangers *limiters     // by address, of those without one
+	known     knownTokens
+	callers   *limiters // by token
+	strangers *limiters // by address, of those without one
 
 	consentKey atomic.Pointer[tenantry.Secret] // signs states; nil until it is needed
 }

@@ -8,7 +8,10 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strings"
+	"sync"
+	"time"
 
+	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -50,13 +53,62 @@ func (s *service) bearer(ctx context.Context, header string) (caller, error) {
 	return s.callerWith(ctx, strings.TrimSpace(token))
 }
 
+// tokenMemory is how long a token is believed without asking SQL: a revoked one may live
+// as long in another process.
+const tokenMemory = time.Second
+
+// tokensMax bounds how many tokens are remembered.
+const tokensMax = 10_000
+
+// knownTokens remembers tokens for a moment, so that a caller who asks much costs one
+// look-up a second. It is safe for concurrent use.
+type knownTokens struct {
+	mu sync.Mutex
+	of map[string]knownToken
+}
+
+type knownToken struct {
+	catalog.Token
+	until time.Time
+}
+
+func (k *knownTokens) get(hash string, now time.Time, read func(hash string) (catalog.Token, error)) (catalog.Token, error) {
+	k.mu.Lock()
+	t, ok := k.of[hash]
+	k.mu.Unlock()
+	if ok && now.Before(t.until) && (t.ExpiresAt.IsZero() || now.Before(t.ExpiresAt)) {
+		return t.Token, nil
+	}
+	fresh, err := read(hash)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err != nil {
+		delete(k.of, hash)
+		return fresh, err
+	}
+	if k.of == nil || len(k.of) >= tokensMax {
+		k.of = map[string]knownToken{}
+	}
+	k.of[hash] = knownToken{fresh, now.Add(tokenMemory)}
+	return fresh, nil
+}
+
+// forget makes this process ask for every token again.
+func (k *knownTokens) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.of = nil
+}
+
 // callerWith looks a token up. Whatever is wrong with it, the answer is the same,
 // except when the database cannot say.
 func (s *service) callerWith(ctx context.Context, token string) (caller, error) {
 	if token == "" || len(token) > tokenMax {
 		return caller{}, unauthorized()
 	}
-	t, err := s.Catalog.Fleet().Token(ctx, HashToken(token), s.Now())
+	t, err := s.known.get(HashToken(token), s.Now(), func(hash string) (catalog.Token, error) {
+		return s.Catalog.Fleet().Token(ctx, hash, s.Now())
+	})
 	switch tenantry.KindOf(err) {
 	case "":
 		return caller{name: t.Name, role: Role(t.Role), tenant: t.Tenant}, nil
@@ -73,7 +125,7 @@ func unauthorized() error {
 
 // sessionCookie carries a token for browsers, which cannot send a header when a
 // person follows a link. It is sent under /queues only, by our own pages only, and
-// is hidden from scripts. Deleting the token ends the session at once.
+// is hidden from scripts. Revoking the token ends the session within tokenMemory.
 const sessionCookie = "tenantry_session"
 
 // sessionSeconds is how long a browser keeps the cookie: a working day.

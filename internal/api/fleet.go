@@ -56,7 +56,59 @@ func processOf(p catalog.Process) Process {
 	return Process{ID: p.ID, Role: p.Role, Slots: slots}
 }
 
+// Overview is the whole fleet in numbers.
+type Overview struct {
+	Tenants   map[string]int64 `json:"tenants" doc:"By state: pending, connected, disconnected, refused, ..."`
+	Resources ResourceCounts   `json:"resources"`
+	Protected int64            `json:"protected" doc:"Enrolments: workloads of resources that a policy covers"`
+	Unsaved   int64            `json:"unsaved" doc:"Of these, those without any snapshot"`
+	Ready     map[string]int64 `json:"ready" doc:"Tasks that wait, by queue"`
+	InFlight  map[string]int64 `json:"in_flight" doc:"Tasks that are admitted or running, by queue"`
+	Backups   map[string]int64 `json:"backups" doc:"Backup runs of the last 24 hours, by state: running, done, partial, failed"`
+	Alarms    []Alarm          `json:"alarms" nullable:"false" doc:"What holds up every tenant"`
+	Troubled  map[string]int64 `json:"troubled" doc:"Alarms of single tenants, by cause: key, damage, mass_change"`
+	Processes map[string]int64 `json:"processes" doc:"Those that are alive, by role"`
+}
+
+// words are the keys of a map as text.
+func words[K ~string](counts map[K]int64) map[string]int64 {
+	out := make(map[string]int64, len(counts))
+	for k, n := range counts {
+		out[string(k)] = n
+	}
+	return out
+}
+
+func (s *service) overview(ctx context.Context, _ *struct{}) (*body[Overview], error) {
+	fleet := s.Catalog.Fleet()
+	counts, err := fleet.Overview(ctx, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	alarms, err := s.listAlarms(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	alive, err := fleet.Processes(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := Overview{
+		Tenants: words(counts.Tenants), Protected: counts.Protected, Unsaved: counts.Unsaved,
+		Resources: ResourceCounts{
+			Active: counts.Resources[tenantry.Active], Inactive: counts.Resources[tenantry.Inactive], Gone: counts.Resources[tenantry.Gone],
+		},
+		Ready: counts.Ready, InFlight: counts.InFlight, Backups: words(counts.Backups), Troubled: counts.TenantAlarms,
+		Alarms: alarms.Body.Items, Processes: map[string]int64{},
+	}
+	for _, p := range alive {
+		o.Processes[p.Role]++
+	}
+	return &body[Overview]{o}, nil
+}
+
 func (s *service) fleetRoutes() {
+	read(s, get("get-fleet", "fleet", "/v1/fleet", "Show the whole fleet in numbers"), s.overview)
 	read(s, get("list-alarms", "fleet", "/v1/alarms", "List what holds up every tenant now"), s.listAlarms)
 	read(s, get("list-tenant-alarms", "fleet", "/v1/tenant-alarms", "List what is wrong with single tenants; the others go on"), s.listTenantAlarms)
 	read(s, get("list-alarms-of-tenant", "fleet", "/v1/tenants/{tenant}/alarms", "List what is wrong with a tenant"), s.listAlarmsOfTenant)

@@ -69,7 +69,7 @@ var needs = map[string]permission{
 	"start-verification": toRun, "start-repair": toRun, "start-restore": toRestore,
 	"list-snapshots": toLook, "browse-items": toOpen, "get-item": toOpen, "compare-snapshots": toOpen, "search-snapshot": toOpen, "search-tenant": toOpen,
 	"start-export": toRestore, "get-export": toRestore, "fetch-export": toRestore,
-	"list-alarms": toWatch, "list-tenant-alarms": toWatch, "list-alarms-of-tenant": toLook, "list-processes": toWatch,
+	"get-fleet": toWatch, "list-alarms": toWatch, "list-tenant-alarms": toWatch, "list-alarms-of-tenant": toLook, "list-processes": toWatch,
 }
 
 // scoped are the operations over the fleet that a token of one tenant may use: they show

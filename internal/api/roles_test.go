@@ -20,7 +20,7 @@ var (
 		list-snapshots list-alarms-of-tenant`)
 	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-restore start-export get-export fetch-export")
 	operates = strings.Fields("start-run cancel-run start-verification start-repair refresh-tenant start-consent add-policy delete-policy")
-	watches  = strings.Fields("list-alarms list-tenant-alarms list-processes")
+	watches  = strings.Fields("get-fleet list-alarms list-tenant-alarms list-processes")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")
 	manages  = strings.Fields(`add-tenant change-tenant set-retention set-hold lift-hold start-prune

@@ -131,6 +131,8 @@ func TestEveryOperation(t *testing.T) {
 	})
 	must(t, h.catalog.Fleet().Pause(t.Context(), "bucket", "no such bucket", h.clock.Now().Add(1e12), h.clock.Now()))
 	call("list-alarms", 200, "GET", "/v1/alarms", nil, map[string]any{"items.0.cause": "bucket", "items.0.detail": "no such bucket"})
+	call("get-fleet", 200, "GET", "/v1/fleet", nil, map[string]any{"tenants.connected": 1, "tenants.pending": 1, "resources.active": 2, "resources.gone": 1,
+		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 2, "ready.interactive": 1, "backups.failed": 1})
 	call("list-processes", 200, "GET", "/v1/processes", nil, map[string]any{"items.0.role": "worker", "items.0.slots.interactive": 2})
 
 	call("whoami", 200, "GET", "/v1/whoami", nil, map[string]any{"name": "operator", "role": "provider-admin", "permissions.0": "audit"})

@@ -55,7 +55,7 @@ func (s *service) tokenRoutes() {
 	const tag, all = "tokens", "/v1/tokens"
 	write(s, post(http.StatusCreated, "add-token", tag, all, "Make a token with a role, for all tenants or one"), s.addToken)
 	read(s, get("list-tokens", tag, all, "List the tokens, expired ones too"), s.listTokens)
-	write(s, remove("revoke-token", tag, all+"/{name}", "Revoke a token: it is refused from now on"), s.revokeToken)
+	write(s, remove("revoke-token", tag, all+"/{name}", "Revoke a token: it is refused within a second"), s.revokeToken)
 	read(s, get("whoami", tag, "/v1/whoami", "Show what the token of this request may do"), s.whoami)
 	read(s, get("list-fleet-audit", tag, "/v1/audit", "List what was asked for by everybody, newest first"), s.listFleetAudit)
 }
@@ -106,6 +106,7 @@ func (s *service) listTokens(ctx context.Context, in *PageQuery) (*body[Page[Tok
 }
 
 func (s *service) revokeToken(ctx context.Context, in *revokeTokenInput) (*struct{}, error) {
+	defer s.known.forget()
 	return nil, s.Catalog.Fleet().RevokeToken(ctx, callerOf(ctx).tenant, in.Name)
 }
 

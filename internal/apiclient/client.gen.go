@@ -1541,6 +1541,37 @@ type NewVerification struct {
 // NewVerificationWorkload defines model for NewVerification.Workload.
 type NewVerificationWorkload string
 
+// Overview defines model for Overview.
+type Overview struct {
+	// Alarms What holds up every tenant
+	Alarms []Alarm `json:"alarms"`
+
+	// Backups Backup runs of the last 24 hours, by state: running, done, partial, failed
+	Backups map[string]int64 `json:"backups"`
+
+	// InFlight Tasks that are admitted or running, by queue
+	InFlight map[string]int64 `json:"in_flight"`
+
+	// Processes Those that are alive, by role
+	Processes map[string]int64 `json:"processes"`
+
+	// Protected Enrolments: workloads of resources that a policy covers
+	Protected int64 `json:"protected"`
+
+	// Ready Tasks that wait, by queue
+	Ready     map[string]int64 `json:"ready"`
+	Resources ResourceCounts   `json:"resources"`
+
+	// Tenants By state: pending, connected, disconnected, refused, ...
+	Tenants map[string]int64 `json:"tenants"`
+
+	// Troubled Alarms of single tenants, by cause: key, damage, mass_change
+	Troubled map[string]int64 `json:"troubled"`
+
+	// Unsaved Of these, those without any snapshot
+	Unsaved int64 `json:"unsaved"`
+}
+
 // PageAlarm defines model for PageAlarm.
 type PageAlarm struct {
 	Items []Alarm `json:"items"`
@@ -2366,6 +2397,11 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/audit (the `ListFleetAudit` operationId).
 	ListFleetAudit(ctx context.Context, params *ListFleetAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetFleet Show the whole fleet in numbers
+	//
+	// Corresponds with GET /v1/fleet (the `GetFleet` operationId).
+	GetFleet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListProcesses List the workers and schedulers that are alive
 	//
 	// Corresponds with GET /v1/processes (the `ListProcesses` operationId).
@@ -2700,7 +2736,7 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tokens (the `AddToken` operationId).
 	AddToken(ctx context.Context, body AddTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// RevokeToken Revoke a token: it is refused from now on
+	// RevokeToken Revoke a token: it is refused within a second
 	//
 	// Corresponds with DELETE /v1/tokens/{name} (the `RevokeToken` operationId).
 	RevokeToken(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -2731,6 +2767,21 @@ func (c *Client) ListAlarms(ctx context.Context, reqEditors ...RequestEditorFn) 
 // Corresponds with GET /v1/audit (the `ListFleetAudit` operationId).
 func (c *Client) ListFleetAudit(ctx context.Context, params *ListFleetAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListFleetAuditRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetFleet Show the whole fleet in numbers
+//
+// Corresponds with GET /v1/fleet (the `GetFleet` operationId).
+func (c *Client) GetFleet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetFleetRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -3655,7 +3706,7 @@ func (c *Client) AddToken(ctx context.Context, body AddTokenJSONRequestBody, req
 	return c.Client.Do(req)
 }
 
-// RevokeToken Revoke a token: it is refused from now on
+// RevokeToken Revoke a token: it is refused within a second
 //
 // Corresponds with DELETE /v1/tokens/{name} (the `RevokeToken` operationId).
 func (c *Client) RevokeToken(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -3768,6 +3819,33 @@ func NewListFleetAuditRequest(server string, params *ListFleetAuditParams) (*htt
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
 		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetFleetRequest constructs an http.Request for the GetFleet method
+func NewGetFleetRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/fleet")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -6580,6 +6658,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/audit (the `ListFleetAudit` operationId).
 	ListFleetAuditWithResponse(ctx context.Context, params *ListFleetAuditParams, reqEditors ...RequestEditorFn) (*ListFleetAuditResponse, error)
 
+	// GetFleetWithResponse Show the whole fleet in numbers
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/fleet (the `GetFleet` operationId).
+	GetFleetWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetFleetResponse, error)
+
 	// ListProcessesWithResponse List the workers and schedulers that are alive
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -6986,7 +7071,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/tokens (the `AddToken` operationId).
 	AddTokenWithResponse(ctx context.Context, body AddTokenJSONRequestBody, reqEditors ...RequestEditorFn) (*AddTokenResponse, error)
 
-	// RevokeTokenWithResponse Revoke a token: it is refused from now on
+	// RevokeTokenWithResponse Revoke a token: it is refused within a second
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -7091,6 +7176,54 @@ func (r ListFleetAuditResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListFleetAuditResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetFleetResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Overview
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetFleetResponse) GetJSON200() *Overview {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetFleetResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetFleetResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetFleetResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetFleetResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetFleetResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9517,6 +9650,19 @@ func (c *ClientWithResponses) ListFleetAuditWithResponse(ctx context.Context, pa
 	return ParseListFleetAuditResponse(rsp)
 }
 
+// GetFleetWithResponse Show the whole fleet in numbers
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/fleet (the `GetFleet` operationId).
+func (c *ClientWithResponses) GetFleetWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetFleetResponse, error) {
+	rsp, err := c.GetFleet(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetFleetResponse(rsp)
+}
+
 // ListProcessesWithResponse List the workers and schedulers that are alive
 //
 // Returns a wrapper object for the known response body format(s).
@@ -10271,7 +10417,7 @@ func (c *ClientWithResponses) AddTokenWithResponse(ctx context.Context, body Add
 	return ParseAddTokenResponse(rsp)
 }
 
-// RevokeTokenWithResponse Revoke a token: it is refused from now on
+// RevokeTokenWithResponse Revoke a token: it is refused within a second
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10346,6 +10492,39 @@ func ParseListFleetAuditResponse(rsp *http.Response) (*ListFleetAuditResponse, e
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest PageAuditEntry
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetFleetResponse parses an HTTP response from a GetFleetWithResponse call
+func ParseGetFleetResponse(rsp *http.Response) (*GetFleetResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetFleetResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Overview
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

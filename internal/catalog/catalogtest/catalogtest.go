@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Secrets", testSecrets},
 		{"Audit", testAudit},
 		{"Requests", testRequests},
+		{"Overview", testOverview},
 		{"Alarms", testAlarms},
 		{"Mirrors", testMirrors},
 		{"Resources", testResources},

@@ -259,3 +259,37 @@ func testRequests(_ *testing.T, w *world) {
 	w.ok(err)
 	expect(w, "answer after more than a day", string(answer), "")
 }
+
+// The overview counts everything of every tenant, of one moment.
+func testOverview(_ *testing.T, w *world) {
+	empty, err := w.f.Overview(w.ctx, now)
+	w.ok(err)
+	expect(w, "tenants at first", len(empty.Tenants), 0)
+	p := w.worker("worker")
+	w.fill("a", p)
+	w.fill("b", p)
+	w.start(w.c.Tenant("t-a"), tenantry.Sync, []catalog.NewTask{{Action: tenantry.Sync}})
+	w.ok(w.f.AddTenant(w.ctx, catalog.TenantRow{ID: "t-new", State: tenantry.TenantPending, AddedAt: now}))
+	got, err := w.f.Overview(w.ctx, now)
+	w.ok(err)
+	expect(w, "pending tenants", got.Tenants[tenantry.TenantPending], 1)
+	var tenants, resources, ready, flight int64
+	for _, n := range got.Tenants {
+		tenants += n
+	}
+	for _, n := range got.Resources {
+		resources += n
+	}
+	for _, n := range got.Ready {
+		ready += n
+	}
+	for _, n := range got.InFlight {
+		flight += n
+	}
+	expect(w, "tenants", tenants, 3)
+	expect(w, "tasks in flight", flight, 4) // one running and one admitted each
+	expect(w, "tasks that wait", ready, 1)
+	expect(w, "resources", resources, 8)
+	expect(w, "runs of backups", got.Backups[catalog.RunRunning], 2)
+	expect(w, "enrolments without a snapshot", got.Unsaved, got.Protected-2)
+}
