@@ -4,9 +4,11 @@
 //
 // # Backup
 //
-// A source has collections, each with its own delta: a drive has [RootCollection] alone, a mailbox shows
-// its parts there, each of which lists folders, which are collections again. What is apart (Item.Apart)
-// is read by itself, with all that it lists: its space. A collection's cursor is
+// A source has collections, each with a delta or a list of its own. [RootCollection] shows the others: a mailbox
+// its parts, each of which lists folders, which are collections again; a user the drives. What is apart
+// (Item.Apart) is read by itself, with all that it lists: its space. A collection that lists what lies in
+// it at any depth, and that nothing enters or leaves, is a tree (Source.Tree): a drive, a list, the
+// messages of a team. A collection's cursor is
 //
 //	(none) --first page--> reading --last page--> swept? --> complete --+
 //	                          ^  |                                      | next run: changes only
@@ -24,7 +26,8 @@
 // The rules that keep it right whatever moves, dies or repeats:
 //
 //   - The index key is the immutable ID. A removal from folder F counts only while the index says
-//     that the item lies in F: a move is an addition there and a removal here, in either order.
+//     that the item lies in F: a move is an addition there and a removal here, in either order. In a tree
+//     it counts at once.
 //   - A page's changes become durable with the cursor behind it or before it, never after. A page
 //     that is read twice finds its versions stored and changes nothing.
 //   - A collection without a delta is listed: what its list does not show is gone, and has the round

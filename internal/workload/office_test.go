@@ -138,3 +138,39 @@ func TestOfficeKilledAtAnyPage(t *testing.T) {
 		})
 	}
 }
+
+// TestOfficeAtRestIsCheap counts what a run over an unchanged drive, site, group and team asks for.
+func TestOfficeAtRestIsCheap(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 1, Groups: 4, Libraries: 1, FilesPerUser: 10, Lists: 2, ListItems: 15, Pages: 2,
+		Channels: 1, ClosedChannels: 1, Messages: 12, ThreadsPerGroup: 5},
+		graphsim.Options{Clock: 100_000, Teams: graphsim.TeamsOptions{ExportOptions: true}, Exchange: graphsim.ExchangeOptions{PostAttachments: true}})
+	team := c.groupOf(t, func(g graphsim.GroupInfo) bool { return g.Team })
+	created := 3 // views of a calendar since before the group was made, and when that was
+	for name, test := range map[string]struct {
+		src  func() engine.Source
+		most int
+	}{
+		"drive": {c.drive(0), 2}, // the list of drives, and its delta
+		// The site; its drives, lists, pages and sites; of five lists the columns and content types; deltas of four
+		// drives and two lists.
+		"site": {func() engine.Source { return workload.NewSiteSource(c.graph, team.Site, tenantry.BackupOptions{}) }, 1 + 4 + 2*6 + 4 + 2},
+		// The threads, and whether attachments can be had.
+		"group": {func() engine.Source { return workload.NewGroupSource(c.graph, team.ID) }, 1 + 2 + created},
+		// The team, members, channels; where three channels have their files and one its members; two drives and their
+		// deltas; the export.
+		"team": {func() engine.Source { return workload.NewTeamSource(c.graph, team.ID, tenantry.BackupOptions{}) }, 3 + 3 + 1 + 2 + 2 + 1},
+	} {
+		s := tenantry.Series{Tenant: "t-1", Resource: "r-rest", Workload: tenantry.Workload(name)}
+		c.backup(t, s, test.src, engine.Limits{})
+		asked := c.watch(t, "")
+		if out := c.backup(t, s, test.src, engine.Limits{}); out.Counts.Bytes > 0 {
+			t.Errorf("%s at rest: %+v", name, out)
+		}
+		if n := asked(); n > test.most {
+			t.Errorf("%s at rest: %d requests, more than %d", name, n, test.most)
+		} else {
+			t.Logf("%s at rest: %d requests", name, n)
+		}
+		c.sim.Clear("")
+	}
+}
