@@ -5,42 +5,74 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tenantry/tenantry/internal/apiclient"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-func (c *connection) policiesRetention() *cobra.Command {
-	var r apiclient.Retention
-	var until string
-	command := c.action("retention TENANT POLICY", "Set which snapshots a policy keeps; without rules all", 2,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			if until != "" {
-				day, err := time.Parse(time.DateOnly, until)
-				if err != nil {
-					return tenantry.Errorf(tenantry.Invalid, "--until is %q; it may be a day, YYYY-MM-DD", until)
-				}
-				r.Until = day
-			}
-			_, err := client.SetRetentionWithResponse(cmd.Context(), args[0], args[1], r)
-			return err
-		})
-	flags := command.Flags()
+// rulesFlags are the rules of retention, as flags.
+type rulesFlags struct {
+	rules apiclient.Retention
+	until string
+}
+
+func (f *rulesFlags) add(flags *pflag.FlagSet) {
+	r := &f.rules
 	flags.Int64Var(&r.Last, "last", 0, "keep the newest so many")
 	flags.Int64Var(&r.Hourly, "hourly", 0, "keep the newest of each of so many hours")
 	flags.Int64Var(&r.Daily, "daily", 0, "of so many days")
 	flags.Int64Var(&r.Weekly, "weekly", 0, "of so many weeks")
 	flags.Int64Var(&r.Monthly, "monthly", 0, "of so many months")
 	flags.Int64Var(&r.Yearly, "yearly", 0, "of so many years")
-	flags.StringVar(&until, "until", "", "keep everything until that day, YYYY-MM-DD")
+	flags.StringVar(&f.until, "until", "", "keep everything until that day, YYYY-MM-DD")
 	flags.Int64Var(&r.DepartedDays, "departed-days", 0, "drop the last snapshots so many days after a resource left Microsoft 365 (default: never)")
+}
+
+func (f *rulesFlags) read() (apiclient.Retention, error) {
+	if f.until == "" {
+		return f.rules, nil
+	}
+	day, err := time.Parse(time.DateOnly, f.until)
+	if err != nil {
+		return f.rules, tenantry.Errorf(tenantry.Invalid, "--until is %q; it may be a day, YYYY-MM-DD", f.until)
+	}
+	f.rules.Until = day
+	return f.rules, nil
+}
+
+func (c *connection) policiesRetention() *cobra.Command {
+	var flags rulesFlags
+	command := c.action("retention TENANT POLICY", "Set which snapshots a policy keeps; without rules all", 2,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			rules, err := flags.read()
+			if err != nil {
+				return err
+			}
+			_, err = client.SetRetentionWithResponse(cmd.Context(), args[0], args[1], rules)
+			return err
+		})
+	flags.add(command.Flags())
 	return command
 }
 
 func (c *connection) policiesPreview() *cobra.Command {
-	return c.action("retention-preview TENANT POLICY", "Show which snapshots would go with the next prune", 2,
+	var flags rulesFlags
+	command := c.action("retention-preview TENANT POLICY", "Show which snapshots would go with the next prune, under the policy's rules or, with flags, under others", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			rules, err := flags.read()
+			if err != nil {
+				return err
+			}
+			proposed := rules != (apiclient.Retention{})
 			series, more, err := all(c.limit, func(p pager) ([]apiclient.Retained, string, error) {
+				if proposed {
+					answer, err := client.ProposeRetentionWithResponse(cmd.Context(), args[0], args[1], &apiclient.ProposeRetentionParams{After: p.after}, rules)
+					if err != nil {
+						return nil, "", err
+					}
+					return answer.JSON200.Items, answer.JSON200.Next, nil
+				}
 				answer, err := client.PreviewRetentionWithResponse(cmd.Context(), args[0], args[1], &apiclient.PreviewRetentionParams{After: p.after})
 				if err != nil {
 					return nil, "", err
@@ -50,18 +82,24 @@ func (c *connection) policiesPreview() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var rows [][]string
-			for _, s := range series {
-				for _, snapshot := range s.Snapshots {
-					verdict := "goes"
-					if snapshot.Keep {
-						verdict = "stays"
-					}
-					rows = append(rows, []string{s.Resource, s.Workload, count(snapshot.Seq), when(snapshot.Time), verdict, strings.Join(snapshot.Rules, ", ")})
-				}
-			}
-			return table(cmd, "RESOURCE WORKLOAD SNAPSHOT TIME VERDICT RULES", rows, more)
+			return table(cmd, "RESOURCE WORKLOAD SNAPSHOT TIME VERDICT RULES", verdicts(series), more)
 		})
+	flags.add(command.Flags())
+	return command
+}
+
+// verdicts are the rows of a preview.
+func verdicts(series []apiclient.Retained) (rows [][]string) {
+	for _, s := range series {
+		for _, snapshot := range s.Snapshots {
+			verdict := "goes"
+			if snapshot.Keep {
+				verdict = "stays"
+			}
+			rows = append(rows, []string{s.Resource, s.Workload, count(snapshot.Seq), when(snapshot.Time), verdict, strings.Join(snapshot.Rules, ", ")})
+		}
+	}
+	return rows
 }
 
 func holdsCommand(c *connection) *cobra.Command {

@@ -148,6 +148,7 @@ func TestCommands(t *testing.T) {
 	o.shows([]string{run}, "runs", "show", tenant, run)
 	o.shows(nil, "policies", "retention", tenant, policy, "--last", "3", "--until", "2030-01-31")
 	o.shows([]string{"VERDICT"}, "policies", "retention-preview", tenant, policy)
+	o.shows([]string{"VERDICT"}, "policies", "retention-preview", tenant, policy, "--yearly", "2")
 	o.shows(nil, "holds", "set", tenant, "case 7", "--resource", user)
 	o.shows([]string{"case 7", user}, "holds", "list", tenant)
 	o.shows(nil, "holds", "lift", tenant, "--resource", user)

@@ -180,7 +180,7 @@ func TestTenantsAreApart(t *testing.T) {
 				body = map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7}
 			case "start-run":
 				body = map[string]any{"resources": []string{string(ada)}}
-			case "set-retention":
+			case "set-retention", "propose-retention":
 				body = map[string]any{"last": 1}
 			case "set-hold":
 				body = map[string]any{"reason": "case 7", "resource": ada}

@@ -59,6 +59,12 @@ type previewInput struct {
 	After string `query:"after" maxLength:"200" doc:"'next' of the page before"`
 }
 
+type proposeInput struct {
+	PolicyPath
+	After string `query:"after" maxLength:"200" doc:"'next' of the page before"`
+	Body  tenantry.Retention
+}
+
 type setHoldInput struct {
 	TenantPath
 	Body NewHold
@@ -89,6 +95,7 @@ func (s *service) retentionRoutes() {
 	const policy = tenant + "/policies/{policy}"
 	write(s, operation(http.MethodPut, http.StatusOK, "set-retention", tag, policy+"/retention", "Set which snapshots a policy keeps; the next daily prune drops the others"), s.setRetention)
 	read(s, get("preview-retention", tag, policy+"/retention-preview", "Show which snapshots would go now"), s.previewRetention)
+	read(s, post(http.StatusOK, "propose-retention", tag, policy+"/retention-preview", "Show which snapshots would go now under other rules of the policy; nothing is changed"), s.proposeRetention)
 	read(s, get("list-holds", tag, tenant+"/holds", "List the legal holds of a tenant"), s.listHolds)
 	write(s, post(http.StatusCreated, "set-hold", tag, tenant+"/holds", "Hold a resource, or the whole tenant: nothing is dropped"), s.setHold)
 	write(s, remove("lift-hold", tag, tenant+"/holds", "Lift a legal hold"), s.liftHold)
@@ -113,6 +120,18 @@ func (s *service) setRetention(ctx context.Context, in *setRetentionInput) (*bod
 }
 
 func (s *service) previewRetention(ctx context.Context, in *previewInput) (*body[Page[Retained]], error) {
+	return s.preview(ctx, in, nil)
+}
+
+func (s *service) proposeRetention(ctx context.Context, in *proposeInput) (*body[Page[Retained]], error) {
+	if err := in.Body.Validate(); err != nil {
+		return nil, err
+	}
+	return s.preview(ctx, &previewInput{in.PolicyPath, in.After}, &in.Body)
+}
+
+// preview shows what the rules of a policy, or others in their place, make of a page of resources.
+func (s *service) preview(ctx context.Context, in *previewInput, proposed *tenantry.Retention) (*body[Page[Retained]], error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -131,7 +150,12 @@ func (s *service) previewRetention(ctx context.Context, in *previewInput) (*body
 			continue
 		}
 		for _, w := range policy.Workloads {
-			retained, err := s.retained(ctx, t, r.ID, w)
+			retained, err := s.retained(ctx, t, r.ID, w, func(st catalog.SeriesStanding) catalog.SeriesStanding {
+				if proposed == nil {
+					return st
+				}
+				return st.With(in.Policy, *proposed)
+			})
 			if err != nil {
 				return nil, err
 			}
@@ -146,8 +170,8 @@ func (s *service) previewRetention(ctx context.Context, in *previewInput) (*body
 	return &body[Page[Retained]]{page}, nil
 }
 
-// retained decides on the snapshots of a series that SQL mirrors.
-func (s *service) retained(ctx context.Context, t *catalog.Tenant, r tenantry.ResourceID, w tenantry.Workload) (Retained, error) {
+// retained decides on the snapshots of a series that SQL mirrors, by its standing as it is adjusted.
+func (s *service) retained(ctx context.Context, t *catalog.Tenant, r tenantry.ResourceID, w tenantry.Workload, adjust func(catalog.SeriesStanding) catalog.SeriesStanding) (Retained, error) {
 	out := Retained{Resource: r, Workload: w, Snapshots: []RetainedSnapshot{}}
 	var points []tenantry.RestorePoint
 	for before := int64(0); ; {
@@ -171,7 +195,7 @@ func (s *service) retained(ctx context.Context, t *catalog.Tenant, r tenantry.Re
 		return out, err
 	}
 	out.Suspended = standing.Suspended
-	for _, v := range standing.Keep(points, s.Now()) {
+	for _, v := range adjust(standing).Keep(points, s.Now()) {
 		out.Snapshots = append(out.Snapshots, RetainedSnapshot{Seq: v.Seq, Time: when(v.Time), Keep: v.Keep(), Rules: append([]string{}, v.Rules...)})
 		if v.Keep() {
 			out.Kept++

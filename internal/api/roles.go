@@ -63,7 +63,7 @@ var needs = map[string]permission{
 	"add-token": toGrant, "list-tokens": toGrant, "revoke-token": toGrant, "whoami": toLook,
 	"list-resources": toLook, "get-resource": toLook,
 	"add-policy": toProtect, "preview-policy": toLook, "list-policies": toLook, "get-policy": toLook, "delete-policy": toProtect,
-	"set-retention": toRetain, "preview-retention": toLook, "list-holds": toLook, "set-hold": toRetain, "lift-hold": toRetain,
+	"set-retention": toRetain, "preview-retention": toLook, "propose-retention": toLook, "list-holds": toLook, "set-hold": toRetain, "lift-hold": toRetain,
 	"start-prune": toRetain, "acknowledge-mass-change": toRetain, "start-collection": toRetain,
 	"start-run": toRun, "list-runs": toLook, "get-run": toLook, "cancel-run": toRun, "list-tasks": toLook, "get-task": toLook,
 	"start-verification": toRun, "start-repair": toRun, "start-restore": toRestore,

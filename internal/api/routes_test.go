@@ -65,6 +65,7 @@ func TestEveryOperation(t *testing.T) {
 	call("get-policy", 200, "GET", policy, nil, map[string]any{"time_zone": "Europe/Vienna"})
 
 	call("set-retention", 200, "PUT", policy+"/retention", map[string]any{"last": 1, "daily": 7}, map[string]any{"retention.daily": 7})
+	call("propose-retention", 200, "POST", policy+"/retention-preview", map[string]any{"hourly": 1}, map[string]any{"items.0.kept": 1, "items.0.snapshots.0.rules.0": "hourly"})
 	call("preview-retention", 200, "GET", policy+"/retention-preview", nil, map[string]any{"items.0.kept": 1, "items.0.dropped": 0, "items.0.snapshots.0.rules.0": "last"})
 	call("set-hold", 201, "POST", base+"/holds", map[string]any{"reason": "case 7"}, map[string]any{"reason": "case 7", "actor": "operator"})
 	call("list-holds", 200, "GET", base+"/holds", nil, map[string]any{"items.0.reason": "case 7"})

@@ -2118,6 +2118,12 @@ type PreviewRetentionParams struct {
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 }
 
+// ProposeRetentionParams defines parameters for ProposeRetention.
+type ProposeRetentionParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+}
+
 // ListResourcesParams defines parameters for ListResources.
 type ListResourcesParams struct {
 	// After 'next' of the page before
@@ -2300,6 +2306,9 @@ type PreviewPolicyJSONRequestBody = NewPolicy
 
 // SetRetentionJSONRequestBody defines body for SetRetention for application/json ContentType.
 type SetRetentionJSONRequestBody = Retention
+
+// ProposeRetentionJSONRequestBody defines body for ProposeRetention for application/json ContentType.
+type ProposeRetentionJSONRequestBody = Retention
 
 // StartRestoreJSONRequestBody defines body for StartRestore for application/json ContentType.
 type StartRestoreJSONRequestBody = NewRestore
@@ -2589,6 +2598,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `PreviewRetention` operationId).
 	PreviewRetention(ctx context.Context, tenant string, policy string, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ProposeRetentionWithBody Show which snapshots would go now under other rules of the policy; nothing is changed
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
+	ProposeRetentionWithBody(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ProposeRetention Show which snapshots would go now under other rules of the policy; nothing is changed
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
+	ProposeRetention(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, body ProposeRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RefreshTenant Read users, groups and sites of the tenant now
 	//
@@ -3290,6 +3313,40 @@ func (c *Client) SetRetention(ctx context.Context, tenant string, policy string,
 // Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `PreviewRetention` operationId).
 func (c *Client) PreviewRetention(ctx context.Context, tenant string, policy string, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewPreviewRetentionRequest(c.Server, tenant, policy, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ProposeRetentionWithBody Show which snapshots would go now under other rules of the policy; nothing is changed
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
+func (c *Client) ProposeRetentionWithBody(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewProposeRetentionRequestWithBody(c.Server, tenant, policy, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ProposeRetention Show which snapshots would go now under other rules of the policy; nothing is changed
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
+func (c *Client) ProposeRetention(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, body ProposeRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewProposeRetentionRequest(c.Server, tenant, policy, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5017,6 +5074,87 @@ func NewPreviewRetentionRequest(server string, tenant string, policy string, par
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewProposeRetentionRequest calls the generic ProposeRetention builder with application/json body
+func NewProposeRetentionRequest(server string, tenant string, policy string, params *ProposeRetentionParams, body ProposeRetentionJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewProposeRetentionRequestWithBody(server, tenant, policy, params, "application/json", bodyReader)
+}
+
+// NewProposeRetentionRequestWithBody constructs an http.Request for the ProposeRetention method, with any body, and a specified content type
+func NewProposeRetentionRequestWithBody(server string, tenant string, policy string, params *ProposeRetentionParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "policy", policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s/retention-preview", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -6889,6 +7027,20 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `PreviewRetention` operationId).
 	PreviewRetentionWithResponse(ctx context.Context, tenant string, policy string, params *PreviewRetentionParams, reqEditors ...RequestEditorFn) (*PreviewRetentionResponse, error)
 
+	// ProposeRetentionWithBodyWithResponse Show which snapshots would go now under other rules of the policy; nothing is changed
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
+	ProposeRetentionWithBodyWithResponse(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ProposeRetentionResponse, error)
+
+	// ProposeRetentionWithResponse Show which snapshots would go now under other rules of the policy; nothing is changed
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
+	ProposeRetentionWithResponse(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, body ProposeRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*ProposeRetentionResponse, error)
+
 	// RefreshTenantWithResponse Read users, groups and sites of the tenant now
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -8431,6 +8583,54 @@ func (r PreviewRetentionResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r PreviewRetentionResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ProposeRetentionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageRetained
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ProposeRetentionResponse) GetJSON200() *PageRetained {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ProposeRetentionResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ProposeRetentionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ProposeRetentionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ProposeRetentionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ProposeRetentionResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10079,6 +10279,32 @@ func (c *ClientWithResponses) PreviewRetentionWithResponse(ctx context.Context, 
 	return ParsePreviewRetentionResponse(rsp)
 }
 
+// ProposeRetentionWithBodyWithResponse Show which snapshots would go now under other rules of the policy; nothing is changed
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
+func (c *ClientWithResponses) ProposeRetentionWithBodyWithResponse(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ProposeRetentionResponse, error) {
+	rsp, err := c.ProposeRetentionWithBody(ctx, tenant, policy, params, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseProposeRetentionResponse(rsp)
+}
+
+// ProposeRetentionWithResponse Show which snapshots would go now under other rules of the policy; nothing is changed
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
+func (c *ClientWithResponses) ProposeRetentionWithResponse(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, body ProposeRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*ProposeRetentionResponse, error) {
+	rsp, err := c.ProposeRetention(ctx, tenant, policy, params, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseProposeRetentionResponse(rsp)
+}
+
 // RefreshTenantWithResponse Read users, groups and sites of the tenant now
 //
 // Returns a wrapper object for the known response body format(s).
@@ -11380,6 +11606,39 @@ func ParsePreviewRetentionResponse(rsp *http.Response) (*PreviewRetentionRespons
 	}
 
 	response := &PreviewRetentionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageRetained
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseProposeRetentionResponse parses an HTTP response from a ProposeRetentionWithResponse call
+func ParseProposeRetentionResponse(rsp *http.Response) (*ProposeRetentionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ProposeRetentionResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}

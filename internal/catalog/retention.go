@@ -92,11 +92,24 @@ func (t *Tenant) Holds(ctx context.Context) ([]Hold, error) {
 // SeriesStanding is what retention needs to know of a series beside its snapshots.
 type SeriesStanding struct {
 	Policies  []tenantry.Retention // those that protect it, or did before its resource departed
+	PolicyIDs []tenantry.PolicyID  // of Policies
 	Departed  time.Time            // zero: it is there
 	Hold      string               // the legal hold that covers it
 	Suspended string               // the mass change that suspends its pruning
 	Compared  int64                // newest snapshot that was looked at for one, or acknowledged
 	InUse     map[int64]string     // snapshots that unfinished tasks read
+}
+
+// With returns what the standing would be under other rules of a policy; their time zone is the policy's.
+func (s SeriesStanding) With(id tenantry.PolicyID, rules tenantry.Retention) SeriesStanding {
+	s.Policies = slices.Clone(s.Policies)
+	for i, one := range s.PolicyIDs {
+		if one == id {
+			rules.Zone = s.Policies[i].Zone
+			s.Policies[i] = rules
+		}
+	}
+	return s
 }
 
 // Keep decides on snapshots as of now. See tenantry.Keep.
@@ -125,7 +138,7 @@ func (t *Tenant) SeriesStanding(ctx context.Context, resource tenantry.ResourceI
 	for _, p := range policies {
 		if slices.Contains(p.Kinds, r.Kind) && slices.Contains(p.Workloads, w) {
 			p.Retention.Zone = p.TimeZone
-			s.Policies = append(s.Policies, p.Retention)
+			s.Policies, s.PolicyIDs = append(s.Policies, p.Retention), append(s.PolicyIDs, p.ID)
 		}
 	}
 	holds, err := t.Holds(ctx)

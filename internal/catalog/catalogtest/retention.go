@@ -25,6 +25,9 @@ func testRetention(_ *testing.T, w *world) {
 	w.kind(t.SetRetention(w.ctx, policies[0].ID, tenantry.Retention{Last: -1}), tenantry.Invalid)
 	rules.Zone = policies[0].TimeZone
 	expect(w, "rules", standing().Policies[0], rules)
+	proposed := standing().With(policies[0].ID, tenantry.Retention{Yearly: 1})
+	expect(w, "proposed rules", proposed.Policies[0], tenantry.Retention{Yearly: 1, Zone: policies[0].TimeZone})
+	expect(w, "rules under another policy's proposal", standing().With("p-none", tenantry.Retention{}).Policies[0], rules)
 
 	w.kind(t.SetHold(w.ctx, catalog.Hold{At: now}), tenantry.Invalid)
 	w.ok(t.SetHold(w.ctx, catalog.Hold{Resource: user(1), Reason: "another's", At: now}))
