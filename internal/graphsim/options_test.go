@@ -165,7 +165,9 @@ func (w *optionWorld) look(rt graphsim.RouteInfo, path string, plain object) {
 		if p.Navigation || p.SingleOnly && !rt.Single || name == "content.downloadurl" {
 			continue // another name of @microsoft.graph.downloadUrl
 		}
-		w.seen[rt.Type][name] = w.seen[rt.Type][name] // from now on it has to be seen
+		if _, known := w.seen[rt.Type][name]; !known {
+			w.seen[rt.Type][name] = false // from now on it has to be seen
+		}
 		if view := strings.HasSuffix(rt.Pattern, "alendarView"); !view || name != "createddatetime" && name != "lastmodifieddatetime" {
 			names = append(names, name)
 		}
