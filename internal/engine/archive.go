@@ -178,13 +178,15 @@ func (a *archive) put(e repository.Entry, name string, write func(io.Writer) err
 		return nopCloser{w}, err
 	}}
 	err := write(s)
+	var broken error
 	if s.into != nil || err == nil {
 		err = s.finish(err)
+		broken = a.out.err // others may write as soon as the turn is over
 		a.mu.Unlock()
 	}
 	switch {
-	case a.out.err != nil: // the end of all items
-		return tenantry.E(tenantry.Transient, "write an archive", a.out.err)
+	case broken != nil: // the end of all items
+		return tenantry.E(tenantry.Transient, "write an archive", broken)
 	case err != nil && s.into != nil:
 		return tenantry.Errorf(tenantry.KindOf(err), "its file in the archive is cut short: %w", err)
 	}
