@@ -2,6 +2,8 @@ package main
 
 import (
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -95,7 +97,7 @@ func compareCommand(c *connection) *cobra.Command {
 func restoreCommand(c *connection) *cobra.Command {
 	var n apiclient.NewRestore
 	var conflict string
-	var watch bool
+	var watch, preview bool
 	command := c.action("restore TENANT RESOURCE WORKLOAD SNAPSHOT", "Bring a snapshot, or part of it, back to Microsoft 365", 4,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			seq, err := snapshotArg(args[3])
@@ -104,6 +106,9 @@ func restoreCommand(c *connection) *cobra.Command {
 			}
 			n.Resource, n.Workload, n.Snapshot = args[1], apiclient.NewRestoreWorkload(args[2]), seq
 			n.Conflict = apiclient.NewRestoreConflict(conflict)
+			if preview {
+				return previewRestore(cmd, client, args[0], n)
+			}
 			answer, err := client.StartRestoreWithResponse(cmd.Context(), args[0], n)
 			if err != nil {
 				return err
@@ -116,8 +121,24 @@ func restoreCommand(c *connection) *cobra.Command {
 	command.Flags().StringVar(&n.Folder, "folder", "", "name of a new folder for it (default the original place)")
 	command.Flags().StringVar(&conflict, "conflict", "", "skip, copy or replace where a different item has the place (default copy)")
 	command.Flags().BoolVar(&n.Permissions, "permissions", false, "make grants and sharing links on restored files, too; nobody is told")
+	command.Flags().BoolVar(&preview, "preview", false, "only say what it would write, what it lacks and how long it takes at least")
 	watchFlag(command, &watch)
 	return command
+}
+
+func previewRestore(cmd *cobra.Command, client *apiclient.ClientWithResponses, tenant string, n apiclient.NewRestore) error {
+	answer, err := client.PreviewRestoreWithResponse(cmd.Context(), tenant, n)
+	if err != nil {
+		return err
+	}
+	p := answer.JSON200
+	err = fields(cmd, "items", count(p.Items), "bytes", byteSize(p.Bytes), "unsaved", count(p.Unsaved), "target", p.TargetName, "folder", p.Folder,
+		"needs", strings.Join(p.PermissionsNeeded, ", "), "lacks", strings.Join(p.PermissionsMissing, ", "),
+		"at least", (time.Duration(p.TakesSeconds) * time.Second).String(), "bound by", p.Binding)
+	for _, w := range p.Warnings {
+		cmd.PrintErrln(w)
+	}
+	return err
 }
 
 func verifyCommand(c *connection) *cobra.Command {

@@ -140,6 +140,10 @@ func (s *shelf) Compare(_ context.Context, _ tenantry.Series, _, _ int64, _ stri
 	return changes, "", s.broken
 }
 
+func (s *shelf) Measure(_ context.Context, _ tenantry.Series, _ int64, items []string) (tenantry.Counts, bool, error) {
+	return tenantry.Counts{Items: 100_000, Bytes: 10_000_000_000, Skipped: int64(len(items))}, true, s.broken
+}
+
 func (s *shelf) Item(_ context.Context, _ tenantry.Series, _ int64, id string) (api.BrowseItem, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

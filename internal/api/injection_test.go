@@ -30,6 +30,7 @@ func bodies() map[string]map[string]any {
 		"set-hold":           {"reason": "case 7"},
 		"add-token":          {"name": "ada", "role": "auditor"},
 		"start-run":          {"resources": []string{string(bob)}},
+		"preview-restore":    {"resource": string(ada), "workload": "mailbox", "snapshot": 7, "items": []string{"i1"}, "folder": "Restored"},
 		"start-restore":      {"resource": ada, "workload": "mailbox", "snapshot": 7},
 		"start-export":       {"resource": ada, "workload": "mailbox", "snapshot": 7},
 		"start-verification": {"resource": ada, "workload": "mailbox", "snapshot": 7},

@@ -176,7 +176,7 @@ func TestTenantsAreApart(t *testing.T) {
 			path := paths.Replace(strings.Replace(op.path, "{tenant}", string(other), 1))
 			var body any
 			switch op.id {
-			case "start-restore", "start-export", "start-verification":
+			case "start-restore", "preview-restore", "start-export", "start-verification":
 				body = map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7}
 			case "start-run":
 				body = map[string]any{"resources": []string{string(ada)}}
@@ -188,7 +188,7 @@ func TestTenantsAreApart(t *testing.T) {
 				body = map[string]any{"name": "P", "at": "01:00"}
 			}
 			r := h.call(op.method, path, body)
-			named := strings.Count(op.path, "{") > 1 || op.id == "start-restore" || op.id == "start-export" || op.id == "start-verification" || op.id == "start-run" || op.id == "set-hold"
+			named := strings.Count(op.path, "{") > 1 || op.id == "start-restore" || op.id == "preview-restore" || op.id == "start-export" || op.id == "start-verification" || op.id == "start-run" || op.id == "set-hold"
 			switch {
 			case named && r.status != http.StatusNotFound && r.status != http.StatusUnprocessableEntity,
 				other == "t-unknown" && r.status != http.StatusNotFound:

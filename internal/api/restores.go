@@ -50,6 +50,7 @@ func (in *verifyInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.B
 func (s *service) restoreRoutes() {
 	const tag = "restores"
 	write(s, post(http.StatusCreated, "start-restore", tag, "/v1/tenants/{tenant}/restores", "Restore a snapshot or part of it"), s.startRestore)
+	write(s, post(http.StatusOK, "preview-restore", tag, "/v1/tenants/{tenant}/restores/preview", "Say what a restore would write, where to, what it lacks and how long it takes at least"), s.previewRestore)
 	write(s, post(http.StatusCreated, "start-verification", tag, "/v1/tenants/{tenant}/verifications", "Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup"), s.startVerification)
 	write(s, post(http.StatusCreated, "start-repair", tag, "/v1/tenants/{tenant}/resources/{resource}/workloads/{workload}/repair",
 		"Read the index of a series, and make it anew from packs and manifests if it is damaged"), s.startRepair)

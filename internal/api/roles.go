@@ -66,7 +66,7 @@ var needs = map[string]permission{
 	"set-retention": toRetain, "preview-retention": toLook, "propose-retention": toLook, "list-holds": toLook, "set-hold": toRetain, "lift-hold": toRetain,
 	"start-prune": toRetain, "acknowledge-mass-change": toRetain, "start-collection": toRetain,
 	"start-run": toRun, "list-runs": toLook, "get-run": toLook, "cancel-run": toRun, "list-tasks": toLook, "get-task": toLook,
-	"start-verification": toRun, "start-repair": toRun, "start-restore": toRestore,
+	"start-verification": toRun, "start-repair": toRun, "start-restore": toRestore, "preview-restore": toRestore,
 	"list-snapshots": toLook, "browse-items": toOpen, "get-item": toOpen, "compare-snapshots": toOpen, "search-snapshot": toOpen, "search-tenant": toOpen,
 	"start-export": toRestore, "get-export": toRestore, "fetch-export": toRestore,
 	"get-fleet": toWatch, "list-alarms": toWatch, "list-tenant-alarms": toWatch, "list-alarms-of-tenant": toLook, "list-processes": toWatch,

@@ -18,7 +18,7 @@ var (
 	looks = strings.Fields(`whoami list-tenants get-tenant get-budget get-ledger list-resources get-resource
 		preview-policy list-policies get-policy preview-retention propose-retention list-holds list-runs get-run list-tasks get-task
 		list-snapshots list-alarms-of-tenant`)
-	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-restore start-export get-export fetch-export")
+	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-restore preview-restore start-export get-export fetch-export")
 	operates = strings.Fields("start-run cancel-run start-verification start-repair refresh-tenant start-consent add-policy delete-policy")
 	watches  = strings.Fields("get-fleet list-alarms list-tenant-alarms list-processes")
 	audits   = strings.Fields("list-audit list-fleet-audit")

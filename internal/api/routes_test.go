@@ -113,6 +113,10 @@ func TestEveryOperation(t *testing.T) {
 		t.Errorf("browsed %v", h.browser.asked)
 	}
 
+	must(t, h.catalog.Tenant(id).SetRoles(t.Context(), []string{"Mail.ReadWrite", "Contacts.ReadWrite", "Calendars.ReadWrite", "Tasks.ReadWrite.All"}))
+	call("preview-restore", 200, "POST", base+"/restores/preview", map[string]any{"resource": ada, "workload": "mailbox", "snapshot": seq, "items": []string{"i1"}, "to": bob},
+		map[string]any{"items": 100000, "bytes": 1e10, "unsaved": 1, "whole": true, "target_name": "Bob", "permissions_missing": "[MailboxSettings.ReadWrite]",
+			"binding": "outlook/upload", "takes_seconds": 19073, "warnings.0": "Microsoft's limit outlook/upload makes it take at least 5.3 hours"})
 	restored := call("start-restore", 201, "POST", base+"/restores", map[string]any{
 		"resource": ada, "workload": "mailbox", "snapshot": seq, "items": []string{"i1"}, "to": bob, "folder": "Restored",
 	}, map[string]any{"action": "restore", "tasks": 1})

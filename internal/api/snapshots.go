@@ -20,6 +20,9 @@ type Browser interface {
 	// Compare lists what became of the items of a snapshot in a later one of its series, at most limit, from after
 	// on ("" or a next); a page may have few or none and still a next.
 	Compare(ctx context.Context, s tenantry.Series, since, seq int64, after string, limit int) (changes []ChangedItem, next string, err error)
+	// Measure counts what a restore of items (empty: everything) would write; whole is false if there are more than it
+	// looked at.
+	Measure(ctx context.Context, s tenantry.Series, seq int64, items []string) (counts tenantry.Counts, whole bool, err error)
 	// Item finds one item by its ID.
 	Item(ctx context.Context, s tenantry.Series, seq int64, id string) (BrowseItem, error)
 	// Search finds what matches in a folder ("": everywhere), at most limit items, from after on ("" or a

@@ -1799,6 +1799,46 @@ type ResourceCounts struct {
 	Inactive int64 `json:"inactive"`
 }
 
+// RestorePreview defines model for RestorePreview.
+type RestorePreview struct {
+	// Binding The account that takes longest; absent if none has to be waited for
+	//
+	// Example: outlook/upload
+	Binding string `json:"binding,omitempty,omitzero"`
+
+	// Bytes Of their content, before it is encoded for its way
+	Bytes int64 `json:"bytes"`
+
+	// CompletesAt When it is through at the earliest, if it begins now
+	CompletesAt time.Time `json:"completes_at,omitempty,omitzero"`
+
+	// Folder Name of the new folder; absent: the original place
+	Folder string `json:"folder,omitempty,omitzero"`
+
+	// Items Items that it would write, as far as they are not there already
+	Items int64 `json:"items"`
+
+	// PermissionsMissing Those that the tenant's consent did not give when it was last proved
+	PermissionsMissing []string `json:"permissions_missing"`
+
+	// PermissionsNeeded Application permissions of Microsoft Graph, of which each or a wider one is needed
+	PermissionsNeeded []string `json:"permissions_needed"`
+
+	// TakesSeconds How long it takes at least, by what Microsoft allows
+	TakesSeconds int64  `json:"takes_seconds"`
+	Target       string `json:"target"`
+	TargetName   string `json:"target_name"`
+
+	// Unsaved Items of which no version was saved
+	Unsaved int64 `json:"unsaved"`
+
+	// Warnings What a person should know before it begins
+	Warnings []string `json:"warnings"`
+
+	// Whole False: the selection has more than was counted
+	Whole bool `json:"whole"`
+}
+
 // Retained defines model for Retained.
 type Retained struct {
 	// Dropped How many go with the next prune
@@ -2313,6 +2353,9 @@ type ProposeRetentionJSONRequestBody = Retention
 // StartRestoreJSONRequestBody defines body for StartRestore for application/json ContentType.
 type StartRestoreJSONRequestBody = NewRestore
 
+// PreviewRestoreJSONRequestBody defines body for PreviewRestore for application/json ContentType.
+type PreviewRestoreJSONRequestBody = NewRestore
+
 // StartRunJSONRequestBody defines body for StartRun for application/json ContentType.
 type StartRunJSONRequestBody = NewRun
 
@@ -2681,6 +2724,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/restores (the `StartRestore` operationId).
 	StartRestore(ctx context.Context, tenant string, body StartRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PreviewRestoreWithBody Say what a restore would write, where to, what it lacks and how long it takes at least
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/restores/preview (the `PreviewRestore` operationId).
+	PreviewRestoreWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PreviewRestore Say what a restore would write, where to, what it lacks and how long it takes at least
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/restores/preview (the `PreviewRestore` operationId).
+	PreviewRestore(ctx context.Context, tenant string, body PreviewRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListRuns List the runs of a tenant, newest first
 	//
@@ -3546,6 +3603,40 @@ func (c *Client) StartRestoreWithBody(ctx context.Context, tenant string, conten
 // Corresponds with POST /v1/tenants/{tenant}/restores (the `StartRestore` operationId).
 func (c *Client) StartRestore(ctx context.Context, tenant string, body StartRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStartRestoreRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PreviewRestoreWithBody Say what a restore would write, where to, what it lacks and how long it takes at least
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/restores/preview (the `PreviewRestore` operationId).
+func (c *Client) PreviewRestoreWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewRestoreRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PreviewRestore Say what a restore would write, where to, what it lacks and how long it takes at least
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/restores/preview (the `PreviewRestore` operationId).
+func (c *Client) PreviewRestore(ctx context.Context, tenant string, body PreviewRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPreviewRestoreRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6049,6 +6140,53 @@ func NewStartRestoreRequestWithBody(server string, tenant string, contentType st
 	return req, nil
 }
 
+// NewPreviewRestoreRequest calls the generic PreviewRestore builder with application/json body
+func NewPreviewRestoreRequest(server string, tenant string, body PreviewRestoreJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewPreviewRestoreRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewPreviewRestoreRequestWithBody constructs an http.Request for the PreviewRestore method, with any body, and a specified content type
+func NewPreviewRestoreRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/restores/preview", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListRunsRequest constructs an http.Request for the ListRuns method
 func NewListRunsRequest(server string, tenant string, params *ListRunsParams) (*http.Request, error) {
 	var err error
@@ -7131,6 +7269,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/restores (the `StartRestore` operationId).
 	StartRestoreWithResponse(ctx context.Context, tenant string, body StartRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*StartRestoreResponse, error)
+
+	// PreviewRestoreWithBodyWithResponse Say what a restore would write, where to, what it lacks and how long it takes at least
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/restores/preview (the `PreviewRestore` operationId).
+	PreviewRestoreWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PreviewRestoreResponse, error)
+
+	// PreviewRestoreWithResponse Say what a restore would write, where to, what it lacks and how long it takes at least
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/restores/preview (the `PreviewRestore` operationId).
+	PreviewRestoreWithResponse(ctx context.Context, tenant string, body PreviewRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*PreviewRestoreResponse, error)
 
 	// ListRunsWithResponse List the runs of a tenant, newest first
 	//
@@ -9234,6 +9386,54 @@ func (r StartRestoreResponse) ContentType() string {
 	return ""
 }
 
+type PreviewRestoreResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *RestorePreview
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PreviewRestoreResponse) GetJSON200() *RestorePreview {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PreviewRestoreResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PreviewRestoreResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PreviewRestoreResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PreviewRestoreResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PreviewRestoreResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListRunsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10472,6 +10672,32 @@ func (c *ClientWithResponses) StartRestoreWithResponse(ctx context.Context, tena
 		return nil, err
 	}
 	return ParseStartRestoreResponse(rsp)
+}
+
+// PreviewRestoreWithBodyWithResponse Say what a restore would write, where to, what it lacks and how long it takes at least
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/restores/preview (the `PreviewRestore` operationId).
+func (c *ClientWithResponses) PreviewRestoreWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PreviewRestoreResponse, error) {
+	rsp, err := c.PreviewRestoreWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewRestoreResponse(rsp)
+}
+
+// PreviewRestoreWithResponse Say what a restore would write, where to, what it lacks and how long it takes at least
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/restores/preview (the `PreviewRestore` operationId).
+func (c *ClientWithResponses) PreviewRestoreWithResponse(ctx context.Context, tenant string, body PreviewRestoreJSONRequestBody, reqEditors ...RequestEditorFn) (*PreviewRestoreResponse, error) {
+	rsp, err := c.PreviewRestore(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePreviewRestoreResponse(rsp)
 }
 
 // ListRunsWithResponse List the runs of a tenant, newest first
@@ -12102,6 +12328,39 @@ func ParseStartRestoreResponse(rsp *http.Response) (*StartRestoreResponse, error
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParsePreviewRestoreResponse parses an HTTP response from a PreviewRestoreWithResponse call
+func ParsePreviewRestoreResponse(rsp *http.Response) (*PreviewRestoreResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PreviewRestoreResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest RestorePreview
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil

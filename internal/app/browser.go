@@ -87,6 +87,15 @@ func (b *browser) Compare(ctx context.Context, s tenantry.Series, since, seq int
 	return changes, page.Next, nil
 }
 
+// Measure counts what a restore would write.
+func (b *browser) Measure(ctx context.Context, s tenantry.Series, seq int64, items []string) (tenantry.Counts, bool, error) {
+	reader, err := b.reader(ctx, s, seq)
+	if err != nil {
+		return tenantry.Counts{}, false, err
+	}
+	return engine.Measure(ctx, reader, items, maxExamined)
+}
+
 func browseItems(page engine.Listing) []api.BrowseItem {
 	items := make([]api.BrowseItem, 0, len(page.Entries))
 	for _, e := range page.Entries {

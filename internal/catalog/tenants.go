@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -20,6 +21,7 @@ type TenantRow struct {
 	Weight                                   int       // service level, 1..100, default 10
 	Licences                                 int64     // from the directory sync, sizes the SharePoint budget
 	Users                                    int64     // number of directory users, sizes the identity budget
+	Roles                                    []string  // application permissions that its consent gave when it was last proved
 	AddedAt, StateAt, LastSyncAt, NextSyncAt time.Time // zero = never
 }
 
@@ -38,22 +40,31 @@ type tenantRow struct {
 	Weight      int
 	Licences    int64
 	Users       int64
+	Roles       string
 	AddedAt     int64
 	StateAt     int64
 	LastSyncAt  int64
 	NextSyncAt  int64
 }
 
-const tenantColumns bun.Safe = `id, name, directory, directory_id, state, reason, weight, licences, users,
+const tenantColumns bun.Safe = `id, name, directory, directory_id, state, reason, weight, licences, users, roles,
 	added_at, state_at, last_sync_at, next_sync_at`
 
 func (r tenantRow) tenant() TenantRow {
 	return TenantRow{
 		ID: r.ID, Name: r.Name, Directory: r.Directory, DirectoryID: r.DirectoryID, State: r.State, Reason: r.Reason,
-		Weight: r.Weight, Licences: r.Licences, Users: r.Users,
+		Weight: r.Weight, Licences: r.Licences, Users: r.Users, Roles: rolesOf(r.Roles),
 		AddedAt: fromMicros(r.AddedAt), StateAt: fromMicros(r.StateAt),
 		LastSyncAt: fromMicros(r.LastSyncAt), NextSyncAt: fromMicros(r.NextSyncAt),
 	}
+}
+
+// rolesOf reads what SetRoles wrote; nil if that was never.
+func rolesOf(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Fields(text)
 }
 
 // AddTenant inserts a tenant. A zero State is pending, a zero Weight 10, a zero AddedAt
@@ -161,6 +172,11 @@ func (t *Tenant) SetDirectoryID(ctx context.Context, directoryID string) error {
 // SetSize records the number of directory users and of licences, which size budgets. NotFound.
 func (t *Tenant) SetSize(ctx context.Context, users, licences int64) error {
 	return t.update(ctx, "set size", "users = ?, licences = ?", users, licences)
+}
+
+// SetRoles records the application permissions that a proved consent gives. NotFound.
+func (t *Tenant) SetRoles(ctx context.Context, roles []string) error {
+	return t.update(ctx, "set roles", "roles = ?", strings.Join(roles, " "))
 }
 
 // SetWeight sets the service level, 1 to 100: the tenant's share when the fleet is busy.

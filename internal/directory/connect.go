@@ -86,11 +86,12 @@ func (d *Directory) Connect(ctx context.Context, t tenantry.TenantID, req tenant
 	if err != nil {
 		return settling(err)
 	}
-	return d.connected(ctx, scope, row, grant.DirectoryID, licences)
+	return d.connected(ctx, scope, row, grant, licences)
 }
 
 // connected writes down a proved consent. It may be interrupted and repeated.
-func (d *Directory) connected(ctx context.Context, scope *catalog.Tenant, row catalog.TenantRow, directoryID string, licences int64) error {
+func (d *Directory) connected(ctx context.Context, scope *catalog.Tenant, row catalog.TenantRow, grant graph.Grant, licences int64) error {
+	directoryID := grant.DirectoryID
 	if row.DirectoryID != directoryID {
 		err := scope.SetDirectoryID(ctx, directoryID)
 		if tenantry.KindOf(err) == tenantry.Conflict {
@@ -99,6 +100,9 @@ func (d *Directory) connected(ctx context.Context, scope *catalog.Tenant, row ca
 		if err != nil {
 			return err
 		}
+	}
+	if err := scope.SetRoles(ctx, grant.Roles); err != nil {
+		return err
 	}
 	if err := scope.SetSize(ctx, row.Users, licences); err != nil {
 		return err

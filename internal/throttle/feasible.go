@@ -14,6 +14,8 @@ type Demand struct {
 	Service   tenantry.Service
 	Resources int64
 	Units     float64 // of each: resource units (identity, SharePoint), else requests
+	// UploadBytes are those that are sent to each.
+	UploadBytes float64
 }
 
 // Feasibility is how soon the accounts of a tenant can pay for demands.
@@ -59,6 +61,7 @@ func (l Limits) Feasibility(size Size, demands []Demand) Feasibility {
 type bill struct {
 	account
 	units    float64
+	bytes    bool // that units are; nobody but a restore asks for them, all the time
 	services []tenantry.Service
 }
 
@@ -68,17 +71,21 @@ func (l Limits) bills(size Size, demands []Demand) (list []*bill) {
 		if d.Resources <= 0 || d.Units <= 0 {
 			continue
 		}
-		for _, a := range l.accounts(Call{Service: d.Service, Mailbox: "any", Units: 1}, size) {
+		for _, a := range l.accounts(Call{Service: d.Service, Mailbox: "any", Units: 1, UploadBytes: int64(min(1, d.UploadBytes))}, size) {
 			i := slices.IndexFunc(list, func(b *bill) bool { return b.Name == a.Name })
 			if i < 0 {
 				i, list = len(list), append(list, &bill{account: a})
 			}
 			b := list[i]
 			b.services = append(b.services, d.Service)
+			each := d.Units
+			if b.bytes = a.Name == outlookUpload || a.Name == sharePointIn; b.bytes {
+				each = d.UploadBytes
+			}
 			if strings.HasPrefix(a.Name, "outlook/") {
-				b.units = max(b.units, d.Units)
+				b.units = max(b.units, each)
 			} else {
-				b.units += d.Units * float64(d.Resources)
+				b.units += each * float64(d.Resources)
 			}
 		}
 	}
@@ -87,7 +94,12 @@ func (l Limits) bills(size Size, demands []Demand) (list []*bill) {
 
 // takes is how long the account needs to give so much.
 func (b *bill) takes(units float64) time.Duration {
-	if b.Ring {
+	switch {
+	case b.bytes && units <= float64(b.Limit):
+		return 0
+	case b.bytes:
+		return duration(units / float64(b.Limit) * float64(b.Window))
+	case b.Ring:
 		return duration(float64(b.rounds()) * float64(b.Window))
 	}
 	if units <= b.Cap {
@@ -105,7 +117,7 @@ func (b *bill) rounds() int64 {
 // left goes at the rate of the slowest bucket of the same requests.
 func last(b *bill, bills []*bill) time.Duration {
 	takes := b.takes(b.units)
-	if !b.Ring || b.rounds() == 0 {
+	if !b.Ring || b.bytes || b.rounds() == 0 {
 		return takes
 	}
 	left, rest := b.units-float64(b.rounds()*b.Limit), time.Duration(0)

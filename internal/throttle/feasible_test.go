@@ -13,8 +13,12 @@ import (
 )
 
 func TestFeasibility(t *testing.T) {
-	drives := func(n int64, units float64) Demand { return Demand{tenantry.SharePoint, n, units} }
-	boxes := func(n int64, units float64) Demand { return Demand{tenantry.Outlook, n, units} }
+	drives := func(n int64, units float64) Demand {
+		return Demand{Service: tenantry.SharePoint, Resources: n, Units: units}
+	}
+	boxes := func(n int64, units float64) Demand {
+		return Demand{Service: tenantry.Outlook, Resources: n, Units: units}
+	}
 	for name, test := range map[string]struct {
 		demands []Demand
 		binding string
@@ -27,6 +31,7 @@ func TestFeasibility(t *testing.T) {
 		"all mailboxes there are":   {[]Demand{boxes(100_000, 5_000)}, appRequests, 40_064 * time.Second},
 		"mailboxes beside drives":   {[]Demand{boxes(10, 5_000), drives(10_000, 2)}, sharePointMinute, 1000 * time.Second},
 		"more than a day's account": {[]Demand{drives(10_000, 200)}, sharePointDay, 24*time.Hour + 800_000*time.Second/20},
+		"10 GB into a mailbox":      {[]Demand{{Service: tenantry.Outlook, Resources: 1, Units: 9_000, UploadBytes: 10e9}}, outlookUpload, 19_073 * time.Second},
 		"three days":                {[]Demand{drives(1, 3_600_000)}, sharePointDay, 48*time.Hour + 1_200_000*time.Second/20},
 	} {
 		f := Documented().Feasibility(Size{Users: 10, Licences: 10}, test.demands)
@@ -45,9 +50,13 @@ func TestFeasibilityIsMonotone(t *testing.T) {
 		size := Size{Licences: rapid.Int64Range(0, 100_000).Draw(t, "licences")}
 		var demands, more []Demand
 		for _, s := range services {
-			d := Demand{s, rapid.Int64Range(0, 200_000).Draw(t, "resources"), rapid.Float64Range(0, 10_000).Draw(t, "units")}
+			d := Demand{
+				Service: s, Resources: rapid.Int64Range(0, 200_000).Draw(t, "resources"), Units: rapid.Float64Range(0, 10_000).Draw(t, "units"),
+				UploadBytes: rapid.Float64Range(0, 1e12).Draw(t, "bytes"),
+			}
 			demands = append(demands, d)
 			d.Resources += rapid.Int64Range(0, 1000).Draw(t, "more resources")
+			d.UploadBytes += rapid.Float64Range(0, 1e12).Draw(t, "more bytes")
 			d.Units += rapid.Float64Range(0, 1000).Draw(t, "more units")
 			more = append(more, d)
 		}

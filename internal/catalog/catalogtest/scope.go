@@ -90,6 +90,7 @@ func testScope(_ *testing.T, w *world) {
 		"SetState":       func() any { return mine.SetState(w.ctx, tenantry.TenantDisconnected, "x") },
 		"SetDirectoryID": func() any { return mine.SetDirectoryID(w.ctx, "guid") },
 		"SetWeight":      func() any { return mine.SetWeight(w.ctx, 30) },
+		"SetRoles":       func() any { return mine.SetRoles(w.ctx, []string{"Mail.Read"}) },
 		"SetSize":        func() any { return mine.SetSize(w.ctx, 1, 2) },
 		"SyncDone":       func() any { return mine.SyncDone(w.ctx, after, after) },
 		"StartConsent":   func() any { return mine.StartConsent(w.ctx, "hash", after) },

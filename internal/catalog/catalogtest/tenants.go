@@ -1,6 +1,7 @@
 package catalogtest
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -32,6 +33,11 @@ func testTenants(_ *testing.T, w *world) {
 	w.ok(a.SetDirectoryID(w.ctx, "guid-1"))
 	w.kind(w.c.Tenant("t-b").SetDirectoryID(w.ctx, "GUID-1"), tenantry.Conflict)
 	w.ok(a.SetSize(w.ctx, 100, 90))
+	w.ok(a.SetRoles(w.ctx, []string{"Mail.Read", "Files.Read.All"}))
+	if row, err := a.Get(w.ctx); err != nil || strings.Join(row.Roles, " ") != "Mail.Read Files.Read.All" {
+		w.t.Errorf("the roles came back as %q: %v", row.Roles, err)
+	}
+	w.ok(a.SetRoles(w.ctx, nil))
 	w.kind(a.SetWeight(w.ctx, 0), tenantry.Invalid)
 	w.kind(a.SetWeight(w.ctx, 101), tenantry.Invalid)
 	w.ok(a.SetWeight(w.ctx, 30))
