@@ -105,8 +105,8 @@ func (c *call) renderChat(v *conversation) []byte {
 	o := newObject(c.sel)
 	o.str("id", v.id)
 	o.raw("topic", "null")
-	o.instant("createdDateTime", v.people[0].created)
-	updated := v.people[0].created
+	o.instant("createdDateTime", v.people[0].created())
+	updated := v.people[0].created()
 	for _, m := range v.order {
 		if m.modified.After(updated) {
 			updated = m.modified

@@ -64,7 +64,7 @@ func (c *call) renderDeleted(e *entry) []byte {
 	o.raw("@odata.type", `"#microsoft.graph.`+e.kindName()+`"`)
 	o.str("id", e.id)
 	o.str("displayName", e.name)
-	o.instant("deletedDateTime", e.removed)
+	o.instant("deletedDateTime", e.left.at)
 	if e.isGroup {
 		o.str("mailNickname", e.alias)
 		o.raw("groupTypes", `["Unified"]`)

@@ -26,10 +26,10 @@ type entry struct {
 	name    string
 	alias   string
 	state   State
-	created time.Time
-	removed time.Time
-	purgeAt time.Duration // simulated; of a deleted one
+	made    int64      // Unix seconds: a hundred thousand of these are in memory
+	left    *departure // of a deleted one
 
+	isGroup, unified, team bool
 	// Users.
 	licensed bool
 	shared   bool
@@ -37,9 +37,8 @@ type entry struct {
 	late     bool   // came after the tenant was made: in no group by seed
 	purpose  string // "room" or "equipment"
 	// Groups. membership is what differs from the seed, by member ID.
-	isGroup, unified, team bool
-	membership             map[string]bool
-	channelSites           []string // of a team's private and shared channels
+	membership   map[string]bool
+	channelSites []string // of a team's private and shared channels
 	// site is the ID of the personal site of a user or the site of a group.
 	site string
 	// Sites. owner is the user of a personal site, group the group of a group site.
@@ -47,6 +46,14 @@ type entry struct {
 	path         string
 	parent       string // the site that a subsite is below
 }
+
+// departure is when an entry was deleted, and the simulated time when it is gone for good.
+type departure struct {
+	at    time.Time
+	until time.Duration
+}
+
+func (e *entry) created() time.Time { return time.Unix(e.made, 0).UTC() }
 
 // directory is one collection of entries; guarded by the tenant's lock.
 type directory struct {
@@ -98,7 +105,7 @@ func (d *directory) move(id string, to State, from ...State) error {
 	}
 	e.state = to
 	if to == Deleted {
-		e.removed = time.Now()
+		e.left = &departure{at: time.Now()}
 	}
 	d.log.note(e.id)
 	return nil
@@ -140,13 +147,13 @@ func (t *Tenant) populate() {
 	}
 	for i := range t.spec.Shared {
 		e := &entry{id: guid(mix(t.seed, 'm', uint64(i))), name: fmt.Sprintf("Shared Desk %d", i+1),
-			alias: fmt.Sprintf("shared%d", i+1), shared: true, created: epoch.AddDate(-1, 0, 0)}
+			alias: fmt.Sprintf("shared%d", i+1), shared: true, made: epoch.AddDate(-1, 0, 0).Unix()}
 		t.users.add(e)
 	}
 	for kind, n := range map[string]int{"equipment": t.spec.Equipment, "room": t.spec.Rooms} {
 		for i := range n {
 			t.users.add(&entry{id: guid(mix(mixString(t.seed, kind), uint64(i))), name: fmt.Sprintf("%s %d", strings.ToUpper(kind[:1])+kind[1:], i+1),
-				alias: fmt.Sprintf("%s%d", kind, i+1), purpose: kind, created: epoch.AddDate(-1, 0, 0)})
+				alias: fmt.Sprintf("%s%d", kind, i+1), purpose: kind, made: epoch.AddDate(-1, 0, 0).Unix()})
 		}
 	}
 	for i := range t.spec.Groups {
@@ -175,7 +182,7 @@ func (t *Tenant) addSubsite(i int) {
 	top := tops[i%len(tops)]
 	collection, _ := cutLast(top.id, ",")
 	e := &entry{id: collection + "," + guid(mix(t.seed, 'b', uint64(i))), name: fmt.Sprintf("Subsite %d", i+1),
-		path: fmt.Sprintf("%s/sub%d", top.path, i+1), parent: top.id, created: epoch.AddDate(0, -6, 0)}
+		path: fmt.Sprintf("%s/sub%d", top.path, i+1), parent: top.id, made: epoch.AddDate(0, -6, 0).Unix()}
 	t.sites.add(e)
 	t.libraries[siteKey(e.id)] = e
 }
@@ -188,7 +195,7 @@ func cutLast(s, separator string) (before, after string) {
 func (t *Tenant) addUser(i int, licensed, noDrive bool) *entry {
 	name, alias := person(t.seed, i)
 	e := &entry{id: guid(mix(t.seed, 'u', uint64(i))), name: name, alias: alias, licensed: licensed, noDrive: noDrive,
-		created: epoch.AddDate(-2, 0, -i%300)}
+		made: epoch.AddDate(-2, 0, -i%300).Unix()}
 	t.users.add(e)
 	if licensed && !noDrive {
 		t.addSite(name, e.id, "")
@@ -199,7 +206,7 @@ func (t *Tenant) addUser(i int, licensed, noDrive bool) *entry {
 func (t *Tenant) addGroup(name string, unified bool) *entry {
 	n := uint64(len(t.groups.order))
 	e := &entry{id: guid(mix(t.seed, 'g', n)), name: name, alias: fmt.Sprintf("group%d", n+1), isGroup: true, unified: unified,
-		team: unified && n%4 == 0, created: epoch.AddDate(-1, 0, 0)}
+		team: unified && n%4 == 0, made: epoch.AddDate(-1, 0, 0).Unix()}
 	t.groups.add(e)
 	if unified {
 		t.addSite(name, "", e.id)
@@ -221,7 +228,7 @@ func (t *Tenant) addSite(name, owner, group string) *entry {
 		path = fmt.Sprintf("sites/site%d", n+1)
 	}
 	e := &entry{id: host + "," + guid(mix(t.seed, 's', n)) + "," + guid(mix(t.seed, 'w', n)),
-		name: name, owner: owner, group: group, path: path, created: epoch.AddDate(-1, 0, 0)}
+		name: name, owner: owner, group: group, path: path, made: epoch.AddDate(-1, 0, 0).Unix()}
 	for _, of := range []*entry{t.users.byID[owner], t.groups.byID[group]} {
 		if of != nil {
 			of.site = e.id

@@ -205,7 +205,7 @@ func (c *call) renderDrive(d *drive) []byte {
 	o.str("driveType", d.kind())
 	o.str("name", d.lib.name)
 	o.str("description", "")
-	o.instant("createdDateTime", d.site.created)
+	o.instant("createdDateTime", d.site.created())
 	o.instant("lastModifiedDateTime", d.lastModified())
 	o.str("webUrl", d.webURL())
 	o.raw("owner", owner)

@@ -16,7 +16,7 @@ func newDrive(t *Tenant, site *entry, lib library, files int) *drive {
 	}
 	d.root = d.newItem(nil, "root")
 	d.root.children = map[string]*driveItem{}
-	d.root.created, d.root.modified, d.root.touched = site.created, site.created, site.created
+	d.root.created, d.root.modified, d.root.touched = site.created(), site.created(), site.created()
 	r := newRand(d.seed)
 	folders := []*driveItem{d.root}
 	for i := range files {

@@ -57,8 +57,8 @@ func (c *call) renderGroup(e *entry) []byte {
 	}
 	o.str("mailNickname", e.alias)
 	o.strings("resourceProvisioningOptions", options)
-	o.instant("createdDateTime", e.created)
-	o.instant("renewedDateTime", e.created)
+	o.instant("createdDateTime", e.created())
+	o.instant("renewedDateTime", e.created())
 	o.raw("visibility", `"Private"`)
 	for _, name := range []string{"description", "classification", "expirationDateTime", "deletedDateTime", "onPremisesSyncEnabled",
 		"preferredDataLocation", "membershipRule"} {

@@ -96,11 +96,11 @@ func (t *Tenant) newSiteStore(e *entry) *siteStore {
 		if lib.number == pagesLibrary {
 			template = "webPageLibrary"
 		}
-		l := st.addList(lib.name, template, e.created)
+		l := st.addList(lib.name, template, e.created())
 		l.drive, l.system = libraryID(e.id, lib.number), lib.system
 		l.addColumn(textColumn("Title"))
 	}
-	hidden := st.addList("TaxonomyHiddenList", "genericList", e.created)
+	hidden := st.addList("TaxonomyHiddenList", "genericList", e.created())
 	hidden.hidden, hidden.system = true, true
 	if e.owner != "" {
 		return st
@@ -131,7 +131,7 @@ func (l *list) addColumn(col *column) {
 
 // seedList makes a list with one column of each common kind.
 func (st *siteStore) seedList(n int) {
-	l := st.addList(fmt.Sprintf("%s %d", []string{"Tasks", "Verträge", "Assets", "Contacts"}[n%4], n+1), "genericList", st.site.created)
+	l := st.addList(fmt.Sprintf("%s %d", []string{"Tasks", "Verträge", "Assets", "Contacts"}[n%4], n+1), "genericList", st.site.created())
 	l.addColumn(textColumn("Title"))
 	for name, definition := range map[string]string{"Amount": `"number":{"decimalPlaces":"two"}`, "Due": `"dateTime":{"format":"dateOnly"}`,
 		"Done": `"boolean":{}`, "Status": `"choice":{"choices":["open","closed"]}`, "Related": `"lookup":{"listId":"` + l.id + `","columnName":"Title"}`} {

@@ -31,7 +31,7 @@ func (p *sitePage) file() content {
 func (st *siteStore) seedPage(n int) {
 	r := newRand(mix(st.seed, 'p', uint64(n)))
 	p := &sitePage{id: guid(mix(st.seed, 'P', uint64(n))), name: fmt.Sprintf("Page-%d.aspx", n+1), title: sentence(r, 3),
-		layout: "article", promotion: "page", published: true, version: 1, created: st.site.created, modified: epoch,
+		layout: "article", promotion: "page", published: true, version: 1, created: st.site.created(), modified: epoch,
 		titleArea: json.RawMessage(`{"layout":"plain","showAuthor":true}`), showComments: n%2 == 0}
 	p.canvas = json.RawMessage(`{"horizontalSections":[{"layout":"oneColumn","id":"1","columns":[{"id":"1","width":12,"webparts":[` +
 		`{"@odata.type":"#microsoft.graph.textWebPart","id":"` + guid(mix(st.seed, 'w', uint64(n))) + `","innerHtml":` +

@@ -45,11 +45,11 @@ func (t *Tenant) purgeExpired() {
 	next := never
 	for _, d := range []*directory{&t.users, &t.groups, &t.sites} {
 		for _, e := range d.deleted() {
-			if now >= e.purgeAt {
+			if now >= e.left.until {
 				// It stands there as deleted, so that this cannot fail.
 				_ = t.turnLocked(d, e.id, Purged, Deleted)
 			} else {
-				next = min(next, e.purgeAt)
+				next = min(next, e.left.until)
 			}
 		}
 	}
@@ -63,8 +63,8 @@ func (t *Tenant) keepUntil(d *directory, e *entry) {
 	if d == &t.sites && e.group != "" {
 		keep = r.Groups
 	}
-	e.purgeAt = t.s.elapsed() + keep
-	t.purgeNoLaterThan(e.purgeAt)
+	e.left.until = t.s.elapsed() + keep
+	t.purgeNoLaterThan(e.left.until)
 }
 
 func (t *Tenant) purgeNoLaterThan(at time.Duration) {

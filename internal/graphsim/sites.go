@@ -49,8 +49,8 @@ func (c *call) renderSiteItself(o *object, e *entry) []byte {
 	o.str("description", "")
 	o.str("eTag", fmt.Sprintf(`"{%s},%d"`, strings.ToUpper(ids[2]), e.ordinal))
 	o.str("webUrl", "https://"+host+"/"+e.path)
-	o.instant("createdDateTime", e.created)
-	o.instant("lastModifiedDateTime", e.created)
+	o.instant("createdDateTime", e.created())
+	o.instant("lastModifiedDateTime", e.created())
 	o.boolean("isPersonalSite", e.owner != "")
 	if e.parent == "" {
 		o.raw("root", "{}")

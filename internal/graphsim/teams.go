@@ -67,7 +67,7 @@ func (t *Tenant) newTeam(e *entry) *team {
 	people := t.teamPeople(e)
 	add := func(name, membership string, site *entry) {
 		id := channelID(mixString(t.seed, e.id+"/"+name))
-		ch := &channel{conversation: newConversation(t, id, people), name: name, membership: membership, created: e.created, site: site}
+		ch := &channel{conversation: newConversation(t, id, people), name: name, membership: membership, created: e.created(), site: site}
 		ch.fill(t.spec.Messages, true)
 		tm.channels = append(tm.channels, ch)
 	}
@@ -182,7 +182,7 @@ func getTeam(c *call) error {
 		o.str("id", tm.group.id)
 		o.str("displayName", tm.group.name)
 		o.str("description", tm.group.name)
-		o.instant("createdDateTime", tm.group.created)
+		o.instant("createdDateTime", tm.group.created())
 		o.str("visibility", "private")
 		o.boolean("isArchived", false)
 		o.str("tenantId", c.t.id)

@@ -122,7 +122,7 @@ func (c *call) renderUserMore(o *object, e *entry) {
 	o.str("userType", "Member")
 	o.boolean("accountEnabled", !e.shared && e.purpose == "")
 	o.raw("usageLocation", `"DE"`)
-	o.instant("createdDateTime", e.created)
+	o.instant("createdDateTime", e.created())
 	for _, name := range []string{"onPremisesSyncEnabled", "deletedDateTime", "department", "employeeId", "externalUserState",
 		"preferredDataLocation", "showInAddressList", "isResourceAccount", "signInActivity"} {
 		o.raw(name, "null")
