@@ -215,11 +215,20 @@ func progress(p apiclient.Counts) string {
 	return text
 }
 
+func rate(e apiclient.Estimate) string {
+	if e.ItemsPerSecond == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.1f items/s, %s/s", e.ItemsPerSecond, byteSize(int64(e.BytesPerSecond)))
+}
+
+func mayEnd(e apiclient.Estimate) string { return when(e.CompletesAt) }
+
 func showRun(cmd *cobra.Command, r *apiclient.Run) error {
 	err := fields(cmd, "id", r.Id, "tenant", r.Tenant, "policy", r.Policy, "action", string(r.Action), "trigger", string(r.Trigger),
 		"state", string(r.State), "tasks", fmt.Sprintf("%d, %d done, %d failed", r.Tasks, r.TasksDone, r.TasksFailed),
 		"items", progress(r.Progress), "read", byteSize(r.Progress.Bytes), "stored", byteSize(r.Progress.Stored),
-		"started", when(r.CreatedAt), "ended", when(r.EndedAt))
+		"started", when(r.CreatedAt), "ended", when(r.EndedAt), "rate", rate(r.Estimate), "may end", mayEnd(r.Estimate))
 	if err != nil || len(r.Problems) == 0 {
 		return err
 	}

@@ -37,6 +37,7 @@ type Run struct {
 	Progress    Counts            `json:"progress" doc:"Sum over its tasks"`
 	CreatedAt   *time.Time        `json:"created_at,omitempty"`
 	EndedAt     *time.Time        `json:"ended_at,omitempty"`
+	Estimate    *Estimate         `json:"estimate,omitempty" doc:"On a single run that is under way: its rate, and when it may end"`
 	// What went wrong is shown with a single run, not in listings.
 	Problems     []TaskProblem `json:"problems,omitempty" nullable:"false" doc:"On a single run: its tasks that failed, wait, or ended without all their data, at most 50"`
 	MoreProblems bool          `json:"more_problems,omitempty" doc:"There are more problems: see its tasks"`
@@ -61,6 +62,7 @@ type TaskProblem struct {
 	Kind     tenantry.Kind       `json:"kind,omitempty" doc:"Kind of error: what to do next"`
 	Reason   string              `json:"reason,omitempty"`
 	Skipped  int64               `json:"skipped" doc:"Items it could not take: the task names up to 100"`
+	NextTry  *time.Time          `json:"next_try,omitempty" doc:"When it is tried again, if it waits"`
 }
 
 // Task is one workload to back up, restore or verify, or one step for a tenant.
@@ -264,15 +266,20 @@ func (s *service) getRun(ctx context.Context, in *runInput) (*body[Run], error) 
 		return nil, err
 	}
 	run := runOf(row)
+	run.Estimate = estimateOf(row, s.Now())
 	run.Delays, run.Units = delaysOf(ledger.Delays), unitsOf(ledger.Units)
 	if run.MoreProblems = len(tasks) > problemTasks; run.MoreProblems {
 		tasks = tasks[:problemTasks]
 	}
 	for _, task := range tasks {
-		run.Problems = append(run.Problems, TaskProblem{
+		problem := TaskProblem{
 			Task: task.ID, Resource: task.Resource, Workload: task.Workload, State: task.State,
 			Kind: task.Kind, Reason: task.Reason, Skipped: task.Counts.Skipped,
-		})
+		}
+		if task.State == catalog.TaskReady {
+			problem.NextTry = when(task.NotBefore)
+		}
+		run.Problems = append(run.Problems, problem)
 	}
 	return &body[Run]{run}, nil
 }

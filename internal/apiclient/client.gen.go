@@ -1193,6 +1193,20 @@ type ErrorDetail struct {
 	Value interface{} `json:"value,omitempty,omitzero"`
 }
 
+// Estimate defines model for Estimate.
+type Estimate struct {
+	BytesPerSecond float64 `json:"bytes_per_second"`
+
+	// CompletesAt When it ends if it goes on like this; absent while unknown
+	CompletesAt time.Time `json:"completes_at,omitempty,omitzero"`
+
+	// Items Items expected in all: as listed, or as many for each task as those that ended had; absent while unknown
+	Items int64 `json:"items,omitempty,omitzero"`
+
+	// ItemsPerSecond Since the run began, waiting included
+	ItemsPerSecond float64 `json:"items_per_second"`
+}
+
 // ExpectedWorkload defines model for ExpectedWorkload.
 type ExpectedWorkload struct {
 	// Basis Whether that is the mean of the tenant's last seven days, or a guess for an unchanged resource of average size
@@ -1884,6 +1898,7 @@ type Run struct {
 	CreatedAt time.Time `json:"created_at,omitempty,omitzero"`
 	Delays    Delays    `json:"delays,omitempty,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitempty,omitzero"`
+	Estimate  Estimate  `json:"estimate,omitempty,omitzero"`
 	Id        string    `json:"id"`
 
 	// MoreProblems There are more problems: see its tasks
@@ -1985,9 +2000,12 @@ type TaskState string
 // TaskProblem defines model for TaskProblem.
 type TaskProblem struct {
 	// Kind Kind of error: what to do next
-	Kind     string `json:"kind,omitempty,omitzero"`
-	Reason   string `json:"reason,omitempty,omitzero"`
-	Resource string `json:"resource,omitempty,omitzero"`
+	Kind string `json:"kind,omitempty,omitzero"`
+
+	// NextTry When it is tried again, if it waits
+	NextTry  time.Time `json:"next_try,omitempty,omitzero"`
+	Reason   string    `json:"reason,omitempty,omitzero"`
+	Resource string    `json:"resource,omitempty,omitzero"`
 
 	// Skipped Items it could not take: the task names up to 100
 	Skipped  int64            `json:"skipped"`
