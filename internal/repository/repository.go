@@ -19,6 +19,11 @@
 // needs, Repository.Collect what no series does. What is not needed has to age first, so that no
 // reader and no writer, however late it wakes, meets a hole.
 //
+// Damage is found by Check (all that a snapshot names), CheckQuick (its structure) and Patrol (everything
+// that is stored, a share each day). What was found is healed from the source, not here: Distrust keeps
+// damaged chunks from being shared, the next backup stores what it names anew. Writer.Reindex makes an index
+// anew from what packs and manifests say. Retain keeps locks in step with the snapshots that need them.
+//
 // The index is log-structured, so that a run costs what has changed and not what there is:
 //
 //	Put, Remove ──► memtable ──small──► in the manifest, until it is large

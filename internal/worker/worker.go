@@ -16,6 +16,9 @@
 // Drain. The engine is told to checkpoint and to end; the slice settles as "more to
 // do", and any worker goes on from the checkpoint. Nothing is lost, nothing done twice.
 //
+// Damage. A verification, a patrol, or a task that meets a damaged index raises the tenant's alarm and
+// starts what follows: patrol → verify → repair → the next backup, which ends the alarm.
+//
 // There is one retry policy in the fleet, and it is here (see decide): the kind of
 // error says what becomes of the task, and asynq retries nothing.
 package worker
