@@ -209,7 +209,7 @@ func TestTeamThereAndBack(t *testing.T) {
 }
 
 func teamThereAndBack(t *testing.T, o graphsim.TeamsOptions) {
-	c := newCompany(t, graphsim.TenantSpec{Users: 4, Groups: 8, Channels: 1, ClosedChannels: 2, Messages: 30, FilesPerUser: 5}, graphsim.Options{Teams: o, Clock: 100_000})
+	c := newCompany(t, graphsim.TenantSpec{Users: 4, Groups: 8, Channels: 1, ClosedChannels: 2, Messages: 30, FilesPerUser: 5}, graphsim.Options{Teams: o, Clock: 1000})
 	var teams []graphsim.GroupInfo
 	for _, g := range c.truth.Groups() {
 		if g.Team {
@@ -311,7 +311,7 @@ func (c *company) tree(t *testing.T, owner, below string) (files []string) {
 // TestTeamWithoutPermissions saves what it may of a team when members and messages are refused, and says what is
 // missing; the next run, which is given all, has it.
 func TestTeamWithoutPermissions(t *testing.T) {
-	c := newCompany(t, graphsim.TenantSpec{Users: 2, Groups: 4, ClosedChannels: 1, Messages: 4, FilesPerUser: 3}, graphsim.Options{Clock: 100_000})
+	c := newCompany(t, graphsim.TenantSpec{Users: 2, Groups: 4, ClosedChannels: 1, Messages: 4, FilesPerUser: 3}, graphsim.Options{Clock: 1000})
 	team := c.groupOf(t, func(g graphsim.GroupInfo) bool { return g.Team })
 	s := tenantry.Series{Tenant: "t-1", Resource: tenantry.GroupResource(team.ID), Workload: tenantry.TeamContent}
 	src := func() engine.Source { return workload.NewTeamSource(c.graph, team.ID, tenantry.BackupOptions{}) }

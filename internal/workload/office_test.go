@@ -100,11 +100,11 @@ func (c *company) saved(t *testing.T, s tenantry.Series, seq int64) map[string]b
 // TestOfficeKilledAtAnyPage: whatever changes and at whichever page a process dies, a site and a team come to a
 // snapshot that is what a backup of another series, from nothing and in peace, finds at the same time.
 func TestOfficeKilledAtAnyPage(t *testing.T) {
-	for seed := range uint64(3) {
+	for seed := range uint64(2) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r, changes := rand.New(rand.NewPCG(seed, 1)), int64(seed)*1000
-			c := newCompany(t, graphsim.TenantSpec{Users: 3, Groups: 4, Libraries: 1, FilesPerUser: 10, Lists: 2, ListItems: 15, Pages: 2,
-				Channels: 1, ClosedChannels: 1, Messages: 12}, graphsim.Options{PageSize: 6, Clock: 100_000, Teams: graphsim.TeamsOptions{ExportOptions: seed%2 == 0}})
+			c := newCompany(t, graphsim.TenantSpec{Users: 3, Groups: 4, Libraries: 1, FilesPerUser: 10, FileSize: 3000, Lists: 2, ListItems: 15, Pages: 2,
+				Channels: 1, ClosedChannels: 1, Messages: 12}, graphsim.Options{PageSize: 6, Clock: 1000, Teams: graphsim.TeamsOptions{ExportOptions: seed%2 == 0}})
 			team := c.groupOf(t, func(g graphsim.GroupInfo) bool { return g.Team })
 			sources := map[tenantry.Workload]func() engine.Source{
 				tenantry.SiteContent: func() engine.Source {
@@ -141,7 +141,8 @@ func TestOfficeKilledAtAnyPage(t *testing.T) {
 
 // TestOfficeAtRestIsCheap counts what a run over an unchanged drive, site, group and team asks for.
 func TestOfficeAtRestIsCheap(t *testing.T) {
-	c := newCompany(t, graphsim.TenantSpec{Users: 1, Groups: 4, Libraries: 1, FilesPerUser: 10, Lists: 2, ListItems: 15, Pages: 2,
+	// No files: under a clock that lets the rates of Teams pass, the addresses of their content end at once.
+	c := newCompany(t, graphsim.TenantSpec{Users: 1, Groups: 4, Libraries: 1, Lists: 2, ListItems: 15,
 		Channels: 1, ClosedChannels: 1, Messages: 12, ThreadsPerGroup: 5},
 		graphsim.Options{Clock: 100_000, Teams: graphsim.TeamsOptions{ExportOptions: true}, Exchange: graphsim.ExchangeOptions{PostAttachments: true}})
 	team := c.groupOf(t, func(g graphsim.GroupInfo) bool { return g.Team })
