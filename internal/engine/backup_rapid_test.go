@@ -16,7 +16,7 @@ import (
 // TestBackupTellsTheTruth runs backups of a mailbox, of calendars and of a drive that change in every way between
 // and during pages, with expired links, repeated pages, lies about missing folders, throttling and
 // kills. Whatever happens: once the source rests, the next snapshot is its truth; and no snapshot
-// misses an item that was there from before its run to after it.
+// misses an item that was there from before its run to after it, but for what lists cannot tell (lists.go).
 func TestBackupTellsTheTruth(t *testing.T) {
 	for name, scoped := range map[string]bool{"mailbox": true, "calendars": true, "drive": false} {
 		t.Run(name, func(t *testing.T) {
@@ -28,7 +28,7 @@ func TestBackupTellsTheTruth(t *testing.T) {
 					for range rapid.IntRange(0, 25).Draw(t, "changes") {
 						w.change()
 					}
-					before := items(w)
+					before, known := maps.Clone(w.nodes), maps.Clone(m.now.entries)
 					w.mutations = rapid.IntRange(0, 3).Draw(t, "changes under way")
 					w.faults = rapid.IntRange(0, 6).Draw(t, "faults")
 					w.pageSize = rapid.IntRange(1, 6).Draw(t, "page size")
@@ -40,9 +40,13 @@ func TestBackupTellsTheTruth(t *testing.T) {
 					if lostFolder(run(t, w, m)) {
 						continue
 					}
-					after := items(w)
-					for id := range before {
-						if _, ok := m.now.entries[id]; after[id] && !ok {
+					for id, was := range before {
+						is, there := w.nodes[id]
+						_, stored := m.now.entries[id]
+						if _, old := known[id]; w.lists && !old && was.moves != is.moves {
+							continue // see lists.go: it is in the next snapshot
+						}
+						if there && !was.folder && !stored {
 							t.Fatalf("item %s was there all the time and is not in the snapshot", id)
 						}
 					}
@@ -70,14 +74,6 @@ func TestBackupTellsTheTruth(t *testing.T) {
 // lostFolder reports whether a folder could not be read, they said, twice.
 func lostFolder(out engine.Outcome) bool {
 	return slices.ContainsFunc(out.Problems, func(p engine.Problem) bool { return strings.HasPrefix(p.Reason, "folder ") })
-}
-
-func items(w *world) map[string]bool {
-	ids := map[string]bool{}
-	for id, n := range w.nodes {
-		ids[id] = !n.folder
-	}
-	return ids
 }
 
 // run backs up until the series is sealed, beginning anew after every kill.

@@ -20,6 +20,7 @@ type node struct {
 	id, parent, name string
 	folder, moved    bool
 	version, content int
+	moves            int
 }
 
 func (n node) etag() string { return fmt.Sprint("v", n.version) }
@@ -91,7 +92,10 @@ func (w *world) put(n node) {
 	if ok && w.collection(old) != w.collection(n) {
 		defer w.note(w.collection(old), n.id, false)
 	}
-	n.moved = n.moved || ok && old.parent != n.parent
+	if ok && old.parent != n.parent {
+		n.moved = true
+		n.moves++
+	}
 	w.nodes[n.id] = n
 	w.note(w.collection(n), n.id, true)
 }
