@@ -22,8 +22,13 @@ const (
 	loadBudget   = 32768
 )
 
-// blocked is the condition on a tenant's row under which only its connect tasks run.
-const blocked = "state IN ('disconnected', 'refused')"
+// blocked is the condition on a tenant's row under which only connects run and what asks
+// Microsoft nothing: what is stored can be verified, exported and pruned for ever.
+const (
+	blocked    = "state IN ('disconnected', 'refused')"
+	unblocked  = "action IN ('connect', 'verify', 'export', 'prune', 'collect', 'patrol', 'repair')"
+	withoutAny = "queue IN ('backup', 'directory')" // queues that have none of them
+)
 
 // Load is what the dispatcher knows of one flow (a tenant's tasks that meet the limits of
 // one service) in one queue.
@@ -66,17 +71,17 @@ func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
 			SELECT f.queue, f.tenant, (SELECT min(t.service) FROM tasks t WHERE t.state = 'ready' AND t.queue = f.queue AND t.tenant = f.tenant AND t.service > f.service)
 			FROM flows f WHERE f.service IS NOT NULL
 		), depth (n) AS (
-			SELECT CASE WHEN ?3 / count(*) > ?1 THEN ?1 WHEN ?3 / count(*) < ?4 THEN ?4 ELSE ?3 / count(*) END
+			SELECT CASE WHEN ?2 / count(*) > ?1 THEN ?1 WHEN ?2 / count(*) < ?3 THEN ?3 ELSE ?2 / count(*) END
 			FROM flows WHERE service IS NOT NULL HAVING count(*) > 0
 		), counted (queue, tenant, service, ready, in_flight) AS (
 			SELECT l.queue, l.tenant, l.service, CASE
 				WHEN NOT (n.`+blocked+`) THEN (SELECT count(*) FROM (
 					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
 						AND t.not_before <= ?0 LIMIT (SELECT n FROM depth)) AS few)
-				WHEN l.queue = ?2 THEN (SELECT count(*) FROM (
+				WHEN l.`+withoutAny+` THEN 0
+				ELSE (SELECT count(*) FROM (
 					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
-						AND t.not_before <= ?0 AND t.action = 'connect' LIMIT (SELECT n FROM depth)) AS few)
-				ELSE 0 END, 0
+						AND t.not_before <= ?0 AND t.`+unblocked+` LIMIT (SELECT n FROM depth)) AS few) END, 0
 			FROM flows l JOIN tenants n ON n.id = l.tenant WHERE l.service IS NOT NULL
 			UNION ALL
 			SELECT queue, tenant, service, 0, count(*) FROM tasks WHERE state IN ('admitted', 'running') GROUP BY queue, tenant, service
@@ -85,7 +90,7 @@ func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
 			CAST(sum(c.ready) AS bigint) AS ready, CAST(sum(c.in_flight) AS bigint) AS in_flight, n.virtual
 		FROM counted c JOIN tenants n ON n.id = c.tenant LEFT JOIN paces p ON p.tenant = c.tenant AND p.service = c.service
 		GROUP BY c.tenant, c.queue, c.service, n.weight, n.users, n.licences, p.seconds, p.units, n.virtual HAVING sum(c.ready) + sum(c.in_flight) > 0
-		ORDER BY c.tenant, c.queue, c.service`, micros(now), LoadDepth, queueInteractive, loadBudget, loadDepthMin)
+		ORDER BY c.tenant, c.queue, c.service`, micros(now), LoadDepth, loadBudget, loadDepthMin)
 	return found, err
 }
 
@@ -152,7 +157,7 @@ func (c *Catalog) selectPicks(picks []Pick, now time.Time) schema.QueryAppender 
 	return bun.SafeQuery(`SELECT pick.id
 		FROM (VALUES ?0) AS v (tenant, queue, service, n) JOIN tenants n ON n.id = v.tenant CROSS JOIN LATERAL (
 			SELECT t.id FROM tasks t WHERE t.state = 'ready' AND t.queue = v.queue AND t.tenant = v.tenant AND t.service = v.service
-				AND t.not_before <= ?1 AND (t.action = 'connect' OR NOT (n.`+blocked+`))
+				AND t.not_before <= ?1 AND (t.`+unblocked+` OR NOT (n.`+blocked+`))
 			ORDER BY t.not_before, t.id LIMIT v.n ?2) AS pick`, values, micros(now), skipTaken)
 }
 
@@ -162,7 +167,7 @@ func unionPicks(picks []Pick, now time.Time) unionAll {
 	for _, pick := range picks {
 		union = append(union, bun.SafeQuery(`SELECT id FROM (
 			SELECT id FROM tasks WHERE state = 'ready' AND queue = ?0 AND tenant = ?1 AND service = ?4 AND not_before <= ?2
-				AND (action = 'connect' OR NOT EXISTS (SELECT 1 FROM tenants WHERE id = ?1 AND `+blocked+`))
+				AND (`+unblocked+` OR NOT EXISTS (SELECT 1 FROM tenants WHERE id = ?1 AND `+blocked+`))
 			ORDER BY not_before, id LIMIT ?3) AS pick`,
 			pick.Queue, pick.Tenant, micros(now), max(0, pick.N), pick.Service))
 	}
