@@ -27,7 +27,7 @@ func TestAsynqmonTellsTheTruth(t *testing.T) {
 	tn := f.connect(f.simTenants()[0])
 	victim := f.users(tn, "mailbox")[0]
 	f.fault(map[string]any{
-		"tenant": tn.sim.ID, "path": "users/" + victim.ObjectID + "/(mailFolders|contact|calendar)", "status": 403,
+		"tenant": tn.sim.ID, "path": "users/" + victim.ObjectID + "/(mailFolders|contact|calendar|todo|mailboxSettings|outlook)", "status": 403,
 		"code": "ErrorAccessDenied", "message": "Access is denied. Check credentials and try again.",
 	})
 	r := f.backup(tn, f.policy(tn)) // a small run by hand: the queue is interactive
