@@ -21,11 +21,11 @@ func chatID(a, b string) string {
 // those before who have it with this one. Called under the tenant's lock.
 func (t *Tenant) chatsOf(e *entry) (list []string) {
 	seen := map[string]bool{}
-	n := len(t.users.order)
+	n := t.users.size()
 	for step := range t.spec.Chats {
 		for _, away := range []int{step + 1, -step - 1} {
-			other := t.users.order[((int(e.ordinal)-1+away)%n+n)%n]
-			if id := chatID(e.id, other.id); other != e && e.licensed && other.licensed && !seen[id] {
+			other := t.users.at(((int(e.ordinal)-1+away)%n + n) % n)
+			if id := chatID(e.id, other.id); other.id != e.id && e.licensed && other.licensed && !seen[id] {
 				seen[id] = true
 				list = append(list, id)
 			}

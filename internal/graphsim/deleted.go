@@ -52,7 +52,7 @@ func listDeleted(c *call) error {
 	c.t.mu.RLock()
 	defer c.t.mu.RUnlock()
 	if d := c.t.deletedKinds()[kind]; d != nil {
-		return c.listEntries(d.deleted(), func(e *entry) []byte { return c.renderDeleted(e) }, deletedType)
+		return c.listEntries(rollOf(d.deleted()), func(e *entry) []byte { return c.renderDeleted(e) }, deletedType)
 	}
 	c.t.consent.mu.RLock()
 	defer c.t.consent.mu.RUnlock()
@@ -152,11 +152,14 @@ func (t *Tenant) setPrincipalName(e *entry, name string) error {
 	alias, ok := strings.CutSuffix(strings.ToLower(name), "@"+strings.ToLower(t.spec.Domain))
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	taken := slices.ContainsFunc(t.users.order, func(u *entry) bool { return u != e && u.alias == alias && u.state == Active })
-	if !ok || alias == "" || taken || e.isGroup {
+	other := t.userByAlias(alias)
+	if !ok || alias == "" || other != nil && other != e || e.isGroup {
 		return fail(http.StatusBadRequest, "Request_BadRequest", "The user principal name '%s' is taken or not of this tenant.", name)
 	}
 	e.alias = alias
+	if !slices.Contains(t.renamed, e) {
+		t.renamed = append(t.renamed, e)
+	}
 	return nil
 }
 

@@ -2,7 +2,9 @@ package graphsim
 
 import (
 	"fmt"
+	"iter"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -26,7 +28,7 @@ type entry struct {
 	name    string
 	alias   string
 	state   State
-	made    int64      // Unix seconds: a hundred thousand of these are in memory
+	made    int64      // Unix seconds
 	left    *departure // of a deleted one
 
 	isGroup, unified, team bool
@@ -34,10 +36,9 @@ type entry struct {
 	licensed bool
 	shared   bool
 	noDrive  bool
-	late     bool   // came after the tenant was made: in no group by seed
 	purpose  string // "room" or "equipment"
-	// Groups. membership is what differs from the seed, by member ID.
-	membership   map[string]bool
+	// Groups. membership is what differs from the seed.
+	membership   map[ref]bool
 	channelSites []string // of a team's private and shared channels
 	// site is the ID of the personal site of a user or the site of a group.
 	site string
@@ -55,11 +56,14 @@ type departure struct {
 
 func (e *entry) created() time.Time { return time.Unix(e.made, 0).UTC() }
 
-// directory is one collection of entries; guarded by the tenant's lock.
+// directory is one collection of entries, by age: those that the seed lays out, and those
+// that came later. Guarded by the tenant's lock.
 type directory struct {
 	name       string
-	byID       map[string]*entry
-	order      []*entry
+	seeded     seeded
+	added      []*entry
+	byID       map[string]*entry // of those added
+	gone       []int             // the places of those that are not active, in order
 	log        changeLog
 	generation int
 }
@@ -68,26 +72,62 @@ func newDirectory(name string) directory {
 	return directory{name: name, byID: map[string]*entry{}}
 }
 
-// reserve makes room for that many entries, so that laying out a large tenant leaves no
-// outgrown tables behind.
-func (d *directory) reserve(n int) {
-	n = max(0, n)
-	d.order, d.byID = make([]*entry, 0, n), make(map[string]*entry, n)
-}
+// size is how many entries there are, whatever their state.
+func (d *directory) size() int { return d.seeded.count + len(d.added) }
 
 func (d *directory) add(e *entry) {
-	e.ordinal = uint64(len(d.order) + 1)
+	e.ordinal = uint64(d.size() + 1)
 	e.state = Active
-	d.order = append(d.order, e)
+	d.added = append(d.added, e)
 	d.byID[e.id] = e
 }
 
-// find returns an entry whatever its state, or nil.
-func (d *directory) find(id string) *entry {
-	if e := d.byID[id]; e != nil {
-		return e
+// at returns an entry to be read and forgotten.
+func (d *directory) at(place int) *entry {
+	if place < d.seeded.count {
+		return d.seeded.peek(place)
 	}
-	return d.byID[strings.ToLower(id)]
+	return d.added[place-d.seeded.count]
+}
+
+// keep returns an entry that may be changed or held.
+func (d *directory) keep(place int) *entry {
+	if place < d.seeded.count {
+		return d.seeded.keep(place)
+	}
+	return d.added[place-d.seeded.count]
+}
+
+// all goes through the entries by age, to be read and forgotten.
+func (d *directory) all() iter.Seq[*entry] {
+	return func(yield func(*entry) bool) {
+		for place := range d.size() {
+			if !yield(d.at(place)) {
+				return
+			}
+		}
+	}
+}
+
+// place returns where the entry with an ID is.
+func (d *directory) place(id string) (place int, ok bool) {
+	for _, id := range []string{id, strings.ToLower(id)} {
+		if e := d.byID[id]; e != nil {
+			return int(e.ordinal) - 1, true
+		}
+		if place, ok := d.seeded.find(id); ok {
+			return place, true
+		}
+	}
+	return 0, false
+}
+
+// find returns an entry whatever its state, or nil. It may be changed and held.
+func (d *directory) find(id string) *entry {
+	if place, ok := d.place(id); ok {
+		return d.keep(place)
+	}
+	return nil
 }
 
 func (d *directory) active(id string) *entry {
@@ -97,6 +137,21 @@ func (d *directory) active(id string) *entry {
 	return nil
 }
 
+func (d *directory) isActive(place int) bool {
+	_, gone := slices.BinarySearch(d.gone, place)
+	return !gone
+}
+
+// deleted lists the entries that wait to be restored or purged.
+func (d *directory) deleted() (list []*entry) {
+	for _, place := range d.gone {
+		if e := d.keep(place); e.state == Deleted {
+			list = append(list, e)
+		}
+	}
+	return list
+}
+
 // move changes an entry's state, if it is in one of the states it may come from.
 func (d *directory) move(id string, to State, from ...State) error {
 	e := d.find(id)
@@ -104,6 +159,13 @@ func (d *directory) move(id string, to State, from ...State) error {
 		return fmt.Errorf("graphsim: %s %s is not %v", d.name, id, from)
 	}
 	e.state = to
+	place := int(e.ordinal) - 1
+	switch at, gone := slices.BinarySearch(d.gone, place); {
+	case gone && to == Active:
+		d.gone = slices.Delete(d.gone, at, at+1)
+	case !gone && to != Active:
+		d.gone = slices.Insert(d.gone, at, place)
+	}
 	if to == Deleted {
 		e.left = &departure{at: time.Now()}
 	}
@@ -116,12 +178,12 @@ func (d *directory) source(tenant string, render func(*entry) []byte) deltaSourc
 	return deltaSource{
 		collection: tenant + "/" + d.name, generation: d.generation, log: &d.log,
 		list: func(after uint64, limit int) (items [][]byte, reached uint64, more bool) {
-			for reached = after; reached < uint64(len(d.order)); reached++ {
+			for reached = after; reached < uint64(d.size()); reached++ {
 				if len(items) == limit {
 					return items, reached, true
 				}
-				if e := d.order[reached]; e.state == Active {
-					items = append(items, render(e))
+				if d.isActive(int(reached)) {
+					items = append(items, render(d.at(int(reached))))
 				}
 			}
 			return items, reached, false
@@ -129,114 +191,56 @@ func (d *directory) source(tenant string, render func(*entry) []byte) deltaSourc
 		render: func(ids []string) [][]byte {
 			items := make([][]byte, len(ids))
 			for i, id := range ids {
-				items[i] = render(d.byID[id])
+				items[i] = render(d.find(id))
 			}
 			return items
 		},
 	}
 }
 
-// populate makes the directory of a new tenant.
-func (t *Tenant) populate() {
-	licensed := max(0, t.spec.Users-t.spec.Unlicensed)
-	t.users.reserve(t.spec.Users + t.spec.Shared + t.spec.Rooms + t.spec.Equipment)
-	t.sites.reserve(licensed + t.spec.Groups + t.spec.Sites + t.spec.Subsites)
-	t.libraries = make(map[uint64]*entry, cap(t.sites.order))
-	for i := range t.spec.Users {
-		t.addUser(i, i < licensed, i < licensed && i >= licensed-t.spec.NoDrive)
-	}
-	for i := range t.spec.Shared {
-		e := &entry{id: guid(mix(t.seed, 'm', uint64(i))), name: fmt.Sprintf("Shared Desk %d", i+1),
-			alias: fmt.Sprintf("shared%d", i+1), shared: true, made: epoch.AddDate(-1, 0, 0).Unix()}
-		t.users.add(e)
-	}
-	for kind, n := range map[string]int{"equipment": t.spec.Equipment, "room": t.spec.Rooms} {
-		for i := range n {
-			t.users.add(&entry{id: guid(mix(mixString(t.seed, kind), uint64(i))), name: fmt.Sprintf("%s %d", strings.ToUpper(kind[:1])+kind[1:], i+1),
-				alias: fmt.Sprintf("%s%d", kind, i+1), purpose: kind, made: epoch.AddDate(-1, 0, 0).Unix()})
+// ref names an entry without computing it.
+type ref struct {
+	in    *directory
+	place int
+}
+
+func (r ref) entry() *entry    { return r.in.at(r.place) }
+func (r ref) kindName() string { return strings.TrimSuffix(r.in.name, "s") } // as Graph names it
+func (r ref) ordinal() uint64  { return uint64(r.place + 1) }
+func (r ref) purged() bool     { return !r.in.isActive(r.place) && r.entry().state == Purged }
+
+// roll is a list of entries, each computed when it is looked at.
+type roll struct {
+	count int
+	at    func(i int) *entry
+}
+
+// present lists the active entries by age.
+func (d *directory) present() roll { return d.without(d.gone) }
+
+// without lists all entries by age but those at some places, which are in order.
+func (d *directory) without(gaps []int) roll {
+	return roll{d.size() - len(gaps), func(i int) *entry {
+		// As many gaps are before the i-th of the rest as begin with no more than i before them.
+		return d.at(i + sort.Search(len(gaps), func(n int) bool { return gaps[n]-n > i }))
+	}}
+}
+
+// having lists those of a roll that are accepted.
+func (r roll) having(accept func(*entry) bool) roll {
+	var picked []int
+	for i := range r.count {
+		if accept(r.at(i)) {
+			picked = append(picked, i)
 		}
 	}
-	for i := range t.spec.Groups {
-		t.addGroup(fmt.Sprintf("%s %d", []string{"Finance", "Sales", "Projekt Öst", "Leadership"}[i%4], i+1), i%2 == 0)
-	}
-	for i := range t.spec.Sites {
-		t.addSite(fmt.Sprintf("Team Site %d", i+1), "", "")
-	}
-	for i := range t.spec.Subsites {
-		t.addSubsite(i)
-	}
+	return roll{len(picked), func(i int) *entry { return r.at(picked[i]) }}
 }
 
-// addSubsite makes a web below one of the team sites: of the same collection, with a web
-// ID of its own.
-func (t *Tenant) addSubsite(i int) {
-	var tops []*entry
-	for _, e := range t.sites.order {
-		if e.owner == "" && e.group == "" && e.parent == "" {
-			tops = append(tops, e)
-		}
-	}
-	if len(tops) == 0 {
-		return
-	}
-	top := tops[i%len(tops)]
-	collection, _ := cutLast(top.id, ",")
-	e := &entry{id: collection + "," + guid(mix(t.seed, 'b', uint64(i))), name: fmt.Sprintf("Subsite %d", i+1),
-		path: fmt.Sprintf("%s/sub%d", top.path, i+1), parent: top.id, made: epoch.AddDate(0, -6, 0).Unix()}
-	t.sites.add(e)
-	t.libraries[siteKey(e.id)] = e
-}
+func rollOf(list []*entry) roll { return roll{len(list), func(i int) *entry { return list[i] }} }
 
-func cutLast(s, separator string) (before, after string) {
-	i := strings.LastIndex(s, separator)
-	return s[:i], s[i+len(separator):]
-}
-
-func (t *Tenant) addUser(i int, licensed, noDrive bool) *entry {
-	name, alias := person(t.seed, i)
-	e := &entry{id: guid(mix(t.seed, 'u', uint64(i))), name: name, alias: alias, licensed: licensed, noDrive: noDrive,
-		made: epoch.AddDate(-2, 0, -i%300).Unix()}
-	t.users.add(e)
-	if licensed && !noDrive {
-		t.addSite(name, e.id, "")
-	}
-	return e
-}
-
-func (t *Tenant) addGroup(name string, unified bool) *entry {
-	n := uint64(len(t.groups.order))
-	e := &entry{id: guid(mix(t.seed, 'g', n)), name: name, alias: fmt.Sprintf("group%d", n+1), isGroup: true, unified: unified,
-		team: unified && n%4 == 0, made: epoch.AddDate(-1, 0, 0).Unix()}
-	t.groups.add(e)
-	if unified {
-		t.addSite(name, "", e.id)
-	}
-	t.addChannelSites(e)
-	return e
-}
-
-// personalPath makes a principal name part of a path.
-var personalPath = strings.NewReplacer(".", "_", "@", "_")
-
-// addSite makes a site: the personal one of a user, that of a group, or a team site.
-func (t *Tenant) addSite(name, owner, group string) *entry {
-	n := uint64(len(t.sites.order))
-	host, path := t.host(), ""
-	if e := t.users.byID[owner]; e != nil {
-		host, path = t.personalHost(), "personal/"+personalPath.Replace(t.principalName(e))
-	} else {
-		path = fmt.Sprintf("sites/site%d", n+1)
-	}
-	e := &entry{id: host + "," + guid(mix(t.seed, 's', n)) + "," + guid(mix(t.seed, 'w', n)),
-		name: name, owner: owner, group: group, path: path, made: epoch.AddDate(-1, 0, 0).Unix()}
-	for _, of := range []*entry{t.users.byID[owner], t.groups.byID[group]} {
-		if of != nil {
-			of.site = e.id
-		}
-	}
-	t.sites.add(e)
-	t.libraries[siteKey(e.id)] = e
-	return e
+func rollOfRefs(list []ref) roll {
+	return roll{len(list), func(i int) *entry { return list[i].entry() }}
 }
 
 func (t *Tenant) host() string {
@@ -276,11 +280,7 @@ func (t *Tenant) userByKey(key string) *entry {
 		return e
 	}
 	if alias, ok := strings.CutSuffix(strings.ToLower(key), "@"+strings.ToLower(t.spec.Domain)); ok {
-		for _, e := range t.users.order {
-			if e.alias == alias && e.state == Active {
-				return e
-			}
-		}
+		return t.userByAlias(alias)
 	}
 	return nil
 }

@@ -65,6 +65,20 @@ func (c *call) tracked(id string) bool {
 	return c.extra == "" || slices.Contains(strings.Split(c.extra, ","), strings.ToLower(id))
 }
 
+// trackedPlaces is where the objects are that the round's filter covers; nil is all.
+func (c *call) trackedPlaces(d *directory) map[int]bool {
+	if c.extra == "" {
+		return nil
+	}
+	places := map[int]bool{}
+	for id := range strings.SplitSeq(c.extra, ",") {
+		if place, ok := d.place(id); ok {
+			places[place] = true
+		}
+	}
+	return places
+}
+
 // memberSlice is how many members of a group a page of delta holds: a large group is split
 // and the same group appears again with the next slice.
 const memberSlice = 20
@@ -80,43 +94,45 @@ func (c *call) withMembers(d *directory) bool {
 func (c *call) listForDelta(d *directory, after uint64, limit int, render func(*entry) []byte) (items [][]byte, reached uint64, more bool) {
 	const bits = 24
 	at, told := after>>bits, after&(1<<bits-1)
-	for ; at < uint64(len(d.order)); at, told = at+1, 0 {
-		e := d.order[at]
-		if e.state != Active || !c.tracked(e.id) {
+	wanted := c.trackedPlaces(d)
+	for ; at < uint64(d.size()); at, told = at+1, 0 {
+		if !d.isActive(int(at)) || wanted != nil && !wanted[int(at)] {
 			continue
 		}
 		if len(items) == limit {
 			return items, at << bits, true
 		}
+		e := d.at(int(at))
 		if !c.withMembers(d) {
 			items = append(items, render(e))
 			continue
 		}
-		members := slices.DeleteFunc(c.t.members(e), func(m *entry) bool { return m.memberPlace() <= told })
+		members := slices.DeleteFunc(c.t.members(e), func(m ref) bool { return c.t.memberPlace(m) <= told })
 		slice := members[:min(memberSlice, len(members))]
 		items = append(items, withMembersDelta(render(e), slice, nil))
 		if len(slice) < len(members) {
-			return items, at<<bits | slice[len(slice)-1].memberPlace(), true
+			return items, at<<bits | c.t.memberPlace(slice[len(slice)-1]), true
 		}
 	}
 	return items, at << bits, false
 }
 
 // memberPlace orders what may be in a group as members does: users before groups, by age.
-func (e *entry) memberPlace() uint64 {
-	if e.isGroup {
-		return 1<<23 | e.ordinal
+func (t *Tenant) memberPlace(m ref) uint64 {
+	if m.in == &t.groups {
+		return 1<<23 | m.ordinal()
 	}
-	return e.ordinal
+	return m.ordinal()
 }
 
 // withMembersDelta adds members@delta to a group.
-func withMembersDelta(group []byte, joined, left []*entry) []byte {
+func withMembersDelta(group []byte, joined, left []ref) []byte {
 	if len(joined)+len(left) == 0 {
 		return group
 	}
 	b := append(group[:len(group)-1:len(group)-1], `,"members@delta":[`...)
-	for i, e := range slices.Concat(joined, left) {
+	for i, m := range slices.Concat(joined, left) {
+		e := m.entry()
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -190,7 +206,7 @@ func (c *call) renderChanged(d *directory, changes []string, render func(*entry)
 
 // memberChanges splits the members that changed into those who are in and those who left.
 // A group that came back tells all its members.
-func (c *call) memberChanges(d *directory, e *entry, one *changed) (joined, left []*entry) {
+func (c *call) memberChanges(d *directory, e *entry, one *changed) (joined, left []ref) {
 	if !c.withMembers(d) {
 		return nil, nil
 	}
@@ -198,9 +214,9 @@ func (c *call) memberChanges(d *directory, e *entry, one *changed) (joined, left
 		joined = c.t.members(e)
 	}
 	for _, id := range one.members {
-		m := c.t.memberByID(id)
+		m, ok := c.t.memberByID(id)
 		switch {
-		case m == nil || slices.Contains(joined, m):
+		case !ok || slices.Contains(joined, m):
 		case c.t.isMember(e, m):
 			joined = append(joined, m)
 		default:

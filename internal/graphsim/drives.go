@@ -112,7 +112,7 @@ func (t *Tenant) librarySite(kind, id string) (*entry, error) {
 			return nil, directoryNotFound(id)
 		}
 		// Without a user, Graph does not provision a drive: it is just not there.
-		if site = t.sites.byID[e.site]; site == nil {
+		if site = t.sites.find(e.site); site == nil {
 			missing := fail(http.StatusNotFound, "ResourceNotFound", "User's mysite not found.")
 			missing.probe = true
 			return nil, missing
@@ -122,7 +122,7 @@ func (t *Tenant) librarySite(kind, id string) (*entry, error) {
 		if e == nil {
 			return nil, directoryNotFound(id)
 		}
-		site = t.sites.byID[e.site]
+		site = t.sites.find(e.site)
 	default:
 		if site = t.sites.find(id); id == "root" {
 			site = t.rootSite()

@@ -25,7 +25,7 @@ func newDrive(t *Tenant, site *entry, lib library, files int) *drive {
 		}
 		d.seedFile(r, pick(r, folders), i)
 	}
-	if owner := t.users.byID[site.owner]; lib.number == defaultLibrary && owner != nil && owner == t.firstMailbox() {
+	if owner := t.users.find(site.owner); lib.number == defaultLibrary && owner != nil && owner == t.firstMailbox() {
 		d.addCorpus(t.s.corpus)
 	}
 	if lib.number == pagesLibrary {

@@ -6,6 +6,17 @@ import (
 	"time"
 )
 
+// eachPath calls see with each path that a filter names; nil is no filter.
+func (e *predicate) eachPath(see func(path string)) {
+	if e == nil {
+		return
+	}
+	see(e.path)
+	for _, arg := range e.args {
+		arg.eachPath(see)
+	}
+}
+
 // match evaluates a filter. What is not there equals only null.
 func (e *predicate) match(get values) bool {
 	switch e.op {

@@ -66,8 +66,8 @@ func (c *call) renderGroup(e *entry) []byte {
 	}
 	o.raw("resourceBehaviorOptions", "[]")
 	c.renderGroupMore(o, e)
-	c.expandEntry(o, "members", func() []*entry { return c.t.members(e) })
-	c.expandEntry(o, "owners", func() []*entry { return c.t.owners(e) })
+	c.expandEntry(o, "members", func() roll { return rollOfRefs(c.t.members(e)) })
+	c.expandEntry(o, "owners", func() roll { return rollOfRefs(c.t.owners(e)) })
 	return o.done()
 }
 
@@ -102,13 +102,14 @@ func (c *call) withGroup(do func(*entry) error) error {
 }
 
 // listRelated lists users and groups, of one of the types if the path ends in it.
-func (c *call) listRelated(list []*entry) error {
+func (c *call) listRelated(list []ref) error {
 	last := c.rt.segments[len(c.rt.segments)-1]
 	if kind, cast := strings.CutPrefix(last, "microsoft.graph."); cast {
-		list = slices.DeleteFunc(slices.Clone(list), func(e *entry) bool { return e.kindName() != kind })
+		list = slices.DeleteFunc(list, func(m ref) bool { return m.kindName() != kind })
 	}
-	l := c.entryListing(list, func(e *entry) []byte { return c.renderRelated(e, c.sel) }, userType)
-	l.full = func(i int) []byte { return c.renderRelated(list[i], userType.everything()) }
+	l := c.entryListing(rollOfRefs(list), func(e *entry) []byte { return c.renderRelated(e, c.sel) }, userType)
+	weighed := c.weighed(userType)
+	l.full = func(i int) []byte { return c.renderRelated(list[i].entry(), weighed) }
 	return c.list(l)
 }
 
@@ -141,22 +142,23 @@ func listMemberOf(c *call) error {
 // isMember reports whether a user or group belongs to a group: a quarter of all users, by
 // the group's ID, and of security groups the one before; changed by AddMember and
 // RemoveMember. Users that are purged leave, softly deleted ones stay.
-func (t *Tenant) isMember(group, e *entry) bool {
-	if in, changed := group.membership[e.id]; changed {
-		return in && e.state != Purged
+func (t *Tenant) isMember(group *entry, m ref) bool {
+	if in, changed := group.membership[m]; changed {
+		return in && !m.purged()
 	}
-	if e.isGroup {
+	if m.in == &t.groups {
+		e := m.entry()
 		return !group.unified && !e.unified && e.ordinal+2 == group.ordinal && e.state == Active
 	}
-	return !e.late && e.state != Purged && mixString(e.ordinal, group.id)%4 == 0
+	return m.place < t.users.seeded.count && mixString(m.ordinal(), group.id)%4 == 0 && !m.purged()
 }
 
 // members returns the direct members of a group.
-func (t *Tenant) members(group *entry) (list []*entry) {
+func (t *Tenant) members(group *entry) (list []ref) {
 	for _, d := range []*directory{&t.users, &t.groups} {
-		for _, e := range d.order {
-			if t.isMember(group, e) {
-				list = append(list, e)
+		for place := range d.size() {
+			if m := (ref{d, place}); t.isMember(group, m) {
+				list = append(list, m)
 			}
 		}
 	}
@@ -164,20 +166,20 @@ func (t *Tenant) members(group *entry) (list []*entry) {
 }
 
 // transitiveMembers are the members and the members of groups among them.
-func (t *Tenant) transitiveMembers(group *entry) (list []*entry) {
-	seen := map[*entry]bool{group: true}
+func (t *Tenant) transitiveMembers(group *entry) (list []ref) {
+	seen := map[ref]bool{t.refOf(group): true}
 	waiting := []*entry{group}
 	for len(waiting) > 0 {
 		next := waiting[0]
 		waiting = waiting[1:]
-		for _, e := range t.members(next) {
-			if seen[e] {
+		for _, m := range t.members(next) {
+			if seen[m] {
 				continue
 			}
-			seen[e] = true
-			list = append(list, e)
-			if e.isGroup {
-				waiting = append(waiting, e)
+			seen[m] = true
+			list = append(list, m)
+			if m.in == &t.groups {
+				waiting = append(waiting, m.entry())
 			}
 		}
 	}
@@ -185,31 +187,42 @@ func (t *Tenant) transitiveMembers(group *entry) (list []*entry) {
 }
 
 // memberOf returns the groups that a user is in, directly or through other groups.
-func (t *Tenant) memberOf(e *entry, transitive bool) (list []*entry) {
-	for _, g := range t.groups.order {
-		if g.state == Active && (t.isMember(g, e) || transitive && slices.Contains(t.transitiveMembers(g), e)) {
-			list = append(list, g)
+func (t *Tenant) memberOf(e *entry, transitive bool) (list []ref) {
+	m := t.refOf(e)
+	for _, g := range t.groups.added {
+		if g.state == Active && (t.isMember(g, m) || transitive && slices.Contains(t.transitiveMembers(g), m)) {
+			list = append(list, t.refOf(g))
 		}
 	}
 	return list
 }
 
 // owners are the first two users of a group.
-func (t *Tenant) owners(group *entry) (list []*entry) {
-	for _, e := range t.users.order {
-		if len(list) < 2 && t.isMember(group, e) {
-			list = append(list, e)
+func (t *Tenant) owners(group *entry) (list []ref) {
+	for place := 0; place < t.users.size() && len(list) < 2; place++ {
+		if m := (ref{&t.users, place}); t.isMember(group, m) {
+			list = append(list, m)
 		}
 	}
 	return list
 }
 
-// memberByID finds what can be a member, whatever its state.
-func (t *Tenant) memberByID(id string) *entry {
-	if e := t.users.find(id); e != nil {
-		return e
+// refOf names a user or group.
+func (t *Tenant) refOf(e *entry) ref {
+	if e.isGroup {
+		return ref{&t.groups, int(e.ordinal) - 1}
 	}
-	return t.groups.find(id)
+	return ref{&t.users, int(e.ordinal) - 1}
+}
+
+// memberByID finds what can be a member, whatever its state.
+func (t *Tenant) memberByID(id string) (m ref, ok bool) {
+	for _, d := range []*directory{&t.users, &t.groups} {
+		if place, ok := d.place(id); ok {
+			return ref{d, place}, true
+		}
+	}
+	return ref{}, false
 }
 
 // AddMember puts a user or group into a group.
@@ -221,15 +234,16 @@ func (t *Tenant) RemoveMember(group, member string) error { return t.setMember(g
 func (t *Tenant) setMember(group, member string, in bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	g, e := t.groups.active(group), t.memberByID(member)
-	if g == nil || e == nil || e.state == Purged || e == g {
+	g := t.groups.active(group)
+	m, ok := t.memberByID(member)
+	if g == nil || !ok || m.purged() || m == t.refOf(g) {
 		return fmt.Errorf("graphsim: %s cannot be a member of %s", member, group)
 	}
 	if g.membership == nil {
-		g.membership = map[string]bool{}
+		g.membership = map[ref]bool{}
 	}
-	g.membership[e.id] = in
-	t.groups.log.note(memberChange(g.id, e.id))
+	g.membership[m] = in
+	t.groups.log.note(memberChange(g.id, m.entry().id))
 	return nil
 }
 

@@ -96,7 +96,11 @@ func splitDriveID(id string) (base string, number int) {
 // for an ID that is not one. Called under the tenant's lock.
 func (t *Tenant) libraryByDrive(id string) (*entry, library) {
 	base, number := splitDriveID(id)
-	site := t.libraries[driveKey(base)]
+	key := driveKey(base)
+	site := t.libraries[key]
+	if place, ok := t.personalDrives.find(key, func(place int) bool { return driveIDOf(t.personalSite(place)) == base }); ok {
+		site = t.sites.keep(place)
+	}
 	if site == nil || driveIDOf(site.id) != base {
 		return nil, library{}
 	}
@@ -118,7 +122,7 @@ func (t *Tenant) openDrive(owner string) (*drive, error) {
 	}
 	for _, d := range []*directory{&t.users, &t.groups} {
 		if e := d.find(owner); e != nil {
-			site = t.sites.byID[e.site]
+			site = t.sites.find(e.site)
 		}
 	}
 	if e := t.sites.find(owner); e != nil {

@@ -78,30 +78,48 @@ func (c *call) pick(l listing) []int {
 	if o.filter == nil && o.search == "" && len(o.order) == 0 {
 		return nil
 	}
+	// One item after the other: of a large listing only places and what it is sorted by are
+	// in memory.
+	type candidate struct {
+		place int
+		by    []any
+	}
 	value := l.values()
-	picked := make([]int, 0, l.count)
+	var found []candidate
 	for i := range l.count {
 		get := func(path string) any { return value(i, path) }
 		if (o.filter == nil || o.filter.match(get)) && (o.search == "" || searched(o.search, get)) {
-			picked = append(picked, i)
+			one := candidate{place: i}
+			for _, by := range o.order {
+				one.by = append(one.by, get(by.path))
+			}
+			found = append(found, one)
 		}
 	}
-	slices.SortStableFunc(picked, func(a, b int) int {
-		for _, by := range o.order {
-			order := sortOrder(value(a, by.path), value(b, by.path))
-			if by.desc {
-				order = -order
-			}
-			if order != 0 {
-				return order
-			}
-		}
-		return 0
-	})
+	slices.SortStableFunc(found, func(a, b candidate) int { return sortKeys(o.order, a.by, b.by) })
+	picked := make([]int, len(found))
+	for i, one := range found {
+		picked[i] = one.place
+	}
 	return picked
 }
 
-// values is value, or reads the properties from the items' JSON, each decoded once.
+// sortKeys orders two items by what $orderby names of them.
+func sortKeys(order []ordering, a, b []any) int {
+	for i, by := range order {
+		result := sortOrder(a[i], b[i])
+		if by.desc {
+			result = -result
+		}
+		if result != 0 {
+			return result
+		}
+	}
+	return 0
+}
+
+// values is value, or reads the properties from the items' JSON, the last one of which
+// stays decoded.
 func (l listing) values() func(i int, path string) any {
 	if l.value != nil {
 		return l.value
@@ -110,13 +128,13 @@ func (l listing) values() func(i int, path string) any {
 	if write == nil {
 		write = l.render
 	}
-	decoded := make([]any, l.count)
+	last, decoded := -1, any(nil)
 	return func(i int, path string) any {
-		if decoded[i] == nil {
-			decoder := json.NewDecoder(bytes.NewReader(write(i)))
-			_ = decoder.Decode(&decoded[i]) // our own JSON
+		if i != last {
+			last, decoded = i, nil
+			_ = json.NewDecoder(bytes.NewReader(write(i))).Decode(&decoded) // our own JSON
 		}
-		return member(decoded[i], path)
+		return member(decoded, path)
 	}
 }
 
@@ -148,13 +166,12 @@ func btoi(b bool) int {
 // searched evaluates $search: "property:text", quoted each, joined by AND or OR. A text is
 // found at the beginning of a word ("Use the $search query parameter").
 func searched(search string, get values) bool {
-	for _, alternative := range strings.Split(search, " OR ") {
+	for alternative := range strings.SplitSeq(search, " OR ") {
 		all := true
-		for _, term := range strings.Split(alternative, " AND ") {
-			name, text, _ := strings.Cut(strings.Trim(strings.TrimSpace(term), `"`), ":")
-			value, _ := get(name).(string)
+		for _, term := range searchTerms(alternative) {
+			value, _ := get(term.property).(string)
 			all = all && slices.ContainsFunc(strings.FieldsFunc(strings.ToLower(value), notWord), func(word string) bool {
-				return strings.HasPrefix(word, strings.ToLower(text))
+				return strings.HasPrefix(word, strings.ToLower(term.text))
 			})
 		}
 		if all {
@@ -162,6 +179,21 @@ func searched(search string, get values) bool {
 		}
 	}
 	return false
+}
+
+// searchTerm is one "property:text" of a $search.
+type searchTerm struct{ property, text string }
+
+// searchTerms splits a $search, or a part of one, into its terms.
+func searchTerms(search string) (list []searchTerm) {
+	for alternative := range strings.SplitSeq(search, " OR ") {
+		for text := range strings.SplitSeq(alternative, " AND ") {
+			var term searchTerm
+			term.property, term.text, _ = strings.Cut(strings.Trim(strings.TrimSpace(text), `"`), ":")
+			list = append(list, term)
+		}
+	}
+	return list
 }
 
 func notWord(r rune) bool { return strings.ContainsRune(` .,;@-_'"()`, r) }

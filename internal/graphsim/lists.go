@@ -77,7 +77,7 @@ func (t *Tenant) openSite(owner string) (*siteStore, error) {
 	e := t.sites.find(owner)
 	for _, d := range []*directory{&t.users, &t.groups} {
 		if of := d.find(owner); of != nil {
-			e = t.sites.byID[of.site]
+			e = t.sites.find(of.site)
 		}
 	}
 	if e == nil {

@@ -157,10 +157,10 @@ const firstMessage = 100_001
 
 // firstMailbox is the user whose mailbox and drive show the corpus.
 func (t *Tenant) firstMailbox() *entry {
-	if len(t.users.order) == 0 || !t.users.order[0].hasMailbox() {
+	if t.users.size() == 0 || !t.users.at(0).hasMailbox() {
 		return nil
 	}
-	return t.users.order[0]
+	return t.users.keep(0)
 }
 
 func mailTime(i int) time.Time { return epoch.Add(-time.Duration(i)*47*time.Minute - time.Hour) }

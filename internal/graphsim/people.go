@@ -42,8 +42,8 @@ func (t *Tenant) Users() []UserInfo {
 	t.purgeExpired()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	list := make([]UserInfo, 0, len(t.users.order))
-	for _, e := range t.users.order {
+	list := make([]UserInfo, 0, t.users.size())
+	for e := range t.users.all() {
 		list = append(list, UserInfo{ID: e.id, Name: e.name, PrincipalName: t.principalName(e), State: e.state,
 			Mailbox: e.hasMailbox(), Drive: driveIDOf(e.site)})
 	}
@@ -55,8 +55,8 @@ func (t *Tenant) Groups() []GroupInfo {
 	t.purgeExpired()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	list := make([]GroupInfo, 0, len(t.groups.order))
-	for _, e := range t.groups.order {
+	list := make([]GroupInfo, 0, t.groups.size())
+	for e := range t.groups.all() {
 		list = append(list, GroupInfo{ID: e.id, Name: e.name, State: e.state, Unified: e.unified, Team: e.team,
 			Site: e.site, Drive: driveIDOf(e.site)})
 	}
@@ -68,8 +68,8 @@ func (t *Tenant) Sites() []SiteInfo {
 	t.purgeExpired()
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	list := make([]SiteInfo, 0, len(t.sites.order))
-	for _, e := range t.sites.order {
+	list := make([]SiteInfo, 0, t.sites.size())
+	for e := range t.sites.all() {
 		list = append(list, SiteInfo{ID: e.id, Name: e.name, State: e.state, Owner: e.owner, Group: e.group, Drive: driveIDOf(e.id)})
 	}
 	return list
@@ -79,14 +79,15 @@ func (t *Tenant) Sites() []SiteInfo {
 func (t *Tenant) NewUser(name string) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.addUser(len(t.users.order), true, false)
-	if e.late = true; name != "" {
+	e := t.addUser()
+	if name != "" {
 		e.name = name
 	}
 	t.users.log.note(e.id)
 	t.sites.log.note(e.site)
 	t.mailboxes[e.id] = newEmptyMailbox(t, e)
-	t.drives[driveIDOf(e.site)] = newDrive(t, t.sites.byID[e.site], t.librariesOf(t.sites.byID[e.site])[defaultLibrary], 0)
+	site := t.sites.find(e.site)
+	t.drives[driveIDOf(e.site)] = newDrive(t, site, t.librariesOf(site)[defaultLibrary], 0)
 	return e.id, nil
 }
 
@@ -130,7 +131,7 @@ func (t *Tenant) PurgeGroup(id string) error { return t.turn(&t.groups, id, Purg
 func (t *Tenant) NewSite(name string) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.addSite(name, "", "")
+	e := t.addSite(name, nil, nil)
 	t.sites.log.note(e.id)
 	t.drives[driveIDOf(e.id)] = newDrive(t, e, t.librariesOf(e)[defaultLibrary], 0)
 	return e.id, nil
@@ -158,7 +159,7 @@ func (t *Tenant) turn(d *directory, id string, to State, from ...State) error {
 func (t *Tenant) turnLocked(d *directory, id string, to State, from ...State) error {
 	var in []*entry
 	if e := d.find(id); e != nil && to == Purged && d != &t.sites {
-		in = slices.DeleteFunc(slices.Clone(t.groups.order), func(g *entry) bool { return !t.isMember(g, e) })
+		in = slices.DeleteFunc(slices.Clone(t.groups.added), func(g *entry) bool { return !t.isMember(g, t.refOf(e)) })
 	}
 	if err := d.move(id, to, from...); err != nil {
 		return err
@@ -170,7 +171,7 @@ func (t *Tenant) turnLocked(d *directory, id string, to State, from ...State) er
 	for _, g := range in {
 		t.groups.log.note(memberChange(g.id, e.id)) // only now: a soft deletion ends no membership
 	}
-	site := t.sites.byID[e.site]
+	site := t.sites.find(e.site)
 	switch {
 	case site == nil || (d == &t.users && to != Purged):
 		return nil
@@ -216,7 +217,7 @@ func (t *Tenant) Members(group string) ([]string, error) {
 	}
 	list := []string{}
 	for _, m := range t.members(e) {
-		list = append(list, m.id)
+		list = append(list, m.entry().id)
 	}
 	return list, nil
 }

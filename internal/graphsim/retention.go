@@ -75,6 +75,3 @@ func (t *Tenant) purgeNoLaterThan(at time.Duration) {
 		}
 	}
 }
-
-// deleted lists the entries that wait to be restored or purged.
-func (d *directory) deleted() []*entry { return d.inState(Deleted) }

@@ -92,8 +92,7 @@ func getAllSites(c *call) error {
 	c.canonical = "sites/oneDrive.getAllSites"
 	c.t.mu.RLock()
 	defer c.t.mu.RUnlock()
-	tops := slices.DeleteFunc(c.t.sites.inState(Active), func(e *entry) bool { return e.parent != "" })
-	return c.listEntries(tops, c.renderSite, siteType)
+	return c.listEntries(c.t.topSites(), c.renderSite, siteType)
 }
 
 // searchSites lists site collections: all, or those with a keyword in their name, which
@@ -102,10 +101,23 @@ func searchSites(c *call) error {
 	c.t.mu.RLock()
 	defer c.t.mu.RUnlock()
 	word := strings.ToLower(c.query.Get("search"))
-	sites := slices.DeleteFunc(c.t.sites.inState(Active), func(e *entry) bool {
-		return e.parent != "" || word != "*" && !strings.Contains(strings.ToLower(e.name), word)
-	})
+	sites := c.t.topSites()
+	if word != "*" {
+		sites = sites.having(func(e *entry) bool { return strings.Contains(strings.ToLower(e.name), word) })
+	}
 	return c.listEntries(sites, c.renderSite, siteType)
+}
+
+// topSites lists the active sites that are no subsites.
+func (t *Tenant) topSites() roll {
+	hidden := slices.Clone(t.sites.gone)
+	for _, e := range t.sites.added {
+		if e.parent != "" && e.state == Active {
+			hidden = append(hidden, int(e.ordinal)-1)
+		}
+	}
+	slices.Sort(hidden)
+	return t.sites.without(hidden)
 }
 
 func getSite(c *call) error {
@@ -125,7 +137,7 @@ func getSite(c *call) error {
 }
 
 func (t *Tenant) rootSite() *entry {
-	for _, e := range t.sites.order {
+	for _, e := range t.sites.added {
 		if e.state == Active && e.owner == "" {
 			return e
 		}
@@ -135,13 +147,29 @@ func (t *Tenant) rootSite() *entry {
 
 func getSiteByPath(c *call) error {
 	return c.answerSite(func() *entry {
-		for _, e := range c.t.sites.order {
+		candidates := slices.Clone(c.t.sites.added)
+		if e := c.t.personalSiteAt(c.param("@path")); e != nil {
+			candidates = append(candidates, e)
+		}
+		for _, e := range candidates {
 			if e.state == Active && e.path == c.param("@path") && strings.HasPrefix(e.id, c.param("site")+",") {
 				return e
 			}
 		}
 		return nil
 	})
+}
+
+// personalSiteAt finds a site that the seed laid out by its path, which ends in the number
+// of its owner and the domain.
+func (t *Tenant) personalSiteAt(path string) *entry {
+	name, _ := strings.CutSuffix(path, personalPath.Replace("@"+t.spec.Domain))
+	for _, place := range t.numbered(name) {
+		if place < t.sites.seeded.count && t.sites.at(place).path == path {
+			return t.sites.keep(place)
+		}
+	}
+	return nil
 }
 
 func getGroupSite(c *call) error {
@@ -175,12 +203,12 @@ func listSubsites(c *call) error {
 	if top == nil {
 		return fail(http.StatusNotFound, "itemNotFound", "Requested site could not be found")
 	}
-	return c.listEntries(c.t.subsitesOf(top), c.renderSite, siteType)
+	return c.listEntries(rollOf(c.t.subsitesOf(top)), c.renderSite, siteType)
 }
 
 // subsitesOf are the webs below a site.
 func (t *Tenant) subsitesOf(top *entry) []*entry {
-	return slices.DeleteFunc(t.sites.inState(Active), func(e *entry) bool { return e.parent != top.id })
+	return slices.DeleteFunc(slices.Clone(t.sites.added), func(e *entry) bool { return e.state != Active || e.parent != top.id })
 }
 
 // siteSource shows the sites to a delta round: which of them are subsites is not
@@ -197,7 +225,7 @@ func (t *Tenant) siteSource(render func(*entry) []byte) deltaSource {
 			if one, reached, more = list(after, 1); len(one) == 0 {
 				return items, reached, more
 			}
-			if t.sites.order[reached-1].parent == "" {
+			if t.sites.at(int(reached)-1).parent == "" {
 				items = append(items, one...)
 			}
 			after = reached
@@ -206,7 +234,7 @@ func (t *Tenant) siteSource(render func(*entry) []byte) deltaSource {
 	}
 	all := src.render
 	src.render = func(ids []string) [][]byte {
-		return all(slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return t.sites.byID[id].parent != "" }))
+		return all(slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return t.sites.find(id).parent != "" }))
 	}
 	return src
 }

@@ -93,7 +93,7 @@ func (t *Tenant) addChannelSites(e *entry) {
 		return
 	}
 	for i := range t.spec.ClosedChannels {
-		site := t.addSite(fmt.Sprintf("%s-Closed Channel %d", e.name, i+1), "", "")
+		site := t.addSite(fmt.Sprintf("%s-Closed Channel %d", e.name, i+1), nil, nil)
 		e.channelSites = append(e.channelSites, site.id)
 	}
 }
@@ -104,15 +104,13 @@ const maxTeamPeople = 100
 // teamPeople returns some of a group's members, at least one user of the tenant.
 func (t *Tenant) teamPeople(e *entry) []*entry {
 	var people []*entry
-	for _, u := range t.users.order {
-		if u.licensed && t.isMember(e, u) {
-			if people = append(people, u); len(people) == maxTeamPeople {
-				break
-			}
+	for place := 0; place < t.users.size() && len(people) < maxTeamPeople; place++ {
+		if m := (ref{&t.users, place}); t.isMember(e, m) && m.entry().licensed {
+			people = append(people, t.users.keep(place))
 		}
 	}
-	if people == nil && len(t.users.order) > 0 {
-		people = t.users.order[:1]
+	if people == nil && t.users.size() > 0 {
+		people = []*entry{t.users.keep(0)}
 	}
 	return people
 }

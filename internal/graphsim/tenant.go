@@ -105,9 +105,13 @@ type Tenant struct {
 	sites     directory
 	mailboxes map[string]*mailbox // by user ID, made when first asked for
 	drives    map[string]*drive   // by drive ID, likewise
-	libraries map[uint64]*entry   // the site of a drive, by its siteKey
-	office    office
-	nextPurge atomic.Int64 // when the time of a deleted object ends, in simulated nanoseconds
+	// libraries are the sites of drives by their siteKey, personalDrives those of the
+	// personal sites that the seed laid out.
+	libraries      map[uint64]*entry
+	personalDrives placeIndex
+	renamed        []*entry // users who were given another principal name
+	office         office
+	nextPurge      atomic.Int64 // when the time of a deleted object ends, in simulated nanoseconds
 }
 
 // consent is what an administrator granted, and which applications are registered. It has a lock of its own, so that a
@@ -240,7 +244,7 @@ func (t *Tenant) licences() int64 {
 func (t *Tenant) userCount() int64 {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	return int64(len(t.users.order))
+	return int64(t.users.size())
 }
 
 // ExpireDelta makes every delta token that was issued so far unknown, in all

@@ -29,12 +29,7 @@ const (
 
 func getSkus(c *call) error {
 	c.t.mu.RLock()
-	used := 0
-	for _, e := range c.t.users.order {
-		if e.licensed && e.state == Active {
-			used++
-		}
-	}
+	used := c.t.licensedUsers()
 	c.t.mu.RUnlock()
 	o := newObject(c.sel)
 	o.str("id", c.t.id+"_"+skuID)
@@ -46,6 +41,18 @@ func getSkus(c *call) error {
 	o.raw("prepaidUnits", fmt.Sprintf(`{"enabled":%d,"suspended":0,"warning":0,"lockedOut":0}`, c.t.licences()))
 	o.raw("servicePlans", servicePlans)
 	return c.page([][]byte{o.done()}, "", "")
+}
+
+// licensedUsers counts the active users with a licence: of those that the seed laid out and
+// of those that were added, all of whom have one, less those who left.
+func (t *Tenant) licensedUsers() int {
+	used := t.seats().licensed + len(t.users.added)
+	for _, place := range t.users.gone {
+		if t.users.at(place).licensed {
+			used--
+		}
+	}
+	return used
 }
 
 func getLicenseDetails(c *call) error {
@@ -72,9 +79,10 @@ func listRooms(c *call) error {
 	c.t.mu.RLock()
 	defer c.t.mu.RUnlock()
 	var rooms []*entry
-	for _, e := range c.t.users.order {
-		if e.purpose == "room" && e.state == Active {
-			rooms = append(rooms, e)
+	first := c.t.seats().firstRoom()
+	for place := first; place < first+c.t.seats().rooms; place++ {
+		if c.t.users.isActive(place) {
+			rooms = append(rooms, c.t.users.at(place))
 		}
 	}
 	return c.list(listing{count: len(rooms), usual: 100, most: 999, param: "$skip", render: func(i int) []byte {

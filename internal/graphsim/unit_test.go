@@ -236,8 +236,8 @@ func TestDirectoryIsLaidOutWhenAskedFor(t *testing.T) {
 	defer s.Close()
 	tenant := s.AddTenant(TenantSpec{Users: 100_000, MailsPerUser: 20_000})
 	tenant.Consent()
-	if !tenant.Consented() || tenant.licences() != 100_000 || len(tenant.users.order) != 0 {
-		t.Errorf("%d users are in memory", len(tenant.users.order))
+	if !tenant.Consented() || tenant.licences() != 100_000 || tenant.users.size() != 0 {
+		t.Errorf("%d users are in memory", tenant.users.size())
 	}
 	if tenant.userCount() != 100_000 || len(tenant.mailboxes) != 0 {
 		t.Errorf("%d users, %d mailboxes", tenant.userCount(), len(tenant.mailboxes))

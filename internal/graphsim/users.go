@@ -37,54 +37,52 @@ func countUsers(c *call) error { return c.countDirectory(&c.t.users, c.renderUse
 func (c *call) listDirectory(d *directory, render func(*entry) []byte, of *entityType) error {
 	c.t.mu.RLock()
 	defer c.t.mu.RUnlock()
-	return c.listEntries(d.inState(Active), render, of)
+	return c.listEntries(d.present(), render, of)
 }
 
 func (c *call) countDirectory(d *directory, render func(*entry) []byte, of *entityType) error {
 	c.t.mu.RLock()
 	defer c.t.mu.RUnlock()
-	entries := d.inState(Active)
-	return c.countOf(c.entryListing(entries, render, of))
+	return c.countOf(c.entryListing(d.present(), render, of))
 }
 
 // listEntries answers with a page of entries: 100, or up to 999 that the client asks for.
-func (c *call) listEntries(entries []*entry, render func(*entry) []byte, of *entityType) error {
+func (c *call) listEntries(entries roll, render func(*entry) []byte, of *entityType) error {
 	return c.list(c.entryListing(entries, render, of))
 }
 
-func (c *call) entryListing(entries []*entry, render func(*entry) []byte, of *entityType) listing {
+func (c *call) entryListing(entries roll, render func(*entry) []byte, of *entityType) listing {
+	weighed := c.weighed(of)
 	return listing{
-		count: len(entries), usual: 100, most: 999,
-		render: func(i int) []byte { return render(entries[i]) },
+		count: entries.count, usual: 100, most: 999,
+		render: func(i int) []byte { return render(entries.at(i)) },
 		full: func(i int) []byte {
 			asked := c.sel
 			defer func() { c.sel = asked }()
-			c.sel = of.everything()
-			return render(entries[i])
+			c.sel = weighed
+			return render(entries.at(i))
 		},
 	}
 }
 
-// everything selects all properties that lists return.
-func (t *entityType) everything() selection {
+// weighed selects the properties that $filter, $orderby and $search look at, of those that
+// lists return.
+func (c *call) weighed(of *entityType) selection {
 	sel := selection{}
-	for name, p := range t.properties {
-		if p.kind != navigationProperty && !p.single {
+	see := func(path string) {
+		name, _, _ := strings.Cut(strings.ToLower(path), "/")
+		if p, known := of.properties[name]; known && p.kind != navigationProperty && !p.single {
 			sel[name] = true
 		}
 	}
-	return sel
-}
-
-// inState returns the entries in a state, by age.
-func (d *directory) inState(state State) []*entry {
-	list := make([]*entry, 0, len(d.order))
-	for _, e := range d.order {
-		if e.state == state {
-			list = append(list, e)
-		}
+	c.filter.eachPath(see)
+	for _, by := range c.order {
+		see(by.path)
 	}
-	return list
+	for _, term := range searchTerms(c.search) {
+		see(term.property)
+	}
+	return sel
 }
 
 // renderUser writes a user; removed ones as delta does. Without $select there are eleven
@@ -112,7 +110,7 @@ func (c *call) renderUser(e *entry) []byte {
 	if o.sel != nil {
 		c.renderUserMore(o, e)
 	}
-	c.expandEntry(o, "memberOf", func() []*entry { return c.t.memberOf(e, false) })
+	c.expandEntry(o, "memberOf", func() roll { return rollOfRefs(c.t.memberOf(e, false)) })
 	return o.done()
 }
 
@@ -170,7 +168,7 @@ func removedEntry(e *entry) []byte {
 const maxExpanded = 20
 
 // expandEntry writes related objects that $expand asked for.
-func (c *call) expandEntry(o *object, name string, related func() []*entry) {
+func (c *call) expandEntry(o *object, name string, related func() roll) {
 	for _, e := range c.expand {
 		if !strings.EqualFold(e.name, name) {
 			continue
@@ -179,11 +177,11 @@ func (c *call) expandEntry(o *object, name string, related func() []*entry) {
 		sel := parseSelect(e.options.Get("$select"))
 		o.always(name)
 		o.b = append(o.b, '[')
-		for i, r := range list[:min(len(list), maxExpanded)] {
+		for i := range min(list.count, maxExpanded) {
 			if i > 0 {
 				o.b = append(o.b, ',')
 			}
-			o.b = append(o.b, c.renderRelated(r, sel)...)
+			o.b = append(o.b, c.renderRelated(list.at(i), sel)...)
 		}
 		o.b = append(o.b, ']')
 	}

@@ -2,6 +2,7 @@ package graphsim_test
 
 import (
 	"encoding/json"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -107,4 +108,48 @@ func TestScriptStops(t *testing.T) {
 			t.Errorf("%+v is taken", bad)
 		}
 	}
+}
+
+// A client may read a directory of 100,000 users from end to end, in every way that lists
+// have: what is kept afterwards is a few bytes for each, not the users.
+func TestListingAWorldKeepsNothing(t *testing.T) {
+	const users = 100_000
+	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: users, Groups: 4, Sites: 3, Subsites: 2, Shared: 2, Rooms: 2})
+	c.prefer += ", odata.maxpagesize=999"
+	count := func(target string) (n int) {
+		for target != "" {
+			page := c.get(target)
+			n += len(page["value"].([]any))
+			target, _ = page["@odata.nextLink"].(string)
+		}
+		return n
+	}
+	before := liveHeap()
+	for target, want := range map[string]int{
+		"users/delta?$select=id":                             users + 4,
+		"users?$select=id&$top=999":                          users + 4,
+		"sites/getAllSites?$select=id":                       users + 2 + 3,
+		"sites/delta?$select=id":                             users + 2 + 3,
+		"groups/delta?$select=id":                            4,
+		"users?$filter=startswith(userPrincipalName,'room')": 2,
+	} {
+		if n := count(target); n != want {
+			t.Errorf("%s: %d, want %d", target, n, want)
+		}
+	}
+	one := c.get("users?$top=1&$select=id,userPrincipalName&$orderby=userPrincipalName")["value"].([]any)[0].(object)
+	if c.get("users/" + one["userPrincipalName"].(string))["id"] != one["id"] || c.get("users/" + one["id"].(string) + "/drive")["id"] == nil {
+		t.Errorf("%v is not found", one)
+	}
+	if each := float64(liveHeap()-before) / users; each > 32 {
+		t.Errorf("%.1f bytes are kept for each user", each)
+	}
+}
+
+// liveHeap is how many bytes are in use.
+func liveHeap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
