@@ -21,10 +21,11 @@
 // parsed by OData's grammar (filter.go), lists are filtered, sorted, counted and cut by
 // call.list. /beta answers as /v1.0 does, and for routes marked so.
 //
-// A tenant's directory is held in memory; a mailbox, a drive, the
-// lists of a site or the channels of a team are laid out from the seed when they are
-// first asked for; message bodies, attachments and file bytes
-// are generated each time they are read, unless a client wrote them.
+// Of a tenant's directory, groups and team sites are held in memory; users and their sites
+// are computed from the seed when they are looked at, and kept when they are named by
+// themselves (seeded.go). A mailbox, a drive, the lists of a site or the channels of a team
+// are laid out from the seed when they are first asked for; message bodies, attachments and
+// file bytes are generated each time they are read, unless a client wrote them.
 //
 // # Directory and registration
 //

@@ -7,8 +7,9 @@ import (
 
 // World describes a provider's customers by a few numbers: what it holds follows
 // from them and the server's seed alone, and takes memory only where somebody
-// looks. Directories are laid out when a tenant is first asked for, mailboxes and
-// drives when their first request comes, bodies and files each time they are read.
+// looks. Groups and team sites are laid out when a tenant is first asked for, mailboxes
+// and drives when their first request comes; users, bodies and files are computed each
+// time they are read.
 type World struct {
 	// Tenants is how many there are; Tenant is what each is made from, its Domain,
 	// Name and ID left out.
