@@ -3,6 +3,7 @@ package graphsim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 )
 
 // Churn makes n random changes to mail and files of active users, to their contacts,
@@ -13,17 +14,12 @@ import (
 // skipped; it returns how many were made.
 func (t *Tenant) Churn(seed int64, n int) (changed int, err error) {
 	r := newRand(mix(uint64(seed), t.seed))
-	var users []UserInfo
-	for _, u := range t.Users() {
-		if u.State == Active && u.Mailbox {
-			users = append(users, u)
-		}
-	}
-	if len(users) == 0 {
+	owners := t.mailboxOwners()
+	if owners.count == 0 {
 		return 0, nil
 	}
 	for range n {
-		u := pick(r, users)
+		u := t.drawUser(r, owners)
 		churn := t.churnMail
 		if u.Drive != "" && r.IntN(3) == 0 {
 			churn = t.churnDrive
@@ -41,6 +37,28 @@ func (t *Tenant) Churn(seed int64, n int) (changed int, err error) {
 		}
 	}
 	return changed, nil
+}
+
+// mailboxOwners lists the active users with a mailbox: all but the people without a licence.
+func (t *Tenant) mailboxOwners() roll {
+	t.purgeExpired()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	others := slices.Clone(t.users.gone)
+	s := t.seats()
+	for place := s.licensed; place < s.people; place++ {
+		if t.users.isActive(place) {
+			others = append(others, place)
+		}
+	}
+	slices.Sort(others)
+	return t.users.without(others)
+}
+
+func (t *Tenant) drawUser(r *rand.Rand, users roll) UserInfo {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.userInfo(users.at(r.IntN(users.count)))
 }
 
 func (t *Tenant) churnMail(r *rand.Rand, u UserInfo) (did bool, err error) {

@@ -44,10 +44,14 @@ func (t *Tenant) Users() []UserInfo {
 	defer t.mu.RUnlock()
 	list := make([]UserInfo, 0, t.users.size())
 	for e := range t.users.all() {
-		list = append(list, UserInfo{ID: e.id, Name: e.name, PrincipalName: t.principalName(e), State: e.state,
-			Mailbox: e.hasMailbox(), Drive: driveIDOf(e.site)})
+		list = append(list, t.userInfo(e))
 	}
 	return list
+}
+
+func (t *Tenant) userInfo(e *entry) UserInfo {
+	return UserInfo{ID: e.id, Name: e.name, PrincipalName: t.principalName(e), State: e.state,
+		Mailbox: e.hasMailbox(), Drive: driveIDOf(e.site)}
 }
 
 // Groups returns all groups by age, the removed ones too.
@@ -70,9 +74,24 @@ func (t *Tenant) Sites() []SiteInfo {
 	defer t.mu.RUnlock()
 	list := make([]SiteInfo, 0, t.sites.size())
 	for e := range t.sites.all() {
-		list = append(list, SiteInfo{ID: e.id, Name: e.name, State: e.state, Owner: e.owner, Group: e.group, Drive: driveIDOf(e.id)})
+		list = append(list, siteInfo(e))
 	}
 	return list
+}
+
+// addedSites returns the sites that are not personal ones from the seed.
+func (t *Tenant) addedSites() (list []SiteInfo) {
+	t.purgeExpired()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	for _, e := range t.sites.added {
+		list = append(list, siteInfo(e))
+	}
+	return list
+}
+
+func siteInfo(e *entry) SiteInfo {
+	return SiteInfo{ID: e.id, Name: e.name, State: e.state, Owner: e.owner, Group: e.group, Drive: driveIDOf(e.id)}
 }
 
 // NewUser adds a licensed user with an empty mailbox and an empty drive. "" makes a name.

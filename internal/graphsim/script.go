@@ -144,20 +144,28 @@ func byState[T any](all []T, state func(T) State) (active, deleted []T) {
 
 // churnUsers adds, renames, deletes or restores a user. The last user stays.
 func (t *Tenant) churnUsers(r *rand.Rand) (did bool, err error) {
-	active, deleted := byState(t.Users(), func(u UserInfo) State { return u.State })
+	active, deleted := t.usersNow()
 	switch dice := r.IntN(10); {
 	case dice < 4:
 		_, err := t.NewUser("")
 		return err == nil, err
-	case dice < 6 && len(active) > 0:
+	case dice < 6 && active.count > 0:
 		name, _ := person(r.Uint64(), 0)
-		return true, t.EditUser(pick(r, active).ID, name)
-	case dice < 8 && len(active) > 1:
-		return true, t.DeleteUser(pick(r, active).ID)
-	case dice >= 8 && len(deleted) > 0:
-		return true, t.RestoreUser(pick(r, deleted).ID)
+		return true, t.EditUser(t.drawUser(r, active).ID, name)
+	case dice < 8 && active.count > 1:
+		return true, t.DeleteUser(t.drawUser(r, active).ID)
+	case dice >= 8 && deleted.count > 0:
+		return true, t.RestoreUser(t.drawUser(r, deleted).ID)
 	}
 	return false, nil
+}
+
+// usersNow lists the users who are active now, and who can be restored.
+func (t *Tenant) usersNow() (active, deleted roll) {
+	t.purgeExpired()
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.users.without(slices.Clone(t.users.gone)), rollOf(t.users.deleted())
 }
 
 // churnGroups adds, renames, deletes or restores a group, or changes who is in it.
@@ -181,24 +189,28 @@ func (t *Tenant) churnGroups(r *rand.Rand) (did bool, err error) {
 
 // churnMembers lets a user join a group, or leave it.
 func (t *Tenant) churnMembers(r *rand.Rand, group string) (did bool, err error) {
-	members, err := t.Members(group)
-	if err != nil {
-		return false, err
-	}
-	users := slices.DeleteFunc(t.Users(), func(u UserInfo) bool { return u.State != Active })
-	if len(users) == 0 {
+	active, _ := t.usersNow()
+	if active.count == 0 {
 		return false, nil
 	}
-	u := pick(r, users).ID
-	if slices.Contains(members, u) {
+	u := t.drawUser(r, active).ID
+	if t.isMemberByID(group, u) {
 		return true, t.RemoveMember(group, u)
 	}
 	return true, t.AddMember(group, u)
 }
 
+func (t *Tenant) isMemberByID(group, user string) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	g := t.groups.find(group)
+	m, ok := t.memberByID(user)
+	return g != nil && ok && t.isMember(g, m)
+}
+
 // churnSites adds, deletes or restores a team site.
 func (t *Tenant) churnSites(r *rand.Rand) (did bool, err error) {
-	ofTeams := slices.DeleteFunc(t.Sites(), func(s SiteInfo) bool { return s.Owner != "" || s.Group != "" })
+	ofTeams := slices.DeleteFunc(t.addedSites(), func(s SiteInfo) bool { return s.Owner != "" || s.Group != "" })
 	active, deleted := byState(ofTeams, func(s SiteInfo) State { return s.State })
 	switch dice := r.IntN(10); {
 	case dice < 4:
