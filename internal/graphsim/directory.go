@@ -35,7 +35,6 @@ type entry struct {
 	// Users.
 	licensed bool
 	shared   bool
-	noDrive  bool
 	purpose  string // "room" or "equipment"
 	// Groups. membership is what differs from the seed.
 	membership   map[ref]bool

@@ -83,7 +83,7 @@ func (t *Tenant) seedUser(place int) *entry {
 	switch kind {
 	case "":
 		e.name, e.alias = person(t.seed, i)
-		e.licensed, e.noDrive, e.made = i < s.licensed, i < s.licensed && i >= s.drives, personMade(i)
+		e.licensed, e.made = i < s.licensed, personMade(i)
 		if i < s.drives {
 			e.site = t.personalSite(i)
 		}
