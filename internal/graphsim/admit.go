@@ -226,6 +226,7 @@ func (l *limiter) blocked(c *call) *apiError {
 }
 
 // identityDraws charges resource units and writes ("Identity and access service limits").
+// Whoever asks for a low priority is refused while others still pass.
 func (l *limiter) identityDraws(draws []draw, c *call, rt *route) []draw {
 	units := c.identityUnits(rt)
 	header, app, write := c.w.Header(), c.app, c.r.Method != http.MethodGet && !isQuery(rt.pattern)
@@ -243,17 +244,27 @@ func (l *limiter) identityDraws(draws []draw, c *call, rt *route) []draw {
 		}
 	}
 	const ownScope, allUnits = "Tenant_Application", "ResourceUnitLimitExceeded"
-	draws = append(draws,
-		draw{account: account{"identity.units", app, c.t.id, ""}, Quota: quota, units: units, refuse: refuse(ownScope, "ReadWrite", allUnits), tell: tell},
-		draw{account: account{"identity.app", app, "", ""}, Quota: l.table.IdentityApp, units: units, refuse: refuse("Application", "ReadWrite", allUnits)})
-	if !write {
-		return draws
+	own := []draw{
+		{account: account{"identity.units", app, c.t.id, ""}, Quota: quota, units: units, refuse: refuse(ownScope, "ReadWrite", allUnits), tell: tell},
+		{account: account{"identity.app", app, "", ""}, Quota: l.table.IdentityApp, units: units, refuse: refuse("Application", "ReadWrite", allUnits)},
 	}
-	const tooManyWrites = "WriteLimitExceeded"
-	return append(draws,
-		draw{account: account{"identity.writes", app, c.t.id, ""}, Quota: l.table.IdentityWrites, units: 1, refuse: refuse(ownScope, "Write", tooManyWrites)},
-		draw{account: account{"identity.appWrites", app, "", ""}, Quota: l.table.IdentityAppWrites, units: 1, refuse: refuse("Application", "Write", tooManyWrites)},
-		draw{account: account{"identity.tenantWrites", "", c.t.id, ""}, Quota: l.table.IdentityTenantWrites, units: 1, refuse: refuse("Tenant", "Write", tooManyWrites)})
+	if write {
+		own = append(own, l.identityWrites(c, refuse)...)
+	}
+	for i := range own {
+		own[i].most = l.table.IdentityPriority.of(c.r.Header.Get("x-ms-throttle-priority"), own[i].Quota)
+	}
+	return append(draws, own...)
+}
+
+func (l *limiter) identityWrites(c *call, refuse func(scope, kind, information string) func(time.Duration) *apiError) []draw {
+	const ownScope, tooManyWrites = "Tenant_Application", "WriteLimitExceeded"
+	app := c.app
+	return []draw{
+		{account: account{"identity.writes", app, c.t.id, ""}, Quota: l.table.IdentityWrites, units: 1, refuse: refuse(ownScope, "Write", tooManyWrites)},
+		{account: account{"identity.appWrites", app, "", ""}, Quota: l.table.IdentityAppWrites, units: 1, refuse: refuse("Application", "Write", tooManyWrites)},
+		{account: account{"identity.tenantWrites", "", c.t.id, ""}, Quota: l.table.IdentityTenantWrites, units: 1, refuse: refuse("Tenant", "Write", tooManyWrites)},
+	}
 }
 
 // identityUnits is a route's base price with the modifiers: $select -1, $expand +1,

@@ -34,7 +34,7 @@ var throttlingPages = []page{
 		{"identity: x-ms-throttle-limit-percentage from 0.8 to 1.8", "TestIdentityThrottlePercentage"},
 		{"identity: x-ms-throttle-scope and x-ms-throttle-information on 429", "TestIdentityThrottleHeaders"},
 		{"identity: writes per application and tenant, application, tenant", "TestIdentityThrottleHeaders"},
-		{"identity: x-ms-throttle-priority sheds low before high and changes no quota", "[the simulated quotas are hard: nothing passes above them that could be shed first]"},
+		{"identity: x-ms-throttle-priority sheds low before high and changes no quota", "TestIdentityPriority"},
 		{"identity: signInActivity, audit and identity protection have limits of their own", "TestRulesByPath"},
 		{"Outlook: 10,000 requests in 10 min of an application and mailbox", "TestMailboxLimit"},
 		{"Outlook: four at the same time", "TestMailboxConcurrency"},

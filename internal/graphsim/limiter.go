@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"cmp"
 	"sync"
 	"time"
 )
@@ -14,11 +15,15 @@ type draw struct {
 	account
 	Quota
 	units int64
+	// most is how much of the quota this request may use; 0 is all of it.
+	most int64
 	// refuse makes the answer for a request that this account refuses.
 	refuse func(wait time.Duration) *apiError
 	// tell is called with what is used after the draw, whatever becomes of it.
 	tell func(told)
 }
+
+func (d *draw) bound() int64 { return cmp.Or(d.most, d.Max) }
 
 // told is how an account stands after a draw: used is the worse count, left what may still
 // be drawn until reset is over, when the fixed window ends. (What is left of the sliding
@@ -64,8 +69,8 @@ func (l *limiter) take(draws []draw, goesOn bool) *apiError {
 		m := l.meter(d.account, d.window(), now)
 		m.add(now, d.units)
 		used, wait := m.used(now), time.Duration(0)
-		if used > d.Max {
-			wait = m.wait(now, d.Max-d.units)
+		if most := d.bound(); used > most {
+			wait = m.wait(now, most-d.units)
 			l.accounts.throttled(d, now)
 		}
 		if d.tell != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 )
 
@@ -46,6 +47,9 @@ type Limits struct {
 	IdentityWrites       Quota  `json:"identityWrites"`
 	IdentityAppWrites    Quota  `json:"identityAppWrites"`
 	IdentityTenantWrites Quota  `json:"identityTenantWrites"`
+	// IdentityPriority is up to which share of the identity quotas requests are let
+	// through, by the priority they ask for in x-ms-throttle-priority.
+	IdentityPriority Priorities `json:"identityPriority"`
 
 	// SharePointMinute and SharePointDay bound resource units per tenant,
 	// SharePointTenant those of all applications in a tenant.
@@ -89,6 +93,37 @@ type Limits struct {
 	Rules []Rule `json:"rules"`
 }
 
+// Priorities are per cent of a quota, by the priority of a request: once that much is used,
+// requests of that priority are refused. That low ones are refused first and high ones
+// last, and that no priority has a larger quota, is documented, the shares are not: by
+// default low ones stop at 90, where the harsher reading has them give way, and all others
+// at the quota, where throttling is documented to start.
+type Priorities struct {
+	Low    int64 `json:"low"`
+	Normal int64 `json:"normal"`
+	High   int64 `json:"high"`
+}
+
+// of is how much of a quota a request may use that asks for a priority; one that is not
+// known is as none, which is normal.
+func (p Priorities) of(priority string, q Quota) int64 {
+	share := p.Normal
+	switch strings.ToLower(priority) {
+	case "low":
+		share = p.Low
+	case "high":
+		share = p.High
+	}
+	return max(1, int64(float64(q.Max)*float64(share)/100))
+}
+
+func (p Priorities) check() error {
+	if p.Low < 1 || p.Low > p.Normal || p.Normal > p.High || p.High > 100 {
+		return fmt.Errorf("identityPriority is %d, %d, %d: shares from 1 to 100 that do not fall", p.Low, p.Normal, p.High)
+	}
+	return nil
+}
+
 // DocumentedLimits returns the published limits.
 func DocumentedLimits() Limits { return Limits{}.withDefaults() }
 
@@ -123,6 +158,9 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.IdentityWrites, Quota{3_000, 150})
 	setDefault(&l.IdentityAppWrites, Quota{35_000, per5Minutes})
 	setDefault(&l.IdentityTenantWrites, Quota{18_000, per5Minutes})
+	setDefault(&l.IdentityPriority.Low, 90)
+	setDefault(&l.IdentityPriority.Normal, 100)
+	setDefault(&l.IdentityPriority.High, 100)
 	if l.Identity == nil {
 		l.Identity = tiers(10, []int64{49, 500, 0}, []int64{3_500, 5_000, 8_000})
 	}
@@ -175,6 +213,9 @@ func (l Limits) check() error {
 		for _, q := range append(append(append(append([]Quota{}, r.App...), r.AppTenant...), r.Tenant...), r.Resource...) {
 			quotas["rule "+r.Name] = q
 		}
+	}
+	if err := l.IdentityPriority.check(); err != nil {
+		return err
 	}
 	for name, q := range quotas {
 		if q.Seconds <= 0 {
