@@ -18,10 +18,14 @@ func chatID(a, b string) string {
 }
 
 // chatsOf returns the IDs of a user's chats: with the next users by age, and with
-// those before who have it with this one. Called under the tenant's lock.
+// those before who have it with this one. Who came later has none, so that nobody's chats
+// change when users are added. Called under the tenant's lock.
 func (t *Tenant) chatsOf(e *entry) (list []string) {
 	seen := map[string]bool{}
-	n := t.users.size()
+	n := t.spec.Users + t.spec.Shared + t.spec.Rooms + t.spec.Equipment
+	if int(e.ordinal) > n {
+		return nil
+	}
 	for step := range t.spec.Chats {
 		for _, away := range []int{step + 1, -step - 1} {
 			other := t.users.at(((int(e.ordinal)-1+away)%n + n) % n)

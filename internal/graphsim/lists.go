@@ -20,7 +20,9 @@ type siteStore struct {
 
 	mu    sync.Mutex
 	lists []*list
-	pages []*sitePage
+	pages []*sitePage // by number
+	// lastPage is the number of the youngest page, a deleted one included.
+	lastPage int
 }
 
 // list is one list of a site. A document library is a list as well, whose items are

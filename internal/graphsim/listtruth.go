@@ -35,16 +35,6 @@ type ListItemTruth struct {
 	Digest string `json:"digest"`
 }
 
-// PageTruth is one page of a site.
-type PageTruth struct {
-	ID        string `json:"id"`
-	Name      string `json:"name"`
-	Title     string `json:"title"`
-	Published bool   `json:"published"`
-	// Digest is the SHA-256 (hex) over title, layout, title area and canvas.
-	Digest string `json:"digest"`
-}
-
 // withSite calls do with the lists and pages of a site, locked.
 func (t *Tenant) withSite(owner string, do func(*siteStore) error) error {
 	st, err := t.openSite(owner)
@@ -101,18 +91,6 @@ func (i *listItem) truth(l *list) ListItemTruth {
 	}
 	truth.Digest = hex.EncodeToString(sum.Sum(nil))
 	return truth
-}
-
-// PageTruth returns the pages of a site, in the order they were made.
-func (t *Tenant) PageTruth(owner string) (list []PageTruth, err error) {
-	err = t.withSite(owner, func(st *siteStore) error {
-		for _, p := range st.pages {
-			sum := sha256.Sum256([]byte(p.title + "\n" + p.layout + "\n" + sameJSON(p.titleArea) + "\n" + sameJSON(p.canvas)))
-			list = append(list, PageTruth{ID: p.id, Name: p.name, Title: p.title, Published: p.published, Digest: hex.EncodeToString(sum[:])})
-		}
-		return nil
-	})
-	return list, err
 }
 
 // withListNamed calls do with a list of a site, by ID or name.

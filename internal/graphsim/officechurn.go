@@ -2,6 +2,7 @@ package graphsim
 
 import (
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
@@ -10,11 +11,11 @@ import (
 
 // hasOffice reports whether the world has lists, messages or libraries to churn.
 func (s TenantSpec) hasOffice() bool {
-	return s.Lists+s.Messages+s.Libraries+s.ThreadsPerGroup > 0
+	return s.Lists+s.Messages+s.Libraries+s.ThreadsPerGroup+s.Pages > 0
 }
 
-// churnOffice changes something of a group that has a site, a list item, a file of one
-// of its libraries, a post or a message of its team; or a message of the user's chats.
+// churnOffice changes something of a group that has a site, a list item, a page, a file of
+// one of its libraries, a post or a message of its team; or a message of the user's chats.
 func (t *Tenant) churnOffice(r *rand.Rand, u UserInfo) (bool, error) {
 	if t.spec.Chats > 0 && t.spec.Messages > 0 && r.IntN(4) == 0 {
 		return t.churnChat(r, u.ID)
@@ -24,6 +25,9 @@ func (t *Tenant) churnOffice(r *rand.Rand, u UserInfo) (bool, error) {
 		return false, nil
 	}
 	g := pick(r, groups)
+	if t.spec.Pages > 0 && r.IntN(4) == 0 {
+		return t.churnPage(r, g.Site)
+	}
 	switch dice := r.IntN(3); {
 	case dice == 0 && t.spec.Lists > 0:
 		return t.churnList(r, g.Site)
@@ -35,6 +39,9 @@ func (t *Tenant) churnOffice(r *rand.Rand, u UserInfo) (bool, error) {
 	drives, err := t.Drives(g.Site)
 	if err != nil {
 		return false, err
+	}
+	if t.spec.Pages > 0 { // their files change with the pages
+		drives = slices.Delete(drives, pagesLibrary, pagesLibrary+1)
 	}
 	return t.churnDrive(r, UserInfo{ID: pick(r, drives).ID})
 }
@@ -68,6 +75,25 @@ func (l *list) churn(r *rand.Rand, limit int) bool {
 		l.edit(item, title, limit)
 	}
 	return true
+}
+
+// churnPage adds, edits, publishes or deletes a page of a site.
+func (t *Tenant) churnPage(r *rand.Rand, site string) (did bool, err error) {
+	spec := PageSpec{Name: fmt.Sprintf("Churn-%d.aspx", r.IntN(1_000_000_000)), Title: sentence(r, 3),
+		HTML: "<p>" + sentence(r, 20+r.IntN(60)) + "</p>", Draft: r.IntN(3) == 0}
+	dice := r.IntN(10)
+	err = t.withPages(site, func(s pageShelf) error {
+		did = true
+		switch {
+		case len(s.pages) == 0 || dice < 3:
+			_, err := s.create(spec)
+			return err
+		case dice < 8:
+			return s.change(pick(r, s.pages), spec)
+		}
+		return s.remove(pick(r, s.pages))
+	})
+	return did, err
 }
 
 func (t *Tenant) churnMessages(r *rand.Rand, team string) (bool, error) {

@@ -31,7 +31,7 @@ func (o SharePointOptions) withDefaults() SharePointOptions {
 // applySharePoint makes a change of a drive, a list, a page or a team; known is false
 // for another op.
 func (t *Tenant) applySharePoint(m Mutation) (id string, known bool, err error) {
-	for _, apply := range []func(Mutation) (string, bool, error){t.applyDrive, t.applyList, t.applyTeam} {
+	for _, apply := range []func(Mutation) (string, bool, error){t.applyDrive, t.applyList, t.applyPage, t.applyTeam} {
 		if id, known, err = apply(m); known {
 			return id, true, err
 		}
