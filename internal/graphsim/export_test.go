@@ -1,6 +1,9 @@
 package graphsim
 
-import "slices"
+import (
+	"reflect"
+	"slices"
+)
 
 // RouteInfo is a route as tests of its query options see it.
 type RouteInfo struct {
@@ -12,6 +15,7 @@ type RouteInfo struct {
 	// no option which names them, and of open types.
 	Properties map[string]PropertyInfo
 	Type       string // of the objects
+	Handler    uintptr
 }
 
 // PropertyInfo is a property as query options see it.
@@ -21,7 +25,8 @@ type PropertyInfo struct{ Navigation, Filter, Order, SingleOnly bool }
 func Routes() (list []RouteInfo) {
 	for _, sized := range newRouter().bySize {
 		for _, rt := range sized {
-			info := RouteInfo{Method: rt.method, Pattern: rt.pattern, Options: slices.Clone(rt.takes.names), Single: rt.takes.single}
+			info := RouteInfo{Method: rt.method, Pattern: rt.pattern, Options: slices.Clone(rt.takes.names), Single: rt.takes.single,
+				Handler: reflect.ValueOf(rt.handle).Pointer()}
 			if of := rt.takes.of; of != nil && !of.open {
 				info.Properties, info.Type = map[string]PropertyInfo{}, of.name
 				for name, p := range of.properties {

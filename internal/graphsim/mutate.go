@@ -66,13 +66,17 @@ func (b *mailbox) compose(spec MailSpec) *mailContent {
 		c.body, c.bodySize = spec.Body, 0
 	}
 	for _, a := range spec.Attachments {
-		file := &attachment{kind: "file", name: a.Name, contentType: mimeType(a.Name), data: bytesContent(a.Data)}
-		if a.Data == nil {
-			file.data = seededContent{seed: mix(a.Seed), length: a.Size}
-		}
-		c.add(file)
+		c.add(a.file())
 	}
 	return c
+}
+
+func (a AttachmentSpec) file() *attachment {
+	file := &attachment{kind: "file", name: a.Name, contentType: mimeType(a.Name), data: bytesContent(a.Data)}
+	if a.Data == nil {
+		file.data = seededContent{seed: mix(a.Seed), length: a.Size}
+	}
+	return file
 }
 
 // EditMail changes properties of a message, named as in Graph: {"isRead": true}.

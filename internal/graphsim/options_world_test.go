@@ -2,6 +2,7 @@ package graphsim_test
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
 	"slices"
@@ -17,6 +18,8 @@ type optionWorld struct {
 	rooms []room
 	// seen are the properties that answers had, by route type.
 	seen map[string]map[string]bool
+	// person is a token of somebody who signed in.
+	person string
 }
 
 // room is what stands for a variable: the first whose pattern matches the path up to and
@@ -75,6 +78,9 @@ func newOptionWorld(t *testing.T) *optionWorld {
 		"MailboxItem.ImportExport.All", "MailboxItem.ReadWrite.All", "MailboxFolder.ReadWrite.All")...)
 	c.token = c.mustToken()
 	w := &optionWorld{client: c, seen: map[string]map[string]bool{}}
+	own := c.token
+	c.operator("Calendars.Read Group.Read.All")
+	w.person, c.token = c.token, own
 	w.mail()
 	w.calendar()
 	w.people()
@@ -217,10 +223,17 @@ func (w *optionWorld) directory() {
 	w.put(`deletedItems/\{id\}`, users[3].ID)
 	w.put(`groups/\{group\}`, groups[0].ID)
 	must(w.t, w.tenant.AddPost(groups[0].ID, "Topic", "<p>first</p>"))
-	must(w.t, w.tenant.AddPost(groups[0].ID, "Topic", "<p>second</p>"))
+	must(w.t, w.tenant.AddPost(groups[0].ID, "Topic", "<p>second</p>", graphsim.AttachmentSpec{Name: "b.pdf", Size: 9}, graphsim.AttachmentSpec{Name: "a.txt", Data: []byte("abc")}))
 	group := "groups/" + groups[0].ID
-	if view := values(w.get(query(group+"/calendarView", needed("calendarView")))); len(view) > 0 {
-		w.put(`groups/[^/]+/events/\{event\}`, view[0]["id"].(string))
+	for i, more := range []object{weekly, {}, {"subject": "later", "importance": "high"}} {
+		properties := object{"subject": "s", "start": object{"dateTime": "2026-03-23T09:00:00", "timeZone": "UTC"}, "end": object{"dateTime": "2026-03-23T10:00:00", "timeZone": "UTC"},
+			"singleValueExtendedProperties": []any{object{"id": "Integer 0x0E07", "value": "4"}}}
+		maps.Copy(properties, more)
+		id, err := w.tenant.NewEvent(groups[0].ID, "", properties)
+		must(w.t, err)
+		if i == 0 {
+			w.put(`groups/[^/]+/events/\{event\}`, id)
+		}
 	}
 	conversation, thread := "", ""
 	for _, v := range values(w.get(group + "/threads")) {
@@ -235,7 +248,11 @@ func (w *optionWorld) directory() {
 	}
 	w.put(`conversations/\{conversation\}`, conversation)
 	w.put(`threads/\{thread\}`, thread)
-	w.put(`posts/\{post\}`, w.first(group+"/threads/"+thread+"/posts"))
+	for _, post := range values(w.get(group + "/threads/" + thread + "/posts")) {
+		if post["hasAttachments"] == true {
+			w.put(`posts/\{post\}`, post["id"].(string))
+		}
+	}
 }
 
 func (w *optionWorld) files() {

@@ -46,14 +46,18 @@ func (t *Tenant) NewContact(user, folder string, properties map[string]any) (id 
 	return id, err
 }
 
-// NewEvent makes an event or a series in a calendar given by ID ("" is the default
-// one), without sending anything, and returns its immutable ID.
-func (t *Tenant) NewEvent(user, calendar string, properties map[string]any) (id string, err error) {
+// NewEvent makes an event or a series in a calendar of a user or group given by ID ("" is
+// the default one), without sending anything, and returns its immutable ID.
+func (t *Tenant) NewEvent(owner, calendar string, properties map[string]any) (id string, err error) {
 	raw, err := rawProperties(properties)
 	if err != nil {
 		return "", err
 	}
-	err = t.withMailbox(user, func(b *mailbox) error {
+	with := t.withMailbox
+	if t.isGroup(owner) {
+		with = t.withGroupMailbox
+	}
+	err = with(owner, func(b *mailbox) error {
 		s := b.store().calendar
 		if calendar != "" {
 			if s, err = b.findShelf(calendarKind, calendar); err != nil {

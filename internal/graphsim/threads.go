@@ -39,7 +39,7 @@ func (b *mailbox) threadsOf() []*thread {
 func (t *thread) last() *mailContent { return t.posts[len(t.posts)-1] }
 
 // AddPost adds a post to the thread of a group with that subject, or begins one.
-func (t *Tenant) AddPost(group, subject, html string) error {
+func (t *Tenant) AddPost(group, subject, html string, attachments ...AttachmentSpec) error {
 	return t.withGroupMailbox(group, func(b *mailbox) error {
 		b.threadsOf()
 		at := slices.IndexFunc(b.threads, func(x *thread) bool { return x.subject == subject })
@@ -49,8 +49,12 @@ func (t *Tenant) AddPost(group, subject, html string) error {
 		}
 		now := time.Now().UTC().Truncate(time.Second)
 		self := b.self
-		b.threads[at].posts = append(b.threads[at].posts, &mailContent{subject: subject, bodyType: "html", body: html, from: &self, sender: &self,
-			received: now, sent: now, created: now, importance: "normal", flag: flag{status: "notFlagged"}})
+		post := &mailContent{subject: subject, bodyType: "html", body: html, from: &self, sender: &self,
+			received: now, sent: now, created: now, importance: "normal", flag: flag{status: "notFlagged"}}
+		for _, a := range attachments {
+			post.add(a.file())
+		}
+		b.threads[at].posts = append(b.threads[at].posts, post)
 		return nil
 	})
 }
@@ -61,6 +65,8 @@ type PostTruth struct {
 	Received time.Time `json:"received"`
 	From     string    `json:"from"`
 	Body     string    `json:"body"` // SHA-256 (hex)
+	// Attachments are given to applications by ExchangeOptions.PostAttachments alone.
+	Attachments []AttachmentTruth `json:"attachments,omitempty"`
 }
 
 // PostTruth returns every post of a group, by thread and age.
@@ -70,12 +76,22 @@ func (t *Tenant) PostTruth(group string) ([]PostTruth, error) {
 		for _, th := range b.threadsOf() {
 			for _, p := range th.posts {
 				sum := sha256.Sum256([]byte(p.text()))
-				list = append(list, PostTruth{Topic: th.subject, Received: p.received, From: p.from.Address, Body: hex.EncodeToString(sum[:])})
+				attachments, err := attachmentTruths(p)
+				if err != nil {
+					return err
+				}
+				list = append(list, PostTruth{Topic: th.subject, Received: p.received, From: p.from.Address, Body: hex.EncodeToString(sum[:]), Attachments: attachments})
 			}
 		}
 		return nil
 	})
 	return list, err
+}
+
+func (t *Tenant) isGroup(id string) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.groups.find(id) != nil
 }
 
 // withGroupMailbox calls do with the mailbox of a Microsoft 365 group, locked.
@@ -128,6 +144,7 @@ func groupMailRoutes() []route {
 	const base = "groups/{group}/"
 	list := []route{read(base+"conversations", listConversations), read(base+"conversations/{conversation}", getConversation),
 		{method: "GET", pattern: base + "calendarView", service: outlook, roles: rolesCalendars, handle: groupCalendarView},
+		{method: "GET", pattern: base + "events", service: outlook, roles: slices.Concat(rolesConversations, rolesCalendars), handle: listGroupEvents},
 		{method: "GET", pattern: base + "events/{event}", service: outlook, roles: rolesCalendars, handle: getGroupEvent}}
 	for _, at := range []string{base + "threads", base + "conversations/{conversation}/threads"} {
 		list = append(list, read(at, listThreads), read(at+"/{thread}", getThread), read(at+"/{thread}/posts", listPosts),
@@ -135,7 +152,7 @@ func groupMailRoutes() []route {
 	}
 	// What the permissions reference lists for delegated callers alone.
 	for _, operation := range [][2]string{{"POST", "threads"}, {"POST", "conversations"}, {"POST", "threads/{thread}/reply"},
-		{"POST", "threads/{thread}/posts/{post}/reply"}, {"GET", "events"}, {"POST", "events"}} {
+		{"POST", "threads/{thread}/posts/{post}/reply"}, {"POST", "events"}} {
 		list = append(list, route{method: operation[0], pattern: base + operation[1], service: outlook, roles: slices.Concat(rolesConversations, rolesCalendars), handle: delegatedOnly})
 	}
 	return list
@@ -317,6 +334,14 @@ func listPostAttachments(c *call) error {
 
 func groupCalendarView(c *call) error {
 	return c.withGroupBox(func(b *mailbox) error { return c.calendarView(b, b.store().calendar) })
+}
+
+// listGroupEvents answers a person; applications have the calendar view alone.
+func listGroupEvents(c *call) error {
+	if !c.delegated {
+		return delegatedOnly(c)
+	}
+	return c.withGroupBox(func(b *mailbox) error { return c.listItems(b, b.store().calendar.items, b.renderEvent) })
 }
 
 func getGroupEvent(c *call) error {
