@@ -38,15 +38,19 @@ var folderNames = []string{"Documents", "Angebote & Verträge", "2026", "Fotos #
 
 func (d *drive) seedFolder(r *rand.Rand, folders []*driveItem, n int) *driveItem {
 	parent := pick(r, folders)
-	item := d.newItem(parent, fmt.Sprintf("%s %d", folderNames[n%len(folderNames)], n+1))
+	name := folderNames[n%len(folderNames)]
+	if of := d.t.tongue(mix(d.seed, 'f', uint64(n))); of > 0 {
+		name = fileName(newRand(mix(d.seed, 'F', uint64(n))), languages[of])
+	}
+	item := d.newItem(parent, fmt.Sprintf("%s %d", name, n+1))
 	item.children = map[string]*driveItem{}
 	d.date(item, n)
 	return item
 }
 
 func (d *drive) seedFile(r *rand.Rand, parent *driveItem, n int) {
-	kind := pick(r, fileKinds)
-	item := d.newItem(parent, fmt.Sprintf("%s %d%s", fileName(r), n+1, kind[0]))
+	kind, l := pick(r, fileKinds), languages[d.t.tongue(mix(d.seed, 'n', uint64(n)))]
+	item := d.newItem(parent, fmt.Sprintf("%s %d%s", fileName(r, l), n+1, kind[0]))
 	item.data = seededContent{seed: mix(d.seed, item.number), length: fileSize(r, n)}
 	if r.IntN(12) == 0 { // the same file in many drives
 		n := uint64(r.IntN(6))
@@ -58,13 +62,13 @@ func (d *drive) seedFile(r *rand.Rand, parent *driveItem, n int) {
 	d.date(item, n)
 }
 
-func fileName(r *rand.Rand) string {
+func fileName(r *rand.Rand, l language) string {
 	return strings.Map(func(c rune) rune {
 		if strings.ContainsRune(`"*:<>?/\|`, c) {
 			return '_'
 		}
 		return c
-	}, sentence(r, 2))
+	}, l.sentence(r, 2))
 }
 
 func fileSize(r *rand.Rand, n int) int64 {

@@ -346,7 +346,7 @@ func (b *mailbox) newFile(r *rand.Rand, seed uint64) *attachment {
 	default:
 		size = 1_000_000 + r.IntN(4_000_000)
 	}
-	return &attachment{kind: "file", name: sentence(r, 2) + kind[0], contentType: kind[1],
+	return &attachment{kind: "file", name: languages[b.t.tongue(seed)].sentence(r, 2) + kind[0], contentType: kind[1],
 		data: seededContent{seed: mix(seed, 5, r.Uint64()), length: int64(size)}}
 }
 

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -84,38 +85,56 @@ func (e *schema) put(v props, name string, value any) {
 func (b *mailbox) generateContact(number uint64) *pimContent {
 	seed := mix(b.seed, number, 'c')
 	r := newRand(seed)
-	given, family := pick(r, firstNames), pick(r, lastNames)
+	l := languages[b.t.tongue(seed)]
+	given, family := pick(r, l.given), pick(r, l.family)
+	name := l.fullName(given, family)
 	c := &pimContent{values: props{}, created: pimTime(seed).Add(-time.Hour)}
 	put := func(name string, value any) { contactSchema.put(c.values, name, value) }
 	put("givenName", given)
 	put("surname", family)
-	put("displayName", given+" "+family)
+	put("displayName", name)
 	put("fileAs", family+", "+given)
-	mails := []address{{given + " " + family, strings.ToLower(ascii(given)+"."+ascii(family)) + "@partner.example"}}
+	mails := []address{{name, latin(given, "given") + "." + latin(family, "family") + "@partner.example"}}
 	if r.IntN(3) == 0 {
-		mails = append(mails, address{given, fmt.Sprintf("%s%d@home.example", ascii(given), r.IntN(100))})
+		mails = append(mails, address{given, fmt.Sprintf("%s%d@home.example", latin(given, "given"), r.IntN(100))})
 	}
 	put("emailAddresses", mails)
 	put("mobilePhone", fmt.Sprintf("+49 170 %07d", r.IntN(10_000_000)))
 	put("businessPhones", []string{fmt.Sprintf("+1 (425) 555-%04d", r.IntN(10_000))})
 	put("companyName", pick(r, []string{"Contoso GmbH & Co. KG", "Société Générale d'Été", "株式会社サンプル", "O'Neil \"Quoted\" Ltd."}))
-	put("jobTitle", sentence(r, 2))
+	put("jobTitle", l.sentence(r, 2))
+	l.describe(put, given, family)
 	if r.IntN(2) == 0 {
-		put("businessAddress", map[string]string{"street": "Straße 12\r\nHinterhaus", "city": "Łódź", "state": "", "countryOrRegion": "Polska", "postalCode": "90-001"})
+		put("businessAddress", map[string]string{"street": cmp.Or(l.street, "Straße 12\r\nHinterhaus"), "city": cmp.Or(l.city, "Łódź"), "state": "",
+			"countryOrRegion": cmp.Or(l.country, "Polska"), "postalCode": "90-001"})
 		put("birthday", time.Date(1950+r.IntN(55), time.Month(1+r.IntN(12)), 1+r.IntN(28), 11, 59, 0, 0, time.UTC))
 	}
 	if r.IntN(3) == 0 {
-		put("personalNotes", sentence(r, 30)+"\r\n\r\n"+sentence(r, 10))
+		put("personalNotes", l.sentence(r, 30)+"\r\n\r\n"+l.sentence(r, 10))
 		put("categories", []string{pick(r, []string{"Blue category", "Kunde/Partner"})})
-		put("imAddresses", []string{"sip:" + ascii(given) + "@partner.example"})
-		put("spouseName", pick(r, firstNames))
-		put("children", []string{pick(r, firstNames), pick(r, firstNames)})
+		put("imAddresses", []string{"sip:" + latin(given, "given") + "@partner.example"})
+		put("spouseName", pick(r, l.given))
+		put("children", []string{pick(r, l.given), pick(r, l.given)})
 	}
 	if r.IntN(4) == 0 {
 		c.photo, c.photoType = seededContent{seed: mix(seed, 'p') | 1, length: int64(2_000 + r.IntN(20_000))}, "image/jpeg"
 	}
 	return c
 }
+
+// describe gives a contact what its language has: a company, and how its name sounds.
+func (l language) describe(put func(name string, value any), given, family string) {
+	if l.company != "" {
+		put("companyName", l.company)
+	}
+	if reading := l.readings[given]; reading != "" {
+		put("yomiGivenName", reading)
+		put("yomiSurname", l.readings[family])
+	}
+}
+
+// latin is a name as an address has it; other where no letter is left.
+func latin(name, other string) string { return cmp.Or(ascii(name), other) }
 
 // generatedZones are the clocks events are made on.
 var generatedZones = []string{"W. Europe Standard Time", "Pacific Standard Time", "Tokyo Standard Time", "UTC", "Europe/Vienna", "India Standard Time"}
@@ -127,9 +146,14 @@ func (b *mailbox) generateEvent(number uint64) *pimContent {
 	r := newRand(seed)
 	c := &pimContent{values: props{}, created: pimTime(seed).Add(-time.Hour)}
 	put := func(name string, value any) { eventSchema.put(c.values, name, value) }
-	put("subject", sentence(r, 2+r.IntN(5)))
-	put("body", map[string]string{"contentType": "html", "content": languages[0].htmlBody(mix(seed, 'b'), 600+r.IntN(1_500), "")})
-	put("location", map[string]any{"displayName": pick(r, []string{"Room 1", "Büro Süd", "会議室 3", ""})})
+	l := languages[b.t.tongue(seed)]
+	put("subject", l.sentence(r, 2+r.IntN(5)))
+	put("body", map[string]string{"contentType": "html", "content": l.htmlBody(mix(seed, 'b'), 600+r.IntN(1_500), "")})
+	room := pick(r, []string{"Room 1", "Büro Süd", "会議室 3", ""})
+	if l.street != "" && room != "" {
+		room = l.street + ", " + l.city
+	}
+	put("location", map[string]any{"displayName": room})
 	put("locations", []json.RawMessage{json.RawMessage(c.values["location"])})
 	clock := pick(r, generatedZones)
 	day := epoch.AddDate(0, 0, r.IntN(500)-400)
@@ -146,13 +170,13 @@ func (b *mailbox) generateEvent(number uint64) *pimContent {
 	set(c.values, "iCalUId", fmt.Sprintf("040000008200E00074C5B7101A82E008%016X%016X", mix(seed, 'u'), mix(seed, 'v')))
 	b.decorateEvent(c, r)
 	if r.IntN(3) == 0 {
-		b.generateSeries(c, r, start, clock)
+		b.generateSeries(c, l, r, start, clock)
 	}
 	if r.IntN(5) == 0 {
 		c.add(b.newFile(r, seed))
 	}
 	if r.IntN(12) == 0 {
-		c.add(&attachment{kind: "item", name: "FW: " + sentence(r, 2), item: b.embedded(r, seed)})
+		c.add(&attachment{kind: "item", name: "FW: " + l.sentence(r, 2), item: b.embedded(r, seed)})
 	}
 	return c
 }
@@ -183,7 +207,7 @@ func (b *mailbox) decorateEvent(c *pimContent, r *rand.Rand) {
 	}
 }
 
-func (b *mailbox) generateSeries(c *pimContent, r *rand.Rand, start time.Time, clock string) {
+func (b *mailbox) generateSeries(c *pimContent, l language, r *rand.Rand, start time.Time, clock string) {
 	pattern := map[string]any{"interval": 1 + r.IntN(2)}
 	weekday := strings.ToLower(start.Weekday().String())
 	switch r.IntN(4) {
@@ -226,7 +250,7 @@ func (b *mailbox) generateSeries(c *pimContent, r *rand.Rand, start time.Time, c
 			eventSchema.put(exception.values, "start", zoned{moved.Format(zonedLayout), clock})
 			eventSchema.put(exception.values, "end", zoned{dates[2].end.Add(30 * time.Minute).Format(zonedLayout), clock})
 		}
-		eventSchema.put(exception.values, "subject", "Moved: "+sentence(r, 3))
+		eventSchema.put(exception.values, "subject", "Moved: "+l.sentence(r, 3))
 		c.series.exceptions[dates[2].date] = exception
 	}
 }
@@ -237,8 +261,9 @@ func (b *mailbox) generateTask(number uint64) *pimContent {
 	r := newRand(seed)
 	c := &pimContent{values: props{}, parts: map[string]entryList{}, created: pimTime(seed).Add(-time.Hour)}
 	put := func(name string, value any) { taskSchema.put(c.values, name, value) }
-	put("title", sentence(r, 2+r.IntN(5)))
-	put("body", map[string]string{"contentType": "text", "content": sentence(r, r.IntN(20))})
+	l := languages[b.t.tongue(seed)]
+	put("title", l.sentence(r, 2+r.IntN(5)))
+	put("body", map[string]string{"contentType": "text", "content": l.sentence(r, r.IntN(20))})
 	due := zoned{epoch.AddDate(0, 0, r.IntN(90)-60).Format(zonedLayout), "UTC"}
 	switch r.IntN(4) {
 	case 0:
@@ -252,13 +277,13 @@ func (b *mailbox) generateTask(number uint64) *pimContent {
 	}
 	for range r.IntN(4) {
 		v := props{}
-		checklistSchema.put(v, "displayName", sentence(r, 3))
+		checklistSchema.put(v, "displayName", l.sentence(r, 3))
 		checklistSchema.put(v, "isChecked", r.IntN(2) == 0)
 		c.parts["checklistItems"], _ = c.parts["checklistItems"].with(v)
 	}
 	if r.IntN(5) == 0 {
 		v := props{}
-		linkSchema.put(v, "displayName", sentence(r, 2))
+		linkSchema.put(v, "displayName", l.sentence(r, 2))
 		linkSchema.put(v, "applicationName", "Mail")
 		linkSchema.put(v, "webUrl", "https://partner.example/1")
 		c.parts["linkedResources"], _ = c.parts["linkedResources"].with(v)

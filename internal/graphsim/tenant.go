@@ -52,10 +52,11 @@ type TenantSpec struct {
 	// Default: as people have them.
 	MailSize       int   `json:"mailSize"`
 	AttachmentSize int64 `json:"attachmentSize"`
-	// Languages is in how many languages generated messages are written, each in one of
-	// them: German, French, Polish, Russian, Greek, Japanese, Chinese, Korean, from the
-	// front; 0 is English prose with words of others. Charsets is how many of a hundred
-	// come in the older charset of their language as MIME, not in UTF-8.
+	// Languages is in how many languages generated messages, contacts, events and tasks are
+	// written and files named, each in one of them: German, French, Polish, Russian, Greek,
+	// Japanese, Chinese, Korean, from the front; 0 is English prose with words of others.
+	// Charsets is how many messages of a hundred come in the older charset of their language
+	// as MIME, not in UTF-8; all else has no charset.
 	Languages int `json:"languages"`
 	Charsets  int `json:"charsets"`
 	// DriveQuota is the size of each drive in bytes; default 1 TiB.
