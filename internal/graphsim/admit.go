@@ -313,14 +313,15 @@ func (l *limiter) ruleDraws(draws []draw, c *call, matches []match) (_ []draw, t
 				return e
 			}
 		}
+		units := m.units(c.r.Method, strings.Split(c.canonical, "/"), c.query.Get("$expand"))
 		add := func(scope string, a account, quotas []Quota) {
 			for _, q := range quotas {
 				a.kind = fmt.Sprintf("%s.%s/%ds", m.Name, scope, q.Seconds)
-				draws = append(draws, draw{account: a, Quota: q, units: 1, refuse: refuse})
+				draws = append(draws, draw{account: a, Quota: q, units: units, refuse: refuse})
 				if m.Sustained {
 					long := l.sustained(q)
 					a.kind = fmt.Sprintf("%s.%s/%ds", m.Name, scope, long.Seconds)
-					draws = append(draws, draw{account: a, Quota: long, units: 1, refuse: refuse})
+					draws = append(draws, draw{account: a, Quota: long, units: units, refuse: refuse})
 				}
 			}
 		}

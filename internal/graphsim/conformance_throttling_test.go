@@ -100,6 +100,8 @@ var documentedRules = []struct{ rule, method, path, quotas string }{
 	{"sensitivityLabels", "POST", "drives/d/items/i/assignSensitivityLabel", "tenant 100/300"},
 	{"search", "POST", "search/query", "user 10/1 appTenant 25/1"},
 	{"messageTrace", "GET", "admin/exchange/tracing/messageTraces", "tenant 100/300"},
+	{"embedded", "GET", "storage/fileStorage/containers/b", "user 600/60 appTenant 12000/60 resource 3000/60"},
+	{"embedded.create", "POST", "storage/fileStorage/containers", "tenant 5/1"},
 	{"bookings", "GET", "solutions/bookingBusinesses/b/appointments", "each 4"},
 }
 
@@ -287,78 +289,6 @@ func TestIdentityThrottlePercentage(t *testing.T) {
 	}
 	if seen[6] != "" || seen[7] != "0.8" || seen[9] != "1.0" || seen[24] != "1.8" {
 		t.Errorf("percentages %v", seen)
-	}
-}
-
-// In the last share of a quota low requests are refused while others pass, high ones to the
-// last; none has more of it, and what is refused is counted whatever its priority.
-func TestIdentityPriority(t *testing.T) {
-	t.Parallel()
-	hundred := []graphsim.Tier{{Quota: graphsim.Quota{Max: 100, Seconds: 3600}}}
-	passed := func(c *client, priority string, most int) (n int) {
-		for ; n < most; n++ {
-			resp := c.do("GET", "users/delta", nil, "x-ms-throttle-priority", priority)
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusTooManyRequests {
-				if wait := retryAfter(t, resp); wait <= 0 || !strings.HasPrefix(resp.Header.Get("x-ms-throttle-scope"), "Tenant_Application/ReadWrite/") {
-					t.Errorf("%s: after %s, scope %q", priority, wait, resp.Header.Get("x-ms-throttle-scope"))
-				}
-				return n
-			}
-		}
-		return n
-	}
-	for name, tc := range map[string]struct {
-		shares graphsim.Priorities
-		asked  []string // in turn, each until it is refused
-		passed []int    // of 100 units, of which one goes for each refusal
-	}{
-		"as documented":         {graphsim.Priorities{}, []string{"low", "normal"}, []int{90, 9}},
-		"none is normal":        {graphsim.Priorities{}, []string{"Low", "no such priority"}, []int{90, 9}},
-		"high has no more":      {graphsim.Priorities{}, []string{"high", "low", "normal"}, []int{100, 0, 0}},
-		"low stays refused":     {graphsim.Priorities{}, []string{"low", "low", "low", "high"}, []int{90, 0, 0, 7}},
-		"shares from the table": {graphsim.Priorities{Low: 50, Normal: 80}, []string{"low", "normal", "low", "high"}, []int{50, 29, 0, 18}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			_, c := start(t, graphsim.Options{Limits: graphsim.Limits{Identity: hundred, IdentityPriority: tc.shares}}, graphsim.TenantSpec{Users: 1})
-			for i, priority := range tc.asked {
-				if n := passed(c, priority, 101); n != tc.passed[i] {
-					t.Errorf("%d: %d of priority %s pass, not %d", i, n, priority, tc.passed[i])
-				}
-			}
-		})
-	}
-	t.Run("writes", func(t *testing.T) {
-		t.Parallel()
-		_, c := start(t, graphsim.Options{Limits: graphsim.Limits{IdentityWrites: graphsim.Quota{Max: 10, Seconds: 3600}}}, graphsim.TenantSpec{Users: 1})
-		path := "directory/deletedItems/" + c.tenant.Users()[0].ID + "/restore"
-		for i, priority := range strings.Fields("low low low low low low low low low low normal normal") {
-			resp := c.do("POST", path, nil, "x-ms-throttle-priority", priority)
-			resp.Body.Close()
-			if refused := resp.StatusCode == http.StatusTooManyRequests; refused != (i >= 9) {
-				t.Errorf("write %d of priority %s: %d", i+1, priority, resp.StatusCode)
-			}
-		}
-	})
-	t.Run("Outlook has no priorities", func(t *testing.T) {
-		t.Parallel()
-		_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1, MailLimit: 10})
-		for range 10 {
-			c.want(200, "GET", "users/"+c.tenant.Users()[0].ID+"/mailFolders/inbox", nil, "x-ms-throttle-priority", "low")
-		}
-	})
-}
-
-// Shares that rise the wrong way are refused before anything starts.
-func TestPrioritiesAreChecked(t *testing.T) {
-	t.Parallel()
-	for shares, good := range map[string]bool{`{"low": 60}`: true, `{"low": 95, "normal": 90}`: false, `{"high": 101}`: false, `{"low": -1}`: false} {
-		file := filepath.Join(t.TempDir(), "limits.json")
-		must(t, os.WriteFile(file, []byte(`{"identityPriority": `+shares+`}`), 0o600))
-		if _, err := graphsim.LoadLimits(file); (err == nil) != good {
-			t.Errorf("%s: %v", shares, err)
-		}
 	}
 }
 

@@ -36,6 +36,9 @@ type Rule struct {
 	EachPath bool `json:"eachPath,omitempty"`
 	// Sustained means that the quotas hold for bursts only (Limits.Burst).
 	Sustained bool `json:"sustained,omitempty"`
+	// ResourceUnits makes the quotas count units by the price of each request, not requests:
+	// 1 for one object, 2 for several and for writes, 5 for permissions.
+	ResourceUnits bool `json:"resourceUnits,omitempty"`
 	// NoRetryAfter is for services that document none on their 429.
 	NoRetryAfter bool `json:"noRetryAfter,omitempty"`
 }
@@ -57,7 +60,8 @@ func teamsRule(name string, methods []string, app, tenant, resource int64, paths
 
 // documentedRules is what "Microsoft Graph service-specific throttling limits" says
 // of Teams, OneNote, reports, subscriptions, audit, identity protection, extensions
-// and service communications, and the SharePoint page of sharing, labels and search.
+// and service communications, the SharePoint page of sharing, labels and search, and
+// "Understand limits and calling patterns" (2026) of SharePoint Embedded.
 func documentedRules() []Rule {
 	list := teamsRules()
 	const onenote = "users|groups|sites/*/onenote/**"
@@ -91,6 +95,10 @@ func documentedRules() []Rule {
 		Rule{Name: "search", Family: "search", Methods: []string{"POST"}, Paths: []string{"search/query"}, AppTenant: []Quota{{25, 1}},
 			User: []Quota{{10, 1}}, UserAllApps: true},
 		Rule{Name: "bookings", Family: "bookings", Paths: []string{"solutions/bookingBusinesses/{}", "solutions/bookingBusinesses/{}/**"}, EachConcurrent: 4},
+		Rule{Name: "embedded", Family: "embedded", ResourceUnits: true, AppTenant: []Quota{{12_000, 60}}, Resource: []Quota{{3_000, 60}}, User: []Quota{{600, 60}},
+			Paths: []string{"storage/fileStorage/containers", "storage/fileStorage/containers/{}", "storage/fileStorage/containers/{}/**"}},
+		// Outside of the tenant's peak hours more may be made: the harsher reading has no such hours.
+		Rule{Name: "embedded.create", Family: "embedded.create", Methods: []string{"POST"}, Paths: []string{"storage/fileStorage/containers"}, Tenant: []Quota{{5, 1}}},
 		Rule{Name: "messageTrace", Family: "messageTrace", Paths: []string{"admin/exchange/tracing/**"}, Tenant: []Quota{{100, 300}}},
 	)
 }
@@ -180,4 +188,19 @@ func (p pathRule) covers(segments []string) (resource string, ok bool) {
 		}
 	}
 	return resource, true
+}
+
+// units is the price of a request under a rule. A path does not say whether its last segment
+// is one object or several unless it is an ID, that is, every second one below the service:
+// the harsher reading is several.
+func (m match) units(method string, segments []string, expand string) int64 {
+	switch {
+	case !m.ResourceUnits:
+		return 1
+	case slices.Contains(segments, "permissions") || strings.Contains(expand, "permissions"):
+		return 5
+	case method != "GET" || len(segments)%2 == 1:
+		return 2
+	}
+	return 1
 }
