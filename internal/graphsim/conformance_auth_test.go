@@ -635,6 +635,34 @@ func TestConformanceRegistration(t *testing.T) {
 		}
 		c.refused(400, "GET", "tenantRelationships/delegatedAdminCustomers?$top=301", nil)
 	})
+	t.Run("a partner sees its relationships, and by which group they are used", func(t *testing.T) {
+		t.Parallel()
+		const path = "tenantRelationships/delegatedAdminRelationships"
+		s, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Partner: true})
+		customer := s.AddTenant(graphsim.TenantSpec{})
+		s.AddTenant(graphsim.TenantSpec{})
+		c.tenant.Consent("DelegatedAdminRelationship.Read.All")
+		c.token = c.mustToken()
+		all, _, pages := c.round(path + "?$top=1")
+		if len(all) != 2 || pages != 2 {
+			t.Fatalf("%d pages, %v", pages, all)
+		}
+		c.refused(400, "GET", path+"?$top=301", nil)
+		one := all[0]
+		roles := one["accessDetails"].(object)["unifiedRoles"].([]any)
+		if one["customer"].(object)["tenantId"] != customer.ID() || len(one["id"].(string)) != 73 || one["status"] != "active" || one["duration"] != "P2Y" ||
+			one["@odata.etag"] == nil || roles[0].(object)["roleDefinitionId"] != "e8611ab8-c189-46e8-94e1-60213ab1f814" {
+			t.Errorf("%v", one)
+		}
+		access := values(c.get(path + "/" + one["id"].(string) + "/accessAssignments"))
+		if len(access) != 1 || access[0]["accessContainer"].(object)["accessContainerType"] != "securityGroup" || access[0]["status"] != "active" {
+			t.Errorf("%v", access)
+		}
+		c.refused(404, "GET", path+"/"+one["id"].(string)+"x/accessAssignments", nil)
+		customer.Consent("DelegatedAdminRelationship.Read.All")
+		other := newClient(t, s, customer)
+		other.refused(403, "GET", path, nil)
+	})
 }
 
 // FuzzToken: no bearer and no assertion but a signed one opens anything.

@@ -145,7 +145,8 @@ var identityPages = []page{
 		{"deletion is soft, takes the service principal along, is restored without it", "deletion is soft, takes the service principal along, and restores without it"},
 		{"deletedItems are purged by DELETE", "delete purges"},
 		{"delegatedAdminCustomers: up to 300 a page", "a partner sees its customers, up to 300 a page"},
-		{"delegatedAdminRelationships, Partner Center consent, federated credentials", "[not simulated: no route]"},
+		{"delegatedAdminRelationships and their accessAssignments", "a partner sees its relationships, and by which group they are used"},
+		{"Partner Center consent, federated credentials", "[not simulated: no route]"},
 	}},
 	{"National clouds", []documented{
 		{"21Vianet has no delta of messages, folders and contacts", "21Vianet has no delta of mail and contacts, and no partners"},

@@ -222,6 +222,7 @@ func (w *optionWorld) directory() {
 	}
 	w.put(`deletedItems/\{id\}`, users[3].ID)
 	w.put(`groups/\{group\}`, groups[0].ID)
+	w.put(`delegatedAdminRelationships/\{relationship\}`, w.first("tenantRelationships/delegatedAdminRelationships"))
 	must(w.t, w.tenant.AddPost(groups[0].ID, "Topic", "<p>first</p>"))
 	must(w.t, w.tenant.AddPost(groups[0].ID, "Topic", "<p>second</p>", graphsim.AttachmentSpec{Name: "b.pdf", Size: 9}, graphsim.AttachmentSpec{Name: "a.txt", Data: []byte("abc")}))
 	group := "groups/" + groups[0].ID

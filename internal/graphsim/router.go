@@ -43,7 +43,7 @@ type router struct {
 
 func newRouter() *router {
 	rt := &router{bySize: map[int][]*route{}}
-	for _, area := range [][]route{directoryRoutes(), registrationRoutes(), siteRoutes(), exchangeRoutes(), officeRoutes()} {
+	for _, area := range [][]route{directoryRoutes(), partnerRoutes(), registrationRoutes(), siteRoutes(), exchangeRoutes(), officeRoutes()} {
 		for _, r := range area {
 			r.segments = strings.Split(r.pattern, "/")
 			if r.takes != nil && r.takes.of == nil && len(r.takes.names) > 0 {

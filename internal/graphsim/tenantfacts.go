@@ -95,31 +95,3 @@ func listRooms(c *call) error {
 		return o.done()
 	}})
 }
-
-// listCustomers is a partner's view: the other tenants of the simulator, up to 300 a page
-// ("List delegatedAdminCustomers").
-func listCustomers(c *call) error {
-	if !c.t.spec.Partner {
-		return requestDenied()
-	}
-	var customers []*Tenant
-	for _, t := range c.s.Tenants() {
-		if t != c.t && !t.spec.Partner {
-			customers = append(customers, t)
-		}
-	}
-	render := func(i int) []byte {
-		o := newObject(c.sel)
-		o.str("@odata.etag", fmt.Sprintf(`W/"%s"`, customers[i].id[:8]))
-		o.str("id", customers[i].id)
-		o.str("tenantId", customers[i].id)
-		o.str("displayName", customers[i].spec.Name)
-		return o.done()
-	}
-	return c.list(listing{count: len(customers), usual: 100, most: 300, render: render, full: func(i int) []byte {
-		asked := c.sel
-		defer func() { c.sel = asked }()
-		c.sel = nil
-		return render(i)
-	}})
-}
