@@ -7,8 +7,8 @@ import (
 )
 
 // Churn makes n random changes to mail and files of active users, to their contacts,
-// calendars, tasks and chats and to the lists, libraries, channels and conversations of
-// groups where the tenant was made with any, decided by the
+// calendars, tasks and chats and to the lists, pages, libraries, channels and conversations
+// of groups where the tenant was made with any, decided by the
 // seed and the state they meet: the same calls on the same tenant change the same
 // things. It never touches the directory. Changes that find nothing to change are
 // skipped; it returns how many were made.

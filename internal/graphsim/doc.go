@@ -73,7 +73,8 @@
 //	write -> current -> write -> version 1.0, current -> restoreVersion -> version 2.0, current
 //
 // Permissions stand on items and hold for what is below them, up to an item that
-// inherits none. Lists, pages, channels and chats belong to the office of a tenant.
+// inherits none. Lists, pages, channels and chats belong to the office of a tenant. A page
+// and its file in the library of pages change together.
 // What the documentation leaves open is a field of SharePointOptions or TeamsOptions,
 // whose zero value is what is harder on a client.
 //
@@ -83,7 +84,8 @@
 // (LoadLimits). A request draws on several accounts at once: the application, the
 // tenant, the mailbox, and the rules its path matches. Each account is counted in a
 // fixed and in a sliding window at once and the worse count decides; a throttled
-// request counts too. What each account was allowed, used and refused is kept window
+// request counts too. Of an identity quota requests of low priority have a smaller share than
+// others (Priorities). What each account was allowed, used and refused is kept window
 // by window (Accounts). Options.Clock lets the windows, and the life of links, run
 // faster than the wall clock; Retry-After is then in real seconds with a fraction.
 //
