@@ -94,7 +94,7 @@ func openSQLite(ctx context.Context, path string) (*Catalog, error) {
 	}
 	reader.SetMaxOpenConns(sqliteReaders)
 	reader.SetMaxIdleConns(sqliteReaders)
-	return newCatalog(bun.NewDB(writer, sqlitedialect.New()), bun.NewDB(reader, sqlitedialect.New()), nil), nil
+	return newCatalog(bun.NewDB(writer, sqliteDialect{sqlitedialect.New()}), bun.NewDB(reader, sqliteDialect{sqlitedialect.New()}), nil), nil
 }
 
 // prepareFile creates the database for its owner only: it names every user of every tenant.
@@ -128,7 +128,7 @@ func openPostgres(ctx context.Context, dsn string) (*Catalog, error) {
 		_ = pool.Close()
 		return nil, err
 	}
-	db := bun.NewDB(pool, pgdialect.New())
+	db := bun.NewDB(pool, postgresDialect{pgdialect.New()})
 	c := newCatalog(db, db, config)
 	if err := c.preparePartitions(ctx); err != nil {
 		_ = c.Close()

@@ -27,6 +27,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Audit", testAudit},
 		{"Requests", testRequests},
 		{"Overview", testOverview},
+		{"EvilText", testEvilText},
 		{"Alarms", testAlarms},
 		{"Mirrors", testMirrors},
 		{"Resources", testResources},

@@ -299,3 +299,23 @@ func testOverview(_ *testing.T, w *world) {
 	expect(w, "runs of backups", got.Backups[catalog.RunRunning], 2)
 	expect(w, "enrolments without a snapshot", got.Unsaved, got.Protected-2)
 }
+
+// What no database keeps comes back with U+FFFD in its place, and keeps nothing from being stored.
+func testEvilText(_ *testing.T, w *world) {
+	const evil, kept = "a\x00b'\xff; DROP TABLE tenants; --", "a\uFFFDb'\uFFFD; DROP TABLE tenants; --"
+	a := w.enrolled("a", 1)
+	_, claims := w.claimed(a, w.worker("worker"), 1)
+	w.ok(a.ApplySync(w.ctx, tenantry.Site, []catalog.Resource{{
+		ID: tenantry.SiteResource("s"), Kind: tenantry.Site, ObjectID: "s", Name: evil, Address: evil, State: tenantry.Active,
+	}}, evil, now))
+	site, err := a.Resource(w.ctx, tenantry.SiteResource("s"))
+	w.ok(err)
+	expect(w, "name", site.Name, kept)
+	w.ok(a.Settle(w.ctx, claims[0], catalog.Settlement{
+		State: catalog.TaskDone, Reason: evil, Snapshot: &catalog.SnapshotRow{Seq: 1, Time: now},
+		Problems: []catalog.Problem{{ItemID: evil, Name: evil, Reason: evil}},
+	}, now))
+	problems, err := a.Problems(w.ctx, claims[0].Task.ID)
+	w.ok(err)
+	expect(w, "name of an item", problems[0].Name, kept)
+}
