@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/url"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -22,6 +23,8 @@ const (
 	migrateLock = 0x74656e616e747279 // "tenantry"
 	// migrateWait bounds the wait for it, in tries one second apart.
 	migrateWait = 120
+	// walTries bounds how often a SQLite file that another process opens is tried again.
+	walTries = 100
 )
 
 func migratePostgres(ctx context.Context, db *sql.DB) error {
@@ -33,6 +36,17 @@ func migratePostgres(ctx context.Context, db *sql.DB) error {
 }
 
 func migrateSQLite(ctx context.Context, db *sql.DB, path string) error {
+	// Of several processes that open a new file at once one turns it into WAL mode, and
+	// SQLite refuses the others without waiting.
+	for range walTries {
+		err := db.PingContext(ctx)
+		if err == nil || !locked(err) {
+			break
+		}
+		if err := pause(ctx, 100*time.Millisecond); err != nil {
+			return wrap("migrate catalog", err)
+		}
+	}
 	return migrate(ctx, db, goose.DialectSQLite3, "migrations/sqlite", goose.WithLocker(&fileLocker{path: path + "-migrate"}))
 }
 

@@ -315,7 +315,7 @@ func testEvilText(_ *testing.T, w *world) {
 		State: catalog.TaskDone, Reason: evil, Snapshot: &catalog.SnapshotRow{Seq: 1, Time: now},
 		Problems: []catalog.Problem{{ItemID: evil, Name: evil, Reason: evil}},
 	}, now))
-	problems, err := a.Problems(w.ctx, claims[0].Task.ID)
+	problems, err := a.Problems(w.ctx, claims[0].ID)
 	w.ok(err)
 	expect(w, "name of an item", problems[0].Name, kept)
 }
