@@ -9,6 +9,10 @@ import (
 // which net/http does not name.
 const bandwidthExceeded = 509
 
+func (s *Server) bandwidthExceeded(wait time.Duration) *apiError {
+	return fail(bandwidthExceeded, "activityLimitReached", "The bandwidth limit is exceeded.").with("Retry-After", s.seconds(wait))
+}
+
 // filesCharge is whose account a request to the host of pre-authenticated URLs
 // draws on.
 type filesCharge struct {
@@ -20,7 +24,9 @@ type filesCharge struct {
 // filesChargeOf finds out whom a download or an upload belongs to; nil if nobody.
 func (s *Server) filesChargeOf(w http.ResponseWriter, r *http.Request, id string) *filesCharge {
 	c := &call{s: s, r: r, w: w, app: s.o.ClientID} // a URL does not say who got it
-	if k, ok := s.readTicket(id); ok {
+	if k, ok := s.readTicket(id); ok && k.Link != "" {
+		return nil // serveLink's
+	} else if ok {
 		c.t, c.user = s.Tenant(k.Tenant), k.User
 		return &filesCharge{c: c, units: s.limits.table.SharePointDownload}
 	}
@@ -48,9 +54,7 @@ func (s *Server) admitFiles(w http.ResponseWriter, r *http.Request, id string) (
 		return func(int64) {}, nil
 	}
 	l, app, c := s.limits, f.c.app, f.c
-	full := func(wait time.Duration) *apiError {
-		return fail(bandwidthExceeded, "activityLimitReached", "The bandwidth limit is exceeded.").with("Retry-After", s.seconds(wait))
-	}
+	full := s.bandwidthExceeded
 	var draws []draw
 	if f.box != "" {
 		draws = append(draws, draw{account: account{"outlook.upload", app, c.t.id, f.box}, Quota: l.table.MailboxUpload, units: max(0, r.ContentLength),

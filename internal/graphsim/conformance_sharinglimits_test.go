@@ -1,9 +1,12 @@
 package graphsim_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,6 +23,30 @@ func (c *client) signIn(scope string) string {
 	got := c.postForm("organizations/oauth2/v2.0/token", devicePoll(code["device_code"].(string)))
 	c.token = got["access_token"].(string)
 	return got["refresh_token"].(string)
+}
+
+// linkTo puts a file of 1,000 bytes into somebody's OneDrive and returns the URL of a link to it.
+func (c *client) linkTo(owner, name string, link object) string {
+	c.t.Helper()
+	id, err := c.tenant.PutFile(owner, name, make([]byte, 1000))
+	must(c.t, err)
+	link["type"] = "view"
+	resp := c.do("POST", c.drive(owner)+"/items/"+id+"/createLink", link)
+	defer resp.Body.Close()
+	var p struct{ Link struct{ WebURL string } }
+	must(c.t, json.NewDecoder(resp.Body).Decode(&p))
+	return p.Link.WebURL
+}
+
+// anonymous follows a link without a token and returns the status and the bytes of the body.
+func (c *client) anonymous(link string) (status, n int) {
+	c.t.Helper()
+	resp, err := http.Get(link) //nolint:noctx,gosec // the simulator's own
+	must(c.t, err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	must(c.t, err)
+	return resp.StatusCode, len(body)
 }
 
 // Source: "Avoid getting throttled or blocked in SharePoint Online", per user and other.
@@ -51,6 +78,67 @@ func TestConformanceSharePointOthers(t *testing.T) {
 		}
 		if link(one, "b", "organization") != 201 || link(other, "c", "anonymous") != 201 {
 			t.Error("other links or sites are refused")
+		}
+	})
+	t.Run("what anonymous callers are sent of a site is bounded", func(t *testing.T) {
+		t.Parallel()
+		s, c, _ := world(t, graphsim.Limits{SharePointAnonymousEgress: graphsim.Quota{Max: 1500, Seconds: 7200}}, graphsim.TenantSpec{})
+		one, other := c.tenant.Users()[0].ID, c.tenant.Users()[1].ID
+		for i, want := range []int{200, 200, 509} {
+			if got, n := c.anonymous(c.linkTo(one, "f", object{"scope": "anonymous"})); got != want || want == 200 && n != 1000 {
+				t.Errorf("download %d: %d with %d bytes", i, got, n)
+			}
+		}
+		if got, _ := c.anonymous(c.linkTo(other, "f", object{"scope": "anonymous"})); got != 200 {
+			t.Errorf("another site: %d", got)
+		}
+		s.Advance(3 * time.Hour)
+		link := c.linkTo(one, "f", object{"scope": "anonymous"})
+		before := used(s, "sharepoint.egress", c.tenant.ID())
+		if got, _ := c.anonymous(link); got != 200 {
+			t.Errorf("after the window: %d", got)
+		}
+		if got := used(s, "sharepoint.egress", c.tenant.ID()) - before; got != 0 {
+			t.Errorf("the application's egress: %d", got)
+		}
+	})
+	t.Run("only an anonymous link that has not ended and has no password opens without a token", func(t *testing.T) {
+		t.Parallel()
+		_, c, items := world(t, graphsim.Limits{}, graphsim.TenantSpec{})
+		one := c.tenant.Users()[0].ID
+		for name, tc := range map[string]struct {
+			body object
+			want int
+		}{
+			"organization": {object{"scope": "organization"}, 401}, "users": {object{"scope": "users"}, 401},
+			"password": {object{"scope": "anonymous", "password": "p"}, 401},
+			"ended":    {object{"scope": "anonymous", "expirationDateTime": "2020-01-01T00:00:00Z"}, 401},
+			"running":  {object{"scope": "anonymous", "expirationDateTime": "2100-01-01T00:00:00Z"}, 200},
+		} {
+			if got, _ := c.anonymous(c.linkTo(one, name, tc.body)); got != tc.want {
+				t.Errorf("%s: %d, not %d", name, got, tc.want)
+			}
+		}
+		link := c.linkTo(one, "taken back", object{"scope": "anonymous"})
+		c.anonymous(link)
+		for _, p := range c.get(items + "root:/taken%20back:/permissions")["value"].([]any) {
+			if p.(object)["link"] != nil {
+				c.want(204, "DELETE", items+"root:/taken%20back:/permissions/"+p.(object)["id"].(string), nil)
+			}
+		}
+		if got, _ := c.anonymous(link); got != 401 {
+			t.Errorf("taken back: %d", got)
+		}
+		if got, _ := c.anonymous(link[:len(link)-4] + "AAAA"); got != 404 {
+			t.Errorf("spoilt: %d", got)
+		}
+		content := c.do("GET", items+"root:/running:/content", nil)
+		content.Body.Close()
+		download, err := url.Parse(content.Header.Get("Location"))
+		must(t, err)
+		download.Path = strings.Replace(download.Path, "/download/", "/:x:/", 1)
+		if got, _ := c.anonymous(download.String()); got != 404 {
+			t.Errorf("a download URL as a link: %d", got)
 		}
 	})
 	t.Run("a person's invitations outside are bounded, an application's are not", func(t *testing.T) {

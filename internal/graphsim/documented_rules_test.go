@@ -62,16 +62,11 @@ var throttlingPages = []page{
 		{"delegation tokens of a user", "tokens on behalf of a person are bounded"},
 		{"sharing mails of a user", "a person's invitations outside are bounded, an application's are not"},
 		{"anonymous links of a site", "anonymous links of a site are bounded, other links are not"},
-		{"anonymous egress of a site: 100 GB in 2 h", "[links are not served to anonymous callers, so there is no such traffic]"},
+		{"anonymous egress of a site: 100 GB in 2 h", "what anonymous callers are sent of a site is bounded"},
 		{"probing for OneDrives that are not there throttles the address", "who probes for many OneDrives that are not there gets 429 from every OneDrive"},
 		{"sharing: 300 in 5 min; labels: 100 in 5 min; search: 25/s, 10/s of a user", "TestRulesByPath"},
+		{"containers of SharePoint Embedded: 3,000 units a minute", "TestEmbeddedUnits"},
 		{"traffic is decorated as ISV|Company|App/Version", ofClient},
-	}},
-	{"Understand limits and calling patterns (SharePoint Embedded)", []documented{
-		{"3,000 units a minute of a container, 12,000 of an application in a tenant, 600 of a user", "TestRulesByPath"},
-		{"1 unit: one object; 2: several, writes; 5: permissions", "TestEmbeddedUnits"},
-		{"containers, applications and users are counted apart", "TestEmbeddedUnits"},
-		{"five new containers a second of a tenant", "TestRulesByPath"},
 	}},
 }
 

@@ -17,13 +17,20 @@ type ticket struct {
 	Item    string        `json:"i"`
 	Version string        `json:"v,omitempty"` // of an old version
 	User    string        `json:"u,omitempty"` // on whose behalf it was asked for
-	Expires time.Duration `json:"e"`           // simulated
+	Link    string        `json:"l,omitempty"` // of a sharing link: its permission
+	Expires time.Duration `json:"e,omitempty"` // simulated; a link's own end is its permission's
 }
 
 // downloadURL is the pre-authenticated URL of a file, or of one of its old versions.
 func (c *call) downloadURL(d *drive, item *driveItem, version string) string {
-	data, _ := json.Marshal(ticket{Tenant: c.t.id, Drive: d.id, Item: item.id, Version: version, User: c.user, Expires: c.s.elapsed() + c.s.o.LinkLife})
-	return c.filesRoot() + "/download/" + base64.RawURLEncoding.EncodeToString(append(c.s.sign(data), data...)) + "?tempauth=v1"
+	k := ticket{Tenant: c.t.id, Drive: d.id, Item: item.id, Version: version, User: c.user, Expires: c.s.elapsed() + c.s.o.LinkLife}
+	return c.filesRoot() + "/download/" + c.s.writeTicket(k) + "?tempauth=v1"
+}
+
+// writeTicket signs a ticket; the same ticket is always the same text.
+func (s *Server) writeTicket(k ticket) string {
+	data, _ := json.Marshal(k) //nolint:errchkjson // strings and a number
+	return base64.RawURLEncoding.EncodeToString(append(s.sign(data), data...))
 }
 
 func (s *Server) readTicket(text string) (k ticket, ok bool) {
@@ -55,6 +62,8 @@ func (s *Server) serveFiles(w http.ResponseWriter, r *http.Request) {
 		switch kind {
 		case "download":
 			s.serveDownload(w, r, id)
+		case sharedFiles:
+			s.serveLink(w, r, id)
 		case "upload", "attachment":
 			s.serveUpload(w, r, id)
 		case "api":
@@ -91,6 +100,12 @@ func (s *Server) serveDownload(w http.ResponseWriter, r *http.Request, id string
 		asAPIError(err).write(w, requestID, requestID)
 		return
 	}
+	writeContent(w, r, data, etag)
+}
+
+// writeContent answers with the bytes of a file, or with the range that is asked for.
+func writeContent(w http.ResponseWriter, r *http.Request, data content, etag string) {
+	requestID := newID()
 	rd, err := data.open()
 	if err != nil {
 		asAPIError(err).write(w, requestID, requestID)

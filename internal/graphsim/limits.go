@@ -67,6 +67,9 @@ type Limits struct {
 	SharePointUserMails   Quota `json:"sharePointUserMails"`
 	// SharePointLinks bounds the anonymous links made in one site.
 	SharePointLinks Quota `json:"sharePointLinks"`
+	// SharePointAnonymousEgress bounds the bytes that callers without a token are sent of
+	// one site, by such links.
+	SharePointAnonymousEgress Quota `json:"sharePointAnonymousEgress"`
 	// SharePointProbes is how many OneDrives that are not there one client address may ask
 	// for before every OneDrive answers it with 429. That there is such a throttle is
 	// documented, its threshold is not. A negative Max allows any number.
@@ -180,6 +183,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.SharePointUserTokens, Quota{50, per5Minutes})
 	setDefault(&l.SharePointUserMails, Quota{200, perHour})
 	setDefault(&l.SharePointLinks, Quota{3_000, per5Minutes})
+	setDefault(&l.SharePointAnonymousEgress, Quota{100_000_000_000, 2 * perHour})
 	setDefault(&l.SharePointProbes, Quota{1_000, per5Minutes})
 	setDefault(&l.SharePointIngress, Quota{400_000_000_000, perHour})
 	setDefault(&l.SharePointEgress, Quota{400_000_000_000, perHour})
@@ -199,7 +203,7 @@ func (l Limits) check() error {
 		"identityWrites": l.IdentityWrites, "identityAppWrites": l.IdentityAppWrites, "identityTenantWrites": l.IdentityTenantWrites,
 		"sharePointUser": l.SharePointUser, "sharePointIngress": l.SharePointIngress, "sharePointEgress": l.SharePointEgress, "sharePointBlock": l.SharePointBlock, "burst": l.Burst,
 		"sharePointUserIngress": l.SharePointUserIngress, "sharePointUserEgress": l.SharePointUserEgress, "sharePointUserTokens": l.SharePointUserTokens,
-		"sharePointUserMails": l.SharePointUserMails, "sharePointLinks": l.SharePointLinks, "sharePointProbes": l.SharePointProbes}
+		"sharePointUserMails": l.SharePointUserMails, "sharePointLinks": l.SharePointLinks, "sharePointAnonymousEgress": l.SharePointAnonymousEgress, "sharePointProbes": l.SharePointProbes}
 	for name, list := range map[string][]Tier{"identity": l.Identity, "sharePointMinute": l.SharePointMinute,
 		"sharePointDay": l.SharePointDay, "sharePointTenant": l.SharePointTenant} {
 		if len(list) == 0 {

@@ -68,7 +68,7 @@ func newOptionWorld(t *testing.T) *optionWorld {
 		Teams:  graphsim.TeamsOptions{ExportOptions: true, MessagesDelta: true},
 		Limits: graphsim.Limits{Rules: []graphsim.Rule{}, Identity: tiers, IdentityWrites: free, SharePointMinute: tiers, SharePointTenant: tiers}},
 		graphsim.TenantSpec{Users: 6, MailsPerUser: 6, ContactsPerUser: 4, EventsPerUser: 4, TasksPerUser: 4, ThreadsPerGroup: 3, FilesPerUser: 4,
-			Groups: 6, Sites: 3, Subsites: 8, Libraries: 1, Lists: 2, ListItems: 4, Pages: 3, Channels: 2, Chats: 2, Messages: 4, Rooms: 2, Partner: true})
+			Groups: 6, Sites: 3, Subsites: 24, Libraries: 1, Lists: 2, ListItems: 4, Pages: 3, Channels: 2, ClosedChannels: 4, Chats: 2, Messages: 4, Rooms: 2, Partner: true})
 	s.AddTenant(graphsim.TenantSpec{Domain: "one.example"})
 	s.AddTenant(graphsim.TenantSpec{Domain: "two.example"})
 	c.tenant.Consent(roles("MailboxSettings.ReadWrite", "Tasks.ReadWrite.All", "MailboxConfigItem.ReadWrite", "Place.Read.All",
@@ -295,16 +295,25 @@ func (w *optionWorld) office() {
 	w.put(`columns/\{column\}`, w.first(at+"/lists/"+list+"/columns"))
 	w.put(`pages/\{page\}`, w.first(at+"/pages"))
 	var team graphsim.GroupInfo
+	var teams []string
 	for _, g := range w.tenant.Groups() {
 		if g.Team {
 			team = g
+			teams = append(teams, g.ID)
 		}
+	}
+	for _, channel := range []string{"Closed Channel 2", "Closed Channel 4"} {
+		must(w.t, w.tenant.ShareChannel(teams[0], channel, team.ID))
 	}
 	channels, err := w.tenant.Channels(team.ID)
 	must(w.t, err)
 	message, err := w.tenant.PostMessage(team.ID, channels[0].ID, graphsim.PostSpec{Body: "<p>root</p>", Pictures: [][]byte{[]byte("GIF1"), []byte("GIF2")}})
 	must(w.t, err)
 	var reply string
+	for range 2 { // the delta does not reach the world's own messages for ever
+		_, err = w.tenant.PostMessage(team.ID, channels[0].ID, graphsim.PostSpec{})
+		must(w.t, err)
+	}
 	for range 2 {
 		reply, err = w.tenant.PostMessage(team.ID, channels[0].ID, graphsim.PostSpec{Body: "<p>answer</p>", ReplyTo: message, Pictures: [][]byte{[]byte("GIF1"), []byte("GIF2")}})
 		must(w.t, err)

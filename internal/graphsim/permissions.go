@@ -150,7 +150,7 @@ func (c *call) renderPermission(d *drive, item *driveItem, p heldPermission) []b
 		link.str("type", p.linkType)
 		link.str("scope", p.linkScope)
 		if secrets {
-			link.str("webUrl", "https://"+d.host()+"/:x:/s/"+p.id)
+			link.str("webUrl", c.linkURL(d, p))
 		}
 		link.boolean("preventsDownload", false)
 		o.raw("link", string(link.done()))

@@ -60,8 +60,8 @@ func teamsRule(name string, methods []string, app, tenant, resource int64, paths
 
 // documentedRules is what "Microsoft Graph service-specific throttling limits" says
 // of Teams, OneNote, reports, subscriptions, audit, identity protection, extensions
-// and service communications, the SharePoint page of sharing, labels and search, and
-// "Understand limits and calling patterns" (2026) of SharePoint Embedded.
+// and service communications, and the SharePoint page of sharing, labels, search and
+// the containers of SharePoint Embedded.
 func documentedRules() []Rule {
 	list := teamsRules()
 	const onenote = "users|groups|sites/*/onenote/**"
@@ -95,10 +95,8 @@ func documentedRules() []Rule {
 		Rule{Name: "search", Family: "search", Methods: []string{"POST"}, Paths: []string{"search/query"}, AppTenant: []Quota{{25, 1}},
 			User: []Quota{{10, 1}}, UserAllApps: true},
 		Rule{Name: "bookings", Family: "bookings", Paths: []string{"solutions/bookingBusinesses/{}", "solutions/bookingBusinesses/{}/**"}, EachConcurrent: 4},
-		Rule{Name: "embedded", Family: "embedded", ResourceUnits: true, AppTenant: []Quota{{12_000, 60}}, Resource: []Quota{{3_000, 60}}, User: []Quota{{600, 60}},
-			Paths: []string{"storage/fileStorage/containers", "storage/fileStorage/containers/{}", "storage/fileStorage/containers/{}/**"}},
-		// Outside of the tenant's peak hours more may be made: the harsher reading has no such hours.
-		Rule{Name: "embedded.create", Family: "embedded.create", Methods: []string{"POST"}, Paths: []string{"storage/fileStorage/containers"}, Tenant: []Quota{{5, 1}}},
+		// Which paths belong to a container is not documented: a file with other limits names them.
+		Rule{Name: "embedded", Family: "embedded", ResourceUnits: true, Resource: []Quota{{3_000, 60}}},
 		Rule{Name: "messageTrace", Family: "messageTrace", Paths: []string{"admin/exchange/tracing/**"}, Tenant: []Quota{{100, 300}}},
 	)
 }

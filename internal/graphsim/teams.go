@@ -36,6 +36,13 @@ type team struct {
 	t        *Tenant
 	group    *entry
 	channels []*channel
+	// incoming are the channels that other teams share with it, under the office's lock.
+	incoming []incomingChannel
+}
+
+type incomingChannel struct {
+	host *team
+	*channel
 }
 
 // channel is one channel of a team; site is the one of its own that a private or
@@ -214,10 +221,47 @@ func listChannels(c *call) error {
 	})
 }
 
-// listIncomingChannels lists the channels that other teams share with this one: none
-// in these worlds.
+// listIncomingChannels lists the channels that other teams share with this one.
 func listIncomingChannels(c *call) error {
-	return c.withTeam(func(*team) error { return c.page(nil, "", "") })
+	return c.withTeam(func(tm *team) error {
+		var items [][]byte
+		for _, in := range tm.sharedWith() {
+			items = append(items, c.renderChannel(in.host, in.channel))
+		}
+		return c.page(items, "", "")
+	})
+}
+
+func (tm *team) sharedWith() []incomingChannel {
+	tm.t.office.mu.Lock()
+	defer tm.t.office.mu.Unlock()
+	return slices.Clone(tm.incoming)
+}
+
+// ShareChannel shares a shared channel of a team, by ID or name, with another team of the
+// tenant, which lists it among its incoming channels from then on.
+func (t *Tenant) ShareChannel(owner, name, with string) error {
+	ch, err := t.channelOf(owner, name)
+	if err != nil {
+		return err
+	}
+	if ch.membership != sharedChannel {
+		return fmt.Errorf("graphsim: channel %q is %s, not %s", ch.name, ch.membership, sharedChannel)
+	}
+	host, err := t.openTeam(owner)
+	if err != nil {
+		return err
+	}
+	guest, err := t.openTeam(with)
+	if err != nil {
+		return err
+	}
+	t.office.mu.Lock()
+	defer t.office.mu.Unlock()
+	if host != guest && !slices.ContainsFunc(guest.incoming, func(in incomingChannel) bool { return in.channel == ch }) {
+		guest.incoming = append(guest.incoming, incomingChannel{host, ch})
+	}
+	return nil
 }
 
 func getChannel(c *call) error {

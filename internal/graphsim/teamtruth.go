@@ -173,7 +173,7 @@ func (t *Tenant) DeleteMessage(owner, channel, id string) error {
 }
 
 // applyTeam makes a change of a channel or chat; known is false for another op. User
-// is the team or the chat, Folder the channel.
+// is the team or the chat, Folder the channel, To the team that it is shared with.
 func (t *Tenant) applyTeam(m Mutation) (id string, known bool, err error) {
 	known = true
 	switch strings.ToLower(m.Op) {
@@ -190,6 +190,8 @@ func (t *Tenant) applyTeam(m Mutation) (id string, known bool, err error) {
 		err = t.EditMessage(m.User, m.Folder, m.ID, body)
 	case "deletemessage":
 		err = t.DeleteMessage(m.User, m.Folder, m.ID)
+	case "sharechannel":
+		err = t.ShareChannel(m.User, m.Folder, m.To)
 	default:
 		known = false
 	}
