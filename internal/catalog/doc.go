@@ -17,6 +17,8 @@
 //	running -> ready       more to do; parked until not_before with a reason; retry; its process died
 //	running -> done | failed
 //	ready | admitted -> canceled
+//	running -> running, marked   somebody cancels it: its worker is told by CanceledTasks
+//	running, marked -> canceled | done | failed   where it would have gone back to ready, it ends
 //
 // Unfinished tasks stand in the table tasks, which is small, hot and has the indexes
 // the leader needs. Ended ones move to ended_tasks, which nobody updates: partitioned

@@ -163,10 +163,9 @@ func startBackups(ctx context.Context, tx bun.Tx, due []Due, now time.Time) (int
 func dailyRuns(ctx context.Context, tx bun.Tx, count map[daily]int64, now time.Time) (map[daily]tenantry.RunID, error) {
 	var fresh []runRow
 	for d, n := range count {
-		fresh = append(fresh, runRow{
-			ID: tenantry.NewRunID(now), Tenant: d.tenant, Policy: d.policy, Action: tenantry.Backup, StartedBy: TriggerSchedule,
-			Day: d.day, State: RunRunning, Tasks: n, CreatedAt: micros(now),
-		})
+		run := newRun(d.tenant, tenantry.Backup, TriggerSchedule, n, now)
+		run.Policy, run.Day = d.policy, d.day
+		fresh = append(fresh, run)
 	}
 	slices.SortFunc(fresh, compareRuns)
 	ids := make(map[daily]tenantry.RunID, len(fresh))
@@ -204,10 +203,7 @@ func (f *Fleet) StartSync(ctx context.Context, fence int64, ids []tenantry.Tenan
 		var runs []runRow
 		for i, id := range ids {
 			row := newRow(id, NewTask{Action: tenantry.Sync, Queue: queueDirectory}, now, i)
-			run := runRow{
-				ID: tenantry.NewRunID(now), Tenant: id, Action: tenantry.Sync, StartedBy: TriggerSystem,
-				State: RunRunning, Tasks: 1, CreatedAt: micros(now),
-			}
+			run := newRun(id, tenantry.Sync, TriggerSystem, 1, now)
 			started, err := moveSync(ctx, tx, row, next, now)
 			if err != nil {
 				return err

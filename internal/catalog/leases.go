@@ -53,21 +53,24 @@ func (f *Fleet) Beat(ctx context.Context, p Process, ttl time.Duration) error {
 		p.ID, p.Role, string(slots), f.c.now(), ttl.Microseconds())
 }
 
-// Leave ends a process lease at a clean stop: what the process still runs is ready again,
-// its series are free, and no failure is counted.
+// Leave ends a process lease at a clean stop: what the process still runs is ready again, or
+// ends if it is to be canceled; its series are free, and no failure is counted.
 func (f *Fleet) Leave(ctx context.Context, p tenantry.ProcessID) error {
 	return f.c.write(ctx, "leave the fleet as "+string(p), func(ctx context.Context, tx bun.Tx) error {
 		if _, err := exec(ctx, tx, "DELETE FROM processes WHERE id = ?", p); err != nil {
 			return err
 		}
-		_, err := giveUp(ctx, tx, []tenantry.ProcessID{p}, "its worker stopped", 0)
-		return err
+		left, err := giveUp(ctx, tx, []tenantry.ProcessID{p}, "its worker stopped", 0)
+		if err != nil {
+			return err
+		}
+		return f.c.endCanceled(ctx, tx, left, time.Now())
 	})
 }
 
 // Reap ends the leases that have expired and makes the tasks of those processes ready
 // again (series released, one failure counted, so that a task which kills its workers
-// comes to an end); it returns how many tasks. What a dead slice waited for itself nobody
+// comes to an end), or ends them if they are to be canceled; it returns how many tasks. What a dead slice waited for itself nobody
 // knows: all of the time from its admission to now counts as waiting for workers. The leases
 // are judged by the database's clock.
 func (f *Fleet) Reap(ctx context.Context, now time.Time) (tasks int, err error) {
@@ -82,7 +85,10 @@ func (f *Fleet) Reap(ctx context.Context, now time.Time) (tasks int, err error) 
 			return err
 		}
 		tasks = len(lost)
-		return chargeWorkers(ctx, tx, lost, now)
+		if err := chargeWorkers(ctx, tx, lost, now); err != nil {
+			return err
+		}
+		return f.c.endCanceled(ctx, tx, lost, now)
 	})
 	return tasks, err
 }

@@ -356,9 +356,7 @@ func insertSystemRuns(ctx context.Context, tx bun.Tx, tasks []taskRow, now time.
 		if !ok {
 			n = len(runs)
 			at[k] = n
-			runs = append(runs, runRow{
-				ID: tenantry.NewRunID(now), Tenant: k.tenant, Action: k.action, StartedBy: TriggerSystem, State: RunRunning, CreatedAt: micros(now),
-			})
+			runs = append(runs, newRun(k.tenant, k.action, TriggerSystem, 0, now))
 		}
 		runs[n].Tasks++
 		tasks[i].Run = runs[n].ID

@@ -22,7 +22,10 @@ const (
 	RunRunning RunState = "running"
 	RunDone    RunState = "done"    // every task succeeded
 	RunPartial RunState = "partial" // some succeeded, some failed or were canceled
-	RunFailed  RunState = "failed"  // no task succeeded
+	RunFailed  RunState = "failed"  // no task succeeded, some failed
+	// RunCanceled means that every task was canceled. A run of which something was done, or
+	// failed, before it was canceled is partial or failed; CanceledAt tells.
+	RunCanceled RunState = "canceled"
 )
 
 // What starts a run.
@@ -35,14 +38,17 @@ const (
 // Run is one execution of a policy or one request.
 type Run struct {
 	ID                            tenantry.RunID
+	Reference                     tenantry.Reference // by which people name it, 0 none
 	Tenant                        tenantry.TenantID
 	Policy                        tenantry.PolicyID // "" for manual and system runs
+	RetryOf                       tenantry.RunID    // whose failed tasks it tries again, "" none
 	Action                        tenantry.Action
 	Trigger                       string // schedule, manual, system
 	State                         RunState
 	Tasks, Done, Failed, Canceled int64
 	Counts                        tenantry.Counts // of ended and of unfinished tasks
 	CreatedAt, EndedAt            time.Time
+	CanceledAt                    time.Time // when somebody asked for its end, first; zero never
 }
 
 type runRow struct {
@@ -66,6 +72,18 @@ type runRow struct {
 	Stored    int64
 	CreatedAt int64
 	EndedAt   int64
+
+	Reference  tenantry.Reference
+	RetryOf    tenantry.RunID
+	CanceledAt int64
+}
+
+// newRun is a running run of so many tasks.
+func newRun(tenant tenantry.TenantID, action tenantry.Action, trigger string, tasks int64, now time.Time) runRow {
+	return runRow{
+		ID: tenantry.NewRunID(now), Reference: tenantry.NewReference(), Tenant: tenant, Action: action, StartedBy: trigger,
+		State: RunRunning, Tasks: tasks, CreatedAt: micros(now),
+	}
 }
 
 func (r runRow) run() Run {
@@ -74,6 +92,7 @@ func (r runRow) run() Run {
 		Tasks: r.Tasks, Done: r.Done, Failed: r.Failed, Canceled: r.Canceled,
 		Counts:    tenantry.Counts{Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored},
 		CreatedAt: fromMicros(r.CreatedAt), EndedAt: fromMicros(r.EndedAt),
+		Reference: r.Reference, RetryOf: r.RetryOf, CanceledAt: fromMicros(r.CanceledAt),
 	}
 }
 
@@ -83,7 +102,7 @@ const runQuery = `
 	SELECT r.id, r.tenant, r.policy, r.action, r.started_by, r.day, r.state, r.tasks, r.done, r.failed, r.canceled,
 		r.items + coalesce(b.items, 0) AS items, r.total + coalesce(b.total, 0) AS total,
 		r.skipped + coalesce(b.skipped, 0) AS skipped, r.bytes + coalesce(b.bytes, 0) AS bytes,
-		r.stored + coalesce(b.stored, 0) AS stored, r.created_at, r.ended_at
+		r.stored + coalesce(b.stored, 0) AS stored, r.created_at, r.ended_at, r.reference, r.retry_of, r.canceled_at
 	FROM runs r LEFT JOIN (
 		SELECT run, CAST(sum(items) AS bigint) AS items, CAST(sum(total) AS bigint) AS total,
 			CAST(sum(skipped) AS bigint) AS skipped, CAST(sum(bytes) AS bigint) AS bytes, CAST(sum(stored) AS bigint) AS stored
@@ -116,11 +135,15 @@ func (t *Tenant) Runs(ctx context.Context, before tenantry.RunID, limit int) ([]
 	if err != nil {
 		return nil, err
 	}
+	return runsOf(found), nil
+}
+
+func runsOf(found []runRow) []Run {
 	out := make([]Run, len(found))
 	for i, row := range found {
 		out[i] = row.run()
 	}
-	return out, nil
+	return out
 }
 
 // StartRun inserts a run and its tasks, ready. A backup of a series that has an unfinished
@@ -128,12 +151,18 @@ func (t *Tenant) Runs(ctx context.Context, before tenantry.RunID, limit int) ([]
 // Conflict names why. A task without action has the run's. Invalid: no tasks, or one
 // without the resource and workload its action needs; NotFound: no such tenant.
 func (t *Tenant) StartRun(ctx context.Context, action tenantry.Action, trigger string, policy tenantry.PolicyID, tasks []NewTask, now time.Time) (Run, error) {
-	op := fmt.Sprintf("start %s of tenant %s", action, t.id)
-	fresh, err := t.newRows(op, action, trigger, tasks, now)
+	run := newRun(t.id, action, trigger, 0, now)
+	run.Policy = policy
+	return t.startRun(ctx, run, tasks, now)
+}
+
+// startRun inserts run with tasks, those of which are not under way already.
+func (t *Tenant) startRun(ctx context.Context, run runRow, tasks []NewTask, now time.Time) (Run, error) {
+	op := fmt.Sprintf("start %s of tenant %s", run.Action, t.id)
+	fresh, err := t.newRows(op, run.Action, run.StartedBy, tasks, now)
 	if err != nil {
 		return Run{}, err
 	}
-	var run runRow
 	err = t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
 		if err := t.exists(ctx, tx, op); err != nil {
 			return err
@@ -145,10 +174,7 @@ func (t *Tenant) StartRun(ctx context.Context, action tenantry.Action, trigger s
 		if len(won) == 0 {
 			return tenantry.Errorf(tenantry.Conflict, "%s: %s is under way already", op, describe(fresh[0]))
 		}
-		run = runRow{
-			ID: tenantry.NewRunID(now), Tenant: t.id, Policy: policy, Action: action, StartedBy: trigger,
-			State: RunRunning, Tasks: int64(len(won)), CreatedAt: micros(now),
-		}
+		run.Tasks = int64(len(won))
 		if _, err := tx.NewInsert().Model(&run).Exec(ctx); err != nil {
 			return err
 		}
@@ -255,40 +281,6 @@ func reserveSeries(ctx context.Context, tx bun.Tx, backups []taskRow) ([]taskRow
 	return won, nil
 }
 
-// CancelRun ends the ready and admitted tasks of a run; running ones end by themselves. A
-// run that has ended stays as it is. NotFound.
-func (t *Tenant) CancelRun(ctx context.Context, id tenantry.RunID, now time.Time) error {
-	if _, err := t.Run(ctx, id); err != nil {
-		return err
-	}
-	op := fmt.Sprintf("cancel run %s of tenant %s", id, t.id)
-	for { // in batches: a run has up to 200,000 tasks, and others write meanwhile
-		var n int
-		err := t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) (err error) {
-			n, err = t.cancelSome(ctx, tx, id, now)
-			return err
-		})
-		if err != nil || n < batch {
-			return err
-		}
-	}
-}
-
-func (t *Tenant) cancelSome(ctx context.Context, tx bun.Tx, id tenantry.RunID, now time.Time) (int, error) {
-	var ended []taskRow
-	err := scan(ctx, tx, &ended, `
-		DELETE FROM tasks WHERE tenant = ?0 AND state IN ('ready', 'admitted') AND id IN (
-			SELECT id FROM tasks WHERE tenant = ?0 AND run = ?1 AND state IN ('ready', 'admitted') ORDER BY id LIMIT ?2
-		) RETURNING ?3`, t.id, id, batch, taskColumns)
-	if err != nil || len(ended) == 0 {
-		return 0, err
-	}
-	for i := range ended {
-		ended[i].State, ended[i].Kind, ended[i].Reason, ended[i].EndedAt = TaskCanceled, tenantry.Canceled, "canceled", micros(now)
-	}
-	return len(ended), t.c.endTasks(ctx, tx, ended)
-}
-
 // ending is what tasks that ended together add to the numbers of their run.
 type ending struct {
 	tenant                 tenantry.TenantID
@@ -333,6 +325,7 @@ func (c *Catalog) bookEnded(ctx context.Context, tx bun.Tx, ended []taskRow) err
 			state = CASE
 				WHEN done + failed + canceled + v_done + v_failed + v_canceled < tasks THEN 'running'
 				WHEN failed + canceled + v_failed + v_canceled = 0 THEN 'done'
+				WHEN done + v_done + failed + v_failed = 0 THEN 'canceled'
 				WHEN done + v_done = 0 THEN 'failed'
 				ELSE 'partial' END,
 			ended_at = CASE WHEN done + failed + canceled + v_done + v_failed + v_canceled < tasks THEN 0 ELSE v_at END,

@@ -113,6 +113,9 @@ func (c *Catalog) settleAll(ctx context.Context, asked []settleAsk) (replies []r
 		if err != nil {
 			return err
 		}
+		if len(won) < len(back) {
+			over = append(over, canceledOf(back, won)...)
+		}
 		ended, err := removeEnded(ctx, tx, over)
 		if err != nil {
 			return err
@@ -154,7 +157,8 @@ func (c *Catalog) book(ctx context.Context, tx bun.Tx, settled []settleAsk, ende
 	return enterLedger(ctx, tx, settled)
 }
 
-// giveBack makes claimed tasks ready again, and returns those that were held.
+// giveBack makes claimed tasks ready again, and returns those that were held and that nobody
+// wants canceled.
 func giveBack(ctx context.Context, tx bun.Tx, asked []settleAsk) ([]guard, error) {
 	if len(asked) == 0 {
 		return nil, nil
@@ -179,7 +183,7 @@ func giveBack(ctx context.Context, tx bun.Tx, asked []settleAsk) ([]guard, error
 			v_items, v_total, v_skipped, v_bytes, v_stored, v_snapshot, v_delays) AS (VALUES ?)
 		UPDATE tasks SET state = 'ready', process = '', not_before = v_not_before, reason = v_reason, kind = v_kind, attempt = v_attempt,
 			items = v_items, total = v_total, skipped = v_skipped, bytes = v_bytes, stored = v_stored, snapshot = v_snapshot, delays = v_delays
-		FROM v WHERE tenant = v_tenant AND id = v_id AND admission = v_admission AND process = v_process AND state = 'running'
+		FROM v WHERE tenant = v_tenant AND id = v_id AND admission = v_admission AND process = v_process AND state = 'running' AND canceled_at = 0
 		RETURNING id, admission`, values)
 	if err != nil {
 		return nil, err

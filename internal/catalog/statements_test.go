@@ -181,6 +181,12 @@ func TestTenantStatements(t *testing.T) {
 			{"ClearAlarm", func() error { return a.ClearAlarm(ctx, AlarmKey, "") }},
 			{"AuditTrail", func() error { _, err := a.AuditTrail(ctx, 0, 1); return err }},
 			{"CancelRun", func() error { return a.CancelRun(ctx, run.ID, now) }},
+			{"RetryRun", func() error {
+				if _, err := a.RetryRun(ctx, run.ID, now); tenantry.KindOf(err) != tenantry.Conflict {
+					return tenantry.Errorf(tenantry.Internal, "a run of which nothing failed is retried: %v", err)
+				}
+				return nil
+			}},
 			{"DeletePolicy", func() error { return a.DeletePolicy(ctx, "p-1") }},
 		}
 		called := map[string]bool{}

@@ -56,6 +56,8 @@ type job struct {
 	began  time.Time
 	meter  *tenantry.Meter // of this slice
 	log    queue.Logger    // says whose task it is
+	drain  <-chan struct{} // closed: commit what there is and end the slice
+	stop   func()          // closes drain
 	span   trace.Span      // of the slice
 }
 
@@ -74,6 +76,7 @@ type end struct {
 func (j *job) slice(ctx context.Context) (e end, err error) {
 	ctx, cancel := j.lease.bind(tenantry.WithMeter(ctx, j.meter))
 	defer cancel(nil)
+	defer j.running.enter(j, cancel)()
 	p := j.report(ctx, cancel)
 	defer p.stop()
 	defer func() {

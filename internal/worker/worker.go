@@ -16,6 +16,10 @@
 // Drain. The engine is told to checkpoint and to end; the slice settles as "more to
 // do", and any worker goes on from the checkpoint. Nothing is lost, nothing done twice.
 //
+// Cancel. A slice whose run somebody cancels is told the same, within CancelEvery; the catalog
+// ends its task where it would have gone back to ready. So it does when the worker dies before
+// that, or never hears of it.
+//
 // Damage. A verification, a patrol, or a task that meets a damaged index raises the tenant's alarm and
 // starts what follows: patrol → verify → repair → the next backup, which ends the alarm.
 //
@@ -109,6 +113,9 @@ type Config struct {
 	LeaseTime, BeatEvery time.Duration
 	// ProgressEvery is how often the counts of a running slice are written (default 2 s).
 	ProgressEvery time.Duration
+	// CancelEvery is how often the catalog is asked whose runs were canceled (default 2 s), and
+	// CancelGrace how long such a slice may take to commit what it has (default 1 min).
+	CancelEvery, CancelGrace time.Duration
 	// SettleTimeout bounds one attempt to settle a task (default 10 s); it is tried as
 	// long as the process lives.
 	SettleTimeout time.Duration
@@ -125,8 +132,9 @@ type Worker struct {
 	lease  *lease
 	dirty  uncommitted
 
-	drain     chan struct{} // closed: checkpoint and end the slice
-	drainOnce sync.Once
+	running *running
+	unwatch func() // ends watchCancels
+
 	graceOver chan struct{} // closed: drain's time is over, give up settling
 	graceOnce sync.Once
 }
@@ -153,8 +161,10 @@ func New(cfg Config) (*Worker, error) {
 	setDefault(&cfg.LeaseTime, 20*time.Second)
 	setDefault(&cfg.BeatEvery, 5*time.Second)
 	setDefault(&cfg.ProgressEvery, 2*time.Second)
+	setDefault(&cfg.CancelEvery, 2*time.Second)
+	setDefault(&cfg.CancelGrace, time.Minute)
 	setDefault(&cfg.SettleTimeout, 10*time.Second)
-	w := &Worker{cfg: cfg, drain: make(chan struct{}), graceOver: make(chan struct{})}
+	w := &Worker{cfg: cfg, running: newRunning(), unwatch: func() {}, graceOver: make(chan struct{})}
 	w.lease = newLease(cfg)
 	server, err := queue.NewServer(cfg.Queue, cfg.Slots, w.handle, cfg.Log)
 	if err != nil {
@@ -179,6 +189,13 @@ func (w *Worker) Start(ctx context.Context) error {
 	if err := w.server.Start(ctx); err != nil {
 		return errors.Join(err, w.lease.stop(ctx))
 	}
+	watch, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.watchCancels(watch)
+	}()
+	w.unwatch = func() { cancel(); <-done }
 	return nil
 }
 
@@ -186,10 +203,11 @@ func (w *Worker) Start(ctx context.Context) error {
 // them until ctx ends, and then cancels them. At the end the process leaves the fleet:
 // whatever it still owns is ready for others at once.
 func (w *Worker) Drain(ctx context.Context) error {
-	w.drainOnce.Do(func() { close(w.drain) })
+	w.running.drain()
 	stop := context.AfterFunc(ctx, w.endGrace)
 	defer stop()
 	drained := w.server.Drain(ctx)
+	w.unwatch()
 	leave, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return errors.Join(drained, w.lease.stop(leave))

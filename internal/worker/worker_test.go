@@ -211,7 +211,7 @@ func (h *house) ended(id tenantry.TaskID) catalog.Task {
 	h.t.Helper()
 	h.until("the task ended", func() bool {
 		s := h.task(id).State
-		return s == catalog.TaskDone || s == catalog.TaskFailed
+		return s == catalog.TaskDone || s == catalog.TaskFailed || s == catalog.TaskCanceled
 	})
 	return h.task(id)
 }
@@ -526,7 +526,7 @@ func TestDrainLosesNothing(t *testing.T) {
 	<-third
 	drained := make(chan struct{})
 	go func() { defer close(drained); stop(20 * time.Second) }()
-	<-w.drain
+	<-w.running.draining
 	close(release) // the slice is let go on, and finds that it has to end
 	<-drained
 	after := h.task(task.ID)

@@ -15,7 +15,7 @@ func testStartRun(_ *testing.T, w *world) {
 	run, err := a.StartRun(w.ctx, tenantry.Backup, catalog.TriggerManual, "p-1", append(mailboxes(3), mailboxes(1)...), now)
 	w.ok(err)
 	expected := catalog.Run{
-		ID: run.ID, Tenant: "t-a", Policy: "p-1", Action: tenantry.Backup, Trigger: catalog.TriggerManual,
+		ID: run.ID, Reference: run.Reference, Tenant: "t-a", Policy: "p-1", Action: tenantry.Backup, Trigger: catalog.TriggerManual,
 		State: catalog.RunRunning, Tasks: 3, CreatedAt: now,
 	}
 	if diff := cmp.Diff(expected, run); diff != "" {

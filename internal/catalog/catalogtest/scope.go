@@ -151,6 +151,7 @@ func testScope(_ *testing.T, w *world) {
 		"Alarms":          func() any { list, _ := mine.Alarms(w.ctx); return list },
 		"RetainSnapshots": func() any { return mine.RetainSnapshots(w.ctx, user(0), tenantry.Mailbox, 9, nil) },
 		"CancelRun":       func() any { return mine.CancelRun(w.ctx, other.run.ID, after) },
+		"RetryRun":        func() any { run, _ := mine.RetryRun(w.ctx, other.run.ID, after); return run },
 		"Claim": func() any {
 			c, _ := mine.Claim(w.ctx, other.waiting.ID, other.waiting.Admission, p)
 			return c
