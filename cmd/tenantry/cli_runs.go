@@ -18,7 +18,7 @@ const watchInterval = time.Second
 
 func runsCommand(c *connection) *cobra.Command {
 	return group("runs", "What was done, what is under way",
-		c.runsList(), c.runsStart(), c.runsShow(), c.runsWhy(), c.runsTasks(), c.runsCancel())
+		c.runsList(), c.runsStart(), c.runsShow(), c.runsWhy(), c.runsTasks(), c.runsCancel(), c.runsRetry(), c.runsFind())
 }
 
 func watchFlag(command *cobra.Command, watch *bool) {
@@ -110,13 +110,45 @@ func (c *connection) runsTasks() *cobra.Command {
 }
 
 func (c *connection) runsCancel() *cobra.Command {
-	return c.action("cancel TENANT RUN", "Cancel the tasks of a run that no worker has begun", 2,
+	return c.action("cancel TENANT RUN", "Cancel a run: what waits ends at once, what runs commits what it has and ends", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			answer, err := client.CancelRunWithResponse(cmd.Context(), args[0], args[1])
 			if err != nil {
 				return err
 			}
 			return showRun(cmd, answer.JSON200)
+		})
+}
+
+func (c *connection) runsRetry() *cobra.Command {
+	var watch bool
+	command := c.action("retry TENANT RUN", "Start what failed of a run again, and nothing else", 2,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.RetryRunWithResponse(cmd.Context(), args[0], args[1])
+			if err != nil {
+				return err
+			}
+			return started(cmd, client, answer.JSON201, watch)
+		})
+	watchFlag(command, &watch)
+	return command
+}
+
+func (c *connection) runsFind() *cobra.Command {
+	return c.action("find REFERENCE", "Find a run, whichever tenant's, by the number that people have of it", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.FindRunsWithResponse(cmd.Context(), &apiclient.FindRunsParams{Reference: args[0]})
+			if err != nil {
+				return err
+			}
+			if len(answer.JSON200.Items) == 0 {
+				return tenantry.Errorf(tenantry.NotFound, "there is no run with the reference %s", args[0])
+			}
+			var rows [][]string
+			for _, r := range answer.JSON200.Items {
+				rows = append(rows, []string{r.Reference, r.Tenant, r.Id, string(r.Action), string(r.State), when(r.CreatedAt), when(r.EndedAt)})
+			}
+			return table(cmd, "REFERENCE TENANT ID ACTION STATE STARTED ENDED", rows, false)
 		})
 }
 
@@ -225,8 +257,9 @@ func rate(e apiclient.Estimate) string {
 func mayEnd(e apiclient.Estimate) string { return when(e.CompletesAt) }
 
 func showRun(cmd *cobra.Command, r *apiclient.Run) error {
-	err := fields(cmd, "id", r.Id, "tenant", r.Tenant, "policy", r.Policy, "action", string(r.Action), "trigger", string(r.Trigger),
-		"state", string(r.State), "tasks", fmt.Sprintf("%d, %d done, %d failed", r.Tasks, r.TasksDone, r.TasksFailed),
+	err := fields(cmd, "id", r.Id, "reference", r.Reference, "tenant", r.Tenant, "policy", r.Policy, "action", string(r.Action), "trigger", string(r.Trigger),
+		"retry of", r.RetryOf, "state", string(r.State), "canceled", when(r.CanceledAt),
+		"tasks", fmt.Sprintf("%d, %d done, %d failed, %d canceled", r.Tasks, r.TasksDone, r.TasksFailed, r.TasksCanceled),
 		"items", progress(r.Progress), "read", byteSize(r.Progress.Bytes), "stored", byteSize(r.Progress.Stored),
 		"started", when(r.CreatedAt), "ended", when(r.EndedAt), "rate", rate(r.Estimate), "may end", mayEnd(r.Estimate))
 	if err != nil || len(r.Problems) == 0 {

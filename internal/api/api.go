@@ -102,6 +102,9 @@ type Config struct {
 	Logger *zap.Logger
 	// Ready says why this process cannot serve; nil is always ready.
 	Ready func(ctx context.Context) error
+	// Closing is closed when this process begins to stop: streams end then, which would
+	// otherwise be waited for. nil is never.
+	Closing <-chan struct{}
 	// Metrics is served under /metrics; nil leaves it out.
 	Metrics http.Handler
 }
@@ -116,6 +119,7 @@ type service struct {
 	known     knownTokens
 	callers   *limiters // by token
 	strangers *limiters // by address, of those without one
+	watchers  watchers
 
 	consentKey atomic.Pointer[tenantry.Secret] // signs states; nil until it is needed
 }
@@ -175,6 +179,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.policyRoutes()
 	s.retentionRoutes()
 	s.runRoutes()
+	s.watchRoutes()
 	s.snapshotRoutes()
 	s.restoreRoutes()
 	s.exportRoutes()

@@ -59,8 +59,19 @@ func limited(next http.Handler) http.Handler {
 	return http.MaxBytesHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), handlerTimeout)
 		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, connectionKey{}, r.Context())))
 	}), bodyLimit+1) // huma's own limit answers first, with its reason
+}
+
+type connectionKey struct{}
+
+// connectionOf is the context that ends with the client's connection, for answers that last
+// longer than a request may: they bound themselves.
+func connectionOf(ctx context.Context) context.Context {
+	if connection, ok := ctx.Value(connectionKey{}).(context.Context); ok {
+		return connection
+	}
+	return ctx
 }
 
 // unmatched answers paths and methods that no route has with problem details too.

@@ -33,7 +33,8 @@ type permission string
 
 const (
 	toLook    permission = "look"    // states and counts, names of resources, runs and their problems
-	toRun     permission = "run"     // back up, verify, synchronise, cancel
+	toRun     permission = "run"     // back up, verify, synchronise
+	toSteer   permission = "steer"   // cancel and retry runs, of the kinds that one may start
 	toProtect permission = "protect" // consent, policies
 	toOpen    permission = "open"    // what lies in a snapshot
 	toRestore permission = "restore"
@@ -46,10 +47,10 @@ const (
 
 // roles is the one place that says who may do what.
 var roles = map[Role][]permission{
-	ProviderAdmin:   {toLook, toRun, toProtect, toOpen, toRestore, toRetain, toManage, toWatch, toGrant, toAudit},
-	Operator:        {toLook, toRun, toProtect, toWatch},
-	TenantAdmin:     {toLook, toRun, toProtect, toOpen, toRestore, toGrant, toAudit},
-	RestoreOperator: {toLook, toOpen, toRestore},
+	ProviderAdmin:   {toLook, toRun, toSteer, toProtect, toOpen, toRestore, toRetain, toManage, toWatch, toGrant, toAudit},
+	Operator:        {toLook, toRun, toSteer, toProtect, toWatch},
+	TenantAdmin:     {toLook, toRun, toSteer, toProtect, toOpen, toRestore, toGrant, toAudit},
+	RestoreOperator: {toLook, toSteer, toOpen, toRestore},
 	Auditor:         {toLook, toAudit},
 	ReadOnly:        {toLook},
 }
@@ -65,16 +66,23 @@ var needs = map[string]permission{
 	"add-policy": toProtect, "preview-policy": toLook, "list-policies": toLook, "get-policy": toLook, "delete-policy": toProtect,
 	"set-retention": toRetain, "preview-retention": toLook, "propose-retention": toLook, "list-holds": toLook, "set-hold": toRetain, "lift-hold": toRetain,
 	"start-prune": toRetain, "acknowledge-mass-change": toRetain, "start-collection": toRetain,
-	"start-run": toRun, "list-runs": toLook, "get-run": toLook, "cancel-run": toRun, "list-tasks": toLook, "get-task": toLook,
+	"start-run": toRun, "list-runs": toLook, "get-run": toLook, "find-runs": toLook, "watch-run": toLook, "cancel-run": toSteer, "retry-run": toSteer, "list-tasks": toLook, "get-task": toLook,
 	"start-verification": toRun, "start-repair": toRun, "start-restore": toRestore, "preview-restore": toRestore,
 	"list-snapshots": toLook, "browse-items": toOpen, "get-item": toOpen, "compare-snapshots": toOpen, "search-snapshot": toOpen, "search-tenant": toOpen,
 	"start-export": toRestore, "get-export": toRestore, "fetch-export": toRestore,
 	"get-fleet": toWatch, "list-alarms": toWatch, "list-tenant-alarms": toWatch, "list-alarms-of-tenant": toLook, "list-processes": toWatch,
 }
 
+// starts is the permission that it takes to start a run of an action, and so to retry it.
+// Whoever may run may cancel anything: ending a restore shows nobody's content.
+var starts = map[tenantry.Action]permission{
+	tenantry.Connect: toProtect, tenantry.Sync: toRun, tenantry.Backup: toRun, tenantry.Verify: toRun, tenantry.Repair: toRun,
+	tenantry.Patrol: toRun, tenantry.Restore: toRestore, tenantry.Export: toRestore, tenantry.Prune: toRetain, tenantry.Collect: toRetain,
+}
+
 // scoped are the operations over the fleet that a token of one tenant may use: they show
 // it its own.
-var scoped = map[string]bool{"list-tenants": true, "add-token": true, "list-tokens": true, "revoke-token": true, "whoami": true}
+var scoped = map[string]bool{"list-tenants": true, "add-token": true, "list-tokens": true, "revoke-token": true, "whoami": true, "find-runs": true}
 
 // Roles lists the names of the roles.
 func Roles() []Role { return slices.Sorted(maps.Keys(roles)) }

@@ -16,10 +16,11 @@ import (
 // What each role may call, written out: roles.go derives it, and must agree.
 var (
 	looks = strings.Fields(`whoami list-tenants get-tenant get-budget get-ledger list-resources get-resource
-		preview-policy list-policies get-policy preview-retention propose-retention list-holds list-runs get-run list-tasks get-task
+		preview-policy list-policies get-policy preview-retention propose-retention list-holds list-runs get-run find-runs watch-run list-tasks get-task
 		list-snapshots list-alarms-of-tenant`)
 	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-restore preview-restore start-export get-export fetch-export")
-	operates = strings.Fields("start-run cancel-run start-verification start-repair refresh-tenant start-consent add-policy delete-policy")
+	steers   = strings.Fields("cancel-run retry-run")
+	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy delete-policy")
 	watches  = strings.Fields("get-fleet list-alarms list-tenant-alarms list-processes")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")
@@ -27,15 +28,15 @@ var (
 		acknowledge-mass-change start-collection`)
 
 	mayCall = map[api.Role][]string{
-		api.ProviderAdmin:   slices.Concat(looks, opens, operates, watches, audits, grants, manages),
-		api.Operator:        slices.Concat(looks, operates, watches),
-		api.TenantAdmin:     slices.Concat(looks, opens, operates, audits, grants),
-		api.RestoreOperator: slices.Concat(looks, opens),
+		api.ProviderAdmin:   slices.Concat(looks, opens, steers, operates, watches, audits, grants, manages),
+		api.Operator:        slices.Concat(looks, steers, operates, watches),
+		api.TenantAdmin:     slices.Concat(looks, opens, steers, operates, audits, grants),
+		api.RestoreOperator: slices.Concat(looks, opens, steers),
 		api.Auditor:         slices.Concat(looks, audits),
 		api.ReadOnly:        looks,
 	}
 	// What a token of one tenant may call that names no tenant.
-	ofItself = strings.Fields("whoami list-tenants add-token list-tokens revoke-token")
+	ofItself = strings.Fields("whoami list-tenants add-token list-tokens revoke-token find-runs")
 )
 
 // token makes a token by way of the catalog.

@@ -88,7 +88,9 @@ func TestEveryOperation(t *testing.T) {
 	runs := call("list-runs", 200, "GET", base+"/runs", nil, map[string]any{"items.0.id": run.text("id")})
 	tasks := call("list-tasks", 200, "GET", one+"/tasks", nil, map[string]any{"items.0.state": "ready"})
 	call("get-task", 200, "GET", one+"/tasks/"+tasks.text("items.0.id"), nil, map[string]any{"action": "backup"})
-	call("cancel-run", 200, "POST", one+"/cancel", nil, nil)
+	call("cancel-run", 200, "POST", one+"/cancel", nil, map[string]any{"state": "canceled", "tasks_canceled": 3})
+	call("find-runs", 200, "GET", "/v1/runs?reference="+strings.ReplaceAll(run.text("reference"), "-", "%20"), nil, map[string]any{"items.0.id": run.text("id")})
+	done["watch-run"] = true // its answer is a stream: watch_test.go
 	for _, item := range runs.field("items").([]any) {
 		if sealed := item.(map[string]any); sealed["state"] == "done" && sealed["action"] == "backup" {
 			call("get-run", 200, "GET", base+"/runs/"+sealed["id"].(string), nil, map[string]any{
@@ -122,6 +124,12 @@ func TestEveryOperation(t *testing.T) {
 	}, map[string]any{"action": "restore", "tasks": 1})
 	checkRestore(t, h, id, tenantry.RunID(restored.text("id")))
 
+	failed := h.claim(id, tenantry.RunID(restored.text("id")))
+	must(t, h.catalog.Tenant(id).Settle(t.Context(), failed, catalog.Settlement{State: catalog.TaskFailed, Kind: tenantry.Capacity}, h.clock.Now()))
+	retried := call("retry-run", 201, "POST", base+"/runs/"+restored.text("id")+"/retry", nil,
+		map[string]any{"action": "restore", "tasks": 1, "retry_of": restored.text("id")})
+	checkRestore(t, h, id, tenantry.RunID(retried.text("id")))
+
 	export := call("start-export", 201, "POST", base+"/exports", map[string]any{"resource": ada, "workload": "mailbox", "snapshot": seq, "json": true},
 		map[string]any{"action": "export", "tasks": 1})
 	must(t, h.catalog.Tenant(id).Settle(t.Context(), h.claim(id, tenantry.RunID(export.text("id"))), catalog.Settlement{State: catalog.TaskDone}, h.clock.Now()))
@@ -137,7 +145,7 @@ func TestEveryOperation(t *testing.T) {
 	must(t, h.catalog.Fleet().Pause(t.Context(), "bucket", "no such bucket", h.clock.Now().Add(1e12), h.clock.Now()))
 	call("list-alarms", 200, "GET", "/v1/alarms", nil, map[string]any{"items.0.cause": "bucket", "items.0.detail": "no such bucket"})
 	call("get-fleet", 200, "GET", "/v1/fleet", nil, map[string]any{"tenants.connected": 1, "tenants.pending": 1, "resources.active": 2, "resources.gone": 1,
-		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 2, "ready.interactive": 1, "backups.failed": 1})
+		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 3, "ready.interactive": 1, "backups.canceled": 1})
 	call("list-processes", 200, "GET", "/v1/processes", nil, map[string]any{"items.0.role": "worker", "items.0.slots.interactive": 2})
 
 	call("whoami", 200, "GET", "/v1/whoami", nil, map[string]any{"name": "operator", "role": "provider-admin", "permissions.0": "audit"})

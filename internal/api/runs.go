@@ -25,19 +25,23 @@ type Counts struct {
 
 // Run is one execution of a policy, or one request of a person.
 type Run struct {
-	ID          tenantry.RunID    `json:"id"`
-	Tenant      tenantry.TenantID `json:"tenant"`
-	Policy      tenantry.PolicyID `json:"policy,omitempty"`
-	Action      tenantry.Action   `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair"`
-	Trigger     string            `json:"trigger" enum:"schedule,manual,system"`
-	State       catalog.RunState  `json:"state" enum:"running,done,partial,failed"`
-	Tasks       int64             `json:"tasks" doc:"How many tasks it has"`
-	TasksDone   int64             `json:"tasks_done"`
-	TasksFailed int64             `json:"tasks_failed"`
-	Progress    Counts            `json:"progress" doc:"Sum over its tasks"`
-	CreatedAt   *time.Time        `json:"created_at,omitempty"`
-	EndedAt     *time.Time        `json:"ended_at,omitempty"`
-	Estimate    *Estimate         `json:"estimate,omitempty" doc:"On a single run that is under way: its rate, and when it may end"`
+	ID            tenantry.RunID    `json:"id"`
+	Reference     string            `json:"reference,omitempty" doc:"By which people name it, on the phone: find-runs takes it" example:"4827-730-196"`
+	Tenant        tenantry.TenantID `json:"tenant"`
+	Policy        tenantry.PolicyID `json:"policy,omitempty"`
+	Action        tenantry.Action   `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair"`
+	Trigger       string            `json:"trigger" enum:"schedule,manual,system"`
+	State         catalog.RunState  `json:"state" enum:"running,done,partial,failed,canceled" doc:"partial: some tasks succeeded; failed: none did, and some failed; canceled: all were canceled"`
+	RetryOf       tenantry.RunID    `json:"retry_of,omitempty" doc:"The run whose failed tasks it tries again"`
+	Tasks         int64             `json:"tasks" doc:"How many tasks it has"`
+	TasksDone     int64             `json:"tasks_done"`
+	TasksFailed   int64             `json:"tasks_failed"`
+	TasksCanceled int64             `json:"tasks_canceled" doc:"Tasks that ended because it was canceled"`
+	Progress      Counts            `json:"progress" doc:"Sum over its tasks"`
+	CreatedAt     *time.Time        `json:"created_at,omitempty"`
+	CanceledAt    *time.Time        `json:"canceled_at,omitempty" doc:"When somebody canceled it; what runs then commits what it has, and ends"`
+	EndedAt       *time.Time        `json:"ended_at,omitempty"`
+	Estimate      *Estimate         `json:"estimate,omitempty" doc:"On a single run that is under way: its rate, and when it may end"`
 	// What went wrong is shown with a single run, not in listings.
 	Problems     []TaskProblem `json:"problems,omitempty" nullable:"false" doc:"On a single run: its tasks that failed, wait, or ended without all their data, at most 50"`
 	MoreProblems bool          `json:"more_problems,omitempty" doc:"There are more problems: see its tasks"`
@@ -47,9 +51,9 @@ type Run struct {
 
 func runOf(r catalog.Run) Run {
 	return Run{
-		ID: r.ID, Tenant: r.Tenant, Policy: r.Policy, Action: r.Action, Trigger: r.Trigger, State: r.State,
-		Tasks: r.Tasks, TasksDone: r.Done, TasksFailed: r.Failed, Progress: Counts(r.Counts),
-		CreatedAt: when(r.CreatedAt), EndedAt: when(r.EndedAt),
+		ID: r.ID, Reference: r.Reference.String(), Tenant: r.Tenant, Policy: r.Policy, Action: r.Action, Trigger: r.Trigger, State: r.State,
+		RetryOf: r.RetryOf, Tasks: r.Tasks, TasksDone: r.Done, TasksFailed: r.Failed, TasksCanceled: r.Canceled, Progress: Counts(r.Counts),
+		CreatedAt: when(r.CreatedAt), CanceledAt: when(r.CanceledAt), EndedAt: when(r.EndedAt),
 	}
 }
 
@@ -125,9 +129,13 @@ type listRunsInput struct {
 
 type runInput struct{ RunPath }
 
-type cancelRunInput struct{ RunPath }
+type steerRunInput struct{ RunPath }
 
-func (in *cancelRunInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Run }
+func (in *steerRunInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Run }
+
+type findRunsInput struct {
+	Reference string `query:"reference" required:"true" minLength:"10" maxLength:"40" doc:"As it was said or written: dashes, dots and spaces do not matter" example:"4827-730-196"`
+}
 
 type listTasksInput struct {
 	RunPath
@@ -144,7 +152,9 @@ func (s *service) runRoutes() {
 	write(s, post(http.StatusCreated, "start-run", tag, all, "Back up now: a policy's targets, or named resources"), s.startRun)
 	read(s, get("list-runs", tag, all, "List the runs of a tenant, newest first"), s.listRuns)
 	read(s, get("get-run", tag, one, "Show a run: state, progress, problems"), s.getRun)
-	write(s, post(http.StatusOK, "cancel-run", tag, one+"/cancel", "Cancel the tasks of a run that no worker has begun"), s.cancelRun)
+	write(s, post(http.StatusOK, "cancel-run", tag, one+"/cancel", "Cancel a run: what waits ends at once, what runs commits what it has and ends"), s.cancelRun)
+	write(s, post(http.StatusCreated, "retry-run", tag, one+"/retry", "Start a run of the tasks of an ended run that failed, and of no others"), s.retryRun)
+	read(s, get("find-runs", tag, "/v1/runs", "Find a run by its reference"), s.findRuns)
 	read(s, get("list-tasks", tag, one+"/tasks", "List the tasks of a run"), s.listTasks)
 	read(s, get("get-task", tag, one+"/tasks/{task}", "Show a task, and the items it could not take"), s.getTask)
 }
@@ -224,7 +234,11 @@ func (s *service) start(ctx context.Context, t *catalog.Tenant, action tenantry.
 		return nil, err
 	}
 	s.wake(ctx)
-	return &created[Run]{fmt.Sprintf("/v1/tenants/%s/runs/%s", run.Tenant, run.ID), runOf(run)}, nil
+	return createdRun(run), nil
+}
+
+func createdRun(run catalog.Run) *created[Run] {
+	return &created[Run]{fmt.Sprintf("/v1/tenants/%s/runs/%s", run.Tenant, run.ID), runOf(run)}
 }
 
 func (s *service) listRuns(ctx context.Context, in *listRunsInput) (*body[Page[Run]], error) {
@@ -257,13 +271,19 @@ func (s *service) getRun(ctx context.Context, in *runInput) (*body[Run], error) 
 	if err != nil {
 		return nil, err
 	}
+	run, err := s.wholeRun(ctx, t, row)
+	return &body[Run]{run}, err
+}
+
+// wholeRun is a run with what is shown of a single one.
+func (s *service) wholeRun(ctx context.Context, t *catalog.Tenant, row catalog.Run) (Run, error) {
 	tasks, err := t.RunProblems(ctx, row.ID, problemTasks+1)
 	if err != nil {
-		return nil, err
+		return Run{}, err
 	}
 	ledger, err := t.RunLedger(ctx, row.ID)
 	if err != nil {
-		return nil, err
+		return Run{}, err
 	}
 	run := runOf(row)
 	run.Estimate = estimateOf(row, s.Now())
@@ -281,13 +301,16 @@ func (s *service) getRun(ctx context.Context, in *runInput) (*body[Run], error) 
 		}
 		run.Problems = append(run.Problems, problem)
 	}
-	return &body[Run]{run}, nil
+	return run, nil
 }
 
-func (s *service) cancelRun(ctx context.Context, in *cancelRunInput) (*body[Run], error) {
+func (s *service) cancelRun(ctx context.Context, in *steerRunInput) (*body[Run], error) {
 	t, row, err := s.run(ctx, in.RunPath)
 	if err != nil {
 		return nil, err
+	}
+	if c := callerOf(ctx); !c.may(toRun) && !c.may(starts[row.Action]) {
+		return nil, mayNotSteer(c, row.Action)
 	}
 	if row.State != catalog.RunRunning {
 		return nil, tenantry.Errorf(tenantry.Conflict, "run %q has ended already: %s", row.ID, row.State)
@@ -298,6 +321,41 @@ func (s *service) cancelRun(ctx context.Context, in *cancelRunInput) (*body[Run]
 	s.wake(ctx)
 	row, err = t.Run(ctx, row.ID)
 	return &body[Run]{runOf(row)}, err
+}
+
+func mayNotSteer(c caller, a tenantry.Action) error {
+	return tenantry.Errorf(tenantry.Forbidden, "a token with the role %s may not start, cancel or retry a %s", c.role, a)
+}
+
+func (s *service) retryRun(ctx context.Context, in *steerRunInput) (*created[Run], error) {
+	t, row, err := s.run(ctx, in.RunPath)
+	if err != nil {
+		return nil, err
+	}
+	if c := callerOf(ctx); !c.may(starts[row.Action]) {
+		return nil, mayNotSteer(c, row.Action)
+	}
+	if row.Action == tenantry.Connect {
+		return nil, tenantry.Errorf(tenantry.Conflict, "a consent is good for one try: ask for another consent URL")
+	}
+	run, err := t.RetryRun(ctx, row.ID, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	s.wake(ctx)
+	return createdRun(run), nil
+}
+
+func (s *service) findRuns(ctx context.Context, in *findRunsInput) (*body[Page[Run]], error) {
+	r, err := tenantry.ParseReference(in.Reference)
+	if err != nil {
+		return nil, invalid("query.reference", in.Reference, "%v", err)
+	}
+	rows, err := s.Catalog.Fleet().RunsByReference(ctx, r, callerOf(ctx).tenant)
+	if err != nil {
+		return nil, err
+	}
+	return paged(rows, len(rows), runOf, nil), nil
 }
 
 func (s *service) listTasks(ctx context.Context, in *listTasksInput) (*body[Page[Task]], error) {

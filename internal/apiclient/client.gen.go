@@ -430,15 +430,18 @@ func (e RunAction) Valid() bool {
 
 // Defines values for RunState.
 const (
-	RunStateDone    RunState = "done"
-	RunStateFailed  RunState = "failed"
-	RunStatePartial RunState = "partial"
-	RunStateRunning RunState = "running"
+	RunStateCanceled RunState = "canceled"
+	RunStateDone     RunState = "done"
+	RunStateFailed   RunState = "failed"
+	RunStatePartial  RunState = "partial"
+	RunStateRunning  RunState = "running"
 )
 
 // Valid indicates whether the value is a known member of the RunState enum.
 func (e RunState) Valid() bool {
 	switch e {
+	case RunStateCanceled:
+		return true
 	case RunStateDone:
 		return true
 	case RunStateFailed:
@@ -1894,12 +1897,15 @@ type Retention struct {
 
 // Run defines model for Run.
 type Run struct {
-	Action    RunAction `json:"action"`
-	CreatedAt time.Time `json:"created_at,omitempty,omitzero"`
-	Delays    Delays    `json:"delays,omitempty,omitzero"`
-	EndedAt   time.Time `json:"ended_at,omitempty,omitzero"`
-	Estimate  Estimate  `json:"estimate,omitempty,omitzero"`
-	Id        string    `json:"id"`
+	Action RunAction `json:"action"`
+
+	// CanceledAt When somebody canceled it; what runs then commits what it has, and ends
+	CanceledAt time.Time `json:"canceled_at,omitempty,omitzero"`
+	CreatedAt  time.Time `json:"created_at,omitempty,omitzero"`
+	Delays     Delays    `json:"delays,omitempty,omitzero"`
+	EndedAt    time.Time `json:"ended_at,omitempty,omitzero"`
+	Estimate   Estimate  `json:"estimate,omitempty,omitzero"`
+	Id         string    `json:"id"`
 
 	// MoreProblems There are more problems: see its tasks
 	MoreProblems bool   `json:"more_problems,omitempty,omitzero"`
@@ -1908,14 +1914,27 @@ type Run struct {
 	// Problems On a single run: its tasks that failed, wait, or ended without all their data, at most 50
 	Problems []TaskProblem `json:"problems,omitempty,omitzero"`
 	Progress Counts        `json:"progress"`
-	State    RunState      `json:"state"`
+
+	// Reference By which people name it, on the phone: find-runs takes it
+	//
+	// Example: 4827-730-196
+	Reference string `json:"reference,omitempty,omitzero"`
+
+	// RetryOf The run whose failed tasks it tries again
+	RetryOf string `json:"retry_of,omitempty,omitzero"`
+
+	// State partial: some tasks succeeded; failed: none did, and some failed; canceled: all were canceled
+	State RunState `json:"state"`
 
 	// Tasks How many tasks it has
-	Tasks       int64      `json:"tasks"`
-	TasksDone   int64      `json:"tasks_done"`
-	TasksFailed int64      `json:"tasks_failed"`
-	Tenant      string     `json:"tenant"`
-	Trigger     RunTrigger `json:"trigger"`
+	Tasks int64 `json:"tasks"`
+
+	// TasksCanceled Tasks that ended because it was canceled
+	TasksCanceled int64      `json:"tasks_canceled"`
+	TasksDone     int64      `json:"tasks_done"`
+	TasksFailed   int64      `json:"tasks_failed"`
+	Tenant        string     `json:"tenant"`
+	Trigger       RunTrigger `json:"trigger"`
 
 	// Units On a single run: what its requests to Microsoft cost
 	Units []Units `json:"units,omitempty,omitzero"`
@@ -1924,7 +1943,7 @@ type Run struct {
 // RunAction defines model for Run.Action.
 type RunAction string
 
-// RunState defines model for Run.State.
+// RunState partial: some tasks succeeded; failed: none did, and some failed; canceled: all were canceled
 type RunState string
 
 // RunTrigger defines model for Run.Trigger.
@@ -2125,6 +2144,12 @@ type ListFleetAuditParams struct {
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// FindRunsParams defines parameters for FindRuns.
+type FindRunsParams struct {
+	// Reference As it was said or written: dashes, dots and spaces do not matter
+	Reference string `form:"reference" json:"reference"`
+}
+
 // ListTenantAlarmsParams defines parameters for ListTenantAlarms.
 type ListTenantAlarmsParams struct {
 	// Cause Only those of one cause
@@ -2294,6 +2319,12 @@ type ListRunsParams struct {
 
 	// Limit Entries on a page
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// WatchRunParams defines parameters for WatchRun.
+type WatchRunParams struct {
+	// LastEventID ID of the last event that was seen
+	LastEventID string `json:"Last-Event-ID,omitempty,omitzero"`
 }
 
 // ListTasksParams defines parameters for ListTasks.
@@ -2476,6 +2507,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/processes (the `ListProcesses` operationId).
 	ListProcesses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FindRuns Find a run by its reference
+	//
+	// Corresponds with GET /v1/runs (the `FindRuns` operationId).
+	FindRuns(ctx context.Context, params *FindRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTenantAlarms List what is wrong with single tenants; the others go on
 	//
@@ -2781,10 +2817,20 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/runs/{run} (the `GetRun` operationId).
 	GetRun(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// CancelRun Cancel the tasks of a run that no worker has begun
+	// CancelRun Cancel a run: what waits ends at once, what runs commits what it has and ends
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/runs/{run}/cancel (the `CancelRun` operationId).
 	CancelRun(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// WatchRun Watch a run: an event with the whole run whenever it has changed, until it has ended
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/events (the `WatchRun` operationId).
+	WatchRun(ctx context.Context, tenant string, run string, params *WatchRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RetryRun Start a run of the tasks of an ended run that failed, and of no others
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/runs/{run}/retry (the `RetryRun` operationId).
+	RetryRun(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTasks List the tasks of a run
 	//
@@ -2895,6 +2941,21 @@ func (c *Client) GetFleet(ctx context.Context, reqEditors ...RequestEditorFn) (*
 // Corresponds with GET /v1/processes (the `ListProcesses` operationId).
 func (c *Client) ListProcesses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListProcessesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FindRuns Find a run by its reference
+//
+// Corresponds with GET /v1/runs (the `FindRuns` operationId).
+func (c *Client) FindRuns(ctx context.Context, params *FindRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFindRunsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -3729,11 +3790,41 @@ func (c *Client) GetRun(ctx context.Context, tenant string, run string, reqEdito
 	return c.Client.Do(req)
 }
 
-// CancelRun Cancel the tasks of a run that no worker has begun
+// CancelRun Cancel a run: what waits ends at once, what runs commits what it has and ends
 //
 // Corresponds with POST /v1/tenants/{tenant}/runs/{run}/cancel (the `CancelRun` operationId).
 func (c *Client) CancelRun(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewCancelRunRequest(c.Server, tenant, run)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// WatchRun Watch a run: an event with the whole run whenever it has changed, until it has ended
+//
+// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/events (the `WatchRun` operationId).
+func (c *Client) WatchRun(ctx context.Context, tenant string, run string, params *WatchRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewWatchRunRequest(c.Server, tenant, run, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RetryRun Start a run of the tasks of an ended run that failed, and of no others
+//
+// Corresponds with POST /v1/tenants/{tenant}/runs/{run}/retry (the `RetryRun` operationId).
+func (c *Client) RetryRun(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRetryRunRequest(c.Server, tenant, run)
 	if err != nil {
 		return nil, err
 	}
@@ -4039,6 +4130,56 @@ func NewListProcessesRequest(server string) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewFindRunsRequest constructs an http.Request for the FindRuns method
+func NewFindRunsRequest(server string, params *FindRunsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/runs")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if queryFrag, err := runtime.StyleParamWithOptions("form", false, "reference", params.Reference, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+			return nil, err
+		} else {
+			for _, qp := range strings.Split(queryFrag, "&") {
+				rawQueryFragments = append(rawQueryFragments, qp)
+			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
@@ -6407,6 +6548,101 @@ func NewCancelRunRequest(server string, tenant string, run string) (*http.Reques
 	return req, nil
 }
 
+// NewWatchRunRequest constructs an http.Request for the WatchRun method
+func NewWatchRunRequest(server string, tenant string, run string, params *WatchRunParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "run", run, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/runs/%s/events", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Last-Event-ID", params.LastEventID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("Last-Event-ID", headerParam0)
+
+	}
+
+	return req, nil
+}
+
+// NewRetryRunRequest constructs an http.Request for the RetryRun method
+func NewRetryRunRequest(server string, tenant string, run string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "run", run, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/runs/%s/retry", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListTasksRequest constructs an http.Request for the ListTasks method
 func NewListTasksRequest(server string, tenant string, run string, params *ListTasksParams) (*http.Request, error) {
 	var err error
@@ -6966,6 +7202,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/processes (the `ListProcesses` operationId).
 	ListProcessesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListProcessesResponse, error)
 
+	// FindRunsWithResponse Find a run by its reference
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/runs (the `FindRuns` operationId).
+	FindRunsWithResponse(ctx context.Context, params *FindRunsParams, reqEditors ...RequestEditorFn) (*FindRunsResponse, error)
+
 	// ListTenantAlarmsWithResponse List what is wrong with single tenants; the others go on
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -7330,12 +7573,26 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/runs/{run} (the `GetRun` operationId).
 	GetRunWithResponse(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*GetRunResponse, error)
 
-	// CancelRunWithResponse Cancel the tasks of a run that no worker has begun
+	// CancelRunWithResponse Cancel a run: what waits ends at once, what runs commits what it has and ends
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/runs/{run}/cancel (the `CancelRun` operationId).
 	CancelRunWithResponse(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*CancelRunResponse, error)
+
+	// WatchRunWithResponse Watch a run: an event with the whole run whenever it has changed, until it has ended
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/events (the `WatchRun` operationId).
+	WatchRunWithResponse(ctx context.Context, tenant string, run string, params *WatchRunParams, reqEditors ...RequestEditorFn) (*WatchRunResponse, error)
+
+	// RetryRunWithResponse Start a run of the tasks of an ended run that failed, and of no others
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/runs/{run}/retry (the `RetryRun` operationId).
+	RetryRunWithResponse(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*RetryRunResponse, error)
 
 	// ListTasksWithResponse List the tasks of a run
 	//
@@ -7594,6 +7851,54 @@ func (r ListProcessesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListProcessesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type FindRunsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageRun
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r FindRunsResponse) GetJSON200() *PageRun {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r FindRunsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r FindRunsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r FindRunsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r FindRunsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r FindRunsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9651,6 +9956,95 @@ func (r CancelRunResponse) ContentType() string {
 	return ""
 }
 
+type WatchRunResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+}
+
+// GetBody returns the raw response body bytes
+func (r WatchRunResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r WatchRunResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r WatchRunResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r WatchRunResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RetryRunResponse201Headers the declared response headers of an HTTP 201 response for RetryRun
+type RetryRunResponse201Headers struct {
+	Location string
+}
+
+type RetryRunResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Run
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *RetryRunResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r RetryRunResponse) GetJSON201() *Run {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RetryRunResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RetryRunResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RetryRunResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RetryRunResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RetryRunResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListTasksResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10092,6 +10486,19 @@ func (c *ClientWithResponses) ListProcessesWithResponse(ctx context.Context, req
 		return nil, err
 	}
 	return ParseListProcessesResponse(rsp)
+}
+
+// FindRunsWithResponse Find a run by its reference
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/runs (the `FindRuns` operationId).
+func (c *ClientWithResponses) FindRunsWithResponse(ctx context.Context, params *FindRunsParams, reqEditors ...RequestEditorFn) (*FindRunsResponse, error) {
+	rsp, err := c.FindRuns(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFindRunsResponse(rsp)
 }
 
 // ListTenantAlarmsWithResponse List what is wrong with single tenants; the others go on
@@ -10770,7 +11177,7 @@ func (c *ClientWithResponses) GetRunWithResponse(ctx context.Context, tenant str
 	return ParseGetRunResponse(rsp)
 }
 
-// CancelRunWithResponse Cancel the tasks of a run that no worker has begun
+// CancelRunWithResponse Cancel a run: what waits ends at once, what runs commits what it has and ends
 //
 // Returns a wrapper object for the known response body format(s).
 //
@@ -10781,6 +11188,32 @@ func (c *ClientWithResponses) CancelRunWithResponse(ctx context.Context, tenant 
 		return nil, err
 	}
 	return ParseCancelRunResponse(rsp)
+}
+
+// WatchRunWithResponse Watch a run: an event with the whole run whenever it has changed, until it has ended
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/events (the `WatchRun` operationId).
+func (c *ClientWithResponses) WatchRunWithResponse(ctx context.Context, tenant string, run string, params *WatchRunParams, reqEditors ...RequestEditorFn) (*WatchRunResponse, error) {
+	rsp, err := c.WatchRun(ctx, tenant, run, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseWatchRunResponse(rsp)
+}
+
+// RetryRunWithResponse Start a run of the tasks of an ended run that failed, and of no others
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/runs/{run}/retry (the `RetryRun` operationId).
+func (c *ClientWithResponses) RetryRunWithResponse(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*RetryRunResponse, error) {
+	rsp, err := c.RetryRun(ctx, tenant, run, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRetryRunResponse(rsp)
 }
 
 // ListTasksWithResponse List the tasks of a run
@@ -11028,6 +11461,39 @@ func ParseListProcessesResponse(rsp *http.Response) (*ListProcessesResponse, err
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest PageProcess
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseFindRunsResponse parses an HTTP response from a FindRunsWithResponse call
+func ParseFindRunsResponse(rsp *http.Response) (*FindRunsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &FindRunsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageRun
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -12524,6 +12990,68 @@ func ParseCancelRunResponse(rsp *http.Response) (*CancelRunResponse, error) {
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseWatchRunResponse parses an HTTP response from a WatchRunWithResponse call
+func ParseWatchRunResponse(rsp *http.Response) (*WatchRunResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &WatchRunResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseRetryRunResponse parses an HTTP response from a RetryRunWithResponse call
+func ParseRetryRunResponse(rsp *http.Response) (*RetryRunResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RetryRunResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Run
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers RetryRunResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
 	}
 
 	return response, nil

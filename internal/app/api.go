@@ -59,22 +59,28 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	p.onStop(book.Close)
 
 	metrics := newMeter(RoleAPI)
+	closing := make(chan struct{})
 	handler, err := api.New(api.Config{
 		Catalog: cat, Consent: consent{graphConfig(cfg)}, Browser: newBrowser(repos), Archives: archives{repos}, Budgets: book, Limits: limits, Monitor: monitor,
-		PublicURL: cfg.PublicURL, Rate: cfg.APIRate, Logger: p.log, Metrics: metricsHandler(metrics),
+		PublicURL: cfg.PublicURL, Rate: cfg.APIRate, Logger: p.log, Metrics: metricsHandler(metrics), Closing: closing,
 		Ready: readiness(map[string]pinger{"catalog": cat, "redis": deliveries}),
 	})
 	if err != nil {
 		return err
 	}
-	if cfg.TLSCertificate == "" {
-		return p.serve(cfg.Listen, nil, handler)
+	var secure *tls.Config
+	if cfg.TLSCertificate != "" {
+		files := &certificate{cert: cfg.TLSCertificate, key: cfg.TLSKey}
+		if _, err := files.get(nil); err != nil {
+			return err
+		}
+		secure = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}
 	}
-	files := &certificate{cert: cfg.TLSCertificate, key: cfg.TLSKey}
-	if _, err := files.get(nil); err != nil {
+	if err := p.serve(cfg.Listen, secure, handler); err != nil {
 		return err
 	}
-	return p.serve(cfg.Listen, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: files.get}, handler)
+	p.closes(func() error { close(closing); return nil }) // before serve's own end, which waits for requests
+	return nil
 }
 
 // openStorage opens the bucket, which proves that it can carry the fence, and the keys.
