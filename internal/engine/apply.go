@@ -43,7 +43,7 @@ func (b *backup) apply(ctx context.Context, collection string, generation int64,
 
 // applyItems brings a stretch of a page into the index; fetched tells that content was read for it.
 func (b *backup) applyItems(ctx context.Context, collection string, generation int64, items []Item) (fetched bool, err error) {
-	if items, err = b.load(ctx, items); err != nil {
+	if items, err = b.load(ctx, collection, items); err != nil {
 		return false, err
 	}
 	batch := make([]change, 0, len(items))
@@ -98,6 +98,7 @@ func (b *backup) discard(ctx context.Context, e repository.Entry) error {
 	if e.Collection != "" {
 		delete(b.plan.collections, e.Collection)
 		delete(b.plan.lists, e.Collection)
+		delete(b.plan.long, e.Collection)
 		delete(b.plan.refused, e.Collection)
 		// Should the folder come back before the sweep, it must outdo what the old one left.
 		b.w.SetCursor(e.Collection, repository.Cursor{Generation: b.cursor(e.Collection).Generation + 1})
@@ -246,6 +247,9 @@ func (b *backup) store(ctx context.Context, c change) error {
 		b.add(tenantry.Counts{Items: 1})
 	}
 	if e.Collection != "" {
+		if !b.plan.has(e.Collection) {
+			b.miss(c.lister) // what moved out of it, to where we have looked already
+		}
 		b.plan.collections[e.Collection] = listing{In: c.lister, Apart: c.item.Apart, First: c.item.First}
 	}
 	delete(b.plan.condemned, e.ID)

@@ -34,16 +34,19 @@ type backup struct {
 	plan   *plan
 	commit time.Time // when the last checkpoint was
 
-	again    bool                        // a further round over everything is due
-	cut      bool                        // the page at hand shows what was counted before, too
-	tick     int                         // counts the collections that were read
-	readAt   map[string]int              // when each was
-	missed   int                         // what was read before has to be read again
-	vanished map[string]int              // items that were removed and not shown elsewhere yet: when
-	restarts map[string]int              // enumerations started over, by collection
-	lost     map[string]error            // collections that were not found
-	refusals map[string]error            // collections that were refused
-	gone     map[string]repository.Entry // removed in this slice: their content is known
+	again     bool                        // a further round over everything is due
+	cut       bool                        // the page at hand shows what was counted before, too
+	tick      int                         // counts the collections that were read
+	readAt    map[string]int              // when each was
+	missed    int                         // what was read before has to be read again
+	vanished  map[string]int              // items that were removed and not shown elsewhere yet: when
+	looks     map[string]string           // what lists showed last
+	early     bool                        // lists are read before what lists them
+	unsettled bool                        // the rounds came to their bound
+	restarts  map[string]int              // enumerations started over, by collection
+	lost      map[string]error            // collections that were not found
+	refusals  map[string]error            // collections that were refused
+	gone      map[string]repository.Entry // removed in this slice: their content is known
 
 	troubled int                  // items that answered Transient with none read in between
 	passing  error                // what the last of them answered
@@ -68,7 +71,7 @@ func Backup(ctx context.Context, src Source, w Series, l Limits, drain <-chan st
 	}
 	b := &backup{
 		slice: newSlice(l, drain, progress), src: src, w: w, plan: p, commit: time.Now(),
-		restarts: map[string]int{}, readAt: map[string]int{}, vanished: map[string]int{}, lost: map[string]error{}, refusals: map[string]error{}, gone: map[string]repository.Entry{},
+		restarts: map[string]int{}, readAt: map[string]int{}, vanished: map[string]int{}, looks: map[string]string{}, lost: map[string]error{}, refusals: map[string]error{}, gone: map[string]repository.Entry{},
 		tried: map[string]time.Time{},
 	}
 	if err := b.forgetDamaged(ctx); err != nil {
@@ -106,7 +109,7 @@ func (b *backup) seal(ctx context.Context) (Outcome, error) {
 		return b.outcome(false), err
 	}
 	out := b.outcome(true)
-	out.Snapshot, out.Healed = snap, healed
+	out.Snapshot, out.Healed, out.Unsettled = snap, healed, b.unsettled
 	return out, nil
 }
 

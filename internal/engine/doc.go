@@ -31,7 +31,8 @@
 //   - A page's changes become durable with the cursor behind it or before it, never after. A page
 //     that is read twice finds its versions stored and changes nothing.
 //   - A collection without a delta is listed: what its list does not show is gone, and has the round
-//     repeated, since lists that shrink under way skip items.
+//     repeated, since lists that shrink under way skip items. Lists that items move between are read before what
+//     lists them, and again but for the last: no list tells where an item went (lists.go).
 //   - A collection that is refused keeps what is stored of it, and its entry says why. Only when every
 //     part of a source is refused, the source is.
 //   - What was removed and shown nowhere else lies, if it only moved, in a collection that was read before:

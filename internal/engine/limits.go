@@ -47,6 +47,9 @@ type Outcome struct {
 	Problems []Problem // at most 100 kept, Counts.Skipped says how many
 	Damage   Damage    // of a verification
 	Healed   Healed    // of a backup that is done
+	// Unsettled: the source changed in every round of a backup, and what moved meanwhile may be missing. One of the
+	// problems says where; the next run should come soon.
+	Unsettled bool
 }
 
 // Damage is what a verification has found: the items, at most 2,000 (Counts.Skipped says how many

@@ -4,12 +4,54 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
+
+// An item that is new since the last run and moves during this one, from a list that is read later to one that was
+// read before, shows in neither, and no list tells that it went: what was read before has to be read once more.
+// Of the lists c1 .. cn that items move between, in a collection that lists them, a run reads
+//
+//	c1 .. cn, the top, c1 .. c(n-1)
+//
+// and cn again if it has several pages. So whatever moves once during the run shows in one of them, be it into a list
+// that is made meanwhile; a mailbox of one calendar needs nothing twice. The longest list comes last. Should one
+// show something else than a moment ago, or the top a new one, then those before it are read again, in at most
+// maxRounds rounds. No number of rounds finds an item that moves back and forth before each of them.
+
+// errEarly ends the reading of lists before the top: one of them cannot be read, and what lists it may know why.
+var errEarly = errors.New("a list cannot be read")
+
+func isOfCollection(err error) bool {
+	switch tenantry.KindOf(err) {
+	case tenantry.NotFound, tenantry.Denied, tenantry.Absent, tenantry.Invalid:
+		return true
+	}
+	return false
+}
+
+// readLists reads the lists of a space that were read to their ends before, ahead of the top.
+func (b *backup) readLists(ctx context.Context, space string, read map[string]bool) error {
+	b.early = true
+	defer func() { b.early = false }()
+	for _, c := range b.plan.known(b.w, space) {
+		if b.inTree(c) {
+			continue
+		}
+		if err := b.visit(ctx, c); errors.Is(err, errEarly) {
+			delete(b.readAt, c)
+			return nil
+		} else if err != nil {
+			return err
+		}
+		read[c] = true
+	}
+	return nil
+}
 
 // seen is the set of IDs that a list has shown, in little memory, and its digest, which does not depend
 // on their order.
@@ -45,10 +87,6 @@ func (s *seen) String() string { return hex.EncodeToString(s.digest[:]) }
 // more than its pages. Since items shift between the pages of a list that shrinks under way, whatever is
 // missing from it has the round repeated. While a list shows what it showed the last time, the index need
 // not be searched.
-//
-// What lists cannot tell: an item that is new since the last run and moves, during this one, from a list that
-// is read later to one that was read before shows in neither. It is in the next snapshot; to have it in this one every
-// run would read every list twice.
 func (b *backup) list(ctx context.Context, collection string, cur repository.Cursor, page Page) error {
 	if err := b.accept(ctx, collection); err != nil {
 		return err
@@ -91,19 +129,39 @@ func (b *backup) list(ctx context.Context, collection string, cur repository.Cur
 		}
 	}
 	if shown.String() != before {
-		b.again = b.again || pages > 1
+		b.again = b.again || pages > 1 && b.inTree(collection)
 		if err := b.unlisted(ctx, collection, shown); err != nil {
 			return err
 		}
 	}
 	b.plan.lists[collection] = shown.String()
-	if !cur.Complete {
+	if b.showsOther(collection, shown.String()) {
 		b.miss(collection) // what moved to where we have looked already
+		b.mistrust(collection, pages)
+	}
+	if delete(b.plan.long, collection); pages > 1 {
+		b.plan.long[collection] = pages
 	}
 	if cur.Link != page.Next || !cur.Complete {
 		b.w.SetCursor(collection, repository.Cursor{Generation: cur.Generation, Link: page.Next, Complete: true})
 	}
 	return b.pause(ctx)
+}
+
+// showsOther reports whether a list shows something else than when it was read before in this slice, if it was. What
+// lists others shows none that could move.
+func (b *backup) showsOther(collection, digest string) bool {
+	before, again := b.looks[collection]
+	b.looks[collection] = digest
+	return collection != b.space(collection) && (!again || before != digest)
+}
+
+// mistrust has a list of several pages read once more, since they shift: what was removed under way from one lets
+// something slip through before the next.
+func (b *backup) mistrust(collection string, pages int) {
+	if pages > 1 && !b.inTree(collection) {
+		b.missed = max(b.missed, b.tick+1)
+	}
 }
 
 // unlisted takes out of the index what a list did not show.
@@ -126,10 +184,16 @@ func (b *backup) unlisted(ctx context.Context, collection string, shown *seen) e
 	return nil
 }
 
+// strays reports whether an item is on its way to a folder that nobody has listed yet. It waits for that: should
+// the folder vanish before it is listed, nothing would take the item out of the index again.
+func (b *backup) strays(collection string, item Item) bool {
+	return item.Collection == "" && item.Parent != collection && !b.plan.has(item.Parent) && !b.inTree(item.ID)
+}
+
 // load reads the items of which a page showed the version alone, and leaves out those that are stored in
 // it. What cannot be read is a problem of its item; what is gone again is left out, and looked for in
 // another round.
-func (b *backup) load(ctx context.Context, items []Item) ([]Item, error) {
+func (b *backup) load(ctx context.Context, collection string, items []Item) ([]Item, error) {
 	var list []Item
 	for _, item := range items {
 		if item.Load != nil {
@@ -173,7 +237,7 @@ func (b *backup) load(ctx context.Context, items []Item) ([]Item, error) {
 	}
 	whole := list[:0]
 	for i, item := range list {
-		if gone[i] {
+		if gone[i] || b.strays(collection, item) {
 			b.again = true
 			continue
 		}

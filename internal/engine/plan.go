@@ -24,6 +24,7 @@ type plan struct {
 	spent       map[string]struct{} // items that were throttled and given up: not asked for again in this run
 	refused     map[string]struct{} // collections that could not be read: their entries say why
 	lists       map[string]string   // collections without a delta: digest of the IDs that they showed
+	long        map[string]int      // those of them that take more than one page: how many
 	sweeps      map[string]int64    // collections enumerated anew to the end: their generation
 	cut         map[string]struct{} // collections of whose page only a part was stored: it is read again
 	damaged     map[string]struct{} // items whose stored content is damaged: to be forgotten, and read again
@@ -48,6 +49,7 @@ type planFile struct {
 	Spent       []string           `json:"spent,omitempty"`
 	Refused     []string           `json:"refused,omitempty"`
 	Lists       map[string]string  `json:"lists,omitempty"`
+	Long        map[string]int     `json:"long,omitempty"`
 	Sweeps      map[string]int64   `json:"sweeps,omitempty"`
 	Cut         []string           `json:"cut,omitempty"`
 	Damaged     []string           `json:"damaged,omitempty"`
@@ -71,13 +73,16 @@ func loadPlan(w Cursors) (*plan, error) {
 	if f.Lists == nil {
 		f.Lists = map[string]string{}
 	}
+	if f.Long == nil {
+		f.Long = map[string]int{}
+	}
 	if f.Sweeps == nil {
 		f.Sweeps = map[string]int64{}
 	}
 	return &plan{
 		collections: f.Collections, condemned: set(f.Condemned), awaited: set(f.Awaited), failed: set(f.Failed),
 		aside: f.Aside, doubted: set(f.Doubted), spent: set(f.Spent),
-		refused: set(f.Refused), lists: f.Lists, sweeps: f.Sweeps, cut: set(f.Cut),
+		refused: set(f.Refused), lists: f.Lists, long: f.Long, sweeps: f.Sweeps, cut: set(f.Cut),
 		damaged: set(f.Damaged), healing: set(f.Healing), saved: cur.Link,
 	}, nil
 }
@@ -87,7 +92,7 @@ func (p *plan) save(w Cursors) error {
 	f := planFile{
 		Collections: p.collections, Condemned: sorted(p.condemned), Awaited: sorted(p.awaited), Failed: sorted(p.failed),
 		Aside: p.aside, Doubted: sorted(p.doubted), Spent: sorted(p.spent),
-		Refused: sorted(p.refused), Lists: p.lists, Sweeps: p.sweeps, Cut: sorted(p.cut),
+		Refused: sorted(p.refused), Lists: p.lists, Long: p.long, Sweeps: p.sweeps, Cut: sorted(p.cut),
 		Damaged: sorted(p.damaged), Healing: sorted(p.healing),
 	}
 	text, err := json.Marshal(f)
@@ -163,6 +168,13 @@ func (p *plan) order(w Cursors, space string) []string {
 		}
 	}
 	return slices.Concat(reading, first, rest)
+}
+
+// known returns the lists under space that were read to their ends before, the longest last.
+func (p *plan) known(w Cursors, space string) []string {
+	list := slices.DeleteFunc(p.order(w, space), func(c string) bool { _, ok := p.lists[c]; return !ok })
+	slices.SortStableFunc(list, func(a, b string) int { return p.long[a] - p.long[b] })
+	return list
 }
 
 func set(ids []string) map[string]struct{} {

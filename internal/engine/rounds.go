@@ -43,7 +43,12 @@ func (b *backup) rounds(ctx context.Context, space string) error {
 		if err := b.round(ctx, space, due); err != nil {
 			return err
 		}
-		if due = b.due(); due == 0 || round == maxRounds {
+		if due = b.due(); due == 0 {
+			return nil
+		}
+		if round == maxRounds {
+			b.unsettled = true
+			b.problem(space, "", "it changed in every round: what moved meanwhile may be in the next snapshot only")
 			return nil
 		}
 	}
@@ -56,7 +61,7 @@ func (b *backup) rounds(ctx context.Context, space string) error {
 // read before now.
 func (b *backup) miss(id string) {
 	if !b.inTree(id) {
-		b.missed = b.tick
+		b.missed = max(b.missed, b.tick)
 	}
 }
 
@@ -94,16 +99,23 @@ func (b *backup) visit(ctx context.Context, collection string) error {
 
 // round reads the top of a space and then every folder that the index has of it. A folder that was left in the
 // middle of an enumeration comes first: its next page may show the past, and must not overwrite
-// what another folder says about the present. In a further round only those are read that were not since
-// due.
+// what another folder says about the present. Lists are read even before the top, see lists.go. In a further
+// round only those are read that were not since due.
 func (b *backup) round(ctx context.Context, space string, due int) error {
-	if err := b.visit(ctx, space); err != nil {
-		return err
+	read, asked := map[string]bool{}, map[string]bool{}
+	if due == 0 {
+		if err := b.readLists(ctx, space, read); err != nil {
+			return err
+		}
+	}
+	if due == 0 || b.readAt[space] < due {
+		if err := b.visit(ctx, space); err != nil {
+			return err
+		}
 	}
 	if _, refused := b.refusals[space]; refused {
 		return nil
 	}
-	read, asked := map[string]bool{}, map[string]bool{}
 	for {
 		var todo []string
 		for _, c := range b.plan.order(b.w, space) {
@@ -229,6 +241,9 @@ func (b *backup) restart(collection string, cause error) error {
 func (b *backup) unread(ctx context.Context, collection string, err error) error {
 	if collection == RootCollection {
 		return err
+	}
+	if b.early && isOfCollection(err) {
+		return errEarly
 	}
 	switch tenantry.KindOf(err) {
 	case tenantry.NotFound:

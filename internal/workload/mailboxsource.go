@@ -44,8 +44,16 @@ func NewMailboxSource[P Pages](api MailboxReader[P], user string, o tenantry.Bac
 	}
 }
 
-// Tree says that items move between folders.
-func (s *mailboxSource[P]) Tree(string) (string, bool) { return "", false }
+// Tree says that items move between folders; rules and categories stay where they are.
+func (s *mailboxSource[P]) Tree(id string) (string, bool) {
+	switch {
+	case id == settingsRules, strings.HasPrefix(id, ruleID):
+		return settingsRules, true
+	case id == settingsCategories, strings.HasPrefix(id, categoryID):
+		return settingsCategories, true
+	}
+	return "", false
+}
 
 // Page reads a page of one collection.
 func (s *mailboxSource[P]) Page(ctx context.Context, collection, link string) (engine.Page, error) {
