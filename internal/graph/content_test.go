@@ -88,19 +88,71 @@ func TestDownloads(t *testing.T) {
 		{"infected", 0, answerWith(403, "", "X-Virus-Infected", "true"), tenantry.Poison, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			testDownload(t, content, test.offset, test.serve, test.kind, test.links)
+			testDownload(t, content, "", test.offset, test.serve, test.kind, test.links)
 		})
 	}
 }
 
-func testDownload(t *testing.T, content []byte, offset int64, serve http.HandlerFunc, kind tenantry.Kind, links int) {
+// TestDownloadFromAnAddressThatIsKnown asks Graph for another one only if the one that is known does not serve, and
+// sends nothing to a host that is not Microsoft's.
+func TestDownloadFromAnAddressThatIsKnown(t *testing.T) {
+	content := random(1 << 20)
+	file := serveFile{content: content, etag: `"1"`}
+	for _, test := range []struct {
+		name, known string
+		serve       http.HandlerFunc
+		links       int
+	}{
+		{"good", "/known", file.ServeHTTP, 0},
+		{"cut", "/known", inTurn(file.cut(1000), file.ServeHTTP), 0},
+		{"ended", "/known", inTurn(answerWith(401, ""), file.ServeHTTP), 1},
+		{"cut, then ended", "/known", inTurn(file.cut(1000), answerWith(404, ""), file.ServeHTTP), 1},
+		{"of another cloud", "https://elsewhere.example/known", file.ServeHTTP, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) { testDownload(t, content, test.known, 0, test.serve, "", test.links) })
+	}
+}
+
+// TestDownloadsArePaidFor: an address that came with a page costs what asking for one does.
+func TestDownloadsArePaidFor(t *testing.T) {
+	for known, want := range map[string]int{"": oneItem + covered, "/known": oneItem} {
+		var m *microsoft
+		m, tenant := newMicrosoft(t, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Location", m.content.URL+"/file")
+			w.WriteHeader(302)
+		}, serveFile{content: random(100), etag: `"1"`}.ServeHTTP)
+		if known != "" {
+			known = m.content.URL + known
+		}
+		body, err := tenant.Download(t.Context(), "d", "i", known, 0)
+		if err == nil {
+			_, err = io.ReadAll(body)
+			body.Close()
+		}
+		wantKind(t, err, "")
+		units := 0
+		for _, c := range m.limiter.calls {
+			if c.DownloadBytes == 0 {
+				units += c.Units
+			}
+		}
+		if units != want {
+			t.Errorf("%d units from %q, want %d", units, known, want)
+		}
+	}
+}
+
+func testDownload(t *testing.T, content []byte, known string, offset int64, serve http.HandlerFunc, kind tenantry.Kind, links int) {
 	t.Helper()
 	var m *microsoft
 	m, tenant := newMicrosoft(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Location", m.content.URL+"/file?tempauth=x")
 		w.WriteHeader(302)
 	}, serve)
-	body, err := tenant.Download(t.Context(), "d", "i", offset)
+	if strings.HasPrefix(known, "/") {
+		known = m.content.URL + known
+	}
+	body, err := tenant.Download(t.Context(), "d", "i", known, offset)
 	var got []byte
 	if err == nil {
 		got, err = io.ReadAll(body)
@@ -127,7 +179,7 @@ func testDownload(t *testing.T, content []byte, offset int64, serve http.Handler
 // something came.
 func TestDownloadInManyPieces(t *testing.T) {
 	content := random(20 << 10)
-	testDownload(t, content, 0, serveFile{content: content}.cut(1<<10), "", 1)
+	testDownload(t, content, "", 0, serveFile{content: content}.cut(1<<10), "", 1)
 }
 
 func TestDownloadThatNeverProgresses(t *testing.T) {
@@ -136,7 +188,7 @@ func TestDownloadThatNeverProgresses(t *testing.T) {
 		w.Header().Set("Location", m.content.URL+"/file")
 		w.WriteHeader(302)
 	}, cutAfter(200, ""))
-	body, err := tenant.Download(t.Context(), "d", "i", 0)
+	body, err := tenant.Download(t.Context(), "d", "i", "", 0)
 	if err == nil {
 		_, err = io.ReadAll(body)
 		body.Close()

@@ -19,8 +19,9 @@ import (
 //
 // Not documented, and counted so that it can only be too careful: an upload's
 // fragment costs like an upload (2), a download that is resumed like one more
-// content request (1). The first GET of a pre-authenticated address is covered by
-// the content request that handed it out. The bytes of files count against what the
+// content request (1), and so does one from an address that came with a delta. The
+// first GET of a pre-authenticated address is covered by the content request that
+// handed it out. The bytes of files count against what the
 // tenant may send and be sent in an hour. Fragments of an attachment count
 // against the mailbox like a POST of the same bytes.
 const (

@@ -27,8 +27,12 @@ const opDownload = "download a file"
 // is taken up again where it broke; one whose file changed meanwhile fails with
 // Conflict. Poison: Microsoft found malware in it. Errors of Read are of the
 // kinds of every call. The caller closes.
-func (t *Tenant) Download(ctx context.Context, drive, item string, offset int64) (io.ReadCloser, error) {
-	return t.download(ctx, drive, item, "", offset)
+//
+// address is what a page of the drive's delta has just told (RawPage.Addresses), which
+// saves asking for one; "" if it did not, or that is long ago. One that its host does
+// not take any more is replaced; so is one on a host that is not of this cloud.
+func (t *Tenant) Download(ctx context.Context, drive, item, address string, offset int64) (io.ReadCloser, error) {
+	return t.download(ctx, drive, item, &download{link: address, used: true, at: offset, path: []string{"drives", drive, "items", item, "content"}})
 }
 
 // DownloadVersion is Download, from the beginning, of an old version of a file.
@@ -36,19 +40,18 @@ func (t *Tenant) DownloadVersion(ctx context.Context, drive, item, version strin
 	if err := given(opDownload, version); err != nil {
 		return nil, err
 	}
-	return t.download(ctx, drive, item, version, 0)
+	return t.download(ctx, drive, item, &download{path: []string{"drives", drive, "items", item, "versions", version, "content"}})
 }
 
-func (t *Tenant) download(ctx context.Context, drive, item, version string, offset int64) (io.ReadCloser, error) {
+func (t *Tenant) download(ctx context.Context, drive, item string, d *download) (io.ReadCloser, error) {
 	if err := given(opDownload, drive, item); err != nil {
 		return nil, err
 	}
-	if offset < 0 {
+	if d.at < 0 {
 		return nil, tenantry.Errorf(tenantry.Invalid, "%s: the offset is negative", opDownload)
 	}
-	d := &download{t: t, ctx: ctx, path: []string{"drives", drive, "items", item, "content"}, at: offset}
-	if version != "" {
-		d.path = []string{"drives", drive, "items", item, "versions", version, "content"}
+	if d.t, d.ctx = t, ctx; !t.client.at.contentLink(d.link) {
+		d.link = ""
 	}
 	if err := d.connect(); err != nil {
 		return nil, t.judged(ctx, err, t.client.build.plain("probe a file", http.MethodGet, t.sharePoint(oneItem, false), onlyID, "drives", drive, "items", item))
@@ -68,7 +71,7 @@ type download struct {
 
 	at       int64  // the next byte
 	link     string // pre-authenticated; "" while none is good
-	used     bool   // link has been asked: the next time costs
+	used     bool   // link has been asked, or cost nothing: the next time costs
 	version  string // ETag of the content that the first bytes came from
 	body     *answer
 	resumes  int

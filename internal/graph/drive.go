@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,7 +17,7 @@ import (
 
 // itemProperties are what a drive item's backup needs. They leave out
 // @microsoft.graph.downloadUrl, which is a credential and different each time:
-// items that did not change stay byte-identical.
+// items that did not change stay byte-identical. Only a delta asks for it, on top.
 var itemProperties = []string{
 	"id", "name", "description", "size", "eTag", "cTag", "webUrl", "createdDateTime", "lastModifiedDateTime",
 	"createdBy", "lastModifiedBy", "parentReference", "file", "folder", "package", "root", "deleted", "remoteItem",
@@ -147,8 +148,8 @@ func (t *Tenant) SetItemTimes(ctx context.Context, drive, item string, created, 
 }
 
 // DriveChanges returns the page of a drive's items that link names, or with link
-// "" the first page of a full round. Parents of what changed are in it, too.
-// Resync: begin with "".
+// "" the first page of a full round. Parents of what changed are in it, too, and the addresses of
+// files' contents beside them. Resync: begin with "".
 func (t *Tenant) DriveChanges(ctx context.Context, drive, link string) (RawPage, error) {
 	const op = "read a page of drive items"
 	if err := given(op, drive); err != nil {
@@ -157,7 +158,7 @@ func (t *Tenant) DriveChanges(ctx context.Context, drive, link string) (RawPage,
 	c, err := t.client.build.built(ctx, op, t.siteDelta(link))(
 		t.client.build.drives().ByDriveId(drive).Items().ByDriveItemId("root").Delta().ToGetRequestInformation(ctx,
 			&drives.ItemItemsItemDeltaRequestBuilderGetRequestConfiguration{
-				QueryParameters: &drives.ItemItemsItemDeltaRequestBuilderGetQueryParameters{Select: itemProperties}}))
+				QueryParameters: &drives.ItemItemsItemDeltaRequestBuilderGetQueryParameters{Select: append(slices.Clone(itemProperties), contentAddress)}}))
 	if err != nil {
 		return RawPage{}, err
 	}
@@ -167,7 +168,11 @@ func (t *Tenant) DriveChanges(ctx context.Context, drive, link string) (RawPage,
 			return RawPage{}, err
 		}
 	}
-	return t.page(ctx, c, true)
+	page, err := t.page(ctx, c, true)
+	if err == nil {
+		err = page.takeAddresses()
+	}
+	return page, err
 }
 
 // DriveRoot returns the item ID of a drive's root folder.

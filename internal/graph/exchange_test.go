@@ -87,13 +87,13 @@ func (closedBook) Acquire(context.Context, throttle.Call) (*throttle.Permit, err
 func TestWhoThrottled(t *testing.T) {
 	m, tenant := newMicrosoft(t, answerWith(503, "", "Retry-After", "120"), nil)
 	var answer interface{ Answered() int }
-	_, err := tenant.Download(t.Context(), "b!drive", "item", 0)
+	_, err := tenant.Download(t.Context(), "b!drive", "item", "", 0)
 	wantKind(t, err, tenantry.Throttled)
 	if !errors.As(err, &answer) || answer.Answered() != 503 {
 		t.Errorf("Microsoft's answer does not show: %v", err)
 	}
 	m.client.limiter = closedBook{}
-	_, err = tenant.Download(t.Context(), "b!drive", "item", 0)
+	_, err = tenant.Download(t.Context(), "b!drive", "item", "", 0)
 	wantKind(t, err, tenantry.Throttled)
 	if errors.As(err, &answer) {
 		t.Errorf("the account book's refusal looks like an answer: %v", err)
@@ -243,7 +243,7 @@ func TestErrorsTellNoSecrets(t *testing.T) {
 		write(w, 403, `{"error":{"code":"accessDenied","message":"see https://x.sharepoint.com/f?tempauth=CREDENTIAL for more"}}`)
 	})
 	m.content.Close() // nothing listens: the HTTP client's error names the address
-	_, downloadErr := tenant.Download(t.Context(), "d", "i", 0)
+	_, downloadErr := tenant.Download(t.Context(), "d", "i", "", 0)
 	wantKind(t, downloadErr, tenantry.Transient)
 	_, deniedErr := tenant.DriveRoot(t.Context(), "d")
 	for _, err := range []error{downloadErr, deniedErr} {
@@ -280,7 +280,7 @@ func TestForeignHosts(t *testing.T) {
 	wantKind(t, err, tenantry.Internal)
 	_, err = tenant.DriveChanges(t.Context(), "d", evil.URL+"/v1.0/drives/d/root/delta")
 	wantKind(t, err, tenantry.Resync)
-	_, err = tenant.Download(t.Context(), "d", "i", 0)
+	_, err = tenant.Download(t.Context(), "d", "i", "", 0)
 	wantKind(t, err, tenantry.Internal)
 	_, err = tenant.Upload(t.Context(), "d", "p", "n", "fail", smallFile+1, time.Time{}, time.Time{}, zeros(smallFile+1))
 	wantKind(t, err, tenantry.Internal)

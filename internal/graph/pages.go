@@ -19,6 +19,9 @@ type RawPage struct {
 	Items []jsontext.Value
 	Next  string // the link to give next time
 	Done  bool   // Next is a deltaLink (delta) or "" (list)
+	// Addresses are where the contents of files can be read for some minutes without a token, by the item's ID: for
+	// Download, never to be kept. Only a drive's delta has them.
+	Addresses map[string]string
 }
 
 // maxPageBytes bounds the memory one page or one document may take. Exchange's

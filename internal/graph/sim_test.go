@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"io"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -535,7 +536,12 @@ func testDriveTruth(t *testing.T, sim *graphsim.Tenant, tenant *Tenant, user, dr
 			t.Errorf("%s is of %v, want %v", f.Path, f.Modified, modified)
 		}
 	}
-	items, link := rawRound(t, "", func(link string) (RawPage, error) { return tenant.DriveChanges(ctx, drive, link) })
+	addresses := map[string]string{}
+	items, link := rawRound(t, "", func(link string) (RawPage, error) {
+		p, err := tenant.DriveChanges(ctx, drive, link)
+		maps.Copy(addresses, p.Addresses)
+		return p, err
+	})
 	files := 0
 	for _, raw := range items {
 		var item struct {
@@ -553,8 +559,11 @@ func testDriveTruth(t *testing.T, sim *graphsim.Tenant, tenant *Tenant, user, dr
 			continue
 		}
 		files++
+		if addresses[item.ID] == "" {
+			t.Errorf("nobody told where %s is", item.ID)
+		}
 		offset := item.Size / 3
-		body, err := tenant.Download(ctx, drive, item.ID, 0)
+		body, err := tenant.Download(ctx, drive, item.ID, addresses[item.ID], 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -564,7 +573,7 @@ func testDriveTruth(t *testing.T, sim *graphsim.Tenant, tenant *Tenant, user, dr
 			t.Errorf("%s: %d bytes of %d, or others, %v", want[item.ID].Path, len(content), item.Size, err)
 			continue
 		}
-		if body, err = tenant.Download(ctx, drive, item.ID, offset); err != nil {
+		if body, err = tenant.Download(ctx, drive, item.ID, "", offset); err != nil {
 			t.Fatal(err)
 		}
 		rest, err := io.ReadAll(body)

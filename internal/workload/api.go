@@ -15,17 +15,19 @@ import (
 // delta link when Done. The rooms' packages must not need the Graph SDK to be tested, so the interfaces
 // below are generic over the name of that type.
 type page struct {
-	Items []jsontext.Value
-	Next  string
-	Done  bool
+	Items     []jsontext.Value
+	Next      string
+	Done      bool
+	Addresses map[string]string
 }
 
 // Pages is any type of the shape of graph.RawPage.
 type Pages interface {
 	~struct {
-		Items []jsontext.Value
-		Next  string
-		Done  bool
+		Items     []jsontext.Value
+		Next      string
+		Done      bool
+		Addresses map[string]string
 	}
 }
 
@@ -205,9 +207,9 @@ type DriveReader[P Pages] interface {
 	DriveContent[P]
 }
 
-// DriveContent reads what files hold.
+// DriveContent reads what files hold. address is what a page of DriveChanges told along with the file, or "".
 type DriveContent[P Pages] interface {
-	Download(ctx context.Context, drive, item string, offset int64) (io.ReadCloser, error)
+	Download(ctx context.Context, drive, item, address string, offset int64) (io.ReadCloser, error)
 	FileVersions(ctx context.Context, drive, item, link string) (P, error)
 	DownloadVersion(ctx context.Context, drive, item, version string) (io.ReadCloser, error)
 }

@@ -74,7 +74,7 @@ func TestDriveKeepsSharing(t *testing.T) {
 	must(t, err)
 	_, err = c.truth.LinkFile(drive, "Plans", "view", "organization")
 	must(t, err)
-	permissions, content := c.watch(t, "/permissions$"), c.watch(t, "/content$")
+	permissions, content := c.watch(t, "/permissions$"), c.watch(t, "^/download/")
 	first := c.backup(t, s, c.drive(0), engine.Limits{})
 	if n := permissions(); n != 2 {
 		t.Errorf("%d requests for permissions, of 2 items that have their own", n)
@@ -138,7 +138,7 @@ func TestDriveKeepsVersions(t *testing.T) {
 	for n := range 4 {
 		write(n)
 	}
-	content := c.watch(t, "/content$")
+	content := c.watch(t, "^/download/")
 	out := c.backup(t, s, src, engine.Limits{})
 	_, names := c.parts(t, s, out.Snapshot.Seq, inDrive(drive, file))
 	equal(t, []string{"content", "versions.json", "version/3.0", "version/2.0"}, names)
@@ -189,5 +189,39 @@ func TestOddThingsOfADrive(t *testing.T) {
 	}
 	if !empty {
 		t.Error("the empty folder is not there")
+	}
+}
+
+// TestAddressesThatComeWithPages: files are read from where a page says, without asking for each, unless that is
+// refused; the addresses are in nothing that is stored.
+func TestAddressesThatComeWithPages(t *testing.T) {
+	for name, fault := range map[string]graphsim.Fault{"taken": {}, "refused": {Path: "^/download/", Status: 401, Code: "unauthenticated", Every: 3}} {
+		t.Run(name, func(t *testing.T) {
+			c := newCompany(t, graphsim.TenantSpec{Users: 2, FilesPerUser: 12}, graphsim.Options{})
+			asked, read := c.watch(t, "/content$"), c.watch(t, "^/download/")
+			refusals := 0
+			if fault.Path != "" {
+				_, err := c.sim.Inject(fault)
+				must(t, err)
+			}
+			s := c.series(0, tenantry.Drive)
+			out := c.backup(t, s, c.drive(0), engine.Limits{})
+			if refusals = read() - 12; len(out.Problems) > 0 || asked() != refusals || (refusals > 0) != (fault.Path != "") {
+				t.Errorf("%d files were asked for, %d of 12 reads refused: %+v", asked(), refusals, out.Problems)
+			}
+			snap, err := c.repo.OpenSnapshot(t.Context(), s, out.Snapshot.Seq)
+			must(t, err)
+			defer snap.Close()
+			for e, err := range snap.Entries(t.Context()) {
+				must(t, err)
+				if raw, err := snap.Payload(t.Context(), e); err != nil || strings.Contains(string(raw), "downloadUrl") {
+					t.Errorf("%s is stored with an address: %s %v", e.ID, raw, err)
+				}
+			}
+			c.restore(t, s, out.Snapshot.Seq, func() engine.Target {
+				return workload.NewDriveTarget(c.graph, c.users[1].ID, tenantry.RestoreRequest{Folder: "Back"})
+			}, tenantry.RestoreRequest{})
+			equal(t, c.files(t, 0, ""), c.files(t, 1, "Back/"))
+		})
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"path"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -59,13 +60,33 @@ func (s *driveTree[P]) page(ctx context.Context, collection, link string) (engin
 		return engine.Page{}, err
 	}
 	p := page(got)
-	list := newChanges(len(p.Items))
+	list, now := newChanges(len(p.Items)), time.Now()
 	for _, raw := range p.Items {
-		if err := s.item(list, drive, raw); err != nil {
+		if err := s.item(list, drive, raw, told{p.Addresses, now}); err != nil {
 			return engine.Page{}, err
 		}
 	}
 	return list.page(p.Next, p.Done), nil
+}
+
+// addressLife is how long an address that came with a page is believed: content pages say "a few minutes", the
+// resource's says an hour ("driveItem: get content", "driveItem"). One that has ended costs a request.
+const addressLife = 4 * time.Minute
+
+// told is where a page says that contents can be read without asking, by item, and when it said so.
+type told struct {
+	addresses map[string]string
+	at        time.Time
+}
+
+// take returns the address of an item as long as it is good, once: it may be for one use.
+func (t *told) take(item string) string {
+	address := t.addresses[item]
+	t.addresses = nil
+	if time.Since(t.at) > addressLife {
+		return ""
+	}
+	return address
 }
 
 type fileFacet struct {
@@ -99,6 +120,8 @@ type driveItem struct {
 	Shared  *struct{} `json:"shared"`
 	// SharedChanged says that it is shown because its permissions changed ("driveItem: delta").
 	SharedChanged string `json:"@microsoft.graph.sharedChanged"`
+
+	from told // the page
 }
 
 func (d *driveItem) kind() string {
@@ -148,7 +171,7 @@ func (d *driveItem) sharing() string {
 }
 
 // item adds one item to a page.
-func (s *driveTree[P]) item(list *changes, drive string, raw jsontext.Value) error {
+func (s *driveTree[P]) item(list *changes, drive string, raw jsontext.Value, from told) error {
 	var d driveItem
 	inDrive := driveID + drive + "/"
 	switch err := parse("a drive item", raw, &d); {
@@ -160,6 +183,7 @@ func (s *driveTree[P]) item(list *changes, drive string, raw jsontext.Value) err
 		list.remove(inDrive + d.ID)
 		return nil
 	}
+	d.from = from
 	item := engine.Item{
 		ID: inDrive + d.ID, Parent: inDrive + d.Parent.ID, Kind: d.kind(), Name: d.Name, ETag: d.ETag,
 		Modified: instant(d.Modified), Size: d.Size, Raw: raw,
@@ -256,13 +280,14 @@ func (s *driveTree[P]) parts(ctx context.Context, drive string, d driveItem) ([]
 }
 
 func (s *driveTree[P]) content(drive string, d driveItem) engine.ItemPart {
+	from := d.from
 	return engine.ItemPart{
 		Name: contentPart, Size: d.Size, Version: d.content(),
 		Open: func(ctx context.Context) (io.ReadCloser, error) {
 			if d.Size == 0 {
 				return bytesBody(nil), nil // a range of nothing answers 416
 			}
-			body, err := s.api.Download(ctx, drive, d.ID, 0)
+			body, err := s.api.Download(ctx, drive, d.ID, from.take(d.ID), 0)
 			if err != nil {
 				return nil, err
 			}

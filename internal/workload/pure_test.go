@@ -103,7 +103,7 @@ func (d drivePages) DriveChanges(context.Context, string, string) (page, error) 
 	return p, nil
 }
 
-func (d drivePages) Download(context.Context, string, string, int64) (io.ReadCloser, error) {
+func (d drivePages) Download(context.Context, string, string, string, int64) (io.ReadCloser, error) {
 	return nil, tenantry.Errorf(tenantry.Poison, "malwareDetected")
 }
 
@@ -398,7 +398,7 @@ func FuzzPayloads(f *testing.F) {
 			t.Errorf("%s makes %s", raw, m.body)
 		}
 		s := &driveTree[page]{}
-		_ = s.item(newChanges(1), "d", raw)
+		_ = s.item(newChanges(1), "d", raw, told{})
 		box := &mailSource[page]{}
 		_, _ = box.message(newChanges(1), "f", raw), box.folder(newChanges(1), "", raw, false)
 	})

@@ -427,7 +427,7 @@ func TestBadContentHeals(t *testing.T) {
 	for _, w := range []struct {
 		series tenantry.Series
 		src    func() engine.Source
-	}{{c.series(0, tenantry.Mailbox), c.mailbox(0)}, {c.series(0, tenantry.Drive), c.drive(0)}} {
+	}{{c.series(0, tenantry.Mailbox), c.mailbox(0)}, {c.series(0, tenantry.Drive), c.driveAsked(0)}} {
 		if out := c.backup(t, w.series, w.src, engine.Limits{}); out.Counts.Skipped != 1 || len(out.Problems) != 1 {
 			t.Errorf("%s, first: %+v", w.series.Workload, out)
 		}
@@ -448,6 +448,21 @@ func TestBadContentHeals(t *testing.T) {
 	c.struck(t)
 }
 
+// unaddressed is a tenant whose pages tell no addresses of contents: each file is asked for by its ID.
+type unaddressed struct{ *graph.Tenant }
+
+func (u unaddressed) DriveChanges(ctx context.Context, drive, link string) (graph.RawPage, error) {
+	p, err := u.Tenant.DriveChanges(ctx, drive, link)
+	p.Addresses = nil
+	return p, err
+}
+
+func (c *company) driveAsked(user int) func() engine.Source {
+	return func() engine.Source {
+		return workload.NewDriveSource(unaddressed{c.graph}, c.users[user].ID, tenantry.BackupOptions{})
+	}
+}
+
 // unserved is a drive of which one file is not served. The simulator could answer 503 as well, but the
 // client's own retries would take a minute.
 type unserved struct {
@@ -455,11 +470,11 @@ type unserved struct {
 	file string
 }
 
-func (u unserved) Download(ctx context.Context, drive, item string, offset int64) (io.ReadCloser, error) {
+func (u unserved) Download(ctx context.Context, drive, item, address string, offset int64) (io.ReadCloser, error) {
 	if item == u.file {
 		return nil, tenantry.Errorf(tenantry.Transient, "503")
 	}
-	return u.Tenant.Download(ctx, drive, item, offset)
+	return u.Tenant.Download(ctx, drive, item, address, offset)
 }
 
 // TestContentThatIsNeverServed lets one file answer 503 for good: all others are saved, the run comes to
@@ -502,7 +517,7 @@ func TestContentThatIsThrottledForGood(t *testing.T) {
 		Path: "/items/" + stuck + "/content$", Status: 503, Code: "serviceNotAvailable", Headers: map[string]string{"Retry-After": "120"},
 	})
 	must(t, err)
-	out := c.backup(t, s, c.drive(0), engine.Limits{})
+	out := c.backup(t, s, c.driveAsked(0), engine.Limits{})
 	if out.Snapshot.Counts.Skipped != 1 || c.sim.Faults()[0].Struck != 3 {
 		t.Errorf("%+v, struck %+v", out, c.sim.Faults())
 	}
