@@ -234,7 +234,7 @@ func (w *Writer) putOnce(ctx context.Context, b []byte, digest [32]byte) (Ref, e
 	if ref, ok := w.recent.find(digest); ok {
 		return ref, nil
 	}
-	ref, err := w.putSmall(ctx, contentLane, b)
+	ref, err := w.putSmall(ctx, laneOf(b), b)
 	if err == nil && len(b) >= minRepeated {
 		w.recent.add(digest, ref)
 	}

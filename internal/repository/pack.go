@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/klauspost/compress"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
@@ -18,8 +19,10 @@ const (
 	// frameSize is how many plain bytes are grouped into one frame: more compresses
 	// little better and makes reading one item dearer.
 	frameSize = 1 << 20
-	// contentFrame is the same for frames of content, which compresses no better among more of its like.
+	// contentFrame is the same for frames of content, which compresses no better among more of its like, and
+	// denseFrame for content that does not compress at all.
 	contentFrame = 512 << 10
+	denseFrame   = 256 << 10
 	// packSize is when a pack is cut. With the last frames it may be two frames larger.
 	packSize = 8 << 20
 	// smallContent is the first size that goes into shared chunks instead of a pack.
@@ -31,18 +34,40 @@ const (
 	footerDelta  = 2
 )
 
-// lane says which bytes may share a frame. Payloads are text and compress best among their like; content
-// is often compressed already, and would only push them out of the compressor's window.
+// lane says which bytes may share a frame. Payloads are text and compress best among their like. Content that is
+// compressed already would only push what is not out of the compressor's window, and has it search longer.
 type lane int
 
 const (
 	payloadLane lane = iota
 	contentLane
+	denseLane
 	lanes
 )
 
 // room is how many plain bytes a lane's frames have.
-var room = [lanes]int{payloadLane: frameSize, contentLane: contentFrame}
+var room = [lanes]int{payloadLane: frameSize, contentLane: contentFrame, denseLane: denseFrame}
+
+const (
+	// denseSample is how much of a content is looked at; less than that tells nothing.
+	denseSample = 2 << 10
+	// denseEstimate bounds what compress.Estimate says of bytes that are compressed already ("above 0.1 are likely to
+	// be compressible"); what it says of text is 0.2 and more.
+	denseEstimate = 0.1
+)
+
+// laneOf says with what a content is best compressed, by a sample from its middle: headers are often text. A wrong guess
+// costs some compression, nothing else.
+func laneOf(b []byte) lane {
+	if len(b) < denseSample {
+		return contentLane
+	}
+	from := (len(b) - denseSample) / 2
+	if compress.Estimate(b[from:from+denseSample]) < denseEstimate {
+		return denseLane
+	}
+	return contentLane
+}
 
 var frameBuffers [lanes]sync.Pool
 
