@@ -57,6 +57,7 @@ func (f *fleet) backupMany() (tenants []tenant, runs []run) {
 	f.t.Helper()
 	for _, sim := range f.simTenants() {
 		t := f.add(sim)
+		f.enable(t)
 		f.consentAs(t, sim.ID, "accept")
 		tenants = append(tenants, t)
 	}

@@ -167,10 +167,11 @@ func (f *fleet) browse(url string) string {
 	return string(page)
 }
 
-// connect adds a tenant, consents, and waits for its first sync.
+// connect adds a tenant, enables all of its workloads, consents, and waits for its first sync.
 func (f *fleet) connect(sim simTenant) tenant {
 	f.t.Helper()
 	t := f.add(sim)
+	f.enable(t)
 	f.consentAs(t, sim.ID, "accept")
 	f.awaitState(&t, "connected")
 	f.awaitSyncs(t, 1)

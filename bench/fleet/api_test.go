@@ -145,6 +145,9 @@ func (f *fleet) connectOne(sim simTenant, workload string) (*tenant, error) {
 	if err := f.call(http.MethodPost, "/tenants", map[string]any{"name": sim.Name, "directory": sim.Domain}, t); err != nil {
 		return nil, err
 	}
+	if err := f.call(http.MethodPost, "/tenants/"+t.ID+"/workloads/"+workload+"/enable", nil, nil); err != nil {
+		return nil, err
+	}
 	var consent struct {
 		URL string `json:"url"`
 	}

@@ -139,6 +139,11 @@ func fill(ctx context.Context, cat *catalog.Catalog, id tenantry.TenantID, n, ea
 		return err
 	}
 	t := cat.Tenant(id)
+	for _, w := range tenantry.Workloads() {
+		if err := t.EnableWorkload(ctx, w, nil, false, now); err != nil {
+			return err
+		}
+	}
 	policy := catalog.Policy{
 		ID: "p-0000000000000001", Name: "daily", Kinds: []tenantry.ResourceKind{tenantry.User},
 		Workloads: []tenantry.Workload{tenantry.Mailbox, tenantry.Drive}, Window: 240, TimeZone: "UTC", CreatedAt: now,

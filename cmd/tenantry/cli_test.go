@@ -114,6 +114,8 @@ func (o *office) connected() (tenant, user string) {
 	tenant = value(o.shows([]string{"pending"}, "tenants", "add", "Contoso", "contoso.com"), "id")
 	t := o.catalog.Tenant(tenantry.TenantID(tenant))
 	must(o.t, t.SetState(o.t.Context(), tenantry.TenantConnected, ""))
+	must(o.t, t.SetRoles(o.t.Context(), []string{"Mail.ReadWrite", "Files.Read.All"}))
+	o.shows([]string{"mailbox", "enabling", "drive"}, "workloads", "enable", tenant, "mailbox", "drive")
 	ada := catalog.Resource{
 		ID: tenantry.UserResource(adaObject), Kind: tenantry.User, ObjectID: adaObject, Name: "Ada \x1b[31mred", Address: "ada@contoso.com",
 		State: tenantry.Active, StateAt: time.Now(), Workloads: []tenantry.Workload{tenantry.Mailbox, tenantry.Drive},
@@ -128,7 +130,11 @@ func TestCommands(t *testing.T) {
 	o.shows([]string{"Contoso", "connected", tenant}, "tenants", "list")
 	o.shows([]string{"contoso.com", "1 active, 0 inactive, 0 gone"}, "tenants", "show", tenant)
 	o.shows([]string{"https://login.example/contoso.com?state="}, "tenants", "consent", tenant)
-	o.shows([]string{"sync", "running"}, "tenants", "refresh", tenant)
+	o.shows([]string{"WORKLOAD", "Files.ReadWrite.All", "no: the consent lacks Sites.Read.All"}, "workloads", "list", tenant)
+	o.shows([]string{"Mail.ReadWrite", "write mail back", "granted"}, "workloads", "permissions", tenant)
+	o.shows([]string{"https://login.example/contoso.com?state=", "unauthorised"}, "workloads", "enable", tenant, "site")
+	o.shows([]string{"site", "unauthorised"}, "workloads", "disable", tenant, "site")
+	o.shows([]string{"connect", "running"}, "tenants", "probe", tenant)
 	o.shows([]string{"Ada ?[31mred", "mailbox,drive"}, "resources", "list", tenant, "--kind", "user")
 	o.shows([]string{adaObject, "active"}, "resources", "show", tenant, user)
 	budget := o.shows([]string{"sharepoint/minute", "1250", "900", "80%", "2026-11-21 05:00", "2026-11-21 05:01"}, "tenants", "budget", tenant)

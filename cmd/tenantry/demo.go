@@ -108,12 +108,17 @@ func (d *demo) run(ctx context.Context) error {
 }
 
 func (d *demo) connectTenants(ctx context.Context) error {
-	d.step("three administrators consent; each tenant's users, groups and sites are read")
+	d.step("mail and drives of three tenants are enabled, their administrators consent; each tenant's users, groups and sites are read")
 	var expected, seen []string
 	for _, spec := range demoTenants {
 		p, err := d.add(ctx, d.sim.AddTenant(spec))
 		if err != nil {
 			return err
+		}
+		for _, w := range []apiclient.EnableWorkloadParamsWorkload{"mailbox", "drive"} {
+			if _, err := d.api.EnableWorkloadWithResponse(ctx, p.Id, w, apiclient.EnableWorkload{}); err != nil {
+				return err
+			}
 		}
 		d.tenants = append(d.tenants, p)
 		expected = append(expected, spec.Name+" connected")

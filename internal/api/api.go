@@ -175,6 +175,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.api.UseMiddleware(s.authenticate)
 
 	s.tenantRoutes()
+	s.workloadRoutes()
 	s.resourceRoutes()
 	s.policyRoutes()
 	s.retentionRoutes()

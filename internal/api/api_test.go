@@ -358,6 +358,9 @@ func (h *house) addConnected(name, directory string) tenantry.TenantID {
 	must(h.t, t.SetState(h.t.Context(), tenantry.TenantConnected, ""))
 	both := []tenantry.Workload{tenantry.Mailbox, tenantry.Drive}
 	now := h.clock.Now()
+	for _, w := range tenantry.Workloads() {
+		must(h.t, t.EnableWorkload(h.t.Context(), w, nil, false, now))
+	}
 	users := []catalog.Resource{
 		{ID: ada, Kind: tenantry.User, ObjectID: adaObject, Name: "Ada", Address: "ada@contoso.com", MailboxKind: "user", Licensed: true, State: tenantry.Active, StateAt: now, Workloads: both},
 		{ID: bob, Kind: tenantry.User, ObjectID: bobObject, Name: "Bob", Address: "bob@contoso.com", MailboxKind: "shared", State: tenantry.Active, StateAt: now, Workloads: both[:1]},

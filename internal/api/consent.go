@@ -42,6 +42,8 @@ var (
 type ConsentLink struct {
 	URL     string    `json:"url" doc:"Give it to an administrator of the tenant. It works once."`
 	Expires time.Time `json:"expires" doc:"After that, ask for a new one"`
+	// Permissions is everything the application may ask for: Microsoft's page shows names alone.
+	Permissions []PermissionGrant `json:"permissions" nullable:"false" doc:"What the application asks for, by workload and purpose, and what of it was granted already"`
 }
 
 type consentInput struct{ TenantPath }
@@ -57,19 +59,25 @@ func (s *service) startConsent(ctx context.Context, in *consentInput) (*body[Con
 	if err != nil {
 		return nil, err
 	}
+	link, err := s.consentLink(ctx, t, row)
+	return &body[ConsentLink]{link}, err
+}
+
+// consentLink makes a one-time link.
+func (s *service) consentLink(ctx context.Context, t *catalog.Tenant, row catalog.TenantRow) (ConsentLink, error) {
 	state, err := s.newState(ctx)
 	if err != nil {
-		return nil, err
+		return ConsentLink{}, err
 	}
 	expires := s.Now().Add(consentLife).UTC()
 	link, err := s.Consent.URL(expected(row), state, s.public.String()+callbackPath)
 	if err != nil {
-		return nil, err
+		return ConsentLink{}, err
 	}
 	if err := t.StartConsent(ctx, HashToken(state), expires); err != nil {
-		return nil, err
+		return ConsentLink{}, err
 	}
-	return &body[ConsentLink]{ConsentLink{URL: link, Expires: expires}}, nil
+	return ConsentLink{URL: link, Expires: expires, Permissions: grants(tenantry.Permissions(), row.Roles)}, nil
 }
 
 // newState returns a fresh state: 32 random bytes and their signature.

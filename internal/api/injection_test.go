@@ -24,6 +24,7 @@ func bodies() map[string]map[string]any {
 	return map[string]map[string]any{
 		"add-tenant":         {"name": "A", "directory": "a.example.com"},
 		"change-tenant":      {"weight": 20},
+		"enable-workload":    {"trusted": true},
 		"preview-policy":     {"name": "P", "at": "01:00"},
 		"add-policy":         {"name": "P", "at": "01:00"},
 		"set-retention":      {"last": 1},

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -28,17 +27,6 @@ type RestorePreview struct {
 	CompletesAt *time.Time          `json:"completes_at,omitempty" doc:"When it is through at the earliest, if it begins now"`
 	Binding     string              `json:"binding,omitempty" doc:"The account that takes longest; absent if none has to be waited for" example:"outlook/upload"`
 	Warnings    []string            `json:"warnings" nullable:"false" doc:"What a person should know before it begins"`
-}
-
-// writing is, by workload, the permissions that writing takes, each with those that include it (Graph
-// permissions reference). Group conversations cannot be written by an application.
-var writing = map[tenantry.Workload][][]string{
-	tenantry.Mailbox: {{"Mail.ReadWrite"}, {"Contacts.ReadWrite"}, {"Calendars.ReadWrite"}, {"Tasks.ReadWrite.All"}, {"MailboxSettings.ReadWrite"}},
-	tenantry.Drive:   {{"Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"}},
-	tenantry.SiteContent: {
-		{"Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"}, {"Files.ReadWrite.All", "Sites.FullControl.All"},
-	},
-	tenantry.TeamContent: {{"Files.ReadWrite.All", "Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"}},
 }
 
 // unitsPerItem is what writing an item costs, as `make bench-workload` and Microsoft's prices have it: 1.4 requests
@@ -91,10 +79,13 @@ func (s *service) previewRestore(ctx context.Context, in *restoreInput) (*body[R
 // permissions says which a restore needs, and which of them were not granted.
 func (p *RestorePreview) permissions(w tenantry.Workload, granted []string) {
 	p.Needed, p.Missing = []string{}, []string{}
-	for _, enough := range writing[w] {
-		p.Needed = append(p.Needed, enough[0])
-		if !slices.ContainsFunc(enough, func(role string) bool { return slices.Contains(granted, role) }) {
-			p.Missing = append(p.Missing, enough[0])
+	for _, permission := range tenantry.PermissionsFor(tenantry.ToRestore, w) {
+		if permission.Partial && w == tenantry.SiteContent {
+			continue // only for lists that are gone
+		}
+		p.Needed = append(p.Needed, permission.Name)
+		if !permission.Granted(granted) {
+			p.Missing = append(p.Missing, permission.Name)
 		}
 	}
 }

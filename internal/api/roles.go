@@ -60,6 +60,7 @@ var roles = map[Role][]permission{
 var needs = map[string]permission{
 	"add-tenant": toManage, "change-tenant": toManage, "list-tenants": toLook, "get-tenant": toLook,
 	"start-consent": toProtect, "refresh-tenant": toRun, "get-budget": toLook, "get-ledger": toLook,
+	"list-workloads": toLook, "enable-workload": toProtect, "disable-workload": toProtect, "probe-tenant": toProtect,
 	"list-audit": toAudit, "list-fleet-audit": toAudit,
 	"add-token": toGrant, "list-tokens": toGrant, "revoke-token": toGrant, "whoami": toLook,
 	"list-resources": toLook, "get-resource": toLook,

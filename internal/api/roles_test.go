@@ -17,10 +17,11 @@ import (
 var (
 	looks = strings.Fields(`whoami list-tenants get-tenant get-budget get-ledger list-resources get-resource
 		preview-policy list-policies get-policy preview-retention propose-retention list-holds list-runs get-run find-runs watch-run list-tasks get-task
-		list-snapshots list-alarms-of-tenant`)
+		list-snapshots list-alarms-of-tenant list-workloads`)
 	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-restore preview-restore start-export get-export fetch-export")
 	steers   = strings.Fields("cancel-run retry-run")
 	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy delete-policy")
+	onboards = strings.Fields("enable-workload disable-workload probe-tenant")
 	watches  = strings.Fields("get-fleet list-alarms list-tenant-alarms list-processes")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")
@@ -28,9 +29,9 @@ var (
 		acknowledge-mass-change start-collection`)
 
 	mayCall = map[api.Role][]string{
-		api.ProviderAdmin:   slices.Concat(looks, opens, steers, operates, watches, audits, grants, manages),
-		api.Operator:        slices.Concat(looks, steers, operates, watches),
-		api.TenantAdmin:     slices.Concat(looks, opens, steers, operates, audits, grants),
+		api.ProviderAdmin:   slices.Concat(looks, onboards, opens, steers, operates, watches, audits, grants, manages),
+		api.Operator:        slices.Concat(looks, onboards, steers, operates, watches),
+		api.TenantAdmin:     slices.Concat(looks, onboards, opens, steers, operates, audits, grants),
 		api.RestoreOperator: slices.Concat(looks, opens, steers),
 		api.Auditor:         slices.Concat(looks, audits),
 		api.ReadOnly:        looks,

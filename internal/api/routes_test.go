@@ -52,6 +52,11 @@ func TestEveryOperation(t *testing.T) {
 	call("start-consent", 200, "POST", base+"/consent", nil, nil)
 	call("refresh-tenant", 201, "POST", base+"/refresh", nil, map[string]any{"action": "sync", "state": "running", "tasks": 1})
 
+	call("list-workloads", 200, "GET", base+"/workloads", nil, map[string]any{"items.0.workload": "mailbox", "items.0.enabled": true, "items.0.eligible": 2,
+		"items.0.backup.ready": false, "items.0.backup.permissions.0.name": "Mail.Read", "items.0.restore.permissions.0.granted": false})
+	call("disable-workload", 200, "POST", base+"/workloads/drive/disable", nil, map[string]any{"enabled": false, "state": "unauthorised"})
+	call("enable-workload", 200, "POST", base+"/workloads/drive/enable", map[string]any{"trusted": true}, map[string]any{"enabled": true, "state": "enabling", "trusted": true})
+	call("probe-tenant", 201, "POST", base+"/probe", nil, map[string]any{"action": "connect", "state": "running"})
 	call("list-resources", 200, "GET", base+"/resources", nil, map[string]any{"items.0.name": "Ada", "items.1.name": "Bob", "items.2": nil})
 	call("get-resource", 200, "GET", base+"/resources/"+string(ada), nil, map[string]any{"address": "ada@contoso.com", "workloads": "[mailbox drive]", "licensed": true})
 
@@ -145,7 +150,7 @@ func TestEveryOperation(t *testing.T) {
 	must(t, h.catalog.Fleet().Pause(t.Context(), "bucket", "no such bucket", h.clock.Now().Add(1e12), h.clock.Now()))
 	call("list-alarms", 200, "GET", "/v1/alarms", nil, map[string]any{"items.0.cause": "bucket", "items.0.detail": "no such bucket"})
 	call("get-fleet", 200, "GET", "/v1/fleet", nil, map[string]any{"tenants.connected": 1, "tenants.pending": 1, "resources.active": 2, "resources.gone": 1,
-		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 3, "ready.interactive": 1, "backups.canceled": 1})
+		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 3, "ready.interactive": 2, "backups.canceled": 1})
 	call("list-processes", 200, "GET", "/v1/processes", nil, map[string]any{"items.0.role": "worker", "items.0.slots.interactive": 2})
 
 	call("whoami", 200, "GET", "/v1/whoami", nil, map[string]any{"name": "operator", "role": "provider-admin", "permissions.0": "audit"})

@@ -188,12 +188,21 @@ func targets(ctx context.Context, t *catalog.Tenant, n NewRun) ([]catalog.NewTas
 	}
 	tasks, err := t.PolicyTargets(ctx, n.Policy)
 	if err == nil && len(tasks) == 0 {
-		err = tenantry.Errorf(tenantry.Conflict, "policy %q has no active resource yet: the tenant's next sync enrols them", n.Policy)
+		err = tenantry.Errorf(tenantry.Conflict, "policy %q protects nothing yet: its workloads have to be enabled, and the tenant's next sync enrols its resources", n.Policy)
 	}
 	return tasks, err
 }
 
 func resourceTargets(ctx context.Context, t *catalog.Tenant, ids []tenantry.ResourceID, want []tenantry.Workload) ([]catalog.NewTask, error) {
+	enabled, err := enabledIn(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range want {
+		if !enabled(w) {
+			return nil, notEnabled("body.workloads", w)
+		}
+	}
 	var tasks []catalog.NewTask
 	for i, id := range ids {
 		field := fmt.Sprintf("body.resources[%d]", i)
@@ -214,6 +223,11 @@ func resourceTargets(ctx context.Context, t *catalog.Tenant, ids []tenantry.Reso
 		if len(workloads) == 0 {
 			return nil, invalid(field, id, "%q has nothing that can be backed up", r.Name)
 		}
+		if len(want) == 0 {
+			if workloads = slices.DeleteFunc(slices.Clone(workloads), func(w tenantry.Workload) bool { return !enabled(w) }); len(workloads) == 0 {
+				return nil, notEnabled(field, r.Workloads...)
+			}
+		}
 		for _, w := range workloads {
 			if !slices.Contains(r.Workloads, w) {
 				return nil, invalid(field, id, "%q has no %s", r.Name, w)
@@ -222,6 +236,11 @@ func resourceTargets(ctx context.Context, t *catalog.Tenant, ids []tenantry.Reso
 		}
 	}
 	return tasks, nil
+}
+
+// notEnabled refuses what the tenant has not enabled.
+func notEnabled(field string, workloads ...tenantry.Workload) error {
+	return invalid(field, workloads, "not enabled for this tenant, and nothing is protected before it is: enable the workload first")
 }
 
 // start inserts a run that a person asked for and wakes the leader.

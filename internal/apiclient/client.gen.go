@@ -344,6 +344,27 @@ func (e NewVerificationWorkload) Valid() bool {
 	}
 }
 
+// Defines values for PermissionGrantPurpose.
+const (
+	PermissionGrantPurposeBackup  PermissionGrantPurpose = "backup"
+	PermissionGrantPurposeList    PermissionGrantPurpose = "list"
+	PermissionGrantPurposeRestore PermissionGrantPurpose = "restore"
+)
+
+// Valid indicates whether the value is a known member of the PermissionGrantPurpose enum.
+func (e PermissionGrantPurpose) Valid() bool {
+	switch e {
+	case PermissionGrantPurposeBackup:
+		return true
+	case PermissionGrantPurposeList:
+		return true
+	case PermissionGrantPurposeRestore:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ResourceKind.
 const (
 	ResourceKindGroup ResourceKind = "group"
@@ -656,6 +677,36 @@ func (e UnitsService) Valid() bool {
 	}
 }
 
+// Defines values for WorkloadStatusState.
+const (
+	WorkloadStatusStateAuthorised   WorkloadStatusState = "authorised"
+	WorkloadStatusStateEnabling     WorkloadStatusState = "enabling"
+	WorkloadStatusStateFailed       WorkloadStatusState = "failed"
+	WorkloadStatusStateListing      WorkloadStatusState = "listing"
+	WorkloadStatusStateReady        WorkloadStatusState = "ready"
+	WorkloadStatusStateUnauthorised WorkloadStatusState = "unauthorised"
+)
+
+// Valid indicates whether the value is a known member of the WorkloadStatusState enum.
+func (e WorkloadStatusState) Valid() bool {
+	switch e {
+	case WorkloadStatusStateAuthorised:
+		return true
+	case WorkloadStatusStateEnabling:
+		return true
+	case WorkloadStatusStateFailed:
+		return true
+	case WorkloadStatusStateListing:
+		return true
+	case WorkloadStatusStateReady:
+		return true
+	case WorkloadStatusStateUnauthorised:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ListTenantAlarmsParamsCause.
 const (
 	Damage     ListTenantAlarmsParamsCause = "damage"
@@ -962,6 +1013,60 @@ func (e SearchTenantParamsWorkload) Valid() bool {
 	}
 }
 
+// Defines values for DisableWorkloadParamsWorkload.
+const (
+	DisableWorkloadParamsWorkloadDrive   DisableWorkloadParamsWorkload = "drive"
+	DisableWorkloadParamsWorkloadGroup   DisableWorkloadParamsWorkload = "group"
+	DisableWorkloadParamsWorkloadMailbox DisableWorkloadParamsWorkload = "mailbox"
+	DisableWorkloadParamsWorkloadSite    DisableWorkloadParamsWorkload = "site"
+	DisableWorkloadParamsWorkloadTeam    DisableWorkloadParamsWorkload = "team"
+)
+
+// Valid indicates whether the value is a known member of the DisableWorkloadParamsWorkload enum.
+func (e DisableWorkloadParamsWorkload) Valid() bool {
+	switch e {
+	case DisableWorkloadParamsWorkloadDrive:
+		return true
+	case DisableWorkloadParamsWorkloadGroup:
+		return true
+	case DisableWorkloadParamsWorkloadMailbox:
+		return true
+	case DisableWorkloadParamsWorkloadSite:
+		return true
+	case DisableWorkloadParamsWorkloadTeam:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for EnableWorkloadParamsWorkload.
+const (
+	EnableWorkloadParamsWorkloadDrive   EnableWorkloadParamsWorkload = "drive"
+	EnableWorkloadParamsWorkloadGroup   EnableWorkloadParamsWorkload = "group"
+	EnableWorkloadParamsWorkloadMailbox EnableWorkloadParamsWorkload = "mailbox"
+	EnableWorkloadParamsWorkloadSite    EnableWorkloadParamsWorkload = "site"
+	EnableWorkloadParamsWorkloadTeam    EnableWorkloadParamsWorkload = "team"
+)
+
+// Valid indicates whether the value is a known member of the EnableWorkloadParamsWorkload enum.
+func (e EnableWorkloadParamsWorkload) Valid() bool {
+	switch e {
+	case EnableWorkloadParamsWorkloadDrive:
+		return true
+	case EnableWorkloadParamsWorkloadGroup:
+		return true
+	case EnableWorkloadParamsWorkloadMailbox:
+		return true
+	case EnableWorkloadParamsWorkloadSite:
+		return true
+	case EnableWorkloadParamsWorkloadTeam:
+		return true
+	default:
+		return false
+	}
+}
+
 // Account defines model for Account.
 type Account struct {
 	// CoolingUntil Microsoft asked to send nothing until then
@@ -1141,6 +1246,9 @@ type ConsentLink struct {
 	// Expires After that, ask for a new one
 	Expires time.Time `json:"expires"`
 
+	// Permissions What the application asks for, by workload and purpose, and what of it was granted already
+	Permissions []PermissionGrant `json:"permissions"`
+
 	// Url Give it to an administrator of the tenant. It works once.
 	Url string `json:"url"`
 }
@@ -1182,6 +1290,12 @@ type Delays struct {
 
 	// WorkerSeconds Admitted, until a worker had a slot
 	WorkerSeconds float64 `json:"worker_seconds"`
+}
+
+// EnableWorkload defines model for EnableWorkload.
+type EnableWorkload struct {
+	// Trusted Do not look for its permissions: the customer grants them another way, such as Exchange's RBAC for Applications
+	Trusted bool `json:"trusted,omitempty,omitzero"`
 }
 
 // ErrorDetail defines model for ErrorDetail.
@@ -1709,6 +1823,34 @@ type PageToken struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// PageWorkloadStatus defines model for PageWorkloadStatus.
+type PageWorkloadStatus struct {
+	Items []WorkloadStatus `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PermissionGrant defines model for PermissionGrant.
+type PermissionGrant struct {
+	// For What it allows, for a person
+	For     string `json:"for"`
+	Granted bool   `json:"granted"`
+
+	// Name Example: Mail.Read
+	Name string `json:"name"`
+
+	// Partial Without it the rest of the workload goes on
+	Partial bool                   `json:"partial"`
+	Purpose PermissionGrantPurpose `json:"purpose"`
+
+	// Workload Absent: the tenant itself
+	Workload string `json:"workload,omitempty,omitzero"`
+}
+
+// PermissionGrantPurpose defines model for PermissionGrant.Purpose.
+type PermissionGrantPurpose string
+
 // Policy defines model for Policy.
 type Policy struct {
 	// At Local time of day, HH:MM, at which backups begin to start
@@ -1778,6 +1920,15 @@ type Process struct {
 
 	// Slots How many tasks it runs at once, by queue
 	Slots map[string]int64 `json:"slots"`
+}
+
+// Readiness defines model for Readiness.
+type Readiness struct {
+	Permissions []PermissionGrant `json:"permissions"`
+	Ready       bool              `json:"ready"`
+
+	// Reason Why it would fail
+	Reason string `json:"reason,omitempty,omitzero"`
 }
 
 // Resource defines model for Resource.
@@ -2135,6 +2286,38 @@ type UnreadableSeries struct {
 	Workload string `json:"workload"`
 }
 
+// WorkloadStatus defines model for WorkloadStatus.
+type WorkloadStatus struct {
+	Backup Readiness `json:"backup"`
+
+	// ConsentUrl When something is missing: where an administrator of the tenant consents to it. It works once
+	ConsentUrl string `json:"consent_url,omitempty,omitzero"`
+
+	// Eligible Active resources that have it, by their licences or their kind
+	Eligible int64 `json:"eligible"`
+
+	// Enabled Somebody asked for it. Nothing of it is protected before
+	Enabled bool `json:"enabled"`
+
+	// Reason Why it is in this state, for a person
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Remedy What a person can do about it
+	Remedy  string              `json:"remedy,omitempty,omitzero"`
+	Restore Readiness           `json:"restore"`
+	State   WorkloadStatusState `json:"state"`
+
+	// StateAt Since when it is in this state
+	StateAt time.Time `json:"state_at,omitempty,omitzero"`
+
+	// Trusted Its permissions are not looked for: the customer grants them another way, such as Exchange's RBAC for Applications
+	Trusted  bool   `json:"trusted"`
+	Workload string `json:"workload"`
+}
+
+// WorkloadStatusState defines model for WorkloadStatus.State.
+type WorkloadStatusState string
+
 // ListFleetAuditParams defines parameters for ListFleetAudit.
 type ListFleetAuditParams struct {
 	// After 'next' of the page before
@@ -2366,6 +2549,12 @@ type SearchTenantParams struct {
 // SearchTenantParamsWorkload defines parameters for SearchTenant.
 type SearchTenantParamsWorkload string
 
+// DisableWorkloadParamsWorkload defines parameters for DisableWorkload.
+type DisableWorkloadParamsWorkload string
+
+// EnableWorkloadParamsWorkload defines parameters for EnableWorkload.
+type EnableWorkloadParamsWorkload string
+
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
 	// After 'next' of the page before
@@ -2410,6 +2599,9 @@ type StartRunJSONRequestBody = NewRun
 
 // StartVerificationJSONRequestBody defines body for StartVerification for application/json ContentType.
 type StartVerificationJSONRequestBody = NewVerification
+
+// EnableWorkloadJSONRequestBody defines body for EnableWorkload for application/json ContentType.
+type EnableWorkloadJSONRequestBody = EnableWorkload
 
 // AddTokenJSONRequestBody defines body for AddToken for application/json ContentType.
 type AddTokenJSONRequestBody = NewTokenBody
@@ -2710,6 +2902,11 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
 	ProposeRetention(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, body ProposeRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ProbeTenant Prove anew what the tenant's consent permits; connects a tenant whose consent is there already
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/probe (the `ProbeTenant` operationId).
+	ProbeTenant(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RefreshTenant Read users, groups and sites of the tenant now
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/refresh (the `RefreshTenant` operationId).
@@ -2860,6 +3057,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/verifications (the `StartVerification` operationId).
 	StartVerification(ctx context.Context, tenant string, body StartVerificationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListWorkloads Show how far each workload is, what would fail and why, and whether it can be restored
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/workloads (the `ListWorkloads` operationId).
+	ListWorkloads(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// DisableWorkload Disable a workload: it is protected no more, its backups stay
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/disable (the `DisableWorkload` operationId).
+	DisableWorkload(ctx context.Context, tenant string, workload DisableWorkloadParamsWorkload, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EnableWorkloadWithBody Enable a workload; nothing of it is protected before
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/enable (the `EnableWorkload` operationId).
+	EnableWorkloadWithBody(ctx context.Context, tenant string, workload EnableWorkloadParamsWorkload, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// EnableWorkload Enable a workload; nothing of it is protected before
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/enable (the `EnableWorkload` operationId).
+	EnableWorkload(ctx context.Context, tenant string, workload EnableWorkloadParamsWorkload, body EnableWorkloadJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTokens List the tokens, expired ones too
 	//
@@ -3493,6 +3714,21 @@ func (c *Client) ProposeRetention(ctx context.Context, tenant string, policy str
 	return c.Client.Do(req)
 }
 
+// ProbeTenant Prove anew what the tenant's consent permits; connects a tenant whose consent is there already
+//
+// Corresponds with POST /v1/tenants/{tenant}/probe (the `ProbeTenant` operationId).
+func (c *Client) ProbeTenant(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewProbeTenantRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // RefreshTenant Read users, groups and sites of the tenant now
 //
 // Corresponds with POST /v1/tenants/{tenant}/refresh (the `RefreshTenant` operationId).
@@ -3904,6 +4140,70 @@ func (c *Client) StartVerificationWithBody(ctx context.Context, tenant string, c
 // Corresponds with POST /v1/tenants/{tenant}/verifications (the `StartVerification` operationId).
 func (c *Client) StartVerification(ctx context.Context, tenant string, body StartVerificationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewStartVerificationRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListWorkloads Show how far each workload is, what would fail and why, and whether it can be restored
+//
+// Corresponds with GET /v1/tenants/{tenant}/workloads (the `ListWorkloads` operationId).
+func (c *Client) ListWorkloads(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListWorkloadsRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// DisableWorkload Disable a workload: it is protected no more, its backups stay
+//
+// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/disable (the `DisableWorkload` operationId).
+func (c *Client) DisableWorkload(ctx context.Context, tenant string, workload DisableWorkloadParamsWorkload, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDisableWorkloadRequest(c.Server, tenant, workload)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EnableWorkloadWithBody Enable a workload; nothing of it is protected before
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/enable (the `EnableWorkload` operationId).
+func (c *Client) EnableWorkloadWithBody(ctx context.Context, tenant string, workload EnableWorkloadParamsWorkload, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEnableWorkloadRequestWithBody(c.Server, tenant, workload, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// EnableWorkload Enable a workload; nothing of it is protected before
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/enable (the `EnableWorkload` operationId).
+func (c *Client) EnableWorkload(ctx context.Context, tenant string, workload EnableWorkloadParamsWorkload, body EnableWorkloadJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEnableWorkloadRequest(c.Server, tenant, workload, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5405,6 +5705,40 @@ func NewProposeRetentionRequestWithBody(server string, tenant string, policy str
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewProbeTenantRequest constructs an http.Request for the ProbeTenant method
+func NewProbeTenantRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/probe", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -6963,6 +7297,135 @@ func NewStartVerificationRequestWithBody(server string, tenant string, contentTy
 	return req, nil
 }
 
+// NewListWorkloadsRequest constructs an http.Request for the ListWorkloads method
+func NewListWorkloadsRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/workloads", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewDisableWorkloadRequest constructs an http.Request for the DisableWorkload method
+func NewDisableWorkloadRequest(server string, tenant string, workload DisableWorkloadParamsWorkload) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "workload", workload, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/workloads/%s/disable", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewEnableWorkloadRequest calls the generic EnableWorkload builder with application/json body
+func NewEnableWorkloadRequest(server string, tenant string, workload EnableWorkloadParamsWorkload, body EnableWorkloadJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewEnableWorkloadRequestWithBody(server, tenant, workload, "application/json", bodyReader)
+}
+
+// NewEnableWorkloadRequestWithBody constructs an http.Request for the EnableWorkload method, with any body, and a specified content type
+func NewEnableWorkloadRequestWithBody(server string, tenant string, workload EnableWorkloadParamsWorkload, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "workload", workload, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/workloads/%s/enable", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListTokensRequest constructs an http.Request for the ListTokens method
 func NewListTokensRequest(server string, params *ListTokensParams) (*http.Request, error) {
 	var err error
@@ -7440,6 +7903,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
 	ProposeRetentionWithResponse(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, body ProposeRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*ProposeRetentionResponse, error)
 
+	// ProbeTenantWithResponse Prove anew what the tenant's consent permits; connects a tenant whose consent is there already
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/probe (the `ProbeTenant` operationId).
+	ProbeTenantWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ProbeTenantResponse, error)
+
 	// RefreshTenantWithResponse Read users, groups and sites of the tenant now
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -7628,6 +8098,34 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/verifications (the `StartVerification` operationId).
 	StartVerificationWithResponse(ctx context.Context, tenant string, body StartVerificationJSONRequestBody, reqEditors ...RequestEditorFn) (*StartVerificationResponse, error)
+
+	// ListWorkloadsWithResponse Show how far each workload is, what would fail and why, and whether it can be restored
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/workloads (the `ListWorkloads` operationId).
+	ListWorkloadsWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ListWorkloadsResponse, error)
+
+	// DisableWorkloadWithResponse Disable a workload: it is protected no more, its backups stay
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/disable (the `DisableWorkload` operationId).
+	DisableWorkloadWithResponse(ctx context.Context, tenant string, workload DisableWorkloadParamsWorkload, reqEditors ...RequestEditorFn) (*DisableWorkloadResponse, error)
+
+	// EnableWorkloadWithBodyWithResponse Enable a workload; nothing of it is protected before
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/enable (the `EnableWorkload` operationId).
+	EnableWorkloadWithBodyWithResponse(ctx context.Context, tenant string, workload EnableWorkloadParamsWorkload, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnableWorkloadResponse, error)
+
+	// EnableWorkloadWithResponse Enable a workload; nothing of it is protected before
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/enable (the `EnableWorkload` operationId).
+	EnableWorkloadWithResponse(ctx context.Context, tenant string, workload EnableWorkloadParamsWorkload, body EnableWorkloadJSONRequestBody, reqEditors ...RequestEditorFn) (*EnableWorkloadResponse, error)
 
 	// ListTokensWithResponse List the tokens, expired ones too
 	//
@@ -9112,6 +9610,61 @@ func (r ProposeRetentionResponse) ContentType() string {
 	return ""
 }
 
+// ProbeTenantResponse201Headers the declared response headers of an HTTP 201 response for ProbeTenant
+type ProbeTenantResponse201Headers struct {
+	Location string
+}
+
+type ProbeTenantResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Run
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *ProbeTenantResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r ProbeTenantResponse) GetJSON201() *Run {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ProbeTenantResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ProbeTenantResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ProbeTenantResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ProbeTenantResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ProbeTenantResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // RefreshTenantResponse201Headers the declared response headers of an HTTP 201 response for RefreshTenant
 type RefreshTenantResponse201Headers struct {
 	Location string
@@ -10244,6 +10797,150 @@ func (r StartVerificationResponse) ContentType() string {
 	return ""
 }
 
+type ListWorkloadsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageWorkloadStatus
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListWorkloadsResponse) GetJSON200() *PageWorkloadStatus {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListWorkloadsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListWorkloadsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListWorkloadsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListWorkloadsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListWorkloadsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type DisableWorkloadResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WorkloadStatus
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r DisableWorkloadResponse) GetJSON200() *WorkloadStatus {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r DisableWorkloadResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r DisableWorkloadResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r DisableWorkloadResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r DisableWorkloadResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r DisableWorkloadResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type EnableWorkloadResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *WorkloadStatus
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r EnableWorkloadResponse) GetJSON200() *WorkloadStatus {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r EnableWorkloadResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r EnableWorkloadResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r EnableWorkloadResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r EnableWorkloadResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r EnableWorkloadResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListTokensResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -10930,6 +11627,19 @@ func (c *ClientWithResponses) ProposeRetentionWithResponse(ctx context.Context, 
 	return ParseProposeRetentionResponse(rsp)
 }
 
+// ProbeTenantWithResponse Prove anew what the tenant's consent permits; connects a tenant whose consent is there already
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/probe (the `ProbeTenant` operationId).
+func (c *ClientWithResponses) ProbeTenantWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ProbeTenantResponse, error) {
+	rsp, err := c.ProbeTenant(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseProbeTenantResponse(rsp)
+}
+
 // RefreshTenantWithResponse Read users, groups and sites of the tenant now
 //
 // Returns a wrapper object for the known response body format(s).
@@ -11279,6 +11989,58 @@ func (c *ClientWithResponses) StartVerificationWithResponse(ctx context.Context,
 		return nil, err
 	}
 	return ParseStartVerificationResponse(rsp)
+}
+
+// ListWorkloadsWithResponse Show how far each workload is, what would fail and why, and whether it can be restored
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/workloads (the `ListWorkloads` operationId).
+func (c *ClientWithResponses) ListWorkloadsWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ListWorkloadsResponse, error) {
+	rsp, err := c.ListWorkloads(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListWorkloadsResponse(rsp)
+}
+
+// DisableWorkloadWithResponse Disable a workload: it is protected no more, its backups stay
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/disable (the `DisableWorkload` operationId).
+func (c *ClientWithResponses) DisableWorkloadWithResponse(ctx context.Context, tenant string, workload DisableWorkloadParamsWorkload, reqEditors ...RequestEditorFn) (*DisableWorkloadResponse, error) {
+	rsp, err := c.DisableWorkload(ctx, tenant, workload, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseDisableWorkloadResponse(rsp)
+}
+
+// EnableWorkloadWithBodyWithResponse Enable a workload; nothing of it is protected before
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/enable (the `EnableWorkload` operationId).
+func (c *ClientWithResponses) EnableWorkloadWithBodyWithResponse(ctx context.Context, tenant string, workload EnableWorkloadParamsWorkload, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnableWorkloadResponse, error) {
+	rsp, err := c.EnableWorkloadWithBody(ctx, tenant, workload, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEnableWorkloadResponse(rsp)
+}
+
+// EnableWorkloadWithResponse Enable a workload; nothing of it is protected before
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/workloads/{workload}/enable (the `EnableWorkload` operationId).
+func (c *ClientWithResponses) EnableWorkloadWithResponse(ctx context.Context, tenant string, workload EnableWorkloadParamsWorkload, body EnableWorkloadJSONRequestBody, reqEditors ...RequestEditorFn) (*EnableWorkloadResponse, error) {
+	rsp, err := c.EnableWorkload(ctx, tenant, workload, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseEnableWorkloadResponse(rsp)
 }
 
 // ListTokensWithResponse List the tokens, expired ones too
@@ -12373,6 +13135,52 @@ func ParseProposeRetentionResponse(rsp *http.Response) (*ProposeRetentionRespons
 	return response, nil
 }
 
+// ParseProbeTenantResponse parses an HTTP response from a ProbeTenantWithResponse call
+func ParseProbeTenantResponse(rsp *http.Response) (*ProbeTenantResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ProbeTenantResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Run
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers ProbeTenantResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
 // ParseRefreshTenantResponse parses an HTTP response from a RefreshTenantWithResponse call
 func ParseRefreshTenantResponse(rsp *http.Response) (*RefreshTenantResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -13197,6 +14005,105 @@ func ParseStartVerificationResponse(rsp *http.Response) (*StartVerificationRespo
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseListWorkloadsResponse parses an HTTP response from a ListWorkloadsWithResponse call
+func ParseListWorkloadsResponse(rsp *http.Response) (*ListWorkloadsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListWorkloadsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageWorkloadStatus
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseDisableWorkloadResponse parses an HTTP response from a DisableWorkloadWithResponse call
+func ParseDisableWorkloadResponse(rsp *http.Response) (*DisableWorkloadResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &DisableWorkloadResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WorkloadStatus
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseEnableWorkloadResponse parses an HTTP response from a EnableWorkloadWithResponse call
+func ParseEnableWorkloadResponse(rsp *http.Response) (*EnableWorkloadResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &EnableWorkloadResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest WorkloadStatus
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil

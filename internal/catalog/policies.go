@@ -270,15 +270,19 @@ func (t *Tenant) enrolAll(ctx context.Context, tx bun.Tx, kinds []tenantry.Resou
 }
 
 // enrol makes the protections of the resources what the policies say: active ones have
-// one per policy and workload, with the next slot after now if it is new; others none.
+// one per policy and enabled workload, with the next slot after now if it is new; others none.
 func (t *Tenant) enrol(ctx context.Context, tx bun.Tx, policies []Policy, resources []resourceRow, now time.Time) error {
+	resources, err := t.protectable(ctx, tx, resources)
+	if err != nil {
+		return err
+	}
 	wanted := wantedProtections(policies, resources, now)
 	ids := make([]tenantry.ResourceID, len(resources))
 	for i, resource := range resources {
 		ids[i] = resource.ID
 	}
 	var present []protection
-	err := scan(ctx, tx, &present, "SELECT policy, resource, workload FROM protections WHERE tenant = ? AND resource IN (?)", t.id, bun.List(ids))
+	err = scan(ctx, tx, &present, "SELECT policy, resource, workload FROM protections WHERE tenant = ? AND resource IN (?)", t.id, bun.List(ids))
 	if err != nil {
 		return err
 	}

@@ -113,12 +113,20 @@ func TestTenantStatements(t *testing.T) {
 			{"SetSize", func() error { return a.SetSize(ctx, 1, 1) }},
 			{"SyncDone", func() error { return a.SyncDone(ctx, now, now) }},
 			{"StartConsent", func() error { return a.StartConsent(ctx, "hash", now) }},
+			{"EnableWorkload", func() error { return a.EnableWorkload(ctx, tenantry.Mailbox, nil, false, now) }},
+			{"EnableWorkload", func() error { return a.EnableWorkload(ctx, tenantry.Drive, nil, false, now) }},
 			{"AddPolicy", func() error { return a.AddPolicy(ctx, plan, now) }},
 			{"ApplySync", func() error { return a.ApplySync(ctx, tenantry.User, users, "link", now) }},
 			{"ApplySync", func() error {
 				users[0].State = tenantry.Gone
 				return a.ApplySync(ctx, tenantry.User, users, "link", now)
 			}},
+			{"Workloads", func() error { _, err := a.Workloads(ctx); return err }},
+			{"Eligible", func() error { _, err := a.Eligible(ctx); return err }},
+			{"AuthoriseWorkloads", func() error { return a.AuthoriseWorkloads(ctx, nil, now) }},
+			{"ListingBegan", func() error { return a.ListingBegan(ctx, now) }},
+			{"ListingEnded", func() error { return a.ListingEnded(ctx, nil, now) }},
+			{"DisableWorkload", func() error { return a.DisableWorkload(ctx, tenantry.SiteContent, nil, now) }},
 			{"SyncLink", func() error { _, _, err := a.SyncLink(ctx, tenantry.User); return err }},
 			{"Resources", func() error { _, err := a.Resources(ctx, ResourceFilter{}); return err }},
 			{"ResourceCounts", func() error { _, err := a.ResourceCounts(ctx); return err }},

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -23,7 +24,16 @@ type TenantRow struct {
 	Users                                    int64     // number of directory users, sizes the identity budget
 	Roles                                    []string  // application permissions that its consent gave when it was last proved
 	AddedAt, StateAt, LastSyncAt, NextSyncAt time.Time // zero = never
+
+	Cloud           string        // Microsoft's, "" the fleet's
+	Region          string        // where its data lies, "" the fleet's one bucket
+	Pool            string        // whose workers do its work, default MainPool
+	ApplicationName string        // of an application that is registered for it, "" a name of ours
+	SyncEvery       time.Duration // between two syncs of its directory, 0 a day
 }
+
+// MainPool is the pool of workers that every fleet has.
+const MainPool = "main"
 
 // defaultWeight is the service level of a tenant that is given none.
 const defaultWeight = 10
@@ -45,10 +55,16 @@ type tenantRow struct {
 	StateAt     int64
 	LastSyncAt  int64
 	NextSyncAt  int64
+
+	Cloud           string
+	Region          string
+	Pool            string
+	ApplicationName string
+	SyncEvery       int64
 }
 
 const tenantColumns bun.Safe = `id, name, directory, directory_id, state, reason, weight, licences, users, roles,
-	added_at, state_at, last_sync_at, next_sync_at`
+	added_at, state_at, last_sync_at, next_sync_at, cloud, region, pool, application_name, sync_every`
 
 func (r tenantRow) tenant() TenantRow {
 	return TenantRow{
@@ -56,6 +72,8 @@ func (r tenantRow) tenant() TenantRow {
 		Weight: r.Weight, Licences: r.Licences, Users: r.Users, Roles: rolesOf(r.Roles),
 		AddedAt: fromMicros(r.AddedAt), StateAt: fromMicros(r.StateAt),
 		LastSyncAt: fromMicros(r.LastSyncAt), NextSyncAt: fromMicros(r.NextSyncAt),
+		Cloud: r.Cloud, Region: r.Region, Pool: r.Pool, ApplicationName: r.ApplicationName,
+		SyncEvery: time.Duration(r.SyncEvery) * time.Microsecond,
 	}
 }
 
@@ -67,7 +85,7 @@ func rolesOf(text string) []string {
 	return strings.Fields(text)
 }
 
-// AddTenant inserts a tenant. A zero State is pending, a zero Weight 10, a zero AddedAt
+// AddTenant inserts a tenant, of which no workload is enabled. A zero State is pending, a zero Weight 10, a zero AddedAt
 // now. Invalid: no ID, a weight out of range. Conflict: its ID, Directory or DirectoryID
 // is there already.
 func (f *Fleet) AddTenant(ctx context.Context, t TenantRow) error {
@@ -94,10 +112,15 @@ func (f *Fleet) AddTenant(ctx context.Context, t TenantRow) error {
 		ID: t.ID, Name: t.Name, Directory: t.Directory, DirectoryID: t.DirectoryID, State: t.State, Reason: t.Reason,
 		Weight: t.Weight, Licences: t.Licences, Users: t.Users,
 		AddedAt: micros(t.AddedAt), StateAt: micros(t.StateAt), LastSyncAt: micros(t.LastSyncAt), NextSyncAt: micros(t.NextSyncAt),
+		Cloud: t.Cloud, Region: t.Region, Pool: cmp.Or(t.Pool, MainPool), ApplicationName: t.ApplicationName,
+		SyncEvery: t.SyncEvery.Microseconds(),
 	}
+	workloads := freshWorkloads(t.ID, t.AddedAt)
 	return f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
-		_, err := tx.NewInsert().Model(row).Exec(ctx)
-		return err
+		if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil {
+			return err
+		}
+		return writeWorkloads(ctx, tx, workloads)
 	})
 }
 

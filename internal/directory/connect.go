@@ -12,37 +12,42 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// RequiredRoles are the application permissions that a directory sync and backups of
-// mailboxes and drives need (Graph permissions reference). Restores need more, which a customer grants
-// when it wants them.
+// RequiredRoles are the application permissions without which nothing of a tenant can be listed, and it is
+// not connected. What each workload takes beyond them is asked of that workload alone (see
+// tenantry.EnableState).
 func RequiredRoles() []string {
-	return []string{
-		"User.Read.All", "Group.Read.All", "Organization.Read.All",
-		"MailboxSettings.Read", "Mail.Read", "Files.Read.All", "Sites.Read.All",
+	var names []string
+	for _, p := range tenantry.PermissionsFor(tenantry.ToList, "") {
+		names = append(names, p.Name)
 	}
-}
-
-// stronger names, for a permission, those that include it (Graph permissions reference).
-var stronger = map[string][]string{
-	"User.Read.All":         {"User.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
-	"Group.Read.All":        {"Group.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
-	"Organization.Read.All": {"Organization.ReadWrite.All", "Directory.Read.All", "Directory.ReadWrite.All"},
-	"MailboxSettings.Read":  {"MailboxSettings.ReadWrite"},
-	"Mail.Read":             {"Mail.ReadWrite"},
-	"Files.Read.All":        {"Files.ReadWrite.All", "Sites.FullControl.All"},
-	"Sites.Read.All":        {"Sites.ReadWrite.All", "Sites.Manage.All", "Sites.FullControl.All"},
+	return names
 }
 
 // MissingRoles returns the required permissions that granted lacks, in their order.
 func MissingRoles(required, granted []string) []string {
 	var missing []string
 	for _, role := range required {
-		enough := append([]string{role}, stronger[role]...)
-		if !slices.ContainsFunc(enough, func(r string) bool { return slices.Contains(granted, r) }) {
+		p := tenantry.Permission{Name: role}
+		if i := slices.IndexFunc(tenantry.Permissions(), func(k tenantry.Permission) bool { return k.Name == role }); i >= 0 {
+			p = tenantry.Permissions()[i]
+		}
+		if !p.Granted(granted) {
 			missing = append(missing, role)
 		}
 	}
 	return missing
+}
+
+// MissingForBackup names, for each workload that lacks some, the permissions without which it cannot be
+// backed up.
+func MissingForBackup(granted []string) map[tenantry.Workload][]string {
+	lacks := map[tenantry.Workload][]string{}
+	for _, w := range tenantry.Workloads() {
+		if missing, _ := tenantry.Missing(tenantry.PermissionsFor(tenantry.ToBackup, w), granted); len(missing) > 0 {
+			lacks[w] = missing
+		}
+	}
+	return lacks
 }
 
 // Connect proves the consent of a tenant: a token for the directory that consented, its
@@ -101,8 +106,13 @@ func (d *Directory) connected(ctx context.Context, scope *catalog.Tenant, row ca
 			return err
 		}
 	}
-	if err := scope.SetRoles(ctx, grant.Roles); err != nil {
+	if err := d.proved(ctx, scope, grant); err != nil {
 		return err
+	}
+	if !slices.Equal(row.Roles, grant.Roles) {
+		if err := d.record(ctx, row.ID, grant); err != nil {
+			return err
+		}
 	}
 	if err := scope.SetSize(ctx, row.Users, licences); err != nil {
 		return err
@@ -116,6 +126,22 @@ func (d *Directory) connected(ctx context.Context, scope *catalog.Tenant, row ca
 		return err
 	}
 	return d.cfg.Catalog.Fleet().Wake(ctx)
+}
+
+// proved writes down what a fresh token permits, for the tenant and for each of its workloads.
+func (d *Directory) proved(ctx context.Context, scope *catalog.Tenant, grant graph.Grant) error {
+	if err := scope.SetRoles(ctx, grant.Roles); err != nil {
+		return err
+	}
+	return scope.AuthoriseWorkloads(ctx, MissingForBackup(grant.Roles), d.cfg.Now())
+}
+
+// record keeps in the audit log what a consent has been proved to permit.
+func (d *Directory) record(ctx context.Context, id tenantry.TenantID, grant graph.Grant) error {
+	return d.cfg.Catalog.Fleet().Audit(ctx, catalog.AuditEntry{
+		At: d.cfg.Now(), Actor: "system", Tenant: id, Action: "consent-proved",
+		Detail: "directory " + grant.DirectoryID + " grants " + strings.Join(grant.Roles, ", "),
+	})
 }
 
 // expected refuses an organisation that is not the one the tenant was added for, or not

@@ -34,8 +34,8 @@ func TestConnect(t *testing.T) {
 		},
 		{
 			name: "missing roles", expected: contosoID, consented: contosoID,
-			change: func(s *script) { s.grant.Roles = []string{"User.Read.All", "Group.Read.All", "Organization.Read.All"} },
-			kind:   tenantry.Reconnect, says: []string{"Mail.Read", "Files.Read.All"},
+			change: func(s *script) { s.grant.Roles = []string{"User.Read.All", "Mail.Read", "Files.Read.All"} },
+			kind:   tenantry.Reconnect, says: []string{"Group.Read.All", "Organization.Read.All"},
 		},
 		{
 			name: "no roles yet", expected: contosoID, consented: contosoID,

@@ -80,9 +80,7 @@ type Config struct {
 	Open func(t tenantry.TenantID, directory string) Graph
 	Log  Logger
 	// Required are the application permissions without which a tenant is not connected
-	// (default RequiredRoles). A provider whose customers narrow mailboxes by Exchange's
-	// RBAC for Applications leaves Mail.Read out: such a token lacks the role, and calls
-	// work all the same ("Limit mailbox access").
+	// (default RequiredRoles).
 	Required []string
 	// Now is the clock (default time.Now).
 	Now func() time.Time
@@ -108,15 +106,18 @@ func New(cfg Config) (*Directory, error) {
 	return &Directory{cfg: cfg}, nil
 }
 
-// syncEvery is how often a tenant is synced. Delta links of users and groups live 7 days
-// ("Delta query overview"), so that a missed day or five does no harm.
+// syncEvery is how often a tenant is synced that says nothing else. Delta links of users and groups live
+// 7 days ("Delta query overview"), so that a missed day or five does no harm.
 const syncEvery = 24 * time.Hour
 
-// NextSync returns the first time after now that is a whole number of days after the
-// tenant was added: stable, and spread over the day as tenants came.
-func NextSync(added, now time.Time) time.Time {
-	if !now.After(added) {
-		return added.Add(syncEvery)
+// NextSync returns the first time after now that is a whole number of intervals after the
+// tenant was added: stable, and spread over the day as tenants came. An interval of 0 is a day.
+func NextSync(added, now time.Time, every time.Duration) time.Time {
+	if every <= 0 {
+		every = syncEvery
 	}
-	return added.Add((now.Sub(added)/syncEvery + 1) * syncEvery)
+	if !now.After(added) {
+		return added.Add(every)
+	}
+	return added.Add((now.Sub(added)/every + 1) * every)
 }

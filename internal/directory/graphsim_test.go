@@ -130,7 +130,7 @@ func TestTenantFromConsentToGone(t *testing.T) {
 		t.Fatalf("before the consent: %v (%s), want Transient", err, tenantry.KindOf(err))
 	}
 	w.sim.Consent("User.Read.All", "Organization.Read.All")
-	if err := w.dir.Connect(t.Context(), w.id, w.conn); tenantry.KindOf(err) != tenantry.Reconnect || !strings.Contains(err.Error(), "Files.Read.All") {
+	if err := w.dir.Connect(t.Context(), w.id, w.conn); tenantry.KindOf(err) != tenantry.Reconnect || !strings.Contains(err.Error(), "Group.Read.All") {
 		t.Fatalf("with half the roles: %v", err)
 	}
 	w.sim.Consent()
@@ -193,5 +193,57 @@ func TestWrongOrganizationIsNamed(t *testing.T) {
 	err := w.dir.Connect(t.Context(), id, w.conn)
 	if tenantry.KindOf(err) != tenantry.Invalid || !strings.Contains(err.Error(), "fabrikam.example") || !strings.Contains(err.Error(), w.sim.ID()) {
 		t.Errorf("got %v (%s)", err, tenantry.KindOf(err))
+	}
+}
+
+// Workloads get on board one by one, as the consent and the administrator allow.
+func TestWorkloadsGetOnBoard(t *testing.T) {
+	w := newWorld(t, graphsim.TenantSpec{Domain: "contoso.example", Users: 3, Groups: 2, Sites: 2})
+	scope := w.cat.Tenant(w.id)
+	states := func() string {
+		t.Helper()
+		rows, err := scope.Workloads(t.Context())
+		w.must(err)
+		var out []string
+		for _, r := range rows {
+			out = append(out, string(r.State))
+		}
+		return strings.Join(out, " ")
+	}
+	expect := func(what, want string) {
+		t.Helper()
+		if got := states(); got != want {
+			t.Fatalf("%s: %s, want %s", what, got, want)
+		}
+	}
+	list := []string{"User.Read.All", "Group.Read.All", "Organization.Read.All"}
+	w.sim.Consent(append(list, "Mail.Read")...)
+	w.must(w.dir.Connect(t.Context(), w.id, w.conn))
+	expect("mail alone consented", "authorised unauthorised unauthorised authorised authorised")
+
+	now := time.Now()
+	w.must(scope.EnableWorkload(t.Context(), tenantry.Mailbox, nil, false, now))
+	w.must(scope.EnableWorkload(t.Context(), tenantry.SiteContent, []string{"Sites.Read.All"}, false, now))
+	w.sync()
+	expect("mail enabled", "ready unauthorised unauthorised authorised authorised")
+
+	w.sim.Consent()
+	w.must(w.dir.Connect(t.Context(), w.id, w.conn))
+	expect("everything consented", "ready authorised enabling authorised authorised")
+	w.sync()
+	expect("sites listed", "ready authorised ready authorised authorised")
+
+	w.sim.Consent(append(list, "Sites.Read.All")...) // an administrator takes mail away
+	w.sync()
+	expect("the daily sync sees it", "failed authorised ready authorised authorised")
+	rows, err := scope.Workloads(t.Context())
+	w.must(err)
+	if !strings.Contains(rows[0].Reason, "Mail.Read") || rows[0].Remedy == "" {
+		t.Errorf("failed mail: %+v", rows[0])
+	}
+	trail, err := scope.AuditTrail(t.Context(), 0, 10)
+	w.must(err)
+	if len(trail) != 2 || trail[0].Action != "consent-proved" || !strings.Contains(trail[1].Detail, "Mail.Read") {
+		t.Errorf("audit: %+v", trail)
 	}
 }

@@ -124,7 +124,7 @@ func TestNextSyncIsStable(t *testing.T) {
 		{added.Add(10*24*time.Hour + time.Hour), added.Add(11 * 24 * time.Hour)},
 		{added.Add(-time.Hour), added.Add(24 * time.Hour)},
 	} {
-		if got := NextSync(added, test.now); !got.Equal(test.want) {
+		if got := NextSync(added, test.now, 0); !got.Equal(test.want) {
 			t.Errorf("after %v: %v, want %v", test.now, got, test.want)
 		}
 	}

@@ -38,8 +38,18 @@ func (d *Directory) Sync(ctx context.Context, t tenantry.TenantID) (tenantry.Cou
 	if id == "" {
 		id = row.Directory
 	}
-	s := &syncing{Directory: d, tenant: t, scope: scope, graph: d.cfg.Open(t, id), looked: map[tenantry.ResourceID]bool{}}
+	s := &syncing{
+		Directory: d, tenant: t, scope: scope, graph: d.cfg.Open(t, id), looked: map[tenantry.ResourceID]bool{},
+		unlisted: map[tenantry.ResourceKind]string{},
+	}
+	roles, err := s.begin(ctx)
+	if err != nil {
+		return s.counts, err
+	}
 	for _, c := range s.collections() {
+		if c.takes != "" && len(MissingRoles([]string{c.takes}, roles)) > 0 {
+			continue // asking would look like a consent that is gone
+		}
 		if err := s.collection(ctx, c); err != nil {
 			return s.counts, err
 		}
@@ -48,7 +58,23 @@ func (d *Directory) Sync(ctx context.Context, t tenantry.TenantID) (tenantry.Cou
 		return s.counts, err
 	}
 	now := d.cfg.Now()
-	return s.counts, scope.SyncDone(ctx, now, NextSync(row.AddedAt, now))
+	if err := scope.ListingEnded(ctx, s.unlisted, now); err != nil {
+		return s.counts, err
+	}
+	return s.counts, scope.SyncDone(ctx, now, NextSync(row.AddedAt, now, row.SyncEvery))
+}
+
+// begin looks at what the consent permits today, and tells the enabled workloads that they are being listed.
+// It returns the permissions.
+func (s *syncing) begin(ctx context.Context) (roles []string, err error) {
+	grant, err := s.graph.Grant(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.proved(ctx, s.scope, grant); err != nil {
+		return nil, err
+	}
+	return grant.Roles, s.scope.ListingBegan(ctx, s.cfg.Now())
 }
 
 // syncing is one sync under way.
@@ -59,6 +85,8 @@ type syncing struct {
 	graph  Graph
 	counts tenantry.Counts
 	looked map[tenantry.ResourceID]bool // asked about in this sync: once is enough
+	// unlisted says why a kind of object could not be listed.
+	unlisted map[tenantry.ResourceKind]string
 }
 
 // page is one page of reports about one kind of object.
@@ -73,14 +101,16 @@ type collection struct {
 	kind tenantry.ResourceKind
 	read func(ctx context.Context, link string) (page, error)
 	look func(ctx context.Context, objectID string) (tenantry.LifeState, error)
+	// takes is a permission that not every tenant gives, and without which it is left alone.
+	takes string
 }
 
 func (s *syncing) collections() []collection {
 	g := s.graph
 	return []collection{
-		{tenantry.User, pages(g.UserChanges, ofUser), g.UserState},
-		{tenantry.Group, pages(g.GroupChanges, ofGroup), g.GroupState},
-		{tenantry.Site, pages(g.SiteChanges, ofSite), s.lookForSite},
+		{tenantry.User, pages(g.UserChanges, ofUser), g.UserState, ""},
+		{tenantry.Group, pages(g.GroupChanges, ofGroup), g.GroupState, ""},
+		{tenantry.Site, pages(g.SiteChanges, ofSite), s.lookForSite, "Sites.Read.All"},
 	}
 }
 
@@ -116,6 +146,7 @@ func (s *syncing) collection(ctx context.Context, c collection) error {
 	if c.kind != tenantry.User && (kind == tenantry.Absent || kind == tenantry.Denied) {
 		s.cfg.Log.Warnw("cannot list a kind of object of a tenant; the others go on",
 			"tenant", s.tenant, "kind", c.kind, "error", err)
+		s.unlisted[c.kind] = err.Error()
 		return nil
 	}
 	return err

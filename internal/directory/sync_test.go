@@ -133,7 +133,7 @@ func newFixture(t *testing.T, directory string) *fixture {
 	f := &fixture{t: t, cat: cat, id: tenantry.NewTenantID(), now: today, script: &script{
 		users: map[string]graph.Changes[graph.User]{}, sites: map[string]graph.Changes[graph.Site]{},
 		errs: map[string]error{}, states: map[string]tenantry.LifeState{}, kinds: map[string]string{},
-		grant: graph.Grant{DirectoryID: contosoID, Roles: RequiredRoles()},
+		grant: graph.Grant{DirectoryID: contosoID, Roles: append(RequiredRoles(), "Sites.Read.All")},
 		org:   graph.Organization{ID: contosoID, Name: "Contoso", Domains: []string{"contoso.example"}},
 	}}
 	f.must(cat.Fleet().AddTenant(t.Context(), catalog.TenantRow{

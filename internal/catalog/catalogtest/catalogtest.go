@@ -33,6 +33,8 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Resources", testResources},
 		{"ResourceCounts", testResourceCounts},
 		{"Enrolment", testEnrolment},
+		{"Workloads", testWorkloads},
+		{"NothingBeforeEnabled", testNothingBeforeEnabled},
 		{"PolicyRules", testPolicyRules},
 		{"StartRun", testStartRun},
 		{"StartRunOnce", testStartRunOnce},
@@ -140,13 +142,16 @@ func (w *world) kind(err error, kind tenantry.Kind) {
 	}
 }
 
-// tenant adds a connected tenant.
+// tenant adds a connected tenant with all of its workloads enabled.
 func (w *world) tenant(name string) *catalog.Tenant {
 	w.t.Helper()
 	id := tenantry.TenantID("t-" + name)
 	w.ok(w.f.AddTenant(w.ctx, catalog.TenantRow{
 		ID: id, Name: name, Directory: name + ".example", State: tenantry.TenantConnected, AddedAt: now, NextSyncAt: now.Add(time.Hour),
 	}))
+	for _, load := range tenantry.Workloads() {
+		w.ok(w.c.Tenant(id).EnableWorkload(w.ctx, load, nil, false, now))
+	}
 	return w.c.Tenant(id)
 }
 

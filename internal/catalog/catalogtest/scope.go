@@ -91,6 +91,19 @@ func testScope(_ *testing.T, w *world) {
 		"SetDirectoryID": func() any { return mine.SetDirectoryID(w.ctx, "guid") },
 		"SetWeight":      func() any { return mine.SetWeight(w.ctx, 30) },
 		"SetRoles":       func() any { return mine.SetRoles(w.ctx, []string{"Mail.Read"}) },
+		"Workloads":      func() any { list, _ := mine.Workloads(w.ctx); return list },
+		"Eligible":       func() any { counts, _ := mine.Eligible(w.ctx); return counts[tenantry.Drive] },
+		"EnableWorkload": func() any { return mine.EnableWorkload(w.ctx, tenantry.Drive, nil, true, after) },
+		"DisableWorkload": func() any {
+			return mine.DisableWorkload(w.ctx, tenantry.SiteContent, []string{"Sites.Read.All"}, after)
+		},
+		"AuthoriseWorkloads": func() any {
+			return mine.AuthoriseWorkloads(w.ctx, map[tenantry.Workload][]string{tenantry.TeamContent: {"Team.ReadBasic.All"}}, after)
+		},
+		"ListingBegan": func() any { return mine.ListingBegan(w.ctx, after) },
+		"ListingEnded": func() any {
+			return mine.ListingEnded(w.ctx, map[tenantry.ResourceKind]string{tenantry.Group: "x"}, after)
+		},
 		"SetSize":        func() any { return mine.SetSize(w.ctx, 1, 2) },
 		"SyncDone":       func() any { return mine.SyncDone(w.ctx, after, after) },
 		"StartConsent":   func() any { return mine.StartConsent(w.ctx, "hash", after) },

@@ -1,0 +1,64 @@
+package e2e
+
+import "fmt"
+
+// workload is how far one workload of a tenant is.
+type workload struct {
+	Workload   string `json:"workload"`
+	Enabled    bool   `json:"enabled"`
+	State      string `json:"state"`
+	Reason     string `json:"reason"`
+	Remedy     string `json:"remedy"`
+	Eligible   int64  `json:"eligible"`
+	ConsentURL string `json:"consent_url"`
+	Backup     struct {
+		Ready  bool   `json:"ready"`
+		Reason string `json:"reason"`
+	} `json:"backup"`
+	Restore struct {
+		Ready  bool   `json:"ready"`
+		Reason string `json:"reason"`
+	} `json:"restore"`
+}
+
+// workloads returns the workloads of a tenant by name.
+func (f *fleet) workloads(t tenant) map[string]workload {
+	f.t.Helper()
+	all := map[string]workload{}
+	var found struct {
+		Items []workload `json:"items"`
+	}
+	f.must("GET", "/tenants/"+t.ID+"/workloads", nil, &found)
+	for _, w := range found.Items {
+		all[w.Workload] = w
+	}
+	return all
+}
+
+// awaitWorkload waits until a workload of a tenant is in a state.
+func (f *fleet) awaitWorkload(t tenant, name, state string) workload {
+	f.t.Helper()
+	var w workload
+	eventually(f.t, fmt.Sprintf("%s of %s is %s", name, t.Name, state), func() (bool, string) {
+		w = f.workloads(t)[name]
+		return w.State == state, w.State + ": " + w.Reason
+	})
+	return w
+}
+
+// enable enables workloads of a tenant, all of them if none is named, and returns the page where what is
+// missing is consented to, "" if nothing is.
+func (f *fleet) enable(t tenant, workloads ...string) (consent string) {
+	f.t.Helper()
+	if len(workloads) == 0 {
+		workloads = []string{"mailbox", "drive", "site", "group", "team"}
+	}
+	for _, name := range workloads {
+		var w workload
+		f.must("POST", "/tenants/"+t.ID+"/workloads/"+name+"/enable", nil, &w)
+		if w.ConsentURL != "" {
+			consent = w.ConsentURL
+		}
+	}
+	return consent
+}

@@ -1,0 +1,50 @@
+package e2e
+
+import "testing"
+
+// A tenant gets on board by redirect: mail first, then SharePoint, for which something is missing. Nothing is
+// protected before it is enabled.
+func TestOnboardingByRedirect(t *testing.T) {
+	f := newFleet(t, "--tenants", "1", "--users", "3", "--mails", "3", "--files-per-user", "2", "--groups", "1", "--sites", "2")
+	f.scheduler("scheduler")
+	f.worker("worker")
+	sim := f.simTenants()[0]
+	tn := f.add(sim)
+	narrow := []string{"User.Read.All", "Group.Read.All", "Organization.Read.All", "Mail.ReadWrite"}
+	f.simulate("POST", "/tenants/"+sim.ID+"/consent", map[string]any{"roles": narrow}, nil)
+	f.must("POST", "/tenants/"+tn.ID+"/probe", nil, nil) // its consent is there already
+	f.awaitState(&tn, "connected")
+	f.awaitSyncs(tn, 1)
+
+	policy := f.policy(tn)
+	user := f.resources(tn, "kind=user&limit=100")[0]
+	f.refused("POST", "/tenants/"+tn.ID+"/runs", map[string]any{"policy": policy}, 409, "conflict", "have to be enabled")
+	f.refused("POST", "/tenants/"+tn.ID+"/runs", map[string]any{"resources": []string{user.ID}}, 422, "invalid", "not enabled")
+
+	if link := f.enable(tn, "mailbox"); link != "" {
+		t.Errorf("mail is permitted, and asks for consent: %s", link)
+	}
+	mail := f.awaitWorkload(tn, "mailbox", "ready")
+	if !mail.Backup.Ready || !mail.Restore.Ready || mail.Eligible == 0 {
+		t.Errorf("mail: %+v", mail)
+	}
+	link := f.enable(tn, "site")
+	site := f.workloads(tn)["site"]
+	if link == "" || site.State != "unauthorised" || !site.Enabled {
+		t.Fatalf("sites: %+v, consent %q", site, link)
+	}
+	says(t, "sites", site.Reason, "Sites.Read.All")
+	f.browse(link + "&auto=accept&as=" + sim.ID)
+	f.awaitWorkload(tn, "site", "ready") // what was asked for goes on by itself
+	if drive := f.workloads(tn)["drive"]; drive.State != "authorised" || drive.Enabled {
+		t.Errorf("nobody has asked for drives: %+v", drive)
+	}
+
+	f.awaitDone(tn, f.backup(tn, policy))
+	if n := len(f.snapshots(tn, user, "mailbox")); n != 1 {
+		t.Errorf("%d snapshots of the mailbox", n)
+	}
+	if n := len(f.snapshots(tn, user, "drive")); n != 0 {
+		t.Errorf("%d snapshots of a drive that is not enabled", n)
+	}
+}
