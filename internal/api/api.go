@@ -9,13 +9,15 @@
 //	/v1/...               bearer token, as its role allows (roles.go)
 //	/queues               bearer token of the provider, or the cookie set by /login
 //	/v1/consent/callback  open: Microsoft redirects an administrator's browser here
-//	/login /logout        open: a form that takes a token
+//	/login /logout        open: a form that takes a token, or the way to the provider's own
+//	                      OpenID Connect (signin.go)
 //	/docs /openapi.json   open: the same for every installation
 //	/healthz /readyz /metrics  open, without secrets
 //
 // A token is 32 random bytes; SQL keeps its SHA-256. The cookie carries the token
 // itself, is valid under /queues alone, and never authenticates /v1, so no
-// foreign page can make a browser call the API.
+// foreign page can make a browser call the API. Where the configuration names an OpenID
+// Connect provider, its signed ID tokens are bearer tokens, too: their claims give the role.
 //
 // Consent is signed and one-time:
 //
@@ -52,6 +54,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/signin"
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
 )
@@ -89,6 +92,9 @@ type Config struct {
 	Limits throttle.Limits
 	// Monitor is served under /queues behind authentication; nil leaves it out.
 	Monitor http.Handler
+	// SignIn lets people and programs sign in with the provider's OpenID Connect; nil: with
+	// tokens alone.
+	SignIn *signin.Provider
 	// PublicURL is where browsers and Microsoft reach this API, "https://backup.example.com".
 	// It may carry a path when a proxy strips it, except that asynqmon then needs the
 	// same path in its own root. With https the session cookie is Secure.
@@ -133,6 +139,9 @@ func New(cfg Config) (http.Handler, error) {
 	public, err := url.Parse(strings.TrimRight(cfg.PublicURL, "/"))
 	if err != nil || public.Host == "" || (public.Scheme != "https" && public.Scheme != "http") {
 		return nil, tenantry.Errorf(tenantry.Invalid, "api: PublicURL %q is not an absolute http or https URL", cfg.PublicURL)
+	}
+	if err := checkGrants(cfg.SignIn); err != nil {
+		return nil, err
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -194,6 +203,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 
 	s.consentCallback(mux)
 	s.queueRoutes(mux)
+	s.signInRoutes(mux)
 	s.docsRoutes(mux)
 	s.healthRoutes(mux)
 	return s, mux, nil
@@ -221,7 +231,7 @@ func humaConfig() huma.Config {
 	cfg.CreateHooks = nil                  // no $schema in bodies
 	cfg.RejectUnknownQueryParameters = true
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"token": {Type: "http", Scheme: "bearer", Description: "A token as `tenantry init` prints it."},
+		"token": {Type: "http", Scheme: "bearer", Description: "A token as `tenantry init` prints it, or an ID token of the provider that the installation names."},
 	}
 	cfg.Security = []map[string][]string{{"token": {}}}
 	cfg.Tags = []*huma.Tag{

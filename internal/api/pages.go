@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 
 	"go.uber.org/zap"
 
@@ -27,6 +28,9 @@ type page struct {
 	Facts   []fact   // which tenant, which directory
 	Next    []string // what to do now
 	Base    string   // path of the public URL, before every link
+	To      string   // where the browser goes on to by itself, below Base; "" is nowhere
+	// Provider is the host that people may sign in with; "" is none.
+	Provider string
 }
 
 type fact struct{ Name, Value string }
@@ -42,6 +46,11 @@ func loadPages() (pages, error) {
 // page renders a template whole before it answers, so that none is cut in half.
 func (s *service) page(w http.ResponseWriter, status int, name string, p page) {
 	p.Base = s.public.Path
+	if s.SignIn != nil {
+		if issuer, err := url.Parse(s.SignIn.Issuer()); err == nil {
+			p.Provider = issuer.Host
+		}
+	}
 	var body bytes.Buffer
 	if err := s.pages.templates.ExecuteTemplate(&body, name, p); err != nil {
 		s.Logger.Error("render page", zap.String("page", name), zap.Error(err))

@@ -12,6 +12,8 @@ import (
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/graph"
 	"github.com/tenantry/tenantry/internal/queue"
+	"github.com/tenantry/tenantry/internal/signin"
+	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
 )
 
@@ -58,10 +60,14 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
 	p.onStop(book.Close)
 
+	people, err := signIn(cfg)
+	if err != nil {
+		return err
+	}
 	metrics := newMeter(RoleAPI)
 	closing := make(chan struct{})
 	handler, err := api.New(api.Config{
-		Catalog: cat, Consent: consent{graphConfig(cfg)}, Browser: newBrowser(repos), Archives: archives{repos}, Budgets: book, Limits: limits, Monitor: monitor,
+		Catalog: cat, Consent: consent{graphConfig(cfg)}, Browser: newBrowser(repos), Archives: archives{repos}, Budgets: book, Limits: limits, Monitor: monitor, SignIn: people,
 		PublicURL: cfg.PublicURL, Rate: cfg.APIRate, Logger: p.log, Metrics: metricsHandler(metrics), Closing: closing,
 		Ready: readiness(map[string]pinger{"catalog": cat, "redis": deliveries}),
 	})
@@ -81,6 +87,18 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	}
 	p.closes(func() error { close(closing); return nil }) // before serve's own end, which waits for requests
 	return nil
+}
+
+// signIn is the provider that the configuration names, nil if it names none.
+func signIn(cfg Config) (*signin.Provider, error) {
+	if cfg.OIDCIssuer == "" {
+		return nil, nil
+	}
+	grants, err := signin.ParseGrants(cfg.OIDCGrants)
+	if err != nil {
+		return nil, tenantry.Errorf(tenantry.Invalid, "oidc-grants: %w", err)
+	}
+	return signin.New(signin.Config{Issuer: cfg.OIDCIssuer, ClientID: cfg.OIDCClientID, ClientSecret: cfg.OIDCSecret, Claim: cfg.OIDCClaim, Grants: grants})
 }
 
 // openStorage opens the bucket, which proves that it can carry the fence, and the keys.

@@ -64,6 +64,12 @@ type Config struct {
 	TLSKey         string
 	APIRate        float64
 
+	OIDCIssuer   string
+	OIDCClientID string
+	OIDCSecret   tenantry.Secret
+	OIDCClaim    string
+	OIDCGrants   string
+
 	TracesEndpoint string
 	TracesRatio    float64
 
@@ -152,6 +158,12 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.TLSCertificate, "tls-certificate", "", "PEM `FILE` with the certificate to serve HTTPS with, read again when it changes; empty: plain HTTP, for loopback or a proxy with TLS (api)")
 	fs.StringVar(&c.TLSKey, "tls-key", "", "PEM `FILE` with the key of tls-certificate (api)")
 	fs.Float64Var(&c.APIRate, "api-rate", 100, "`REQUESTS` a second that one token may send; strangers may send far fewer; 0: any number (api)")
+
+	fs.StringVar(&c.OIDCIssuer, "oidc-issuer", "", "`URL` of an OpenID Connect provider whose people may sign in, as its tokens name it; empty: none (api)")
+	fs.StringVar(&c.OIDCClientID, "oidc-client-id", "", "`ID` of this fleet at the provider, which sends browsers back to public-url/login/callback (api)")
+	fs.Var((*secretFlag)(&c.OIDCSecret), "oidc-client-secret", "`SECRET` of this fleet at the provider, if it gave one; better in the environment or the file (api)")
+	fs.StringVar(&c.OIDCClaim, "oidc-claim", "roles", "`NAME` of the claim of a token that says what somebody may, for example roles or groups (api)")
+	fs.StringVar(&c.OIDCGrants, "oidc-grants", "", "what its values mean, as `VALUE=ROLE,...`; VALUE=ROLE@TENANT for one tenant; the first that somebody has counts (api)")
 
 	fs.StringVar(&c.TracesEndpoint, "traces-endpoint", "", "`URL` of an OTLP receiver over HTTP, for example http://127.0.0.1:4318; empty: no traces (worker)")
 	fs.Float64Var(&c.TracesRatio, "traces-ratio", 1, "`SHARE` of tasks whose traces are sent, above 0 and at most 1 (worker)")

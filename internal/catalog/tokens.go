@@ -44,6 +44,22 @@ func (f *Fleet) AddToken(ctx context.Context, t Token, hash string) error {
 		hash, t.Name, t.Role, t.Tenant, t.CreatedBy, micros(t.CreatedAt), micros(t.ExpiresAt))
 }
 
+// sessions are the tokens that AddSession made: no token can have this name.
+const sessions = "sign-in/"
+
+// AddSession stores a token that somebody got by signing in, and drops those that expired
+// before it was made. Its CreatedBy is ours. Conflict: the name is taken.
+func (f *Fleet) AddSession(ctx context.Context, t Token, hash string) error {
+	return f.c.write(ctx, "add session of "+t.Name, func(ctx context.Context, tx bun.Tx) error {
+		if _, err := exec(ctx, tx, "DELETE FROM tokens WHERE created_by = ? AND expires_at < ?", sessions, micros(t.CreatedAt)); err != nil {
+			return err
+		}
+		_, err := exec(ctx, tx, "INSERT INTO tokens (hash, name, role, tenant, created_by, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+			hash, t.Name, t.Role, t.Tenant, sessions, micros(t.CreatedAt), micros(t.ExpiresAt))
+		return err
+	})
+}
+
 // Token returns what is known of the token with a hash. Unauthorized when there is none,
 // or when it has expired.
 func (f *Fleet) Token(ctx context.Context, hash string, now time.Time) (Token, error) {
