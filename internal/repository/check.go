@@ -106,6 +106,11 @@ func (c *checker) collect(ctx context.Context) error {
 	if err != nil {
 		return c.rd.repo.fail(c.rd.series, err)
 	}
+	if c.pass == 0 {
+		if err := c.rd.index.checkFilters(ctx); err != nil {
+			return c.rd.repo.fail(c.rd.series, err)
+		}
+	}
 	items, places := int64(0), int64(0)
 	for r, err := range c.rd.index.scan(ctx, top, nil, nil) { // every block, not only those that have IDs
 		if err == nil && r.key[0] == idSpace {

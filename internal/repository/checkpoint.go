@@ -91,6 +91,14 @@ func (w *Writer) commit(ctx context.Context, sealed *time.Time) error {
 	return nil
 }
 
+// commitAtRest commits an open manifest for maintenance, which changes nothing that a backup would go on from: whoever
+// comes next need not take the series over. The caller holds life.
+func (w *Writer) commitAtRest(ctx context.Context) error {
+	w.resting = true
+	defer func() { w.resting = false }()
+	return w.commit(ctx, nil)
+}
+
 // confirm looks whether the head is still the newest manifest, if that has not been known for sure within
 // sliceBound. A writer that woke up late could otherwise take a number whose manifest was committed by
 // another and swept since.
@@ -251,7 +259,7 @@ func (w *Writer) nextManifest(sealed *time.Time) (*pb.Manifest, error) {
 		Version: formatVersion, Seq: w.head.Seq + 1, Epoch: w.fence.Epoch, Task: string(w.fence.Task), Nonce: nonce,
 		Parent: w.head.digest, Sealed: sealed != nil, Cursors: w.cursorMessages(),
 		Segments: w.index.segments(), Inline: inline, PackNumber: w.packNumber, RunNumber: w.runNumber,
-		Counts: countsMessage(counts), Live: w.head.Live,
+		Counts: countsMessage(counts), Live: w.head.Live, AtRest: w.resting,
 	}
 	if sealed != nil {
 		m.Live = append([]*pb.Snapshot{{

@@ -18,14 +18,19 @@ import (
 const (
 	// cachedBlocks is how many blocks of 64 KiB an index keeps.
 	cachedBlocks = 128
-	// smallSegment is up to which size a segment is read whole at once: a request is dearer than the bytes.
-	smallSegment = 256 << 10
-	// singleReads is how many blocks of a segment are read one by one before the rest is read whole, as long as
+	// smallSegment is up to which size a segment is read whole at once: a request is dearer than the bytes. Where many
+	// look-ups are to come, as in a backup, it is mediumSegment, as long as an index then holds no more than maxStored.
+	smallSegment  = 256 << 10
+	mediumSegment = 1 << 20
+	// singleReads is how many blocks of a segment are read one by one before all are read whole, as long as
 	// an index then holds no more than maxStored bytes of segments.
-	singleReads = 3
+	singleReads = 1
 	maxStored   = 4 << 20
 	// scanBytes is how much of a segment a scan reads at once, once it has gone on for a while.
 	scanBytes = 256 << 10
+	// maxStep is how many blocks of a segment a scan reads at once at most; one that folds reads so much at once.
+	maxStep   = 64
+	foldAhead = 1 << 20
 )
 
 // index is what the segments of a manifest say: runs of sorted tables, of which a newer one
@@ -41,6 +46,7 @@ type index struct {
 	blocks *frameCache
 	held   *atomic.Int64 // bytes of tables that were read whole later
 	room   int64         // for them
+	whole  int64         // up to which size segments are read whole at once
 }
 
 // lazyTable is a segment that is opened when it is first needed.
@@ -53,7 +59,7 @@ type lazyTable struct {
 }
 
 func (r *Repository) newIndex(s tenantry.Series, segments []*pb.Segment) *index {
-	ix := &index{repo: r, series: s, blocks: newFrameCache(cachedBlocks), held: new(atomic.Int64), room: maxStored}
+	ix := &index{repo: r, series: s, blocks: newFrameCache(cachedBlocks), held: new(atomic.Int64), room: maxStored, whole: smallSegment}
 	ix.setRuns(segments)
 	return ix
 }
@@ -93,6 +99,13 @@ func (t *lazyTable) held() int64 {
 	return t.open.held()
 }
 
+// atHand reports whether all of the segment is in memory.
+func (t *lazyTable) atHand() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.open != nil && t.open.held() > 0
+}
+
 // segments returns what setRuns was told.
 func (ix *index) segments() []*pb.Segment {
 	var out []*pb.Segment
@@ -117,20 +130,97 @@ func (ix *index) sizes() []int64 {
 
 // view returns the index as it is now, whatever setRuns does later.
 func (ix *index) view() *index {
-	return &index{repo: ix.repo, series: ix.series, runs: ix.runs, blocks: ix.blocks, held: ix.held, room: ix.room}
+	return &index{repo: ix.repo, series: ix.series, runs: ix.runs, blocks: ix.blocks, held: ix.held, room: ix.room, whole: ix.whole}
 }
 
 func (ix *index) table(ctx context.Context, t *lazyTable) (*table, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.open == nil {
-		opened, err := ix.repo.openTable(ctx, ix.series, t.meta)
+		how, taken := ix.reading(t.meta)
+		opened, err := ix.repo.openTable(ctx, ix.series, t.meta, how)
 		if err != nil {
+			ix.held.Add(-taken)
 			return nil, err
+		}
+		if taken > 0 {
+			ix.held.Add(opened.size() - taken)
 		}
 		t.open, t.filter = opened, opened.filter
 	}
 	return t.open, nil
+}
+
+// reading says how much of a segment to read when it is opened, and how much of the room it has taken for that.
+func (ix *index) reading(m *pb.Segment) (how reading, taken int64) {
+	switch {
+	case m.Size <= smallSegment:
+		return readWhole, 0
+	case m.Size > ix.whole:
+		return readTail, 0
+	}
+	if ix.held.Add(m.Size) > ix.room {
+		ix.held.Add(-m.Size)
+		return readTail, 0
+	}
+	return readWhole, m.Size
+}
+
+// learnFilters reads the filters of all segments of a run at once, unless the one that is asked about is known or
+// they stand nowhere together.
+func (ix *index) learnFilters(ctx context.Context, run []*lazyTable, at int) error {
+	last := run[len(run)-1]
+	if last.meta.Filters == 0 || at == len(run)-1 || run[at].knowsFilter() {
+		return nil
+	}
+	opened, err := ix.openFilters(ctx, run)
+	if err != nil {
+		return err
+	}
+	for i, t := range run[:len(run)-1] {
+		t.learn(opened.before[i])
+	}
+	opened.before = nil
+	last.mu.Lock()
+	defer last.mu.Unlock()
+	if last.open == nil {
+		last.open, last.filter = opened, opened.filter
+	}
+	return nil
+}
+
+// openFilters opens the last segment of a run with the filters of those before it.
+func (ix *index) openFilters(ctx context.Context, run []*lazyTable) (*table, error) {
+	opened, err := ix.repo.openTable(ctx, ix.series, run[len(run)-1].meta, readFilters)
+	if err == nil && len(opened.before) != len(run)-1 {
+		err = objectError(ix.repo.object(opened.name), tenantry.Errorf(tenantry.Corrupt, "it has filters for %d segments, not %d", len(opened.before), len(run)-1))
+	}
+	return opened, err
+}
+
+// checkFilters reads the filters that no scan reads.
+func (ix *index) checkFilters(ctx context.Context) error {
+	for _, run := range ix.runs {
+		if run[len(run)-1].meta.Filters == 0 {
+			continue
+		}
+		if _, err := ix.openFilters(ctx, run); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *lazyTable) knowsFilter() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.filter) > 0 || t.open != nil
+}
+
+func (t *lazyTable) learn(filter []byte) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.filter = filter
 }
 
 // mayHave reports whether a segment may have a key, from what is known without reading.
@@ -153,6 +243,14 @@ func (ix *index) get(ctx context.Context, key []byte) ([]byte, bool, error) {
 		at := segmentFor(run, key)
 		if at < 0 || !run[at].mayHave(key, hash) {
 			continue
+		}
+		if key[0] == idSpace {
+			if err := ix.learnFilters(ctx, run, at); err != nil {
+				return nil, false, err
+			}
+			if !run[at].mayHave(key, hash) {
+				continue
+			}
 		}
 		t, err := ix.table(ctx, run[at])
 		if err != nil {
@@ -292,6 +390,7 @@ type runCursor struct {
 	from   []byte       // skip what is before; nil once that is done
 	block  int          // to be read next
 	step   int          // how many blocks to read at once
+	most   int64        // up to how many bytes
 	ready  *table
 	stored []byte // blocks from ready, to be opened one by one
 	opened int    // block to be opened next
@@ -299,7 +398,7 @@ type runCursor struct {
 }
 
 func (ix *index) runCursor(run []*lazyTable, from []byte) *runCursor {
-	return &runCursor{ix: ix, tables: run[max(segmentFor(run, from), 0):], from: from, block: -1, step: 1}
+	return &runCursor{ix: ix, tables: run[max(segmentFor(run, from), 0):], from: from, block: -1, step: 1, most: scanBytes}
 }
 
 func (c *runCursor) next(ctx context.Context) (record, bool, error) {
@@ -342,13 +441,13 @@ func (c *runCursor) advance(ctx context.Context) (bool, error) {
 			continue
 		}
 		to := c.block + 1
-		for to < len(t.blocks) && to-c.block < c.step && t.offsets[to]-t.offsets[c.block] < scanBytes {
+		for to < len(t.blocks) && to-c.block < c.step && t.offsets[to]-t.offsets[c.block] < c.most {
 			to++
 		}
 		if c.stored, err = c.ix.repo.readBlocks(ctx, t, c.block, to); err != nil {
 			return false, err
 		}
-		c.ready, c.opened, c.block, c.step = t, c.block, to, min(2*c.step, 64)
+		c.ready, c.opened, c.block, c.step = t, c.block, to, min(2*c.step, maxStep)
 	}
 	n := c.ready.blocks[c.opened].Stored
 	plain, err := c.ix.repo.openBlock(c.ready, c.opened, c.stored[:n])

@@ -114,7 +114,16 @@ func (r *Repository) inspectSegment(name string, body []byte) error {
 	for i, block := range tail.Blocks {
 		offsets, sizes = append(offsets, offsets[i]+int64(block.Stored)), append(sizes, block.Plain)
 	}
-	return b.inspectFrames(blocks, offsets, sizes)
+	end := int64(len(blocks)) - tail.Filters
+	if tail.Filters < 0 || end < 0 {
+		return tenantry.Errorf(tenantry.Corrupt, "its filters do not end where its end begins")
+	}
+	if tail.Filters > 0 {
+		if _, err := b.openFilters(blocks[end:], len(tail.Blocks)); err != nil {
+			return err
+		}
+	}
+	return b.inspectFrames(blocks[:end], offsets, sizes)
 }
 
 // inspectFrames opens frames that follow one another up to the end.

@@ -40,7 +40,7 @@ func (w *Writer) Prune(ctx context.Context, drop []int64) (int, error) {
 		return 0, nil
 	}
 	w.head.Live = live
-	return dropped, w.commit(ctx, nil)
+	return dropped, w.commitAtRest(ctx)
 }
 
 // Live returns the snapshots that are kept as of the last commit, newest first.
@@ -74,7 +74,7 @@ func (w *Writer) Sweep(ctx context.Context) (Freed, error) {
 		return Freed{}, nil
 	}
 	if !w.committed {
-		if err := w.commit(ctx, nil); err != nil {
+		if err := w.commitAtRest(ctx); err != nil {
 			return Freed{}, err
 		}
 	}

@@ -50,7 +50,7 @@ func (w *Writer) Reindex(ctx context.Context) (Reindexed, error) {
 		return Reindexed{}, w.spoil(err)
 	}
 	out.Damage = damage.Error()
-	return out, w.commit(ctx, nil)
+	return out, w.commitAtRest(ctx)
 }
 
 // readIndex reads every record of the index.

@@ -27,6 +27,9 @@ const (
 	// inlineFilter is the largest filter that stands in the manifest too, so that an incremental
 	// of a mailbox of up to 20,000 items need not open a segment to know that a mail is new.
 	inlineFilter = 40 << 10
+	// maxFilters bounds the filters of a run that stand together in its last segment, so that an incremental of a
+	// mailbox of up to 2,000,000 items learns with one GET that its mails are new.
+	maxFilters = 4 << 20
 )
 
 func segmentName(s tenantry.Series, id packID) string { return seriesName(s) + "s/" + id.String() }
@@ -47,6 +50,7 @@ type runBuilder struct {
 	blocks   []*pb.Block
 	hashes   [][2]uint64
 	segments []*pb.Segment
+	filters  pb.Filters // of segments
 }
 
 // add appends a record; keys ascend.
@@ -70,7 +74,7 @@ func (b *runBuilder) add(r record) error {
 		b.flush()
 	}
 	if len(b.object) >= segmentSize {
-		return b.cut()
+		return b.cut(false)
 	}
 	return nil
 }
@@ -98,10 +102,16 @@ func (b *runBuilder) flush() {
 	b.block = b.block[:0]
 }
 
-func (b *runBuilder) cut() error {
+// cut ends a segment; the last one of a run has the filters of those before it.
+func (b *runBuilder) cut(last bool) error {
 	b.flush()
 	filter := newBloom(b.hashes)
-	tail, err := marshal(&pb.Tail{Blocks: b.blocks, Filter: filter})
+	if last {
+		if err := b.addFilters(); err != nil {
+			return err
+		}
+	}
+	tail, err := marshal(&pb.Tail{Blocks: b.blocks, Filter: filter, Filters: b.meta.Filters})
 	if err != nil {
 		return err
 	}
@@ -113,13 +123,33 @@ func (b *runBuilder) cut() error {
 	name := b.box.name
 	b.box = nil
 	b.segments = append(b.segments, b.meta)
+	b.filters.Filter = append(b.filters.Filter, filter)
 	return b.emit(b.object, name)
+}
+
+// addFilters writes the filters of the segments before this one, if there are any that stand in no manifest.
+func (b *runBuilder) addFilters() error {
+	total, large := 0, false
+	for _, f := range b.filters.Filter {
+		total, large = total+len(f), large || len(f) > inlineFilter
+	}
+	if !large || total > maxFilters {
+		return nil
+	}
+	plain, err := marshal(&b.filters)
+	if err != nil {
+		return err
+	}
+	before := len(b.object)
+	b.object = b.box.seal(b.object, plain, uint32(len(b.blocks)))
+	b.meta.Filters = int64(len(b.object) - before)
+	return nil
 }
 
 // finish ends the run and returns its segments.
 func (b *runBuilder) finish() ([]*pb.Segment, error) {
 	if b.box != nil {
-		if err := b.cut(); err != nil {
+		if err := b.cut(true); err != nil {
 			return nil, err
 		}
 	}
@@ -194,42 +224,84 @@ type table struct {
 	blocks  []*pb.Block
 	offsets []int64 // of each block, and of the tail
 	filter  bloom
+	before  [][]byte // filters of the run's segments before it, if they were read
 
 	single atomic.Int32           // blocks that were read one by one
 	fill   sync.Mutex             // held while stored is set
 	stored atomic.Pointer[[]byte] // all blocks as they are stored, once it was worth it
 }
 
-// openTable reads a segment's tail, or all of a small segment: one GET.
-func (r *Repository) openTable(ctx context.Context, s tenantry.Series, m *pb.Segment) (*table, error) {
+// reading is how much of a segment is read to open it.
+type reading int
+
+const (
+	readTail    reading = iota // the least
+	readFilters                // with the filters of the segments before it
+	readWhole
+)
+
+// from returns where in a segment reading begins.
+func (how reading) from(m *pb.Segment) int64 {
+	switch how {
+	case readWhole:
+		return 0
+	case readFilters:
+		return m.Size - trailerSize - m.Tail - m.Filters
+	default:
+		return m.Size - trailerSize - m.Tail
+	}
+}
+
+// openTable opens a segment: one GET.
+func (r *Repository) openTable(ctx context.Context, s tenantry.Series, m *pb.Segment, how reading) (*table, error) {
 	id, err := toPackID(m.Id)
 	if err != nil {
 		return nil, err
 	}
 	t := &table{id: id, name: segmentName(s, id), offsets: []int64{headerSize}}
-	if err := r.readTail(ctx, t, m); err != nil {
+	if err := r.openTail(ctx, t, m, how); err != nil {
 		return nil, objectError(r.object(t.name), err)
 	}
 	return t, nil
 }
 
-func (r *Repository) readTail(ctx context.Context, t *table, m *pb.Segment) error {
+func (r *Repository) openTail(ctx context.Context, t *table, m *pb.Segment, how reading) error {
+	if m.Filters < 0 || m.Tail < 0 || m.Size-trailerSize-m.Tail-m.Filters < headerSize {
+		return tenantry.Errorf(tenantry.Corrupt, "it cannot have %d bytes with so much at its end", m.Size)
+	}
 	read := func(offset, n int64) ([]byte, error) { return r.readRange(ctx, t.name, offset, n) }
-	var object []byte
-	if m.Size > headerSize && m.Size <= smallSegment {
+	from := how.from(m)
+	var rest []byte
+	if how != readTail {
 		var err error
-		if object, err = read(0, m.Size); err != nil {
+		if rest, err = read(from, m.Size-from); err != nil {
 			return err
 		}
-		read = func(offset, n int64) ([]byte, error) { return object[offset : offset+n], nil } // readEndBy keeps within the size
+		read = func(offset, n int64) ([]byte, error) { return rest[offset-from : offset-from+n], nil } // readEndBy keeps within the size
 	}
 	b, plain, err := r.readEndBy(t.name, kindSegment, m.Size, m.Tail, read)
-	if err == nil && object != nil {
-		err = b.begins(object[:headerSize])
+	if err == nil && how == readWhole {
+		err = b.begins(rest[:headerSize])
 	}
 	if err != nil {
 		return fmt.Errorf("tail: %w", err)
 	}
+	if err := t.parse(b, plain, m); err != nil {
+		return err
+	}
+	blocks := t.offsets[len(t.offsets)-1]
+	if how == readWhole {
+		stored := rest[headerSize:blocks]
+		t.stored.Store(&stored)
+	}
+	if how != readTail && m.Filters > 0 {
+		t.before, err = b.openFilters(rest[blocks-from:blocks-from+m.Filters], len(t.blocks))
+	}
+	return err
+}
+
+// parse takes in what a tail says.
+func (t *table) parse(b *box, plain []byte, m *pb.Segment) error {
 	var tail pb.Tail
 	if err := proto.Unmarshal(plain, &tail); err != nil {
 		return tenantry.E(tenantry.Corrupt, "decode its tail", err)
@@ -238,15 +310,24 @@ func (r *Repository) readTail(ctx context.Context, t *table, m *pb.Segment) erro
 		t.offsets = append(t.offsets, t.offsets[len(t.offsets)-1]+int64(block.Stored))
 	}
 	sorted := slices.IsSortedFunc(tail.Blocks, func(a, b *pb.Block) int { return bytes.Compare(a.First, b.First) })
-	if t.offsets[len(t.offsets)-1] != m.Size-trailerSize-m.Tail || !sorted {
+	if t.offsets[len(t.offsets)-1]+tail.Filters != m.Size-trailerSize-m.Tail || tail.Filters != m.Filters || !sorted {
 		return tenantry.Errorf(tenantry.Corrupt, "its blocks are not where its tail says")
 	}
 	t.box, t.blocks, t.filter = b, tail.Blocks, tail.Filter
-	if object != nil {
-		stored := object[headerSize:t.offsets[len(t.offsets)-1]]
-		t.stored.Store(&stored)
-	}
 	return nil
+}
+
+// openFilters opens the frame behind the blocks of the last segment of a run.
+func (b *box) openFilters(stored []byte, blocks int) ([][]byte, error) {
+	plain, err := b.open(stored, uint32(blocks), 2*maxFilters)
+	if err != nil {
+		return nil, fmt.Errorf("filters: %w", err)
+	}
+	var all pb.Filters
+	if err := proto.Unmarshal(plain, &all); err != nil {
+		return nil, tenantry.E(tenantry.Corrupt, "decode its filters", err)
+	}
+	return all.Filter, nil
 }
 
 // find returns the number of the last block that begins at key or before; -1 if none does.

@@ -47,15 +47,18 @@ type Writer struct {
 	done  *Snapshot // sealed: there is nothing more to write
 	// committed: a manifest of this writer stands, so no older owner can commit any more.
 	committed bool
-	hits      hits
-	recent    recent
-	broken    atomic.Pointer[error]
+	// resting: what is committed now is at rest, see commitAtRest.
+	resting bool
+	hits    hits
+	recent  recent
+	broken  atomic.Pointer[error]
 
 	packing sync.Mutex // guards pack; taken before state
 	pack    *packer
 
 	index                 *index // replaced parts of only with life held for writing
 	packNumber, runNumber uint64 // of the newest ones
+	spilled               int64  // records that this writer has written as runs; with life held for writing
 
 	state   sync.Mutex // guards what follows
 	mem     *memtable
@@ -74,7 +77,8 @@ type Writer struct {
 
 // Begin takes the series for writing under the fence: it reads the head, refuses a head of
 // a higher epoch (Fenced), commits an empty open manifest when it takes over an unfinished
-// series of another epoch or task, so that the older owner can commit no more. On a head of
+// series of another epoch or task, so that the older owner can commit no more; not where maintenance has
+// committed last, and ended. On a head of
 // the same epoch and task it resumes. One LIST and one GET, and one PUT on takeover; of
 // the index, what is not in the manifest is read where it is needed.
 func (r *Repository) Begin(ctx context.Context, s tenantry.Series, f Fence) (*Writer, error) {
@@ -104,7 +108,7 @@ func (r *Repository) Begin(ctx context.Context, s tenantry.Series, f Fence) (*Wr
 			return w, nil
 		}
 	}
-	unfinished := head.Seq > 0 && !head.Sealed
+	unfinished := head.Seq > 0 && !head.Sealed && !head.AtRest
 	if unfinished && (head.Epoch != f.Epoch || head.Task != string(f.Task)) {
 		if err := w.commit(ctx, nil); err != nil {
 			w.Close()
@@ -125,6 +129,7 @@ func (r *Repository) newWriter(ctx context.Context, s tenantry.Series, f Fence, 
 		hits: hits{repo: r}, streams: make(chan struct{}, contentStreams), chunks: make(chan struct{}, chunkUploads),
 		uploads: make(chan struct{}, packUploads), uploading: &errgroup.Group{},
 	}
+	w.index.whole = mediumSegment
 	// Uploads outlive the call that cut a pack, so they end with the writer, not with a call.
 	w.ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, c := range head.Cursors {

@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// prune drops the snapshots of a series that no rule keeps, and deletes what nothing needs any more.
+// prune drops the snapshots of a series that no rule keeps, folds its index, and deletes what nothing needs any more.
 // It counts: total, the snapshots dropped; items and bytes, the objects deleted and what they had;
 // skipped, garbage that an object lock keeps for now. It may be repeated at any point.
 func (j *job) prune(ctx context.Context) (end, error) {
@@ -47,6 +47,11 @@ func (j *job) prune(ctx context.Context) (end, error) {
 		if err := j.scope.RetainSnapshots(ctx, j.claim.Resource, j.claim.Workload, live[0].Seq, kept); err != nil {
 			return end{}, err
 		}
+	}
+	if runs, err := writer.Fold(ctx); err != nil {
+		return end{}, fromBucket(err)
+	} else if runs > 0 {
+		j.log.Debugw("runs of the index were folded", "runs", runs)
 	}
 	freed, err := writer.Sweep(ctx)
 	if err == nil {

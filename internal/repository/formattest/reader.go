@@ -41,6 +41,7 @@ type Reader struct {
 	bucket Bucket
 	data   map[uint16][]byte // data keys
 	hash   []byte            // the hash key
+	before [][]byte          // filters of the segments that were read of a run
 }
 
 // Item is an entry with its bytes.

@@ -36,6 +36,9 @@ func (r *Reader) state(folder string, m *pb.Manifest) (map[string][]byte, error)
 		if i > 0 && (s.Run > run || s.Run == run && bytes.Compare(s.First, last) <= 0) {
 			return nil, fmt.Errorf("segment %x is out of order", s.Id)
 		}
+		if s.Run != run {
+			r.before = nil
+		}
 		last, run = s.Last, s.Run
 		if err := r.segment(all, folder, s); err != nil {
 			return nil, err
@@ -97,7 +100,13 @@ func (r *Reader) segment(all map[string][]byte, folder string, s *pb.Segment) er
 	if err := proto.Unmarshal(plain, &tail); err != nil {
 		return err
 	}
-	if s.Size != int64(len(o.body)) || s.Tail != int64(len(o.body)-8-begin) {
+	if tail.Filters > 0 {
+		begin -= int(tail.Filters)
+		if err := r.filters(o, begin, &tail); err != nil {
+			return err
+		}
+	}
+	if s.Size != int64(len(o.body)) || s.Tail+s.Filters != int64(len(o.body)-8-begin) || s.Filters != tail.Filters {
 		return fmt.Errorf("object %s is not what the manifest says", o.name)
 	}
 	var records, ids int64
@@ -138,6 +147,31 @@ func (r *Reader) segment(all map[string][]byte, folder string, s *pb.Segment) er
 	}
 	if inManifest := len(s.Filter) > 0; inManifest && !bytes.Equal(s.Filter, tail.Filter) {
 		return fmt.Errorf("object %s: the manifest has another filter", o.name)
+	}
+	r.before = append(r.before, tail.Filter)
+	return nil
+}
+
+// filters opens the frame of the filters of the segments before this one ("Runs").
+func (r *Reader) filters(o *object, begin int, tail *pb.Tail) error {
+	if begin < 8 {
+		return fmt.Errorf("object %s: its filters are longer than it", o.name)
+	}
+	plain, err := o.frame(o.body[begin:begin+int(tail.Filters)], uint32(len(tail.Blocks)))
+	if err != nil {
+		return err
+	}
+	var all pb.Filters
+	if err := proto.Unmarshal(plain, &all); err != nil {
+		return err
+	}
+	if len(all.Filter) != len(r.before) {
+		return fmt.Errorf("object %s: it has filters of %d segments, the run has %d before it", o.name, len(all.Filter), len(r.before))
+	}
+	for i, f := range all.Filter {
+		if !bytes.Equal(f, r.before[i]) {
+			return fmt.Errorf("object %s: filter %d is not that of the segment", o.name, i)
+		}
 	}
 	return nil
 }

@@ -36,6 +36,17 @@ var maintenance = []scenario{
 		writes: []string{"put manifest", "delete pack", "delete pack", "delete segment", "delete manifest", "delete manifest"},
 	},
 	{
+		name:    "fold",
+		prepare: manyRuns,
+		act: func(ctx context.Context, w *world, store blob.Store) error {
+			return w.maintain(ctx, store, alice, "fold", func(wr *repository.Writer) error {
+				_, err := wr.Fold(ctx)
+				return err
+			})
+		},
+		writes: []string{"put segment", "put manifest"},
+	},
+	{
 		name:    "condemn",
 		prepare: garbage,
 		act:     collect,
@@ -99,6 +110,17 @@ func threeSnapshots(ctx context.Context, w *world) error {
 	return w.backup(ctx, w.store, bob, "bob", mailbox(1, 4))
 }
 
+// manyRuns leaves runs of the index that backups did not fold, in which items changed and went.
+func manyRuns(ctx context.Context, w *world) error {
+	for i := range 4 {
+		gone := fmt.Sprintf("item-%04d", 2+6*i)
+		if err := w.backup(ctx, w.store, alice, tenantry.TaskID(fmt.Sprint("run-", i)), texts(1, 500+250*i).with(0, gone).with(i+1, "item-0001")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // garbage leaves packs, segments, manifests and chunks that nobody needs and that have aged.
 func garbage(ctx context.Context, w *world) error {
 	if err := threeSnapshots(ctx, w); err != nil {
@@ -125,6 +147,25 @@ func (w *world) prune(ctx context.Context, store blob.Store, s tenantry.Series, 
 	for _, t := range drop {
 		delete(w.sealed, t) // whether or not this comes to an end
 	}
+	return w.maintain(ctx, store, s, task, func(wr *repository.Writer) error {
+		var numbers []int64
+		for _, live := range wr.Live() {
+			for _, t := range drop {
+				if live.Task == t {
+					numbers = append(numbers, live.Seq)
+				}
+			}
+		}
+		if _, err := wr.Prune(ctx, numbers); err != nil {
+			return err
+		}
+		_, err := wr.Sweep(ctx)
+		return err
+	})
+}
+
+// maintain takes a series and does something to it that is no backup.
+func (w *world) maintain(ctx context.Context, store blob.Store, s tenantry.Series, task tenantry.TaskID, act func(*repository.Writer) error) error {
 	repo, err := repository.Open(ctx, store, keyring, tenant)
 	if err != nil {
 		return err
@@ -138,19 +179,7 @@ func (w *world) prune(ctx context.Context, store blob.Store, s tenantry.Series, 
 		return err
 	}
 	defer wr.Close()
-	var numbers []int64
-	for _, live := range wr.Live() {
-		for _, t := range drop {
-			if live.Task == t {
-				numbers = append(numbers, live.Seq)
-			}
-		}
-	}
-	if _, err := wr.Prune(ctx, numbers); err != nil {
-		return err
-	}
-	_, err = wr.Sweep(ctx)
-	return err
+	return act(wr)
 }
 
 // collect takes one step of collecting shared content.

@@ -351,11 +351,7 @@ func comparePart(ctx context.Context, rd *repository.Reader, e repository.Entry,
 
 // reread reads the live snapshots once more, with the reader that knows docs/FORMAT.md alone.
 func (w *world) reread(series ...tenantry.Series) error {
-	bucket := formattest.Bucket{}
-	for key, body := range w.store.Bodies(string(tenant) + "/") {
-		bucket[strings.TrimPrefix(key, string(tenant)+"/")] = body
-	}
-	reader, err := formattest.NewReader(bucket, keyFile, string(tenant))
+	reader, err := formattest.NewReader(bucketOf(w.store), keyFile, string(tenant))
 	if err != nil {
 		return err
 	}
@@ -381,4 +377,12 @@ func (w *world) reread(series ...tenantry.Series) error {
 		}
 	}
 	return nil
+}
+
+func bucketOf(store *blobtest.Memory) formattest.Bucket {
+	bucket := formattest.Bucket{}
+	for key, body := range store.Bodies(string(tenant) + "/") {
+		bucket[strings.TrimPrefix(key, string(tenant)+"/")] = body
+	}
+	return bucket
 }

@@ -43,6 +43,7 @@ type Manifest struct {
 	Live          []*Snapshot `protobuf:"bytes,12,rep,name=live,proto3" json:"live,omitempty"`                                // newest first; of a sealed manifest, itself is the first
 	PackNumber    uint64      `protobuf:"varint,13,opt,name=pack_number,json=packNumber,proto3" json:"pack_number,omitempty"` // of the newest pack
 	RunNumber     uint64      `protobuf:"varint,14,opt,name=run_number,json=runNumber,proto3" json:"run_number,omitempty"`    // of the newest run
+	AtRest        bool        `protobuf:"varint,15,opt,name=at_rest,json=atRest,proto3" json:"at_rest,omitempty"`             // open, and its writer has ended: who comes next need not commit before it goes on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -175,6 +176,13 @@ func (x *Manifest) GetRunNumber() uint64 {
 	return 0
 }
 
+func (x *Manifest) GetAtRest() bool {
+	if x != nil {
+		return x.AtRest
+	}
+	return false
+}
+
 type Cursor struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Collection    string                 `protobuf:"bytes,1,opt,name=collection,proto3" json:"collection,omitempty"`
@@ -254,7 +262,8 @@ type Segment struct {
 	Records       int64                  `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
 	First         []byte                 `protobuf:"bytes,6,opt,name=first,proto3" json:"first,omitempty"` // keys
 	Last          []byte                 `protobuf:"bytes,7,opt,name=last,proto3" json:"last,omitempty"`
-	Filter        []byte                 `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"` // the tail's, where it is small
+	Filter        []byte                 `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"`    // the tail's, where it is small
+	Filters       int64                  `protobuf:"varint,9,opt,name=filters,proto3" json:"filters,omitempty"` // the tail's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -345,11 +354,19 @@ func (x *Segment) GetFilter() []byte {
 	return nil
 }
 
+func (x *Segment) GetFilters() int64 {
+	if x != nil {
+		return x.Filters
+	}
+	return 0
+}
+
 // Tail ends a segment.
 type Tail struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Blocks        []*Block               `protobuf:"bytes,1,rep,name=blocks,proto3" json:"blocks,omitempty"` // in the order of the object, from its 8th byte on
-	Filter        []byte                 `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"` // Bloom filter of the IDs in the segment
+	Blocks        []*Block               `protobuf:"bytes,1,rep,name=blocks,proto3" json:"blocks,omitempty"`    // in the order of the object, from its 8th byte on
+	Filter        []byte                 `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`    // Bloom filter of the IDs in the segment
+	Filters       int64                  `protobuf:"varint,3,opt,name=filters,proto3" json:"filters,omitempty"` // bytes of a frame of Filters behind the blocks, nonce and tag included; 0: there is none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -398,6 +415,58 @@ func (x *Tail) GetFilter() []byte {
 	return nil
 }
 
+func (x *Tail) GetFilters() int64 {
+	if x != nil {
+		return x.Filters
+	}
+	return 0
+}
+
+// Filters stand in the last segment of a run that has several.
+type Filters struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Filter        [][]byte               `protobuf:"bytes,1,rep,name=filter,proto3" json:"filter,omitempty"` // of the segments before it, in their order
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Filters) Reset() {
+	*x = Filters{}
+	mi := &file_repository_v1_manifest_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Filters) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Filters) ProtoMessage() {}
+
+func (x *Filters) ProtoReflect() protoreflect.Message {
+	mi := &file_repository_v1_manifest_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Filters.ProtoReflect.Descriptor instead.
+func (*Filters) Descriptor() ([]byte, []int) {
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Filters) GetFilter() [][]byte {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
 type Block struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	First         []byte                 `protobuf:"bytes,1,opt,name=first,proto3" json:"first,omitempty"`    // key
@@ -409,7 +478,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[4]
+	mi := &file_repository_v1_manifest_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -421,7 +490,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[4]
+	mi := &file_repository_v1_manifest_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -434,7 +503,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{4}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Block) GetFirst() []byte {
@@ -471,7 +540,7 @@ type Pack struct {
 
 func (x *Pack) Reset() {
 	*x = Pack{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[5]
+	mi := &file_repository_v1_manifest_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -483,7 +552,7 @@ func (x *Pack) String() string {
 func (*Pack) ProtoMessage() {}
 
 func (x *Pack) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[5]
+	mi := &file_repository_v1_manifest_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -496,7 +565,7 @@ func (x *Pack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Pack.ProtoReflect.Descriptor instead.
 func (*Pack) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{5}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Pack) GetId() []byte {
@@ -547,7 +616,7 @@ type Counts struct {
 
 func (x *Counts) Reset() {
 	*x = Counts{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[6]
+	mi := &file_repository_v1_manifest_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -559,7 +628,7 @@ func (x *Counts) String() string {
 func (*Counts) ProtoMessage() {}
 
 func (x *Counts) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[6]
+	mi := &file_repository_v1_manifest_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -572,7 +641,7 @@ func (x *Counts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Counts.ProtoReflect.Descriptor instead.
 func (*Counts) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{6}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Counts) GetItems() int64 {
@@ -623,7 +692,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[7]
+	mi := &file_repository_v1_manifest_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -635,7 +704,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[7]
+	mi := &file_repository_v1_manifest_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -648,7 +717,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{7}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Snapshot) GetSeq() int64 {
@@ -698,7 +767,7 @@ type Footer struct {
 
 func (x *Footer) Reset() {
 	*x = Footer{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[8]
+	mi := &file_repository_v1_manifest_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -710,7 +779,7 @@ func (x *Footer) String() string {
 func (*Footer) ProtoMessage() {}
 
 func (x *Footer) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[8]
+	mi := &file_repository_v1_manifest_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -723,7 +792,7 @@ func (x *Footer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Footer.ProtoReflect.Descriptor instead.
 func (*Footer) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{8}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Footer) GetFrames() []*Frame {
@@ -757,7 +826,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[9]
+	mi := &file_repository_v1_manifest_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +838,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[9]
+	mi := &file_repository_v1_manifest_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +851,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{9}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Frame) GetStored() uint32 {
@@ -810,7 +879,7 @@ type IndexDelta struct {
 
 func (x *IndexDelta) Reset() {
 	*x = IndexDelta{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[10]
+	mi := &file_repository_v1_manifest_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +891,7 @@ func (x *IndexDelta) String() string {
 func (*IndexDelta) ProtoMessage() {}
 
 func (x *IndexDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[10]
+	mi := &file_repository_v1_manifest_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +904,7 @@ func (x *IndexDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IndexDelta.ProtoReflect.Descriptor instead.
 func (*IndexDelta) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{10}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *IndexDelta) GetChanges() []*Change {
@@ -864,7 +933,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[11]
+	mi := &file_repository_v1_manifest_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -876,7 +945,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[11]
+	mi := &file_repository_v1_manifest_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -889,7 +958,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{11}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Change) GetEntry() *Entry {
@@ -944,7 +1013,7 @@ type Entry struct {
 
 func (x *Entry) Reset() {
 	*x = Entry{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[12]
+	mi := &file_repository_v1_manifest_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -956,7 +1025,7 @@ func (x *Entry) String() string {
 func (*Entry) ProtoMessage() {}
 
 func (x *Entry) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[12]
+	mi := &file_repository_v1_manifest_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -969,7 +1038,7 @@ func (x *Entry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Entry.ProtoReflect.Descriptor instead.
 func (*Entry) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{12}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Entry) GetId() string {
@@ -1089,7 +1158,7 @@ type Part struct {
 
 func (x *Part) Reset() {
 	*x = Part{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[13]
+	mi := &file_repository_v1_manifest_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1101,7 +1170,7 @@ func (x *Part) String() string {
 func (*Part) ProtoMessage() {}
 
 func (x *Part) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[13]
+	mi := &file_repository_v1_manifest_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1114,7 +1183,7 @@ func (x *Part) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Part.ProtoReflect.Descriptor instead.
 func (*Part) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{13}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Part) GetName() string {
@@ -1163,7 +1232,7 @@ type Ref struct {
 
 func (x *Ref) Reset() {
 	*x = Ref{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[14]
+	mi := &file_repository_v1_manifest_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1175,7 +1244,7 @@ func (x *Ref) String() string {
 func (*Ref) ProtoMessage() {}
 
 func (x *Ref) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[14]
+	mi := &file_repository_v1_manifest_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1188,7 +1257,7 @@ func (x *Ref) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ref.ProtoReflect.Descriptor instead.
 func (*Ref) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{14}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Ref) GetPack() []byte {
@@ -1244,7 +1313,7 @@ type Chunk struct {
 
 func (x *Chunk) Reset() {
 	*x = Chunk{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[15]
+	mi := &file_repository_v1_manifest_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1325,7 @@ func (x *Chunk) String() string {
 func (*Chunk) ProtoMessage() {}
 
 func (x *Chunk) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[15]
+	mi := &file_repository_v1_manifest_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1338,7 @@ func (x *Chunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chunk.ProtoReflect.Descriptor instead.
 func (*Chunk) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{15}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Chunk) GetHash() []byte {
@@ -1303,7 +1372,7 @@ type ChunkList struct {
 
 func (x *ChunkList) Reset() {
 	*x = ChunkList{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[16]
+	mi := &file_repository_v1_manifest_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1315,7 +1384,7 @@ func (x *ChunkList) String() string {
 func (*ChunkList) ProtoMessage() {}
 
 func (x *ChunkList) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[16]
+	mi := &file_repository_v1_manifest_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1328,7 +1397,7 @@ func (x *ChunkList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChunkList.ProtoReflect.Descriptor instead.
 func (*ChunkList) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{16}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ChunkList) GetChunks() []*Chunk {
@@ -1353,7 +1422,7 @@ type Patrol struct {
 
 func (x *Patrol) Reset() {
 	*x = Patrol{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[17]
+	mi := &file_repository_v1_manifest_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1365,7 +1434,7 @@ func (x *Patrol) String() string {
 func (*Patrol) ProtoMessage() {}
 
 func (x *Patrol) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[17]
+	mi := &file_repository_v1_manifest_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1378,7 +1447,7 @@ func (x *Patrol) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Patrol.ProtoReflect.Descriptor instead.
 func (*Patrol) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{17}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Patrol) GetBegun() int64 {
@@ -1435,7 +1504,7 @@ type Damaged struct {
 
 func (x *Damaged) Reset() {
 	*x = Damaged{}
-	mi := &file_repository_v1_manifest_proto_msgTypes[18]
+	mi := &file_repository_v1_manifest_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1447,7 +1516,7 @@ func (x *Damaged) String() string {
 func (*Damaged) ProtoMessage() {}
 
 func (x *Damaged) ProtoReflect() protoreflect.Message {
-	mi := &file_repository_v1_manifest_proto_msgTypes[18]
+	mi := &file_repository_v1_manifest_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1460,7 +1529,7 @@ func (x *Damaged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Damaged.ProtoReflect.Descriptor instead.
 func (*Damaged) Descriptor() ([]byte, []int) {
-	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{18}
+	return file_repository_v1_manifest_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Damaged) GetObject() string {
@@ -1488,7 +1557,7 @@ var File_repository_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\n" +
-	"\x1crepository/v1/manifest.proto\x12\x16tenantry.repository.v1\"\x87\x04\n" +
+	"\x1crepository/v1/manifest.proto\x12\x16tenantry.repository.v1\"\xa0\x04\n" +
 	"\bManifest\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12\x14\n" +
@@ -1506,7 +1575,8 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\vpack_number\x18\r \x01(\x04R\n" +
 	"packNumber\x12\x1d\n" +
 	"\n" +
-	"run_number\x18\x0e \x01(\x04R\trunNumber\"x\n" +
+	"run_number\x18\x0e \x01(\x04R\trunNumber\x12\x17\n" +
+	"\aat_rest\x18\x0f \x01(\bR\x06atRest\"x\n" +
 	"\x06Cursor\x12\x1e\n" +
 	"\n" +
 	"collection\x18\x01 \x01(\tR\n" +
@@ -1515,7 +1585,7 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x03 \x01(\x03R\n" +
 	"generation\x12\x1a\n" +
-	"\bcomplete\x18\x04 \x01(\bR\bcomplete\"\xaf\x01\n" +
+	"\bcomplete\x18\x04 \x01(\bR\bcomplete\"\xc9\x01\n" +
 	"\aSegment\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x12\n" +
@@ -1524,10 +1594,14 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\arecords\x18\x05 \x01(\x03R\arecords\x12\x14\n" +
 	"\x05first\x18\x06 \x01(\fR\x05first\x12\x12\n" +
 	"\x04last\x18\a \x01(\fR\x04last\x12\x16\n" +
-	"\x06filter\x18\b \x01(\fR\x06filter\"U\n" +
+	"\x06filter\x18\b \x01(\fR\x06filter\x12\x18\n" +
+	"\afilters\x18\t \x01(\x03R\afilters\"o\n" +
 	"\x04Tail\x125\n" +
 	"\x06blocks\x18\x01 \x03(\v2\x1d.tenantry.repository.v1.BlockR\x06blocks\x12\x16\n" +
-	"\x06filter\x18\x02 \x01(\fR\x06filter\"K\n" +
+	"\x06filter\x18\x02 \x01(\fR\x06filter\x12\x18\n" +
+	"\afilters\x18\x03 \x01(\x03R\afilters\"!\n" +
+	"\aFilters\x12\x16\n" +
+	"\x06filter\x18\x01 \x03(\fR\x06filter\"K\n" +
 	"\x05Block\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\fR\x05first\x12\x16\n" +
 	"\x06stored\x18\x02 \x01(\rR\x06stored\x12\x14\n" +
@@ -1635,47 +1709,48 @@ func file_repository_v1_manifest_proto_rawDescGZIP() []byte {
 	return file_repository_v1_manifest_proto_rawDescData
 }
 
-var file_repository_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_repository_v1_manifest_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_repository_v1_manifest_proto_goTypes = []any{
 	(*Manifest)(nil),   // 0: tenantry.repository.v1.Manifest
 	(*Cursor)(nil),     // 1: tenantry.repository.v1.Cursor
 	(*Segment)(nil),    // 2: tenantry.repository.v1.Segment
 	(*Tail)(nil),       // 3: tenantry.repository.v1.Tail
-	(*Block)(nil),      // 4: tenantry.repository.v1.Block
-	(*Pack)(nil),       // 5: tenantry.repository.v1.Pack
-	(*Counts)(nil),     // 6: tenantry.repository.v1.Counts
-	(*Snapshot)(nil),   // 7: tenantry.repository.v1.Snapshot
-	(*Footer)(nil),     // 8: tenantry.repository.v1.Footer
-	(*Frame)(nil),      // 9: tenantry.repository.v1.Frame
-	(*IndexDelta)(nil), // 10: tenantry.repository.v1.IndexDelta
-	(*Change)(nil),     // 11: tenantry.repository.v1.Change
-	(*Entry)(nil),      // 12: tenantry.repository.v1.Entry
-	(*Part)(nil),       // 13: tenantry.repository.v1.Part
-	(*Ref)(nil),        // 14: tenantry.repository.v1.Ref
-	(*Chunk)(nil),      // 15: tenantry.repository.v1.Chunk
-	(*ChunkList)(nil),  // 16: tenantry.repository.v1.ChunkList
-	(*Patrol)(nil),     // 17: tenantry.repository.v1.Patrol
-	(*Damaged)(nil),    // 18: tenantry.repository.v1.Damaged
+	(*Filters)(nil),    // 4: tenantry.repository.v1.Filters
+	(*Block)(nil),      // 5: tenantry.repository.v1.Block
+	(*Pack)(nil),       // 6: tenantry.repository.v1.Pack
+	(*Counts)(nil),     // 7: tenantry.repository.v1.Counts
+	(*Snapshot)(nil),   // 8: tenantry.repository.v1.Snapshot
+	(*Footer)(nil),     // 9: tenantry.repository.v1.Footer
+	(*Frame)(nil),      // 10: tenantry.repository.v1.Frame
+	(*IndexDelta)(nil), // 11: tenantry.repository.v1.IndexDelta
+	(*Change)(nil),     // 12: tenantry.repository.v1.Change
+	(*Entry)(nil),      // 13: tenantry.repository.v1.Entry
+	(*Part)(nil),       // 14: tenantry.repository.v1.Part
+	(*Ref)(nil),        // 15: tenantry.repository.v1.Ref
+	(*Chunk)(nil),      // 16: tenantry.repository.v1.Chunk
+	(*ChunkList)(nil),  // 17: tenantry.repository.v1.ChunkList
+	(*Patrol)(nil),     // 18: tenantry.repository.v1.Patrol
+	(*Damaged)(nil),    // 19: tenantry.repository.v1.Damaged
 }
 var file_repository_v1_manifest_proto_depIdxs = []int32{
 	1,  // 0: tenantry.repository.v1.Manifest.cursors:type_name -> tenantry.repository.v1.Cursor
 	2,  // 1: tenantry.repository.v1.Manifest.segments:type_name -> tenantry.repository.v1.Segment
-	10, // 2: tenantry.repository.v1.Manifest.inline:type_name -> tenantry.repository.v1.IndexDelta
-	6,  // 3: tenantry.repository.v1.Manifest.counts:type_name -> tenantry.repository.v1.Counts
-	7,  // 4: tenantry.repository.v1.Manifest.live:type_name -> tenantry.repository.v1.Snapshot
-	4,  // 5: tenantry.repository.v1.Tail.blocks:type_name -> tenantry.repository.v1.Block
-	6,  // 6: tenantry.repository.v1.Snapshot.counts:type_name -> tenantry.repository.v1.Counts
-	9,  // 7: tenantry.repository.v1.Footer.frames:type_name -> tenantry.repository.v1.Frame
-	10, // 8: tenantry.repository.v1.Footer.delta:type_name -> tenantry.repository.v1.IndexDelta
-	11, // 9: tenantry.repository.v1.IndexDelta.changes:type_name -> tenantry.repository.v1.Change
-	5,  // 10: tenantry.repository.v1.IndexDelta.packs:type_name -> tenantry.repository.v1.Pack
-	12, // 11: tenantry.repository.v1.Change.entry:type_name -> tenantry.repository.v1.Entry
-	14, // 12: tenantry.repository.v1.Entry.payload:type_name -> tenantry.repository.v1.Ref
-	13, // 13: tenantry.repository.v1.Entry.parts:type_name -> tenantry.repository.v1.Part
-	14, // 14: tenantry.repository.v1.Part.ref:type_name -> tenantry.repository.v1.Ref
-	15, // 15: tenantry.repository.v1.Ref.chunks:type_name -> tenantry.repository.v1.Chunk
-	15, // 16: tenantry.repository.v1.ChunkList.chunks:type_name -> tenantry.repository.v1.Chunk
-	18, // 17: tenantry.repository.v1.Patrol.damaged:type_name -> tenantry.repository.v1.Damaged
+	11, // 2: tenantry.repository.v1.Manifest.inline:type_name -> tenantry.repository.v1.IndexDelta
+	7,  // 3: tenantry.repository.v1.Manifest.counts:type_name -> tenantry.repository.v1.Counts
+	8,  // 4: tenantry.repository.v1.Manifest.live:type_name -> tenantry.repository.v1.Snapshot
+	5,  // 5: tenantry.repository.v1.Tail.blocks:type_name -> tenantry.repository.v1.Block
+	7,  // 6: tenantry.repository.v1.Snapshot.counts:type_name -> tenantry.repository.v1.Counts
+	10, // 7: tenantry.repository.v1.Footer.frames:type_name -> tenantry.repository.v1.Frame
+	11, // 8: tenantry.repository.v1.Footer.delta:type_name -> tenantry.repository.v1.IndexDelta
+	12, // 9: tenantry.repository.v1.IndexDelta.changes:type_name -> tenantry.repository.v1.Change
+	6,  // 10: tenantry.repository.v1.IndexDelta.packs:type_name -> tenantry.repository.v1.Pack
+	13, // 11: tenantry.repository.v1.Change.entry:type_name -> tenantry.repository.v1.Entry
+	15, // 12: tenantry.repository.v1.Entry.payload:type_name -> tenantry.repository.v1.Ref
+	14, // 13: tenantry.repository.v1.Entry.parts:type_name -> tenantry.repository.v1.Part
+	15, // 14: tenantry.repository.v1.Part.ref:type_name -> tenantry.repository.v1.Ref
+	16, // 15: tenantry.repository.v1.Ref.chunks:type_name -> tenantry.repository.v1.Chunk
+	16, // 16: tenantry.repository.v1.ChunkList.chunks:type_name -> tenantry.repository.v1.Chunk
+	19, // 17: tenantry.repository.v1.Patrol.damaged:type_name -> tenantry.repository.v1.Damaged
 	18, // [18:18] is the sub-list for method output_type
 	18, // [18:18] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
@@ -1688,14 +1763,14 @@ func file_repository_v1_manifest_proto_init() {
 	if File_repository_v1_manifest_proto != nil {
 		return
 	}
-	file_repository_v1_manifest_proto_msgTypes[12].OneofWrappers = []any{}
+	file_repository_v1_manifest_proto_msgTypes[13].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_repository_v1_manifest_proto_rawDesc), len(file_repository_v1_manifest_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
