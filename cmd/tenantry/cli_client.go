@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -30,6 +31,7 @@ func clientCommands() []*cobra.Command {
 		tenantsCommand(c), workloadsCommand(c), resourcesCommand(c), policiesCommand(c), runsCommand(c),
 		snapshotsCommand(c), browseCommand(c), compareCommand(c), searchCommand(c), exportCommand(c), restoreCommand(c), verifyCommand(c), repairCommand(c),
 		fleetCommand(c), alarmsCommand(c), processesCommand(c), holdsCommand(c), pruneCommand(c), tokensCommand(c), whoamiCommand(c), auditCommand(c),
+		loginCommand(c), logoutCommand(c),
 	}
 	for _, command := range commands {
 		c.addFlags(command)
@@ -52,11 +54,24 @@ func (c *connection) addFlags(command *cobra.Command) {
 
 // client reads flags and environment when the command runs, not before.
 func (c *connection) client() (*apiclient.ClientWithResponses, error) {
-	token := cmp.Or(c.token, os.Getenv("TENANTRY_TOKEN"))
-	if token == "" {
-		return nil, tenantry.Errorf(tenantry.Invalid, "no token: set TENANTRY_TOKEN to what tenantry init printed, or give --token")
+	address, token := c.address(), tenantry.NewSecret(cmp.Or(c.token, os.Getenv("TENANTRY_TOKEN")))
+	if token.IsZero() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		var err error
+		if token, err = signedIn(ctx, address); err != nil {
+			return nil, err
+		}
 	}
-	return apiclient.New(cmp.Or(c.url, os.Getenv("TENANTRY_URL"), defaultURL), tenantry.NewSecret(token))
+	if token.IsZero() {
+		return nil, tenantry.Errorf(tenantry.Invalid, "no token: set TENANTRY_TOKEN to what tenantry init printed, give --token, or run tenantry login")
+	}
+	return apiclient.New(address, token)
+}
+
+// address is where the API is.
+func (c *connection) address() string {
+	return strings.TrimRight(cmp.Or(c.url, os.Getenv("TENANTRY_URL"), defaultURL), "/")
 }
 
 // group is a command that only has others below it.

@@ -65,7 +65,7 @@ func (s *service) signInRoutes(mux *http.ServeMux) {
 	}
 	mux.HandleFunc("GET /login/provider", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": s.SignIn.Issuer(), "client_id": s.SignIn.ClientID()})
+		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": s.SignIn.Issuer(), "client_id": s.SignIn.DeviceClientID()})
 	})
 	mux.Handle("GET /login/oidc", s.bounded(http.HandlerFunc(s.signIn)))
 	mux.Handle("GET /login/callback", s.bounded(http.HandlerFunc(s.signedIn)))

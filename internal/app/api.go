@@ -98,7 +98,8 @@ func signIn(cfg Config) (*signin.Provider, error) {
 	if err != nil {
 		return nil, tenantry.Errorf(tenantry.Invalid, "oidc-grants: %w", err)
 	}
-	return signin.New(signin.Config{Issuer: cfg.OIDCIssuer, ClientID: cfg.OIDCClientID, ClientSecret: cfg.OIDCSecret, Claim: cfg.OIDCClaim, Grants: grants})
+	return signin.New(signin.Config{Issuer: cfg.OIDCIssuer, ClientID: cfg.OIDCClientID, DeviceClientID: cfg.OIDCDeviceClientID,
+		ClientSecret: cfg.OIDCSecret, Claim: cfg.OIDCClaim, Grants: grants})
 }
 
 // openStorage opens the bucket, which proves that it can carry the fence, and the keys.

@@ -64,11 +64,12 @@ type Config struct {
 	TLSKey         string
 	APIRate        float64
 
-	OIDCIssuer   string
-	OIDCClientID string
-	OIDCSecret   tenantry.Secret
-	OIDCClaim    string
-	OIDCGrants   string
+	OIDCIssuer         string
+	OIDCClientID       string
+	OIDCDeviceClientID string
+	OIDCSecret         tenantry.Secret
+	OIDCClaim          string
+	OIDCGrants         string
 
 	TracesEndpoint string
 	TracesRatio    float64
@@ -161,6 +162,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 
 	fs.StringVar(&c.OIDCIssuer, "oidc-issuer", "", "`URL` of an OpenID Connect provider whose people may sign in, as its tokens name it; empty: none (api)")
 	fs.StringVar(&c.OIDCClientID, "oidc-client-id", "", "`ID` of this fleet at the provider, which sends browsers back to public-url/login/callback (api)")
+	fs.StringVar(&c.OIDCDeviceClientID, "oidc-device-client-id", "", "`ID` of this fleet at the provider for tenantry login, a public client with device codes; empty: oidc-client-id (api)")
 	fs.Var((*secretFlag)(&c.OIDCSecret), "oidc-client-secret", "`SECRET` of this fleet at the provider, if it gave one; better in the environment or the file (api)")
 	fs.StringVar(&c.OIDCClaim, "oidc-claim", "roles", "`NAME` of the claim of a token that says what somebody may, for example roles or groups (api)")
 	fs.StringVar(&c.OIDCGrants, "oidc-grants", "", "what its values mean, as `VALUE=ROLE,...`; VALUE=ROLE@TENANT for one tenant; the first that somebody has counts (api)")

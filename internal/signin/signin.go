@@ -16,6 +16,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -45,9 +46,11 @@ type Config struct {
 	Issuer       string // as the provider's tokens say it: "https://login.example.com"
 	ClientID     string // of this fleet at the provider; tokens must be for it
 	ClientSecret tenantry.Secret
-	Claim        string  // which claim of a token says what somebody may; "" is "roles"
-	Grants       []Grant // what its values mean
-	Now          func() time.Time
+	// DeviceClientID is the fleet's name for programs, which cannot keep a secret; "" is ClientID.
+	DeviceClientID string
+	Claim          string  // which claim of a token says what somebody may; "" is "roles"
+	Grants         []Grant // what its values mean
+	Now            func() time.Time
 }
 
 // Grant gives a role to everybody whose claim has a value.
@@ -114,6 +117,9 @@ func New(cfg Config) (*Provider, error) {
 	case len(cfg.Grants) == 0:
 		return nil, tenantry.Errorf(tenantry.Invalid, "oidc-grants is empty: nobody could sign in")
 	}
+	if cfg.DeviceClientID == "" {
+		cfg.DeviceClientID = cfg.ClientID
+	}
 	if cfg.Claim == "" {
 		cfg.Claim = "roles"
 	}
@@ -129,11 +135,11 @@ func loopback(u *url.URL) bool {
 	return u.Scheme == "http" && (host == "127.0.0.1" || host == "::1" || host == "localhost")
 }
 
-// Issuer and ClientID are what a program needs to get a token by itself.
+// Issuer and DeviceClientID are what a program needs to get a token by itself.
 func (p *Provider) Issuer() string { return p.cfg.Issuer }
 
-// ClientID is the fleet's name at the provider; it is no secret.
-func (p *Provider) ClientID() string { return p.cfg.ClientID }
+// DeviceClientID is the fleet's name at the provider for programs; it is no secret.
+func (p *Provider) DeviceClientID() string { return p.cfg.DeviceClientID }
 
 // Grants are what values of the claim mean.
 func (p *Provider) Grants() []Grant { return p.cfg.Grants }
@@ -146,7 +152,7 @@ func (p *Provider) Verify(ctx context.Context, token string) (Person, error) {
 	if err != nil {
 		return Person{}, err
 	}
-	id, err := verify(ctx, found.verifier, token)
+	id, err := verify(ctx, found.verifier, token, p.cfg.ClientID, p.cfg.DeviceClientID)
 	if err != nil {
 		return Person{}, err
 	}
@@ -170,14 +176,11 @@ func (p *Provider) Exchange(ctx context.Context, redirect, code, nonce, verifier
 		return Person{}, err
 	}
 	token, err := p.oauth(found, redirect).Exchange(oidc.ClientContext(ctx, p.client), code, oauth2.VerifierOption(verifier))
-	if refused := (*oauth2.RetrieveError)(nil); errors.As(err, &refused) && refused.Response.StatusCode < 500 {
-		return Person{}, tenantry.E(tenantry.Unauthorized, "sign in: the provider refused the code", err)
-	}
 	if err != nil {
-		return Person{}, tenantry.E(tenantry.Transient, "sign in: exchange the code", err)
+		return Person{}, refusedOrAway("sign in: exchange the code", err)
 	}
 	raw, _ := token.Extra("id_token").(string)
-	id, err := verify(ctx, found.verifier, raw)
+	id, err := verify(ctx, found.verifier, raw, p.cfg.ClientID)
 	if err != nil {
 		return Person{}, err
 	}
@@ -185,6 +188,15 @@ func (p *Provider) Exchange(ctx context.Context, redirect, code, nonce, verifier
 		return Person{}, tenantry.Errorf(tenantry.Unauthorized, "sign in: the token was made for another sign-in")
 	}
 	return p.person(id)
+}
+
+// refusedOrAway tells a provider that said no from one that did not answer.
+func refusedOrAway(action string, err error) error {
+	kind := tenantry.Transient
+	if refused := (*oauth2.RetrieveError)(nil); errors.As(err, &refused) && refused.Response.StatusCode < 500 {
+		kind = tenantry.Unauthorized
+	}
+	return tenantry.E(kind, action, err)
 }
 
 func (p *Provider) oauth(found *discovered, redirect string) *oauth2.Config {
@@ -219,7 +231,7 @@ func (p *Provider) discover(ctx context.Context) (*discovered, error) {
 	}
 	keys := tellingKeys{oidc.NewRemoteKeySet(oidc.ClientContext(context.Background(), p.client), claims.Keys)}
 	p.known = &discovered{provider.Endpoint(), oidc.NewVerifier(p.cfg.Issuer, keys,
-		&oidc.Config{ClientID: p.cfg.ClientID, SupportedSigningAlgs: signing(claims.Algorithms), Now: p.cfg.Now})}
+		&oidc.Config{SkipClientIDCheck: true, SupportedSigningAlgs: signing(claims.Algorithms), Now: p.cfg.Now})}
 	return p.known, nil
 }
 
@@ -276,13 +288,16 @@ func awkward(r rune) bool { return r == '/' || unicode.IsSpace(r) || !unicode.Is
 
 type failureKey struct{}
 
-// verify tells a token that is wrong from a provider that is away.
-func verify(ctx context.Context, v *oidc.IDTokenVerifier, token string) (*oidc.IDToken, error) {
+// verify tells a token that is wrong, or for none of the clients, from a provider that is
+// away.
+func verify(ctx context.Context, v *oidc.IDTokenVerifier, token string, clients ...string) (*oidc.IDToken, error) {
 	var away error
 	id, err := v.Verify(context.WithValue(ctx, failureKey{}, &away), token)
 	switch {
-	case err == nil:
+	case err == nil && slices.ContainsFunc(clients, func(c string) bool { return slices.Contains(id.Audience, c) }):
 		return id, nil
+	case err == nil:
+		return nil, tenantry.Errorf(tenantry.Unauthorized, "sign in: the token is for %v", id.Audience)
 	case away != nil:
 		return nil, tenantry.E(tenantry.Transient, "sign in: ask the provider for its keys", away)
 	}

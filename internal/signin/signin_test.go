@@ -104,6 +104,50 @@ func TestCode(t *testing.T) {
 	unauthorized("another nonce", code, "other", verifier)
 }
 
+// A program shows a code, waits until somebody typed it, and renews what it got.
+func TestDevice(t *testing.T) {
+	t.Parallel()
+	server, p := start(t, nil)
+	device, err := signin.New(signin.Config{Issuer: server.Issuer, ClientID: server.ClientID, DeviceClientID: server.DeviceClientID, Grants: p.Grants()})
+	must(t, err)
+	s, err := signin.Device(t.Context(), device.Issuer(), device.DeviceClientID(), func(page, code string) {
+		if !strings.HasPrefix(page, server.Issuer+"/device") {
+			t.Errorf("page %q", page)
+		}
+		server.TypeCode(code, "ada", true)
+	})
+	must(t, err)
+	if who, err := device.Verify(t.Context(), s.IDToken); err != nil || who.Name != "ada/subject-ada" || who.Role != "operator" {
+		t.Fatalf("%+v %v", who, err)
+	}
+	if _, err := p.Verify(t.Context(), s.IDToken); tenantry.KindOf(err) != tenantry.Unauthorized {
+		t.Errorf("where programs have no client of their own: %v", err)
+	}
+	same, err := s.Fresh(t.Context(), time.Now())
+	if err != nil || same != s {
+		t.Errorf("%+v %v", same, err)
+	}
+	renewed, err := s.Fresh(t.Context(), s.Expires)
+	must(t, err)
+	if _, err := device.Verify(t.Context(), renewed.IDToken); err != nil || renewed.IDToken == s.IDToken || renewed.Refresh == s.Refresh {
+		t.Errorf("%+v %v", renewed, err)
+	}
+	if _, err := s.Fresh(t.Context(), s.Expires); tenantry.KindOf(err) != tenantry.Unauthorized {
+		t.Errorf("renewed by a used token: %v", err)
+	}
+	s.Refresh = ""
+	if _, err := s.Fresh(t.Context(), s.Expires); tenantry.KindOf(err) != tenantry.Unauthorized {
+		t.Errorf("without a way to renew: %v", err)
+	}
+	_, err = signin.Device(t.Context(), server.Issuer, server.DeviceClientID, func(_, code string) { server.TypeCode(code, "ada", false) })
+	if tenantry.KindOf(err) != tenantry.Unauthorized {
+		t.Errorf("refused: %v", err)
+	}
+	if _, err := signin.Device(t.Context(), "http://login.example.com", "c", nil); tenantry.KindOf(err) != tenantry.Invalid {
+		t.Errorf("plain http: %v", err)
+	}
+}
+
 // Whatever is wrong with a token, it opens nothing.
 func TestWrongTokens(t *testing.T) {
 	t.Parallel()

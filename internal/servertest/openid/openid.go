@@ -29,23 +29,28 @@ const Password = "correct horse"
 type Server struct {
 	Issuer                 string
 	ClientID, ClientSecret string
+	DeviceClientID         string // of programs, without a secret
 
-	http *httptest.Server
-	tb   testing.TB
+	http  *httptest.Server
+	store *store
+	tb    testing.TB
 }
 
 // Start starts a provider whose people hold roles, by name. A browser that signed in comes
 // back to redirect.
 func Start(tb testing.TB, redirect string, roles map[string][]string) *Server {
 	tb.Helper()
-	s := &Server{ClientID: "tenantry", ClientSecret: "of the client", tb: tb}
+	s := &Server{ClientID: "tenantry", ClientSecret: "of the client", DeviceClientID: "tenantry-cli", tb: tb}
 	s.http = httptest.NewUnstartedServer(nil)
 	tb.Cleanup(s.http.Close)
 	s.Issuer = "http://" + s.http.Listener.Addr().String()
 	client := storage.WebClient(s.ClientID, s.ClientSecret, redirect)
-	other := storage.WebClient("other", "of another client", redirect)
-	store := &store{storage.NewStorageWithClients(people(roles), map[string]*storage.Client{s.ClientID: client, "other": other}), roles}
-	provider, err := op.NewProvider(&op.Config{CryptoKey: sha256.Sum256([]byte(s.Issuer)), CodeMethodS256: true, AuthMethodPost: true}, store,
+	clients := map[string]*storage.Client{s.ClientID: client, "other": storage.WebClient("other", "of another client", redirect),
+		s.DeviceClientID: storage.NativeClient(s.DeviceClientID)}
+	s.store = &store{storage.NewStorageWithClients(people(roles), clients), roles}
+	store := s.store
+	provider, err := op.NewProvider(&op.Config{CryptoKey: sha256.Sum256([]byte(s.Issuer)), CodeMethodS256: true, AuthMethodPost: true, GrantTypeRefreshToken: true,
+		DeviceAuthorization: op.DeviceAuthorizationConfig{Lifetime: time.Minute, PollInterval: time.Second, UserFormPath: "/device", UserCode: op.UserCodeBase20}}, store,
 		op.StaticIssuer(s.Issuer), op.WithAllowInsecure(), op.WithLogger(slog.New(slog.DiscardHandler)))
 	if err != nil {
 		tb.Fatal(err)
@@ -97,6 +102,44 @@ func (s *store) SetUserinfoFromRequest(ctx context.Context, info *oidc.UserInfo,
 	info.PreferredUsername = strings.TrimPrefix(request.GetSubject(), "subject-")
 	info.AppendClaims("roles", s.roles[info.PreferredUsername])
 	return err
+}
+
+// GetClientByClientID lets the client for programs ask for codes to type.
+func (s *store) GetClientByClientID(ctx context.Context, id string) (op.Client, error) {
+	client, err := s.Storage.GetClientByClientID(ctx, id)
+	if err == nil && client.ApplicationType() == op.ApplicationTypeNative {
+		client = program{client}
+	}
+	return client, err
+}
+
+// CreateAccessAndRefreshTokens tells the example whose client a code was for: it knows that
+// of browsers alone.
+func (s *store) CreateAccessAndRefreshTokens(ctx context.Context, request op.TokenRequest, current string) (string, string, time.Time, error) {
+	if typed, ok := request.(*op.DeviceAuthorizationState); ok {
+		request = &storage.AuthRequest{ApplicationID: typed.ClientID, UserID: typed.Subject, Scopes: typed.Scopes}
+	}
+	return s.Storage.CreateAccessAndRefreshTokens(ctx, request, current)
+}
+
+type program struct{ op.Client }
+
+func (program) GrantTypes() []oidc.GrantType {
+	return []oidc.GrantType{oidc.GrantTypeDeviceCode, oidc.GrantTypeRefreshToken}
+}
+
+// TypeCode does what a person does who was shown a code: types it, and agrees or not.
+func (s *Server) TypeCode(code, name string, agree bool) {
+	s.tb.Helper()
+	var err error
+	if agree {
+		err = s.store.CompleteDeviceAuthorization(context.Background(), code, "subject-"+name)
+	} else {
+		err = s.store.DenyDeviceAuthorization(context.Background(), code)
+	}
+	if err != nil {
+		s.tb.Fatal(err)
+	}
 }
 
 var requestID = regexp.MustCompile(`authRequestID=([^&]+)`)
