@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -210,13 +211,12 @@ func newFleet(t *testing.T, simArgs ...string) *fleet {
 	f.env = []string{
 		"TENANTRY_CATALOG=" + f.catalog, "TENANTRY_REDIS=" + f.redis.Addr, "TENANTRY_BUCKET=" + bucket, "TENANTRY_ESCROW=none",
 		"TENANTRY_KEY_FILE=" + filepath.Join(f.dir, "keys"), "TENANTRY_GRAPH_URL=" + f.sim, "TENANTRY_LOGIN_URL=" + f.sim,
-		"TENANTRY_CLIENT_ID=" + clientID, "TENANTRY_PUBLIC_URL=" + f.api, "TENANTRY_API_RATE=0",
+		"TENANTRY_CLIENT_ID=" + clientID, "TENANTRY_PUBLIC_URL=" + f.api,
 		"AWS_ACCESS_KEY_ID=" + f.s3.AccessKey, "AWS_SECRET_ACCESS_KEY=" + f.s3.SecretKey,
 	}
 	f.token = f.run("tenantry", "init")
-	// The api gets no Graph credential.
-	// One token polls for all of a test's tenants.
-	f.started["api"] = spawn(t, "api", apiAddr, f.api+"/readyz", f.env, "api", "-listen", apiAddr, "-api-rate", "0")
+	// The api gets no Graph credential, and limits its callers as it does everywhere.
+	f.started["api"] = spawn(t, "api", apiAddr, f.api+"/readyz", f.env, "api", "-listen", apiAddr)
 	return f
 }
 
@@ -276,6 +276,8 @@ type problem struct {
 	Title  string `json:"title"`
 	Detail string `json:"detail"`
 	Kind   string `json:"kind"`
+
+	retryAfter time.Duration
 }
 
 // call makes one API request; a nil in sends no body, a nil out reads none.
@@ -300,7 +302,20 @@ func (f *fleet) simulate(method, path string, in, out any) {
 	}
 }
 
+// request makes one HTTP request, again when it is told to slow down, as any client has to.
 func (f *fleet) request(base, token, method, path string, in, out any) *problem {
+	f.t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		p := f.send(base, token, method, path, in, out)
+		if p == nil || p.Status != http.StatusTooManyRequests || p.retryAfter == 0 || time.Now().Add(p.retryAfter).After(deadline) {
+			return p
+		}
+		time.Sleep(p.retryAfter)
+	}
+}
+
+func (f *fleet) send(base, token, method, path string, in, out any) *problem {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -332,6 +347,9 @@ func (f *fleet) request(base, token, method, path string, in, out any) *problem 
 	if answer.StatusCode >= 400 {
 		p := &problem{Status: answer.StatusCode, Title: answer.Status, Detail: string(text)}
 		_ = json.Unmarshal(text, p)
+		if s, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil {
+			p.retryAfter = time.Duration(s) * time.Second
+		}
 		return p
 	}
 	if out != nil {

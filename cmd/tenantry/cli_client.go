@@ -35,12 +35,24 @@ func clientCommands() []*cobra.Command {
 	}
 	for _, command := range commands {
 		c.addFlags(command)
+		eachBelow(command, c.completes)
 	}
 	return commands
 }
 
-// connection says which fleet to talk to, and as whom.
+// eachBelow calls f with every command that can be run, of command and those below it.
+func eachBelow(command *cobra.Command, f func(*cobra.Command)) {
+	if command.Runnable() {
+		f(command)
+	}
+	for _, below := range command.Commands() {
+		eachBelow(below, f)
+	}
+}
+
+// connection says which fleet to talk to, as whom, and how to show what it answers.
 type connection struct {
+	output
 	url, token string
 	limit      int
 }
@@ -50,6 +62,7 @@ func (c *connection) addFlags(command *cobra.Command) {
 	flags.StringVar(&c.url, "url", "", "address of the API (TENANTRY_URL, else "+defaultURL+")")
 	flags.StringVar(&c.token, "token", "", "token of the API (better: TENANTRY_TOKEN, which other users cannot see)")
 	flags.IntVar(&c.limit, "limit", defaultRows, "show at most so many rows")
+	c.output.addFlags(flags)
 }
 
 // client reads flags and environment when the command runs, not before.
@@ -81,7 +94,8 @@ func group(use, short string, below ...*cobra.Command) *cobra.Command {
 	return command
 }
 
-// action is a command with so many arguments, run with a client.
+// action is a command with so many arguments, run with a client. Its table becomes JSON, and
+// its arguments are completed and resolved, by themselves: see output and placeholders.
 func (c *connection) action(use, short string, args int, run func(*cobra.Command, *apiclient.ClientWithResponses, []string) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Args: cobra.ExactArgs(args),
@@ -90,7 +104,10 @@ func (c *connection) action(use, short string, args int, run func(*cobra.Command
 			if err != nil {
 				return err
 			}
-			return run(cmd, client, args)
+			if err := resolve(cmd.Context(), client, placeholders(use), args); err != nil {
+				return err
+			}
+			return c.run(cmd, client, func() error { return run(cmd, client, args) })
 		},
 	}
 }

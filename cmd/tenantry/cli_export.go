@@ -25,6 +25,9 @@ func exportCommand(c *connection) *cobra.Command {
 				return err
 			}
 			n.Resource, n.Workload, n.Snapshot, n.Form = args[1], apiclient.NewExportWorkload(args[2]), seq, apiclient.NewExportForm(form)
+			if err := c.toApart(to); err != nil {
+				return err
+			}
 			answer, err := client.StartExportWithResponse(cmd.Context(), args[0], n)
 			if err != nil {
 				return err
@@ -46,6 +49,9 @@ func exportFetch(c *connection) *cobra.Command {
 	var to string
 	command := c.action("fetch TENANT RUN", "Fetch what an earlier export made", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			if err := c.toApart(to); err != nil {
+				return err
+			}
 			return fetchExport(cmd, client, args[0], args[1], to)
 		})
 	toFlag(command, &to)
@@ -54,6 +60,14 @@ func exportFetch(c *connection) *cobra.Command {
 
 func toFlag(command *cobra.Command, to *string) {
 	command.Flags().StringVar(to, "to", "", "FILE to write, - for standard output (default the file's own name, here)")
+}
+
+// toApart refuses a file and JSON in one stream.
+func (c *connection) toApart(to string) error {
+	if to == "-" && c.format == asJSON {
+		return tenantry.Errorf(tenantry.Invalid, "--to - and --output json both want the standard output")
+	}
+	return nil
 }
 
 // fetchExport writes the file of an export whole or not at all.

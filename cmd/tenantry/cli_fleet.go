@@ -26,6 +26,7 @@ func alarmsCommand(c *connection) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			conclude(cmd, map[string]any{"all": answer.JSON200.Items, "items": of.JSON200.Items, "next": of.JSON200.Next})
 			for _, a := range of.JSON200.Items {
 				rows = append(rows, []string{a.Tenant, a.Cause, a.Subject, when(a.Since), a.Detail})
 			}

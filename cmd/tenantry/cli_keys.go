@@ -24,7 +24,10 @@ import (
 
 // keysOptions say where bucket and keys are: the configuration of the fleet, and what is
 // given on the command line instead.
-type keysOptions struct{ config, bucket, keyFile, kmsFleet, catalog string }
+type keysOptions struct {
+	output
+	config, bucket, keyFile, kmsFleet, catalog string
+}
 
 // keysCommand works on bucket and keys directly: the API never sees a key.
 func keysCommand() *cobra.Command {
@@ -40,6 +43,7 @@ func (o *keysOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.bucket, "bucket", "", "`URL` of the storage, as the fleet's")
 	flags.StringVar(&o.keyFile, "key-file", "", "`FILE` with the wrapping keys")
 	flags.StringVar(&o.kmsFleet, "kms-fleet", "", "`NAME` of the fleet in AWS KMS, instead of a key file")
+	o.output.addFlags(flags)
 }
 
 // rebuildCommand makes the catalog's list of snapshots from the bucket, without the api.
@@ -74,7 +78,7 @@ func rebuildCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := table(cmd, "TENANT SERIES SNAPSHOTS ADOPTED PROBLEM", rows, false); err != nil {
+			if err := o.rows(cmd.OutOrStdout(), "TENANT SERIES SNAPSHOTS ADOPTED PROBLEM", rows); err != nil {
 				return err
 			}
 			if failed > 0 {
@@ -158,7 +162,7 @@ func (o *keysOptions) list() *cobra.Command {
 				}
 				rows = append(rows, []string{string(t), "yes", count(status.Generation), count(int64(status.DataKeys)), status.WrappingKey, when(status.Changed), strings.Join(status.Earlier, " ")})
 			}
-			if err := table(cmd, "TENANT OPENS GENERATION DATA-KEYS WRAPPING-KEY CHANGED NOTE", rows, false); err != nil {
+			if err := o.rows(cmd.OutOrStdout(), "TENANT OPENS GENERATION DATA-KEYS WRAPPING-KEY CHANGED NOTE", rows); err != nil {
 				return err
 			}
 			if bad > 0 {
@@ -182,7 +186,7 @@ func (o *keysOptions) rotate() *cobra.Command {
 				return err
 			}
 			cmd.PrintErrln("Make and check a new escrow copy: earlier ones do not hold this generation.")
-			return fields(cmd, "object", status.Object, "generation", count(status.Generation), "wrapping key", status.WrappingKey,
+			return o.fields(cmd, "object", status.Object, "generation", count(status.Generation), "wrapping key", status.WrappingKey,
 				"data keys", count(int64(status.DataKeys)), "earlier wrapping keys", strings.Join(status.Earlier, " "))
 		})
 	command.Flags().BoolVar(&data, "data", false, "rotate the key that new data is encrypted under")

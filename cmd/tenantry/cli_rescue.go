@@ -24,6 +24,7 @@ const maxFailures = 20
 
 // rescue restores from a bucket and a key alone: no SQL, no Redis, no API.
 type rescue struct {
+	output
 	from, key          string
 	kmsFleet, kmsURL   string
 	kmsRegion          string
@@ -59,6 +60,7 @@ func rescueCommand() *cobra.Command {
 		},
 	}
 	flags := command.Flags()
+	r.addFlags(flags)
 	flags.StringVar(&r.from, "from", "", "`URL` of the storage: s3://BUCKET/PREFIX?endpoint=URL&region=NAME (credentials from AWS_*), or file:FOLDER")
 	flags.StringVar(&r.key, "key", "", "`FILE` with the keys: the key file, a copy of it, or an escrow copy")
 	flags.StringVar(&r.kmsFleet, "kms-fleet", "", "instead of a file: `NAME` of the fleet whose keys are in AWS KMS")
@@ -182,7 +184,7 @@ func (r *rescue) tenants(ctx context.Context) error {
 		}
 		rows = append(rows, []string{string(t), "yes", count(int64(len(series))), ""})
 	}
-	return tableTo(r.out, "TENANT OPENS SERIES WHY", rows)
+	return r.rows(r.out, "TENANT OPENS SERIES WHY", rows)
 }
 
 func (r *rescue) series(ctx context.Context, repo *repository.Repository, all []tenantry.Series) error {
@@ -200,7 +202,7 @@ func (r *rescue) series(ctx context.Context, repo *repository.Repository, all []
 			rows = append(rows, []string{string(s.Resource), string(s.Workload), count(int64(len(live))), when(live[0].Time), count(live[0].Counts.Items), ""})
 		}
 	}
-	return tableTo(r.out, "RESOURCE WORKLOAD SNAPSHOTS NEWEST ITEMS PROBLEM", rows)
+	return r.rows(r.out, "RESOURCE WORKLOAD SNAPSHOTS NEWEST ITEMS PROBLEM", rows)
 }
 
 func (r *rescue) snapshots(ctx context.Context, repo *repository.Repository, s tenantry.Series) error {
@@ -212,7 +214,7 @@ func (r *rescue) snapshots(ctx context.Context, repo *repository.Repository, s t
 	for _, one := range live {
 		rows = append(rows, []string{count(one.Seq), when(one.Time), count(one.Counts.Items), byteSize(one.Counts.Bytes), count(one.Counts.Skipped)})
 	}
-	return tableTo(r.out, "SNAPSHOT TIME ITEMS BYTES SKIPPED", rows)
+	return r.rows(r.out, "SNAPSHOT TIME ITEMS BYTES SKIPPED", rows)
 }
 
 // restoreAll restores one series after the other; one that fails does not keep the rest.

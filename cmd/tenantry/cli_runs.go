@@ -1,20 +1,13 @@
 package main
 
 import (
-	"context"
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
 
 	"github.com/tenantry/tenantry/internal/apiclient"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
-
-// watchInterval is how often a watched run is read.
-const watchInterval = time.Second
 
 func runsCommand(c *connection) *cobra.Command {
 	return group("runs", "What was done, what is under way",
@@ -151,90 +144,6 @@ func (c *connection) runsFind() *cobra.Command {
 			return table(cmd, "REFERENCE TENANT ID ACTION STATE STARTED ENDED", rows, false)
 		})
 }
-
-// started shows a run that was just started, and waits for it if it is watched.
-func started(cmd *cobra.Command, client *apiclient.ClientWithResponses, run *apiclient.Run, watch bool) error {
-	if watch {
-		return watched(cmd, client, run)
-	}
-	return showRun(cmd, run)
-}
-
-// watched shows progress until the run has ended, then the run. A run that failed
-// is an error, so that scripts notice.
-func watched(cmd *cobra.Command, client *apiclient.ClientWithResponses, run *apiclient.Run) error {
-	bars := mpb.NewWithContext(cmd.Context(), mpb.WithOutput(cmd.ErrOrStderr()), mpb.WithWidth(40))
-	last, err := follow(cmd.Context(), client, run, newRunBar(bars, run))
-	bars.Wait()
-	if err != nil {
-		return err
-	}
-	if err := showRun(cmd, last); err != nil {
-		return err
-	}
-	if last.State == apiclient.RunStateFailed {
-		return tenantry.Errorf(tenantry.Conflict, "run %s failed", last.Id)
-	}
-	return nil
-}
-
-// follow reads the run until it has ended.
-func follow(ctx context.Context, client *apiclient.ClientWithResponses, run *apiclient.Run, bar *runBar) (*apiclient.Run, error) {
-	defer bar.stop()
-	tick := time.NewTicker(watchInterval)
-	defer tick.Stop()
-	for {
-		answer, err := client.GetRunWithResponse(ctx, run.Tenant, run.Id)
-		if err != nil {
-			return nil, err
-		}
-		run = answer.JSON200
-		bar.show(run)
-		if run.State != apiclient.RunStateRunning {
-			return run, nil
-		}
-		select {
-		case <-ctx.Done():
-			return nil, tenantry.E(tenantry.Canceled, "watch run "+run.Id, ctx.Err())
-		case <-tick.C:
-		}
-	}
-}
-
-// runBar shows the tasks of a run as a bar and its items as text. Only follow's
-// goroutine writes text; the bar's own reads it through a channel of one.
-type runBar struct {
-	bar  *mpb.Bar
-	text chan string
-}
-
-func newRunBar(bars *mpb.Progress, run *apiclient.Run) *runBar {
-	b := &runBar{text: make(chan string, 1)}
-	shown := ""
-	b.bar = bars.AddBar(max(run.Tasks, 1),
-		mpb.PrependDecorators(decor.Name(string(run.Action)+" "), decor.CountersNoUnit("%d/%d tasks")),
-		mpb.AppendDecorators(decor.Any(func(decor.Statistics) string {
-			select {
-			case shown = <-b.text:
-			default:
-			}
-			return shown
-		})))
-	return b
-}
-
-func (b *runBar) show(run *apiclient.Run) {
-	text := progress(run.Progress) + " items, " + byteSize(run.Progress.Bytes)
-	select {
-	case <-b.text: // not shown yet: newer text takes its place
-	default:
-	}
-	b.text <- text
-	b.bar.SetTotal(max(run.Tasks, 1), false)
-	b.bar.SetCurrent(run.TasksDone + run.TasksFailed)
-}
-
-func (b *runBar) stop() { b.bar.Abort(false) }
 
 func progress(p apiclient.Counts) string {
 	text := count(p.Items)

@@ -3,15 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/spf13/cobra"
 
 	"github.com/tenantry/tenantry/internal/api"
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -26,6 +23,7 @@ type office struct {
 	t       *testing.T
 	catalog *catalog.Catalog
 	token   string
+	said    string // on standard error, by the last command
 }
 
 type plainConsent struct{}
@@ -62,7 +60,7 @@ func newOffice(t *testing.T, change ...func(*api.Config)) *office {
 	must(t, cat.Fleet().AddToken(t.Context(), catalog.Token{Name: "test", Role: string(api.ProviderAdmin), CreatedAt: time.Now()}, hash))
 	t.Setenv("TENANTRY_URL", server.URL)
 	t.Setenv("TENANTRY_TOKEN", token.Reveal())
-	return &office{t, cat, token.Reveal()}
+	return &office{t: t, catalog: cat, token: token.Reveal()}
 }
 
 func must(t *testing.T, err error) {
@@ -74,13 +72,14 @@ func must(t *testing.T, err error) {
 
 // run executes a command line and returns what it printed.
 func (o *office) run(line ...string) (string, error) {
-	root := &cobra.Command{Use: "tenantry", SilenceErrors: true, SilenceUsage: true}
-	root.AddCommand(clientCommands()...)
+	root := rootCommand()
 	var out, errOut bytes.Buffer
 	root.SetOut(&out)
 	root.SetErr(&errOut)
 	root.SetArgs(line)
-	err := root.ExecuteContext(o.t.Context())
+	root.SetContext(o.t.Context())
+	err := execute(root)
+	o.said = errOut.String()
 	return out.String(), err
 }
 
@@ -254,31 +253,6 @@ func TestListingsWalkPages(t *testing.T) {
 	}
 	if rows, more, _ = all(3, fetch); len(rows) < 3 || !more {
 		t.Errorf("%v, more %v", rows, more)
-	}
-}
-
-// Watching reads the run until it has ended, and fails when the run failed.
-func TestWatch(t *testing.T) {
-	for state, fails := range map[string]bool{"done": false, "partial": false, "failed": true} {
-		reads := 0
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			reads++
-			now := "running"
-			if reads > 1 {
-				now = state
-			}
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte(`{"id":"r1","tenant":"t-1","action":"backup","trigger":"manual","state":"` + now +
-				`","tasks":2,"tasks_done":1,"tasks_failed":1,"progress":{"items":5,"total":9,"skipped":1},` +
-				`"problems":[{"task":"k1","state":"failed","kind":"absent","reason":"no licence","skipped":0}]}`))
-		}))
-		t.Setenv("TENANTRY_URL", server.URL)
-		t.Setenv("TENANTRY_TOKEN", "tenantry_x")
-		out, err := (&office{t: t}).run("runs", "show", "t-1", "r1", "--watch")
-		server.Close()
-		if (err != nil) != fails || !strings.Contains(out, "no licence") || !strings.Contains(out, "5/9 (1 skipped)") || reads < 2 {
-			t.Errorf("%s: %v after %d reads:\n%s", state, err, reads, out)
-		}
 	}
 }
 

@@ -15,15 +15,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenantry/tenantry/internal/app"
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := rootCommand().ExecuteContext(ctx)
+	root := rootCommand()
+	root.SetContext(ctx)
+	err := execute(root)
 	stop()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "tenantry:", err)
-		os.Exit(1)
+		complain(os.Stderr, err, outputWanted(os.Args))
+		os.Exit(exitCode(err))
 	}
 }
 
@@ -40,46 +43,41 @@ func rootCommand() *cobra.Command {
 }
 
 func initCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "init [keys as for bin/api: -config FILE, -catalog DSN, -key-file FILE, ...]",
-		Short: "Make catalog and key file, and print a new API token",
-		Long: "Makes the catalog and the key file if they are not there, and prints a new API token.\n" +
+	return configured("init [keys as for bin/api: -config FILE, -catalog DSN, -key-file FILE, ...]",
+		"Make catalog and key file, and print a new API token",
+		"Makes the catalog and the key file if they are not there, and prints a new API token.\n"+
 			"The token is shown once. Keep a copy of the key file elsewhere: without it no backup can be read.",
-		DisableFlagParsing: true,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			cfg, err := app.Load(app.RoleInit, args, cmd.OutOrStdout())
-			if errors.Is(err, flag.ErrHelp) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
+		func(cmd *cobra.Command, cfg app.Config) error {
 			token, err := app.Init(cmd.Context(), cfg, "init")
 			if err != nil {
 				return err
 			}
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), token.Reveal())
 			return err
-		},
-	}
+		})
 }
 
 func migrateCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "migrate [-config FILE, -catalog DSN]",
-		Short: "Bring the catalog's schema to what this release needs",
-		Long: "Brings the catalog's schema to what this release needs, as every program does at its start.\n" +
+	return configured("migrate [-config FILE, -catalog DSN]",
+		"Bring the catalog's schema to what this release needs",
+		"Brings the catalog's schema to what this release needs, as every program does at its start.\n"+
 			"Programs of the release before go on working with the new schema.",
-		DisableFlagParsing: true,
+		func(cmd *cobra.Command, cfg app.Config) error { return app.Migrate(cmd.Context(), cfg) })
+}
+
+// configured is a command over the fleet's configuration, with the flags that its programs have.
+func configured(use, short, long string, run func(*cobra.Command, app.Config) error) *cobra.Command {
+	return &cobra.Command{
+		Use: use, Short: short, Long: long, DisableFlagParsing: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := app.Load(app.RoleInit, args, cmd.OutOrStdout())
 			if errors.Is(err, flag.ErrHelp) {
 				return nil
 			}
 			if err != nil {
-				return err
+				return tenantry.Errorf(tenantry.Invalid, "%w", err)
 			}
-			return app.Migrate(cmd.Context(), cfg)
+			return run(cmd, cfg)
 		},
 	}
 }

@@ -1,0 +1,257 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tenantry/tenantry/internal/api"
+	"github.com/tenantry/tenantry/internal/apiclient"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+const (
+	// completeTime bounds what a shell waits for after a tab.
+	completeTime = 3 * time.Second
+	// completeRows bounds what it is offered, and tenantsMax among how many tenants a name is
+	// looked for.
+	completeRows, tenantsMax = 100, 10_000
+)
+
+// A command's Use names its arguments: "show TENANT RUN". By these words arguments are
+// completed from the API, and tenants' names and runs' references are taken for IDs.
+
+// placeholders are the words for a command's arguments.
+func placeholders(use string) []string {
+	words := strings.Fields(use)[1:]
+	for i := range words {
+		words[i] = strings.Trim(words[i], "[].")
+	}
+	return words
+}
+
+// asked is what is to be completed.
+type asked struct {
+	ctx    context.Context
+	client *apiclient.ClientWithResponses
+	named  map[string]string // what stands before it, by placeholder
+	typed  string
+}
+
+// completers offer candidates by placeholder, and by flags of the same meaning; after a tab
+// stands what a candidate is.
+var completers = map[string]func(asked) []string{
+	"TENANT": completeTenants, "RESOURCE": completeResources, "POLICY": completePolicies, "RUN": completeRuns,
+	"WORKLOAD": fixed("mailbox", "drive", "site", "group", "team"), "SNAPSHOT": completeSnapshots, "EARLIER": completeSnapshots,
+	"LATER": completeSnapshots, "ROLE": completeRoles,
+}
+
+// flagCompleters are the flags that mean what a placeholder means.
+var flagCompleters = map[string]string{"tenant": "TENANT", "resource": "RESOURCE", "to": "RESOURCE", "policy": "POLICY", "workload": "WORKLOAD"}
+
+func fixed(words ...string) func(asked) []string { return func(asked) []string { return words } }
+
+// completes makes a command complete its arguments and flags.
+func (c *connection) completes(command *cobra.Command) {
+	words := placeholders(command.Use)
+	offer := func(cmd *cobra.Command, word string, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		complete := completers[word]
+		if complete == nil {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		client, err := c.client()
+		if err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		parent := cmd.Context()
+		if parent == nil {
+			parent = context.Background()
+		}
+		ctx, cancel := context.WithTimeout(parent, completeTime)
+		defer cancel()
+		args = slices.Clone(args)
+		if err := resolve(ctx, client, words, args); err != nil {
+			return nil, cobra.ShellCompDirectiveError
+		}
+		named := map[string]string{}
+		for i, arg := range args[:min(len(args), len(words))] {
+			named[words[i]] = arg
+		}
+		return complete(asked{ctx, client, named, typed}), cobra.ShellCompDirectiveNoFileComp
+	}
+	command.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		if len(args) >= len(words) {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return offer(cmd, words[len(args)], args, typed)
+	}
+	for flag, word := range flagCompleters {
+		if f := command.Flags().Lookup(flag); f == nil || (flag == "to" && !strings.Contains(f.Usage, "resource")) {
+			continue
+		}
+		_ = command.RegisterFlagCompletionFunc(flag, func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+			return offer(cmd, word, args, typed)
+		}) // fails only for a flag that does not exist
+	}
+}
+
+// described is a candidate and what it is.
+func described(value, what string) string {
+	if what = visible(what); what == "" {
+		return value
+	}
+	return value + "\t" + what
+}
+
+// completeTenants offers names to who types one, else IDs.
+func completeTenants(a asked) []string {
+	var found []string
+	tenants, err := tenantsOf(a.ctx, a.client)
+	for _, t := range tenants {
+		if len(found) == completeRows || err != nil {
+			break
+		}
+		name := visible(t.Name)
+		switch {
+		case strings.HasPrefix(t.Id, a.typed):
+			found = append(found, described(t.Id, name))
+		case strings.HasPrefix(strings.ToLower(name), strings.ToLower(a.typed)):
+			found = append(found, described(name, t.Id))
+		}
+	}
+	return found
+}
+
+func completeResources(a asked) []string {
+	size := int64(completeRows)
+	answer, err := a.client.ListResourcesWithResponse(a.ctx, a.named["TENANT"], &apiclient.ListResourcesParams{Limit: &size})
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for _, r := range answer.JSON200.Items {
+		found = append(found, described(r.Id, cmp.Or(r.Address, r.Name)))
+	}
+	return found
+}
+
+func completePolicies(a asked) []string {
+	answer, err := a.client.ListPoliciesWithResponse(a.ctx, a.named["TENANT"])
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for _, p := range answer.JSON200.Items {
+		found = append(found, described(p.Id, p.Name))
+	}
+	return found
+}
+
+func completeRuns(a asked) []string {
+	size := int64(completeRows)
+	answer, err := a.client.ListRunsWithResponse(a.ctx, a.named["TENANT"], &apiclient.ListRunsParams{Limit: &size})
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for _, r := range answer.JSON200.Items {
+		found = append(found, described(r.Id, string(r.Action)+" "+string(r.State)+" "+when(r.CreatedAt)))
+	}
+	return found
+}
+
+func completeSnapshots(a asked) []string {
+	size := int64(completeRows)
+	answer, err := a.client.ListSnapshotsWithResponse(a.ctx, a.named["TENANT"], a.named["RESOURCE"],
+		apiclient.ListSnapshotsParamsWorkload(a.named["WORKLOAD"]), &apiclient.ListSnapshotsParams{Limit: &size})
+	if err != nil {
+		return nil
+	}
+	var found []string
+	for _, s := range answer.JSON200.Items {
+		found = append(found, described(strconv.FormatInt(s.Seq, 10), when(s.Time)))
+	}
+	return found
+}
+
+func completeRoles(asked) []string {
+	var found []string
+	for _, role := range api.Roles() {
+		found = append(found, string(role))
+	}
+	return found
+}
+
+// tenantsOf lists the tenants that the token sees, up to tenantsMax.
+func tenantsOf(ctx context.Context, client *apiclient.ClientWithResponses) ([]apiclient.Tenant, error) {
+	tenants, _, err := all(tenantsMax, func(p pager) ([]apiclient.Tenant, string, error) {
+		answer, err := client.ListTenantsWithResponse(ctx, &apiclient.ListTenantsParams{After: p.after, Limit: p.limit})
+		if err != nil {
+			return nil, "", err
+		}
+		return answer.JSON200.Items, answer.JSON200.Next, nil
+	})
+	return tenants, err
+}
+
+var (
+	tenantIDs  = regexp.MustCompile(`^t-`)
+	references = regexp.MustCompile(`^\d{4}[-. ]?\d{3}[-. ]?\d{3}$`)
+)
+
+// resolve puts IDs in the place of what people call things: a tenant's name, a run's
+// reference.
+func resolve(ctx context.Context, client *apiclient.ClientWithResponses, words, args []string) error {
+	for i, arg := range args[:min(len(args), len(words))] {
+		var err error
+		switch {
+		case words[i] == "TENANT" && !tenantIDs.MatchString(arg):
+			args[i], err = tenantNamed(ctx, client, arg)
+		case words[i] == "RUN" && references.MatchString(arg):
+			args[i], err = runNamed(ctx, client, arg, args[0])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func tenantNamed(ctx context.Context, client *apiclient.ClientWithResponses, name string) (string, error) {
+	tenants, err := tenantsOf(ctx, client)
+	if err != nil {
+		return "", err
+	}
+	var ids []string
+	for _, t := range tenants {
+		if strings.EqualFold(t.Name, name) || strings.EqualFold(t.Directory, name) {
+			ids = append(ids, t.Id)
+		}
+	}
+	switch len(ids) {
+	case 0:
+		return "", tenantry.Errorf(tenantry.NotFound, "no tenant has the ID, name or domain %q", name)
+	case 1:
+		return ids[0], nil
+	}
+	return "", tenantry.Errorf(tenantry.Conflict, "%d tenants are called %q: name one by its ID: %s", len(ids), name, strings.Join(ids, ", "))
+}
+
+func runNamed(ctx context.Context, client *apiclient.ClientWithResponses, reference, tenant string) (string, error) {
+	answer, err := client.FindRunsWithResponse(ctx, &apiclient.FindRunsParams{Reference: reference})
+	if err != nil {
+		return "", err
+	}
+	for _, r := range answer.JSON200.Items {
+		if r.Tenant == tenant {
+			return r.Id, nil
+		}
+	}
+	return "", tenantry.Errorf(tenantry.NotFound, "the tenant has no run with the reference %s", reference)
+}
