@@ -1,8 +1,10 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,44 +23,46 @@ import (
 	"github.com/tenantry/tenantry/internal/worker"
 )
 
-// The size of the comparison: what one run takes, and what serves it.
+// The size of the comparison: what one run takes, what serves it, and how often each runs.
 const (
 	noops       = 12_000
 	noopTenants = 40
 	noopWorkers = 4
 	noopSlots   = 64
 	noopSenders = 16
+	noopRounds  = 3
 )
 
 // BenchmarkEfficiency sends tasks that do nothing through scheduler, catalog, asynq and
 // four workers, and the same number through raw asynq with four servers of as many slots,
-// and prints the ratio of their rates. Neither has anything in Redis when it begins: ours
-// stands in SQL, and raw asynq is sent it by one client, as many side by side as the leader
-// does. What raw asynq serves when everything was sent before is printed beside.
+// in turns, and prints the ratio of their rates: that of the middle round, since who else
+// works on the machine disturbs one of them alone.
+//
+// It takes the harder reading of "raw asynq": all of its tasks stand in Redis before the
+// time begins, so that sending them costs it nothing. Ours stand in SQL then; that they are
+// admitted, sent and claimed is within their time.
 func BenchmarkEfficiency(b *testing.B) {
-	served := rawAsynq(b, true)
-	raw := rawAsynq(b, false)
-	ours := wholeFleet(b)
-	fmt.Printf("queue.raw_served_per_s %.0f 1/s\n", served)
-	fmt.Printf("queue.raw_tasks_per_s %.0f 1/s\n", raw)
-	fmt.Printf("queue.fleet_tasks_per_s %.0f 1/s\n", ours)
-	fmt.Printf("queue.efficiency %.2f ratio\n", ours/raw)
-	fmt.Printf("queue.efficiency_of_served %.2f ratio\n", ours/served)
+	type round struct{ raw, ours float64 }
+	rounds := make([]round, noopRounds)
+	for i := range rounds {
+		rounds[i] = round{rawAsynq(b), wholeFleet(b)}
+	}
+	slices.SortFunc(rounds, func(a, b round) int { return cmp.Compare(a.ours/a.raw, b.ours/b.raw) })
+	middle := rounds[len(rounds)/2]
+	fmt.Printf("queue.raw_tasks_per_s %.0f 1/s\n", middle.raw)
+	fmt.Printf("queue.fleet_tasks_per_s %.0f 1/s\n", middle.ours)
+	fmt.Printf("queue.efficiency %.2f ratio\n", middle.ours/middle.raw)
 }
 
-// rawAsynq sends tasks and serves them, and returns how many a second. before: they are all
-// sent before the time begins.
-func rawAsynq(b *testing.B, before bool) float64 {
+// rawAsynq serves tasks that were sent before, and returns how many a second.
+func rawAsynq(b *testing.B) float64 {
 	addr := servertest.Redis(b)
 	client := asynq.NewClient(asynq.RedisClientOpt{Addr: addr})
 	defer client.Close()
+	send(b, client)
 	var done atomic.Int64
 	all := make(chan struct{})
 	began := time.Now()
-	if before {
-		send(b, client)
-		began = time.Now()
-	}
 	for range noopWorkers {
 		s := asynq.NewServer(asynq.RedisClientOpt{Addr: addr}, asynq.Config{
 			Concurrency: noopSlots, TaskCheckInterval: 100 * time.Millisecond, LogLevel: asynq.FatalLevel,
@@ -70,9 +74,6 @@ func rawAsynq(b *testing.B, before bool) float64 {
 			return nil
 		})))
 		defer s.Shutdown()
-	}
-	if !before {
-		send(b, client)
 	}
 	<-all
 	return noops / time.Since(began).Seconds()
