@@ -54,21 +54,21 @@ func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
 	// The recursions walk the index tasks_ready from one distinct key to the next.
 	err := f.c.read(ctx, "read loads", &found, `
 		WITH RECURSIVE queues (queue) AS (
-			SELECT min(queue) FROM tasks WHERE state = 'ready'
+			SELECT min(queue) FROM tasks WHERE waiting
 			UNION ALL
-			SELECT (SELECT min(t.queue) FROM tasks t WHERE t.state = 'ready' AND t.queue > q.queue)
+			SELECT (SELECT min(t.queue) FROM tasks t WHERE t.waiting AND t.queue > q.queue)
 			FROM queues q WHERE q.queue IS NOT NULL
 		), lanes (queue, tenant) AS (
-			SELECT q.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.state = 'ready' AND t.queue = q.queue)
+			SELECT q.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.waiting AND t.queue = q.queue)
 			FROM queues q WHERE q.queue IS NOT NULL
 			UNION ALL
-			SELECT l.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant > l.tenant)
+			SELECT l.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant > l.tenant)
 			FROM lanes l WHERE l.tenant IS NOT NULL
 		), flows (queue, tenant, service) AS (
-			SELECT l.queue, l.tenant, (SELECT min(t.service) FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant)
+			SELECT l.queue, l.tenant, (SELECT min(t.service) FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant = l.tenant)
 			FROM lanes l WHERE l.tenant IS NOT NULL
 			UNION ALL
-			SELECT f.queue, f.tenant, (SELECT min(t.service) FROM tasks t WHERE t.state = 'ready' AND t.queue = f.queue AND t.tenant = f.tenant AND t.service > f.service)
+			SELECT f.queue, f.tenant, (SELECT min(t.service) FROM tasks t WHERE t.waiting AND t.queue = f.queue AND t.tenant = f.tenant AND t.service > f.service)
 			FROM flows f WHERE f.service IS NOT NULL
 		), depth (n) AS (
 			SELECT CASE WHEN ?2 / count(*) > ?1 THEN ?1 WHEN ?2 / count(*) < ?3 THEN ?3 ELSE ?2 / count(*) END
@@ -76,15 +76,15 @@ func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
 		), counted (queue, tenant, service, ready, in_flight) AS (
 			SELECT l.queue, l.tenant, l.service, CASE
 				WHEN NOT (n.`+blocked+`) THEN (SELECT count(*) FROM (
-					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
+					SELECT 1 FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
 						AND t.not_before <= ?0 LIMIT (SELECT n FROM depth)) AS few)
 				WHEN l.`+withoutAny+` THEN 0
 				ELSE (SELECT count(*) FROM (
-					SELECT 1 FROM tasks t WHERE t.state = 'ready' AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
+					SELECT 1 FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
 						AND t.not_before <= ?0 AND t.`+unblocked+` LIMIT (SELECT n FROM depth)) AS few) END, 0
 			FROM flows l JOIN tenants n ON n.id = l.tenant WHERE l.service IS NOT NULL
 			UNION ALL
-			SELECT queue, tenant, service, 0, count(*) FROM tasks WHERE state IN ('admitted', 'running') GROUP BY queue, tenant, service
+			SELECT queue, tenant, service, 0, count(*) FROM tasks WHERE NOT waiting GROUP BY queue, tenant, service
 		)
 		SELECT c.tenant, c.queue, c.service, n.weight, n.users, n.licences, coalesce(p.seconds, 0.0) AS seconds, coalesce(p.units, 0.0) AS units,
 			CAST(sum(c.ready) AS bigint) AS ready, CAST(sum(c.in_flight) AS bigint) AS in_flight, n.virtual
@@ -156,7 +156,7 @@ func (c *Catalog) selectPicks(picks []Pick, now time.Time) schema.QueryAppender 
 	}
 	return bun.SafeQuery(`SELECT pick.id
 		FROM (VALUES ?0) AS v (tenant, queue, service, n) JOIN tenants n ON n.id = v.tenant CROSS JOIN LATERAL (
-			SELECT t.id FROM tasks t WHERE t.state = 'ready' AND t.queue = v.queue AND t.tenant = v.tenant AND t.service = v.service
+			SELECT t.id FROM tasks t WHERE t.waiting AND t.queue = v.queue AND t.tenant = v.tenant AND t.service = v.service
 				AND t.not_before <= ?1 AND (t.`+unblocked+` OR NOT (n.`+blocked+`))
 			ORDER BY t.not_before, t.id LIMIT v.n ?2) AS pick`, values, micros(now), skipTaken)
 }
@@ -166,7 +166,7 @@ func unionPicks(picks []Pick, now time.Time) unionAll {
 	union := unionAll{}
 	for _, pick := range picks {
 		union = append(union, bun.SafeQuery(`SELECT id FROM (
-			SELECT id FROM tasks WHERE state = 'ready' AND queue = ?0 AND tenant = ?1 AND service = ?4 AND not_before <= ?2
+			SELECT id FROM tasks WHERE waiting AND queue = ?0 AND tenant = ?1 AND service = ?4 AND not_before <= ?2
 				AND (`+unblocked+` OR NOT EXISTS (SELECT 1 FROM tenants WHERE id = ?1 AND `+blocked+`))
 			ORDER BY not_before, id LIMIT ?3) AS pick`,
 			pick.Queue, pick.Tenant, micros(now), max(0, pick.N), pick.Service))
@@ -218,7 +218,7 @@ func spend(ctx context.Context, tx bun.Tx, picks []Pick) error {
 func (f *Fleet) Unclaimed(ctx context.Context, before time.Time, limit int) ([]Task, error) {
 	var found []taskRow
 	err := f.c.read(ctx, "list unclaimed tasks", &found,
-		"SELECT ? FROM tasks WHERE state = 'admitted' AND admitted_at < ? ORDER BY admitted_at, id LIMIT ?",
+		"SELECT ? FROM tasks WHERE NOT waiting AND state = 'admitted' AND admitted_at < ? ORDER BY admitted_at, id LIMIT ?",
 		taskColumns, micros(before), page(limit))
 	return tasksOf(found), err
 }
@@ -261,9 +261,9 @@ func (f *Fleet) Backlogs(ctx context.Context, now time.Time) ([]Backlog, error) 
 	err := f.c.read(ctx, "count the backlog", &found, `
 		SELECT queue, CAST(sum(ready) AS bigint) AS ready, CAST(sum(parked) AS bigint) AS parked, CAST(sum(in_flight) AS bigint) AS in_flight
 		FROM (
-			SELECT queue, count(*) AS ready, 0 AS parked, 0 AS in_flight FROM tasks WHERE state = 'ready' AND not_before <= ?0 GROUP BY queue
-			UNION ALL SELECT queue, 0, count(*), 0 FROM tasks WHERE state = 'ready' AND not_before > ?0 GROUP BY queue
-			UNION ALL SELECT queue, 0, 0, count(*) FROM tasks WHERE state IN ('admitted', 'running') GROUP BY queue
+			SELECT queue, count(*) AS ready, 0 AS parked, 0 AS in_flight FROM tasks WHERE waiting AND not_before <= ?0 GROUP BY queue
+			UNION ALL SELECT queue, 0, count(*), 0 FROM tasks WHERE waiting AND not_before > ?0 GROUP BY queue
+			UNION ALL SELECT queue, 0, 0, count(*) FROM tasks WHERE NOT waiting GROUP BY queue
 		) AS counted GROUP BY queue ORDER BY queue`, micros(now))
 	return found, err
 }

@@ -103,10 +103,10 @@ func (c *Catalog) endCanceled(ctx context.Context, tx bun.Tx, lost []taskRow, no
 
 // canceledOf are the settlements that giveBack left alone, as they stand if their tasks are to
 // be canceled; those that are no longer held end nothing.
-func canceledOf(back []settleAsk, given []guard) []settleAsk {
+func canceledOf(back, given []settleAsk) []settleAsk {
 	won := make(map[guard]bool, len(given))
-	for _, g := range given {
-		won[g] = true
+	for _, q := range given {
+		won[q.guard()] = true
 	}
 	var over []settleAsk
 	for _, q := range back {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -49,63 +48,88 @@ func (t *Tenant) Claim(ctx context.Context, id tenantry.TaskID, admission int64,
 
 // claimAll answers claims in one transaction.
 func (c *Catalog) claimAll(ctx context.Context, asked []claimAsk) (replies []reply[Claim], err error) {
-	err = c.write(ctx, "claim tasks", func(ctx context.Context, tx bun.Tx) error {
-		live, err := c.alive(ctx, tx, asked)
-		if err != nil {
-			return err
-		}
-		won, err := c.take(ctx, tx, asked, live)
-		if err != nil {
-			return err
+	err = c.transact(ctx, "claim tasks", func(ctx context.Context, tx stepper) ([]step, error) {
+		at := c.instant()
+		live, won := map[tenantry.ProcessID]bool{}, map[tenantry.TaskID]taskRow{}
+		of := map[tenantry.TenantID]TenantRow{}
+		if err := tx.run(ctx, c.alive(asked, at, live), take(asked, at, won), tenantsOf(asked, of)); err != nil {
+			return nil, err
 		}
 		replies = answerClaims(asked, live, won)
-		if err := c.ownSeries(ctx, tx, replies); err != nil {
-			return err
+		for i := range replies {
+			replies[i].value.Of = of[replies[i].value.Tenant]
 		}
-		return describeTenants(ctx, tx, replies)
+		return nil, c.ownSeries(ctx, tx, replies)
 	})
 	return replies, err
 }
 
 // alive holds the leases of processes for the rest of the transaction, so that Reap either
-// sees their claims or comes first, and returns those that have one.
-func (c *Catalog) alive(ctx context.Context, tx bun.Tx, asked []claimAsk) (map[tenantry.ProcessID]bool, error) {
-	live := map[tenantry.ProcessID]bool{}
-	for _, q := range asked {
-		live[q.process] = false
-	}
-	var found []tenantry.ProcessID
-	err := scan(ctx, tx, &found, "SELECT id FROM processes WHERE id IN (?) AND expires_at > ? ORDER BY id ?",
-		bun.List(slices.Sorted(maps.Keys(live))), c.now(), c.lock(forShare))
-	for _, id := range found {
-		live[id] = true
-	}
-	return live, err
-}
-
-// take marks the tasks running whose admission is waiting for its claim, for those who live.
-func (c *Catalog) take(ctx context.Context, tx bun.Tx, asked []claimAsk, live map[tenantry.ProcessID]bool) (map[tenantry.TaskID]taskRow, error) {
+// sees their claims or comes first, and enters those that have one.
+func (c *Catalog) alive(asked []claimAsk, at bun.Safe, live map[tenantry.ProcessID]bool) step {
 	var values rows
 	for _, q := range asked {
-		if live[q.process] {
-			values = append(values, []any{q.tenant, q.task, q.admission, q.process})
+		if _, seen := live[q.process]; !seen {
+			live[q.process] = false
+			values = append(values, []any{q.process})
 		}
 	}
-	if len(values) == 0 {
-		return nil, nil
+	return step{
+		query: "SELECT id FROM processes WHERE id IN (VALUES ?0) AND expires_at > ?1 ORDER BY id ?2",
+		args:  []any{values, at, c.lock(forShare)},
+		row: func(scan scanRow) error {
+			var id tenantry.ProcessID
+			err := scan(&id)
+			live[id] = true
+			return err
+		},
 	}
-	var found []taskRow
-	err := scan(ctx, tx, &found, `
-		WITH v (v_tenant, v_id, v_admission, v_process) AS (VALUES ?0)
-		UPDATE tasks SET state = 'running', process = v_process, reason = '', kind = '',
-			started_at = CASE WHEN started_at = 0 THEN ?1 ELSE started_at END
-		FROM v WHERE tenant = v_tenant AND id = v_id AND admission = v_admission AND state = 'admitted' RETURNING ?2`,
-		values, c.now(), taskColumns)
-	won := make(map[tenantry.TaskID]taskRow, len(found))
-	for _, row := range found {
-		won[row.ID] = row
+}
+
+// take marks the tasks running whose admission is waiting for its claim, for processes that
+// live, and enters them.
+func take(asked []claimAsk, at bun.Safe, won map[tenantry.TaskID]taskRow) step {
+	var values rows
+	for _, q := range asked {
+		values = append(values, []any{q.tenant, q.task, q.admission, q.process})
 	}
-	return won, err
+	return step{
+		query: `
+			WITH v (v_tenant, v_id, v_admission, v_process) AS (VALUES ?0)
+			UPDATE tasks SET state = 'running', process = v_process, reason = '', kind = '',
+				started_at = CASE WHEN started_at = 0 THEN ?1 ELSE started_at END
+			FROM v WHERE tenant = v_tenant AND id = v_id AND admission = v_admission AND state = 'admitted'
+				AND EXISTS (SELECT 1 FROM processes p WHERE p.id = v_process AND p.expires_at > ?1) RETURNING ?2`,
+		args: []any{values, at, taskColumns},
+		row: func(scan scanRow) error {
+			var row taskRow
+			err := scan(row.columns()...)
+			won[row.ID] = row
+			return err
+		},
+	}
+}
+
+// tenantsOf reads the tenants of tasks.
+func tenantsOf(asked []claimAsk, of map[tenantry.TenantID]TenantRow) step {
+	var values rows
+	seen := map[tenantry.TenantID]bool{}
+	for _, q := range asked {
+		if !seen[q.tenant] {
+			seen[q.tenant] = true
+			values = append(values, []any{q.tenant})
+		}
+	}
+	return step{
+		query: "SELECT ?1 FROM tenants WHERE id IN (VALUES ?0)",
+		args:  []any{values, tenantColumns},
+		row: func(scan scanRow) error {
+			var row tenantRow
+			err := scan(row.columns()...)
+			of[row.ID] = row.tenant()
+			return err
+		},
+	}
 }
 
 // answerClaims gives each task that was won to one who asked for it: several may have.
@@ -128,7 +152,7 @@ func answerClaims(asked []claimAsk, live map[tenantry.ProcessID]bool, won map[te
 
 // ownSeries makes the claimed tasks' series their own, each under its next epoch. A task
 // whose series another one owns goes back to ready.
-func (c *Catalog) ownSeries(ctx context.Context, tx bun.Tx, replies []reply[Claim]) error {
+func (c *Catalog) ownSeries(ctx context.Context, tx stepper, replies []reply[Claim]) error {
 	var claims []*reply[Claim]
 	for i := range replies {
 		if r := &replies[i]; r.err == nil && writesSeries(r.value.Action) {
@@ -145,22 +169,25 @@ func (c *Catalog) ownSeries(ctx context.Context, tx bun.Tx, replies []reply[Clai
 			values = append(values, []any{task.Tenant, task.Resource, task.Workload, 1, task.ID, task.Process, ""})
 		}
 	}
-	var owned []struct {
-		OwnerTask tenantry.TaskID
-		Epoch     int64
-	}
-	err := scan(ctx, tx, &owned, `
-		INSERT INTO series AS old (tenant, resource, workload, epoch, owner_task, owner_process, backup_task) VALUES ?
-		ON CONFLICT (tenant, resource, workload) DO UPDATE
-		SET epoch = old.epoch + 1, owner_task = excluded.owner_task, owner_process = excluded.owner_process
-		WHERE old.owner_task IN ('', excluded.owner_task)
-		RETURNING owner_task, epoch`, values)
+	epochs := make(map[tenantry.TaskID]int64, len(values))
+	err := tx.run(ctx, step{
+		query: `
+			INSERT INTO series AS old (tenant, resource, workload, epoch, owner_task, owner_process, backup_task) VALUES ?0
+			ON CONFLICT (tenant, resource, workload) DO UPDATE
+			SET epoch = old.epoch + 1, owner_task = excluded.owner_task, owner_process = excluded.owner_process
+			WHERE old.owner_task IN ('', excluded.owner_task)
+			RETURNING owner_task, epoch`,
+		args: []any{values},
+		row: func(scan scanRow) error {
+			var owner tenantry.TaskID
+			var epoch int64
+			err := scan(&owner, &epoch)
+			epochs[owner] = epoch
+			return err
+		},
+	})
 	if err != nil {
 		return err
-	}
-	epochs := make(map[tenantry.TaskID]int64, len(owned))
-	for _, row := range owned {
-		epochs[row.OwnerTask] = row.Epoch
 	}
 	var busy []*reply[Claim]
 	for _, r := range claims {
@@ -177,7 +204,7 @@ func compareSeries(a, b Task) int {
 }
 
 // postpone gives claimed tasks back because their series are busy.
-func (c *Catalog) postpone(ctx context.Context, tx bun.Tx, busy []*reply[Claim]) error {
+func (c *Catalog) postpone(ctx context.Context, tx stepper, busy []*reply[Claim]) error {
 	if len(busy) == 0 {
 		return nil
 	}
@@ -185,43 +212,26 @@ func (c *Catalog) postpone(ctx context.Context, tx bun.Tx, busy []*reply[Claim])
 	for _, r := range busy {
 		keys = append(keys, []any{r.value.Tenant, r.value.ID})
 	}
-	var until []int64
-	err := scan(ctx, tx, &until, `
-		UPDATE tasks SET state = 'ready', process = '', reason = 'its series is busy', kind = ?, not_before = ? + ?
-		WHERE (tenant, id) IN (VALUES ?) RETURNING not_before`, tenantry.Transient, c.now(), busyWait.Microseconds(), keys)
+	var until int64
+	err := tx.run(ctx, step{
+		query: `UPDATE tasks SET state = 'ready', process = '', reason = 'its series is busy', kind = ?0, not_before = ?1 + ?2
+			WHERE (tenant, id) IN (VALUES ?3) RETURNING not_before`,
+		args: []any{tenantry.Transient, c.now(), busyWait.Microseconds(), keys},
+		row: func(scan scanRow) error {
+			var at int64
+			err := scan(&at)
+			until = max(until, at)
+			return err
+		},
+	})
 	if err != nil {
 		return err
 	}
 	for _, r := range busy {
 		task := r.value.Task
 		e := tenantry.Errorf(tenantry.Transient, "claim task %s of tenant %s: series %s is busy", task.ID, task.Tenant, task.Series())
-		e.Until = fromMicros(slices.Max(until))
+		e.Until = fromMicros(until)
 		r.value, r.err = Claim{}, e
-	}
-	return nil
-}
-
-// describeTenants tells the claims whose tasks they are.
-func describeTenants(ctx context.Context, tx bun.Tx, replies []reply[Claim]) error {
-	ids := map[tenantry.TenantID]bool{}
-	for _, r := range replies {
-		if r.err == nil {
-			ids[r.value.Tenant] = true
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	var found []tenantRow
-	if err := scan(ctx, tx, &found, "SELECT ? FROM tenants WHERE id IN (?)", tenantColumns, bun.List(slices.Sorted(maps.Keys(ids)))); err != nil {
-		return err
-	}
-	for _, row := range found {
-		for i := range replies {
-			if r := &replies[i]; r.err == nil && r.value.Tenant == row.ID {
-				r.value.Of = row.tenant()
-			}
-		}
 	}
 	return nil
 }

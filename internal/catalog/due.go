@@ -242,7 +242,7 @@ func (f *Fleet) NextReady(ctx context.Context, now time.Time) (time.Time, error)
 	var next int64
 	err := f.c.read(ctx, "find the next ready task", &next, `
 		SELECT coalesce(min(at), 0) FROM (
-			SELECT min(not_before) AS at FROM tasks WHERE state = 'ready' AND not_before > ?0
+			SELECT min(not_before) AS at FROM tasks WHERE waiting AND not_before > ?0
 			UNION ALL SELECT min(next_due_at) FROM protections WHERE next_due_at > ?0
 			UNION ALL SELECT min(next_sync_at) FROM tenants WHERE state = 'connected' AND next_sync_at > ?0
 		) AS times`, micros(now))

@@ -111,7 +111,7 @@ func chargeWorkers(ctx context.Context, tx bun.Tx, lost []taskRow, now time.Time
 			return err
 		}
 	}
-	return enterLedger(ctx, tx, settled)
+	return literal{tx}.run(ctx, enterLedger(settled)...)
 }
 
 // giveUp makes the running tasks of processes ready again, frees their series, and returns
@@ -119,7 +119,7 @@ func chargeWorkers(ctx context.Context, tx bun.Tx, lost []taskRow, now time.Time
 func giveUp(ctx context.Context, tx bun.Tx, dead []tenantry.ProcessID, reason string, failures int) ([]taskRow, error) {
 	var given []taskRow
 	err := scan(ctx, tx, &given, `UPDATE tasks SET state = 'ready', process = '', reason = ?, kind = ?, attempt = attempt + ?
-		WHERE state = 'running' AND process IN (?) RETURNING ?`, reason, tenantry.Transient, failures, bun.List(dead), taskColumns)
+		WHERE NOT waiting AND state = 'running' AND process IN (?) RETURNING ?`, reason, tenantry.Transient, failures, bun.List(dead), taskColumns)
 	if err != nil {
 		return nil, err
 	}

@@ -54,7 +54,7 @@ func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
 // enterLedger adds settlements to the ledgers of their runs and of their tenants' days, each
 // entry once. One statement with its rows in the order of the key: two transactions wait at
 // most in one direction.
-func enterLedger(ctx context.Context, tx bun.Tx, settled []settleAsk) error {
+func enterLedger(settled []settleAsk) (steps []step) {
 	type key struct {
 		tenant         tenantry.TenantID
 		run            tenantry.RunID
@@ -78,14 +78,14 @@ func enterLedger(ctx context.Context, tx bun.Tx, settled []settleAsk) error {
 		for _, k := range chunk {
 			values = append(values, []any{k.tenant, k.run, k.day, k.entry, k.account, sums[k]})
 		}
-		_, err := exec(ctx, tx, `
-			INSERT INTO ledger AS old (tenant, run, day, entry, account, amount) VALUES ?
-			ON CONFLICT (tenant, run, day, entry, account) DO UPDATE SET amount = old.amount + excluded.amount`, values)
-		if err != nil {
-			return err
-		}
+		steps = append(steps, step{
+			query: `
+				INSERT INTO ledger AS old (tenant, run, day, entry, account, amount) VALUES ?0
+				ON CONFLICT (tenant, run, day, entry, account) DO UPDATE SET amount = old.amount + excluded.amount`,
+			args: []any{values},
+		})
 	}
-	return nil
+	return steps
 }
 
 // entriesOf lists what a settlement adds to a ledger, without zeros.
@@ -190,15 +190,14 @@ type FlowState struct {
 func (t *Tenant) Flows(ctx context.Context) ([]FlowState, error) {
 	var found []FlowState
 	// In the order of the indexes tasks_ready and tasks_flight.
-	queues := bun.List([]string{queueInteractive, queueDirectory, queueBackup, queueMaintenance})
 	err := t.c.read(ctx, "read flows of tenant "+string(t.id), &found, `
 		SELECT c.service, CAST(sum(c.n) AS bigint) AS open, coalesce(max(p.seconds), 0.0) AS seconds, coalesce(max(p.units), 0.0) AS units
 		FROM (
-			SELECT service, count(*) AS n FROM tasks WHERE tenant = ?0 AND state = 'ready' AND queue IN (?1) GROUP BY service
+			SELECT service, count(*) AS n FROM tasks WHERE tenant = ?0 AND waiting AND queue IN (?1) GROUP BY service
 			UNION ALL
-			SELECT service, count(*) AS n FROM tasks WHERE tenant = ?0 AND state IN ('admitted', 'running') AND queue IN (?1) GROUP BY service
+			SELECT service, count(*) AS n FROM tasks WHERE tenant = ?0 AND NOT waiting AND queue IN (?1) GROUP BY service
 		) AS c LEFT JOIN paces p ON p.tenant = ?0 AND p.service = c.service
-		GROUP BY c.service ORDER BY c.service`, t.id, queues)
+		GROUP BY c.service ORDER BY c.service`, t.id, allQueues)
 	return found, err
 }
 

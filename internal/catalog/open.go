@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
 	"github.com/uptrace/bun/dialect/pgdialect"
@@ -20,8 +21,9 @@ import (
 )
 
 const (
-	// postgresConns bounds the connections of one process.
-	postgresConns = 16
+	// postgresConns and keyedConns bound the connections of one process.
+	postgresConns = 12
+	keyedConns    = 4
 	// sqliteReaders bounds the concurrent readers of one process; there is one writer.
 	sqliteReaders = 4
 	// sqliteBusy is how long a writer waits for another process's transaction, in milliseconds.
@@ -34,7 +36,8 @@ type Catalog struct {
 	reader *bun.DB // SQLite: several, read-only; Postgres: the same pool
 	// postgres is the configuration of further connections; nil on SQLite.
 	postgres *pgx.ConnConfig
-	local    local // wakes inside this process, SQLite only
+	keyed    *pgxpool.Pool // of steps; nil on SQLite
+	local    local         // wakes inside this process, SQLite only
 
 	claims      batcher[claimAsk, Claim]
 	settlements batcher[settleAsk, struct{}]
@@ -130,6 +133,10 @@ func openPostgres(ctx context.Context, dsn string) (*Catalog, error) {
 	}
 	db := bun.NewDB(pool, postgresDialect{pgdialect.New()})
 	c := newCatalog(db, db, config)
+	if c.keyed, err = openKeyed(ctx, dsn, config); err != nil {
+		_ = c.Close()
+		return nil, wrap("open catalog", err)
+	}
 	if err := c.preparePartitions(ctx); err != nil {
 		_ = c.Close()
 		return nil, err
@@ -159,6 +166,9 @@ func (c *Catalog) Close() error {
 	c.settlements.close()
 	c.close()
 	c.owned.Wait()
+	if c.keyed != nil {
+		c.keyed.Close()
+	}
 	err := c.writer.Close()
 	if c.reader != c.writer {
 		if readErr := c.reader.Close(); err == nil {

@@ -299,7 +299,7 @@ func (c *Catalog) duePrunes(ctx context.Context, tx bun.Tx, limit int, now time.
 			tenants[s.Tenant] = true
 			values = append(values, []any{s.Tenant, s.Resource, s.Workload, row.ID, micros(moved(s.NextPruneAt, now))})
 		}
-		if err := c.lockSeries(ctx, tx, values); err != nil {
+		if err := (literal{tx}).run(ctx, c.lockSeries(values)...); err != nil {
 			return nil, err
 		}
 		_, err := exec(ctx, tx, `WITH v (tenant, resource, workload, task, next) AS (VALUES ?)

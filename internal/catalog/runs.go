@@ -96,7 +96,7 @@ func (r runRow) run() Run {
 	}
 }
 
-// runQuery reads runs of one tenant (?0). A run's row has the counts of its ended tasks;
+// runQuery reads runs of one tenant (?0); ?1 are all queues. A run's row has the counts of its ended tasks;
 // those begun and unfinished are few, and are added here, in the same statement.
 const runQuery = `
 	SELECT r.id, r.tenant, r.policy, r.action, r.started_by, r.day, r.state, r.tasks, r.done, r.failed, r.canceled,
@@ -106,7 +106,11 @@ const runQuery = `
 	FROM runs r LEFT JOIN (
 		SELECT run, CAST(sum(items) AS bigint) AS items, CAST(sum(total) AS bigint) AS total,
 			CAST(sum(skipped) AS bigint) AS skipped, CAST(sum(bytes) AS bigint) AS bytes, CAST(sum(stored) AS bigint) AS stored
-		FROM tasks WHERE tenant = ?0 AND started_at > 0 GROUP BY run
+		FROM (
+			SELECT run, items, total, skipped, bytes, stored FROM tasks WHERE tenant = ?0 AND waiting AND admission > 0
+			UNION ALL
+			SELECT run, items, total, skipped, bytes, stored FROM tasks WHERE tenant = ?0 AND NOT waiting AND queue IN (?1)
+		) AS begun GROUP BY run
 	) b ON b.run = r.id
 	WHERE r.tenant = ?0`
 
@@ -114,7 +118,7 @@ const runQuery = `
 func (t *Tenant) Run(ctx context.Context, id tenantry.RunID) (Run, error) {
 	var found []runRow
 	op := fmt.Sprintf("read run %s of tenant %s", id, t.id)
-	if err := t.c.read(ctx, op, &found, runQuery+" AND r.id = ?1", t.id, id); err != nil {
+	if err := t.c.read(ctx, op, &found, runQuery+" AND r.id = ?2", t.id, allQueues, id); err != nil {
 		return Run{}, err
 	}
 	if len(found) == 0 {
@@ -131,7 +135,7 @@ func noRun(op string) error {
 func (t *Tenant) Runs(ctx context.Context, before tenantry.RunID, limit int) ([]Run, error) {
 	var found []runRow
 	err := t.c.read(ctx, "list runs of tenant "+string(t.id), &found,
-		runQuery+" AND (?1 = '' OR r.id < ?1) ORDER BY r.id DESC LIMIT ?2", t.id, before, page(limit))
+		runQuery+" AND (?2 = '' OR r.id < ?2) ORDER BY r.id DESC LIMIT ?3", t.id, allQueues, before, page(limit))
 	if err != nil {
 		return nil, err
 	}
@@ -291,7 +295,7 @@ type ending struct {
 
 // bookEnded adds ended tasks to their runs' numbers, once for each run, and ends the runs
 // whose last tasks they are.
-func (c *Catalog) bookEnded(ctx context.Context, tx bun.Tx, ended []taskRow) error {
+func (c *Catalog) bookEnded(ended []taskRow) []step {
 	endings := map[tenantry.RunID]*ending{}
 	for _, row := range ended {
 		e := endings[row.Run]
@@ -307,20 +311,17 @@ func (c *Catalog) bookEnded(ctx context.Context, tx bun.Tx, ended []taskRow) err
 		default:
 			e.canceled++
 		}
-		e.counts, e.at = e.counts.Add(row.task().Counts), max(e.at, row.EndedAt)
+		e.counts, e.at = e.counts.Add(row.counts()), max(e.at, row.EndedAt)
 	}
 	ids := slices.Sorted(maps.Keys(endings))
-	if err := c.lockRuns(ctx, tx, ids); err != nil {
-		return err
-	}
 	var values rows
 	for _, id := range ids {
 		e := endings[id]
 		n := e.counts
 		values = append(values, []any{e.tenant, id, e.done, e.failed, e.canceled, e.at, n.Items, n.Total, n.Skipped, n.Bytes, n.Stored})
 	}
-	_, err := exec(ctx, tx, `
-		WITH v (v_tenant, v_id, v_done, v_failed, v_canceled, v_at, v_items, v_total, v_skipped, v_bytes, v_stored) AS (VALUES ?)
+	return append(c.lockRuns(ids), step{query: `
+		WITH v (v_tenant, v_id, v_done, v_failed, v_canceled, v_at, v_items, v_total, v_skipped, v_bytes, v_stored) AS (VALUES ?0)
 		UPDATE runs SET
 			state = CASE
 				WHEN done + failed + canceled + v_done + v_failed + v_canceled < tasks THEN 'running'
@@ -331,18 +332,20 @@ func (c *Catalog) bookEnded(ctx context.Context, tx bun.Tx, ended []taskRow) err
 			ended_at = CASE WHEN done + failed + canceled + v_done + v_failed + v_canceled < tasks THEN 0 ELSE v_at END,
 			done = done + v_done, failed = failed + v_failed, canceled = canceled + v_canceled,
 			items = items + v_items, total = total + v_total, skipped = skipped + v_skipped, bytes = bytes + v_bytes, stored = stored + v_stored
-		FROM v WHERE tenant = v_tenant AND id = v_id`, values)
-	return err
+		FROM v WHERE tenant = v_tenant AND id = v_id`, args: []any{values}})
 }
 
 // lockRuns locks runs in the order of their IDs. An UPDATE takes its rows as it finds them,
 // and two that book in the same runs would wait for each other.
-func (c *Catalog) lockRuns(ctx context.Context, tx bun.Tx, ids []tenantry.RunID) error {
+func (c *Catalog) lockRuns(ids []tenantry.RunID) []step {
 	if c.postgres == nil || len(ids) < 2 {
 		return nil
 	}
-	_, err := exec(ctx, tx, "SELECT 1 FROM runs WHERE id IN (?) ORDER BY id FOR UPDATE", bun.List(ids))
-	return err
+	var keys rows
+	for _, id := range ids {
+		keys = append(keys, []any{id})
+	}
+	return []step{{query: "SELECT 1 FROM runs WHERE id IN (VALUES ?0) ORDER BY id FOR UPDATE", args: []any{keys}}}
 }
 
 // compareRuns orders runs for locking.

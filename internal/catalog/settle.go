@@ -93,7 +93,7 @@ func (t *Tenant) Settle(ctx context.Context, c Claim, s Settlement, now time.Tim
 
 // settleAll answers settlements in one transaction.
 func (c *Catalog) settleAll(ctx context.Context, asked []settleAsk) (replies []reply[struct{}], err error) {
-	err = c.write(ctx, "settle tasks", func(ctx context.Context, tx bun.Tx) error {
+	err = c.transact(ctx, "settle tasks", func(ctx context.Context, tx stepper) ([]step, error) {
 		replies = make([]reply[struct{}], len(asked))
 		var back, over []settleAsk
 		at := make(map[guard]int, len(asked)) // the first who asked; a second has lost by then
@@ -109,125 +109,128 @@ func (c *Catalog) settleAll(ctx context.Context, asked []settleAsk) (replies []r
 				over = append(over, q)
 			}
 		}
-		won, err := giveBack(ctx, tx, back)
+		var given, ended []settleAsk
+		problems := map[tenantry.TaskID]int{}
+		err := tx.run(ctx, slices.Concat(giveBack(back, &given), c.moveEnded(over, &ended), countProblems(asked, problems))...)
+		if err == nil && len(given) < len(back) {
+			err = tx.run(ctx, c.moveEnded(canceledOf(back, given), &ended)...)
+		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if len(won) < len(back) {
-			over = append(over, canceledOf(back, won)...)
+		settled := append(given, ended...)
+		for _, q := range settled {
+			replies[at[q.guard()]].err = nil
 		}
-		ended, err := removeEnded(ctx, tx, over)
-		if err != nil {
-			return err
-		}
-		for _, row := range ended {
-			won = append(won, row.guard())
-		}
-		settled := make([]settleAsk, len(won))
-		for i, g := range won {
-			settled[i] = asked[at[g]]
-			replies[at[g]].err = nil
-		}
-		return c.book(ctx, tx, settled, ended)
+		return c.book(settled, ended, problems), nil
 	})
 	return replies, err
 }
 
 // book writes what settlements mean beside their task rows, in the order of locks.
-func (c *Catalog) book(ctx context.Context, tx bun.Tx, settled []settleAsk, ended []taskRow) error {
-	if err := c.freeSeries(ctx, tx, settled); err != nil {
-		return err
+func (c *Catalog) book(settled, over []settleAsk, problems map[tenantry.TaskID]int) []step {
+	if len(settled) == 0 {
+		return nil
 	}
-	for _, q := range settled {
-		if q.Snapshot != nil {
-			if err := putSnapshot(ctx, tx, q.claim.Task, *q.Snapshot); err != nil {
-				return err
-			}
-		}
-		if err := addProblems(ctx, tx, q.claim.Task, q.Problems); err != nil {
-			return err
-		}
+	ended := make([]taskRow, len(over))
+	for i, q := range over {
+		ended[i] = q.ended()
 	}
-	if err := c.endTasks(ctx, tx, ended); err != nil {
-		return err
-	}
-	if err := keepPaces(ctx, tx, settled); err != nil {
-		return err
-	}
-	return enterLedger(ctx, tx, settled)
+	return slices.Concat(c.freeSeries(settled), putSettled(settled), addProblems(settled, problems),
+		c.afterEnd(ended), keepPaces(settled), enterLedger(settled))
 }
 
-// giveBack makes claimed tasks ready again, and returns those that were held and that nobody
-// wants canceled.
-func giveBack(ctx context.Context, tx bun.Tx, asked []settleAsk) ([]guard, error) {
-	if len(asked) == 0 {
-		return nil, nil
+// ended is the row of the task as a settlement ends it, as far as it is looked at afterwards.
+func (q settleAsk) ended() taskRow {
+	t := q.claim.Task
+	row := taskRow{
+		ID: t.ID, Run: t.Run, Tenant: t.Tenant, Resource: t.Resource, Workload: t.Workload, Action: t.Action,
+		State: q.State, EndedAt: micros(q.now),
 	}
-	type admission struct {
-		ID        tenantry.TaskID
-		Admission int64
-	}
-	owner := make(map[admission]guard, len(asked)) // an admission is claimed once: it names the process
-	var values rows
+	row.setCounts(q.Counts)
+	return row
+}
+
+// settledColumns are the columns of values.
+const settledColumns bun.Safe = `v_tenant, v_id, v_admission, v_process, v_state, v_not_before, v_reason, v_kind, v_attempt,
+	v_items, v_total, v_skipped, v_bytes, v_stored, v_snapshot, v_ended_at, v_delays`
+
+// values are what settlements are known by, and what their tasks become.
+func values(asked []settleAsk) (list rows) {
 	for _, q := range asked {
 		c, n := q.claim, q.Counts
-		owner[admission{c.ID, c.Admission}] = q.guard()
-		values = append(values, []any{
-			c.Tenant, c.ID, c.Admission, c.Process, max(micros(q.NotBefore), micros(c.CreatedAt)), q.Reason, q.Kind, q.Attempt,
-			n.Items, n.Total, n.Skipped, n.Bytes, n.Stored, q.sealed(), q.delays(),
+		list = append(list, []any{
+			c.Tenant, c.ID, c.Admission, c.Process, q.State, max(micros(q.NotBefore), micros(c.CreatedAt)), q.Reason, q.Kind, q.Attempt,
+			n.Items, n.Total, n.Skipped, n.Bytes, n.Stored, q.sealed(), micros(q.now), q.delays(),
 		})
 	}
-	var found []admission
-	err := scan(ctx, tx, &found, `
-		WITH v (v_tenant, v_id, v_admission, v_process, v_not_before, v_reason, v_kind, v_attempt,
-			v_items, v_total, v_skipped, v_bytes, v_stored, v_snapshot, v_delays) AS (VALUES ?)
-		UPDATE tasks SET state = 'ready', process = '', not_before = v_not_before, reason = v_reason, kind = v_kind, attempt = v_attempt,
-			items = v_items, total = v_total, skipped = v_skipped, bytes = v_bytes, stored = v_stored, snapshot = v_snapshot, delays = v_delays
-		FROM v WHERE tenant = v_tenant AND id = v_id AND admission = v_admission AND process = v_process AND state = 'running' AND canceled_at = 0
-		RETURNING id, admission`, values)
-	if err != nil {
-		return nil, err
-	}
-	given := make([]guard, len(found))
-	for i, row := range found {
-		given[i] = owner[row]
-	}
-	return given, nil
+	return list
 }
 
-// removeEnded takes the tasks of claims that are held from the unfinished ones, and returns
-// them as they ended.
-func removeEnded(ctx context.Context, tx bun.Tx, asked []settleAsk) ([]taskRow, error) {
-	if len(asked) == 0 {
-		return nil, nil
+// isHeld is held as the condition of a join with values.
+const isHeld bun.Safe = "tenant = v_tenant AND id = v_id AND admission = v_admission AND process = v_process AND state = 'running'"
+
+// winners enters those of asked whose tasks a step returns as id and admission. An admission
+// is claimed once: it names the process.
+func winners(asked []settleAsk, won *[]settleAsk) func(scan scanRow) error {
+	type admission struct {
+		id     tenantry.TaskID
+		number int64
 	}
-	by := make(map[guard]settleAsk, len(asked))
-	var values rows
+	by := make(map[admission]settleAsk, len(asked))
 	for _, q := range asked {
-		by[q.guard()] = q
-		values = append(values, []any{q.claim.Tenant, q.claim.ID, q.claim.Admission, q.claim.Process})
+		by[admission{q.claim.ID, q.claim.Admission}] = q
 	}
-	var ended []taskRow
-	err := scan(ctx, tx, &ended, `
-		DELETE FROM tasks WHERE (tenant, id, admission, process) IN (VALUES ?) AND state = 'running' RETURNING ?`, values, taskColumns)
-	if err != nil {
-		return nil, err
+	return func(scan scanRow) error {
+		var a admission
+		err := scan(&a.id, &a.number)
+		*won = append(*won, by[a])
+		return err
 	}
-	for i := range ended {
-		row := &ended[i]
-		q := by[row.guard()]
-		row.State, row.Reason, row.Kind, row.Attempt = q.State, q.Reason, q.Kind, q.Attempt
-		row.Snapshot, row.EndedAt = q.sealed(), micros(q.now)
-		row.setCounts(q.Counts)
-		row.Delays = q.delays()
-	}
-	return ended, nil
 }
 
-func (r taskRow) guard() guard { return guard{r.Tenant, r.ID, r.Admission, r.Process} }
+// giveBack makes claimed tasks ready again, and enters those that were held and that nobody
+// wants canceled.
+func giveBack(asked []settleAsk, won *[]settleAsk) []step {
+	if len(asked) == 0 {
+		return nil
+	}
+	return []step{{
+		query: `
+			WITH v (?1) AS (VALUES ?0)
+			UPDATE tasks SET state = 'ready', process = '', not_before = v_not_before, reason = v_reason, kind = v_kind, attempt = v_attempt,
+				items = v_items, total = v_total, skipped = v_skipped, bytes = v_bytes, stored = v_stored, snapshot = v_snapshot, delays = v_delays
+			FROM v WHERE ?2 AND canceled_at = 0 RETURNING id, admission`,
+		args: []any{values(asked), settledColumns, isHeld},
+		row:  winners(asked, won),
+	}}
+}
+
+// endedValues are the values of taskColumns of a task that ends: its own, and those of values.
+const endedValues bun.Safe = `id, run, tenant, resource, workload, action, queue, service, v_state, admission, v_attempt, not_before, v_reason, v_kind,
+	params, v_items, v_total, v_skipped, v_bytes, v_stored, v_snapshot, process, created_at, admitted_at, started_at, v_ended_at, v_delays`
+
+// moveEnded takes claimed tasks from the unfinished ones to the history, as they ended, and
+// enters those that were held.
+func (c *Catalog) moveEnded(asked []settleAsk, won *[]settleAsk) []step {
+	if len(asked) == 0 {
+		return nil
+	}
+	args := []any{values(asked), settledColumns, isHeld, taskColumns, endedValues}
+	row := winners(asked, won)
+	if c.postgres != nil {
+		return []step{{query: `
+			WITH v (?1) AS (VALUES ?0), gone AS (DELETE FROM tasks USING v WHERE ?2 RETURNING *)
+			INSERT INTO ended_tasks (?3) SELECT ?4 FROM gone RETURNING id, admission`, args: args, row: row}}
+	}
+	return []step{
+		{query: "WITH v (?1) AS (VALUES ?0) INSERT INTO ended_tasks (?3) SELECT ?4 FROM tasks JOIN v ON ?2 RETURNING id, admission", args: args, row: row},
+		{query: "WITH v (?1) AS (VALUES ?0) DELETE FROM tasks WHERE EXISTS (SELECT 1 FROM v WHERE ?2)", args: args},
+	}
+}
 
 // freeSeries ends the tasks' ownership of their series, where they have it.
-func (c *Catalog) freeSeries(ctx context.Context, tx bun.Tx, settled []settleAsk) error {
+func (c *Catalog) freeSeries(settled []settleAsk) []step {
 	var owners rows
 	for _, q := range settled {
 		if t := q.claim.Task; writesSeries(t.Action) {
@@ -237,17 +240,15 @@ func (c *Catalog) freeSeries(ctx context.Context, tx bun.Tx, settled []settleAsk
 	if len(owners) == 0 {
 		return nil
 	}
-	if err := c.lockSeries(ctx, tx, owners); err != nil {
-		return err
-	}
-	_, err := exec(ctx, tx, `UPDATE series SET owner_task = '', owner_process = ''
-		WHERE (tenant, resource, workload, owner_task) IN (VALUES ?)`, owners)
-	return err
+	return append(c.lockSeries(owners), step{
+		query: "UPDATE series SET owner_task = '', owner_process = '' WHERE (tenant, resource, workload, owner_task) IN (VALUES ?0)",
+		args:  []any{owners},
+	})
 }
 
 // lockSeries locks the series that rows name in their first columns, in the order in which
 // all transactions do: an UPDATE alone takes its rows as it finds them.
-func (c *Catalog) lockSeries(ctx context.Context, tx bun.Tx, named rows) error {
+func (c *Catalog) lockSeries(named rows) []step {
 	if c.postgres == nil || len(named) < 2 {
 		return nil
 	}
@@ -255,16 +256,27 @@ func (c *Catalog) lockSeries(ctx context.Context, tx bun.Tx, named rows) error {
 	for _, row := range named {
 		keys = append(keys, row[:3])
 	}
-	_, err := exec(ctx, tx, `SELECT 1 FROM series WHERE (tenant, resource, workload) IN (VALUES ?)
-		ORDER BY tenant, resource, workload FOR UPDATE`, keys)
-	return err
+	return []step{{
+		query: "SELECT 1 FROM series WHERE (tenant, resource, workload) IN (VALUES ?0) ORDER BY tenant, resource, workload FOR UPDATE",
+		args:  []any{keys},
+	}}
+}
+
+// putSettled records the snapshots of settlements.
+func putSettled(settled []settleAsk) (steps []step) {
+	for _, q := range settled {
+		if q.Snapshot != nil {
+			steps = append(steps, putSnapshot(q.claim.Task, *q.Snapshot))
+		}
+	}
+	return steps
 }
 
 // paceMemory is how much of a flow's pace each settlement leaves as it was.
 const paceMemory = 0.875
 
 // keepPaces mixes slices into their flows' moving means, one of each flow at a time.
-func keepPaces(ctx context.Context, tx bun.Tx, settled []settleAsk) error {
+func keepPaces(settled []settleAsk) (steps []step) {
 	type flow struct {
 		tenant  tenantry.TenantID
 		service tenantry.Service
@@ -286,14 +298,13 @@ func keepPaces(ctx context.Context, tx bun.Tx, settled []settleAsk) error {
 				delete(paces, f)
 			}
 		}
-		_, err := exec(ctx, tx, `
-			INSERT INTO paces AS old (tenant, service, seconds, units) VALUES ?0
-			ON CONFLICT (tenant, service) DO UPDATE
-			SET seconds = old.seconds * ?1 + excluded.seconds * (1 - ?1), units = old.units * ?1 + excluded.units * (1 - ?1)`,
-			values, paceMemory)
-		if err != nil {
-			return err
-		}
+		steps = append(steps, step{
+			query: `
+				INSERT INTO paces AS old (tenant, service, seconds, units) VALUES ?0
+				ON CONFLICT (tenant, service) DO UPDATE
+				SET seconds = old.seconds * ?1 + excluded.seconds * (1 - ?1), units = old.units * ?1 + excluded.units * (1 - ?1)`,
+			args: []any{values, paceMemory},
+		})
 	}
-	return nil
+	return steps
 }

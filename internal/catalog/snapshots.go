@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -96,27 +97,26 @@ func (t *Tenant) MirrorSnapshots(ctx context.Context, resource tenantry.Resource
 		if err != nil {
 			return err
 		}
-		for _, s := range live {
-			if err := putSnapshot(ctx, tx, Task{Tenant: t.id, Resource: resource, Workload: w}, s); err != nil {
-				return err
-			}
+		steps := make([]step, len(live))
+		for i, s := range live {
+			steps[i] = putSnapshot(Task{Tenant: t.id, Resource: resource, Workload: w}, s)
 		}
-		return nil
+		return literal{tx}.run(ctx, steps...)
 	})
 }
 
 // putSnapshot records a snapshot of the task's series; one that is there already is
 // overwritten, since the same seal may be settled twice.
-func putSnapshot(ctx context.Context, tx bun.Tx, task Task, s SnapshotRow) error {
-	row := &snapshotRow{
-		Tenant: task.Tenant, Resource: task.Resource, Workload: task.Workload, Seq: s.Seq, TakenAt: micros(s.Time), Task: s.Task,
-		Items: s.Counts.Items, Total: s.Counts.Total, Skipped: s.Counts.Skipped, Bytes: s.Counts.Bytes, Stored: s.Counts.Stored,
+func putSnapshot(task Task, s SnapshotRow) step {
+	return step{
+		query: `
+			INSERT INTO snapshots (tenant, resource, workload, seq, taken_at, task, items, total, skipped, bytes, stored) VALUES ?0
+			ON CONFLICT (tenant, resource, workload, seq) DO UPDATE
+			SET taken_at = excluded.taken_at, task = excluded.task, items = excluded.items, total = excluded.total,
+				skipped = excluded.skipped, bytes = excluded.bytes, stored = excluded.stored`,
+		args: []any{rows{{
+			task.Tenant, task.Resource, task.Workload, s.Seq, micros(s.Time), cmp.Or(s.Task, task.ID),
+			s.Counts.Items, s.Counts.Total, s.Counts.Skipped, s.Counts.Bytes, s.Counts.Stored,
+		}}},
 	}
-	if row.Task == "" {
-		row.Task = task.ID
-	}
-	_, err := tx.NewInsert().Model(row).On("CONFLICT (tenant, resource, workload, seq) DO UPDATE").
-		Set("taken_at = excluded.taken_at, task = excluded.task, items = excluded.items, total = excluded.total").
-		Set("skipped = excluded.skipped, bytes = excluded.bytes, stored = excluded.stored").Exec(ctx)
-	return err
 }

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -54,8 +55,13 @@ func (c *Catalog) read(ctx context.Context, op string, dest any, query string, a
 // write runs fn in a transaction, again when the database ended it for a deadlock. fn
 // must change nothing but rows.
 func (c *Catalog) write(ctx context.Context, op string, fn func(ctx context.Context, tx bun.Tx) error) error {
+	return again(ctx, op, func() error { return c.writer.RunInTx(ctx, nil, fn) })
+}
+
+// again calls a transaction until the database has not ended it for a deadlock.
+func again(ctx context.Context, op string, transaction func() error) error {
 	for try := 1; ; try++ {
-		err := c.writer.RunInTx(ctx, nil, fn)
+		err := transaction()
 		if err == nil {
 			return nil
 		}
@@ -112,6 +118,14 @@ func (c *Catalog) now() bun.Safe {
 		return "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 	}
 	return "CAST(unixepoch('subsec') * 1000000 AS integer)"
+}
+
+// instant is the database's clock as it stands for all of a transaction that begins now.
+func (c *Catalog) instant() bun.Safe {
+	if c.postgres != nil {
+		return "(extract(epoch FROM now()) * 1000000)::bigint"
+	}
+	return bun.Safe(strconv.FormatInt(time.Now().UnixMicro(), 10)) // it has no other
 }
 
 // lock is a locking clause of a SELECT. A transaction on SQLite has the whole file.

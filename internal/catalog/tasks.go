@@ -71,6 +71,10 @@ const (
 	queueMaintenance = "maintenance"
 )
 
+// allQueues are the queues as a list in SQL. The tasks of one tenant are found by it: the indexes
+// of tasks begin with the queue.
+var allQueues = bun.List([]string{queueInteractive, queueDirectory, queueBackup, queueMaintenance})
+
 // interactiveTasks bounds the manual run whose backups are interactive: somebody waits
 // for one mailbox, and must not wait behind a whole organisation that was "run now".
 const interactiveTasks = 100
@@ -131,11 +135,20 @@ type taskRow struct {
 const taskColumns bun.Safe = `id, run, tenant, resource, workload, action, queue, service, state, admission, attempt, not_before, reason, kind,
 	params, items, total, skipped, bytes, stored, snapshot, process, created_at, admitted_at, started_at, ended_at, delays`
 
+// columns is where the values of taskColumns go.
+func (r *taskRow) columns() []any {
+	return []any{
+		&r.ID, &r.Run, &r.Tenant, &r.Resource, &r.Workload, &r.Action, &r.Queue, &r.Service, &r.State, &r.Admission, &r.Attempt, &r.NotBefore,
+		&r.Reason, &r.Kind, &r.Params, &r.Items, &r.Total, &r.Skipped, &r.Bytes, &r.Stored, &r.Snapshot, &r.Process, &r.CreatedAt,
+		&r.AdmittedAt, &r.StartedAt, &r.EndedAt, &r.Delays,
+	}
+}
+
 func (r taskRow) task() Task {
 	t := Task{
 		ID: r.ID, Run: r.Run, Tenant: r.Tenant, Resource: r.Resource, Workload: r.Workload, Action: r.Action,
 		Queue: r.Queue, Service: r.Service, State: r.State, Admission: r.Admission, Attempt: r.Attempt, Reason: r.Reason, Kind: r.Kind,
-		Params: r.Params, Counts: tenantry.Counts{Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored},
+		Params: r.Params, Counts: r.counts(),
 		Snapshot: r.Snapshot, Process: r.Process, Delays: decodeDelays(r.Delays), AdmittedAt: fromMicros(r.AdmittedAt),
 		CreatedAt: fromMicros(r.CreatedAt), StartedAt: fromMicros(r.StartedAt), EndedAt: fromMicros(r.EndedAt),
 	}
@@ -143,6 +156,10 @@ func (r taskRow) task() Task {
 		t.NotBefore = fromMicros(r.NotBefore)
 	}
 	return t
+}
+
+func (r taskRow) counts() tenantry.Counts {
+	return tenantry.Counts{Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored}
 }
 
 func (r *taskRow) setCounts(c tenantry.Counts) {
@@ -184,22 +201,25 @@ func (c *Catalog) endTasks(ctx context.Context, tx bun.Tx, ended []taskRow) erro
 		if _, err := tx.NewInsert().Model(&chunk).ModelTableExpr("ended_tasks").Exec(ctx); err != nil {
 			return err
 		}
-		if err := c.releaseReservations(ctx, tx, chunk); err != nil {
-			return err
-		}
-		if err := c.bookEnded(ctx, tx, chunk); err != nil {
-			return err
-		}
-		if err := releaseTenants(ctx, tx, chunk); err != nil {
+		if err := (literal{tx}).run(ctx, c.afterEnd(chunk)...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// afterEnd releases what tasks reserved that have ended, and books them in their runs. It
+// looks at what never changes of the rows, their counts, and how and when they ended.
+func (c *Catalog) afterEnd(ended []taskRow) []step {
+	if len(ended) == 0 {
+		return nil
+	}
+	return slices.Concat(c.releaseReservations(ended), c.bookEnded(ended), releaseTenants(ended))
+}
+
 // releaseReservations lets the next backup, or prune, of a series start. With the first backup
 // it is settled when the series is pruned.
-func (c *Catalog) releaseReservations(ctx context.Context, tx bun.Tx, ended []taskRow) error {
+func (c *Catalog) releaseReservations(ended []taskRow) []step {
 	var backups, prunes rows
 	for _, task := range ended {
 		row := []any{task.Tenant, task.Resource, task.Workload, task.ID}
@@ -210,22 +230,22 @@ func (c *Catalog) releaseReservations(ctx context.Context, tx bun.Tx, ended []ta
 			prunes = append(prunes, row)
 		}
 	}
-	if err := c.lockSeries(ctx, tx, slices.Concat(backups, prunes)); err != nil {
-		return err
-	}
+	steps := c.lockSeries(slices.Concat(backups, prunes))
 	if len(backups) > 0 {
-		// What is settled together is a handful: the first one's time spreads well enough.
-		_, err := exec(ctx, tx, `UPDATE series SET backup_task = '', next_prune_at = CASE WHEN next_prune_at = 0 THEN ? ELSE next_prune_at END
-			WHERE (tenant, resource, workload, backup_task) IN (VALUES ?)`, micros(firstPrune(ended[0])), backups)
-		if err != nil {
-			return err
-		}
+		steps = append(steps, step{
+			// What is settled together is a handful: the first one's time spreads well enough.
+			query: `UPDATE series SET backup_task = '', next_prune_at = CASE WHEN next_prune_at = 0 THEN ?0 ELSE next_prune_at END
+				WHERE (tenant, resource, workload, backup_task) IN (VALUES ?1)`,
+			args: []any{micros(firstPrune(ended[0])), backups},
+		})
 	}
-	if len(prunes) == 0 {
-		return nil
+	if len(prunes) > 0 {
+		steps = append(steps, step{
+			query: "UPDATE series SET prune_task = '' WHERE (tenant, resource, workload, prune_task) IN (VALUES ?0)",
+			args:  []any{prunes},
+		})
 	}
-	_, err := exec(ctx, tx, "UPDATE series SET prune_task = '' WHERE (tenant, resource, workload, prune_task) IN (VALUES ?)", prunes)
-	return err
+	return steps
 }
 
 // tenantTasks names the columns of a tenant that hold its unfinished task of an action: there is at
@@ -235,7 +255,7 @@ var tenantTasks = map[tenantry.Action]bun.Safe{
 }
 
 // releaseTenants lets the next sync, collection or patrol of the tenants start whose last one has ended.
-func releaseTenants(ctx context.Context, tx bun.Tx, ended []taskRow) error {
+func releaseTenants(ended []taskRow) (steps []step) {
 	for action, column := range tenantTasks {
 		var keys rows
 		for _, task := range ended {
@@ -243,14 +263,11 @@ func releaseTenants(ctx context.Context, tx bun.Tx, ended []taskRow) error {
 				keys = append(keys, []any{task.Tenant, task.ID})
 			}
 		}
-		if len(keys) == 0 {
-			continue
-		}
-		if _, err := exec(ctx, tx, "UPDATE tenants SET ?0 = '' WHERE (id, ?0) IN (VALUES ?1)", column, keys); err != nil {
-			return err
+		if len(keys) > 0 {
+			steps = append(steps, step{query: "UPDATE tenants SET ?0 = '' WHERE (id, ?0) IN (VALUES ?1)", args: []any{column, keys}})
 		}
 	}
-	return nil
+	return steps
 }
 
 // Tasks lists the tasks of a run by ascending ID from after on, unfinished and ended ones;
@@ -317,23 +334,41 @@ func (t *Tenant) Problems(ctx context.Context, id tenantry.TaskID) ([]Problem, e
 	return found, err
 }
 
-// addProblems appends to a task's problems until there are maxProblems.
-func addProblems(ctx context.Context, tx bun.Tx, task Task, problems []Problem) error {
-	if len(problems) == 0 {
+// countProblems tells how many problems are kept of tasks, where there are any.
+func countProblems(settled []settleAsk, have map[tenantry.TaskID]int) []step {
+	var keys rows
+	for _, q := range settled {
+		if len(q.Problems) > 0 {
+			keys = append(keys, []any{q.claim.Tenant, q.claim.ID})
+		}
+	}
+	if len(keys) == 0 {
 		return nil
 	}
-	var have int
-	err := scan(ctx, tx, &have, "SELECT count(*) FROM problems WHERE tenant = ? AND task = ?", task.Tenant, task.ID)
-	if err != nil {
-		return err
+	return []step{{
+		query: "SELECT task, count(*) FROM problems WHERE (tenant, task) IN (VALUES ?0) GROUP BY task",
+		args:  []any{keys},
+		row: func(scan scanRow) error {
+			var id tenantry.TaskID
+			var n int
+			err := scan(&id, &n)
+			have[id] = n
+			return err
+		},
+	}}
+}
+
+// addProblems appends to the problems of tasks until there are maxProblems of each.
+func addProblems(settled []settleAsk, have map[tenantry.TaskID]int) (steps []step) {
+	for _, q := range settled {
+		task := q.claim.Task
+		var fresh rows
+		for _, p := range q.Problems[:max(0, min(len(q.Problems), maxProblems-have[task.ID]))] {
+			fresh = append(fresh, []any{task.ID, have[task.ID] + len(fresh), task.Tenant, p.ItemID, p.Name, p.Reason})
+		}
+		if len(fresh) > 0 {
+			steps = append(steps, step{query: "INSERT INTO problems (task, n, tenant, item_id, name, reason) VALUES ?0", args: []any{fresh}})
+		}
 	}
-	var fresh rows
-	for _, p := range problems[:max(0, min(len(problems), maxProblems-have))] {
-		fresh = append(fresh, []any{task.ID, have + len(fresh), task.Tenant, p.ItemID, p.Name, p.Reason})
-	}
-	if len(fresh) == 0 {
-		return nil
-	}
-	_, err = exec(ctx, tx, "INSERT INTO problems (task, n, tenant, item_id, name, reason) VALUES ?", fresh)
-	return err
+	return steps
 }

@@ -66,6 +66,14 @@ type tenantRow struct {
 const tenantColumns bun.Safe = `id, name, directory, directory_id, state, reason, weight, licences, users, roles,
 	added_at, state_at, last_sync_at, next_sync_at, cloud, region, pool, application_name, sync_every`
 
+// columns is where the values of tenantColumns go.
+func (r *tenantRow) columns() []any {
+	return []any{
+		&r.ID, &r.Name, &r.Directory, &r.DirectoryID, &r.State, &r.Reason, &r.Weight, &r.Licences, &r.Users, &r.Roles,
+		&r.AddedAt, &r.StateAt, &r.LastSyncAt, &r.NextSyncAt, &r.Cloud, &r.Region, &r.Pool, &r.ApplicationName, &r.SyncEvery,
+	}
+}
+
 func (r tenantRow) tenant() TenantRow {
 	return TenantRow{
 		ID: r.ID, Name: r.Name, Directory: r.Directory, DirectoryID: r.DirectoryID, State: r.State, Reason: r.Reason,
