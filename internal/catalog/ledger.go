@@ -29,6 +29,10 @@ const (
 	entryUnits   = "units"
 	entryBackups = "backups" // that were done
 	entryCost    = "cost"    // units that backups drew on their own service
+
+	// entryFailed counts tasks that failed for good, by action and kind of error. Beside those of runs and
+	// days there is one of all time (no run, day 0), which only rises.
+	entryFailed = "failed"
 )
 
 // Ledger is what a tenant's tasks waited for and spent, in a run or on a UTC day. What a
@@ -67,6 +71,9 @@ func enterLedger(settled []settleAsk) (steps []step) {
 		for _, e := range entriesOf(task, q.Settlement) {
 			sums[key{task.Tenant, "", dayOf(q.now), e.Entry, e.Account}] += e.Amount
 			sums[key{task.Tenant, task.Run, 0, e.Entry, e.Account}] += e.Amount
+			if e.Entry == entryFailed {
+				sums[key{task.Tenant, "", 0, e.Entry, e.Account}] += e.Amount
+			}
 		}
 	}
 	keys := slices.SortedFunc(maps.Keys(sums), func(a, b key) int {
@@ -100,6 +107,9 @@ func entriesOf(task Task, s Settlement) []ledgerRow {
 	}
 	for service, units := range s.Spent {
 		list = append(list, ledgerRow{Entry: entryUnits, Account: string(service), Amount: units})
+	}
+	if s.State == TaskFailed {
+		list = append(list, ledgerRow{Entry: entryFailed, Account: string(task.Action) + "/" + string(s.Kind), Amount: 1})
 	}
 	if task.Action == tenantry.Backup {
 		list = append(list, ledgerRow{Entry: entryCost, Account: string(task.Workload), Amount: s.Spent[task.Service]})

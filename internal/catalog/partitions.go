@@ -28,7 +28,7 @@ var history = []struct{ table, column bun.Safe }{{"ended_tasks", "id"}, {"proble
 
 // Partitions makes the partitions of the days ahead of now and drops those whose every task
 // is older than keep and ended; a task counts by its creation. Runs and the ledger are kept 400 days.
-// Consents that have expired go too, and requests after KeepRequests. On SQLite, which has no partitions, rows are deleted in
+// Consents that have expired go too, requests after KeepRequests, and mails after 60 days. On SQLite, which has no partitions, rows are deleted in
 // batches. Call it daily or more often, from any number of processes.
 func (f *Fleet) Partitions(ctx context.Context, now time.Time, keep time.Duration) error {
 	if f.c.postgres != nil {
@@ -54,6 +54,9 @@ func (f *Fleet) Partitions(ctx context.Context, now time.Time, keep time.Duratio
 		return err
 	}
 	if err := f.c.purgeLedger(ctx, now.Add(-keepLedger)); err != nil {
+		return err
+	}
+	if err := f.c.purgeMails(ctx, now.Add(-keepMails)); err != nil {
 		return err
 	}
 	err = f.c.purge(ctx, "expire requests", `DELETE FROM requests WHERE (actor, key) IN (

@@ -259,6 +259,14 @@ func TestTenantStatements(t *testing.T) {
 			{"Alarms", func() error { _, err := a.Alarms(ctx); return err }},
 			{"ClearAlarm", func() error { return a.ClearAlarm(ctx, AlarmKey, "") }},
 			{"AuditTrail", func() error { _, err := a.AuditTrail(ctx, 0, 1); return err }},
+			{"SetNotices", func() error { return a.SetNotices(ctx, "p-1", tenantry.Notices{}, now) }},
+			{"Notices", func() error { _, err := a.Notices(ctx); return err }},
+			{"RemoveNotices", func() error { return a.RemoveNotices(ctx, "p-1") }},
+			{"Standings", func() error { _, err := a.Standings(ctx, "p-1", now); return err }},
+			{"Activity", func() error { _, err := a.Activity(ctx, "p-1", now, now); return err }},
+			{"Failures", func() error { _, err := a.Failures(ctx, "p-1", now, now); return err }},
+			{"PutMail", func() error { return a.PutMail(ctx, Mail{Key: "k", To: "ada@contoso.com"}, now) }},
+			{"Mails", func() error { _, err := a.Mails(ctx, "", 1); return err }},
 			{"CancelRun", func() error { return a.CancelRun(ctx, run.ID, now) }},
 			{"RetryRun", func() error {
 				if _, err := a.RetryRun(ctx, run.ID, now); tenantry.KindOf(err) != tenantry.Conflict {

@@ -78,6 +78,11 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Scope", testScope},
 		{"Retention", testRetention},
 		{"TenantAlarms", testTenantAlarms},
+		{"Notices", testNotices},
+		{"Outbox", testOutbox},
+		{"OutboxRace", testOutboxRace},
+		{"FirstBackups", testFirstBackups},
+		{"Troubles", testTroubles},
 		{"Model", testModel},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -31,6 +31,8 @@ func (w *world) fill(name string, p tenantry.ProcessID) filled {
 	w.ok(f.Progress(w.ctx, f.running, tenantry.Counts{Items: 7}))
 	f.waiting = w.admit(f.id, "backup", 1)[0]
 	w.ok(w.f.Audit(w.ctx, catalog.AuditEntry{At: now, Actor: "admin", Tenant: f.id, Action: "fill"}))
+	w.ok(f.SetNotices(w.ctx, "p-daily", telling, now))
+	w.ok(f.PutMail(w.ctx, catalog.Mail{Key: name, To: "ada@contoso.com"}, now))
 	return f
 }
 
@@ -53,6 +55,8 @@ func (w *world) dump(f filled) map[string]any {
 		"snapshots": func() (any, error) { return f.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0) },
 		"newest":    func() (any, error) { return f.NewestSnapshots(w.ctx, "", "", 0) },
 		"alarms":    func() (any, error) { return f.Alarms(w.ctx) },
+		"notices":   func() (any, error) { return f.Notices(w.ctx) },
+		"mails":     func() (any, error) { return f.Mails(w.ctx, "", 0) },
 		"audit":     func() (any, error) { return f.AuditTrail(w.ctx, 0, 0) },
 		"ledger":    func() (any, error) { return f.RunLedger(w.ctx, f.run.ID) },
 		"days":      func() (any, error) { return f.Ledger(w.ctx, now, now) },
@@ -162,6 +166,14 @@ func testScope(_ *testing.T, w *world) {
 		"RaiseAlarm":      func() any { return mine.RaiseAlarm(w.ctx, catalog.AlarmDamage, "u/drive", "mine", now) },
 		"ClearAlarm":      func() any { return mine.ClearAlarm(w.ctx, catalog.AlarmKey, "") },
 		"Alarms":          func() any { list, _ := mine.Alarms(w.ctx); return list },
+		"SetNotices":      func() any { return mine.SetNotices(w.ctx, "", telling, now) },
+		"Notices":         func() any { list, _ := mine.Notices(w.ctx); return list },
+		"RemoveNotices":   func() any { return mine.RemoveNotices(w.ctx, "p-daily") },
+		"Standings":       func() any { list, _ := mine.Standings(w.ctx, "", after); return list },
+		"Activity":        func() any { list, _ := mine.Activity(w.ctx, "", now, after); return list },
+		"Failures":        func() any { list, _ := mine.Failures(w.ctx, "", now, after); return len(list) },
+		"Mails":           func() any { list, _ := mine.Mails(w.ctx, "", 0); return list },
+		"PutMail":         func() any { return mine.PutMail(w.ctx, catalog.Mail{Key: "mine", To: "ada@contoso.com"}, now) },
 		"RetainSnapshots": func() any { return mine.RetainSnapshots(w.ctx, user(0), tenantry.Mailbox, 9, nil) },
 		"CancelRun":       func() any { return mine.CancelRun(w.ctx, other.run.ID, after) },
 		"RetryRun":        func() any { run, _ := mine.RetryRun(w.ctx, other.run.ID, after); return run },
