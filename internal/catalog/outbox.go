@@ -100,9 +100,9 @@ func mailsOf(found []mailRow) []Mail {
 // tenant are left out.
 func putMails(ctx context.Context, tx bun.Tx, mails []Mail, now time.Time) (int64, error) {
 	fresh := int64(0)
-	for _, m := range mails {
+	for i, m := range mails { // their IDs keep their order
 		row := mailRow{
-			ID: string(tenantry.NewTaskID(now)), Key: m.Key + " " + m.To, Tenant: m.Tenant, Policy: m.Policy, Event: m.Event, Recipient: m.To,
+			ID: string(tenantry.NewTaskID(now.Add(time.Duration(i) * time.Microsecond))), Key: m.Key + " " + m.To, Tenant: m.Tenant, Policy: m.Policy, Event: m.Event, Recipient: m.To,
 			Subject: m.Subject, Plain: m.Plain, HTML: m.HTML, State: MailWaiting, NotBefore: micros(now), CreatedAt: micros(now),
 		}
 		n, err := exec(ctx, tx, `INSERT INTO outbox (?0) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 0, ?11, '', 0, '', ?11, 0
@@ -176,8 +176,8 @@ func (f *Fleet) ClaimMails(ctx context.Context, fence int64, p tenantry.ProcessI
 	return mailsOf(found), err
 }
 
-// SettleMail says what became of a claimed mail: sent, failed, or waiting until NotBefore. attempts below those
-// of the claim take the attempt back. Fenced: somebody else has claimed it meanwhile.
+// SettleMail says what became of a claimed mail: sent, failed, or waiting until notBefore, with the reason.
+// Fenced: somebody else has claimed it meanwhile.
 func (f *Fleet) SettleMail(ctx context.Context, m Mail, state MailState, notBefore time.Time, reason string, now time.Time) error {
 	op := "settle mail " + m.ID
 	ended := int64(0)

@@ -11,8 +11,8 @@ import (
 // the provider, about the fleet. The zero value tells nobody.
 type Notices struct {
 	To []string `json:"to,omitempty"` // addresses, at most MaxAddresses
-	// Events are the mails of a first backup, of FirstBackupEvents; nil: all of them.
-	Events []string `json:"events,omitempty"`
+	// Events are the mails of a first backup, of FirstBackupEvents; nil: all of them, empty: none.
+	Events []string `json:"events"`
 	Report string   `json:"report,omitempty"` // ReportOff, ReportDaily, ReportWeekly; empty: off
 	// At is the local time of day of reports and digests, "HH:MM" (empty: 07:00), Weekday the English name
 	// of the day of weekly ones (empty: monday), Zone the IANA time zone of both (empty: UTC).
