@@ -193,6 +193,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.snapshotRoutes()
 	s.restoreRoutes()
 	s.exportRoutes()
+	s.noticeRoutes()
 	s.fleetRoutes()
 	s.budgetRoutes()
 	s.ledgerRoutes()
@@ -244,6 +245,7 @@ func humaConfig() huma.Config {
 		{Name: "restores", Description: "Bringing content back, and proving that it can be"},
 		{Name: "tokens", Description: "Who may do what, and who did what"},
 		{Name: "exports", Description: "Content as files to fetch"},
+		{Name: "notices", Description: "Who is told what by mail"},
 		{Name: "fleet", Description: "The processes and what holds them up"},
 	}
 	return cfg

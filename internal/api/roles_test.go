@@ -17,16 +17,17 @@ import (
 var (
 	looks = strings.Fields(`whoami list-tenants get-tenant get-budget get-ledger list-resources get-resource
 		preview-policy list-policies get-policy preview-retention propose-retention list-holds list-runs get-run find-runs watch-run list-tasks get-task
-		list-snapshots list-alarms-of-tenant list-workloads`)
+		list-snapshots list-alarms-of-tenant list-workloads
+		list-notices list-mails`)
 	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-restore preview-restore start-export get-export fetch-export")
 	steers   = strings.Fields("cancel-run retry-run")
 	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy delete-policy")
-	onboards = strings.Fields("enable-workload disable-workload probe-tenant")
-	watches  = strings.Fields("get-fleet list-alarms list-tenant-alarms list-processes")
+	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices")
+	watches  = strings.Fields("get-fleet list-alarms list-tenant-alarms list-processes get-fleet-notices list-fleet-mails")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")
 	manages  = strings.Fields(`add-tenant change-tenant set-retention set-hold lift-hold start-prune
-		acknowledge-mass-change start-collection`)
+		acknowledge-mass-change start-collection set-fleet-notices test-fleet-notices`)
 
 	mayCall = map[api.Role][]string{
 		api.ProviderAdmin:   slices.Concat(looks, onboards, opens, steers, operates, watches, audits, grants, manages),

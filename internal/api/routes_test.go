@@ -103,6 +103,22 @@ func TestEveryOperation(t *testing.T) {
 			})
 		}
 	}
+	notices := map[string]any{"to": []string{"ada@contoso.com"}, "report": "daily", "problems": true}
+	call("set-notices", 200, "PUT", base+"/notices", notices, map[string]any{"time_zone": "Europe/Vienna", "at": "07:00", "stale_hours": 48, "to.0": "ada@contoso.com"})
+	call("set-policy-notices", 200, "PUT", policy+"/notices", map[string]any{"to": []string{"bob@contoso.com"}, "events": []string{"none"}}, map[string]any{"policy": p.text("id"), "report": "off", "events": "[none]"})
+	h.problemWith(h.call("PUT", base+"/notices", map[string]any{"to": []string{"ada@contoso.com\r\nBcc: eve@evil.example"}}), 422, tenantry.Invalid, "body.to[0]")
+	h.problemWith(h.call("PUT", base+"/notices", map[string]any{"to": []string{}, "events": []string{"none", "failed"}}), 422, tenantry.Invalid, "body.events")
+	h.problemWith(h.call("PUT", base+"/notices", map[string]any{"to": []string{}, "time_zone": "Mars/Olympus"}), 422, tenantry.Invalid, "body.time_zone")
+	call("test-notices", 202, "POST", base+"/notices/test", nil, nil)
+	h.problemWith(h.call("POST", base+"/notices/test", nil), 409, tenantry.Conflict, "asked for before")
+	call("list-mails", 200, "GET", base+"/mails", nil, map[string]any{"items.1.to": "ada@contoso.com", "items.0.event": "test", "items.0.state": "waiting"})
+	call("list-notices", 200, "GET", base+"/notices", nil, map[string]any{"items.0.to.0": "ada@contoso.com", "items.1.policy": p.text("id")})
+	call("remove-notices", 204, "DELETE", base+"/notices?policy="+p.text("id"), nil, nil)
+	call("get-fleet-notices", 200, "GET", "/v1/notices", nil, map[string]any{"to": "[]"})
+	h.problemWith(h.call("POST", "/v1/notices/test", nil), 409, tenantry.Conflict, "set notices first")
+	call("set-fleet-notices", 200, "PUT", "/v1/notices", notices, map[string]any{"to.0": "ada@contoso.com", "problems": true})
+	call("test-fleet-notices", 202, "POST", "/v1/notices/test", nil, nil)
+	call("list-fleet-mails", 200, "GET", "/v1/mails", nil, map[string]any{"items.0.subject": "Test of the backup's notices"})
 	call("delete-policy", 204, "DELETE", policy, nil, nil)
 	h.want(404, "GET", policy, nil)
 

@@ -88,6 +88,8 @@ type WorkloadPath struct {
 // EnableWorkload is how a workload is enabled.
 type EnableWorkload struct {
 	Trusted bool `json:"trusted,omitempty" doc:"Do not look for its permissions: the customer grants them another way, such as Exchange's RBAC for Applications"`
+	// Notices replace those of the tenant.
+	Notices *NewNotices `json:"notices,omitempty" doc:"Who is told how its first backup goes, and what of it later; without it as it is set"`
 }
 
 type enableInput struct {
@@ -99,7 +101,11 @@ type enableInput struct {
 func (in *enableInput) trusted() bool { return in.Body != nil && in.Body.Trusted }
 
 func (in *enableInput) audit() (tenantry.TenantID, any) {
-	return in.Tenant, map[string]any{"workload": in.Workload, "trusted": in.trusted()}
+	asked := map[string]any{"workload": in.Workload, "trusted": in.trusted()}
+	if in.Body != nil && in.Body.Notices != nil {
+		asked["notices"] = in.Body.Notices
+	}
+	return in.Tenant, asked
 }
 
 type disableInput struct{ WorkloadPath }
@@ -142,6 +148,11 @@ func (s *service) enableWorkload(ctx context.Context, in *enableInput) (*body[Wo
 	t, tenant, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
+	}
+	if in.Body != nil && in.Body.Notices != nil {
+		if _, err := s.putNotices(ctx, t, "", *in.Body.Notices, "body.notices"); err != nil {
+			return nil, err
+		}
 	}
 	missing, _ := tenantry.Missing(tenantry.PermissionsFor(tenantry.ToBackup, in.Workload), tenant.Roles)
 	if err := t.EnableWorkload(ctx, in.Workload, missing, in.trusted(), s.Now()); err != nil {

@@ -110,6 +110,30 @@ func (e FreshTokenRole) Valid() bool {
 	}
 }
 
+// Defines values for MailState.
+const (
+	MailStateFailed  MailState = "failed"
+	MailStateSending MailState = "sending"
+	MailStateSent    MailState = "sent"
+	MailStateWaiting MailState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the MailState enum.
+func (e MailState) Valid() bool {
+	switch e {
+	case MailStateFailed:
+		return true
+	case MailStateSending:
+		return true
+	case MailStateSent:
+		return true
+	case MailStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewExportForm.
 const (
 	Ics  NewExportForm = "ics"
@@ -158,6 +182,90 @@ func (e NewExportWorkload) Valid() bool {
 	case NewExportWorkloadSite:
 		return true
 	case NewExportWorkloadTeam:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewNoticesEvents.
+const (
+	NewNoticesEventsAccepted  NewNoticesEvents = "accepted"
+	NewNoticesEventsCompleted NewNoticesEvents = "completed"
+	NewNoticesEventsFailed    NewNoticesEvents = "failed"
+	NewNoticesEventsListed    NewNoticesEvents = "listed"
+	NewNoticesEventsNone      NewNoticesEvents = "none"
+	NewNoticesEventsProgress  NewNoticesEvents = "progress"
+)
+
+// Valid indicates whether the value is a known member of the NewNoticesEvents enum.
+func (e NewNoticesEvents) Valid() bool {
+	switch e {
+	case NewNoticesEventsAccepted:
+		return true
+	case NewNoticesEventsCompleted:
+		return true
+	case NewNoticesEventsFailed:
+		return true
+	case NewNoticesEventsListed:
+		return true
+	case NewNoticesEventsNone:
+		return true
+	case NewNoticesEventsProgress:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewNoticesReport.
+const (
+	NewNoticesReportDaily  NewNoticesReport = "daily"
+	NewNoticesReportOff    NewNoticesReport = "off"
+	NewNoticesReportWeekly NewNoticesReport = "weekly"
+)
+
+// Valid indicates whether the value is a known member of the NewNoticesReport enum.
+func (e NewNoticesReport) Valid() bool {
+	switch e {
+	case NewNoticesReportDaily:
+		return true
+	case NewNoticesReportOff:
+		return true
+	case NewNoticesReportWeekly:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewNoticesWeekday.
+const (
+	NewNoticesWeekdayFriday    NewNoticesWeekday = "friday"
+	NewNoticesWeekdayMonday    NewNoticesWeekday = "monday"
+	NewNoticesWeekdaySaturday  NewNoticesWeekday = "saturday"
+	NewNoticesWeekdaySunday    NewNoticesWeekday = "sunday"
+	NewNoticesWeekdayThursday  NewNoticesWeekday = "thursday"
+	NewNoticesWeekdayTuesday   NewNoticesWeekday = "tuesday"
+	NewNoticesWeekdayWednesday NewNoticesWeekday = "wednesday"
+)
+
+// Valid indicates whether the value is a known member of the NewNoticesWeekday enum.
+func (e NewNoticesWeekday) Valid() bool {
+	switch e {
+	case NewNoticesWeekdayFriday:
+		return true
+	case NewNoticesWeekdayMonday:
+		return true
+	case NewNoticesWeekdaySaturday:
+		return true
+	case NewNoticesWeekdaySunday:
+		return true
+	case NewNoticesWeekdayThursday:
+		return true
+	case NewNoticesWeekdayTuesday:
+		return true
+	case NewNoticesWeekdayWednesday:
 		return true
 	default:
 		return false
@@ -338,6 +446,90 @@ func (e NewVerificationWorkload) Valid() bool {
 	case NewVerificationWorkloadSite:
 		return true
 	case NewVerificationWorkloadTeam:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NoticesEvents.
+const (
+	NoticesEventsAccepted  NoticesEvents = "accepted"
+	NoticesEventsCompleted NoticesEvents = "completed"
+	NoticesEventsFailed    NoticesEvents = "failed"
+	NoticesEventsListed    NoticesEvents = "listed"
+	NoticesEventsNone      NoticesEvents = "none"
+	NoticesEventsProgress  NoticesEvents = "progress"
+)
+
+// Valid indicates whether the value is a known member of the NoticesEvents enum.
+func (e NoticesEvents) Valid() bool {
+	switch e {
+	case NoticesEventsAccepted:
+		return true
+	case NoticesEventsCompleted:
+		return true
+	case NoticesEventsFailed:
+		return true
+	case NoticesEventsListed:
+		return true
+	case NoticesEventsNone:
+		return true
+	case NoticesEventsProgress:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NoticesReport.
+const (
+	NoticesReportDaily  NoticesReport = "daily"
+	NoticesReportOff    NoticesReport = "off"
+	NoticesReportWeekly NoticesReport = "weekly"
+)
+
+// Valid indicates whether the value is a known member of the NoticesReport enum.
+func (e NoticesReport) Valid() bool {
+	switch e {
+	case NoticesReportDaily:
+		return true
+	case NoticesReportOff:
+		return true
+	case NoticesReportWeekly:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NoticesWeekday.
+const (
+	NoticesWeekdayFriday    NoticesWeekday = "friday"
+	NoticesWeekdayMonday    NoticesWeekday = "monday"
+	NoticesWeekdaySaturday  NoticesWeekday = "saturday"
+	NoticesWeekdaySunday    NoticesWeekday = "sunday"
+	NoticesWeekdayThursday  NoticesWeekday = "thursday"
+	NoticesWeekdayTuesday   NoticesWeekday = "tuesday"
+	NoticesWeekdayWednesday NoticesWeekday = "wednesday"
+)
+
+// Valid indicates whether the value is a known member of the NoticesWeekday enum.
+func (e NoticesWeekday) Valid() bool {
+	switch e {
+	case NoticesWeekdayFriday:
+		return true
+	case NoticesWeekdayMonday:
+		return true
+	case NoticesWeekdaySaturday:
+		return true
+	case NoticesWeekdaySunday:
+		return true
+	case NoticesWeekdayThursday:
+		return true
+	case NoticesWeekdayTuesday:
+		return true
+	case NoticesWeekdayWednesday:
 		return true
 	default:
 		return false
@@ -1294,6 +1486,8 @@ type Delays struct {
 
 // EnableWorkload defines model for EnableWorkload.
 type EnableWorkload struct {
+	Notices NewNotices `json:"notices,omitempty,omitzero"`
+
 	// Trusted Do not look for its permissions: the customer grants them another way, such as Exchange's RBAC for Applications
 	Trusted bool `json:"trusted,omitempty,omitzero"`
 }
@@ -1506,6 +1700,30 @@ type LedgerDay struct {
 	Units  []Units `json:"units"`
 }
 
+// Mail defines model for Mail.
+type Mail struct {
+	Attempts  int64     `json:"attempts"`
+	CreatedAt time.Time `json:"created_at,omitempty,omitzero"`
+	EndedAt   time.Time `json:"ended_at,omitempty,omitzero"`
+
+	// Event accepted, listed, progress, completed, failed, report, problems, digest, over, test
+	Event string `json:"event"`
+	Id    string `json:"id"`
+
+	// NotBefore When it is tried again
+	NotBefore time.Time `json:"not_before,omitempty,omitzero"`
+	Policy    string    `json:"policy,omitempty,omitzero"`
+
+	// Reason Why it waits or failed: the mail server's words
+	Reason  string    `json:"reason,omitempty,omitzero"`
+	State   MailState `json:"state"`
+	Subject string    `json:"subject"`
+	To      string    `json:"to"`
+}
+
+// MailState defines model for Mail.State.
+type MailState string
+
 // NewExport defines model for NewExport.
 type NewExport struct {
 	// Form zip: every item as a file (eml, ics, vcf, files as they are); mbox, ics, vcf: all messages, events or contacts in one file; item: the one chosen item
@@ -1539,6 +1757,49 @@ type NewHold struct {
 	// Resource What to hold; without it the whole tenant
 	Resource string `json:"resource,omitempty,omitzero"`
 }
+
+// NewNotices defines model for NewNotices.
+type NewNotices struct {
+	// At Local time of day of reports and digests
+	At string `json:"at,omitempty,omitzero"`
+
+	// Events Mails of a first backup: accepted, listed, its progress every six hours, completed or failed; or none. Without it all of them
+	Events []NewNoticesEvents `json:"events,omitempty,omitzero"`
+
+	// Problems Tell of failures, stale backups and alarms at once: once a day for each cause, then in a digest
+	Problems bool `json:"problems,omitempty,omitzero"`
+
+	// Report How often a report is sent
+	Report NewNoticesReport `json:"report,omitempty,omitzero"`
+
+	// StaleHours How old the newest restore point may be
+	StaleHours int64 `json:"stale_hours,omitempty,omitzero"`
+
+	// Stopped Send nothing, and keep the rest
+	Stopped bool `json:"stopped,omitempty,omitzero"`
+
+	// TimeZone IANA name; without it that of the tenant's first policy, else UTC
+	//
+	// Example: Europe/Vienna
+	TimeZone string `json:"time_zone,omitempty,omitzero"`
+
+	// To Mail addresses
+	//
+	// Example: ["ada@contoso.com"]
+	To []string `json:"to"`
+
+	// Weekday Day of weekly reports
+	Weekday NewNoticesWeekday `json:"weekday,omitempty,omitzero"`
+}
+
+// NewNoticesEvents defines model for NewNotices.Events.
+type NewNoticesEvents string
+
+// NewNoticesReport How often a report is sent
+type NewNoticesReport string
+
+// NewNoticesWeekday Day of weekly reports
+type NewNoticesWeekday string
 
 // NewPolicy defines model for NewPolicy.
 type NewPolicy struct {
@@ -1672,6 +1933,54 @@ type NewVerification struct {
 // NewVerificationWorkload defines model for NewVerification.Workload.
 type NewVerificationWorkload string
 
+// Notices defines model for Notices.
+type Notices struct {
+	// At Local time of day of reports and digests
+	At        string    `json:"at,omitempty,omitzero"`
+	ChangedAt time.Time `json:"changed_at,omitempty,omitzero"`
+
+	// Events Mails of a first backup: accepted, listed, its progress every six hours, completed or failed; or none. Without it all of them
+	Events     []NoticesEvents `json:"events,omitempty,omitzero"`
+	NextReport time.Time       `json:"next_report,omitempty,omitzero"`
+
+	// Policy Of one policy; absent: of the tenant, or the fleet
+	Policy string `json:"policy,omitempty,omitzero"`
+
+	// Problems Tell of failures, stale backups and alarms at once: once a day for each cause, then in a digest
+	Problems bool `json:"problems,omitempty,omitzero"`
+
+	// Report How often a report is sent
+	Report NoticesReport `json:"report,omitempty,omitzero"`
+
+	// StaleHours How old the newest restore point may be
+	StaleHours int64 `json:"stale_hours,omitempty,omitzero"`
+
+	// Stopped Send nothing, and keep the rest
+	Stopped bool `json:"stopped,omitempty,omitzero"`
+
+	// TimeZone IANA name; without it that of the tenant's first policy, else UTC
+	//
+	// Example: Europe/Vienna
+	TimeZone string `json:"time_zone,omitempty,omitzero"`
+
+	// To Mail addresses
+	//
+	// Example: ["ada@contoso.com"]
+	To []string `json:"to"`
+
+	// Weekday Day of weekly reports
+	Weekday NoticesWeekday `json:"weekday,omitempty,omitzero"`
+}
+
+// NoticesEvents defines model for Notices.Events.
+type NoticesEvents string
+
+// NoticesReport How often a report is sent
+type NoticesReport string
+
+// NoticesWeekday Day of weekly reports
+type NoticesWeekday string
+
 // Overview defines model for Overview.
 type Overview struct {
 	// Alarms What holds up every tenant
@@ -1738,6 +2047,22 @@ type PageChangedItem struct {
 // PageHold defines model for PageHold.
 type PageHold struct {
 	Items []Hold `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PageMail defines model for PageMail.
+type PageMail struct {
+	Items []Mail `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PageNotices defines model for PageNotices.
+type PageNotices struct {
+	Items []Notices `json:"items"`
 
 	// Next Pass it as 'after' for the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
@@ -2327,6 +2652,15 @@ type ListFleetAuditParams struct {
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListFleetMailsParams defines parameters for ListFleetMails.
+type ListFleetMailsParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // FindRunsParams defines parameters for FindRuns.
 type FindRunsParams struct {
 	// Reference As it was said or written: dashes, dots and spaces do not matter
@@ -2376,6 +2710,21 @@ type LiftHoldParams struct {
 type GetLedgerParams struct {
 	// Days How many UTC days, today included
 	Days *int64 `form:"days,omitempty" json:"days,omitempty"`
+}
+
+// ListMailsParams defines parameters for ListMails.
+type ListMailsParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// RemoveNoticesParams defines parameters for RemoveNotices.
+type RemoveNoticesParams struct {
+	// Policy Whose; without it those of the whole tenant
+	Policy *string `form:"policy,omitempty" json:"policy,omitempty"`
 }
 
 // PreviewRetentionParams defines parameters for PreviewRetention.
@@ -2564,6 +2913,9 @@ type ListTokensParams struct {
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// SetFleetNoticesJSONRequestBody defines body for SetFleetNotices for application/json ContentType.
+type SetFleetNoticesJSONRequestBody = NewNotices
+
 // AddTenantJSONRequestBody defines body for AddTenant for application/json ContentType.
 type AddTenantJSONRequestBody = NewTenant
 
@@ -2576,11 +2928,17 @@ type StartExportJSONRequestBody = NewExport
 // SetHoldJSONRequestBody defines body for SetHold for application/json ContentType.
 type SetHoldJSONRequestBody = NewHold
 
+// SetNoticesJSONRequestBody defines body for SetNotices for application/json ContentType.
+type SetNoticesJSONRequestBody = NewNotices
+
 // AddPolicyJSONRequestBody defines body for AddPolicy for application/json ContentType.
 type AddPolicyJSONRequestBody = NewPolicy
 
 // PreviewPolicyJSONRequestBody defines body for PreviewPolicy for application/json ContentType.
 type PreviewPolicyJSONRequestBody = NewPolicy
+
+// SetPolicyNoticesJSONRequestBody defines body for SetPolicyNotices for application/json ContentType.
+type SetPolicyNoticesJSONRequestBody = NewNotices
 
 // SetRetentionJSONRequestBody defines body for SetRetention for application/json ContentType.
 type SetRetentionJSONRequestBody = Retention
@@ -2694,6 +3052,35 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/fleet (the `GetFleet` operationId).
 	GetFleet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListFleetMails List the mails to the provider, newest first
+	//
+	// Corresponds with GET /v1/mails (the `ListFleetMails` operationId).
+	ListFleetMails(ctx context.Context, params *ListFleetMailsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetFleetNotices Show what the provider is told about the fleet
+	//
+	// Corresponds with GET /v1/notices (the `GetFleetNotices` operationId).
+	GetFleetNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetFleetNoticesWithBody Say what the provider is told about the fleet
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
+	SetFleetNoticesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetFleetNotices Say what the provider is told about the fleet
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
+	SetFleetNotices(ctx context.Context, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TestFleetNotices Send a test mail to the provider's addresses
+	//
+	// Corresponds with POST /v1/notices/test (the `TestFleetNotices` operationId).
+	TestFleetNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListProcesses List the workers and schedulers that are alive
 	//
@@ -2826,6 +3213,40 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/ledger (the `GetLedger` operationId).
 	GetLedger(ctx context.Context, tenant string, params *GetLedgerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListMails List the mails about a tenant, newest first, and what became of them
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/mails (the `ListMails` operationId).
+	ListMails(ctx context.Context, tenant string, params *ListMailsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveNotices Tell nobody any more, and forget their addresses
+	//
+	// Corresponds with DELETE /v1/tenants/{tenant}/notices (the `RemoveNotices` operationId).
+	RemoveNotices(ctx context.Context, tenant string, params *RemoveNoticesParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListNotices Show who is told what by mail, about the tenant and its policies
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/notices (the `ListNotices` operationId).
+	ListNotices(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetNoticesWithBody Say who is told what about a tenant
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
+	SetNoticesWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetNotices Say who is told what about a tenant
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
+	SetNotices(ctx context.Context, tenant string, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// TestNotices Send a test mail to everybody who is told about the tenant
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/notices/test (the `TestNotices` operationId).
+	TestNotices(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListPolicies List the policies of a tenant
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/policies (the `ListPolicies` operationId).
@@ -2868,6 +3289,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy} (the `GetPolicy` operationId).
 	GetPolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetPolicyNoticesWithBody Say who is told what about a policy, in place of what is set for the tenant
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
+	SetPolicyNoticesWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetPolicyNotices Say who is told what about a policy, in place of what is set for the tenant
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
+	SetPolicyNotices(ctx context.Context, tenant string, policy string, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetRetentionWithBody Set which snapshots a policy keeps; the next daily prune drops the others
 	//
@@ -3147,6 +3582,85 @@ func (c *Client) ListFleetAudit(ctx context.Context, params *ListFleetAuditParam
 // Corresponds with GET /v1/fleet (the `GetFleet` operationId).
 func (c *Client) GetFleet(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetFleetRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListFleetMails List the mails to the provider, newest first
+//
+// Corresponds with GET /v1/mails (the `ListFleetMails` operationId).
+func (c *Client) ListFleetMails(ctx context.Context, params *ListFleetMailsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFleetMailsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetFleetNotices Show what the provider is told about the fleet
+//
+// Corresponds with GET /v1/notices (the `GetFleetNotices` operationId).
+func (c *Client) GetFleetNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetFleetNoticesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetFleetNoticesWithBody Say what the provider is told about the fleet
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
+func (c *Client) SetFleetNoticesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetFleetNoticesRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetFleetNotices Say what the provider is told about the fleet
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
+func (c *Client) SetFleetNotices(ctx context.Context, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetFleetNoticesRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TestFleetNotices Send a test mail to the provider's addresses
+//
+// Corresponds with POST /v1/notices/test (the `TestFleetNotices` operationId).
+func (c *Client) TestFleetNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestFleetNoticesRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -3518,6 +4032,100 @@ func (c *Client) GetLedger(ctx context.Context, tenant string, params *GetLedger
 	return c.Client.Do(req)
 }
 
+// ListMails List the mails about a tenant, newest first, and what became of them
+//
+// Corresponds with GET /v1/tenants/{tenant}/mails (the `ListMails` operationId).
+func (c *Client) ListMails(ctx context.Context, tenant string, params *ListMailsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListMailsRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveNotices Tell nobody any more, and forget their addresses
+//
+// Corresponds with DELETE /v1/tenants/{tenant}/notices (the `RemoveNotices` operationId).
+func (c *Client) RemoveNotices(ctx context.Context, tenant string, params *RemoveNoticesParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveNoticesRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListNotices Show who is told what by mail, about the tenant and its policies
+//
+// Corresponds with GET /v1/tenants/{tenant}/notices (the `ListNotices` operationId).
+func (c *Client) ListNotices(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListNoticesRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetNoticesWithBody Say who is told what about a tenant
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
+func (c *Client) SetNoticesWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetNoticesRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetNotices Say who is told what about a tenant
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
+func (c *Client) SetNotices(ctx context.Context, tenant string, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetNoticesRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// TestNotices Send a test mail to everybody who is told about the tenant
+//
+// Corresponds with POST /v1/tenants/{tenant}/notices/test (the `TestNotices` operationId).
+func (c *Client) TestNotices(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewTestNoticesRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListPolicies List the policies of a tenant
 //
 // Corresponds with GET /v1/tenants/{tenant}/policies (the `ListPolicies` operationId).
@@ -3621,6 +4229,40 @@ func (c *Client) DeletePolicy(ctx context.Context, tenant string, policy string,
 // Corresponds with GET /v1/tenants/{tenant}/policies/{policy} (the `GetPolicy` operationId).
 func (c *Client) GetPolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetPolicyRequest(c.Server, tenant, policy)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetPolicyNoticesWithBody Say who is told what about a policy, in place of what is set for the tenant
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
+func (c *Client) SetPolicyNoticesWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPolicyNoticesRequestWithBody(c.Server, tenant, policy, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetPolicyNotices Say who is told what about a policy, in place of what is set for the tenant
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
+func (c *Client) SetPolicyNotices(ctx context.Context, tenant string, policy string, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPolicyNoticesRequest(c.Server, tenant, policy, body)
 	if err != nil {
 		return nil, err
 	}
@@ -4406,6 +5048,166 @@ func NewGetFleetRequest(server string) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListFleetMailsRequest constructs an http.Request for the ListFleetMails method
+func NewListFleetMailsRequest(server string, params *ListFleetMailsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/mails")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetFleetNoticesRequest constructs an http.Request for the GetFleetNotices method
+func NewGetFleetNoticesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/notices")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetFleetNoticesRequest calls the generic SetFleetNotices builder with application/json body
+func NewSetFleetNoticesRequest(server string, body SetFleetNoticesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetFleetNoticesRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewSetFleetNoticesRequestWithBody constructs an http.Request for the SetFleetNotices method, with any body, and a specified content type
+func NewSetFleetNoticesRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/notices")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewTestFleetNoticesRequest constructs an http.Request for the TestFleetNotices method
+func NewTestFleetNoticesRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/notices/test")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -5296,6 +6098,255 @@ func NewGetLedgerRequest(server string, tenant string, params *GetLedgerParams) 
 	return req, nil
 }
 
+// NewListMailsRequest constructs an http.Request for the ListMails method
+func NewListMailsRequest(server string, tenant string, params *ListMailsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/mails", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRemoveNoticesRequest constructs an http.Request for the RemoveNotices method
+func NewRemoveNoticesRequest(server string, tenant string, params *RemoveNoticesParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/notices", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Policy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "policy", *params.Policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListNoticesRequest constructs an http.Request for the ListNotices method
+func NewListNoticesRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/notices", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetNoticesRequest calls the generic SetNotices builder with application/json body
+func NewSetNoticesRequest(server string, tenant string, body SetNoticesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetNoticesRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewSetNoticesRequestWithBody constructs an http.Request for the SetNotices method, with any body, and a specified content type
+func NewSetNoticesRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/notices", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewTestNoticesRequest constructs an http.Request for the TestNotices method
+func NewTestNoticesRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/notices/test", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListPoliciesRequest constructs an http.Request for the ListPolicies method
 func NewListPoliciesRequest(server string, tenant string) (*http.Request, error) {
 	var err error
@@ -5502,6 +6553,60 @@ func NewGetPolicyRequest(server string, tenant string, policy string) (*http.Req
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewSetPolicyNoticesRequest calls the generic SetPolicyNotices builder with application/json body
+func NewSetPolicyNoticesRequest(server string, tenant string, policy string, body SetPolicyNoticesJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetPolicyNoticesRequestWithBody(server, tenant, policy, "application/json", bodyReader)
+}
+
+// NewSetPolicyNoticesRequestWithBody constructs an http.Request for the SetPolicyNotices method, with any body, and a specified content type
+func NewSetPolicyNoticesRequestWithBody(server string, tenant string, policy string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "policy", policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s/notices", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -7658,6 +8763,41 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/fleet (the `GetFleet` operationId).
 	GetFleetWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetFleetResponse, error)
 
+	// ListFleetMailsWithResponse List the mails to the provider, newest first
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/mails (the `ListFleetMails` operationId).
+	ListFleetMailsWithResponse(ctx context.Context, params *ListFleetMailsParams, reqEditors ...RequestEditorFn) (*ListFleetMailsResponse, error)
+
+	// GetFleetNoticesWithResponse Show what the provider is told about the fleet
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/notices (the `GetFleetNotices` operationId).
+	GetFleetNoticesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetFleetNoticesResponse, error)
+
+	// SetFleetNoticesWithBodyWithResponse Say what the provider is told about the fleet
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
+	SetFleetNoticesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error)
+
+	// SetFleetNoticesWithResponse Say what the provider is told about the fleet
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
+	SetFleetNoticesWithResponse(ctx context.Context, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error)
+
+	// TestFleetNoticesWithResponse Send a test mail to the provider's addresses
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/notices/test (the `TestFleetNotices` operationId).
+	TestFleetNoticesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*TestFleetNoticesResponse, error)
+
 	// ListProcessesWithResponse List the workers and schedulers that are alive
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -7819,6 +8959,48 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/ledger (the `GetLedger` operationId).
 	GetLedgerWithResponse(ctx context.Context, tenant string, params *GetLedgerParams, reqEditors ...RequestEditorFn) (*GetLedgerResponse, error)
 
+	// ListMailsWithResponse List the mails about a tenant, newest first, and what became of them
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/mails (the `ListMails` operationId).
+	ListMailsWithResponse(ctx context.Context, tenant string, params *ListMailsParams, reqEditors ...RequestEditorFn) (*ListMailsResponse, error)
+
+	// RemoveNoticesWithResponse Tell nobody any more, and forget their addresses
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/tenants/{tenant}/notices (the `RemoveNotices` operationId).
+	RemoveNoticesWithResponse(ctx context.Context, tenant string, params *RemoveNoticesParams, reqEditors ...RequestEditorFn) (*RemoveNoticesResponse, error)
+
+	// ListNoticesWithResponse Show who is told what by mail, about the tenant and its policies
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/notices (the `ListNotices` operationId).
+	ListNoticesWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ListNoticesResponse, error)
+
+	// SetNoticesWithBodyWithResponse Say who is told what about a tenant
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
+	SetNoticesWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error)
+
+	// SetNoticesWithResponse Say who is told what about a tenant
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
+	SetNoticesWithResponse(ctx context.Context, tenant string, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error)
+
+	// TestNoticesWithResponse Send a test mail to everybody who is told about the tenant
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/notices/test (the `TestNotices` operationId).
+	TestNoticesWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*TestNoticesResponse, error)
+
 	// ListPoliciesWithResponse List the policies of a tenant
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -7867,6 +9049,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy} (the `GetPolicy` operationId).
 	GetPolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*GetPolicyResponse, error)
+
+	// SetPolicyNoticesWithBodyWithResponse Say who is told what about a policy, in place of what is set for the tenant
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
+	SetPolicyNoticesWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error)
+
+	// SetPolicyNoticesWithResponse Say who is told what about a policy, in place of what is set for the tenant
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
+	SetPolicyNoticesWithResponse(ctx context.Context, tenant string, policy string, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error)
 
 	// SetRetentionWithBodyWithResponse Set which snapshots a policy keeps; the next daily prune drops the others
 	//
@@ -8301,6 +9497,191 @@ func (r GetFleetResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetFleetResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListFleetMailsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageMail
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFleetMailsResponse) GetJSON200() *PageMail {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFleetMailsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFleetMailsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFleetMailsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFleetMailsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFleetMailsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetFleetNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Notices
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetFleetNoticesResponse) GetJSON200() *Notices {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetFleetNoticesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetFleetNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetFleetNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetFleetNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetFleetNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetFleetNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Notices
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetFleetNoticesResponse) GetJSON200() *Notices {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetFleetNoticesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetFleetNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetFleetNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetFleetNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetFleetNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type TestFleetNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r TestFleetNoticesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r TestFleetNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TestFleetNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TestFleetNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TestFleetNoticesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -9226,6 +10607,232 @@ func (r GetLedgerResponse) ContentType() string {
 	return ""
 }
 
+type ListMailsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageMail
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListMailsResponse) GetJSON200() *PageMail {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListMailsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListMailsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListMailsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListMailsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListMailsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveNoticesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageNotices
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListNoticesResponse) GetJSON200() *PageNotices {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListNoticesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Notices
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetNoticesResponse) GetJSON200() *Notices {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetNoticesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type TestNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r TestNoticesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r TestNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r TestNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r TestNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r TestNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListPoliciesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -9460,6 +11067,54 @@ func (r GetPolicyResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetPolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetPolicyNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Notices
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetPolicyNoticesResponse) GetJSON200() *Notices {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetPolicyNoticesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetPolicyNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetPolicyNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetPolicyNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetPolicyNoticesResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11172,6 +12827,71 @@ func (c *ClientWithResponses) GetFleetWithResponse(ctx context.Context, reqEdito
 	return ParseGetFleetResponse(rsp)
 }
 
+// ListFleetMailsWithResponse List the mails to the provider, newest first
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/mails (the `ListFleetMails` operationId).
+func (c *ClientWithResponses) ListFleetMailsWithResponse(ctx context.Context, params *ListFleetMailsParams, reqEditors ...RequestEditorFn) (*ListFleetMailsResponse, error) {
+	rsp, err := c.ListFleetMails(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFleetMailsResponse(rsp)
+}
+
+// GetFleetNoticesWithResponse Show what the provider is told about the fleet
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/notices (the `GetFleetNotices` operationId).
+func (c *ClientWithResponses) GetFleetNoticesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetFleetNoticesResponse, error) {
+	rsp, err := c.GetFleetNotices(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetFleetNoticesResponse(rsp)
+}
+
+// SetFleetNoticesWithBodyWithResponse Say what the provider is told about the fleet
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
+func (c *ClientWithResponses) SetFleetNoticesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error) {
+	rsp, err := c.SetFleetNoticesWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetFleetNoticesResponse(rsp)
+}
+
+// SetFleetNoticesWithResponse Say what the provider is told about the fleet
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
+func (c *ClientWithResponses) SetFleetNoticesWithResponse(ctx context.Context, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error) {
+	rsp, err := c.SetFleetNotices(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetFleetNoticesResponse(rsp)
+}
+
+// TestFleetNoticesWithResponse Send a test mail to the provider's addresses
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/notices/test (the `TestFleetNotices` operationId).
+func (c *ClientWithResponses) TestFleetNoticesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*TestFleetNoticesResponse, error) {
+	rsp, err := c.TestFleetNotices(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTestFleetNoticesResponse(rsp)
+}
+
 // ListProcessesWithResponse List the workers and schedulers that are alive
 //
 // Returns a wrapper object for the known response body format(s).
@@ -11471,6 +13191,84 @@ func (c *ClientWithResponses) GetLedgerWithResponse(ctx context.Context, tenant 
 	return ParseGetLedgerResponse(rsp)
 }
 
+// ListMailsWithResponse List the mails about a tenant, newest first, and what became of them
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/mails (the `ListMails` operationId).
+func (c *ClientWithResponses) ListMailsWithResponse(ctx context.Context, tenant string, params *ListMailsParams, reqEditors ...RequestEditorFn) (*ListMailsResponse, error) {
+	rsp, err := c.ListMails(ctx, tenant, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListMailsResponse(rsp)
+}
+
+// RemoveNoticesWithResponse Tell nobody any more, and forget their addresses
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/tenants/{tenant}/notices (the `RemoveNotices` operationId).
+func (c *ClientWithResponses) RemoveNoticesWithResponse(ctx context.Context, tenant string, params *RemoveNoticesParams, reqEditors ...RequestEditorFn) (*RemoveNoticesResponse, error) {
+	rsp, err := c.RemoveNotices(ctx, tenant, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveNoticesResponse(rsp)
+}
+
+// ListNoticesWithResponse Show who is told what by mail, about the tenant and its policies
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/notices (the `ListNotices` operationId).
+func (c *ClientWithResponses) ListNoticesWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ListNoticesResponse, error) {
+	rsp, err := c.ListNotices(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListNoticesResponse(rsp)
+}
+
+// SetNoticesWithBodyWithResponse Say who is told what about a tenant
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
+func (c *ClientWithResponses) SetNoticesWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error) {
+	rsp, err := c.SetNoticesWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetNoticesResponse(rsp)
+}
+
+// SetNoticesWithResponse Say who is told what about a tenant
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
+func (c *ClientWithResponses) SetNoticesWithResponse(ctx context.Context, tenant string, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error) {
+	rsp, err := c.SetNotices(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetNoticesResponse(rsp)
+}
+
+// TestNoticesWithResponse Send a test mail to everybody who is told about the tenant
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/notices/test (the `TestNotices` operationId).
+func (c *ClientWithResponses) TestNoticesWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*TestNoticesResponse, error) {
+	rsp, err := c.TestNotices(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseTestNoticesResponse(rsp)
+}
+
 // ListPoliciesWithResponse List the policies of a tenant
 //
 // Returns a wrapper object for the known response body format(s).
@@ -11560,6 +13358,32 @@ func (c *ClientWithResponses) GetPolicyWithResponse(ctx context.Context, tenant 
 		return nil, err
 	}
 	return ParseGetPolicyResponse(rsp)
+}
+
+// SetPolicyNoticesWithBodyWithResponse Say who is told what about a policy, in place of what is set for the tenant
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
+func (c *ClientWithResponses) SetPolicyNoticesWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error) {
+	rsp, err := c.SetPolicyNoticesWithBody(ctx, tenant, policy, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetPolicyNoticesResponse(rsp)
+}
+
+// SetPolicyNoticesWithResponse Say who is told what about a policy, in place of what is set for the tenant
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
+func (c *ClientWithResponses) SetPolicyNoticesWithResponse(ctx context.Context, tenant string, policy string, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error) {
+	rsp, err := c.SetPolicyNotices(ctx, tenant, policy, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetPolicyNoticesResponse(rsp)
 }
 
 // SetRetentionWithBodyWithResponse Set which snapshots a policy keeps; the next daily prune drops the others
@@ -12194,6 +14018,134 @@ func ParseGetFleetResponse(rsp *http.Response) (*GetFleetResponse, error) {
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListFleetMailsResponse parses an HTTP response from a ListFleetMailsWithResponse call
+func ParseListFleetMailsResponse(rsp *http.Response) (*ListFleetMailsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFleetMailsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageMail
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetFleetNoticesResponse parses an HTTP response from a GetFleetNoticesWithResponse call
+func ParseGetFleetNoticesResponse(rsp *http.Response) (*GetFleetNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetFleetNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Notices
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetFleetNoticesResponse parses an HTTP response from a SetFleetNoticesWithResponse call
+func ParseSetFleetNoticesResponse(rsp *http.Response) (*SetFleetNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetFleetNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Notices
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseTestFleetNoticesResponse parses an HTTP response from a TestFleetNoticesWithResponse call
+func ParseTestFleetNoticesResponse(rsp *http.Response) (*TestFleetNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TestFleetNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
@@ -12862,6 +14814,163 @@ func ParseGetLedgerResponse(rsp *http.Response) (*GetLedgerResponse, error) {
 	return response, nil
 }
 
+// ParseListMailsResponse parses an HTTP response from a ListMailsWithResponse call
+func ParseListMailsResponse(rsp *http.Response) (*ListMailsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListMailsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageMail
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRemoveNoticesResponse parses an HTTP response from a RemoveNoticesWithResponse call
+func ParseRemoveNoticesResponse(rsp *http.Response) (*RemoveNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListNoticesResponse parses an HTTP response from a ListNoticesWithResponse call
+func ParseListNoticesResponse(rsp *http.Response) (*ListNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageNotices
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetNoticesResponse parses an HTTP response from a SetNoticesWithResponse call
+func ParseSetNoticesResponse(rsp *http.Response) (*SetNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Notices
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseTestNoticesResponse parses an HTTP response from a TestNoticesWithResponse call
+func ParseTestNoticesResponse(rsp *http.Response) (*TestNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &TestNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListPoliciesResponse parses an HTTP response from a ListPoliciesWithResponse call
 func ParseListPoliciesResponse(rsp *http.Response) (*ListPoliciesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -13019,6 +15128,39 @@ func ParseGetPolicyResponse(rsp *http.Response) (*GetPolicyResponse, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Policy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetPolicyNoticesResponse parses an HTTP response from a SetPolicyNoticesWithResponse call
+func ParseSetPolicyNoticesResponse(rsp *http.Response) (*SetPolicyNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetPolicyNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Notices
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

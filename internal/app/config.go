@@ -90,6 +90,15 @@ type Config struct {
 
 	TenantCap int
 	KeepTasks time.Duration
+
+	SMTP         string // empty: no mails
+	SMTPTLS      string
+	SMTPCA       string
+	SMTPUser     string
+	SMTPPassword tenantry.Secret
+	SMTPFrom     string
+	SMTPName     string
+	NoticesEvery time.Duration
 }
 
 // Load reads the configuration of a program from its arguments, the environment and
@@ -186,6 +195,15 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 
 	fs.IntVar(&c.TenantCap, "tenant-cap", 0, "most `TASKS` of one tenant in flight in one queue; 0: half of its slots, at least 4 (scheduler)")
 	fs.DurationVar(&c.KeepTasks, "keep-tasks", 90*24*time.Hour, "`TIME` that ended tasks stay in the catalog (scheduler)")
+
+	fs.StringVar(&c.SMTP, "smtp", "", "`ADDRESS` of the mail server that sends reports and notices, HOST:PORT; empty: no mails (scheduler)")
+	fs.StringVar(&c.SMTPTLS, "smtp-tls", "starttls", "`MODE` of encryption: starttls (required before anything else is said), implicit (port 465), none (a relay on this host alone) (scheduler)")
+	fs.StringVar(&c.SMTPCA, "smtp-ca", "", "PEM `FILE` with the authorities that the mail server's certificate may come from; empty: those of the system (scheduler)")
+	fs.StringVar(&c.SMTPUser, "smtp-user", "", "`NAME` to sign in with at the mail server; empty: no sign-in (scheduler)")
+	fs.Var((*secretFlag)(&c.SMTPPassword), "smtp-password", "`PASSWORD` of smtp-user; better in the environment or the file than on the command line (scheduler)")
+	fs.StringVar(&c.SMTPFrom, "smtp-from", "", "mail `ADDRESS` that mails come from (scheduler)")
+	fs.StringVar(&c.SMTPName, "smtp-name", "Tenantry", "`NAME` shown beside that address (scheduler)")
+	fs.DurationVar(&c.NoticesEvery, "notices-every", 10*time.Second, "`TIME` between two looks at what there is to tell (scheduler)")
 	return fs
 }
 
@@ -258,6 +276,7 @@ func (c Config) Validate(role Role) error {
 		if c.KeepTasks < 24*time.Hour {
 			bad("keep-tasks", c.KeepTasks.String(), "24h or more")
 		}
+		c.validateMail(bad)
 	}
 	if len(wrong) == 0 {
 		return nil

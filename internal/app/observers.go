@@ -26,8 +26,9 @@ var (
 	byCause   = label{"cause", []string{"queue", "worker", "storage", "retry", "graph"}}
 	byService = label{"service", []string{
 		string(tenantry.Identity), string(tenantry.Outlook), string(tenantry.SharePoint), string(tenantry.Teams)}}
-	byStatus = label{"status", []string{"429", "503", "509"}}
-	byMove   = label{"what", []string{"started", "admitted", "offered", "readmitted", "reaped"}}
+	byStatus  = label{"status", []string{"429", "503", "509"}}
+	byOutcome = label{"outcome", []string{"sent", "deferred", "refused"}}
+	byMove    = label{"what", []string{"started", "admitted", "offered", "readmitted", "reaped"}}
 )
 
 // schedulerMetrics shows what the leader does.
@@ -39,6 +40,7 @@ type schedulerMetrics struct {
 	demand                                             *gauge
 	moved                                              *counter
 	alarms                                             *gauge
+	mails                                              *counter
 }
 
 func newSchedulerMetrics(m *meter) *schedulerMetrics {
@@ -55,6 +57,7 @@ func newSchedulerMetrics(m *meter) *schedulerMetrics {
 		paused:   m.gauge("tenantry_queue_paused", "1 while an operator has paused the queue.", byQueue),
 		moved:    m.counter("tenantry_tasks_moved_total", "Tasks that became due (started), were admitted, offered again, readmitted (delivery lost), reaped (process died).", byMove),
 		alarms:   m.gauge("tenantry_alarms", "Shared causes that hold up admission."),
+		mails:    m.counter("tenantry_mails_total", "Attempts to send a mail: taken by the mail server (sent), put off (deferred), given up (refused).", byOutcome),
 	}
 }
 
@@ -98,6 +101,9 @@ func (m *schedulerMetrics) Backlog(queues map[string]scheduler.QueueLoad) {
 func (m *schedulerMetrics) Moved(what string, n int) { m.moved.with(what).Add(float64(n)) }
 
 func (m *schedulerMetrics) Alarms(n int) { m.alarms.with().Set(float64(n)) }
+
+// Mailed implements report.Observer.
+func (m *schedulerMetrics) Mailed(what string) { m.mails.with(what).Inc() }
 
 // coolingTimeout bounds what a scrape waits for Redis.
 const coolingTimeout = time.Second

@@ -41,9 +41,15 @@ func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
 	metrics := newMeter(RoleScheduler)
 	budgets := budgets{book, limits}
 	newCoolingFlows(metrics, budgets)
+	id := tenantry.NewProcessID("scheduler", hostname())
+	observer := newSchedulerMetrics(metrics)
+	notices, err := newNotices(cfg, cat, id, observer, p.log.Sugar())
+	if err != nil {
+		return err
+	}
 	s, err := scheduler.New(scheduler.Config{
-		Catalog: cat, Deliveries: deliveries, Budgets: budgets, Observer: newSchedulerMetrics(metrics), Log: p.log.Sugar(),
-		TenantCap: cfg.TenantCap, KeepTasks: cfg.KeepTasks,
+		Catalog: cat, Deliveries: deliveries, Budgets: budgets, Observer: observer, Log: p.log.Sugar(), ID: id,
+		TenantCap: cfg.TenantCap, KeepTasks: cfg.KeepTasks, Notices: notices, NoticesEvery: cfg.NoticesEvery,
 	})
 	if err != nil {
 		return err

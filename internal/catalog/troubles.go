@@ -59,10 +59,11 @@ func (f *Fleet) FirstBackups(ctx context.Context, before time.Time, limit int) (
 	return out, err
 }
 
-// The causes of trouble that are not failures ("failed/ACTION/KIND") or alarms of a tenant ("alarm/CAUSE").
+// The causes of trouble that are not failures ("failed/ACTION/KIND"), alarms of a tenant ("alarm/CAUSE") or workloads that failed ("workload/NAME").
 const (
 	TroubleFailed       = "failed/"
 	TroubleAlarm        = "alarm/"
+	TroubleWorkload     = "workload/"    // an enabled workload has failed: its permissions, or its listing
 	TroubleDisconnected = "disconnected" // the tenant's consent is gone
 	TroubleStale        = "stale"        // series whose newest snapshot is too old
 	TroubleShared       = "shared/"      // of everybody: what stops admission, or befalls many
@@ -102,6 +103,7 @@ func (f *Fleet) Troubles(ctx context.Context, toldSince time.Time) ([]Trouble, e
 			SELECT tenant, 'failed/' || account AS cause, amount AS n FROM ledger WHERE run = '' AND day = 0 AND entry = ?0
 			UNION ALL SELECT tenant, 'alarm/' || cause, count(*) FROM tenant_alarms GROUP BY tenant, cause
 			UNION ALL SELECT id, 'disconnected', 1 FROM tenants WHERE state = 'disconnected'
+			UNION ALL SELECT tenant, 'workload/' || workload, 1 FROM tenant_workloads WHERE enabled AND state = 'failed'
 		)
 		SELECT m.tenant, m.cause, coalesce(t.seen, 0) AS seen, coalesce(t.untold, 0) AS untold, coalesce(t.since, 0) AS since,
 			coalesce(t.told_at, 0) AS told_at, m.n AS now
@@ -109,7 +111,7 @@ func (f *Fleet) Troubles(ctx context.Context, toldSince time.Time) ([]Trouble, e
 		WHERE m.n <> coalesce(t.seen, 0) OR t.untold > 0 OR t.told_at > ?1
 		UNION ALL
 		SELECT t.tenant, t.cause, t.seen, t.untold, t.since, t.told_at,
-			CASE WHEN t.cause LIKE 'alarm/%' OR t.cause = 'disconnected' THEN 0 ELSE t.seen END
+			CASE WHEN t.cause LIKE 'alarm/%' OR t.cause LIKE 'workload/%' OR t.cause = 'disconnected' THEN 0 ELSE t.seen END
 		FROM troubles t WHERE (t.seen > 0 OR t.untold > 0) AND NOT EXISTS (SELECT 1 FROM measured m WHERE m.tenant = t.tenant AND m.cause = t.cause)
 		ORDER BY 1, 2 LIMIT ?2`, entryFailed, micros(toldSince), troubleLimit)
 	out := make([]Trouble, len(found))

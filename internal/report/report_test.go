@@ -52,6 +52,7 @@ func newHouse(t *testing.T, dsn string) *house {
 		ID: tenantID, Name: "Contoso", Directory: "contoso.example", State: tenantry.TenantConnected, AddedAt: h.now, NextSyncAt: h.now.Add(time.Hour),
 	}))
 	h.tenant = cat.Tenant(tenantID)
+	h.ok(h.tenant.EnableWorkload(t.Context(), tenantry.Mailbox, nil, false, h.now))
 	h.lead("scheduler@1")
 	return h
 }

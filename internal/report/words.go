@@ -115,6 +115,9 @@ func causeWords(cause string) string {
 	if rest, ok := strings.CutPrefix(cause, catalog.TroubleAlarm); ok {
 		return "Alarm: " + cmp.Or(alarmWords[rest], strings.ReplaceAll(rest, "_", " "))
 	}
+	if rest, ok := strings.CutPrefix(cause, catalog.TroubleWorkload); ok {
+		return workloadWord(tenantry.Workload(rest)) + " cannot be protected: tenantry workloads list says why, and what to do"
+	}
 	if rest, ok := strings.CutPrefix(cause, catalog.TroubleShared); ok {
 		if many, ok := strings.CutPrefix(rest, many); ok {
 			return "Many tenants at once: " + causeWords(many)

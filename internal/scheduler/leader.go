@@ -42,6 +42,11 @@ func (s *Scheduler) lead(ctx context.Context, fence int64, asked time.Time) {
 	group.Go(func() error { return s.every(ctx, s.cfg.ReapEvery, "reap dead processes", t.reap) })
 	group.Go(func() error { return s.every(ctx, s.cfg.Unclaimed/2, "offer unclaimed tasks", t.sweep) })
 	group.Go(func() error { return t.upkeep(ctx) })
+	if s.cfg.Notices != nil {
+		group.Go(func() error {
+			return s.every(ctx, s.cfg.NoticesEvery, "tell people by mail", func(ctx context.Context) error { return s.cfg.Notices.Round(ctx, fence) })
+		})
+	}
 	err := group.Wait()
 	s.leading.Store(false)
 	s.cfg.Observer.Leading(false)

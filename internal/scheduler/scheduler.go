@@ -53,6 +53,12 @@ type Observer interface {
 	Alarms(n int)
 }
 
+// Notices tells people by mail (*report.Notifier). Called every few seconds while this process leads, from one goroutine;
+// it acts under the leader's fence and ends with ctx. Fenced ends the term; other errors pass.
+type Notices interface {
+	Round(ctx context.Context, fence int64) error
+}
+
 // QueueLoad is what one queue holds and could use, in tasks.
 type QueueLoad struct {
 	Ready    int  // admissible now; of each flow at most catalog.LoadDepth are counted
@@ -77,6 +83,7 @@ type Config struct {
 	Deliveries Deliveries
 	Budgets    Budgets  // nil: no flow is known to cool
 	Observer   Observer // nil: nobody listens
+	Notices    Notices  // nil: nobody is told
 	Log        Logger
 	ID         tenantry.ProcessID // default: fresh, with the host's name
 
@@ -102,6 +109,8 @@ type Config struct {
 	// Unclaimed is how long an admitted task may stay unclaimed before it is offered
 	// again (default 10 s); it is looked for every half of that.
 	Unclaimed time.Duration
+	// NoticesEvery is how often people are told (default 10 s).
+	NoticesEvery time.Duration
 	// Now is the clock (default time.Now). Leases use the database's clock instead.
 	Now func() time.Time
 }
@@ -142,6 +151,7 @@ func New(cfg Config) (*Scheduler, error) {
 	setDefault(&cfg.BusyTick, 10*time.Millisecond)
 	setDefault(&cfg.ReapEvery, 2*time.Second)
 	setDefault(&cfg.Unclaimed, 10*time.Second)
+	setDefault(&cfg.NoticesEvery, 10*time.Second)
 	return &Scheduler{cfg: cfg, fleet: cfg.Catalog.Fleet(), troubles: troubles{log: cfg.Log}}, nil
 }
 

@@ -1,0 +1,322 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// NewNotices says who is told what by mail.
+type NewNotices struct {
+	To         []string `json:"to" nullable:"false" maxItems:"20" uniqueItems:"true" doc:"Mail addresses" example:"[\"ada@contoso.com\"]"`
+	Events     []string `json:"events,omitempty" nullable:"false" maxItems:"5" enum:"accepted,listed,progress,completed,failed,none" uniqueItems:"true" doc:"Mails of a first backup: accepted, listed, its progress every six hours, completed or failed; or none. Without it all of them"`
+	Report     string   `json:"report,omitempty" enum:"off,daily,weekly" default:"off" doc:"How often a report is sent"`
+	At         string   `json:"at,omitempty" pattern:"^([01][0-9]|2[0-3]):[0-5][0-9]$" patternDescription:"time of day, HH:MM" default:"07:00" doc:"Local time of day of reports and digests"`
+	Weekday    string   `json:"weekday,omitempty" enum:"monday,tuesday,wednesday,thursday,friday,saturday,sunday" default:"monday" doc:"Day of weekly reports"`
+	TimeZone   string   `json:"time_zone,omitempty" maxLength:"64" doc:"IANA name; without it that of the tenant's first policy, else UTC" example:"Europe/Vienna"`
+	Problems   bool     `json:"problems,omitempty" doc:"Tell of failures, stale backups and alarms at once: once a day for each cause, then in a digest"`
+	StaleHours int      `json:"stale_hours,omitempty" minimum:"1" maximum:"8784" default:"48" doc:"How old the newest restore point may be"`
+	Stopped    bool     `json:"stopped,omitempty" doc:"Send nothing, and keep the rest"`
+}
+
+// Notices are who is told what by mail, as it is set.
+type Notices struct {
+	Policy tenantry.PolicyID `json:"policy,omitempty" doc:"Of one policy; absent: of the tenant, or the fleet"`
+	NewNotices
+	ChangedAt  *time.Time `json:"changed_at,omitempty"`
+	NextReport *time.Time `json:"next_report,omitempty"`
+}
+
+// Mail is a mail to one address, without its text.
+type Mail struct {
+	ID        string            `json:"id"`
+	Event     string            `json:"event" doc:"accepted, listed, progress, completed, failed, report, problems, digest, over, test"`
+	Policy    tenantry.PolicyID `json:"policy,omitempty"`
+	To        string            `json:"to"`
+	Subject   string            `json:"subject"`
+	State     catalog.MailState `json:"state" enum:"waiting,sending,sent,failed"`
+	Attempts  int               `json:"attempts"`
+	Reason    string            `json:"reason,omitempty" doc:"Why it waits or failed: the mail server's words"`
+	CreatedAt *time.Time        `json:"created_at,omitempty"`
+	NotBefore *time.Time        `json:"not_before,omitempty" doc:"When it is tried again"`
+	EndedAt   *time.Time        `json:"ended_at,omitempty"`
+}
+
+func noticesOf(row catalog.NoticeRow) Notices {
+	n := row.Settings
+	events := n.Events
+	if events == nil {
+		events = tenantry.FirstBackupEvents()
+	} else if len(events) == 0 {
+		events = []string{noEvents}
+	}
+	return Notices{
+		Policy: row.Policy, ChangedAt: when(row.ChangedAt), NextReport: when(row.NextReport),
+		NewNotices: NewNotices{
+			To: append([]string{}, n.To...), Events: events, Report: n.Report, At: n.At, Weekday: n.Weekday, TimeZone: n.Zone,
+			Problems: n.Problems, StaleHours: int(n.StaleAfter() / time.Hour), Stopped: n.Stopped,
+		},
+	}
+}
+
+func mailOf(m catalog.Mail) Mail {
+	out := Mail{
+		ID: m.ID, Event: m.Event, Policy: m.Policy, To: m.To, Subject: m.Subject, State: m.State, Attempts: m.Attempts,
+		Reason: m.Reason, CreatedAt: when(m.CreatedAt), EndedAt: when(m.EndedAt),
+	}
+	if m.State == catalog.MailWaiting {
+		out.NotBefore = when(m.NotBefore)
+	}
+	return out
+}
+
+// noEvents asks for no mail of a first backup.
+const noEvents = "none"
+
+// settings checks what was given, by the names of its fields under at.
+func (n NewNotices) settings(at string) (tenantry.Notices, error) {
+	for i, address := range n.To {
+		if tenantry.ParseAddress(address) != nil {
+			return tenantry.Notices{}, invalid(fmt.Sprintf("%s.to[%d]", at, i), address, "must be a mail address such as ada@contoso.com, without a name")
+		}
+	}
+	if zone, err := time.LoadLocation(n.TimeZone); err != nil || zone == time.Local {
+		return tenantry.Notices{}, invalid(at+".time_zone", n.TimeZone, "must be an IANA time zone such as Europe/Vienna")
+	}
+	events := n.Events
+	switch {
+	case slices.Contains(events, noEvents) && len(events) > 1:
+		return tenantry.Notices{}, invalid(at+".events", events, "must be none alone, or others")
+	case slices.Contains(events, noEvents):
+		events = []string{}
+	case len(events) == 0:
+		events = nil
+	}
+	out := tenantry.Notices{
+		To: n.To, Events: events, Report: n.Report, At: n.At, Weekday: n.Weekday, Zone: n.TimeZone,
+		Problems: n.Problems, StaleHours: n.StaleHours, Stopped: n.Stopped,
+	}
+	return out, out.Validate()
+}
+
+type setNoticesInput struct {
+	TenantPath
+	Body NewNotices
+}
+
+func (in *setNoticesInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Body }
+
+type setPolicyNoticesInput struct {
+	PolicyPath
+	Body NewNotices
+}
+
+func (in *setPolicyNoticesInput) audit() (tenantry.TenantID, any) {
+	return in.Tenant, map[string]any{"policy": in.Policy, "notices": in.Body}
+}
+
+type removeNoticesInput struct {
+	TenantPath
+	Policy tenantry.PolicyID `query:"policy" maxLength:"64" doc:"Whose; without it those of the whole tenant"`
+}
+
+func (in *removeNoticesInput) audit() (tenantry.TenantID, any) {
+	return in.Tenant, map[string]any{"policy": in.Policy}
+}
+
+type testNoticesInput struct{ TenantPath }
+
+func (in *testNoticesInput) audit() (tenantry.TenantID, any) { return in.Tenant, nil }
+
+type setFleetNoticesInput struct{ Body NewNotices }
+
+func (in *setFleetNoticesInput) audit() (tenantry.TenantID, any) { return "", in.Body }
+
+type testFleetNoticesInput struct{}
+
+func (in *testFleetNoticesInput) audit() (tenantry.TenantID, any) { return "", nil }
+
+type listMailsInput struct {
+	TenantPath
+	PageQuery
+}
+
+func (s *service) noticeRoutes() {
+	const tag, tenant = "notices", "/v1/tenants/{tenant}"
+	read(s, get("list-notices", tag, tenant+"/notices", "Show who is told what by mail, about the tenant and its policies"), s.listNotices)
+	write(s, operation(http.MethodPut, http.StatusOK, "set-notices", tag, tenant+"/notices", "Say who is told what about a tenant"), s.setNotices)
+	write(s, operation(http.MethodPut, http.StatusOK, "set-policy-notices", tag, tenant+"/policies/{policy}/notices", "Say who is told what about a policy, in place of what is set for the tenant"), s.setPolicyNotices)
+	write(s, remove("remove-notices", tag, tenant+"/notices", "Tell nobody any more, and forget their addresses"), s.removeNotices)
+	write(s, post(http.StatusAccepted, "test-notices", tag, tenant+"/notices/test", "Send a test mail to everybody who is told about the tenant"), s.testNotices)
+	read(s, get("list-mails", tag, tenant+"/mails", "List the mails about a tenant, newest first, and what became of them"), s.listMails)
+	read(s, get("get-fleet-notices", tag, "/v1/notices", "Show what the provider is told about the fleet"), s.fleetNotices)
+	write(s, operation(http.MethodPut, http.StatusOK, "set-fleet-notices", tag, "/v1/notices", "Say what the provider is told about the fleet"), s.setFleetNotices)
+	write(s, post(http.StatusAccepted, "test-fleet-notices", tag, "/v1/notices/test", "Send a test mail to the provider's addresses"), s.testFleetNotices)
+	read(s, get("list-fleet-mails", tag, "/v1/mails", "List the mails to the provider, newest first"), s.listFleetMails)
+}
+
+func (s *service) listNotices(ctx context.Context, in *tenantInput) (*body[Page[Notices]], error) {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.Notices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return paged(rows, len(rows), noticesOf, nil), nil
+}
+
+func (s *service) setNotices(ctx context.Context, in *setNoticesInput) (*body[Notices], error) {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return s.putNotices(ctx, t, "", in.Body, "body")
+}
+
+func (s *service) setPolicyNotices(ctx context.Context, in *setPolicyNoticesInput) (*body[Notices], error) {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := policyIn(ctx, t, in.Policy); err != nil {
+		return nil, err
+	}
+	return s.putNotices(ctx, t, in.Policy, in.Body, "body")
+}
+
+// putNotices sets what was given at a place of the body. The time zone is the tenant's unless it is given.
+func (s *service) putNotices(ctx context.Context, t *catalog.Tenant, policy tenantry.PolicyID, n NewNotices, at string) (*body[Notices], error) {
+	settings, err := n.settings(at)
+	if err != nil {
+		return nil, err
+	}
+	if settings.Zone == "" {
+		policies, err := t.Policies(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range policies {
+			if settings.Zone == "" || p.ID == policy {
+				settings.Zone = p.TimeZone
+			}
+		}
+	}
+	if err := t.SetNotices(ctx, policy, settings, s.Now()); err != nil {
+		return nil, err
+	}
+	rows, err := t.Notices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, row := range rows {
+		if row.Policy == policy {
+			return &body[Notices]{noticesOf(row)}, nil
+		}
+	}
+	return nil, tenantry.Errorf(tenantry.Conflict, "the notices were removed meanwhile")
+}
+
+func (s *service) removeNotices(ctx context.Context, in *removeNoticesInput) (*struct{}, error) {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return nil, t.RemoveNotices(ctx, in.Policy)
+}
+
+func (s *service) fleetNotices(ctx context.Context, _ *struct{}) (*body[Notices], error) {
+	row, err := s.Catalog.Fleet().Notices(ctx)
+	return &body[Notices]{noticesOf(row)}, err
+}
+
+func (s *service) setFleetNotices(ctx context.Context, in *setFleetNoticesInput) (*body[Notices], error) {
+	settings, err := in.Body.settings("body")
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Catalog.Fleet().SetNotices(ctx, settings, s.Now()); err != nil {
+		return nil, err
+	}
+	return s.fleetNotices(ctx, nil)
+}
+
+// A test mail says the same to everybody.
+const (
+	testSubject = "Test of the backup's notices"
+	testPlain   = "This is a test of the notices of your backup. Nothing is wrong: mails arrive.\n"
+	testHTML    = "<!DOCTYPE html>\n<html lang=\"en\"><body><p>This is a test of the notices of your backup. Nothing is wrong: mails arrive.</p></body></html>\n"
+)
+
+func (s *service) testNotices(ctx context.Context, in *testNoticesInput) (*struct{}, error) {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.Notices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.sendTest(ctx, string(in.Tenant), rows, t.PutMail)
+}
+
+func (s *service) testFleetNotices(ctx context.Context, _ *testFleetNoticesInput) (*struct{}, error) {
+	row, err := s.Catalog.Fleet().Notices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.sendTest(ctx, "", []catalog.NoticeRow{row}, s.Catalog.Fleet().PutMail)
+}
+
+// sendTest writes a test mail to each address down, one a minute.
+func (s *service) sendTest(ctx context.Context, tenant string, rows []catalog.NoticeRow, put func(context.Context, catalog.Mail, time.Time) error) error {
+	now := s.Now()
+	told, to := map[string]bool{}, []string{}
+	for _, row := range rows {
+		for _, address := range row.Settings.To {
+			if row.Settings.Speaks() && !told[address] && len(to) < tenantry.MaxAddresses {
+				told[address], to = true, append(to, address)
+			}
+		}
+	}
+	if len(to) == 0 {
+		return tenantry.Errorf(tenantry.Conflict, "nobody is told: set notices first")
+	}
+	for i, address := range to {
+		m := catalog.Mail{
+			Key: fmt.Sprintf("test/%s/%s", tenant, now.UTC().Format("2006-01-02T15:04")), Event: "test",
+			To: address, Subject: testSubject, Plain: testPlain, HTML: testHTML,
+		}
+		if err := put(ctx, m, now.Add(time.Duration(i)*time.Microsecond)); err != nil {
+			return err
+		}
+	}
+	s.wake(ctx)
+	return nil
+}
+
+func (s *service) listMails(ctx context.Context, in *listMailsInput) (*body[Page[Mail]], error) {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := t.Mails(ctx, in.After, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	return paged(rows, in.Limit, mailOf, func(m catalog.Mail) string { return m.ID }), nil
+}
+
+func (s *service) listFleetMails(ctx context.Context, in *PageQuery) (*body[Page[Mail]], error) {
+	rows, err := s.Catalog.Fleet().Mails(ctx, in.After, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	return paged(rows, in.Limit, mailOf, func(m catalog.Mail) string { return m.ID }), nil
+}
