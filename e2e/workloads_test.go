@@ -1,437 +1,464 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"maps"
+	"html"
 	"net/http"
-	"net/url"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
-// protectedThing is one resource of which one workload is followed: how the simulator knows it, and what a snapshot of it
-// has to hold.
-type protectedThing struct {
-	resource resource
-	workload string
-	owner    string // at the simulator: a user, a site, a group
+// trial takes one workload of a resource back and forth: a first backup, in which its worker is killed, and three
+// incrementals of a world that changes, all under faults. Each snapshot is held against the truth of its time, and what
+// it restores too.
+type trial struct {
+	*fleet
+	tn     tenant
+	from   protectedThing
+	change func(round int) // beside a churn
+	told   func() []string // what was said: of a workload whose conversations are exported
+	holdUp string          // requests in the middle of the first backup: the worker that makes the third is killed
+	faults []map[string]any
 }
 
-// TestWorkloads backs up the drive of a user, a site, a group and a team of a world with odd things in them, while
-// requests fail, a worker is killed in the middle, and everything goes on changing over three incrementals.
-// Each snapshot holds exactly what the simulator had at its time. The last one of each, restored into
-// something else, equals the truth again; what Microsoft lets no application write is refused.
-func TestWorkloads(t *testing.T) {
-	t.Parallel()
-	f := newFleet(t, "--tenants", "0", "--limits", simulatedLimits(t))
+// moment is what there was of the thing when a snapshot of it was made.
+type moment struct {
+	seq      int64
+	names    map[string]string // by the ID in snapshots
+	contents []string          // what a restore has to bring back
+	told     []string          // what an export has to show
+}
+
+// newTrial starts a fleet beside a world of one tenant.
+func newTrial(t *testing.T, spec map[string]any, flags ...string) trial {
+	t.Helper()
+	f := newFleet(t, append(flags, "--tenants", "0", "--page-size", "10", "--limits", simulatedLimits(t))...)
 	f.scheduler("scheduler")
-	limits := "TENANTRY_LIMITS_FILE=" + f.limits()
-	workers := map[string]*process{}
-	for i := range 2 {
-		w := f.worker(fmt.Sprint("worker", i+1), limits)
-		workers[w.fleetName()] = w
-	}
-	tn := f.office()
-	things, others := f.things(tn)
-	for _, fault := range []map[string]any{
-		{"path": "/content$", "kind": "reset", "every": 17, "count": 4},
-		{"path": "^/download/", "kind": "cut", "every": 13, "count": 4},
-		{"path": "/delta", "kind": "cut", "every": 9, "count": 4},
-		{"path": "/root/delta", "status": 410, "code": "resyncRequired", "nth": 7},
-		{"path": "getAllMessages", "kind": "cut", "nth": 2},
-		{"path": "/lists/[^/]+$", "kind": "reset", "nth": 3},
-		{"path": "/posts$", "kind": "reset", "nth": 2},
-	} {
-		f.simulate("POST", "/faults", fault, nil)
-	}
-	f.oddThings(tn, things)
-
-	var truths []map[string]string
-	for round := range 4 {
-		if round > 0 {
-			f.simulate("POST", "/tenants/"+tn.sim.ID+"/churn", map[string]any{"seed": round, "n": 60}, nil)
-			f.changeAll(tn, things, round)
-		}
-		runs := make([]run, len(things))
-		for i, x := range things {
-			runs[i] = f.backupOf(tn, []string{x.workload}, x.resource)
-		}
-		if round == 0 {
-			busy := f.underWay(tn, runs[1], func(x task) bool { return x.Process != "" })
-			workers[busy.Process].kill()
-		}
-		for i, x := range things {
-			f.awaitDone(tn, runs[i])
-			truths = append(truths, f.everything(tn, x))
-		}
-	}
-	for i, x := range things {
-		snaps := f.snapshots(tn, x.resource, x.workload)
-		if len(snaps) != 4 {
-			t.Fatalf("the %s of %s has %d snapshots", x.workload, x.resource.Name, len(snaps))
-		}
-		slices.Reverse(snaps)
-		for round, s := range snaps {
-			f.holds(tn, x, s.Seq, truths[round*len(things)+i])
-		}
-	}
-	f.restoreThings(tn, things, others)
-}
-
-// office connects a tenant with drives, sites, groups and teams.
-func (f *fleet) office() tenant {
-	f.t.Helper()
-	spec := map[string]any{
-		"name": "Office", "domain": "office.example", "users": 3, "filesPerUser": 8, "groups": 8, "sites": 2, "libraries": 1,
-		"lists": 2, "listItems": 12, "pages": 2, "subsites": 1, "channels": 1, "closedChannels": 2, "messages": 6,
-		"threadsPerGroup": 5, "eventsPerUser": 3, "mailsPerUser": 1,
-	}
+	spec["name"], spec["domain"] = "Office", "office.example"
 	var made struct{ ID string }
 	f.simulate("POST", "/tenants", spec, &made)
-	return f.connect(simTenant{ID: made.ID, Name: "Office", Domain: "office.example"})
+	f.worker("first", f.little()...)
+	return trial{fleet: f, tn: f.connect(simTenant{ID: made.ID, Name: "Office", Domain: "office.example"}), told: func() []string { return nil }}
 }
 
-// simPlace is a site or a group of the simulator.
-type simPlace struct {
-	ID    string `json:"id"`
-	Name  string `json:"name"`
-	Owner string `json:"owner"`
-	Group string `json:"group"`
-	Team  bool   `json:"team"`
+// little has a worker commit often, within the simulator's larger budget.
+func (f *fleet) little() []string {
+	return []string{"TENANTRY_LIMITS_FILE=" + f.limits(), "TENANTRY_CHECKPOINT_BYTES=65536"}
 }
 
-// things are one of each workload, and others to restore them into.
-func (f *fleet) things(tn tenant) (things, others []protectedThing) {
-	f.t.Helper()
-	var sites, groups []simPlace
-	f.simulate("GET", "/tenants/"+tn.sim.ID+"/sites", nil, &sites)
-	f.simulate("GET", "/tenants/"+tn.sim.ID+"/groups", nil, &groups)
-	sites = slices.DeleteFunc(sites, func(s simPlace) bool {
-		return s.Owner != "" || s.Group != "" || strings.Contains(s.Name, "Channel") // which get folders when somebody looks
-	})
-	groups = slices.DeleteFunc(groups, func(g simPlace) bool { return !g.Team })
-	users := f.simUsers(tn)
-	for i, list := range []*[]protectedThing{&things, &others} {
-		ids := strings.SplitN(sites[i].ID, ",", 2)
-		*list = []protectedThing{
-			{f.resourceOf(tn, "u-"+users[i].ID), "drive", users[i].ID},
-			{f.resourceOf(tn, "s-"+strings.ReplaceAll(ids[1], ",", "-")), "site", sites[i].ID},
-			{f.resourceOf(tn, "g-"+groups[i].ID), "group", groups[i].ID},
-			{f.resourceOf(tn, "g-"+groups[i].ID), "team", groups[i].ID},
+// run backs up four times and returns what there was each time.
+func (x trial) run() (all []moment) {
+	x.t.Helper()
+	for _, fault := range x.faults {
+		x.fault(fault)
+	}
+	for round := range 4 {
+		if round > 0 {
+			x.simulate("POST", "/tenants/"+x.tn.sim.ID+"/churn", map[string]any{"seed": round, "n": 60}, nil)
+			x.change(round)
+		}
+		r := x.backupOf(x.tn, []string{x.from.workload}, x.from.resource)
+		if round == 0 {
+			x.killedAt(x.holdUp)
+		}
+		x.awaitDone(x.tn, r)
+		all = append(all, moment{
+			x.latest(x.tn, x.from.resource, x.from.workload).Seq, x.everything(x.tn, x.from), x.contents(x.tn, x.from, ""), x.told(),
+		})
+	}
+	if n := len(x.snapshots(x.tn, x.from.resource, x.from.workload)); n != len(all) {
+		x.t.Errorf("%d snapshots are there of %d backups", n, len(all))
+	}
+	var faults []struct {
+		Path, Kind      string
+		Matched, Struck int
+	}
+	x.simulate("GET", "/faults", nil, &faults)
+	for _, fault := range faults {
+		if fault.Struck == 0 {
+			x.t.Errorf("the fault %s on %s never struck: %d requests matched", fault.Kind, fault.Path, fault.Matched)
 		}
 	}
-	return things, others
-}
-
-func (f *fleet) resourceOf(tn tenant, id string) resource {
-	f.t.Helper()
-	var r resource
-	f.must("GET", "/tenants/"+tn.ID+"/resources/"+url.PathEscape(id), nil, &r)
-	return r
-}
-
-// oddThings puts in what is not just a file in a folder.
-func (f *fleet) oddThings(tn tenant, things []protectedThing) {
-	f.t.Helper()
-	user, users := things[0].owner, f.simUsers(tn)
-	put := func(path, text string) {
-		f.mutate(tn, "putFile", map[string]any{"user": user, "path": path, "data": []byte(text)})
-	}
-	put("Plans/shared.txt", "with others")
-	f.mutate(tn, "shareFile", map[string]any{"user": user, "path": "Plans/shared.txt", "to": users[2].ID, "properties": map[string]any{"role": "write"}})
-	f.mutate(tn, "linkFile", map[string]any{"user": user, "path": "Plans", "properties": map[string]any{"type": "view", "scope": "organization"}})
-	put("Empty/gone.txt", "x")
-	f.mutate(tn, "deleteFile", map[string]any{"user": user, "path": "Empty/gone.txt"})
-	put("nothing.txt", "")
-	f.mutate(tn, "putFile", map[string]any{"user": user, "path": "large.bin", "size": 9_000_000, "seed": 5})
-	f.mutate(tn, "postMessage", map[string]any{"user": things[3].owner, "properties": map[string]any{"subject": "Look", "pictures": [][]byte{[]byte("png")}}})
-}
-
-// changeAll changes each thing in ways that a churn may not hit.
-func (f *fleet) changeAll(tn tenant, things []protectedThing, round int) {
-	f.t.Helper()
-	name := fmt.Sprintf("round %d", round)
-	f.mutate(tn, "putFile", map[string]any{"user": things[0].owner, "path": "Plans/" + name + ".txt", "data": []byte(name)})
-	for _, x := range f.officeTruth(tn, "drives", f.officeTruth(tn, "drives", things[0].owner, "drives")[0].ID, "drive") {
-		if x.SHA256 != "" && !strings.Contains(x.Path, "Plans/") {
-			f.mutate(tn, "moveFile", map[string]any{"user": things[0].owner, "path": x.Path, "to": "Moved/" + name + "/" + path.Base(x.Path)})
-			break
-		}
-	}
-	list := f.simLists(tn, things[1].owner)[0]
-	rows := slices.DeleteFunc(f.officeTruth(tn, "sites", things[1].owner, "listItems"), func(r officeItem) bool { return r.List != list })
-	f.mutate(tn, "newListItem", map[string]any{"user": things[1].owner, "folder": list, "properties": map[string]any{"Title": name, "RelatedLookupId": rows[1].ID}})
-	f.mutate(tn, "editListItem", map[string]any{"user": things[1].owner, "folder": list, "id": rows[0].ID, "properties": map[string]any{"Title": "edited in " + name}})
-	f.mutate(tn, "deleteListItem", map[string]any{"user": things[1].owner, "folder": list, "id": rows[2].ID})
-	f.mutate(tn, "putFile", map[string]any{"user": things[1].owner, "path": name + ".txt", "data": []byte(name)})
-	f.mutate(tn, "postMessage", map[string]any{"user": things[3].owner, "folder": "Closed Channel 1", "properties": map[string]any{"body": "<p>" + name + "</p>"}})
-	f.mutate(tn, "putFile", map[string]any{"user": things[3].owner, "path": "General/" + name + ".txt", "data": []byte(name)})
-}
-
-// simLists are the IDs of the lists of a site that are neither libraries nor the service's own.
-func (f *fleet) simLists(tn tenant, site string) (ids []string) {
-	f.t.Helper()
-	for _, l := range f.officeTruth(tn, "sites", site, "lists") {
-		if l.Drive == "" && !l.System {
-			ids = append(ids, l.ID)
-		}
-	}
-	return ids
-}
-
-// officeItem is what the simulator tells of a thing that a site or a team holds.
-type officeItem struct {
-	ID          string            `json:"id"`
-	Name        string            `json:"name"`
-	Path        string            `json:"path"`
-	Size        int64             `json:"size"`
-	SHA256      string            `json:"sha256"`
-	Modified    string            `json:"modified"`
-	Drive       string            `json:"drive"`
-	System      bool              `json:"system"`
-	List        string            `json:"list"`
-	Fields      map[string]string `json:"fields"`
-	Columns     map[string]string `json:"columns"`
-	Digest      string            `json:"digest"`
-	Published   bool              `json:"published"`
-	Place       string            `json:"place"`
-	Topic       string            `json:"topic"`
-	Site        string            `json:"site"`
-	Permissions json.RawMessage   `json:"permissions"`
-}
-
-func (f *fleet) officeTruth(tn tenant, kind, id, what string) (all []officeItem) {
-	f.t.Helper()
-	for _, line := range f.truthLinesOf(tn, kind, id, what) {
-		var x officeItem
-		if err := json.Unmarshal(line, &x); err != nil {
-			f.t.Fatalf("truth %s: %v", line, err)
-		}
-		all = append(all, x)
+	x.simulate("DELETE", "/faults", nil, nil)
+	for _, m := range all {
+		x.holds(x.tn, x.from, m.seq, m.names)
 	}
 	return all
 }
 
-// everything is what a snapshot of a thing has to hold now: by the ID in snapshots, what it is called.
-func (f *fleet) everything(tn tenant, x protectedThing) map[string]string {
-	f.t.Helper()
-	want := map[string]string{}
-	files := func(drive string) {
-		for _, i := range f.officeTruth(tn, "drives", drive, "drive") {
-			want["drive:"+drive+"/"+i.ID] = i.Path[strings.LastIndex(i.Path, "/")+1:]
+// killedAt holds up the third request to such a path, and kills the worker that waits for it.
+func (x trial) killedAt(path string) {
+	x.t.Helper()
+	x.fault(map[string]any{"path": path, "kind": "slow", "delay": int64(time.Minute), "nth": 3})
+	eventually(x.t, "the first backup is in the middle", func() (bool, string) {
+		var faults []struct {
+			Path, Kind string
+			Struck     int
 		}
-	}
-	switch x.workload {
-	case "drive", "site":
-		for _, d := range f.officeTruth(tn, x.workload+"s", x.owner, "drives") {
-			files(d.ID)
-		}
-	case "team":
-		drives := map[string]bool{}
-		for _, c := range f.officeTruth(tn, "groups", x.owner, "channels") {
-			at := c.Site
-			if at == "" {
-				at = x.owner
+		x.simulate("GET", "/faults", nil, &faults)
+		for _, fault := range faults {
+			if fault.Path == path && fault.Kind == "slow" && fault.Struck > 0 {
+				return true, ""
 			}
-			drives[f.officeTruth(tn, "sites", at, "drives")[0].ID] = true
 		}
-		for d := range drives {
-			files(d)
-		}
-		for _, m := range f.officeTruth(tn, "groups", x.owner, "messages") {
-			want["messages:"+x.owner+"/"+m.Place+"/"+m.ID] = ""
-		}
-	case "group":
-		for _, p := range f.officeTruth(tn, "groups", x.owner, "posts") {
-			want["thread "+p.Topic] = p.Topic
-		}
-	}
-	if x.workload == "site" {
-		for _, r := range f.officeTruth(tn, "sites", x.owner, "listItems") {
-			want["list:"+x.owner+"|"+r.List+"/"+r.ID] = strings.Trim(r.Fields["Title"], `"`)
-		}
-		for _, p := range f.officeTruth(tn, "sites", x.owner, "pages") {
-			want["page:"+x.owner+"|"+p.ID] = ""
-		}
-	}
-	return want
+		return false, fmt.Sprint(faults)
+	})
+	x.started["first"].kill()
+	x.worker("second", x.little()...)
 }
 
-// holds fails unless a snapshot shows exactly what there was.
-func (f *fleet) holds(tn tenant, x protectedThing, seq int64, want map[string]string) {
-	f.t.Helper()
-	got := map[string]string{}
-	var walk func(parent string)
-	walk = func(parent string) {
-		for _, i := range f.children(tn, x.resource, x.workload, seq, parent) {
-			switch {
-			case i.Problem != "" && i.ID != "item:attachments":
-				f.t.Errorf("%s of %s: %s has a problem: %s", x.workload, x.resource.Name, i.Name, i.Problem)
-			case i.Kind == "site" && parent != "":
-				continue // has a site of its own below it: another truth
-			case i.Kind == "thread":
-				got["thread "+i.Name] = i.Name
-			case strings.HasPrefix(i.ID, "drive:") && strings.Contains(i.ID, "/") && i.Name != "root",
-				i.Kind == "listItem", i.Kind == "page", i.Kind == "chatMessage":
-				got[i.ID] = i.Name
-				if i.Kind == "page" || i.Kind == "chatMessage" {
-					got[i.ID] = ""
+// back restores a snapshot and holds what it brings back against the truth.
+func (x trial) back(into protectedThing, m moment, folder string) {
+	x.t.Helper()
+	ask := map[string]any{
+		"resource": x.from.resource.ID, "workload": x.from.workload, "snapshot": m.seq, "to": into.resource.ID, "folder": folder, "permissions": true,
+	}
+	x.awaitDone(x.tn, x.restore(x.tn, ask))
+	if got := x.contents(x.tn, into, folder); !slices.Equal(m.contents, got) {
+		x.t.Fatalf("%s, snapshot %d into %q: %d things came back of %d; %s", x.from.workload, m.seq, folder, len(got), len(m.contents),
+			firstDifference(m.contents, got))
+	}
+}
+
+// TestDriveBackAndForth: shared and linked files, an empty folder and an empty file, old versions, a large file, a
+// notebook, a shortcut and an infected file; see cannotBeWritten for what does not come back.
+func TestDriveBackAndForth(t *testing.T) {
+	t.Parallel()
+	x := newTrial(t, map[string]any{"users": 2, "filesPerUser": 14}, "--sharepoint-notebook-content")
+	users := x.simUsers(x.tn)
+	user := users[0].ID
+	x.from = protectedThing{x.resourceOf(x.tn, "u-"+user), "drive", user}
+	x.holdUp = "^/download/"
+	x.faults = []map[string]any{
+		{"path": "/content$", "kind": "reset", "nth": 1},
+		{"path": "^/download/", "kind": "cut", "every": 7, "count": 4},
+		{"path": "^/download/", "kind": "expired", "every": 11, "count": 3},
+		{"path": "/delta", "kind": "cut", "every": 5, "count": 3},
+		{"path": "/delta", "kind": "duplicate", "nth": 4},
+		{"path": "/root/delta", "status": 410, "code": "resyncRequired", "nth": 6},
+	}
+	put := func(path, text string) {
+		x.mutate(x.tn, "putFile", map[string]any{"user": user, "path": path, "data": []byte(text)})
+	}
+	put("Plans/shared.txt", "with others")
+	x.mutate(x.tn, "shareFile", map[string]any{"user": user, "path": "Plans/shared.txt", "to": users[1].ID, "properties": map[string]any{"role": "write"}})
+	x.mutate(x.tn, "linkFile", map[string]any{"user": user, "path": "Plans", "properties": map[string]any{"type": "view", "scope": "organization"}})
+	put("Empty/gone.txt", "x")
+	x.mutate(x.tn, "deleteFile", map[string]any{"user": user, "path": "Empty/gone.txt"})
+	put("nothing.txt", "")
+	x.mutate(x.tn, "putFile", map[string]any{"user": user, "path": "large.bin", "size": 9_000_000, "seed": 5})
+	put("bad.exe", "evil")
+	x.mutate(x.tn, "infectFile", map[string]any{"user": user, "path": "bad.exe"})
+	x.mutate(x.tn, "putFile", map[string]any{"user": users[1].ID, "path": "Theirs/a.txt", "data": []byte("a")})
+	x.mutate(x.tn, "newShortcut", map[string]any{"user": user, "path": "Theirs", "id": users[1].ID, "to": "Theirs"})
+	x.mutate(x.tn, "newNotebook", map[string]any{"user": user, "path": "Notes/" + notebook})
+	x.change = func(round int) {
+		name := fmt.Sprintf("round %d", round)
+		put("Plans/"+name+".txt", name)
+		put("nothing.txt", name)
+		for _, i := range x.officeTruth(x.tn, "drives", x.officeTruth(x.tn, "drives", user, "drives")[0].ID, "drive") {
+			if i.SHA256 != "" && i.cannotBeWritten() == "" && !strings.Contains(i.Path, "Plans/") {
+				x.mutate(x.tn, "moveFile", map[string]any{"user": user, "path": i.Path, "to": "Moved/" + name + "/" + path.Base(i.Path)})
+				break
+			}
+		}
+	}
+	all := x.run()
+	empty := x.newUser("Empty")
+	x.back(protectedThing{empty, "drive", strings.TrimPrefix(empty.ID, "u-")}, all[3], "")
+	x.back(protectedThing{empty, "drive", strings.TrimPrefix(empty.ID, "u-")}, all[3], "") // and nothing is there twice
+	for _, m := range all[:3] {
+		x.back(protectedThing{empty, "drive", strings.TrimPrefix(empty.ID, "u-")}, m, fmt.Sprint("Snapshot ", m.seq))
+	}
+}
+
+// newUser makes a user who has nothing yet.
+func (x trial) newUser(name string) resource {
+	x.t.Helper()
+	id := x.mutate(x.tn, "newUser", map[string]any{"name": name})
+	x.refresh(x.tn)
+	return x.userOf(x.tn, id)
+}
+
+// places are the active sites or groups of a world, as keep chooses them.
+func (x trial) places(kind string, keep func(simPlace) bool) []simPlace {
+	x.t.Helper()
+	var all []simPlace
+	x.simulate("GET", "/tenants/"+x.tn.sim.ID+"/"+kind, nil, &all)
+	return slices.DeleteFunc(all, func(p simPlace) bool { return !keep(p) })
+}
+
+// TestSiteBackAndForth: libraries, lists whose items look each other up, pages and a subsite. The site is deleted
+// before its last snapshot is restored again. Who wrote list items and when, and versions of them, do not come
+// back: no request of v1.0 sets them (listItem resource type).
+func TestSiteBackAndForth(t *testing.T) {
+	t.Parallel()
+	x := newTrial(t, map[string]any{"users": 1, "filesPerUser": 6, "sites": 2, "libraries": 1, "lists": 2, "listItems": 12, "pages": 2, "subsites": 1})
+	sites := x.places("sites", func(p simPlace) bool { return p.Owner == "" && p.Group == "" })
+	at := func(i int) protectedThing {
+		_, ids, _ := strings.Cut(sites[i].ID, ",")
+		return protectedThing{x.resourceOf(x.tn, "s-"+strings.ReplaceAll(ids, ",", "-")), "site", sites[i].ID}
+	}
+	x.from = at(0)
+	into, site := at(1), x.from.owner
+	x.holdUp = "/items/delta|^/download/"
+	x.faults = []map[string]any{
+		{"path": "^/download/", "kind": "cut", "every": 5, "count": 3},
+		{"path": "/delta", "kind": "cut", "every": 7, "count": 3},
+		{"path": "/root/delta", "status": 410, "code": "resyncRequired", "nth": 7},
+		{"path": "/lists/[^/]+$", "kind": "reset", "nth": 3},
+		{"path": "/pages/", "kind": "cut", "nth": 2},
+	}
+	x.change = func(round int) {
+		name := fmt.Sprintf("round %d", round)
+		list := x.simLists(x.tn, site)[0]
+		rows := slices.DeleteFunc(x.officeTruth(x.tn, "sites", site, "listItems"), func(r officeItem) bool { return r.List != list })
+		x.mutate(x.tn, "newListItem", map[string]any{"user": site, "folder": list, "properties": map[string]any{"Title": name, "RelatedLookupId": rows[1].ID}})
+		x.mutate(x.tn, "editListItem", map[string]any{"user": site, "folder": list, "id": rows[0].ID, "properties": map[string]any{"Title": "edited in " + name}})
+		x.mutate(x.tn, "deleteListItem", map[string]any{"user": site, "folder": list, "id": rows[2].ID})
+		x.mutate(x.tn, "putFile", map[string]any{"user": site, "path": "New/" + name + ".txt", "data": []byte(name)})
+		pages := x.officeTruth(x.tn, "sites", site, "pages")
+		x.mutate(x.tn, "editPage", map[string]any{"user": site, "id": pages[0].ID, "properties": map[string]any{"title": "Edited in " + name}})
+		for _, i := range x.officeTruth(x.tn, "drives", x.officeTruth(x.tn, "sites", site, "drives")[0].ID, "drive") {
+			if i.SHA256 != "" && !strings.HasPrefix(i.Path, "New/") {
+				x.mutate(x.tn, map[bool]string{true: "deleteFile", false: "moveFile"}[round == 2], map[string]any{"user": site, "path": i.Path, "to": "New/" + path.Base(i.Path)})
+				break
+			}
+		}
+	}
+	all := x.run()
+	x.emptied(into)
+	x.back(into, all[3], "")
+	x.back(into, all[3], "") // and nothing is there twice
+	for _, m := range all[:2] {
+		x.back(into, m, fmt.Sprint("Snapshot ", m.seq))
+	}
+	x.mutate(x.tn, "deleteSite", map[string]any{"id": site})
+	x.refresh(x.tn)
+	if r := x.resourceOf(x.tn, x.from.resource.ID); r.State == "active" {
+		t.Errorf("the deleted site is %s", r.State)
+	}
+	x.back(into, all[2], fmt.Sprint("Snapshot ", all[2].seq))
+}
+
+// emptied takes all files, list items and pages out of a site or the sites of a team.
+func (x trial) emptied(p protectedThing) {
+	x.t.Helper()
+	sites := []string{p.owner}
+	if p.workload == "team" {
+		for _, c := range x.officeTruth(x.tn, "groups", p.owner, "channels") {
+			if c.Site != "" {
+				sites = append(sites, c.Site)
+			}
+		}
+	}
+	for _, site := range sites {
+		for _, page := range x.officeTruth(x.tn, "sites", site, "pages") {
+			x.mutate(x.tn, "deletePage", map[string]any{"user": site, "id": page.ID})
+		}
+		lists := x.simLists(x.tn, site)
+		for _, row := range x.officeTruth(x.tn, "sites", site, "listItems") {
+			if slices.Contains(lists, row.List) {
+				x.mutate(x.tn, "deleteListItem", map[string]any{"user": site, "folder": row.List, "id": row.ID})
+			}
+		}
+		for _, d := range x.officeTruth(x.tn, "sites", site, "drives") {
+			for _, i := range x.officeTruth(x.tn, "drives", d.ID, "drive") {
+				if !strings.Contains(i.Path, "/") {
+					x.mutate(x.tn, "deleteFile", map[string]any{"user": d.ID, "path": i.Path})
 				}
 			}
-			if slices.Contains([]string{"folder", "package", "list", "site"}, i.Kind) {
-				walk(i.ID)
-			}
-		}
-	}
-	walk("")
-	if maps.Equal(want, got) {
-		return
-	}
-	for id, name := range want {
-		if found, ok := got[id]; !ok || found != name {
-			f.t.Errorf("%s, snapshot %d: %s should be %q and is %q (there: %v)", x.workload, seq, id, name, found, ok)
-			break
-		}
-	}
-	for id, name := range got {
-		if _, ok := want[id]; !ok {
-			f.t.Errorf("%s, snapshot %d: there is %s, %q", x.workload, seq, id, name)
-			break
-		}
-	}
-	f.t.Fatalf("%s of %s: snapshot %d shows %d things, expected %d", x.workload, x.resource.Name, seq, len(got), len(want))
-}
-
-// restoreThings restores the last snapshot of each thing into another one, twice, and holds it against the truth;
-// the second time its site is deleted. What cannot be written is exported.
-func (f *fleet) restoreThings(tn tenant, things, others []protectedThing) {
-	f.t.Helper()
-	for i, x := range things {
-		seq := f.latest(tn, x.resource, x.workload).Seq
-		ask := map[string]any{
-			"resource": x.resource.ID, "workload": x.workload, "snapshot": seq,
-			"to": others[i].resource.ID, "folder": "Restored", "permissions": true,
-		}
-		switch x.workload {
-		case "group":
-			if p := f.call("POST", "/tenants/"+tn.ID+"/restores", ask, nil); p == nil || p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Detail, "no application") {
-				f.t.Errorf("the restore of a group is answered %+v", p)
-			}
-			f.exportedPages(tn, x, seq, len(f.everything(tn, x)))
-			continue
-		case "team":
-			f.exportedPages(tn, x, seq, len(f.officeTruth(tn, "groups", x.owner, "messages")))
-		}
-		want := f.contents(tn, x, "")
-		for again := range 2 {
-			f.awaitDone(tn, f.restore(tn, ask))
-			if got := f.contents(tn, others[i], "Restored"); !slices.Equal(want, got) {
-				n := 0
-				for n < min(len(want), len(got)) && want[n] == got[n] {
-					n++
-				}
-				f.t.Fatalf("%s: %d things are restored of %d; first difference:\nexpected %s\nsaw      %s", x.workload, len(got), len(want),
-					slices.Concat(want, []string{""})[n:][0], slices.Concat(got, []string{""})[n:][0])
-			}
-			if x.workload == "site" && again == 0 {
-				f.mutate(tn, "deleteSite", map[string]any{"id": x.owner})
-				f.refresh(tn)
-				if r := f.resourceOf(tn, x.resource.ID); r.State == "active" {
-					f.t.Errorf("the deleted site is %s", r.State)
-				}
-			}
 		}
 	}
 }
 
-// exportedPages exports a snapshot and counts the pages that its conversations have become, each beside its JSON.
-func (f *fleet) exportedPages(tn tenant, x protectedThing, seq int64, want int) {
-	f.t.Helper()
-	pages, twins := 0, 0
-	all := exported(f, tn, x.resource, x.workload, seq, "--json")
-	for name, content := range all {
-		if strings.HasSuffix(name, ".html") && strings.Contains(string(content), "default-src 'none'") {
-			pages++
-			if raw, ok := all[name+".json"]; ok && json.Valid(raw) {
-				twins++
-			}
+// TestGroupBackAndForth: conversations of a group. What each snapshot has of them is exported and held against the
+// truth of its time; nothing is restored, since Microsoft lets no application write posts ("Create conversation
+// thread": delegated only). Their attachments are not read either ("Get attachment": not supported).
+func TestGroupBackAndForth(t *testing.T) {
+	t.Parallel()
+	x := newTrial(t, map[string]any{"users": 2, "groups": 2, "threadsPerGroup": 14, "eventsPerUser": 6})
+	group := x.places("groups", func(p simPlace) bool { return p.Unified })[0]
+	x.from = protectedThing{x.resourceOf(x.tn, "g-"+group.ID), "group", group.ID}
+	x.holdUp = "/posts$"
+	x.faults = []map[string]any{
+		{"path": "/threads$", "kind": "cut", "nth": 2},
+		{"path": "/posts$", "kind": "reset", "every": 5, "count": 3},
+		{"path": "/calendarView", "status": 503, "nth": 1},
+	}
+	x.change, x.told = func(int) {}, func() []string { return x.posts() }
+	all := x.run()
+	for _, m := range all {
+		if got := x.exportedPosts(m.seq); !slices.Equal(m.told, got) {
+			t.Errorf("snapshot %d shows %d posts of %d; %s", m.seq, len(got), len(m.told), firstDifference(m.told, got))
 		}
 	}
-	if pages != want || twins != want {
-		f.t.Errorf("%s: %d pages and %d JSON files are exported of %d conversations", x.workload, pages, twins, want)
+	if len(all[3].told) == len(all[0].told) {
+		t.Errorf("nobody has posted: %d posts", len(all[0].told))
+	}
+	ask := map[string]any{"resource": x.from.resource.ID, "workload": "group", "snapshot": all[3].seq, "folder": "Back"}
+	if p := x.call("POST", "/tenants/"+x.tn.ID+"/restores", ask, nil); p == nil || p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Detail, "no application") {
+		t.Errorf("the restore of a group is answered %+v", p)
 	}
 }
 
-// contents is what a restore has to bring back of a thing, below a folder or under names that begin with it.
-func (f *fleet) contents(tn tenant, x protectedThing, folder string) (all []string) {
-	f.t.Helper()
-	files := func(as, drive string) {
-		for _, i := range f.officeTruth(tn, "drives", drive, "drive") {
-			if path, ok := strings.CutPrefix(i.Path, folder); ok && (folder == "" || strings.HasPrefix(path, "/")) {
-				all = append(all, fmt.Sprint("file ", as, "/", strings.TrimPrefix(path, "/"), " ", i.Size, i.SHA256, i.Modified, string(i.Permissions)))
-			}
+// posts are those of the group now, a line each; their times are left out, since a page shows when a post was made
+// and truth knows when it was received.
+func (x trial) posts() (all []string) {
+	x.t.Helper()
+	for _, line := range x.truthLinesOf(x.tn, "groups", x.from.owner, "posts") {
+		var p struct{ Topic, Body string }
+		if err := json.Unmarshal(line, &p); err != nil {
+			x.t.Fatal(err)
 		}
-	}
-	switch x.workload {
-	case "drive":
-		files("", f.officeTruth(tn, "drives", x.owner, "drives")[0].ID)
-	case "team":
-		for _, c := range f.officeTruth(tn, "groups", x.owner, "channels") {
-			at := c.Site
-			if at == "" {
-				at = x.owner
-			}
-			files(c.Name, f.officeTruth(tn, "sites", at, "drives")[0].ID)
-		}
-	case "site":
-		for _, d := range f.officeTruth(tn, "sites", x.owner, "drives") {
-			if d.Name != "Site Pages" {
-				files(d.Name, d.ID)
-			}
-		}
-		all = append(all, f.rowsAndPages(tn, x.owner, folder)...)
+		all = append(all, p.Topic+" "+p.Body)
 	}
 	slices.Sort(all)
 	return all
 }
 
-// rowsAndPages are the lists of a site with their items, links by the titles of what they look up, and the pages.
-func (f *fleet) rowsAndPages(tn tenant, site, folder string) (all []string) {
-	f.t.Helper()
-	rows := f.officeTruth(tn, "sites", site, "listItems")
-	titles, names := map[string]string{}, map[string]string{}
-	for _, r := range rows {
-		titles[r.List+"/"+r.ID] = r.Fields["Title"]
-	}
-	for _, l := range f.officeTruth(tn, "sites", site, "lists") {
-		name, ok := l.Name, l.Drive == "" && !l.System
-		if folder != "" && ok {
-			name, ok = strings.CutPrefix(l.Name, folder+" - ")
+var (
+	pageTitle   = regexp.MustCompile(`(?s)<title>(.*?)</title>`)
+	pageArticle = regexp.MustCompile(`(?s)<article><p><b>.*?</b> <time>.*?</time>.*?</p>\n<div>(.*?)</div></article>`)
+)
+
+// exportedPosts are the posts that the pages of an export show.
+func (x trial) exportedPosts(seq int64) (all []string) {
+	x.t.Helper()
+	for name, content := range exported(x.fleet, x.tn, x.from.resource, x.from.workload, seq) {
+		title := pageTitle.FindSubmatch(content)
+		if !strings.HasSuffix(name, ".html") || title == nil {
+			continue
 		}
-		if ok {
-			names[l.ID] = name
-			all = append(all, fmt.Sprint("list ", name, l.Columns))
+		for _, post := range pageArticle.FindAllSubmatch(content, -1) {
+			sum := sha256.Sum256(post[1])
+			all = append(all, html.UnescapeString(string(title[1]))+" "+hex.EncodeToString(sum[:]))
 		}
 	}
-	for _, r := range rows {
-		if name, ok := names[r.List]; ok {
-			if id, linked := r.Fields["RelatedLookupId"]; linked {
-				// What points to an item that was deleted cannot be linked again.
-				if r.Fields["RelatedLookupId"] = titles[r.List+"/"+strings.Trim(id, `"`)]; r.Fields["RelatedLookupId"] == "" {
-					delete(r.Fields, "RelatedLookupId")
-				}
+	slices.Sort(all)
+	return all
+}
+
+// TestTeamBackAndForth: standard, private and shared channels with their files, wherever those lie, and messages with
+// replies, edited and deleted ones, and pictures. Files are restored; messages are exported and held against the truth,
+// since Microsoft lets an application write them only into channels that are being migrated ("Import third-party
+// platform messages to Teams").
+func TestTeamBackAndForth(t *testing.T) {
+	t.Parallel()
+	x := newTrial(t, map[string]any{"users": 3, "filesPerUser": 6, "groups": 8, "channels": 1, "closedChannels": 2, "messages": 12})
+	teams := x.places("groups", func(p simPlace) bool { return p.Team })
+	x.from = protectedThing{x.resourceOf(x.tn, "g-"+teams[0].ID), "team", teams[0].ID}
+	into, team := protectedThing{x.resourceOf(x.tn, "g-"+teams[1].ID), "team", teams[1].ID}, teams[0].ID
+	x.holdUp = "^/download/|getAllMessages"
+	x.faults = []map[string]any{
+		{"path": "getAllMessages", "kind": "cut", "nth": 2},
+		{"path": "^/download/", "kind": "cut", "every": 5, "count": 3},
+		{"path": "/root/delta", "kind": "cut", "every": 4, "count": 2},
+		{"path": "/filesFolder", "kind": "reset", "nth": 2},
+	}
+	post := func(channel, body string, more map[string]any) string {
+		more["body"] = body
+		return x.mutate(x.tn, "postMessage", map[string]any{"user": team, "folder": channel, "properties": more})
+	}
+	post("General", "<p>look</p>", map[string]any{"subject": "Look", "pictures": [][]byte{[]byte("png")}})
+	x.told = func() []string { return x.messages() }
+	x.change = func(round int) {
+		name := fmt.Sprintf("round %d", round)
+		id := post("Closed Channel 1", "<p>"+name+"</p>", map[string]any{})
+		post("Closed Channel 1", "<p>re: "+name+"</p>", map[string]any{"replyTo": id})
+		if round == 2 {
+			x.mutate(x.tn, "editMessage", map[string]any{"user": team, "folder": "Closed Channel 1", "id": id, "properties": map[string]any{"body": "<p>edited</p>"}})
+		}
+		if round == 3 {
+			x.mutate(x.tn, "deleteMessage", map[string]any{"user": team, "folder": "Closed Channel 1", "id": id})
+		}
+		x.mutate(x.tn, "putFile", map[string]any{"user": team, "path": "General/" + name + ".txt", "data": []byte(name)})
+	}
+	all := x.run()
+	for _, m := range all {
+		if got := x.exportedMessages(m.seq); !slices.Equal(m.told, got) {
+			t.Errorf("snapshot %d shows %d messages of %d; %s", m.seq, len(got), len(m.told), firstDifference(m.told, got))
+		}
+	}
+	x.emptied(into)
+	for _, m := range slices.Backward(all) {
+		x.back(into, m, fmt.Sprint("Snapshot ", m.seq))
+	}
+}
+
+// messages are those of the team now, a line each.
+func (x trial) messages() (all []string) {
+	x.t.Helper()
+	for _, line := range x.truthLinesOf(x.tn, "groups", x.from.owner, "messages") {
+		var m struct {
+			ID, ReplyTo, From, Digest string
+			Deleted                   bool
+			Hosted                    []struct{ SHA256 string }
+		}
+		if err := json.Unmarshal(line, &m); err != nil {
+			x.t.Fatal(err)
+		}
+		if len(m.Hosted) > 0 {
+			m.Digest = "with " + m.Hosted[0].SHA256 // it is over a text without the addresses of pictures, which are told apart
+		}
+		all = append(all, fmt.Sprint(m.ID, " ", m.ReplyTo, " ", m.From, " ", m.Deleted, " ", m.Digest))
+	}
+	slices.Sort(all)
+	return all
+}
+
+var shownPicture = regexp.MustCompile(`src="data:[^"]*?;base64,([^"]+)"`)
+
+// exportedMessages are the messages that an export of a team holds: their JSON, and the pictures of their pages.
+func (x trial) exportedMessages(seq int64) (all []string) {
+	x.t.Helper()
+	files := exported(x.fleet, x.tn, x.from.resource, x.from.workload, seq, "--json")
+	for name, page := range files {
+		var m struct {
+			ID        string  `json:"id"`
+			ReplyTo   string  `json:"replyToId"`
+			Subject   string  `json:"subject"`
+			DeletedAt *string `json:"deletedDateTime"`
+			From      struct {
+				User struct {
+					ID string `json:"id"`
+				} `json:"user"`
+			} `json:"from"`
+			Body struct {
+				Content string `json:"content"`
+			} `json:"body"`
+		}
+		raw, ok := files[name+".json"]
+		if !ok || !strings.HasSuffix(name, ".html") {
+			continue
+		}
+		if err := json.Unmarshal(raw, &m); err != nil {
+			x.t.Fatal(err)
+		}
+		text := m.Subject + "\n" + m.Body.Content
+		if m.DeletedAt != nil {
+			text = ""
+		}
+		sum := sha256.Sum256([]byte(text))
+		digest := hex.EncodeToString(sum[:])
+		if picture := shownPicture.FindSubmatch(page); picture != nil {
+			data, err := base64.StdEncoding.DecodeString(string(picture[1]))
+			if err != nil {
+				x.t.Fatal(err)
 			}
-			all = append(all, fmt.Sprint("row ", name, r.Fields))
+			sum := sha256.Sum256(data)
+			digest = "with " + hex.EncodeToString(sum[:])
 		}
+		all = append(all, fmt.Sprint(m.ID, " ", m.ReplyTo, " ", m.From.User.ID, " ", m.DeletedAt != nil, " ", digest))
 	}
-	for _, p := range f.officeTruth(tn, "sites", site, "pages") {
-		name := strings.Replace(p.Name, " ("+folder+")", "", 1)
-		if folder == "" || name != p.Name {
-			all = append(all, fmt.Sprint("page ", name, p.Digest, p.Published))
-		}
-	}
+	slices.Sort(all)
 	return all
 }
