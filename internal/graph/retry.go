@@ -82,7 +82,8 @@ func (p policy) waitAfter(err error, n int, once bool) (time.Duration, bool) {
 		if asked > p.pause {
 			return asked, false
 		}
-		// Everybody throttled hears the same time: spread what comes after it.
+		// Everybody throttled hears the same time: spread what comes after it. A slow process hears it when it has passed.
+		asked = max(asked, 0)
 		wait = max(wait/2, asked+rand.N(asked/10+time.Millisecond))
 	}
 	switch tenantry.KindOf(err) {
