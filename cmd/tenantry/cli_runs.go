@@ -11,7 +11,7 @@ import (
 
 func runsCommand(c *connection) *cobra.Command {
 	return group("runs", "What was done, what is under way",
-		c.runsList(), c.runsStart(), c.runsShow(), c.runsWhy(), c.runsTasks(), c.runsCancel(), c.runsRetry(), c.runsFind())
+		c.runsList(), c.runsStart(), c.runsShow(), c.runsWhy(), c.runsTasks(), c.runsTask(), c.runsCancel(), c.runsRetry(), c.runsFind())
 }
 
 func watchFlag(command *cobra.Command, watch *bool) {

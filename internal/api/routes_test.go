@@ -200,13 +200,33 @@ func TestTaskNamesItsItems(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
-	h.seal(id, catalog.Problem{ItemID: "m1", Name: "A mail", Reason: "ErrorItemCorrupt"})
+	since := h.clock.Now().Add(-48 * time.Hour).UTC().Truncate(time.Second)
+	h.seal(id,
+		catalog.Problem{ItemID: "m1", Name: "A mail", Reason: "ErrorItemCorrupt", Kind: tenantry.Poison, Since: since, Snapshot: 5, Again: true},
+		catalog.Problem{ItemID: "m2", Reason: "the service reports malware", Kind: tenantry.Poison})
 	base := "/v1/tenants/" + string(id) + "/runs"
 	run := h.want(200, "GET", base, nil).text("items.0.id")
 	task := h.want(200, "GET", base+"/"+run+"/tasks", nil).text("items.0.id")
 	r := h.want(200, "GET", base+"/"+run+"/tasks/"+task, nil)
 	if r.text("problems.0.reason") != "ErrorItemCorrupt" || r.text("problems.0.name") != "A mail" || r.field("snapshot") != 7.0 {
 		t.Errorf("task %s", r.body)
+	}
+	for field, want := range map[string]any{
+		"problems.0.kind": "poison", "problems.0.last_good": 5.0, "problems.0.since": since.Format(time.RFC3339), "problems.0.retry": "next_backup",
+		"problems.0.next_try": nil, // no policy has it
+		"problems.1.retry":    "when_changed", "problems.1.last_good": nil,
+	} {
+		if got := r.field(field); got != want {
+			t.Errorf("%s is %v, want %v: %s", field, got, want, r.body)
+		}
+	}
+	h.want(201, "POST", "/v1/tenants/"+string(id)+"/policies", map[string]any{"name": "daily", "at": "01:00", "workloads": []string{"mailbox"}})
+	r = h.want(200, "GET", base+"/"+run+"/tasks/"+task, nil)
+	if next, err := time.Parse(time.RFC3339, r.text("problems.0.next_try")); err != nil || !next.After(h.clock.Now()) {
+		t.Errorf("the next try of a protected item: %v, %s", err, r.body)
+	}
+	if got := r.field("problems.1.next_try"); got != nil {
+		t.Errorf("what is asked for when it changes is tried next at %v", got)
 	}
 }
 

@@ -103,9 +103,26 @@ func taskOf(t catalog.Task) Task {
 
 // ItemProblem is one item that could not be saved or written.
 type ItemProblem struct {
-	Item   string `json:"item"`
-	Name   string `json:"name,omitempty"`
-	Reason string `json:"reason"`
+	Item     string        `json:"item"`
+	Name     string        `json:"name,omitempty"`
+	Reason   string        `json:"reason"`
+	Kind     tenantry.Kind `json:"kind,omitempty" doc:"Class of the reason: poison cannot be read for good, denied is refused, not_found is gone, transient and throttled pass, corrupt is damaged, conflict changed under way"`
+	Since    *time.Time    `json:"since,omitempty" doc:"Of a backup: since when it fails for this reason"`
+	LastGood int64         `json:"last_good,omitempty" doc:"Of a backup: a snapshot that has its last good version; absent if none has, or it is not known which"`
+	Retry    string        `json:"retry,omitempty" enum:"next_backup,when_changed" doc:"Of a backup: what asks for it again"`
+	NextTry  *time.Time    `json:"next_try,omitempty" doc:"When that is, as far as it is due: the next slice of the task, or the next backup"`
+}
+
+func itemProblem(p catalog.Problem, task catalog.Task, next time.Time) ItemProblem {
+	out := ItemProblem{Item: p.ItemID, Name: p.Name, Reason: p.Reason, Kind: p.Kind, Since: when(p.Since), LastGood: p.Snapshot}
+	switch {
+	case task.Action != tenantry.Backup:
+	case p.Again:
+		out.Retry, out.NextTry = "next_backup", when(next)
+	default:
+		out.Retry = "when_changed"
+	}
+	return out
 }
 
 // NewRun starts backups now: those of a policy, or of named resources.
@@ -406,8 +423,23 @@ func (s *service) getTask(ctx context.Context, in *taskInput) (*body[Task], erro
 		return nil, err
 	}
 	task := taskOf(row)
+	next, err := nextTry(ctx, t, row)
+	if err != nil {
+		return nil, err
+	}
 	for _, p := range rows {
-		task.Problems = append(task.Problems, ItemProblem{Item: p.ItemID, Name: p.Name, Reason: p.Reason})
+		task.Problems = append(task.Problems, itemProblem(p, row, next))
 	}
 	return &body[Task]{task}, nil
+}
+
+// nextTry is when a backup goes on that has not ended, or the next one is due; zero if that is not known.
+func nextTry(ctx context.Context, t *catalog.Tenant, task catalog.Task) (time.Time, error) {
+	switch {
+	case task.Action != tenantry.Backup:
+		return time.Time{}, nil
+	case task.EndedAt.IsZero():
+		return task.NotBefore, nil
+	}
+	return t.NextBackup(ctx, task.Resource, task.Workload)
 }

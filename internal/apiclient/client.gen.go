@@ -110,6 +110,24 @@ func (e FreshTokenRole) Valid() bool {
 	}
 }
 
+// Defines values for ItemProblemRetry.
+const (
+	NextBackup  ItemProblemRetry = "next_backup"
+	WhenChanged ItemProblemRetry = "when_changed"
+)
+
+// Valid indicates whether the value is a known member of the ItemProblemRetry enum.
+func (e ItemProblemRetry) Valid() bool {
+	switch e {
+	case NextBackup:
+		return true
+	case WhenChanged:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MailState.
 const (
 	MailStateFailed  MailState = "failed"
@@ -1676,10 +1694,28 @@ type Identity struct {
 
 // ItemProblem defines model for ItemProblem.
 type ItemProblem struct {
-	Item   string `json:"item"`
-	Name   string `json:"name,omitempty,omitzero"`
-	Reason string `json:"reason"`
+	Item string `json:"item"`
+
+	// Kind Class of the reason: poison cannot be read for good, denied is refused, not_found is gone, transient and throttled pass, corrupt is damaged, conflict changed under way
+	Kind string `json:"kind,omitempty,omitzero"`
+
+	// LastGood Of a backup: a snapshot that has its last good version; absent if none has, or it is not known which
+	LastGood int64  `json:"last_good,omitempty,omitzero"`
+	Name     string `json:"name,omitempty,omitzero"`
+
+	// NextTry When that is, as far as it is due: the next slice of the task, or the next backup
+	NextTry time.Time `json:"next_try,omitempty,omitzero"`
+	Reason  string    `json:"reason"`
+
+	// Retry Of a backup: what asks for it again
+	Retry ItemProblemRetry `json:"retry,omitempty,omitzero"`
+
+	// Since Of a backup: since when it fails for this reason
+	Since time.Time `json:"since,omitempty,omitzero"`
 }
+
+// ItemProblemRetry Of a backup: what asks for it again
+type ItemProblemRetry string
 
 // Ledger defines model for Ledger.
 type Ledger struct {

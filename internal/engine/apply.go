@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -139,6 +140,7 @@ type change struct {
 	dirty  bool             // the index has to change
 	lister string           // the collection that showed it
 	entry  repository.Entry // what the index shall say
+	good   int64            // the snapshot that has it whole, should it fail
 
 	passing error // Transient, or throttled, of what its parts answered last
 	aside   bool  // the item waits to be asked for again
@@ -158,7 +160,7 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 	if err := b.await(ctx, item); err != nil {
 		return change{}, err
 	}
-	c := change{item: item, stored: stored, known: known, dirty: !indexed, lister: collection}
+	c := change{item: item, stored: stored, known: known, dirty: !indexed, lister: collection, good: b.good(stored, known)}
 	c.entry = repository.Entry{
 		ID: item.ID, Parent: item.Parent, Kind: item.Kind, Name: item.Name, ETag: joinVersion(item.ETag, item.Content),
 		Modified: item.Modified, Size: item.Size, Collection: item.Collection, From: item.From, Date: item.Date,
@@ -172,7 +174,7 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 	again := b.cut && indexed && (sameVersion || item.Problem != "" && item.Problem == stored.Problem)
 	c.counts = !c.entry.Place() && !again
 	if item.Problem != "" {
-		c.failed(item.Problem)
+		c.failed(item.Problem, cmp.Or(item.ProblemKind, tenantry.Poison))
 		if !known && len(item.Raw) > 0 {
 			c.entry.Payload, err = b.w.PutPayload(ctx, item.Raw)
 		}
@@ -191,6 +193,7 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 	if c.fetch && (waits && sameVersion || spent && stored.Problem != "") {
 		c.fetch, c.aside = false, waits // asked for at the end of the slice, or in the next run
 		c.entry.Problem, c.entry.ProblemAt = stored.Problem, stored.ProblemAt
+		c.entry.ProblemKind, c.entry.Good = stored.ProblemKind, stored.Good
 		if sameVersion {
 			c.entry.ETag = stored.ETag
 		}
@@ -226,13 +229,14 @@ func (b *backup) generation(collection string, generation int64, item Item) int6
 }
 
 // failed makes the change one of the reason alone: the last good version stays.
-func (c *change) failed(reason string) {
+func (c *change) failed(reason string, kind tenantry.Kind) {
 	c.dirty = c.dirty || c.stored.Problem != reason || !sameShape(c.stored, c.entry) || c.stored.Generation != c.entry.Generation
 	c.entry.ETag, c.entry.Payload, c.entry.Parts = c.stored.ETag, c.stored.Payload, c.stored.Parts
 	c.entry.Problem, c.entry.ProblemAt = reason, c.stored.ProblemAt
 	if c.stored.Problem != reason {
 		c.entry.ProblemAt = time.Now()
 	}
+	c.entry.ProblemKind, c.entry.Good = kind, c.good
 }
 
 // sameShape reports whether the index says of two entries the same, versions and content aside.
@@ -259,6 +263,7 @@ func (b *backup) store(ctx context.Context, c change) error {
 		b.plan.served(e.ID)
 		b.note(c)
 	}
+	b.bear(c)
 	delete(b.gone, e.ID)
 	delete(b.vanished, e.ID)
 	if !c.dirty && e.Generation == c.stored.Generation {
@@ -273,8 +278,9 @@ func (b *backup) note(c change) {
 	if e.Problem == "" {
 		return
 	}
-	b.problem(e.ID, e.Name, e.Problem)
-	if c.item.Parts != nil && len(b.plan.failed) < maxFailed {
+	again := c.item.Parts != nil && len(b.plan.failed) < maxFailed
+	b.fails(e, again)
+	if again {
 		b.plan.failed[e.ID] = struct{}{}
 	}
 }

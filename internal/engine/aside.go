@@ -195,12 +195,12 @@ func (b *backup) retry(src Rereader, id string, e repository.Entry, indexed bool
 	case tried && time.Now().Before(until):
 		return c, false // we were told to come back later
 	}
-	c = change{stored: e, known: true, entry: e}
+	c = change{stored: e, known: true, entry: e, good: e.Good}
 	if c.item.Parts = src.Reread(e); c.item.Parts == nil {
 		b.plan.served(id) // nobody can ask again: it stays as it is
 		return c, false
 	}
 	c.item.ETag, c.item.Content = splitVersion(e.ETag)
-	c.entry.Problem, c.entry.ProblemAt = "", time.Time{}
+	c.entry.Problem, c.entry.ProblemAt, c.entry.ProblemKind, c.entry.Good = "", time.Time{}, "", 0
 	return c, true
 }

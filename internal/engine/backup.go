@@ -43,6 +43,7 @@ type backup struct {
 	looks     map[string]string           // what lists showed last
 	early     bool                        // lists are read before what lists them
 	unsettled bool                        // the rounds came to their bound
+	born      map[string]struct{}         // items that no snapshot has yet
 	restarts  map[string]int              // enumerations started over, by collection
 	lost      map[string]error            // collections that were not found
 	refusals  map[string]error            // collections that were refused
@@ -71,7 +72,7 @@ func Backup(ctx context.Context, src Source, w Series, l Limits, drain <-chan st
 	}
 	b := &backup{
 		slice: newSlice(l, drain, progress), src: src, w: w, plan: p, commit: time.Now(),
-		restarts: map[string]int{}, readAt: map[string]int{}, vanished: map[string]int{}, looks: map[string]string{}, lost: map[string]error{}, refusals: map[string]error{}, gone: map[string]repository.Entry{},
+		restarts: map[string]int{}, readAt: map[string]int{}, vanished: map[string]int{}, looks: map[string]string{}, born: map[string]struct{}{}, lost: map[string]error{}, refusals: map[string]error{}, gone: map[string]repository.Entry{},
 		tried: map[string]time.Time{},
 	}
 	if err := b.forgetDamaged(ctx); err != nil {
@@ -93,10 +94,11 @@ func (b *backup) seal(ctx context.Context) (Outcome, error) {
 	}
 	for id, cause := range b.lost {
 		if b.plan.has(id) {
-			b.problem(id, "", "folder cannot be read: "+cause.Error())
+			b.problem(Problem{ID: id, Reason: "folder cannot be read: " + cause.Error(), Kind: tenantry.KindOf(cause), Again: true})
 		}
 	}
 	clear(b.plan.spent)
+	b.plan.open = false
 	healed, err := b.healed(ctx)
 	if err != nil {
 		return b.outcome(false), err
@@ -129,6 +131,7 @@ func (b *backup) park(ctx context.Context, cause error) (Outcome, error) {
 }
 
 func (b *backup) checkpoint(ctx context.Context) error {
+	b.plan.open = b.plan.open || len(b.born) > 0
 	if err := b.plan.save(b.w); err != nil {
 		return err
 	}

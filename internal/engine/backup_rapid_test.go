@@ -80,7 +80,7 @@ func lostFolder(out engine.Outcome) bool {
 // run backs up until the series is sealed, beginning anew after every kill.
 func run(t *rapid.T, w *world, m *memory) engine.Outcome {
 	m.begin()
-	before := maps.Clone(m.now.entries)
+	before, commits := maps.Clone(m.now.entries), m.commits
 	for range 250 {
 		drain := make(chan struct{})
 		if w.fault(10) {
@@ -91,6 +91,7 @@ func run(t *rapid.T, w *world, m *memory) engine.Outcome {
 		if err == nil && out.Done {
 			keepsLastGood(t, w, before, m.committed.entries)
 			blamesNobody(t, before, m.committed.entries)
+			namesGoodVersions(t, m, m.commits-commits == 1)
 			return out
 		}
 		if w.killed || w.rnd.IntN(2) == 0 {
@@ -134,6 +135,26 @@ func blamesNobody(t *rapid.T, before, after map[string]repository.Entry) {
 	for id, e := range after {
 		if strings.Contains(e.Problem, "busy") && before[id].Problem == "" {
 			t.Fatalf("%s is blamed: %s", id, e.Problem)
+		}
+	}
+}
+
+// namesGoodVersions sees that the snapshot of which an item that fails says that it has it whole, has it whole, and
+// that one is named where the item was whole in the snapshot before, if the run had one slice (once).
+func namesGoodVersions(t *rapid.T, m *memory, once bool) {
+	t.Helper()
+	last := m.kept[int64(len(m.live)-1)]
+	for id, e := range m.committed.entries {
+		before, was := last.entries[id]
+		switch kept, ok := m.kept[e.Good].entries[id]; {
+		case e.Problem == "" && (e.Good > 0 || e.ProblemKind != ""):
+			t.Fatalf("%s does not fail: %+v", id, e)
+		case e.Problem != "" && e.ProblemKind == "":
+			t.Fatalf("%s fails for a reason without a class: %+v", id, e)
+		case e.Good > 0 && (!ok || kept.Problem != ""):
+			t.Fatalf("%s is not whole in snapshot %d: %+v", id, e.Good, kept)
+		case e.Problem != "" && was && before.Problem == "" && e.Good == 0 && once:
+			t.Fatalf("%s was whole in snapshot %d: %+v", id, len(m.live)-1, e)
 		}
 	}
 }

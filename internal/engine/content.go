@@ -25,7 +25,7 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 		if !oneBadItem(err) && !b.putOff(ctx, c, err) {
 			return false, err
 		}
-		c.partly([]string{"its parts cannot be listed: " + err.Error()})
+		c.partly([]string{"its parts cannot be listed: " + err.Error()}, err)
 		return changing(err), nil
 	}
 	if c.item.Content == "" {
@@ -38,6 +38,7 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 	}
 	c.entry.Parts = make([]repository.Part, 0, len(list))
 	var reasons []string
+	var cause error
 	passing := 0 // parts that answered Transient: after a few the rest is not asked for, nor after a throttle
 	for _, p := range list {
 		part, err := repository.Part{}, c.passing
@@ -58,6 +59,9 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 		if err != nil {
 			moved = moved || changing(err)
 			reasons = append(reasons, p.Name+": "+err.Error())
+			if cause == nil {
+				cause = err
+			}
 			old := slices.IndexFunc(c.stored.Parts, func(o repository.Part) bool { return o.Name == p.Name })
 			if old < 0 {
 				continue
@@ -67,7 +71,7 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 		c.entry.Parts = append(c.entry.Parts, part)
 	}
 	if len(reasons) > 0 {
-		c.partly(reasons)
+		c.partly(reasons, cause)
 	}
 	return moved, nil
 }
@@ -86,15 +90,15 @@ func (c *change) unchanged(p ItemPart) (repository.Part, bool) {
 	return c.stored.Parts[at], same
 }
 
-// partly records what is missing of an item whose payload and other parts are saved.
-func (c *change) partly(reasons []string) {
+// partly records what is missing of an item whose payload and other parts are saved, and the first cause.
+func (c *change) partly(reasons []string, cause error) {
 	const shown = 5
 	text := strings.Join(reasons[:min(shown, len(reasons))], "; ")
 	if more := len(reasons) - shown; more > 0 {
 		text += fmt.Sprintf("; and %d more", more)
 	}
 	entry := c.entry
-	c.failed(text)
+	c.failed(text, tenantry.KindOf(cause))
 	c.entry.ETag, c.entry.Payload, c.entry.Parts = entry.ETag, entry.Payload, entry.Parts
 }
 

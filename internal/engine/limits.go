@@ -66,7 +66,14 @@ type Healed struct {
 }
 
 // Problem is one item that could not be saved, restored or verified, and why.
-type Problem struct{ ID, Name, Reason string }
+type Problem struct {
+	ID, Name, Reason string
+	Kind             tenantry.Kind // class of the reason
+	// What follows is of items that could not be saved.
+	Since    time.Time // it fails for this reason
+	Snapshot int64     // that has its last good version, 0 if none has, or it is not known which
+	Again    bool      // the next run asks for it; else only a change of the item does
+}
 
 // slice is the bounded stretch of work that every action runs in: what it has done so far, and
 // whether it is over. Safe for concurrent use.
@@ -96,12 +103,12 @@ func (s *slice) add(c tenantry.Counts) {
 	s.counts = s.counts.Add(c)
 }
 
-func (s *slice) problem(id, name, reason string) {
+func (s *slice) problem(p Problem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Skipped++
 	if len(s.problems) < maxProblems {
-		s.problems = append(s.problems, Problem{ID: id, Name: name, Reason: reason})
+		s.problems = append(s.problems, p)
 	}
 }
 

@@ -203,7 +203,8 @@ func (b *backup) load(ctx context.Context, collection string, items []Item) ([]I
 			}
 			if etag, _ := splitVersion(e.ETag); ok && item.ETag != "" && etag == item.ETag && e.Parent == item.Parent {
 				if e.Problem != "" {
-					b.problem(e.ID, e.Name, e.Problem)
+					_, again := b.plan.failed[e.ID]
+					b.fails(e, again)
 				}
 				continue
 			}
@@ -225,7 +226,7 @@ func (b *backup) load(ctx context.Context, collection string, items []Item) ([]I
 			case tenantry.KindOf(err) == tenantry.NotFound:
 				gone[i] = true
 			case oneBadItem(err):
-				list[i].Problem = err.Error()
+				list[i].Problem, list[i].ProblemKind = err.Error(), tenantry.KindOf(err)
 			default:
 				return err
 			}

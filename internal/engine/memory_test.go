@@ -41,6 +41,8 @@ type memory struct {
 	contents  map[string]string // by digest
 	staged    map[string]string // payloads of entries that were not put yet
 	sealed    *repository.Snapshot
+	live      []repository.Snapshot // newest first
+	kept      map[int64]state       // by sequence number
 	pending   int64
 	commits   int
 	puts      int // entries put since begin
@@ -48,7 +50,7 @@ type memory struct {
 }
 
 func newMemory() *memory {
-	return &memory{committed: newState(), now: newState(), contents: map[string]string{}, staged: map[string]string{}}
+	return &memory{committed: newState(), now: newState(), contents: map[string]string{}, staged: map[string]string{}, kept: map[int64]state{}}
 }
 
 // begin is what a new owner of the series sees.
@@ -165,8 +167,9 @@ func (m *memory) SealedByTask() (s repository.Snapshot, b bool) {
 	}
 	return s, false
 }
-func (m *memory) Pending() int64 { return m.pending }
-func (m *memory) Stored() int64  { return 0 }
+func (m *memory) Live() []repository.Snapshot { return m.live }
+func (m *memory) Pending() int64              { return m.pending }
+func (m *memory) Stored() int64               { return 0 }
 
 func (m *memory) Checkpoint(context.Context) error {
 	clear(m.staged) // what was not put by now was cut, and its entry names the payload it had
@@ -176,8 +179,11 @@ func (m *memory) Checkpoint(context.Context) error {
 }
 
 func (m *memory) Seal(ctx context.Context, now time.Time) (repository.Snapshot, error) {
-	m.sealed = &repository.Snapshot{Time: now, Counts: tenantry.Counts{Items: m.now.items()}}
-	return *m.sealed, m.Checkpoint(ctx)
+	m.sealed = &repository.Snapshot{Seq: int64(len(m.live) + 1), Time: now, Counts: tenantry.Counts{Items: m.now.items()}}
+	m.live = append([]repository.Snapshot{*m.sealed}, m.live...)
+	err := m.Checkpoint(ctx)
+	m.kept[m.sealed.Seq] = m.committed.clone()
+	return *m.sealed, err
 }
 
 func (m *memory) Snapshot() repository.Snapshot {

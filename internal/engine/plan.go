@@ -29,6 +29,7 @@ type plan struct {
 	cut         map[string]struct{} // collections of whose page only a part was stored: it is read again
 	damaged     map[string]struct{} // items whose stored content is damaged: to be forgotten, and read again
 	healing     map[string]struct{} // those that were forgotten by this run
+	open        bool                // items were stored since the newest snapshot
 	saved       string
 }
 
@@ -54,6 +55,7 @@ type planFile struct {
 	Cut         []string           `json:"cut,omitempty"`
 	Damaged     []string           `json:"damaged,omitempty"`
 	Healing     []string           `json:"healing,omitempty"`
+	Open        bool               `json:"open,omitempty"`
 }
 
 func loadPlan(w Cursors) (*plan, error) {
@@ -83,7 +85,7 @@ func loadPlan(w Cursors) (*plan, error) {
 		collections: f.Collections, condemned: set(f.Condemned), awaited: set(f.Awaited), failed: set(f.Failed),
 		aside: f.Aside, doubted: set(f.Doubted), spent: set(f.Spent),
 		refused: set(f.Refused), lists: f.Lists, long: f.Long, sweeps: f.Sweeps, cut: set(f.Cut),
-		damaged: set(f.Damaged), healing: set(f.Healing), saved: cur.Link,
+		damaged: set(f.Damaged), healing: set(f.Healing), open: f.Open, saved: cur.Link,
 	}, nil
 }
 
@@ -93,7 +95,7 @@ func (p *plan) save(w Cursors) error {
 		Collections: p.collections, Condemned: sorted(p.condemned), Awaited: sorted(p.awaited), Failed: sorted(p.failed),
 		Aside: p.aside, Doubted: sorted(p.doubted), Spent: sorted(p.spent),
 		Refused: sorted(p.refused), Lists: p.lists, Long: p.long, Sweeps: p.sweeps, Cut: sorted(p.cut),
-		Damaged: sorted(p.damaged), Healing: sorted(p.healing),
+		Damaged: sorted(p.damaged), Healing: sorted(p.healing), Open: p.open,
 	}
 	text, err := json.Marshal(f)
 	if err != nil {

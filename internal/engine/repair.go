@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 // Damage that a verification has found is healed by the next backup, in three steps that are commits
@@ -94,6 +95,7 @@ func (b *backup) forgetDamaged(ctx context.Context) error {
 		}
 		b.plan.healing[id] = struct{}{}
 		e.ETag, e.Problem, e.ProblemAt = "", damagedReason, time.Now()
+		e.ProblemKind, e.Good = tenantry.Corrupt, 0
 		if err := b.w.Put(ctx, e); err != nil {
 			return err
 		}

@@ -71,7 +71,7 @@ func (r *restore) selection(ctx context.Context, ids []string) error {
 			return err
 		}
 		if !ok {
-			r.problem(id, "", "it is not in this snapshot")
+			r.problem(Problem{ID: id, Reason: "it is not in this snapshot", Kind: tenantry.NotFound})
 			continue
 		}
 		path, covered, err := r.path(ctx, e)
@@ -269,6 +269,6 @@ func (r *restore) settle(e repository.Entry, err error) error {
 	if err == nil || errors.Is(err, errSliceOver) || !oneBadItem(err) {
 		return err
 	}
-	r.problem(e.ID, e.Name, err.Error())
+	r.problem(problemOf(e, err))
 	return nil
 }

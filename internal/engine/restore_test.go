@@ -131,7 +131,7 @@ func TestRestoreGoesOnPastOneBadItem(t *testing.T) {
 		dst.failOn["m2"] = tenantry.Errorf(kind, "refused")
 		dst.failOn["f2"] = tenantry.Errorf(kind, "refused too")
 		out, err := engine.Restore(t.Context(), m, dst, tenantry.RestoreRequest{}, engine.Limits{}, nil, nil)
-		want := []engine.Problem{{ID: "f2", Reason: "refused too"}, {ID: "m2", Reason: "refused"}}
+		want := []engine.Problem{{ID: "f2", Reason: "refused too", Kind: kind}, {ID: "m2", Reason: "refused", Kind: kind}}
 		slices.SortFunc(out.Problems, func(a, b engine.Problem) int { return strings.Compare(a.ID, b.ID) })
 		if diff := cmp.Diff(want, out.Problems); diff != "" || err != nil || !out.Done || out.Counts.Skipped != 2 {
 			t.Errorf("%s: %+v %v %s", kind, out, err, diff)

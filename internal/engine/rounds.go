@@ -48,7 +48,10 @@ func (b *backup) rounds(ctx context.Context, space string) error {
 		}
 		if round == maxRounds {
 			b.unsettled = true
-			b.problem(space, "", "it changed in every round: what moved meanwhile may be in the next snapshot only")
+			b.problem(Problem{
+				ID: space, Reason: "it changed in every round: what moved meanwhile may be in the next snapshot only",
+				Kind: tenantry.Conflict, Again: true,
+			})
 			return nil
 		}
 	}
@@ -265,7 +268,7 @@ func (b *backup) space(collection string) string { return b.plan.space(collectio
 func (b *backup) refuse(ctx context.Context, collection string, cause error) error {
 	b.refusals[collection] = cause
 	b.plan.refused[collection] = struct{}{}
-	return b.blame(ctx, collection, "it cannot be read: "+cause.Error())
+	return b.blame(ctx, collection, cause)
 }
 
 // accept takes back what was said of a collection that can be read again.
@@ -276,24 +279,29 @@ func (b *backup) accept(ctx context.Context, collection string) error {
 		return nil
 	}
 	delete(b.plan.refused, collection)
-	return b.blame(ctx, collection, "")
+	return b.blame(ctx, collection, nil)
 }
 
-// blame writes the reason why it cannot be read into the entry of a collection.
-func (b *backup) blame(ctx context.Context, collection, reason string) error {
+// blame writes the reason why it cannot be read, if there is one, into the entry of a collection.
+func (b *backup) blame(ctx context.Context, collection string, cause error) error {
 	e, ok, err := b.w.Lookup(ctx, collection)
-	if err != nil || !ok || e.Problem == reason {
-		if ok && reason != "" {
-			b.problem(e.ID, e.Name, reason)
-		}
+	if err != nil || !ok {
 		return ofSeries(err)
 	}
-	e.Problem, e.ProblemAt = reason, time.Time{}
-	if reason != "" {
-		e.ProblemAt = time.Now()
-		b.problem(e.ID, e.Name, reason)
+	blamed := e
+	blamed.Problem, blamed.ProblemAt, blamed.ProblemKind, blamed.Good = "", time.Time{}, "", 0
+	if cause != nil {
+		blamed.Problem, blamed.ProblemAt = "it cannot be read: "+cause.Error(), e.ProblemAt
+		blamed.ProblemKind, blamed.Good = tenantry.KindOf(cause), b.good(e, true)
+		if e.Problem != blamed.Problem {
+			blamed.ProblemAt = time.Now()
+		}
+		b.fails(blamed, true)
 	}
-	return ofSeries(b.w.Put(ctx, e))
+	if e.Problem == blamed.Problem {
+		return nil
+	}
+	return ofSeries(b.w.Put(ctx, blamed))
 }
 
 // missing notes that a folder was not found. A lone 404 may be a lie, so it is what lists the folder that

@@ -45,6 +45,7 @@ type Cursors interface {
 // Commits makes changes durable, all of them at once.
 type Commits interface {
 	SealedByTask() (repository.Snapshot, bool)
+	Live() []repository.Snapshot // that are kept, newest first
 	Pending() int64
 	Stored() int64
 	Checkpoint(ctx context.Context) error

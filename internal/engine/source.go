@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 // RootCollection is the collection every read starts with: a mailbox's folders, a drive's items.
@@ -85,6 +86,8 @@ type Item struct {
 	Content string
 	// Problem says why the item cannot be saved; its last good version is kept.
 	Problem string
+	// ProblemKind is the class of the problem; empty: Poison.
+	ProblemKind tenantry.Kind
 	// Parts lists separate content. nil: none. Called only if the content differs from what is stored.
 	Parts func(ctx context.Context) ([]ItemPart, error)
 }

@@ -37,7 +37,7 @@ type Checker interface {
 func VerifyQuick(ctx context.Context, c Checker, s tenantry.Series, seq int64, l Limits, progress func(tenantry.Counts)) (Outcome, error) {
 	v := &verify{slice: newSlice(l, nil, progress)}
 	checked, err := c.CheckQuick(ctx, s, seq, func(p repository.Problem) {
-		v.problem(p.Item, p.Name, p.Reason)
+		v.problem(Problem{ID: p.Item, Name: p.Name, Reason: p.Reason, Kind: tenantry.Corrupt})
 		v.damage.note(p.Item, p.Object)
 	})
 	v.add(tenantry.Counts{Items: checked.Items, Total: checked.Items})
@@ -122,7 +122,7 @@ func (v *verify) entry(ctx context.Context, e repository.Entry) error {
 	v.add(count)
 	v.progress()
 	if err != nil && oneBadItem(err) {
-		v.problem(e.ID, e.Name, err.Error())
+		v.problem(problemOf(e, err))
 		v.damaged(e.ID, err)
 		return nil
 	}

@@ -41,8 +41,12 @@ type Entry struct {
 	Date       time.Time // when it was received, where the workload knows
 	Problem    string    // why it could not be saved, "" if it was
 	ProblemAt  time.Time
-	Payload    Ref // the raw bytes Graph sent, byte-identical
-	Parts      []Part
+	// ProblemKind is the class of the problem. Good is the sequence number of the snapshot that was the newest
+	// when the item could not be saved any more, if that has it whole; 0 if none has.
+	ProblemKind tenantry.Kind
+	Good        int64
+	Payload     Ref // the raw bytes Graph sent, byte-identical
+	Parts       []Part
 }
 
 // CompareStored orders entries by where their payloads lie, so that neighbours share a frame: who
@@ -92,7 +96,7 @@ func appendEntry(dst []byte, e *Entry) ([]byte, error) {
 		Id: e.ID, Parent: e.Parent, Kind: e.Kind, Name: strings.ToValidUTF8(e.Name, "\uFFFD"), Etag: e.ETag,
 		Modified: toMicros(e.Modified), Size: e.Size, Collection: e.Collection, Generation: e.Generation,
 		Problem: strings.ToValidUTF8(e.Problem, "\uFFFD"), ProblemAt: toMicros(e.ProblemAt), Payload: e.Payload.message(),
-		From: strings.ToValidUTF8(e.From, "\uFFFD"), Date: toMicros(e.Date),
+		From: strings.ToValidUTF8(e.From, "\uFFFD"), Date: toMicros(e.Date), ProblemKind: string(e.ProblemKind), Good: e.Good,
 	}
 	for i := range e.Parts {
 		p := &e.Parts[i]
@@ -119,6 +123,7 @@ func toEntry(m *pb.Entry) (Entry, error) {
 		ID: m.Id, Parent: m.Parent, Kind: m.Kind, Name: m.Name, ETag: m.Etag,
 		Modified: fromMicros(m.Modified), Size: m.Size, Collection: m.Collection, Generation: m.Generation,
 		Problem: m.Problem, ProblemAt: fromMicros(m.ProblemAt), From: m.From, Date: fromMicros(m.Date),
+		ProblemKind: tenantry.Kind(m.ProblemKind), Good: m.Good,
 	}
 	var err error
 	if e.Payload, err = toRef(m.Payload); err != nil {

@@ -27,7 +27,7 @@ func TestSnapshotReadsBack(t *testing.T) {
 		}
 		must(t, w.Put(ctx, folder))
 		broken := repository.Entry{
-			ID: "broken", Parent: "folder-1", Kind: "message", Name: "caf\xe9", Problem: "ErrorCorruptData", ProblemAt: noon, Generation: 3,
+			ID: "broken", Parent: "folder-1", Kind: "message", Name: "caf\xe9", Problem: "ErrorCorruptData", ProblemAt: noon, ProblemKind: tenantry.Poison, Good: 7, Generation: 3,
 		}
 		must(t, w.Put(ctx, broken))
 		small, large := noise(1, 100_000), noise(2, 1_000_000)

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/engine"
@@ -42,8 +43,23 @@ func (j *job) backup(ctx context.Context, tenant catalog.TenantRow, progress fun
 	if err == nil && out.Done {
 		e.snapshot = j.snapshot(out.Snapshot)
 		j.healed(ctx, out.Healed)
+		j.hasten(ctx, out.Unsettled)
 	}
 	return e, fromBucket(err)
+}
+
+// unsettledPause is when a backup is due again whose source never rested: what moved under way may be missing from
+// its snapshot, and lost should it be deleted before the next.
+const unsettledPause = time.Hour
+
+// hasten has the next backup come soon if this one could not be settled. Without it, that comes when its policy says.
+func (j *job) hasten(ctx context.Context, unsettled bool) {
+	if !unsettled {
+		return
+	}
+	if err := j.scope.Hasten(ctx, j.claim.Resource, j.claim.Workload, j.cfg.Now().Add(unsettledPause)); err != nil {
+		j.log.Warnw("cannot hasten the next backup of a source that never rested", "error", err)
+	}
 }
 
 // writer takes the series in the bucket under the claim's epoch, which SQL raises first

@@ -26,7 +26,9 @@ func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
 		s.Units = s.Spent[j.claim.Service]
 	}
 	for _, p := range e.problems {
-		s.Problems = append(s.Problems, catalog.Problem{ItemID: p.ID, Name: p.Name, Reason: p.Reason})
+		s.Problems = append(s.Problems, catalog.Problem{
+			ItemID: p.ID, Name: p.Name, Reason: p.Reason, Kind: p.Kind, Since: p.Since, Snapshot: p.Snapshot, Again: p.Again,
+		})
 	}
 	if err == nil {
 		s.State, s.Reason = catalog.TaskDone, e.reason

@@ -145,7 +145,8 @@ func (s *groupSource[P]) probe(ctx context.Context, list *changes, thread string
 			s.mu.Unlock()
 			list.put(engine.Item{
 				ID: noAttachments, Parent: partConversations, Kind: kindOther, Name: "Attachments of posts",
-				Problem: "Microsoft does not give them to applications (" + tenantry.CodeOf(err) + ")",
+				Problem:     "Microsoft does not give them to applications (" + tenantry.CodeOf(err) + ")",
+				ProblemKind: tenantry.Denied,
 			})
 			return nil
 		case tenantry.NotFound:

@@ -100,7 +100,7 @@ func (s *teamSource[P]) contents(ctx context.Context, link string) (engine.Page,
 		raw = array(members)
 		list.put(engine.Item{ID: kindMembers, Kind: kindMembers, Name: "Members", ETag: digest(raw), Raw: raw})
 	case tenantry.Denied: // a permission of its own, without which the rest can be read
-		list.put(engine.Item{ID: kindMembers, Kind: kindMembers, Name: "Members", Problem: refusedMembers(err)})
+		list.put(engine.Item{ID: kindMembers, Kind: kindMembers, Name: "Members", Problem: refusedMembers(err), ProblemKind: tenantry.Denied})
 	default:
 		return engine.Page{}, err
 	}
@@ -182,7 +182,7 @@ func (s *teamSource[P]) channel(ctx context.Context, list *changes, raw jsontext
 func (c *changes) keep(d knownDrive) {
 	if _, told := c.last[driveID+d.ID]; !told {
 		c.put(engine.Item{ID: driveID + d.ID, Parent: d.Parent, Kind: engine.KindFolder, Name: d.Name, Collection: driveID + d.ID, Apart: true,
-			Problem: "Microsoft does not name it as the place of a channel's files any more"})
+			Problem: "Microsoft does not name it as the place of a channel's files any more", ProblemKind: tenantry.NotFound})
 	}
 }
 

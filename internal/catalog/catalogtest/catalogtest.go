@@ -42,6 +42,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"TaskLife", testTaskLife},
 		{"Parking", testParking},
 		{"Problems", testProblems},
+		{"Hasten", testHasten},
 		{"RunProblems", testRunProblems},
 		{"RunStates", testRunStates},
 		{"CancelRun", testCancelRun},

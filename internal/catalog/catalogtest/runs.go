@@ -143,7 +143,9 @@ func testTaskLife(_ *testing.T, w *world) {
 	w.kind(a.Settle(w.ctx, c, catalog.Settlement{State: catalog.TaskRunning}, now), tenantry.Invalid)
 	settlement := catalog.Settlement{
 		State: catalog.TaskDone, Reason: "sealed", Counts: tenantry.Counts{Items: 10, Total: 10, Skipped: 1, Bytes: 100, Stored: 7},
-		Snapshot: &snapshot, Problems: []catalog.Problem{{ItemID: "i", Name: "n", Reason: "r"}},
+		Snapshot: &snapshot, Problems: []catalog.Problem{
+			{ItemID: "i", Name: "n", Reason: "r", Kind: tenantry.Poison, Since: now, Snapshot: 2, Again: true}, {ItemID: "j", Reason: "s"},
+		},
 	}
 	w.ok(a.Settle(w.ctx, c, settlement, now.Add(time.Minute)))
 	w.kind(a.Settle(w.ctx, c, settlement, now), tenantry.Fenced)
@@ -243,6 +245,34 @@ func testParking(_ *testing.T, w *world) {
 	expect(w, "attempt goes on", c.Attempt, 2)
 	expect(w, "old reason", c.Reason, "")
 	w.kind(a.Settle(w.ctx, claims[0], catalog.Settlement{State: catalog.TaskDone}, now), tenantry.Fenced)
+}
+
+// testHasten: a backup can be due sooner, never later, and afterwards is due as its policy says.
+func testHasten(_ *testing.T, w *world) {
+	a := w.enrolled("a", 2)
+	due, err := a.NextBackup(w.ctx, user(0), tenantry.Mailbox)
+	w.ok(err)
+	if !due.After(now) {
+		w.t.Fatalf("due at %s", due)
+	}
+	w.ok(a.Hasten(w.ctx, user(0), tenantry.Mailbox, due.Add(time.Hour)))
+	at, err := a.NextBackup(w.ctx, user(0), tenantry.Mailbox)
+	w.ok(err)
+	expect(w, "later", at, due)
+	soon := now.Add(time.Minute)
+	w.ok(a.Hasten(w.ctx, user(0), tenantry.Mailbox, soon))
+	at, err = a.NextBackup(w.ctx, user(0), tenantry.Mailbox)
+	w.ok(err)
+	expect(w, "sooner", at, soon)
+	list, err := w.f.Due(w.ctx, soon, 10)
+	w.ok(err)
+	if len(list) != 1 || list[0].Resource != user(0) || !list[0].DueAt.Equal(soon) {
+		w.t.Fatalf("due: %+v", list)
+	}
+	at, err = a.NextBackup(w.ctx, "u-stranger", tenantry.Mailbox)
+	w.ok(err)
+	expect(w, "of nobody", at, time.Time{})
+	w.ok(a.Hasten(w.ctx, "u-stranger", tenantry.Mailbox, soon))
 }
 
 func testProblems(_ *testing.T, w *world) {

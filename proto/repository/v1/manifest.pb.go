@@ -1005,8 +1005,10 @@ type Entry struct {
 	ProblemAt     *int64                 `protobuf:"varint,11,opt,name=problem_at,json=problemAt,proto3,oneof" json:"problem_at,omitempty"`
 	Payload       *Ref                   `protobuf:"bytes,12,opt,name=payload,proto3" json:"payload,omitempty"`
 	Parts         []*Part                `protobuf:"bytes,13,rep,name=parts,proto3" json:"parts,omitempty"`
-	From          string                 `protobuf:"bytes,14,opt,name=from,proto3" json:"from,omitempty"`        // who sent it
-	Date          *int64                 `protobuf:"varint,15,opt,name=date,proto3,oneof" json:"date,omitempty"` // when it was received
+	From          string                 `protobuf:"bytes,14,opt,name=from,proto3" json:"from,omitempty"`                                  // who sent it
+	Date          *int64                 `protobuf:"varint,15,opt,name=date,proto3,oneof" json:"date,omitempty"`                           // when it was received
+	ProblemKind   string                 `protobuf:"bytes,16,opt,name=problem_kind,json=problemKind,proto3" json:"problem_kind,omitempty"` // class of the problem
+	Good          int64                  `protobuf:"varint,17,opt,name=good,proto3" json:"good,omitempty"`                                 // with a problem: the newest snapshot by then that has the item whole, 0 none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1142,6 +1144,20 @@ func (x *Entry) GetFrom() string {
 func (x *Entry) GetDate() int64 {
 	if x != nil && x.Date != nil {
 		return *x.Date
+	}
+	return 0
+}
+
+func (x *Entry) GetProblemKind() string {
+	if x != nil {
+		return x.ProblemKind
+	}
+	return ""
+}
+
+func (x *Entry) GetGood() int64 {
+	if x != nil {
+		return x.Good
 	}
 	return 0
 }
@@ -1639,7 +1655,7 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\x05entry\x18\x01 \x01(\v2\x1d.tenantry.repository.v1.EntryR\x05entry\x12\x18\n" +
 	"\aremoved\x18\x02 \x01(\tR\aremoved\x12\x14\n" +
 	"\x05known\x18\x03 \x01(\bR\x05known\x12\x12\n" +
-	"\x04left\x18\x04 \x01(\fR\x04left\"\xdb\x03\n" +
+	"\x04left\x18\x04 \x01(\fR\x04left\"\x92\x04\n" +
 	"\x05Entry\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06parent\x18\x02 \x01(\tR\x06parent\x12\x12\n" +
@@ -1661,7 +1677,9 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\apayload\x18\f \x01(\v2\x1b.tenantry.repository.v1.RefR\apayload\x122\n" +
 	"\x05parts\x18\r \x03(\v2\x1c.tenantry.repository.v1.PartR\x05parts\x12\x12\n" +
 	"\x04from\x18\x0e \x01(\tR\x04from\x12\x17\n" +
-	"\x04date\x18\x0f \x01(\x03H\x02R\x04date\x88\x01\x01B\v\n" +
+	"\x04date\x18\x0f \x01(\x03H\x02R\x04date\x88\x01\x01\x12!\n" +
+	"\fproblem_kind\x18\x10 \x01(\tR\vproblemKind\x12\x12\n" +
+	"\x04good\x18\x11 \x01(\x03R\x04goodB\v\n" +
 	"\t_modifiedB\r\n" +
 	"\v_problem_atB\a\n" +
 	"\x05_date\"u\n" +

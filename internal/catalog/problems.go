@@ -1,0 +1,125 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Problem is one item that a task could not save or write, with its reason.
+type Problem struct {
+	ItemID, Name, Reason string
+	Kind                 tenantry.Kind // class of the reason, "" unknown
+	// What follows is of backups.
+	Since    time.Time // it fails for this reason
+	Snapshot int64     // that has its last good version, 0 unknown or none
+	Again    bool      // the next backup asks for it again; else only a change of the item does
+}
+
+type problemRow struct {
+	ItemID   string
+	Name     string
+	Reason   string
+	Kind     tenantry.Kind
+	Since    int64
+	Snapshot int64
+	Again    int64
+}
+
+func (r problemRow) problem() Problem {
+	return Problem{
+		ItemID: r.ItemID, Name: r.Name, Reason: r.Reason, Kind: r.Kind,
+		Since: fromMicros(r.Since), Snapshot: r.Snapshot, Again: r.Again > 0,
+	}
+}
+
+// maxProblems is how many problems are kept of one task; Counts.Skipped tells them all.
+const maxProblems = 100
+
+// Problems lists the problems of a task in the order they were met.
+func (t *Tenant) Problems(ctx context.Context, id tenantry.TaskID) ([]Problem, error) {
+	var found []problemRow
+	err := t.c.read(ctx, fmt.Sprintf("list problems of task %s of tenant %s", id, t.id), &found,
+		"SELECT item_id, name, reason, kind, since, snapshot, again FROM problems WHERE tenant = ? AND task = ? ORDER BY n", t.id, id)
+	out := make([]Problem, len(found))
+	for i, row := range found {
+		out[i] = row.problem()
+	}
+	return out, err
+}
+
+// countProblems tells how many problems are kept of tasks, where there are any.
+func countProblems(settled []settleAsk, have map[tenantry.TaskID]int) []step {
+	var keys rows
+	for _, q := range settled {
+		if len(q.Problems) > 0 {
+			keys = append(keys, []any{q.claim.Tenant, q.claim.ID})
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	return []step{{
+		query: "SELECT task, count(*) FROM problems WHERE (tenant, task) IN (VALUES ?0) GROUP BY task",
+		args:  []any{keys},
+		row: func(scan scanRow) error {
+			var id tenantry.TaskID
+			var n int
+			err := scan(&id, &n)
+			have[id] = n
+			return err
+		},
+	}}
+}
+
+// addProblems appends to the problems of tasks until there are maxProblems of each.
+func addProblems(settled []settleAsk, have map[tenantry.TaskID]int) (steps []step) {
+	for _, q := range settled {
+		task := q.claim.Task
+		var fresh rows
+		for _, p := range q.Problems[:max(0, min(len(q.Problems), maxProblems-have[task.ID]))] {
+			fresh = append(fresh, p.row(task, have[task.ID]+len(fresh)))
+		}
+		if len(fresh) > 0 {
+			steps = append(steps, step{
+				query: "INSERT INTO problems (task, n, tenant, item_id, name, reason, kind, since, snapshot, again) VALUES ?0",
+				args:  []any{fresh},
+			})
+		}
+	}
+	return steps
+}
+
+// row is the nth problem of a task.
+func (p Problem) row(task Task, n int) []any {
+	again := 0
+	if p.Again {
+		again = 1
+	}
+	return []any{task.ID, n, task.Tenant, p.ItemID, p.Name, p.Reason, p.Kind, micros(p.Since), p.Snapshot, again}
+}
+
+// NextBackup returns when a workload of a resource is due next by a policy; zero if it is in none.
+func (t *Tenant) NextBackup(ctx context.Context, r tenantry.ResourceID, w tenantry.Workload) (time.Time, error) {
+	var found []struct{ At int64 }
+	err := t.c.read(ctx, fmt.Sprintf("read when %s of %s of tenant %s is due", w, r, t.id), &found,
+		"SELECT coalesce(min(next_due_at), 0) AS at FROM protections WHERE tenant = ? AND resource = ? AND workload = ?", t.id, r, w)
+	if err != nil || len(found) == 0 {
+		return time.Time{}, err
+	}
+	return fromMicros(found[0].At), nil
+}
+
+// Hasten has a workload of a resource that policies protect backed up at the given time, unless it is due before. What
+// comes after that is as the policies say.
+func (t *Tenant) Hasten(ctx context.Context, r tenantry.ResourceID, w tenantry.Workload, at time.Time) error {
+	return t.c.write(ctx, fmt.Sprintf("hasten the backup of %s of %s of tenant %s", w, r, t.id), func(ctx context.Context, tx bun.Tx) error {
+		_, err := exec(ctx, tx, "UPDATE protections SET next_due_at = ?3 WHERE tenant = ?0 AND resource = ?1 AND workload = ?2 AND next_due_at > ?3",
+			t.id, r, w, micros(at))
+		return err
+	})
+}
