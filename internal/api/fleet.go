@@ -109,6 +109,7 @@ func (s *service) overview(ctx context.Context, _ *struct{}) (*body[Overview], e
 
 func (s *service) fleetRoutes() {
 	read(s, get("get-fleet", "fleet", "/v1/fleet", "Show the whole fleet in numbers"), s.overview)
+	read(s, get("list-backlogs", "fleet", "/v1/backlogs", "List the tenants with the most to do: backlog, what it waits for, budget"), s.listBacklogs)
 	read(s, get("list-alarms", "fleet", "/v1/alarms", "List what holds up every tenant now"), s.listAlarms)
 	read(s, get("list-tenant-alarms", "fleet", "/v1/tenant-alarms", "List what is wrong with single tenants; the others go on"), s.listTenantAlarms)
 	read(s, get("list-alarms-of-tenant", "fleet", "/v1/tenants/{tenant}/alarms", "List what is wrong with a tenant"), s.listAlarmsOfTenant)

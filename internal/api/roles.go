@@ -73,7 +73,7 @@ var needs = map[string]permission{
 	"start-export": toRestore, "get-export": toRestore, "fetch-export": toRestore,
 	"list-notices": toLook, "set-notices": toProtect, "set-policy-notices": toProtect, "remove-notices": toProtect, "test-notices": toProtect, "list-mails": toLook,
 	"get-fleet-notices": toWatch, "set-fleet-notices": toManage, "test-fleet-notices": toManage, "list-fleet-mails": toWatch,
-	"get-fleet": toWatch, "list-alarms": toWatch, "list-tenant-alarms": toWatch, "list-alarms-of-tenant": toLook, "list-processes": toWatch,
+	"get-fleet": toWatch, "list-backlogs": toWatch, "list-alarms": toWatch, "list-tenant-alarms": toWatch, "list-alarms-of-tenant": toLook, "list-processes": toWatch,
 }
 
 // starts is the permission that it takes to start a run of an action, and so to retry it.

@@ -23,7 +23,7 @@ var (
 	steers   = strings.Fields("cancel-run retry-run")
 	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy delete-policy")
 	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices")
-	watches  = strings.Fields("get-fleet list-alarms list-tenant-alarms list-processes get-fleet-notices list-fleet-mails")
+	watches  = strings.Fields("get-fleet list-backlogs list-alarms list-tenant-alarms list-processes get-fleet-notices list-fleet-mails")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")
 	manages  = strings.Fields(`add-tenant change-tenant set-retention set-hold lift-hold start-prune

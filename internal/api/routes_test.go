@@ -167,6 +167,8 @@ func TestEveryOperation(t *testing.T) {
 	call("list-alarms", 200, "GET", "/v1/alarms", nil, map[string]any{"items.0.cause": "bucket", "items.0.detail": "no such bucket"})
 	call("get-fleet", 200, "GET", "/v1/fleet", nil, map[string]any{"tenants.connected": 1, "tenants.pending": 1, "resources.active": 2, "resources.gone": 1,
 		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 3, "ready.interactive": 2, "backups.canceled": 1})
+	call("list-backlogs", 200, "GET", "/v1/backlogs?limit=1", nil, map[string]any{"items.0.tenant": string(id), "items.0.name": "Contoso", "items.0.in_flight": 0,
+		"items.0.tightest.share": 1, "items.1": nil})
 	call("list-processes", 200, "GET", "/v1/processes", nil, map[string]any{"items.0.role": "worker", "items.0.slots.interactive": 2})
 
 	call("whoami", 200, "GET", "/v1/whoami", nil, map[string]any{"name": "operator", "role": "provider-admin", "permissions.0": "audit"})

@@ -1370,6 +1370,31 @@ type AuditEntry struct {
 	Tenant string `json:"tenant,omitempty,omitzero"`
 }
 
+// Backlog defines model for Backlog.
+type Backlog struct {
+	// InFlight Tasks that are admitted or running
+	InFlight int64  `json:"in_flight"`
+	Name     string `json:"name"`
+
+	// OldestAt When the oldest unfinished task was made
+	OldestAt time.Time `json:"oldest_at,omitempty,omitzero"`
+
+	// Ready Tasks that could run now, and wait for their turn
+	Ready    int64   `json:"ready"`
+	State    string  `json:"state"`
+	Tenant   string  `json:"tenant"`
+	Tightest Account `json:"tightest,omitempty,omitzero"`
+
+	// Waiting Tasks that wait for a time: Microsoft's, or a retry's
+	Waiting int64 `json:"waiting"`
+
+	// Waits The waiting tasks by what they wait for: throttled, transient, reconnect, shared, ...; other where there is no kind
+	Waits map[string]int64 `json:"waits"`
+
+	// Weight Service level: its share when the fleet is busy
+	Weight int64 `json:"weight"`
+}
+
 // BackupOptions defines model for BackupOptions.
 type BackupOptions struct {
 	Mime        bool  `json:"mime,omitempty,omitzero"`
@@ -2064,6 +2089,14 @@ type PageAuditEntry struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// PageBacklog defines model for PageBacklog.
+type PageBacklog struct {
+	Items []Backlog `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // PageBrowseItem defines model for PageBrowseItem.
 type PageBrowseItem struct {
 	Items []BrowseItem `json:"items"`
@@ -2688,6 +2721,12 @@ type ListFleetAuditParams struct {
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ListBacklogsParams defines parameters for ListBacklogs.
+type ListBacklogsParams struct {
+	// Limit How many tenants, those with the most to do
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListFleetMailsParams defines parameters for ListFleetMails.
 type ListFleetMailsParams struct {
 	// After 'next' of the page before
@@ -3083,6 +3122,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/audit (the `ListFleetAudit` operationId).
 	ListFleetAudit(ctx context.Context, params *ListFleetAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListBacklogs List the tenants with the most to do: backlog, what it waits for, budget
+	//
+	// Corresponds with GET /v1/backlogs (the `ListBacklogs` operationId).
+	ListBacklogs(ctx context.Context, params *ListBacklogsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetFleet Show the whole fleet in numbers
 	//
@@ -3603,6 +3647,21 @@ func (c *Client) ListAlarms(ctx context.Context, reqEditors ...RequestEditorFn) 
 // Corresponds with GET /v1/audit (the `ListFleetAudit` operationId).
 func (c *Client) ListFleetAudit(ctx context.Context, params *ListFleetAuditParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListFleetAuditRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListBacklogs List the tenants with the most to do: backlog, what it waits for, budget
+//
+// Corresponds with GET /v1/backlogs (the `ListBacklogs` operationId).
+func (c *Client) ListBacklogs(ctx context.Context, params *ListBacklogsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListBacklogsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -5037,6 +5096,60 @@ func NewListFleetAuditRequest(server string, params *ListFleetAuditParams) (*htt
 			}
 
 		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListBacklogsRequest constructs an http.Request for the ListBacklogs method
+func NewListBacklogsRequest(server string, params *ListBacklogsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/backlogs")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
 
 		if params.Limit != nil {
 
@@ -8792,6 +8905,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/audit (the `ListFleetAudit` operationId).
 	ListFleetAuditWithResponse(ctx context.Context, params *ListFleetAuditParams, reqEditors ...RequestEditorFn) (*ListFleetAuditResponse, error)
 
+	// ListBacklogsWithResponse List the tenants with the most to do: backlog, what it waits for, budget
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/backlogs (the `ListBacklogs` operationId).
+	ListBacklogsWithResponse(ctx context.Context, params *ListBacklogsParams, reqEditors ...RequestEditorFn) (*ListBacklogsResponse, error)
+
 	// GetFleetWithResponse Show the whole fleet in numbers
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -9485,6 +9605,54 @@ func (r ListFleetAuditResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListFleetAuditResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListBacklogsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageBacklog
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListBacklogsResponse) GetJSON200() *PageBacklog {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListBacklogsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListBacklogsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListBacklogsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListBacklogsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListBacklogsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -12850,6 +13018,19 @@ func (c *ClientWithResponses) ListFleetAuditWithResponse(ctx context.Context, pa
 	return ParseListFleetAuditResponse(rsp)
 }
 
+// ListBacklogsWithResponse List the tenants with the most to do: backlog, what it waits for, budget
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/backlogs (the `ListBacklogs` operationId).
+func (c *ClientWithResponses) ListBacklogsWithResponse(ctx context.Context, params *ListBacklogsParams, reqEditors ...RequestEditorFn) (*ListBacklogsResponse, error) {
+	rsp, err := c.ListBacklogs(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListBacklogsResponse(rsp)
+}
+
 // GetFleetWithResponse Show the whole fleet in numbers
 //
 // Returns a wrapper object for the known response body format(s).
@@ -14017,6 +14198,39 @@ func ParseListFleetAuditResponse(rsp *http.Response) (*ListFleetAuditResponse, e
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest PageAuditEntry
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListBacklogsResponse parses an HTTP response from a ListBacklogsWithResponse call
+func ParseListBacklogsResponse(rsp *http.Response) (*ListBacklogsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListBacklogsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageBacklog
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -63,6 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"StartRace", testStartRace},
 		{"StartSync", testStartSync},
 		{"Loads", testLoads},
+		{"Busiest", testBusiest},
 		{"LoadsBlocked", testLoadsBlocked},
 		{"Pace", testPace},
 		{"TaskDelays", testTaskDelays},
