@@ -16,7 +16,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
-	"github.com/aws/smithy-go"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -115,7 +114,7 @@ func (k *kmsRing) Wrap(ctx context.Context, tenant tenantry.TenantID, key []byte
 		KeyId: &id, KeySpec: types.DataKeySpecAes256, EncryptionContext: kmsContext(tenant),
 	})
 	if err != nil {
-		return nil, "", kmsError(ctx, "wrap a key of tenant "+string(tenant), err)
+		return nil, "", k.keyError(ctx, "wrap a key of tenant "+string(tenant)+" with "+id, id, err)
 	}
 	aead, err := newAEAD(out.Plaintext)
 	if err != nil {
@@ -138,7 +137,7 @@ func (k *kmsRing) Unwrap(ctx context.Context, tenant tenantry.TenantID, keyID st
 		KeyId: &keyID, CiphertextBlob: wrapped[4:end], EncryptionContext: kmsContext(tenant),
 	})
 	if err != nil {
-		return nil, kmsError(ctx, "unwrap a key of tenant "+string(tenant)+" with "+keyID, err)
+		return nil, k.keyError(ctx, "unwrap a key of tenant "+string(tenant)+" with "+keyID, keyID, err)
 	}
 	aead, err := newAEAD(out.Plaintext)
 	if err != nil {
@@ -162,7 +161,7 @@ func (k *kmsRing) current(ctx context.Context, tenant tenantry.TenantID) (string
 		return "", kmsError(ctx, "find the KMS key of tenant "+string(tenant), err)
 	}
 	if out.KeyMetadata.KeyState == types.KeyStatePendingDeletion {
-		return "", tenantry.Errorf(tenantry.WrongKey, "KMS key %s of tenant %s is being destroyed", aws.ToString(out.KeyMetadata.Arn), tenant)
+		return "", pendingDeletion("use the KMS key of tenant "+string(tenant), out.KeyMetadata)
 	}
 	return aws.ToString(out.KeyMetadata.Arn), nil
 }
@@ -226,26 +225,4 @@ func (k *kmsRing) Destroy(ctx context.Context, tenant tenantry.TenantID, keyID s
 		return aws.ToTime(described.KeyMetadata.DeletionDate), nil
 	}
 	return time.Time{}, kmsError(ctx, "destroy KMS key "+keyID+" of tenant "+string(tenant), err)
-}
-
-// kmsError says what to do next about an error of KMS (API reference, errors of Decrypt).
-func kmsError(ctx context.Context, op string, err error) error {
-	if ctx.Err() != nil {
-		return tenantry.E(tenantry.KindOf(ctx.Err()), op, err)
-	}
-	code := ""
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		code = api.ErrorCode()
-	}
-	switch code {
-	case "InvalidCiphertextException":
-		return tenantry.E(tenantry.Corrupt, op+": damaged, tampered with, or of another tenant", err)
-	case "NotFoundException", "IncorrectKeyException", "KMSInvalidStateException", "DisabledException":
-		return tenantry.E(tenantry.WrongKey, op+": the key is gone, disabled or another", err)
-	case "ThrottlingException", "LimitExceededException", "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException":
-		return tenantry.E(tenantry.Transient, op, err)
-	}
-	// What is left (no access, no route, wrong credentials) concerns every tenant.
-	return &tenantry.Error{Kind: tenantry.Shared, Op: op, Code: "key", Err: err}
 }

@@ -1,6 +1,7 @@
 package repository_test
 
 import (
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -25,6 +26,9 @@ type kmsServer struct {
 	keys    map[string]*kmsKey // by ARN
 	aliases map[string]string
 	deny    bool
+	fault   string        // that every call but DescribeKey answers
+	hang    chan struct{} // every call waits until it is closed, if it is set
+	calls   int
 }
 
 type kmsKey struct {
@@ -54,7 +58,15 @@ func startKMS(t *testing.T) (*kmsServer, repository.KeyManager) {
 
 func (k *kmsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	k.mu.Lock()
+	hang := k.hang
+	k.mu.Unlock()
+	if hang != nil {
+		<-hang
+		return
+	}
+	k.mu.Lock()
 	defer k.mu.Unlock()
+	k.calls++
 	var in kmsCall
 	action := strings.TrimPrefix(r.Header.Get("X-Amz-Target"), "TrentService.")
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256") {
@@ -73,6 +85,9 @@ func (k *kmsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (k *kmsServer) answer(action string, in kmsCall) (out any, fault string) {
 	if k.deny {
 		return nil, "AccessDeniedException"
+	}
+	if k.fault != "" && action != "DescribeKey" {
+		return nil, k.fault
 	}
 	switch action {
 	case "CreateKey":
@@ -191,4 +206,75 @@ func TestKMSRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+}
+
+// TestKMSFailures holds that what KMS refuses is told apart: by kind, by code, and in words that say what to do.
+func TestKMSFailures(t *testing.T) {
+	t.Parallel() // the SDK waits between its tries
+	server, ring := startKMS(t)
+	wrapped, id, err := ring.Wrap(t.Context(), "t-1", []byte("key material"))
+	must(t, err)
+	unwrap := func(ctx context.Context) error {
+		_, err := ring.Unwrap(ctx, "t-1", id, wrapped)
+		return err
+	}
+	set := func(fault string, hang chan struct{}) {
+		server.mu.Lock()
+		defer server.mu.Unlock()
+		server.fault, server.hang, server.calls = fault, hang, 0
+	}
+	expect := func(t *testing.T, err error, kind tenantry.Kind, code, says string) {
+		t.Helper()
+		if tenantry.KindOf(err) != kind || tenantry.CodeOf(err) != code || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), "t-1") {
+			t.Errorf("%v (%s, %s), expected %s, %s and %q", err, tenantry.KindOf(err), tenantry.CodeOf(err), kind, code, says)
+		}
+	}
+	for _, c := range []struct {
+		fault string
+		kind  tenantry.Kind
+		code  string
+		says  string
+		tries int // with those of the SDK
+	}{
+		{"DisabledException", tenantry.WrongKey, "kms_disabled", "enable it again", 1},
+		{"KMSInvalidStateException", tenantry.WrongKey, "kms_state", "cannot be used", 2}, // and a look at its state
+		{"NotFoundException", tenantry.WrongKey, "kms_gone", "is gone", 1},
+		{"IncorrectKeyException", tenantry.WrongKey, "kms_other_key", "another key", 1},
+		{"AccessDeniedException", tenantry.Shared, "key", "access is denied", 1},
+		{"UnrecognizedClientException", tenantry.Shared, "key", "credentials", 1},
+		{"SomethingNewException", tenantry.Shared, "key", "cannot be asked", 1},
+		{"LimitExceededException", tenantry.Capacity, "kms_quota", "quota", 3},
+		{"ThrottlingException", tenantry.Transient, "kms_throttled", "fewer requests", 3},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			set(c.fault, nil)
+			defer set("", nil)
+			expect(t, unwrap(t.Context()), c.kind, c.code, c.says)
+			server.mu.Lock()
+			defer server.mu.Unlock()
+			if server.calls != c.tries {
+				t.Errorf("KMS was asked %d times, expected %d", server.calls, c.tries)
+			}
+		})
+	}
+	t.Run("no answer", func(t *testing.T) {
+		hang := make(chan struct{})
+		defer close(hang)
+		set("", hang)
+		defer set("", nil)
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		expect(t, unwrap(ctx), tenantry.Transient, "kms_timeout", "in time")
+		ctx, cancel = context.WithCancel(t.Context())
+		cancel()
+		wantKind(t, unwrap(ctx), tenantry.Canceled)
+	})
+	t.Run("pending deletion", func(t *testing.T) {
+		_, err := ring.Destroy(t.Context(), "t-1", id)
+		must(t, err)
+		expect(t, unwrap(t.Context()), tenantry.WrongKey, "kms_pending_deletion", "can be canceled until")
+		_, _, err = ring.Wrap(t.Context(), "t-1", []byte("x"))
+		expect(t, err, tenantry.WrongKey, "kms_pending_deletion", "can be canceled until")
+	})
+	must(t, func() error { _, _, err := ring.Wrap(t.Context(), "t-2", []byte("x")); return err }()) // others are none the worse
 }
