@@ -221,10 +221,13 @@ func (w *Writer) cut(ctx context.Context, delta []byte, changes int) error {
 		return err
 	}
 	w.packNumber++
-	object, entry, err := w.pack.cut(w.packNumber, delta, changes)
+	object, entry, err := w.pack.cut(w.packNumber, delta, changes, w.lastChanges)
 	if err != nil {
 		release()
 		return w.spoil(err)
+	}
+	if changes > 0 {
+		w.lastChanges = entry.Id
 	}
 	w.state.Lock()
 	defer w.state.Unlock()
@@ -259,7 +262,7 @@ func (w *Writer) nextManifest(sealed *time.Time) (*pb.Manifest, error) {
 		Version: formatVersion, Seq: w.head.Seq + 1, Epoch: w.fence.Epoch, Task: string(w.fence.Task), Nonce: nonce,
 		Parent: w.head.digest, Sealed: sealed != nil, Cursors: w.cursorMessages(),
 		Segments: w.index.segments(), Inline: inline, PackNumber: w.packNumber, RunNumber: w.runNumber,
-		Counts: countsMessage(counts), Live: w.head.Live, AtRest: w.resting,
+		Counts: countsMessage(counts), Live: w.head.Live, AtRest: w.resting, Changed: w.lastChanges,
 	}
 	if sealed != nil {
 		m.Live = append([]*pb.Snapshot{{

@@ -8,6 +8,7 @@ import (
 	"github.com/zeebo/blake3"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
+	pb "github.com/tenantry/tenantry/proto/repository/v1"
 )
 
 // SetKeyAge makes an opened repository's keys as old as d.
@@ -70,4 +71,24 @@ func FlushIndex(ctx context.Context, w *Writer) error {
 		return err
 	}
 	return w.wait(ctx)
+}
+
+// PacksWithChanges names the packs with changes of the index that one snapshot lists and an older one does not.
+func PacksWithChanges(ctx context.Context, r *Repository, s tenantry.Series, newer, older int64) []string {
+	m, err := r.readManifest(ctx, s, older)
+	if err != nil {
+		return nil
+	}
+	rd, err := r.OpenSnapshot(ctx, s, newer)
+	if err != nil {
+		return nil
+	}
+	defer rd.Close()
+	var names []string
+	_ = rd.readablePacks(ctx, map[packID]bool{}, func(p *pb.Pack) {
+		if p.Changes > 0 && p.Number > m.PackNumber {
+			names = append(names, packName(s, packID(p.Id)))
+		}
+	})
+	return names
 }

@@ -174,13 +174,18 @@ func frameBuffer(l lane) []byte {
 	return make([]byte, 0, room[l])
 }
 
-// cut ends the pack with a footer that carries an encoded IndexDelta of so many changes, or none.
-func (p *packer) cut(number uint64, delta []byte, changes int) ([]byte, *pb.Pack, error) {
+// cut ends the pack with a footer that carries an encoded IndexDelta of so many changes, or none, and the ID of the pack
+// that has carried some before.
+func (p *packer) cut(number uint64, delta []byte, changes int, previous []byte) ([]byte, *pb.Pack, error) {
 	for l := range lanes {
 		p.seal(l)
 	}
 	p.recycle()
-	footer, err := marshal(&pb.Footer{Frames: p.frames, Number: number})
+	said := &pb.Footer{Frames: p.frames, Number: number}
+	if changes > 0 {
+		said.Previous = previous
+	}
+	footer, err := marshal(said)
 	if err != nil {
 		return nil, nil, err
 	}

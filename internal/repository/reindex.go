@@ -1,12 +1,8 @@
 package repository
 
 import (
-	"cmp"
 	"context"
-	"encoding/binary"
-	"maps"
 	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -16,18 +12,22 @@ import (
 
 // Reindexed says what Reindex has done.
 type Reindexed struct {
-	Packs  int    // whose changes were applied again; 0: the index is sound, and nothing was done
-	Items  int64  // in the state
-	Damage string // what was wrong with the index
+	Packs     int    // whose changes were applied again; 0: the indexes are sound, and nothing was done
+	Items     int64  // in the newest state, if its index was made again
+	Snapshots int    // older ones whose index was made again
+	Damage    string // what was wrong, the first of it
+	// Refused says why snapshots stay unreadable, each in a line.
+	Refused []string
 }
 
-// Reindex makes the index of the series' newest state anew if it is damaged, from the changes in the
-// footers of its packs and what stands in the manifest (docs/FORMAT.md, "Runs"), and commits it. The
-// result has to count what the manifest counts, or it is refused: Corrupt, and nothing has changed.
-// Earlier snapshots whose index has the same damage stay unreadable.
+// Reindex makes the damaged indexes of a series anew, of its newest state and of every snapshot that is kept, from the
+// changes in the footers of its packs and what stands in the manifests (docs/FORMAT.md, "Runs"). What comes of it has to
+// count what the manifest counts, or it is refused: of a snapshot that is noted, of the newest state it is Corrupt, and
+// nothing has changed there. The newest state is committed; the manifest of a snapshot is replaced by one that differs in
+// the runs it names.
 //
-// It reads the index whole, and the footers of packs with changes, one after the other. Memory is a
-// memtable and 150 bytes for each pack. The writer has to be fresh: nothing was put.
+// It reads all indexes, each segment once, and the footers of packs with changes, one after the other and
+// once for all states. Memory is a memtable and 150 bytes for each pack. The writer has to be fresh: nothing was put.
 func (w *Writer) Reindex(ctx context.Context) (Reindexed, error) {
 	w.life.Lock()
 	defer w.life.Unlock()
@@ -37,72 +37,227 @@ func (w *Writer) Reindex(ctx context.Context) (Reindexed, error) {
 	if w.changed() {
 		return Reindexed{}, tenantry.Errorf(tenantry.Invalid, "reindex series %s: something was put already", w.series)
 	}
-	damage := w.readIndex(ctx)
-	if damage == nil || abort(ctx, damage) {
-		return Reindexed{}, w.repo.fail(w.series, damage)
-	}
-	packs, err := w.committedPacks(ctx)
-	if err != nil {
-		return Reindexed{}, w.repo.fail(w.series, err)
-	}
-	out, err := w.replay(ctx, packs)
-	if err != nil {
-		return Reindexed{}, w.spoil(err)
-	}
-	out.Damage = damage.Error()
-	return out, w.commitAtRest(ctx)
+	r := &reindexer{w: w, looked: map[packID]error{}, applied: map[packID]bool{}}
+	err := r.run(ctx)
+	return r.out, w.repo.fail(w.series, err)
 }
 
-// readIndex reads every record of the index.
-func (w *Writer) readIndex(ctx context.Context) error {
-	for _, err := range w.index.view().scan(ctx, nil, nil, nil) {
+// reindexer goes through the history of a series once, from its first pack on, and stops at each state that is damaged.
+type reindexer struct {
+	w       *Writer
+	looked  map[packID]error // what is wrong with segments, nil: nothing
+	packs   packList
+	past    *Writer // has applied the changes of some packs, and writes runs
+	applied map[packID]bool
+	out     Reindexed
+}
+
+func (r *reindexer) run(ctx context.Context) error {
+	damaged, err := r.damagedSnapshots(ctx)
+	if err != nil {
+		return err
+	}
+	newest, err := r.damageOf(ctx, r.w.head)
+	if err != nil {
+		return err
+	}
+	if newest == nil && len(damaged) == 0 {
+		return nil
+	}
+	if r.packs, err = r.w.committedPacks(ctx); err != nil {
+		return err
+	}
+	if r.past, err = r.w.repo.newWriter(ctx, r.w.series, r.w.fence, manifest{Manifest: &pb.Manifest{RunNumber: r.w.runNumber}}); err != nil {
+		return err
+	}
+	defer func() {
+		r.w.stored.Add(r.past.Stored())
+		r.past.Close()
+	}()
+	for _, m := range damaged {
+		err := r.remake(ctx, m)
+		if abort(ctx, err) {
+			return err
+		}
 		if err != nil {
+			r.out.Refused = append(r.out.Refused, tenantry.Errorf(tenantry.Corrupt, "snapshot %d: %w", m.Seq, err).Error())
+		}
+	}
+	if newest == nil {
+		return nil
+	}
+	return r.remakeNewest(ctx)
+}
+
+// damagedSnapshots returns the manifests of the snapshots that are kept and whose index is damaged, oldest first.
+func (r *reindexer) damagedSnapshots(ctx context.Context) ([]manifest, error) {
+	var damaged []manifest
+	for _, live := range slices.Backward(r.w.head.Live) {
+		m, err := r.w.repo.readManifest(ctx, r.w.series, live.Seq)
+		if isNotFound(err) {
+			err = missing(err)
+		}
+		if abort(ctx, err) {
+			return nil, err
+		}
+		if err != nil {
+			r.note(err)
+			r.out.Refused = append(r.out.Refused, err.Error())
+			continue
+		}
+		damage, err := r.damageOf(ctx, m)
+		if err != nil {
+			return nil, err
+		}
+		if damage != nil {
+			damaged = append(damaged, m)
+		}
+	}
+	return damaged, nil
+}
+
+// damageOf reads the segments of a manifest that were not read before, and returns what is wrong with any.
+func (r *reindexer) damageOf(ctx context.Context, m manifest) (damage, err error) {
+	for _, meta := range m.Segments {
+		id := packID(meta.Id)
+		wrong, known := r.looked[id]
+		if !known {
+			wrong = r.w.repo.readSegment(ctx, r.w.series, meta)
+			if abort(ctx, wrong) {
+				return nil, wrong
+			}
+			r.looked[id] = wrong
+		}
+		if wrong != nil && damage == nil {
+			damage = wrong
+			r.note(wrong)
+		}
+	}
+	return damage, nil
+}
+
+func (r *reindexer) note(damage error) {
+	if r.out.Damage == "" {
+		r.out.Damage = damage.Error()
+	}
+}
+
+// readSegment reads everything in a segment.
+func (r *Repository) readSegment(ctx context.Context, s tenantry.Series, meta *pb.Segment) error {
+	if meta.Filters > 0 {
+		if _, err := r.openTable(ctx, s, meta, readFilters); err != nil {
 			return err
 		}
 	}
+	ix := r.newIndex(s, []*pb.Segment{meta})
+	c := ix.runCursor(ix.runs[0], nil)
+	for {
+		if _, ok, err := c.next(ctx); err != nil || !ok {
+			return err
+		}
+	}
+}
+
+// remake writes the manifest of a snapshot anew, with an index that can be read.
+func (r *reindexer) remake(ctx context.Context, m manifest) error {
+	inline, err := r.goTo(ctx, m)
+	if err != nil {
+		return err
+	}
+	if !r.w.committed { // from here on nobody else prunes or sweeps this series, or has to be told so by its next commit
+		if err := r.w.commitAtRest(ctx); err != nil {
+			return err
+		}
+	}
+	again, ok := proto.Clone(m.Manifest).(*pb.Manifest)
+	if !ok {
+		return tenantry.Errorf(tenantry.Internal, "copy manifest %d", m.Seq)
+	}
+	again.Segments, again.Inline, again.RunNumber = r.past.index.segments(), inline, r.past.runNumber
+	if again.Rebuilt = m.Rebuilt; len(again.Rebuilt) == 0 {
+		again.Rebuilt = m.digest // what the manifest after it calls its parent
+	}
+	body, err := r.w.repo.sealManifest(r.w.series, again)
+	if err != nil {
+		return err
+	}
+	if err := r.w.repo.store.Put(ctx, r.w.repo.object(manifestName(r.w.series, m.Seq)), body); err != nil {
+		return err
+	}
+	r.w.stored.Add(int64(len(body)))
+	r.out.Snapshots++
 	return nil
 }
 
-// replay makes new runs of what the packs say has changed, in the order in which it did.
-func (w *Writer) replay(ctx context.Context, packs []*pb.Pack) (Reindexed, error) {
-	inline, counts := w.mem, w.counts
-	w.index, w.mem, w.counts = w.repo.newIndex(w.series, nil), newMemtable(), tenantry.Counts{}
+// remakeNewest commits the newest state with an index that can be read.
+func (r *reindexer) remakeNewest(ctx context.Context) error {
+	inline, err := r.goTo(ctx, r.w.head)
+	if err != nil {
+		return err
+	}
+	w := r.w
+	mem, err := readMemtable(inline)
+	if err != nil {
+		return err
+	}
+	w.index, w.mem, w.runNumber = r.past.index, mem, r.past.runNumber
 	w.dirty = true
-	var out Reindexed
-	for _, p := range packs {
-		w.mem.packs = append(w.mem.packs, p)
-		if p.Changes == 0 {
+	r.out.Items = w.counts.Items
+	return w.commitAtRest(ctx)
+}
+
+// goTo applies what has changed up to a manifest, so that the runs of past are those of its state, and returns what
+// stands inline in it. Corrupt if that is not what the manifest counts.
+func (r *reindexer) goTo(ctx context.Context, m manifest) (*pb.IndexDelta, error) {
+	chain, err := r.w.changesOf(ctx, r.packs, m.Manifest)
+	if err != nil {
+		return nil, err
+	}
+	past := r.past
+	for _, p := range chain {
+		if r.applied[packID(p.Id)] {
 			continue
 		}
-		footer, err := w.footerOf(ctx, p)
-		if err != nil {
-			return out, err
+		if err := r.apply(ctx, p); err != nil {
+			return nil, err
 		}
-		if err := w.apply(ctx, footer.Delta); err != nil {
-			return out, err
+	}
+	for _, p := range r.packs.of(m.Manifest) {
+		if !r.applied[packID(p.Id)] { // none of its changes count: it has none, or was not committed
+			r.applied[packID(p.Id)] = true
+			past.mem.packs = append(past.mem.packs, &pb.Pack{Id: p.Id, Number: p.Number, Size: p.Size, Footer: p.Footer})
 		}
-		out.Packs++
 	}
 	// What is inline stands in no footer: it stays apart, to be written there when it becomes a run.
-	if err := w.spill(ctx, false); err != nil {
-		return out, err
+	if !past.mem.empty() {
+		if err := past.spill(ctx, true); err != nil {
+			return nil, err
+		}
 	}
-	delta, err := inline.delta()
+	before := past.counts
+	defer func() { past.mem, past.counts = newMemtable(), before }()
+	if err := past.apply(ctx, m.Inline); err != nil {
+		return nil, err
+	}
+	got, want := past.counts, toCounts(m.Counts)
+	if got.Items != want.Items || got.Bytes != want.Bytes || got.Skipped != want.Skipped {
+		return nil, tenantry.Errorf(tenantry.Corrupt, "the index cannot be made again: the packs tell of %d items with %d bytes, the manifest of %d with %d",
+			got.Items, got.Bytes, want.Items, want.Bytes)
+	}
+	past.mem.packs = m.Inline.GetPacks()
+	return past.mem.delta()
+}
+
+// apply takes in a pack with the changes in its footer.
+func (r *reindexer) apply(ctx context.Context, p *pb.Pack) error {
+	footer, err := r.w.footerOf(ctx, p)
 	if err != nil {
-		return out, err
+		return err
 	}
-	if err := w.apply(ctx, delta); err != nil {
-		return out, err
-	}
-	w.mem.packs = inline.packs
-	counts.Stored, w.counts.Stored, w.counts.Total = 0, 0, counts.Total
-	if w.counts != counts {
-		return out, tenantry.Errorf(tenantry.Corrupt, "the index cannot be made again: the packs tell of %d items with %d bytes, the manifest of %d with %d",
-			w.counts.Items, w.counts.Bytes, counts.Items, counts.Bytes)
-	}
-	w.counts.Stored = w.head.Counts.GetStored()
-	out.Items = w.counts.Items
-	return out, nil
+	r.applied[packID(p.Id)] = true
+	r.past.mem.packs = append(r.past.mem.packs, p)
+	r.out.Packs++
+	return r.past.apply(ctx, footer.Delta)
 }
 
 // apply brings changes into the memtable, which becomes a run when it is full: without a pack, since
@@ -134,145 +289,4 @@ func (w *Writer) apply(ctx context.Context, delta *pb.IndexDelta) error {
 		}
 	}
 	return nil
-}
-
-// footerOf reads the footer of a pack, with the changes of the index in it.
-func (w *Writer) footerOf(ctx context.Context, p *pb.Pack) (*pb.Footer, error) {
-	name := packName(w.series, packID(p.Id))
-	_, plain, err := w.repo.readEnd(ctx, name, kindPack, p.Size, p.Footer)
-	if err != nil {
-		return nil, objectError(w.repo.object(name), err)
-	}
-	var footer pb.Footer
-	if err := proto.Unmarshal(plain, &footer); err != nil {
-		return nil, objectError(w.repo.object(name), tenantry.E(tenantry.Corrupt, "decode its footer", err))
-	}
-	return &footer, nil
-}
-
-// committedPacks returns the packs of the series' newest state in the order of their numbers. Manifests
-// and what can be read of runs say which were committed. What they do not say is told by the packs
-// themselves, except where an owner that died has left one under a number that another took: then
-// nobody knows, and it is Corrupt.
-func (w *Writer) committedPacks(ctx context.Context) ([]*pb.Pack, error) {
-	known, err := w.namedPacks(ctx)
-	if err != nil {
-		return nil, err
-	}
-	taken := map[uint64]bool{}
-	for _, p := range known {
-		taken[p.Number] = true
-	}
-	strays := map[uint64][]*pb.Pack{}
-	for info, err := range w.repo.store.List(ctx, w.repo.object(seriesName(w.series)+"p/")) {
-		if err != nil {
-			return nil, err
-		}
-		name := strings.TrimPrefix(info.Key, w.repo.object(""))
-		if known[name] != nil {
-			continue
-		}
-		p, err := w.strayPack(ctx, name, info.Size)
-		if abort(ctx, err) {
-			return nil, objectError(info.Key, err)
-		}
-		// One that cannot be read would be missed by the counts; one whose number is taken, or too high,
-		// is of an owner that never committed it.
-		if err == nil && !taken[p.Number] && p.Number <= w.head.PackNumber {
-			strays[p.Number] = append(strays[p.Number], p)
-			known[name] = p
-		}
-	}
-	for number, same := range strays {
-		if len(same) > 1 && slices.ContainsFunc(same, func(p *pb.Pack) bool { return p.Changes > 0 }) {
-			return nil, tenantry.Errorf(tenantry.Corrupt, "the index cannot be made again: packs %s and %s have the number %d, and nothing tells which was committed",
-				packID(same[0].Id), packID(same[1].Id), number)
-		}
-	}
-	for _, p := range w.mem.packs { // these stay inline
-		delete(known, packName(w.series, packID(p.Id)))
-	}
-	return slices.SortedFunc(maps.Values(known), func(a, b *pb.Pack) int { return cmp.Compare(a.Number, b.Number) }), nil
-}
-
-// namedPacks collects, by name, the packs that the manifests of the series name, themselves and in the
-// segments that can be read.
-func (w *Writer) namedPacks(ctx context.Context) (map[string]*pb.Pack, error) {
-	known := map[string]*pb.Pack{}
-	add := func(p *pb.Pack) {
-		if p.Number <= w.head.PackNumber {
-			known[packName(w.series, packID(p.Id))] = p
-		}
-	}
-	listed, err := w.repo.listManifests(ctx, w.series, false)
-	if err != nil {
-		return nil, err
-	}
-	seen := map[packID]bool{}
-	for _, info := range listed {
-		seq, err := manifestSeq(info.Key)
-		if err != nil {
-			return nil, err
-		}
-		m, err := w.repo.readManifest(ctx, w.series, seq)
-		if err != nil {
-			if abort(ctx, err) && !isNotFound(err) {
-				return nil, err
-			}
-			continue
-		}
-		rd, err := w.repo.readerOf(w.series, m)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range rd.inline.packs {
-			add(p)
-		}
-		err = rd.readablePacks(ctx, seen, add)
-		rd.Close()
-		if err != nil {
-			return nil, err
-		}
-	}
-	return known, nil
-}
-
-// readablePacks yields the packs in those segments that were not seen before and can be read.
-func (rd *Reader) readablePacks(ctx context.Context, seen map[packID]bool, yield func(*pb.Pack)) error {
-	for _, meta := range rd.head.Segments {
-		one := &Reader{repo: rd.repo, series: rd.series, head: manifest{Manifest: &pb.Manifest{Segments: []*pb.Segment{meta}}}}
-		err := one.scanNew(ctx, seen, []byte{packSpace}, func(value []byte) error {
-			p, err := decodePack(value)
-			if err == nil {
-				yield(p)
-			}
-			return err
-		})
-		if abort(ctx, err) {
-			return err
-		}
-	}
-	return nil
-}
-
-// strayPack reads what a pack says of itself that nothing names.
-func (w *Writer) strayPack(ctx context.Context, name string, size int64) (*pb.Pack, error) {
-	id, err := parsePackID(name[strings.LastIndexByte(name, '/')+1:])
-	if err != nil {
-		return nil, err
-	}
-	if size < headerSize+frameOverhead+trailerSize {
-		return nil, tenantry.Errorf(tenantry.Corrupt, "it is cut short at %d bytes", size)
-	}
-	trailer, err := w.repo.readRange(ctx, name, size-trailerSize, trailerSize)
-	if err != nil {
-		return nil, err
-	}
-	p := &pb.Pack{Id: id[:], Size: size, Footer: int64(binary.BigEndian.Uint32(trailer))}
-	footer, err := w.footerOf(ctx, p)
-	if err != nil {
-		return nil, err
-	}
-	p.Number, p.Changes = footer.Number, int64(len(footer.Delta.GetChanges()))
-	return p, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"iter"
 	"maps"
 	"strings"
 	"testing"
@@ -56,10 +57,29 @@ func indexed(t *testing.T, p place, died bool) {
 	w.Close()
 }
 
+// more adds items in runs of the index that nobody has folded yet.
+func more(t *testing.T, p place) {
+	t.Helper()
+	for round := range 3 {
+		w := begin(t, p.open(t), int64(30+round), tenantry.TaskID(fmt.Sprint("more-", round)))
+		for i := range 400 {
+			must(t, w.Put(t.Context(), repository.Entry{
+				ID: fmt.Sprintf("more-%d-%d", round, i), Parent: "1", Name: hex.EncodeToString(noise(round*1000+i, 50)),
+			}))
+		}
+		seal(t, w)
+		w.Close()
+	}
+}
+
 // state is what the series' newest state says of every item, with its payload.
 func state(ctx context.Context, w *repository.Writer) (map[string]string, error) {
+	return stateOf(w.Entries(ctx))
+}
+
+func stateOf(entries iter.Seq2[repository.Entry, error]) (map[string]string, error) {
 	out := map[string]string{}
-	for e, err := range w.Entries(ctx) {
+	for e, err := range entries {
 		if err != nil {
 			return out, err
 		}
@@ -67,6 +87,25 @@ func state(ctx context.Context, w *repository.Writer) (map[string]string, error)
 		out[e.ID] = e.Parent + " " + e.Name + " " + string(text)
 	}
 	return out, nil
+}
+
+// past is what every snapshot that is kept says of every item, by number.
+func past(t *testing.T, p place) map[int64]map[string]string {
+	t.Helper()
+	ctx := t.Context()
+	r := p.open(t)
+	live, err := r.Snapshots(ctx, mailbox)
+	must(t, err)
+	out := map[int64]map[string]string{}
+	for _, s := range live {
+		rd, err := r.OpenSnapshot(ctx, mailbox, s.Seq)
+		must(t, err)
+		defer rd.Close()
+		if out[s.Seq], err = stateOf(rd.Entries(ctx)); err != nil {
+			out[s.Seq] = map[string]string{"": err.Error()}
+		}
+	}
+	return out
 }
 
 func segments(t *testing.T, p place) (keys []string) {
@@ -96,13 +135,12 @@ func TestReindex(t *testing.T) {
 		name   string
 		died   bool // owners that died have left packs whose numbers others took
 		damage func(t *testing.T, s blob.Store, key string)
-		kind   tenantry.Kind
 	}{
 		{name: "nothing", died: true, damage: func(*testing.T, blob.Store, string) {}},
 		{name: "items", died: true, damage: flip(func(n int) int { return n / 3 })},
 		{name: "the list of packs", damage: flip(func(n int) int { return n - 10 })},
 		{name: "everything", damage: func(t *testing.T, s blob.Store, key string) { must(t, s.Delete(ctx, key)) }},
-		{name: "everything, and nothing tells whose packs", died: true, kind: tenantry.Corrupt,
+		{name: "everything, with packs of owners that died", died: true,
 			damage: func(t *testing.T, s blob.Store, key string) { must(t, s.Delete(ctx, key)) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -112,6 +150,7 @@ func TestReindex(t *testing.T) {
 			want, err := state(ctx, w)
 			must(t, err)
 			w.Close()
+			before := past(t, p)
 			for _, key := range segments(t, p) {
 				c.damage(t, p.store(t), key)
 			}
@@ -121,10 +160,6 @@ func TestReindex(t *testing.T) {
 				t.Fatalf("the damage is %v", damage)
 			}
 			out, err := w.Reindex(ctx)
-			if c.kind != "" {
-				wantKind(t, err, c.kind)
-				return
-			}
 			must(t, err)
 			if (out.Packs == 0) != (damage == nil) || damage != nil && !strings.Contains(out.Damage, "/s/") {
 				t.Errorf("%+v", out)
@@ -132,6 +167,13 @@ func TestReindex(t *testing.T) {
 			got, err := state(ctx, w)
 			if err != nil || !maps.Equal(got, want) {
 				t.Fatalf("%d items, %v, expected %d", len(got), err, len(want))
+			}
+			diff(t, "the snapshots", past(t, p), before)
+			if wantOlder := 3; damage != nil && out.Snapshots != wantOlder || len(out.Refused) > 0 {
+				t.Errorf("%+v, expected %d older snapshots", out, wantOlder)
+			}
+			for seq := range before {
+				must(t, readAll(ctx, p.open(t), seq))
 			}
 			w.Close()
 			w = begin(t, p.open(t), 300, "next")
@@ -178,4 +220,81 @@ func TestReindexRefuses(t *testing.T) {
 	must(t, err)
 	_, err = w.Reindex(ctx)
 	wantKind(t, err, tenantry.Invalid)
+}
+
+// TestReindexOfSnapshots damages what only older snapshots name: the newest state stays as it is.
+func TestReindexOfSnapshots(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	p := folder(t)
+	indexed(t, p, true)
+	more(t, p)
+	old := segments(t, p)
+	w := begin(t, p.open(t), 50, "fold")
+	runs, err := w.Fold(ctx)
+	must(t, err)
+	if runs < 2 {
+		t.Fatalf("%d runs were folded", runs)
+	}
+	want, err := state(ctx, w)
+	must(t, err)
+	w.Close()
+	before := past(t, p)
+	for _, key := range old {
+		must(t, p.store(t).Delete(ctx, key))
+	}
+	for seq, items := range past(t, p) {
+		if items[""] == "" {
+			t.Fatalf("snapshot %d can be read", seq)
+		}
+	}
+	w = begin(t, p.open(t), 60, "repair")
+	out, err := w.Reindex(ctx)
+	must(t, err)
+	if out.Snapshots != len(before) || out.Items != 0 || out.Packs == 0 || !strings.Contains(out.Damage, "/s/") || len(out.Refused) > 0 {
+		t.Errorf("%+v", out)
+	}
+	got, err := state(ctx, w)
+	if err != nil || !maps.Equal(got, want) {
+		t.Errorf("the newest state has %d items, %v, expected %d", len(got), err, len(want))
+	}
+	w.Close()
+	diff(t, "the snapshots", past(t, p), before)
+	w = begin(t, p.open(t), 70, "again")
+	if out, err := w.Reindex(ctx); err != nil || out.Packs != 0 || out.Snapshots != 0 {
+		t.Errorf("indexes that are sound: %+v, %v", out, err)
+	}
+}
+
+// TestReindexRefusesSnapshots holds that a snapshot whose packs are not all there stays unreadable, and the others are
+// none the worse.
+func TestReindexRefusesSnapshots(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	p := folder(t)
+	indexed(t, p, false)
+	more(t, p)
+	before := past(t, p)
+	live, err := p.open(t).Snapshots(ctx, mailbox)
+	must(t, err)
+	oldest, newest := live[len(live)-1].Seq, live[0].Seq
+	lost := repository.PacksWithChanges(t.Context(), p.open(t), mailbox, newest, oldest) // that the oldest does not have
+	for _, name := range lost {
+		must(t, p.store(t).Delete(ctx, string(tenant)+"/"+name))
+	}
+	for _, key := range segments(t, p) {
+		must(t, p.store(t).Delete(ctx, key))
+	}
+	w := begin(t, p.open(t), 60, "repair")
+	out, err := w.Reindex(ctx)
+	wantKind(t, err, tenantry.Corrupt)
+	if len(lost) == 0 || out.Snapshots != 1 || len(out.Refused) != len(live)-1 {
+		t.Errorf("%+v", out)
+	}
+	w.Close()
+	after := past(t, p)
+	diff(t, "the oldest snapshot", after[oldest], before[oldest])
+	if after[newest][""] == "" {
+		t.Error("the newest snapshot was made of less than everything")
+	}
 }

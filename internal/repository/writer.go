@@ -53,8 +53,9 @@ type Writer struct {
 	recent  recent
 	broken  atomic.Pointer[error]
 
-	packing sync.Mutex // guards pack; taken before state
-	pack    *packer
+	packing     sync.Mutex // guards what follows; taken before state
+	pack        *packer
+	lastChanges []byte // ID of the newest pack with changes
 
 	index                 *index // replaced parts of only with life held for writing
 	packNumber, runNumber uint64 // of the newest ones
@@ -125,7 +126,7 @@ func (r *Repository) newWriter(ctx context.Context, s tenantry.Series, f Fence, 
 	}
 	w := &Writer{
 		repo: r, series: s, fence: f, head: head,
-		index: r.newIndex(s, head.Segments), mem: mem, saved: mem.size, packNumber: head.PackNumber, runNumber: head.RunNumber, cursors: make(map[string]Cursor, len(head.Cursors)), counts: toCounts(head.Counts),
+		index: r.newIndex(s, head.Segments), mem: mem, saved: mem.size, lastChanges: head.Changed, packNumber: head.PackNumber, runNumber: head.RunNumber, cursors: make(map[string]Cursor, len(head.Cursors)), counts: toCounts(head.Counts),
 		hits: hits{repo: r}, streams: make(chan struct{}, contentStreams), chunks: make(chan struct{}, chunkUploads),
 		uploads: make(chan struct{}, packUploads), uploading: &errgroup.Group{},
 	}

@@ -105,7 +105,8 @@ func (j *job) repair(ctx context.Context) (end, error) {
 	return e, fromBucket(err)
 }
 
-// reindex makes the index of the series anew if it is damaged. It counts the items in it.
+// reindex makes the damaged indexes of the series anew. It counts the items in the newest state, if that was among them;
+// total, the snapshots beside it; skipped, those that stay unreadable.
 func (j *job) reindex(ctx context.Context) (end, error) {
 	writer, err := j.writer(ctx)
 	if err != nil {
@@ -116,13 +117,17 @@ func (j *job) reindex(ctx context.Context) (end, error) {
 	if err != nil {
 		return end{}, fromBucket(err)
 	}
-	e := end{done: true, counts: tenantry.Counts{Items: out.Items}}
-	if out.Packs == 0 {
-		e.reason = "the index of the newest state is sound"
+	e := end{done: true, counts: tenantry.Counts{Items: out.Items, Total: int64(out.Snapshots), Skipped: int64(len(out.Refused))}}
+	if out.Damage == "" {
+		e.reason = "the indexes of the newest state and of all snapshots are sound"
 		return e, nil
 	}
-	e.reason = fmt.Sprintf("the index was made again from %d packs: %s", out.Packs, out.Damage)
-	j.log.Warnw("a damaged index was made again from packs and manifests", "packs", out.Packs, "items", out.Items, "damage", out.Damage)
+	e.reason = fmt.Sprintf("the index was made again from %d packs, for %d snapshots too: %s", out.Packs, out.Snapshots, out.Damage)
+	j.log.Warnw("damaged indexes were made again from packs and manifests",
+		"packs", out.Packs, "items", out.Items, "snapshots", out.Snapshots, "refused", out.Refused, "damage", out.Damage)
+	if len(out.Refused) > 0 {
+		return e, tenantry.Errorf(tenantry.Corrupt, "%d snapshots stay unreadable, the first: %s", len(out.Refused), out.Refused[0])
+	}
 	j.endAlarm(ctx)
 	return e, nil
 }

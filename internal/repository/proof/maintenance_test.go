@@ -47,6 +47,20 @@ var maintenance = []scenario{
 		writes: []string{"put segment", "put manifest"},
 	},
 	{
+		name:    "reindex",
+		prepare: withoutIndex,
+		act: func(ctx context.Context, w *world, store blob.Store) error {
+			return w.maintain(ctx, store, alice, "reindex", func(wr *repository.Writer) error {
+				out, err := wr.Reindex(ctx)
+				if err == nil && len(out.Refused) > 0 {
+					err = fmt.Errorf("refused: %q", out.Refused)
+				}
+				return err
+			})
+		},
+		writes: []string{"put segment", "put segment", "put manifest", "put manifest", "put manifest", "put manifest"},
+	},
+	{
 		name:    "condemn",
 		prepare: garbage,
 		act:     collect,
@@ -118,6 +132,27 @@ func manyRuns(ctx context.Context, w *world) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// withoutIndex leaves snapshots none of which can be read: their indexes are gone, and an owner that died has left packs
+// whose numbers others took.
+func withoutIndex(ctx context.Context, w *world) error {
+	if err := abandoned(ctx, w); err != nil {
+		return err
+	}
+	if err := manyRuns(ctx, w); err != nil {
+		return err
+	}
+	for key := range w.store.Bodies(string(tenant) + "/") {
+		if !strings.Contains(key, "/s/") {
+			continue
+		}
+		if err := w.store.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	clear(w.sealed)
 	return nil
 }
 

@@ -43,6 +43,8 @@ type Manifest struct {
 	Live          []*Snapshot `protobuf:"bytes,12,rep,name=live,proto3" json:"live,omitempty"`                                // newest first; of a sealed manifest, itself is the first
 	PackNumber    uint64      `protobuf:"varint,13,opt,name=pack_number,json=packNumber,proto3" json:"pack_number,omitempty"` // of the newest pack
 	RunNumber     uint64      `protobuf:"varint,14,opt,name=run_number,json=runNumber,proto3" json:"run_number,omitempty"`    // of the newest run
+	Rebuilt       []byte      `protobuf:"bytes,16,opt,name=rebuilt,proto3" json:"rebuilt,omitempty"`                          // BLAKE3 of the stored object that this one has replaced: its index was made again
+	Changed       []byte      `protobuf:"bytes,17,opt,name=changed,proto3" json:"changed,omitempty"`                          // ID of the newest pack with changes of the index in its footer
 	AtRest        bool        `protobuf:"varint,15,opt,name=at_rest,json=atRest,proto3" json:"at_rest,omitempty"`             // open, and its writer has ended: who comes next need not commit before it goes on
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -174,6 +176,20 @@ func (x *Manifest) GetRunNumber() uint64 {
 		return x.RunNumber
 	}
 	return 0
+}
+
+func (x *Manifest) GetRebuilt() []byte {
+	if x != nil {
+		return x.Rebuilt
+	}
+	return nil
+}
+
+func (x *Manifest) GetChanged() []byte {
+	if x != nil {
+		return x.Changed
+	}
+	return nil
 }
 
 func (x *Manifest) GetAtRest() bool {
@@ -758,9 +774,10 @@ func (x *Snapshot) GetCounts() *Counts {
 // Footer ends a pack.
 type Footer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frames        []*Frame               `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`  // in the order of the object, from its 8th byte on
-	Delta         *IndexDelta            `protobuf:"bytes,2,opt,name=delta,proto3" json:"delta,omitempty"`    // what was folded into a segment with this pack, to make it again
-	Number        uint64                 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"` // of the pack
+	Frames        []*Frame               `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`     // in the order of the object, from its 8th byte on
+	Delta         *IndexDelta            `protobuf:"bytes,2,opt,name=delta,proto3" json:"delta,omitempty"`       // what was folded into a segment with this pack, to make it again
+	Number        uint64                 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`    // of the pack
+	Previous      []byte                 `protobuf:"bytes,4,opt,name=previous,proto3" json:"previous,omitempty"` // where delta has changes: ID of the pack before this one that has some
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -814,6 +831,13 @@ func (x *Footer) GetNumber() uint64 {
 		return x.Number
 	}
 	return 0
+}
+
+func (x *Footer) GetPrevious() []byte {
+	if x != nil {
+		return x.Previous
+	}
+	return nil
 }
 
 type Frame struct {
@@ -1573,7 +1597,7 @@ var File_repository_v1_manifest_proto protoreflect.FileDescriptor
 
 const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\n" +
-	"\x1crepository/v1/manifest.proto\x12\x16tenantry.repository.v1\"\xa0\x04\n" +
+	"\x1crepository/v1/manifest.proto\x12\x16tenantry.repository.v1\"\xd4\x04\n" +
 	"\bManifest\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x03R\x03seq\x12\x14\n" +
@@ -1591,7 +1615,9 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\vpack_number\x18\r \x01(\x04R\n" +
 	"packNumber\x12\x1d\n" +
 	"\n" +
-	"run_number\x18\x0e \x01(\x04R\trunNumber\x12\x17\n" +
+	"run_number\x18\x0e \x01(\x04R\trunNumber\x12\x18\n" +
+	"\arebuilt\x18\x10 \x01(\fR\arebuilt\x12\x18\n" +
+	"\achanged\x18\x11 \x01(\fR\achanged\x12\x17\n" +
 	"\aat_rest\x18\x0f \x01(\bR\x06atRest\"x\n" +
 	"\x06Cursor\x12\x1e\n" +
 	"\n" +
@@ -1639,11 +1665,12 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x12\n" +
 	"\x04task\x18\x03 \x01(\tR\x04task\x12\x14\n" +
 	"\x05nonce\x18\x04 \x01(\fR\x05nonce\x126\n" +
-	"\x06counts\x18\x05 \x01(\v2\x1e.tenantry.repository.v1.CountsR\x06counts\"\x91\x01\n" +
+	"\x06counts\x18\x05 \x01(\v2\x1e.tenantry.repository.v1.CountsR\x06counts\"\xad\x01\n" +
 	"\x06Footer\x125\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1d.tenantry.repository.v1.FrameR\x06frames\x128\n" +
 	"\x05delta\x18\x02 \x01(\v2\".tenantry.repository.v1.IndexDeltaR\x05delta\x12\x16\n" +
-	"\x06number\x18\x03 \x01(\x04R\x06number\"5\n" +
+	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x1a\n" +
+	"\bprevious\x18\x04 \x01(\fR\bprevious\"5\n" +
 	"\x05Frame\x12\x16\n" +
 	"\x06stored\x18\x01 \x01(\rR\x06stored\x12\x14\n" +
 	"\x05plain\x18\x02 \x01(\rR\x05plain\"z\n" +
