@@ -30,7 +30,7 @@ func clientCommands() []*cobra.Command {
 	commands := []*cobra.Command{
 		tenantsCommand(c), workloadsCommand(c), resourcesCommand(c), policiesCommand(c), runsCommand(c),
 		snapshotsCommand(c), browseCommand(c), compareCommand(c), searchCommand(c), exportCommand(c), restoreCommand(c), verifyCommand(c), repairCommand(c),
-		fleetCommand(c), topCommand(c), alarmsCommand(c), processesCommand(c), holdsCommand(c), pruneCommand(c), tokensCommand(c), whoamiCommand(c), auditCommand(c),
+		fleetCommand(c), topCommand(c), alarmsCommand(c), processesCommand(c), holdsCommand(c), pruneCommand(c), noticesCommand(c), tokensCommand(c), whoamiCommand(c), auditCommand(c),
 		loginCommand(c), logoutCommand(c),
 	}
 	for _, command := range commands {
