@@ -83,17 +83,19 @@ func eachWorkload(cmd *cobra.Command, names []string, do func(name string) (*api
 	var rows [][]string
 	var link string
 	var errs []error
+	found := []*apiclient.WorkloadStatus{}
 	for _, name := range names {
 		w, err := do(name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		rows = append(rows, workloadRow(*w))
+		rows, found = append(rows, workloadRow(*w)), append(found, w)
 		if w.ConsentUrl != "" {
 			link = w.ConsentUrl // the last one: each is good for everything that is missing
 		}
 	}
+	conclude(cmd, map[string]any{"items": found})
 	if err := table(cmd, workloadHeader, rows, false); err != nil {
 		errs = append(errs, err)
 	}
