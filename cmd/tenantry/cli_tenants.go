@@ -87,16 +87,26 @@ func resourceCounts(c apiclient.ResourceCounts) string {
 }
 
 func (c *connection) tenantsConsent() *cobra.Command {
-	return c.action("consent TENANT", "Print a one-time URL for the tenant's administrator", 1,
+	var restores bool
+	command := c.action("consent TENANT", "Print a one-time URL for the tenant's administrator, and what it asks for", 1,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			answer, err := client.StartConsentWithResponse(cmd.Context(), args[0])
+			ask := apiclient.AskConsent{Purpose: apiclient.AskConsentPurposeBackup}
+			if restores {
+				ask.Purpose = apiclient.AskConsentPurposeRestore
+			}
+			answer, err := client.StartConsentWithResponse(cmd.Context(), args[0], ask)
 			if err != nil {
 				return err
+			}
+			for _, p := range answer.JSON200.Permissions {
+				cmd.PrintErrf("%-28s %-8s %-8s %s\n", p.Name, p.Purpose, p.Workload, p.For)
 			}
 			cmd.PrintErrf("Works once, until %s:\n", when(answer.JSON200.Expires))
 			_, err = fmt.Fprintln(cmd.OutOrStdout(), answer.JSON200.Url)
 			return err
 		})
+	command.Flags().BoolVar(&restores, "for-restores", false, "consent to the second application, which may write")
+	return command
 }
 
 func (c *connection) tenantsRefresh() *cobra.Command {

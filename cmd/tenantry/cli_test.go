@@ -12,6 +12,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/api"
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
 )
@@ -28,7 +29,7 @@ type office struct {
 
 type plainConsent struct{}
 
-func (plainConsent) URL(directory, state, _ string) (string, error) {
+func (plainConsent) URL(_, directory, state, _ string) (string, error) {
 	return "https://login.example/" + directory + "?state=" + state, nil
 }
 
@@ -48,7 +49,9 @@ func newOffice(t *testing.T, change ...func(*api.Config)) *office {
 	cat, err := catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
 	must(t, err)
 	t.Cleanup(func() { must(t, cat.Close()) })
-	config := api.Config{Catalog: cat, Consent: plainConsent{}, Budgets: plainBudgets{}, PublicURL: "http://127.0.0.1"}
+	keys, err := repository.OpenKeyFile(filepath.Join(t.TempDir(), "keys"), true)
+	must(t, err)
+	config := api.Config{Catalog: cat, Keys: keys, Consent: plainConsent{}, Budgets: plainBudgets{}, PublicURL: "http://127.0.0.1"}
 	for _, c := range change {
 		c(&config)
 	}
@@ -123,6 +126,13 @@ func (o *office) connected() (tenant, user string) {
 	return tenant, string(ada.ID)
 }
 
+func secretFile(t *testing.T) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "secret")
+	must(t, os.WriteFile(file, []byte("hush\n"), 0o600))
+	return file
+}
+
 func TestCommands(t *testing.T) {
 	o := newOffice(t)
 	tenant, user := o.connected()
@@ -134,6 +144,12 @@ func TestCommands(t *testing.T) {
 	o.shows([]string{"https://login.example/contoso.com?state=", "unauthorised"}, "workloads", "enable", tenant, "site")
 	o.shows([]string{"site", "unauthorised"}, "workloads", "disable", tenant, "site")
 	o.shows([]string{"connect", "running"}, "tenants", "probe", tenant)
+	o.shows([]string{"federated", "restore", adaObject}, "credentials", "add", tenant, "--kind", "federated", "--purpose", "restore", "--client-id", adaObject)
+	o.shows([]string{"https://login.example/contoso.com?state="}, "tenants", "consent", tenant, "--for-restores")
+	credential := strings.Fields(o.shows([]string{"WARNING"}, "credentials", "list", tenant))[9]
+	o.shows(nil, "credentials", "remove", tenant, credential)
+	o.shows([]string{"secret", "2030-01-31"}, "credentials", "add", "fleet", "--client-id", adaObject, "--from", secretFile(t), "--expires", "2030-01-31")
+	o.shows([]string{adaObject}, "credentials", "list", "fleet")
 	o.shows([]string{"Ada ?[31mred", "mailbox,drive"}, "resources", "list", tenant, "--kind", "user")
 	o.shows([]string{adaObject, "active"}, "resources", "show", tenant, user)
 	budget := o.shows([]string{"sharepoint/minute", "1250", "900", "80%", "2026-11-21 05:00", "2026-11-21 05:01"}, "tenants", "budget", tenant)

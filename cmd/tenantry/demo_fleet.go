@@ -33,7 +33,7 @@ func (w *world) add(ctx context.Context, sim *graphsim.Tenant) (*protected, erro
 		return nil, err
 	}
 	p := &protected{Tenant: *added.JSON201, sim: sim}
-	consent, err := w.api.StartConsentWithResponse(ctx, p.Id)
+	consent, err := w.api.StartConsentWithResponse(ctx, p.Id, apiclient.AskConsent{})
 	if err != nil {
 		return nil, err
 	}

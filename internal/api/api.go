@@ -73,7 +73,7 @@ const (
 // Consent tells where an administrator consents. It is called once per consent
 // request, from any goroutine; directory is a GUID or a domain.
 type Consent interface {
-	URL(directory, state, redirect string) (string, error)
+	URL(clientID, directory, state, redirect string) (string, error)
 }
 
 // Config is what the API is built from. Catalog and PublicURL are required.
@@ -81,6 +81,8 @@ type Config struct {
 	Catalog *catalog.Catalog
 	// Consent builds consent URLs. Without it asking for consent answers 503.
 	Consent Consent
+	// Keys wrap credentials. Without them adding one answers 503.
+	Keys Sealer
 	// Browser reads indexes of snapshots. Without it browsing answers 503.
 	Browser Browser
 	// Archives reads what exports made. Without it fetching them answers 503.
@@ -185,6 +187,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 
 	s.tenantRoutes()
 	s.workloadRoutes()
+	s.credentialRoutes()
 	s.resourceRoutes()
 	s.policyRoutes()
 	s.retentionRoutes()

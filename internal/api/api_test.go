@@ -21,6 +21,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/api"
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -74,8 +75,11 @@ func (c *clock) Add(d time.Duration) {
 // consent builds URLs that tests can take apart.
 type consent struct{}
 
-func (consent) URL(directory, state, redirect string) (string, error) {
+func (consent) URL(client, directory, state, redirect string) (string, error) {
 	q := url.Values{"state": {state}, "redirect_uri": {redirect}}
+	if client != "" {
+		q.Set("client_id", client)
+	}
 	return "https://login.example/" + directory + "/adminconsent?" + q.Encode(), nil
 }
 
@@ -220,8 +224,10 @@ func newHouse(t *testing.T, options ...option) *house {
 		clock:   &clock{now: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)},
 		browser: &shelf{},
 	}
+	keys, err := repository.OpenKeyFile(filepath.Join(t.TempDir(), "keys"), true)
+	must(t, err)
 	cfg := api.Config{
-		Catalog: cat, Consent: h.consent, Browser: h.browser, PublicURL: "https://backup.example.com/",
+		Catalog: cat, Keys: keys, Consent: h.consent, Browser: h.browser, PublicURL: "https://backup.example.com/",
 		Now: h.clock.Now, Logger: zap.New(core), Ready: h.ready.check,
 		Monitor: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "monitor "+r.URL.Path) }),
 		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "metric 1\n") }),

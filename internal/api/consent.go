@@ -46,9 +46,24 @@ type ConsentLink struct {
 	Permissions []PermissionGrant `json:"permissions" nullable:"false" doc:"What the application asks for, by workload and purpose, and what of it was granted already"`
 }
 
-type consentInput struct{ TenantPath }
+// AskConsent is what a consent is asked for.
+type AskConsent struct {
+	Purpose tenantry.Purpose `json:"purpose,omitempty" enum:"backup,restore" default:"backup" doc:"restore: to the second application, which may write"`
+}
 
-func (in *consentInput) audit() (tenantry.TenantID, any) { return in.Tenant, nil }
+type consentInput struct {
+	TenantPath
+	Body *AskConsent
+}
+
+func (in *consentInput) purpose() tenantry.Purpose {
+	if in.Body == nil || in.Body.Purpose == "" {
+		return tenantry.ToBackup
+	}
+	return in.Body.Purpose
+}
+
+func (in *consentInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.purpose() }
 
 // startConsent answers a URL for the administrator and keeps the hash of its state.
 func (s *service) startConsent(ctx context.Context, in *consentInput) (*body[ConsentLink], error) {
@@ -59,18 +74,22 @@ func (s *service) startConsent(ctx context.Context, in *consentInput) (*body[Con
 	if err != nil {
 		return nil, err
 	}
-	link, err := s.consentLink(ctx, t, row)
+	link, err := s.consentLink(ctx, t, row, in.purpose())
 	return &body[ConsentLink]{link}, err
 }
 
 // consentLink makes a one-time link.
-func (s *service) consentLink(ctx context.Context, t *catalog.Tenant, row catalog.TenantRow) (ConsentLink, error) {
+func (s *service) consentLink(ctx context.Context, t *catalog.Tenant, row catalog.TenantRow, purpose tenantry.Purpose) (ConsentLink, error) {
+	client, err := s.clientOf(ctx, t, purpose)
+	if err != nil {
+		return ConsentLink{}, err
+	}
 	state, err := s.newState(ctx)
 	if err != nil {
 		return ConsentLink{}, err
 	}
 	expires := s.Now().Add(consentLife).UTC()
-	link, err := s.Consent.URL(expected(row), state, s.public.String()+callbackPath)
+	link, err := s.Consent.URL(client, expected(row), state, s.public.String()+callbackPath)
 	if err != nil {
 		return ConsentLink{}, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -159,10 +160,23 @@ func (p *Problem) add(err error) {
 	switch {
 	case err == nil:
 	case errors.As(err, &detailer):
-		p.Errors = append(p.Errors, detailer.ErrorDetail())
+		p.Errors = append(p.Errors, withoutSecrets(detailer.ErrorDetail()))
 	case p.Status < 500: // huma's own message about the request; a 5xx cause is not shown
 		p.Errors = append(p.Errors, &huma.ErrorDetail{Message: err.Error()})
 	}
+}
+
+// withoutSecrets drops the value that huma echoes where it could hold a credential: a whole body (which is the value
+// of a property that it should not have, or lacks), or the field of one.
+func withoutSecrets(d *huma.ErrorDetail) *huma.ErrorDetail {
+	shown := *d
+	if _, whole := d.Value.(map[string]any); whole {
+		shown.Value = nil
+	}
+	if d.Location == "body" || strings.HasPrefix(d.Location, "body.secret") || strings.HasPrefix(d.Location, "body.certificate") {
+		shown.Value = nil
+	}
+	return &shown
 }
 
 // firstField puts the first wrong field into words, so that the detail alone is clear.

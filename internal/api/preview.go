@@ -70,7 +70,7 @@ func (s *service) previewRestore(ctx context.Context, in *restoreInput) (*body[R
 		Items: counts.Items, Bytes: counts.Bytes, Unsaved: counts.Skipped, Whole: whole,
 		Target: target.ID, TargetName: target.Name, Folder: strings.TrimSpace(n.Folder),
 	}
-	p.permissions(n.Workload, row.Roles)
+	p.permissions(n.Workload, restoreRoles(row))
 	p.time(s.Limits, row, n.Workload, s.Now())
 	p.warn(row)
 	return &body[RestorePreview]{p}, nil

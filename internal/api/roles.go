@@ -61,6 +61,8 @@ var needs = map[string]permission{
 	"add-tenant": toManage, "change-tenant": toManage, "list-tenants": toLook, "get-tenant": toLook,
 	"start-consent": toProtect, "refresh-tenant": toRun, "get-budget": toLook, "get-ledger": toLook,
 	"list-workloads": toLook, "enable-workload": toProtect, "disable-workload": toProtect, "probe-tenant": toProtect,
+	"add-credential": toProtect, "list-credentials": toProtect, "remove-credential": toProtect,
+	"add-fleet-credential": toManage, "list-fleet-credentials": toManage, "remove-fleet-credential": toManage,
 	"list-audit": toAudit, "list-fleet-audit": toAudit,
 	"add-token": toGrant, "list-tokens": toGrant, "revoke-token": toGrant, "whoami": toLook,
 	"list-resources": toLook, "get-resource": toLook,

@@ -22,12 +22,12 @@ var (
 	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-restore preview-restore start-export get-export fetch-export")
 	steers   = strings.Fields("cancel-run retry-run")
 	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy delete-policy")
-	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices")
+	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices add-credential list-credentials remove-credential")
 	watches  = strings.Fields("get-fleet list-backlogs list-alarms list-tenant-alarms list-processes get-fleet-notices list-fleet-mails")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")
 	manages  = strings.Fields(`add-tenant change-tenant set-retention set-hold lift-hold start-prune
-		acknowledge-mass-change start-collection set-fleet-notices test-fleet-notices`)
+		acknowledge-mass-change start-collection add-fleet-credential list-fleet-credentials remove-fleet-credential set-fleet-notices test-fleet-notices`)
 
 	mayCall = map[api.Role][]string{
 		api.ProviderAdmin:   slices.Concat(looks, onboards, opens, steers, operates, watches, audits, grants, manages),

@@ -57,6 +57,13 @@ func TestEveryOperation(t *testing.T) {
 	call("disable-workload", 200, "POST", base+"/workloads/drive/disable", nil, map[string]any{"enabled": false, "state": "unauthorised"})
 	call("enable-workload", 200, "POST", base+"/workloads/drive/enable", map[string]any{"trusted": true}, map[string]any{"enabled": true, "state": "enabling", "trusted": true})
 	call("probe-tenant", 201, "POST", base+"/probe", nil, map[string]any{"action": "connect", "state": "running"})
+	credential := call("add-credential", 201, "POST", base+"/credentials", map[string]any{"kind": "secret", "client_id": contosoGUID, "secret": "hush", "purpose": "restore"},
+		map[string]any{"kind": "secret", "purpose": "restore", "added_by": "operator", "secret": nil})
+	call("list-credentials", 200, "GET", base+"/credentials", nil, map[string]any{"items.0.client_id": contosoGUID})
+	call("remove-credential", 204, "DELETE", base+"/credentials/"+credential.text("id"), nil, nil)
+	credential = call("add-fleet-credential", 201, "POST", "/v1/credentials", map[string]any{"kind": "federated", "client_id": contosoGUID}, map[string]any{"purpose": "backup"})
+	call("list-fleet-credentials", 200, "GET", "/v1/credentials", nil, map[string]any{"items.0.kind": "federated"})
+	call("remove-fleet-credential", 204, "DELETE", "/v1/credentials/"+credential.text("id"), nil, nil)
 	call("list-resources", 200, "GET", base+"/resources", nil, map[string]any{"items.0.name": "Ada", "items.1.name": "Bob", "items.2": nil})
 	call("get-resource", 200, "GET", base+"/resources/"+string(ada), nil, map[string]any{"address": "ada@contoso.com", "workloads": "[mailbox drive]", "licensed": true})
 
@@ -166,7 +173,7 @@ func TestEveryOperation(t *testing.T) {
 	must(t, h.catalog.Fleet().Pause(t.Context(), "bucket", "no such bucket", h.clock.Now().Add(1e12), h.clock.Now()))
 	call("list-alarms", 200, "GET", "/v1/alarms", nil, map[string]any{"items.0.cause": "bucket", "items.0.detail": "no such bucket"})
 	call("get-fleet", 200, "GET", "/v1/fleet", nil, map[string]any{"tenants.connected": 1, "tenants.pending": 1, "resources.active": 2, "resources.gone": 1,
-		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 3, "ready.interactive": 2, "backups.canceled": 1})
+		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 3, "ready.interactive": 4, "backups.canceled": 1})
 	call("list-backlogs", 200, "GET", "/v1/backlogs?limit=1", nil, map[string]any{"items.0.tenant": string(id), "items.0.name": "Contoso", "items.0.in_flight": 0,
 		"items.0.tightest.share": 1, "items.1": nil})
 	call("list-processes", 200, "GET", "/v1/processes", nil, map[string]any{"items.0.role": "worker", "items.0.slots.interactive": 2})

@@ -54,9 +54,12 @@ func grants(list []tenantry.Permission, roles []string) []PermissionGrant {
 
 // readiness is what a consent allows of one purpose of a workload.
 func readiness(purpose tenantry.Purpose, w tenantry.Workload, tenant catalog.TenantRow, trusted bool) Readiness {
-	list := tenantry.PermissionsFor(purpose, w)
-	missing, _ := tenantry.Missing(list, tenant.Roles)
-	r := Readiness{Permissions: grants(list, tenant.Roles)}
+	list, roles := tenantry.PermissionsFor(purpose, w), tenant.Roles
+	if purpose == tenantry.ToRestore {
+		roles = restoreRoles(tenant)
+	}
+	missing, _ := tenantry.Missing(list, roles)
+	r := Readiness{Permissions: grants(list, roles)}
 	switch {
 	case tenant.State != tenantry.TenantConnected:
 		r.Reason = "the tenant is " + string(tenant.State) + ": an administrator has to consent"
@@ -68,6 +71,14 @@ func readiness(purpose tenantry.Purpose, w tenantry.Workload, tenant catalog.Ten
 		r.Ready = true
 	}
 	return r
+}
+
+// restoreRoles are the permissions by which restores write: of the application for restores if it has a consent.
+func restoreRoles(tenant catalog.TenantRow) []string {
+	if len(tenant.RestoreRoles) > 0 {
+		return tenant.RestoreRoles
+	}
+	return tenant.Roles
 }
 
 func workloadOf(row catalog.WorkloadRow, tenant catalog.TenantRow, eligible int64) WorkloadStatus {
@@ -160,7 +171,7 @@ func (s *service) enableWorkload(ctx context.Context, in *enableInput) (*body[Wo
 	}
 	var link string
 	if len(missing) > 0 && !in.trusted() && s.Consent != nil {
-		consent, err := s.consentLink(ctx, t, tenant)
+		consent, err := s.consentLink(ctx, t, tenant, tenantry.ToBackup)
 		if err != nil {
 			return nil, err
 		}

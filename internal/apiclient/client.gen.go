@@ -17,6 +17,24 @@ import (
 	"github.com/oapi-codegen/runtime"
 )
 
+// Defines values for AskConsentPurpose.
+const (
+	AskConsentPurposeBackup  AskConsentPurpose = "backup"
+	AskConsentPurposeRestore AskConsentPurpose = "restore"
+)
+
+// Valid indicates whether the value is a known member of the AskConsentPurpose enum.
+func (e AskConsentPurpose) Valid() bool {
+	switch e {
+	case AskConsentPurposeBackup:
+		return true
+	case AskConsentPurposeRestore:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ChangedItemWhat.
 const (
 	Added   ChangedItemWhat = "added"
@@ -32,6 +50,45 @@ func (e ChangedItemWhat) Valid() bool {
 	case Changed:
 		return true
 	case Removed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CredentialKind.
+const (
+	CredentialKindCertificate CredentialKind = "certificate"
+	CredentialKindFederated   CredentialKind = "federated"
+	CredentialKindSecret      CredentialKind = "secret"
+)
+
+// Valid indicates whether the value is a known member of the CredentialKind enum.
+func (e CredentialKind) Valid() bool {
+	switch e {
+	case CredentialKindCertificate:
+		return true
+	case CredentialKindFederated:
+		return true
+	case CredentialKindSecret:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for CredentialPurpose.
+const (
+	CredentialPurposeBackup  CredentialPurpose = "backup"
+	CredentialPurposeRestore CredentialPurpose = "restore"
+)
+
+// Valid indicates whether the value is a known member of the CredentialPurpose enum.
+func (e CredentialPurpose) Valid() bool {
+	switch e {
+	case CredentialPurposeBackup:
+		return true
+	case CredentialPurposeRestore:
 		return true
 	default:
 		return false
@@ -146,6 +203,45 @@ func (e MailState) Valid() bool {
 	case MailStateSent:
 		return true
 	case MailStateWaiting:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewCredentialKind.
+const (
+	NewCredentialKindCertificate NewCredentialKind = "certificate"
+	NewCredentialKindFederated   NewCredentialKind = "federated"
+	NewCredentialKindSecret      NewCredentialKind = "secret"
+)
+
+// Valid indicates whether the value is a known member of the NewCredentialKind enum.
+func (e NewCredentialKind) Valid() bool {
+	switch e {
+	case NewCredentialKindCertificate:
+		return true
+	case NewCredentialKindFederated:
+		return true
+	case NewCredentialKindSecret:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewCredentialPurpose.
+const (
+	NewCredentialPurposeBackup  NewCredentialPurpose = "backup"
+	NewCredentialPurposeRestore NewCredentialPurpose = "restore"
+)
+
+// Valid indicates whether the value is a known member of the NewCredentialPurpose enum.
+func (e NewCredentialPurpose) Valid() bool {
+	switch e {
+	case NewCredentialPurposeBackup:
+		return true
+	case NewCredentialPurposeRestore:
 		return true
 	default:
 		return false
@@ -1351,6 +1447,15 @@ type Archive struct {
 	Size int64 `json:"size"`
 }
 
+// AskConsent defines model for AskConsent.
+type AskConsent struct {
+	// Purpose restore: to the second application, which may write
+	Purpose AskConsentPurpose `json:"purpose,omitempty,omitzero"`
+}
+
+// AskConsentPurpose restore: to the second application, which may write
+type AskConsentPurpose string
+
 // AuditEntry defines model for AuditEntry.
 type AuditEntry struct {
 	// Action The operation; with .failed behind it when it failed
@@ -1505,6 +1610,44 @@ type Counts struct {
 	// Total Items expected, 0 while unknown
 	Total int64 `json:"total"`
 }
+
+// Credential defines model for Credential.
+type Credential struct {
+	// Accepted When Microsoft took it first; absent: not yet
+	Accepted time.Time `json:"accepted,omitempty,omitzero"`
+	Added    time.Time `json:"added,omitempty,omitzero"`
+	AddedBy  string    `json:"added_by,omitempty,omitzero"`
+
+	// ClientId The application it proves
+	ClientId string `json:"client_id"`
+
+	// Expires Absent: not known
+	Expires time.Time `json:"expires,omitempty,omitzero"`
+
+	// Fingerprint SHA-256 of the certificate
+	Fingerprint string `json:"fingerprint,omitempty,omitzero"`
+
+	// Id Example: c-0123456789abcdef
+	Id      string            `json:"id"`
+	Kind    CredentialKind    `json:"kind"`
+	Label   string            `json:"label,omitempty,omitzero"`
+	Purpose CredentialPurpose `json:"purpose"`
+
+	// Refusal Why: an AADSTS number
+	Refusal string `json:"refusal,omitempty,omitzero"`
+
+	// Refused When Microsoft refused it since it was taken last
+	Refused time.Time `json:"refused,omitempty,omitzero"`
+
+	// Warning What a person should see to
+	Warning string `json:"warning,omitempty,omitzero"`
+}
+
+// CredentialKind defines model for Credential.Kind.
+type CredentialKind string
+
+// CredentialPurpose defines model for Credential.Purpose.
+type CredentialPurpose string
 
 // Delays defines model for Delays.
 type Delays struct {
@@ -1784,6 +1927,36 @@ type Mail struct {
 
 // MailState defines model for Mail.State.
 type MailState string
+
+// NewCredential defines model for NewCredential.
+type NewCredential struct {
+	// Certificate Of kind certificate: PEM of the certificate and its RSA key. It is stored wrapped, and never shown again
+	Certificate string `json:"certificate,omitempty,omitzero"`
+
+	// ClientId The application (client) ID that Entra shows
+	//
+	// Example: 11111111-1111-4111-8111-111111111111
+	ClientId string `json:"client_id"`
+
+	// Expires Of kind secret: when it ends, to be warned in time; a certificate says so itself
+	Expires time.Time         `json:"expires,omitempty,omitzero"`
+	Kind    NewCredentialKind `json:"kind"`
+
+	// Label What people call it
+	Label string `json:"label,omitempty,omitzero"`
+
+	// Purpose restore: a second application that may write, for restores alone
+	Purpose NewCredentialPurpose `json:"purpose,omitempty,omitzero"`
+
+	// Secret Of kind secret: the client secret. It is stored wrapped, and never shown again
+	Secret string `json:"secret,omitempty,omitzero"`
+}
+
+// NewCredentialKind defines model for NewCredential.Kind.
+type NewCredentialKind string
+
+// NewCredentialPurpose restore: a second application that may write, for restores alone
+type NewCredentialPurpose string
 
 // NewExport defines model for NewExport.
 type NewExport struct {
@@ -2108,6 +2281,14 @@ type PageBrowseItem struct {
 // PageChangedItem defines model for PageChangedItem.
 type PageChangedItem struct {
 	Items []ChangedItem `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PageCredential defines model for PageCredential.
+type PageCredential struct {
+	Items []Credential `json:"items"`
 
 	// Next Pass it as 'after' for the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
@@ -2988,6 +3169,9 @@ type ListTokensParams struct {
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// AddFleetCredentialJSONRequestBody defines body for AddFleetCredential for application/json ContentType.
+type AddFleetCredentialJSONRequestBody = NewCredential
+
 // SetFleetNoticesJSONRequestBody defines body for SetFleetNotices for application/json ContentType.
 type SetFleetNoticesJSONRequestBody = NewNotices
 
@@ -2996,6 +3180,12 @@ type AddTenantJSONRequestBody = NewTenant
 
 // ChangeTenantJSONRequestBody defines body for ChangeTenant for application/json ContentType.
 type ChangeTenantJSONRequestBody = TenantChange
+
+// StartConsentJSONRequestBody defines body for StartConsent for application/json ContentType.
+type StartConsentJSONRequestBody = AskConsent
+
+// AddCredentialJSONRequestBody defines body for AddCredential for application/json ContentType.
+type AddCredentialJSONRequestBody = NewCredential
 
 // StartExportJSONRequestBody defines body for StartExport for application/json ContentType.
 type StartExportJSONRequestBody = NewExport
@@ -3128,6 +3318,30 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/backlogs (the `ListBacklogs` operationId).
 	ListBacklogs(ctx context.Context, params *ListBacklogsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListFleetCredentials List the provider's credentials that were given by the API
+	//
+	// Corresponds with GET /v1/credentials (the `ListFleetCredentials` operationId).
+	ListFleetCredentials(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddFleetCredentialWithBody Change the provider's credential without a restart
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/credentials (the `AddFleetCredential` operationId).
+	AddFleetCredentialWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddFleetCredential Change the provider's credential without a restart
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/credentials (the `AddFleetCredential` operationId).
+	AddFleetCredential(ctx context.Context, body AddFleetCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveFleetCredential Remove a credential; without any the configured one is used
+	//
+	// Corresponds with DELETE /v1/credentials/{credential} (the `RemoveFleetCredential` operationId).
+	RemoveFleetCredential(ctx context.Context, credential string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetFleet Show the whole fleet in numbers
 	//
 	// Corresponds with GET /v1/fleet (the `GetFleet` operationId).
@@ -3235,10 +3449,43 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/collect (the `StartCollection` operationId).
 	StartCollection(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// StartConsent Ask for a one-time URL where an administrator of the tenant consents
+	// StartConsentWithBody Ask for a one-time URL where an administrator of the tenant consents
+	//
+	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
-	StartConsent(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	StartConsentWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartConsent Ask for a one-time URL where an administrator of the tenant consents
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
+	StartConsent(ctx context.Context, tenant string, body StartConsentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListCredentials List the tenant's own credentials, and what is wrong with them
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/credentials (the `ListCredentials` operationId).
+	ListCredentials(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddCredentialWithBody Give the tenant an application of its own, or a new credential of it
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/credentials (the `AddCredential` operationId).
+	AddCredentialWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddCredential Give the tenant an application of its own, or a new credential of it
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/credentials (the `AddCredential` operationId).
+	AddCredential(ctx context.Context, tenant string, body AddCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemoveCredential Remove a credential; without any the provider's application is used
+	//
+	// Corresponds with DELETE /v1/tenants/{tenant}/credentials/{credential} (the `RemoveCredential` operationId).
+	RemoveCredential(ctx context.Context, tenant string, credential string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// StartExportWithBody Export a snapshot, or part of it, as a file to fetch
 	//
@@ -3672,6 +3919,70 @@ func (c *Client) ListBacklogs(ctx context.Context, params *ListBacklogsParams, r
 	return c.Client.Do(req)
 }
 
+// ListFleetCredentials List the provider's credentials that were given by the API
+//
+// Corresponds with GET /v1/credentials (the `ListFleetCredentials` operationId).
+func (c *Client) ListFleetCredentials(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFleetCredentialsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddFleetCredentialWithBody Change the provider's credential without a restart
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/credentials (the `AddFleetCredential` operationId).
+func (c *Client) AddFleetCredentialWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddFleetCredentialRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddFleetCredential Change the provider's credential without a restart
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/credentials (the `AddFleetCredential` operationId).
+func (c *Client) AddFleetCredential(ctx context.Context, body AddFleetCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddFleetCredentialRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveFleetCredential Remove a credential; without any the configured one is used
+//
+// Corresponds with DELETE /v1/credentials/{credential} (the `RemoveFleetCredential` operationId).
+func (c *Client) RemoveFleetCredential(ctx context.Context, credential string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveFleetCredentialRequest(c.Server, credential)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetFleet Show the whole fleet in numbers
 //
 // Corresponds with GET /v1/fleet (the `GetFleet` operationId).
@@ -3969,11 +4280,94 @@ func (c *Client) StartCollection(ctx context.Context, tenant string, reqEditors 
 	return c.Client.Do(req)
 }
 
-// StartConsent Ask for a one-time URL where an administrator of the tenant consents
+// StartConsentWithBody Ask for a one-time URL where an administrator of the tenant consents
+//
+// Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
-func (c *Client) StartConsent(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewStartConsentRequest(c.Server, tenant)
+func (c *Client) StartConsentWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartConsentRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartConsent Ask for a one-time URL where an administrator of the tenant consents
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
+func (c *Client) StartConsent(ctx context.Context, tenant string, body StartConsentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartConsentRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListCredentials List the tenant's own credentials, and what is wrong with them
+//
+// Corresponds with GET /v1/tenants/{tenant}/credentials (the `ListCredentials` operationId).
+func (c *Client) ListCredentials(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListCredentialsRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddCredentialWithBody Give the tenant an application of its own, or a new credential of it
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/credentials (the `AddCredential` operationId).
+func (c *Client) AddCredentialWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddCredentialRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddCredential Give the tenant an application of its own, or a new credential of it
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/credentials (the `AddCredential` operationId).
+func (c *Client) AddCredential(ctx context.Context, tenant string, body AddCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddCredentialRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemoveCredential Remove a credential; without any the provider's application is used
+//
+// Corresponds with DELETE /v1/tenants/{tenant}/credentials/{credential} (the `RemoveCredential` operationId).
+func (c *Client) RemoveCredential(ctx context.Context, tenant string, credential string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemoveCredentialRequest(c.Server, tenant, credential)
 	if err != nil {
 		return nil, err
 	}
@@ -5177,6 +5571,107 @@ func NewListBacklogsRequest(server string, params *ListBacklogsParams) (*http.Re
 	return req, nil
 }
 
+// NewListFleetCredentialsRequest constructs an http.Request for the ListFleetCredentials method
+func NewListFleetCredentialsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/credentials")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddFleetCredentialRequest calls the generic AddFleetCredential builder with application/json body
+func NewAddFleetCredentialRequest(server string, body AddFleetCredentialJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddFleetCredentialRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAddFleetCredentialRequestWithBody constructs an http.Request for the AddFleetCredential method, with any body, and a specified content type
+func NewAddFleetCredentialRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/credentials")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRemoveFleetCredentialRequest constructs an http.Request for the RemoveFleetCredential method
+func NewRemoveFleetCredentialRequest(server string, credential string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "credential", credential, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/credentials/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetFleetRequest constructs an http.Request for the GetFleet method
 func NewGetFleetRequest(server string) (*http.Request, error) {
 	var err error
@@ -5881,8 +6376,19 @@ func NewStartCollectionRequest(server string, tenant string) (*http.Request, err
 	return req, nil
 }
 
-// NewStartConsentRequest constructs an http.Request for the StartConsent method
-func NewStartConsentRequest(server string, tenant string) (*http.Request, error) {
+// NewStartConsentRequest calls the generic StartConsent builder with application/json body
+func NewStartConsentRequest(server string, tenant string, body StartConsentJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartConsentRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewStartConsentRequestWithBody constructs an http.Request for the StartConsent method, with any body, and a specified content type
+func NewStartConsentRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -5907,7 +6413,131 @@ func NewStartConsentRequest(server string, tenant string) (*http.Request, error)
 		return nil, err
 	}
 
-	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewListCredentialsRequest constructs an http.Request for the ListCredentials method
+func NewListCredentialsRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/credentials", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddCredentialRequest calls the generic AddCredential builder with application/json body
+func NewAddCredentialRequest(server string, tenant string, body AddCredentialJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddCredentialRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewAddCredentialRequestWithBody constructs an http.Request for the AddCredential method, with any body, and a specified content type
+func NewAddCredentialRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/credentials", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRemoveCredentialRequest constructs an http.Request for the RemoveCredential method
+func NewRemoveCredentialRequest(server string, tenant string, credential string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "credential", credential, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/credentials/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -8912,6 +9542,34 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/backlogs (the `ListBacklogs` operationId).
 	ListBacklogsWithResponse(ctx context.Context, params *ListBacklogsParams, reqEditors ...RequestEditorFn) (*ListBacklogsResponse, error)
 
+	// ListFleetCredentialsWithResponse List the provider's credentials that were given by the API
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/credentials (the `ListFleetCredentials` operationId).
+	ListFleetCredentialsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListFleetCredentialsResponse, error)
+
+	// AddFleetCredentialWithBodyWithResponse Change the provider's credential without a restart
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/credentials (the `AddFleetCredential` operationId).
+	AddFleetCredentialWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddFleetCredentialResponse, error)
+
+	// AddFleetCredentialWithResponse Change the provider's credential without a restart
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/credentials (the `AddFleetCredential` operationId).
+	AddFleetCredentialWithResponse(ctx context.Context, body AddFleetCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*AddFleetCredentialResponse, error)
+
+	// RemoveFleetCredentialWithResponse Remove a credential; without any the configured one is used
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/credentials/{credential} (the `RemoveFleetCredential` operationId).
+	RemoveFleetCredentialWithResponse(ctx context.Context, credential string, reqEditors ...RequestEditorFn) (*RemoveFleetCredentialResponse, error)
+
 	// GetFleetWithResponse Show the whole fleet in numbers
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -9045,12 +9703,47 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/collect (the `StartCollection` operationId).
 	StartCollectionWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*StartCollectionResponse, error)
 
+	// StartConsentWithBodyWithResponse Ask for a one-time URL where an administrator of the tenant consents
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
+	StartConsentWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartConsentResponse, error)
+
 	// StartConsentWithResponse Ask for a one-time URL where an administrator of the tenant consents
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
+	StartConsentWithResponse(ctx context.Context, tenant string, body StartConsentJSONRequestBody, reqEditors ...RequestEditorFn) (*StartConsentResponse, error)
+
+	// ListCredentialsWithResponse List the tenant's own credentials, and what is wrong with them
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
-	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
-	StartConsentWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*StartConsentResponse, error)
+	// Corresponds with GET /v1/tenants/{tenant}/credentials (the `ListCredentials` operationId).
+	ListCredentialsWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ListCredentialsResponse, error)
+
+	// AddCredentialWithBodyWithResponse Give the tenant an application of its own, or a new credential of it
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/credentials (the `AddCredential` operationId).
+	AddCredentialWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddCredentialResponse, error)
+
+	// AddCredentialWithResponse Give the tenant an application of its own, or a new credential of it
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/credentials (the `AddCredential` operationId).
+	AddCredentialWithResponse(ctx context.Context, tenant string, body AddCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*AddCredentialResponse, error)
+
+	// RemoveCredentialWithResponse Remove a credential; without any the provider's application is used
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/tenants/{tenant}/credentials/{credential} (the `RemoveCredential` operationId).
+	RemoveCredentialWithResponse(ctx context.Context, tenant string, credential string, reqEditors ...RequestEditorFn) (*RemoveCredentialResponse, error)
 
 	// StartExportWithBodyWithResponse Export a snapshot, or part of it, as a file to fetch
 	//
@@ -9653,6 +10346,150 @@ func (r ListBacklogsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListBacklogsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListFleetCredentialsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageCredential
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFleetCredentialsResponse) GetJSON200() *PageCredential {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFleetCredentialsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFleetCredentialsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFleetCredentialsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFleetCredentialsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFleetCredentialsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AddFleetCredentialResponse201Headers the declared response headers of an HTTP 201 response for AddFleetCredential
+type AddFleetCredentialResponse201Headers struct {
+	Location string
+}
+
+type AddFleetCredentialResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Credential
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *AddFleetCredentialResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddFleetCredentialResponse) GetJSON201() *Credential {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddFleetCredentialResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddFleetCredentialResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddFleetCredentialResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddFleetCredentialResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddFleetCredentialResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveFleetCredentialResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveFleetCredentialResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveFleetCredentialResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveFleetCredentialResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveFleetCredentialResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveFleetCredentialResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -10476,6 +11313,150 @@ func (r StartConsentResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r StartConsentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListCredentialsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageCredential
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListCredentialsResponse) GetJSON200() *PageCredential {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListCredentialsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListCredentialsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListCredentialsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListCredentialsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListCredentialsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AddCredentialResponse201Headers the declared response headers of an HTTP 201 response for AddCredential
+type AddCredentialResponse201Headers struct {
+	Location string
+}
+
+type AddCredentialResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Credential
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *AddCredentialResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddCredentialResponse) GetJSON201() *Credential {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddCredentialResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddCredentialResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddCredentialResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddCredentialResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddCredentialResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemoveCredentialResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemoveCredentialResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemoveCredentialResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemoveCredentialResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemoveCredentialResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemoveCredentialResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13031,6 +14012,58 @@ func (c *ClientWithResponses) ListBacklogsWithResponse(ctx context.Context, para
 	return ParseListBacklogsResponse(rsp)
 }
 
+// ListFleetCredentialsWithResponse List the provider's credentials that were given by the API
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/credentials (the `ListFleetCredentials` operationId).
+func (c *ClientWithResponses) ListFleetCredentialsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListFleetCredentialsResponse, error) {
+	rsp, err := c.ListFleetCredentials(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFleetCredentialsResponse(rsp)
+}
+
+// AddFleetCredentialWithBodyWithResponse Change the provider's credential without a restart
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/credentials (the `AddFleetCredential` operationId).
+func (c *ClientWithResponses) AddFleetCredentialWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddFleetCredentialResponse, error) {
+	rsp, err := c.AddFleetCredentialWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddFleetCredentialResponse(rsp)
+}
+
+// AddFleetCredentialWithResponse Change the provider's credential without a restart
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/credentials (the `AddFleetCredential` operationId).
+func (c *ClientWithResponses) AddFleetCredentialWithResponse(ctx context.Context, body AddFleetCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*AddFleetCredentialResponse, error) {
+	rsp, err := c.AddFleetCredential(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddFleetCredentialResponse(rsp)
+}
+
+// RemoveFleetCredentialWithResponse Remove a credential; without any the configured one is used
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/credentials/{credential} (the `RemoveFleetCredential` operationId).
+func (c *ClientWithResponses) RemoveFleetCredentialWithResponse(ctx context.Context, credential string, reqEditors ...RequestEditorFn) (*RemoveFleetCredentialResponse, error) {
+	rsp, err := c.RemoveFleetCredential(ctx, credential, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveFleetCredentialResponse(rsp)
+}
+
 // GetFleetWithResponse Show the whole fleet in numbers
 //
 // Returns a wrapper object for the known response body format(s).
@@ -13278,17 +14311,82 @@ func (c *ClientWithResponses) StartCollectionWithResponse(ctx context.Context, t
 	return ParseStartCollectionResponse(rsp)
 }
 
-// StartConsentWithResponse Ask for a one-time URL where an administrator of the tenant consents
+// StartConsentWithBodyWithResponse Ask for a one-time URL where an administrator of the tenant consents
 //
-// Returns a wrapper object for the known response body format(s).
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
-func (c *ClientWithResponses) StartConsentWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*StartConsentResponse, error) {
-	rsp, err := c.StartConsent(ctx, tenant, reqEditors...)
+func (c *ClientWithResponses) StartConsentWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartConsentResponse, error) {
+	rsp, err := c.StartConsentWithBody(ctx, tenant, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
 	return ParseStartConsentResponse(rsp)
+}
+
+// StartConsentWithResponse Ask for a one-time URL where an administrator of the tenant consents
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
+func (c *ClientWithResponses) StartConsentWithResponse(ctx context.Context, tenant string, body StartConsentJSONRequestBody, reqEditors ...RequestEditorFn) (*StartConsentResponse, error) {
+	rsp, err := c.StartConsent(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartConsentResponse(rsp)
+}
+
+// ListCredentialsWithResponse List the tenant's own credentials, and what is wrong with them
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/credentials (the `ListCredentials` operationId).
+func (c *ClientWithResponses) ListCredentialsWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ListCredentialsResponse, error) {
+	rsp, err := c.ListCredentials(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListCredentialsResponse(rsp)
+}
+
+// AddCredentialWithBodyWithResponse Give the tenant an application of its own, or a new credential of it
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/credentials (the `AddCredential` operationId).
+func (c *ClientWithResponses) AddCredentialWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddCredentialResponse, error) {
+	rsp, err := c.AddCredentialWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddCredentialResponse(rsp)
+}
+
+// AddCredentialWithResponse Give the tenant an application of its own, or a new credential of it
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/credentials (the `AddCredential` operationId).
+func (c *ClientWithResponses) AddCredentialWithResponse(ctx context.Context, tenant string, body AddCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*AddCredentialResponse, error) {
+	rsp, err := c.AddCredential(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddCredentialResponse(rsp)
+}
+
+// RemoveCredentialWithResponse Remove a credential; without any the provider's application is used
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/tenants/{tenant}/credentials/{credential} (the `RemoveCredential` operationId).
+func (c *ClientWithResponses) RemoveCredentialWithResponse(ctx context.Context, tenant string, credential string, reqEditors ...RequestEditorFn) (*RemoveCredentialResponse, error) {
+	rsp, err := c.RemoveCredential(ctx, tenant, credential, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemoveCredentialResponse(rsp)
 }
 
 // StartExportWithBodyWithResponse Export a snapshot, or part of it, as a file to fetch
@@ -14248,6 +15346,114 @@ func ParseListBacklogsResponse(rsp *http.Response) (*ListBacklogsResponse, error
 	return response, nil
 }
 
+// ParseListFleetCredentialsResponse parses an HTTP response from a ListFleetCredentialsWithResponse call
+func ParseListFleetCredentialsResponse(rsp *http.Response) (*ListFleetCredentialsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFleetCredentialsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageCredential
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddFleetCredentialResponse parses an HTTP response from a AddFleetCredentialWithResponse call
+func ParseAddFleetCredentialResponse(rsp *http.Response) (*AddFleetCredentialResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddFleetCredentialResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Credential
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers AddFleetCredentialResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRemoveFleetCredentialResponse parses an HTTP response from a RemoveFleetCredentialWithResponse call
+func ParseRemoveFleetCredentialResponse(rsp *http.Response) (*RemoveFleetCredentialResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveFleetCredentialResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetFleetResponse parses an HTTP response from a GetFleetWithResponse call
 func ParseGetFleetResponse(rsp *http.Response) (*GetFleetResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -14818,6 +16024,114 @@ func ParseStartConsentResponse(rsp *http.Response) (*StartConsentResponse, error
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListCredentialsResponse parses an HTTP response from a ListCredentialsWithResponse call
+func ParseListCredentialsResponse(rsp *http.Response) (*ListCredentialsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListCredentialsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageCredential
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddCredentialResponse parses an HTTP response from a AddCredentialWithResponse call
+func ParseAddCredentialResponse(rsp *http.Response) (*AddCredentialResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddCredentialResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Credential
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers AddCredentialResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRemoveCredentialResponse parses an HTTP response from a RemoveCredentialWithResponse call
+func ParseRemoveCredentialResponse(rsp *http.Response) (*RemoveCredentialResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemoveCredentialResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -67,7 +68,7 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	metrics := newMeter(RoleAPI)
 	closing := make(chan struct{})
 	handler, err := api.New(api.Config{
-		Catalog: cat, Consent: consent{graphConfig(cfg)}, Browser: newBrowser(repos), Archives: archives{repos}, Budgets: book, Limits: limits, Monitor: monitor, SignIn: people,
+		Catalog: cat, Consent: consent{graphConfig(cfg)}, Keys: repos.ring, Browser: newBrowser(repos), Archives: archives{repos}, Budgets: book, Limits: limits, Monitor: monitor, SignIn: people,
 		PublicURL: cfg.PublicURL, Rate: cfg.APIRate, Logger: p.log, Metrics: metricsHandler(metrics), Closing: closing,
 		Ready: readiness(map[string]pinger{"catalog": cat, "redis": deliveries}),
 	})
@@ -114,8 +115,10 @@ func openStorage(ctx context.Context, cfg Config) (*repositories, error) {
 // consent builds consent URLs without a Graph credential.
 type consent struct{ cfg graph.Config }
 
-func (c consent) URL(directory, state, redirect string) (string, error) {
-	return graph.ConsentURL(c.cfg, directory, state, redirect)
+func (c consent) URL(clientID, directory, state, redirect string) (string, error) {
+	cfg := c.cfg
+	cfg.ClientID = cmp.Or(clientID, cfg.ClientID)
+	return graph.ConsentURL(cfg, directory, state, redirect)
 }
 
 // describe says for asynqmon what a delivery is about.

@@ -59,6 +59,8 @@ type Config struct {
 	Certificate  string
 	LimitsFile   string
 
+	FederatedTokenFile string
+
 	PublicURL      string
 	TLSCertificate string
 	TLSKey         string
@@ -161,6 +163,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.ClientID, "client-id", "", "`ID` of the Entra application (api, worker, scheduler); no secret")
 	fs.Var((*secretFlag)(&c.ClientSecret), "client-secret", "`SECRET` of the application (worker); better in the environment or the file than on the command line")
 	fs.StringVar(&c.Certificate, "certificate", "", "PEM `FILE` with the application's certificate and key, instead of a secret (worker)")
+	fs.StringVar(&c.FederatedTokenFile, "federated-token-file", "", "`FILE` with a token of an issuer that the application trusts, read for every sign-in, instead of a secret; tenants' federated credentials use it, too (worker)")
 	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits (api, worker, scheduler)")
 
 	fs.StringVar(&c.PublicURL, "public-url", "http://127.0.0.1:8080", "`URL` under which browsers reach the API: consent comes back to it (api)")
@@ -326,9 +329,10 @@ func (c Config) validateWorker(bad complain) {
 	if !(c.TracesRatio > 0 && c.TracesRatio <= 1) {
 		bad("traces-ratio", fmt.Sprint(c.TracesRatio), "a share above 0 and at most 1")
 	}
-	if c.ClientSecret.IsZero() == (c.Certificate == "") {
+	// A federated token may stand beside them: tenants' own applications may be proved by it.
+	if both := !c.ClientSecret.IsZero() && c.Certificate != ""; both || (c.ClientSecret.IsZero() && c.Certificate == "" && c.FederatedTokenFile == "") {
 		wrong := map[bool]string{true: "(not set)", false: "(set)"}[c.ClientSecret.IsZero()]
-		bad("client-secret", wrong, "a secret if certificate is empty, and empty if certificate names a PEM file: exactly one of the two")
+		bad("client-secret", wrong, "a secret if certificate is empty, and empty if certificate names a PEM file: exactly one of the two, unless federated-token-file stands for both")
 	}
 	if c.Certificate != "" {
 		if _, err := os.Stat(c.Certificate); err != nil {

@@ -17,7 +17,7 @@ import (
 func graphConfig(cfg Config) graph.Config {
 	return graph.Config{
 		Cloud: cfg.Cloud, GraphURL: cfg.GraphURL, LoginURL: cfg.LoginURL,
-		ClientID: cfg.ClientID, Secret: cfg.ClientSecret, Certificate: cfg.Certificate,
+		ClientID: cfg.ClientID, Secret: cfg.ClientSecret, Certificate: cfg.Certificate, TokenFile: cfg.FederatedTokenFile,
 	}
 }
 
@@ -46,6 +46,9 @@ func (w workloads) Source(_ context.Context, t catalog.TenantRow, r catalog.Reso
 // reserve that is kept for restores.
 func (w workloads) Target(_ context.Context, t catalog.TenantRow, r catalog.Resource, load tenantry.Workload, req tenantry.RestoreRequest) (engine.Target, error) {
 	g := w.client.Tenant(t.ID, t.DirectoryID).Reserve()
+	if len(t.RestoreRoles) > 0 { // else the application for restores, if there is one, has no consent here
+		g = g.As(tenantry.ToRestore)
+	}
 	switch load {
 	case tenantry.Mailbox:
 		return workload.NewMailboxTarget(g, r.ObjectID, req.Folder, req.Conflict), nil

@@ -16,6 +16,7 @@ import (
 	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/graph"
 	"github.com/tenantry/tenantry/internal/queue"
+	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
 	"github.com/tenantry/tenantry/internal/worker"
@@ -49,7 +50,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 		return err
 	}
 	metrics := newMeter(RoleWorker)
-	client, err := p.openGraph(ctx, cfg, cat, rdb, metrics)
+	client, err := p.openGraph(ctx, cfg, cat, rdb, repos.ring, metrics)
 	if err != nil {
 		return err
 	}
@@ -57,6 +58,9 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	dir, err := directory.New(directory.Config{
 		Catalog: cat, Log: p.log.Sugar(),
 		Open: func(t tenantry.TenantID, name string) directory.Graph { return client.Tenant(t, name) },
+		ForRestores: func(t tenantry.TenantID, name string) directory.Granter {
+			return client.Tenant(t, name).As(tenantry.ToRestore)
+		},
 	})
 	if err != nil {
 		return err
@@ -104,7 +108,7 @@ func limitMemory(megabytes int) {
 }
 
 // openGraph opens the account book and the Graph client that pays from it.
-func (p *Program) openGraph(ctx context.Context, cfg Config, cat *catalog.Catalog, rdb redis.UniversalClient, metrics *meter) (*graph.Client, error) {
+func (p *Program) openGraph(ctx context.Context, cfg Config, cat *catalog.Catalog, rdb redis.UniversalClient, ring repository.Keyring, metrics *meter) (*graph.Client, error) {
 	limits, err := readLimits(cfg.LimitsFile)
 	if err != nil {
 		return nil, err
@@ -117,7 +121,9 @@ func (p *Program) openGraph(ctx context.Context, cfg Config, cat *catalog.Catalo
 		return nil, err
 	}
 	p.background(func(ctx context.Context) { m.run(ctx, p.log) })
-	return graph.New(graphConfig(cfg), book)
+	graphCfg := graphConfig(cfg)
+	graphCfg.Applications = newApplications(cat, ring, cfg.FederatedTokenFile, p.log)
+	return graph.New(graphCfg, book)
 }
 
 func readLimits(file string) (throttle.Limits, error) {

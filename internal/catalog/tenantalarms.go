@@ -15,6 +15,8 @@ const (
 	AlarmKey = "key"
 	// AlarmDamage: what is stored of a series is damaged, until a backup has healed it.
 	AlarmDamage = "damage"
+	// AlarmCredential: a credential of its own ends soon, has ended, or is refused.
+	AlarmCredential = "credential"
 	// AlarmMassChange: the pruning of a series is suspended, until that is acknowledged.
 	AlarmMassChange = "mass_change"
 )

@@ -23,6 +23,7 @@ type TenantRow struct {
 	Licences                                 int64     // from the directory sync, sizes the SharePoint budget
 	Users                                    int64     // number of directory users, sizes the identity budget
 	Roles                                    []string  // application permissions that its consent gave when it was last proved
+	RestoreRoles                             []string  // likewise, by which restores write
 	AddedAt, StateAt, LastSyncAt, NextSyncAt time.Time // zero = never
 
 	Cloud           string        // Microsoft's, "" the fleet's
@@ -61,16 +62,17 @@ type tenantRow struct {
 	Pool            string
 	ApplicationName string
 	SyncEvery       int64
+	RestoreRoles    string
 }
 
 const tenantColumns bun.Safe = `id, name, directory, directory_id, state, reason, weight, licences, users, roles,
-	added_at, state_at, last_sync_at, next_sync_at, cloud, region, pool, application_name, sync_every`
+	added_at, state_at, last_sync_at, next_sync_at, cloud, region, pool, application_name, sync_every, restore_roles`
 
 // columns is where the values of tenantColumns go.
 func (r *tenantRow) columns() []any {
 	return []any{
 		&r.ID, &r.Name, &r.Directory, &r.DirectoryID, &r.State, &r.Reason, &r.Weight, &r.Licences, &r.Users, &r.Roles,
-		&r.AddedAt, &r.StateAt, &r.LastSyncAt, &r.NextSyncAt, &r.Cloud, &r.Region, &r.Pool, &r.ApplicationName, &r.SyncEvery,
+		&r.AddedAt, &r.StateAt, &r.LastSyncAt, &r.NextSyncAt, &r.Cloud, &r.Region, &r.Pool, &r.ApplicationName, &r.SyncEvery, &r.RestoreRoles,
 	}
 }
 
@@ -81,7 +83,7 @@ func (r tenantRow) tenant() TenantRow {
 		AddedAt: fromMicros(r.AddedAt), StateAt: fromMicros(r.StateAt),
 		LastSyncAt: fromMicros(r.LastSyncAt), NextSyncAt: fromMicros(r.NextSyncAt),
 		Cloud: r.Cloud, Region: r.Region, Pool: r.Pool, ApplicationName: r.ApplicationName,
-		SyncEvery: time.Duration(r.SyncEvery) * time.Microsecond,
+		SyncEvery: time.Duration(r.SyncEvery) * time.Microsecond, RestoreRoles: rolesOf(r.RestoreRoles),
 	}
 }
 
@@ -207,8 +209,10 @@ func (t *Tenant) SetSize(ctx context.Context, users, licences int64) error {
 
 // SetRoles records the application permissions that a proved consent gives. NotFound.
 func (t *Tenant) SetRoles(ctx context.Context, roles []string) error {
-	return t.update(ctx, "set roles", "roles = ?", strings.Join(roles, " "))
+	return t.update(ctx, "set roles", "roles = ?", joinRoles(roles))
 }
+
+func joinRoles(roles []string) string { return strings.Join(roles, " ") }
 
 // SetWeight sets the service level, 1 to 100: the tenant's share when the fleet is busy.
 // Invalid when out of range; NotFound.

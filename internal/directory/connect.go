@@ -106,7 +106,7 @@ func (d *Directory) connected(ctx context.Context, scope *catalog.Tenant, row ca
 			return err
 		}
 	}
-	if err := d.proved(ctx, scope, grant); err != nil {
+	if err := d.proved(ctx, scope, row.ID, grant); err != nil {
 		return err
 	}
 	if !slices.Equal(row.Roles, grant.Roles) {
@@ -129,11 +129,35 @@ func (d *Directory) connected(ctx context.Context, scope *catalog.Tenant, row ca
 }
 
 // proved writes down what a fresh token permits, for the tenant and for each of its workloads.
-func (d *Directory) proved(ctx context.Context, scope *catalog.Tenant, grant graph.Grant) error {
+func (d *Directory) proved(ctx context.Context, scope *catalog.Tenant, t tenantry.TenantID, grant graph.Grant) error {
 	if err := scope.SetRoles(ctx, grant.Roles); err != nil {
 		return err
 	}
-	return scope.AuthoriseWorkloads(ctx, MissingForBackup(grant.Roles), d.cfg.Now())
+	if err := scope.AuthoriseWorkloads(ctx, MissingForBackup(grant.Roles), d.cfg.Now()); err != nil {
+		return err
+	}
+	if err := d.restoresProved(ctx, scope, t, grant); err != nil {
+		return err
+	}
+	return d.watchCredentials(ctx, scope)
+}
+
+// restoresProved writes down what restores may do. Their application may have no consent, and that keeps nothing
+// else from going on: restores then go by the other one.
+func (d *Directory) restoresProved(ctx context.Context, scope *catalog.Tenant, t tenantry.TenantID, grant graph.Grant) error {
+	if d.cfg.ForRestores != nil {
+		other, err := d.cfg.ForRestores(t, grant.DirectoryID).Grant(ctx)
+		switch {
+		case err == nil:
+			grant = other
+		case tenantry.KindOf(err) == tenantry.Reconnect:
+			return scope.SetRestoreRoles(ctx, nil)
+		default:
+			d.cfg.Log.Warnw("what restores may do is not known today; what was known stays", "tenant", t, "error", err)
+			return nil
+		}
+	}
+	return scope.SetRestoreRoles(ctx, grant.Roles)
 }
 
 // record keeps in the audit log what a consent has been proved to permit.

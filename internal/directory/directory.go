@@ -43,10 +43,14 @@ type Graph interface {
 	Lookups
 }
 
+// Granter asks for a fresh token and tells whose it is and what it permits.
+type Granter interface {
+	Grant(ctx context.Context) (graph.Grant, error)
+}
+
 // Facts are asked once per connect or sync.
 type Facts interface {
-	// Grant asks for a fresh token and tells whose it is and what it permits.
-	Grant(ctx context.Context) (graph.Grant, error)
+	Granter
 	Organization(ctx context.Context) (graph.Organization, error)
 	Licences(ctx context.Context) (int64, error)
 }
@@ -78,7 +82,9 @@ type Config struct {
 	Catalog *catalog.Catalog
 	// Open returns the handle of a Microsoft tenant, named by GUID or domain.
 	Open func(t tenantry.TenantID, directory string) Graph
-	Log  Logger
+	// ForRestores returns what restores of a Microsoft tenant speak as; nil: as everything else.
+	ForRestores func(t tenantry.TenantID, directory string) Granter
+	Log         Logger
 	// Required are the application permissions without which a tenant is not connected
 	// (default RequiredRoles).
 	Required []string

@@ -71,7 +71,7 @@ func (s *syncing) begin(ctx context.Context) (roles []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.proved(ctx, s.scope, grant); err != nil {
+	if err := s.proved(ctx, s.scope, s.tenant, grant); err != nil {
 		return nil, err
 	}
 	return grant.Roles, s.scope.ListingBegan(ctx, s.cfg.Now())

@@ -7,14 +7,11 @@ import (
 	"encoding/base64"
 	"math/rand/v2"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/uuid"
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -36,19 +33,43 @@ const (
 	refusalLife = 5 * time.Second
 )
 
-// tokens fetches and keeps the access tokens of one application in one cloud:
-// one per directory, in memory only. Safe for concurrent use; concurrent callers
+// tokens fetches and keeps the access tokens for one cloud, one per application
+// and directory, in memory only. Safe for concurrent use; concurrent callers
 // for one directory share one request.
 type tokens struct {
-	at       endpoints
-	clientID string
-	secret   tenantry.Secret
-	signer   *signer // nil: the secret is used
-	http     *http.Client
-	flight   singleflight.Group
+	at     endpoints
+	own    *Application
+	apps   Applications // nil: every tenant is spoken to by own
+	http   *http.Client
+	flight singleflight.Group
 
 	mu    sync.Mutex
-	known map[string]token // by directory
+	known map[string]token // by application and directory
+}
+
+// holder is whose token is wanted, and what for.
+type holder struct {
+	tenant    tenantry.TenantID
+	directory string
+	purpose   tenantry.Purpose
+}
+
+// application returns the application of a holder and the key under which its token is known.
+func (t *tokens) application(ctx context.Context, w holder) (*Application, string, error) {
+	app := t.own
+	if t.apps != nil {
+		found, err := t.apps.Application(ctx, w.tenant, w.purpose)
+		if err != nil {
+			return nil, "", err
+		}
+		if found != nil {
+			app = found
+		}
+	}
+	if app == t.own {
+		return app, w.directory, nil
+	}
+	return app, app.ClientID + " " + w.directory, nil
 }
 
 // token is what is known of one directory: a token, or a fresh refusal.
@@ -61,42 +82,48 @@ type token struct {
 
 func newTokens(cfg Config, at endpoints, rt http.RoundTripper) (*tokens, error) {
 	t := &tokens{
-		at: at, clientID: cfg.ClientID, secret: cfg.Secret,
+		at: at, apps: cfg.Applications,
 		http:  &http.Client{Transport: rt, CheckRedirect: refuseRedirects, Timeout: tokenTimeout},
 		known: map[string]token{},
 	}
-	switch {
-	case cfg.Certificate != "":
-		signer, err := loadSigner(cfg.Certificate)
+	proof := Proof{Secret: cfg.Secret, TokenFile: cfg.TokenFile}
+	if cfg.Certificate != "" {
+		pem, err := readCertificate(cfg.Certificate)
 		if err != nil {
 			return nil, err
 		}
-		t.signer = signer
-	case cfg.Secret.IsZero():
-		return nil, tenantry.Errorf(tenantry.Invalid, "client-secret: missing: give a secret or a certificate")
+		proof.Certificate = tenantry.NewSecret(string(pem))
 	}
+	if proof == (Proof{}) {
+		return nil, tenantry.Errorf(tenantry.Invalid, "client-secret: missing: give a secret, a certificate or a federated token file")
+	}
+	t.own = &Application{ClientID: cfg.ClientID, Proofs: []Proof{proof}, Fleet: true}
 	return t, nil
 }
 
 // get returns a token of directory that is good for a while. When renewing a
 // token that still works fails in passing, the old one is used on.
-func (t *tokens) get(ctx context.Context, directory string) (string, error) {
-	k, ok := t.recall(directory)
+func (t *tokens) get(ctx context.Context, w holder) (string, error) {
+	app, key, err := t.application(ctx, w)
+	if err != nil {
+		return "", err
+	}
+	k, ok := t.recall(key)
 	if ok {
 		return k.value, k.refusal
 	}
-	fresh, err := t.fetch(ctx, directory, false)
+	fresh, err := t.fetchAs(ctx, w, app, key, false)
 	if err != nil && k.value != "" && time.Now().Before(k.expires) && !lasting(err) && ctx.Err() == nil {
 		return k.value, nil
 	}
 	return fresh.value, err
 }
 
-// recall returns what is known of directory, and whether it will do.
-func (t *tokens) recall(directory string) (token, bool) {
+// recall returns what is known under a key, and whether it will do.
+func (t *tokens) recall(key string) (token, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k := t.known[directory]
+	k := t.known[key]
 	return k, time.Now().Before(k.renew)
 }
 
@@ -107,11 +134,14 @@ func lasting(err error) bool {
 }
 
 // drop forgets a token that Graph refused, unless it was replaced meanwhile.
-func (t *tokens) drop(directory, value string) {
+func (t *tokens) drop(value string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.known[directory].value == value {
-		delete(t.known, directory)
+	for key, k := range t.known {
+		if k.value == value {
+			delete(t.known, key)
+			return
+		}
 	}
 }
 
@@ -119,19 +149,27 @@ func (t *tokens) drop(directory, value string) {
 // directory now; anew says that one which just came will not do. The request
 // outlives a caller that gives up, by tokenTimeout at most: the others still
 // want it.
-func (t *tokens) fetch(ctx context.Context, directory string, anew bool) (token, error) {
-	key := directory
-	if anew {
-		key += " anew"
+func (t *tokens) fetch(ctx context.Context, w holder, anew bool) (token, error) {
+	app, key, err := t.application(ctx, w)
+	if err != nil {
+		return token{}, err
 	}
-	asked := t.flight.DoChan(key, func() (any, error) {
-		if k, ok := t.recall(directory); ok && !anew {
+	return t.fetchAs(ctx, w, app, key, anew)
+}
+
+func (t *tokens) fetchAs(ctx context.Context, w holder, app *Application, key string, anew bool) (token, error) {
+	flight := key
+	if anew {
+		flight += " anew"
+	}
+	asked := t.flight.DoChan(flight, func() (any, error) {
+		if k, ok := t.recall(key); ok && !anew {
 			return k, k.refusal
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tokenTimeout)
 		defer cancel()
-		k, err := t.request(ctx, directory)
-		t.remember(directory, k, err)
+		k, err := t.request(ctx, w, app)
+		t.remember(key, k, err)
 		return k, err
 	})
 	select {
@@ -148,7 +186,7 @@ func (t *tokens) fetch(ctx context.Context, directory string, anew bool) (token,
 // remember keeps what came of a request: the token, for a short while a refusal
 // that asking again would not change, or that renewing may wait a little. What
 // has expired of other directories goes on the way.
-func (t *tokens) remember(directory string, k token, err error) {
+func (t *tokens) remember(key string, k token, err error) {
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -157,47 +195,26 @@ func (t *tokens) remember(directory string, k token, err error) {
 			delete(t.known, d)
 		}
 	}
-	old, ok := t.known[directory]
+	old, ok := t.known[key]
 	switch {
 	case err == nil:
-		t.known[directory] = k
+		t.known[key] = k
 	case lasting(err):
 		until := now.Add(refusalLife)
-		t.known[directory] = token{refusal: err, renew: until, expires: until}
+		t.known[key] = token{refusal: err, renew: until, expires: until}
 	case ok:
 		old.renew = now.Add(renewPause)
-		t.known[directory] = old
+		t.known[key] = old
 	}
 }
 
-// request sends one client-credentials request (Microsoft identity platform,
+// request sends client-credentials requests (Microsoft identity platform,
 // "OAuth 2.0 client credentials flow").
-func (t *tokens) request(ctx context.Context, directory string) (token, error) {
-	const op = "get a token"
-	if directory == "" {
-		return token{}, tenantry.Errorf(tenantry.Invalid, "%s: the tenant's directory is not known: consent first", op)
+func (t *tokens) request(ctx context.Context, w holder, app *Application) (token, error) {
+	if w.directory == "" {
+		return token{}, tenantry.Errorf(tenantry.Invalid, "get a token: the tenant's directory is not known: consent first")
 	}
-	cfg := clientcredentials.Config{
-		ClientID: t.clientID, ClientSecret: t.secret.Reveal(),
-		TokenURL: t.at.tokenURL(directory), Scopes: []string{t.at.scope},
-		AuthStyle: oauth2.AuthStyleInParams, // Entra takes both; detecting would ask twice
-	}
-	if t.signer != nil {
-		assertion, err := t.signer.assertion(t.clientID, cfg.TokenURL, time.Now())
-		if err != nil {
-			return token{}, &tenantry.Error{Kind: tenantry.Shared, Op: "sign the client assertion", Code: "credential", Err: err}
-		}
-		cfg.ClientSecret = ""
-		cfg.EndpointParams = url.Values{
-			"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
-			"client_assertion":      {assertion},
-		}
-	}
-	got, err := cfg.Token(context.WithValue(ctx, oauth2.HTTPClient, t.http))
-	if err != nil {
-		return token{}, refused(op, err, time.Now())
-	}
-	return newToken(got.AccessToken, got.Expiry, time.Now()), nil
+	return t.prove(ctx, w, app)
 }
 
 // newToken says when to renew: 5 to 6 minutes before the end, but not in the

@@ -76,7 +76,7 @@ func TestTokenRequest(t *testing.T) {
 		}
 		grantToken(w, "tok", 3600)
 	})
-	if got, err := tokens.get(t.Context(), testDirectory); got != "tok" || err != nil {
+	if got, err := tokens.get(t.Context(), holder{directory: testDirectory}); got != "tok" || err != nil {
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -94,7 +94,7 @@ func TestOneTokenForAll(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 100 {
 		wg.Go(func() {
-			if got, err := tokens.get(t.Context(), testDirectory); got != "tok" || err != nil {
+			if got, err := tokens.get(t.Context(), holder{directory: testDirectory}); got != "tok" || err != nil {
 				t.Errorf("%q, %v", got, err)
 			}
 		})
@@ -103,8 +103,8 @@ func TestOneTokenForAll(t *testing.T) {
 	if asked != 1 {
 		t.Errorf("%d token requests", asked)
 	}
-	tokens.drop(testDirectory, "an older one")
-	if _, err := tokens.get(t.Context(), testDirectory); err != nil || asked != 1 {
+	tokens.drop("an older one")
+	if _, err := tokens.get(t.Context(), holder{directory: testDirectory}); err != nil || asked != 1 {
 		t.Errorf("%d token requests after a late 401, %v", asked, err)
 	}
 }
@@ -120,14 +120,14 @@ func TestWhoeverGivesUp(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	impatient := make(chan error)
 	go func() {
-		_, err := tokens.get(ctx, testDirectory)
+		_, err := tokens.get(ctx, holder{directory: testDirectory})
 		impatient <- err
 	}()
 	<-asked
 	cancel()
 	wantKind(t, <-impatient, tenantry.Canceled)
 	close(release)
-	if got, err := tokens.get(t.Context(), testDirectory); got != "tok" || err != nil { // a second request would close asked twice
+	if got, err := tokens.get(t.Context(), holder{directory: testDirectory}); got != "tok" || err != nil { // a second request would close asked twice
 		t.Errorf("%q, %v", got, err)
 	}
 }
@@ -149,7 +149,7 @@ func TestRenewal(t *testing.T) {
 		tokens.known[testDirectory] = k
 	}
 	for i, want := range []string{"one", "one", "one", "two"} {
-		got, err := tokens.get(t.Context(), testDirectory)
+		got, err := tokens.get(t.Context(), holder{directory: testDirectory})
 		if got != want || err != nil {
 			t.Fatalf("round %d: %q, %v, want %q", i, got, err, want)
 		}
@@ -182,7 +182,7 @@ func TestSignInClasses(t *testing.T) {
 		{400, 900432, tenantry.Invalid}, {400, 650052, tenantry.Denied}, {400, 999999, tenantry.Reconnect}, // by "unauthorized_client"
 	} {
 		tokens := login(t, Config{}, refuseToken(test.status, test.code))
-		_, err := tokens.get(t.Context(), testDirectory)
+		_, err := tokens.get(t.Context(), holder{directory: testDirectory})
 		if got := tenantry.KindOf(err); got != test.kind {
 			t.Errorf("%d is %s, want %s: %v", test.code, got, test.kind, err)
 		}
@@ -207,29 +207,29 @@ func TestRefusalsAreRemembered(t *testing.T) {
 		grantToken(w, "tok", 3600)
 	})
 	for range 3 {
-		_, err := tokens.get(t.Context(), testDirectory)
+		_, err := tokens.get(t.Context(), holder{directory: testDirectory})
 		wantKind(t, err, tenantry.Reconnect)
 	}
 	if asked != 1 {
 		t.Errorf("%d token requests", asked)
 	}
-	if _, err := tokens.fetch(t.Context(), testDirectory, true); err != nil {
+	if _, err := tokens.fetch(t.Context(), holder{directory: testDirectory}, true); err != nil {
 		t.Error(err)
 	}
-	if got, err := tokens.get(t.Context(), testDirectory); got != "tok" || err != nil {
+	if got, err := tokens.get(t.Context(), holder{directory: testDirectory}); got != "tok" || err != nil {
 		t.Errorf("%q, %v after the consent was repaired", got, err)
 	}
 }
 
 func TestLoginThatCannotBeReached(t *testing.T) {
 	tokens := login(t, Config{}, func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
-	_, err := tokens.get(t.Context(), testDirectory)
+	_, err := tokens.get(t.Context(), holder{directory: testDirectory})
 	wantKind(t, err, tenantry.Transient)
 	if strings.Contains(err.Error(), url.QueryEscape(testSecret)) {
 		t.Error("the secret shows")
 	}
 	tokens = login(t, Config{}, answerWith(302, "", "Location", "https://evil.example/"))
-	_, err = tokens.get(t.Context(), testDirectory)
+	_, err = tokens.get(t.Context(), holder{directory: testDirectory})
 	wantKind(t, err, tenantry.Transient)
 }
 
@@ -257,7 +257,7 @@ func TestAssertion(t *testing.T) {
 		grantToken(w, "tok", 3600)
 	})
 	audience = tokens.at.tokenURL(testDirectory)
-	if _, err := tokens.get(t.Context(), testDirectory); err != nil {
+	if _, err := tokens.get(t.Context(), holder{directory: testDirectory}); err != nil {
 		t.Error(err)
 	}
 }

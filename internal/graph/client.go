@@ -27,7 +27,10 @@ type Config struct {
 	ClientID    string          // Entra application ID
 	Secret      tenantry.Secret // client secret
 	Certificate string          // PEM file with certificate and RSA key, instead of Secret
-	UserAgent   string          // default "ISV|Tenantry|Tenantry/<version>", as SharePoint asks ISVs to decorate traffic
+	TokenFile   string          // file with a JWT of an issuer that the registration trusts, instead of both
+	// Applications finds tenants' own applications; nil: none has one.
+	Applications Applications
+	UserAgent    string // default "ISV|Tenantry|Tenantry/<version>", as SharePoint asks ISVs to decorate traffic
 }
 
 // Client speaks to one cloud as one application. Safe for concurrent use; one
@@ -94,7 +97,7 @@ func ConsentURL(cfg Config, directory, state, redirect string) (string, error) {
 // Tenant returns the handle for a tenant. directory is its GUID or one of its
 // domains; id is what the account book knows it by.
 func (c *Client) Tenant(id tenantry.TenantID, directory string) *Tenant {
-	return &Tenant{client: c, id: id, directory: directory}
+	return &Tenant{client: c, id: id, directory: directory, purpose: tenantry.ToBackup}
 }
 
 // Tenant speaks to one Microsoft tenant. Safe for concurrent use.
@@ -110,6 +113,20 @@ type Tenant struct {
 	id        tenantry.TenantID
 	directory string
 	reserve   bool
+	purpose   tenantry.Purpose
+}
+
+// holder says whose token this handle's calls carry.
+func (t *Tenant) holder() holder {
+	return holder{tenant: t.id, directory: t.directory, purpose: t.purpose}
+}
+
+// As returns a handle that speaks as the application for a purpose; without it, as the one for backups. Its
+// requests draw on the same accounts, whichever application it is.
+func (t *Tenant) As(purpose tenantry.Purpose) *Tenant {
+	r := *t
+	r.purpose = purpose
+	return &r
 }
 
 // Reserve returns a handle whose calls may draw on what the account book keeps

@@ -65,7 +65,7 @@ func (t *Tenant) attempt(ctx context.Context, c call) (*answer, error) {
 		return t.send(ctx, c, "")
 	}
 	for fresh := false; ; fresh = true {
-		bearer, err := t.client.tokens.get(ctx, t.directory)
+		bearer, err := t.client.tokens.get(ctx, t.holder())
 		if err != nil {
 			return nil, notSent(c.op, err)
 		}
@@ -73,7 +73,7 @@ func (t *Tenant) attempt(ctx context.Context, c call) (*answer, error) {
 		if statusOf(err) != http.StatusUnauthorized {
 			return a, err
 		}
-		t.client.tokens.drop(t.directory, bearer)
+		t.client.tokens.drop(bearer)
 		if fresh {
 			return nil, err
 		}

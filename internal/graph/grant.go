@@ -27,7 +27,7 @@ type Grant struct {
 func (t *Tenant) Grant(ctx context.Context) (Grant, error) {
 	var grant Grant
 	err := t.client.policy.retry(ctx, false, func() error {
-		k, err := t.client.tokens.fetch(ctx, t.directory, true)
+		k, err := t.client.tokens.fetch(ctx, t.holder(), true)
 		if err != nil {
 			return err
 		}

@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"ResourceCounts", testResourceCounts},
 		{"Enrolment", testEnrolment},
 		{"Workloads", testWorkloads},
+		{"Credentials", testCredentials},
 		{"NothingBeforeEnabled", testNothingBeforeEnabled},
 		{"PolicyRules", testPolicyRules},
 		{"StartRun", testStartRun},

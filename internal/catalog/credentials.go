@@ -1,0 +1,188 @@
+package catalog
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/uptrace/bun"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// Credential is how the fleet proves to Microsoft that it is an application: of a tenant, or of the provider. What
+// is secret in it is wrapped; nobody but a worker opens it.
+type Credential struct {
+	ID          string
+	Tenant      tenantry.TenantID // "" is the provider
+	Purpose     tenantry.Purpose  // ToBackup, ToRestore
+	Kind        CredentialKind
+	ClientID    string // of the application
+	Label       string // what people call it
+	Fingerprint string // SHA-256 of a certificate
+	KeyID       string // the wrapping key
+	Wrapped     []byte
+	ExpiresAt   time.Time // zero: not known
+	AddedAt     time.Time
+	AddedBy     string
+	AcceptedAt  time.Time // when Microsoft took it first
+	RefusedAt   time.Time // when Microsoft refused it since; zero: never
+	Refusal     string
+}
+
+// CredentialKind is what proves an application.
+type CredentialKind string
+
+// The kinds of credential.
+const (
+	ClientSecret CredentialKind = "secret"
+	Certificate  CredentialKind = "certificate"
+	Federated    CredentialKind = "federated" // a token file of the workers: nothing is stored
+)
+
+type credentialRow struct {
+	bun.BaseModel `bun:"table:credentials"`
+
+	Tenant      tenantry.TenantID
+	ID          string
+	Purpose     tenantry.Purpose
+	Kind        CredentialKind
+	ClientID    string
+	Label       string
+	Fingerprint string
+	KeyID       string
+	Wrapped     []byte
+	ExpiresAt   int64
+	AddedAt     int64
+	AddedBy     string
+	RefusedAt   int64
+	Refusal     string
+	AcceptedAt  int64
+}
+
+const credentialColumns bun.Safe = `tenant, id, purpose, kind, client_id, label, fingerprint, key_id, wrapped, expires_at,
+	added_at, added_by, refused_at, refusal, accepted_at`
+
+// maxCredentials is how many credentials an owner has at most: two of each purpose overlap while they are rotated.
+const maxCredentials = 10
+
+func (r credentialRow) credential() Credential {
+	return Credential{
+		ID: r.ID, Tenant: r.Tenant, Purpose: r.Purpose, Kind: r.Kind, ClientID: r.ClientID, Label: r.Label, Fingerprint: r.Fingerprint,
+		KeyID: r.KeyID, Wrapped: r.Wrapped, ExpiresAt: fromMicros(r.ExpiresAt), AddedAt: fromMicros(r.AddedAt), AddedBy: r.AddedBy,
+		AcceptedAt: fromMicros(r.AcceptedAt), RefusedAt: fromMicros(r.RefusedAt), Refusal: r.Refusal,
+	}
+}
+
+// AddCredential stores a credential of the tenant. Conflict: its ID is there, or the tenant has ten. NotFound: no
+// such tenant.
+func (t *Tenant) AddCredential(ctx context.Context, cr Credential) error {
+	op := "add a credential of tenant " + string(t.id)
+	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		if err := t.exists(ctx, tx, op); err != nil {
+			return err
+		}
+		return addCredential(ctx, tx, op, t.id, cr)
+	})
+}
+
+// AddCredential is Tenant.AddCredential for the provider.
+func (f *Fleet) AddCredential(ctx context.Context, cr Credential) error {
+	const op = "add a credential of the provider"
+	return f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error { return addCredential(ctx, tx, op, "", cr) })
+}
+
+func addCredential(ctx context.Context, tx bun.Tx, op string, owner tenantry.TenantID, cr Credential) error {
+	var n []int
+	if err := scan(ctx, tx, &n, "SELECT count(*) FROM credentials WHERE tenant = ?", owner); err != nil {
+		return err
+	}
+	if n[0] >= maxCredentials {
+		return tenantry.Errorf(tenantry.Conflict, "%s: there are %d: remove one that is of no use any more", op, n[0])
+	}
+	_, err := tx.NewInsert().Model(&credentialRow{
+		Tenant: owner, ID: cr.ID, Purpose: cr.Purpose, Kind: cr.Kind, ClientID: cr.ClientID, Label: cr.Label, Fingerprint: cr.Fingerprint,
+		KeyID: cr.KeyID, Wrapped: cr.Wrapped, ExpiresAt: micros(cr.ExpiresAt), AddedAt: micros(cr.AddedAt), AddedBy: cr.AddedBy,
+	}).Exec(ctx)
+	return err
+}
+
+// Credentials lists the tenant's credentials, the newest first.
+func (t *Tenant) Credentials(ctx context.Context) ([]Credential, error) {
+	return t.c.credentials(ctx, "list credentials of tenant "+string(t.id), t.id)
+}
+
+// Credentials is Tenant.Credentials for the provider.
+func (f *Fleet) Credentials(ctx context.Context) ([]Credential, error) {
+	return f.c.credentials(ctx, "list credentials of the provider", "")
+}
+
+func (c *Catalog) credentials(ctx context.Context, op string, owner tenantry.TenantID) ([]Credential, error) {
+	var found []credentialRow
+	err := c.read(ctx, op, &found, "SELECT ? FROM credentials WHERE tenant = ? ORDER BY added_at DESC, id DESC", credentialColumns, owner)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]Credential, len(found))
+	for i, row := range found {
+		out[i] = row.credential()
+	}
+	return out, nil
+}
+
+// RemoveCredential deletes a credential of the tenant. NotFound.
+func (t *Tenant) RemoveCredential(ctx context.Context, id string) error {
+	return t.c.removeCredential(ctx, t.id, id)
+}
+
+// RemoveCredential is Tenant.RemoveCredential for the provider.
+func (f *Fleet) RemoveCredential(ctx context.Context, id string) error {
+	return f.c.removeCredential(ctx, "", id)
+}
+
+func (c *Catalog) removeCredential(ctx context.Context, owner tenantry.TenantID, id string) error {
+	op := "remove credential " + id
+	return c.one(ctx, op, tenantry.Errorf(tenantry.NotFound, "%s: there is no such credential", op),
+		"DELETE FROM credentials WHERE tenant = ? AND id = ?", owner, id)
+}
+
+// CredentialTold notes what Microsoft said to a credential of the tenant: refusal "" is that it was accepted. One
+// that is gone meanwhile is fine.
+func (t *Tenant) CredentialTold(ctx context.Context, id, refusal string, now time.Time) error {
+	return t.c.credentialTold(ctx, t.id, id, refusal, now)
+}
+
+// CredentialTold is Tenant.CredentialTold for the provider.
+func (f *Fleet) CredentialTold(ctx context.Context, id, refusal string, now time.Time) error {
+	return f.c.credentialTold(ctx, "", id, refusal, now)
+}
+
+func (c *Catalog) credentialTold(ctx context.Context, owner tenantry.TenantID, id, refusal string, now time.Time) error {
+	op := fmt.Sprintf("note what became of credential %s", id)
+	if refusal == "" {
+		return c.one(ctx, op, nil, `UPDATE credentials SET accepted_at = CASE WHEN accepted_at = 0 THEN ?0 ELSE accepted_at END,
+			refused_at = 0, refusal = '' WHERE tenant = ?1 AND id = ?2`, micros(now), owner, id)
+	}
+	return c.one(ctx, op, nil, "UPDATE credentials SET refused_at = ?, refusal = ? WHERE tenant = ? AND id = ?", micros(now), refusal, owner, id)
+}
+
+// SetRestoreRoles records what the tenant's application for restores may do. NotFound.
+func (t *Tenant) SetRestoreRoles(ctx context.Context, roles []string) error {
+	return t.update(ctx, "set roles for restores", "restore_roles = ?", joinRoles(roles))
+}
+
+// Warning says what a person should see to: it is refused, has ended, or ends within soon; "" if nothing.
+func (c Credential) Warning(now time.Time, soon time.Duration) string {
+	ends := c.ExpiresAt.UTC().Format(time.DateOnly)
+	switch {
+	case c.Refusal != "":
+		return "Microsoft refuses it (" + c.Refusal + "): add another and remove this one"
+	case c.ExpiresAt.IsZero():
+		return ""
+	case !now.Before(c.ExpiresAt):
+		return "it ended on " + ends + ": add another and remove this one"
+	case c.ExpiresAt.Sub(now) < soon:
+		return "it ends on " + ends + ": add another before that"
+	}
+	return ""
+}
