@@ -274,6 +274,9 @@ func (f *fleet) snapshots(t tenant, r resource, workload string) []snapshot {
 
 func (f *fleet) restore(t tenant, body map[string]any) run {
 	f.t.Helper()
+	if body["folder"] == nil || body["folder"] == "" {
+		body["original"] = true
+	}
 	var r run
 	f.must("POST", "/tenants/"+t.ID+"/restores", body, &r)
 	return r

@@ -118,7 +118,8 @@ func restoreCommand(c *connection) *cobra.Command {
 	// Not a comma-separated slice: IDs are Microsoft's and may hold anything.
 	command.Flags().StringArrayVar(&n.Items, "item", nil, "ID of a folder or item, repeatable (default everything)")
 	command.Flags().StringVar(&n.To, "to", "", "ID of another resource (default the same)")
-	command.Flags().StringVar(&n.Folder, "folder", "", "name of a new folder for it (default the original place)")
+	command.Flags().StringVar(&n.Folder, "folder", "", "name of a new folder for it (default one named after the moment)")
+	command.Flags().BoolVar(&n.Original, "original", false, "into the places where everything was, instead of a folder")
 	command.Flags().StringVar(&conflict, "conflict", "", "skip, copy or replace where a different item has the place (default copy)")
 	command.Flags().BoolVar(&n.Permissions, "permissions", false, "make grants and sharing links on restored files, too; nobody is told")
 	command.Flags().BoolVar(&preview, "preview", false, "only say what it would write, what it lacks and how long it takes at least")

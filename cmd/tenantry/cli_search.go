@@ -10,11 +10,11 @@ import (
 )
 
 func searchCommand(c *connection) *cobra.Command {
-	var from, kind, workload, since, before string
+	var from, to, in, kind, workload, since, before string
 	command := c.action("search TENANT TEXT", "Find items by subject, file name or sender in the newest snapshots of a tenant (TEXT may be '')", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			query := apiclient.SearchTenantParams{
-				Text: given[string](args[1]), From: given[string](from), Kind: given[string](kind),
+				Text: given[string](args[1]), From: given[string](from), To: given[string](to), In: given[string](in), Kind: given[string](kind),
 				Workload: given[apiclient.SearchTenantParamsWorkload](workload),
 			}
 			var err error
@@ -48,6 +48,8 @@ func searchCommand(c *connection) *cobra.Command {
 		})
 	flags := command.Flags()
 	flags.StringVar(&from, "from", "", "only what has this in the sender")
+	flags.StringVar(&to, "to", "", "only what has this in the recipients")
+	flags.StringVar(&in, "in", "", "only what lies in a folder with this in its name")
 	flags.StringVar(&kind, "kind", "", "only this kind: message, file, ...")
 	flags.StringVar(&workload, "workload", "", "only mailbox, drive, site, group or team")
 	flags.StringVar(&since, "since", "", "only what came (or else changed) on this day (2026-01-31) or at this time (RFC 3339) or later")

@@ -44,7 +44,7 @@ func (d *demo) loseMailFolder(ctx context.Context, p *protected) error {
 	if err := p.sim.DeleteMailFolder(user.ID, folder.ID); err != nil {
 		return err
 	}
-	if err := d.restoreSeries(ctx, p, user.ID, "mailbox", links, apiclient.NewRestore{Items: []string{folder.ID}}); err != nil {
+	if err := d.restoreSeries(ctx, p, user.ID, "mailbox", links, apiclient.NewRestore{Items: []string{folder.ID}, Original: true}); err != nil {
 		return err
 	}
 	after, err := mailUnder(p.sim, user.ID, folder.Path)
@@ -67,7 +67,7 @@ func (d *demo) loseDriveFolder(ctx context.Context, p *protected) error {
 	if err := p.sim.DeleteFile(user.ID, folder.Path); err != nil {
 		return err
 	}
-	if err := d.restoreSeries(ctx, p, user.ID, "drive", 0, apiclient.NewRestore{Items: []string{"drive:" + user.Drive + "/" + folder.ID}}); err != nil {
+	if err := d.restoreSeries(ctx, p, user.ID, "drive", 0, apiclient.NewRestore{Items: []string{"drive:" + user.Drive + "/" + folder.ID}, Original: true}); err != nil {
 		return err
 	}
 	after, err := filesUnder(p.sim, user.ID, folder.Path)

@@ -20,7 +20,7 @@ type RestorePreview struct {
 	Whole       bool                `json:"whole" doc:"False: the selection has more than was counted"`
 	Target      tenantry.ResourceID `json:"target"`
 	TargetName  string              `json:"target_name"`
-	Folder      string              `json:"folder,omitempty" doc:"Name of the new folder; absent: the original place"`
+	Folder      string              `json:"folder,omitempty" doc:"Name of the new folder; absent: the original places"`
 	Needed      []string            `json:"permissions_needed" nullable:"false" doc:"Application permissions of Microsoft Graph, of which each or a wider one is needed"`
 	Missing     []string            `json:"permissions_missing" nullable:"false" doc:"Those that the tenant's consent did not give when it was last proved"`
 	Takes       int64               `json:"takes_seconds" doc:"How long it takes at least, by what Microsoft allows"`
@@ -37,7 +37,7 @@ var unitsPerItem = map[tenantry.Workload]float64{
 
 func (s *service) previewRestore(ctx context.Context, in *restoreInput) (*body[RestorePreview], error) {
 	n := in.Body
-	if err := checkFolder(n.Folder); err != nil {
+	if err := n.place(s.Now()); err != nil {
 		return nil, err
 	}
 	if err := checkItems(n.Items); err != nil {
@@ -68,7 +68,7 @@ func (s *service) previewRestore(ctx context.Context, in *restoreInput) (*body[R
 	}
 	p := RestorePreview{
 		Items: counts.Items, Bytes: counts.Bytes, Unsaved: counts.Skipped, Whole: whole,
-		Target: target.ID, TargetName: target.Name, Folder: strings.TrimSpace(n.Folder),
+		Target: target.ID, TargetName: target.Name, Folder: n.Folder,
 	}
 	p.permissions(n.Workload, restoreRoles(row))
 	p.time(s.Limits, row, n.Workload, s.Now())

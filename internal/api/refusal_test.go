@@ -79,6 +79,7 @@ func TestBadInputNamesField(t *testing.T) {
 		{"POST", base + "/restores", restore(fields{"conflict": "merge"}), "body.conflict"},
 		{"POST", base + "/restores", restore(fields{"folder": "a/b"}), "body.folder"},
 		{"POST", base + "/restores", restore(fields{"folder": ".."}), "body.folder"},
+		{"POST", base + "/restores", restore(fields{"folder": "Back", "original": true}), "body.original"},
 		{"POST", base + "/restores", restore(fields{"items": []string{""}}), "body.items"},
 		{"POST", base + "/verifications", fields{"resource": ada, "workload": "mailbox", "snapshot": 6}, "body.snapshot"},
 	} {

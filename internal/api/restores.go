@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -19,7 +20,8 @@ type NewRestore struct {
 	Snapshot int64               `json:"snapshot" minimum:"1" doc:"Sequence number of the snapshot"`
 	Items    []string            `json:"items,omitempty" nullable:"false" maxItems:"1000" uniqueItems:"true" doc:"IDs of folders and items; without it everything"`
 	To       tenantry.ResourceID `json:"to,omitempty" maxLength:"200" doc:"Another resource of the tenant; without it the same"`
-	Folder   string              `json:"folder,omitempty" maxLength:"200" doc:"Name of a new folder for it; without it the original place"`
+	Folder   string              `json:"folder,omitempty" maxLength:"200" doc:"Name of a new folder for it; without it one named after the moment, as 'Restored 2026-11-21 12-05-09'"`
+	Original bool                `json:"original,omitempty" doc:"Instead of a folder: into the places where everything was"`
 	Conflict string              `json:"conflict,omitempty" enum:"skip,copy,replace" default:"copy" doc:"What to do where a different item has the place"`
 	// Sharing again is a decision of its own.
 	Permissions bool `json:"permissions,omitempty" doc:"Make grants and sharing links on restored files, too; nobody is told, and links have new addresses"`
@@ -75,7 +77,7 @@ func (s *service) startRestore(ctx context.Context, in *restoreInput) (*created[
 	if n.Workload == tenantry.GroupContent {
 		return nil, invalid("body.workload", n.Workload, "Microsoft lets no application write conversations and events of groups")
 	}
-	if err := checkFolder(n.Folder); err != nil {
+	if err := n.place(s.Now()); err != nil {
 		return nil, err
 	}
 	if err := checkItems(n.Items); err != nil {
@@ -93,9 +95,25 @@ func (s *service) startRestore(ctx context.Context, in *restoreInput) (*created[
 		return nil, err
 	}
 	return s.startOn(ctx, t, tenantry.Restore, n.Resource, n.Workload, tenantry.RestoreRequest{
-		Snapshot: n.Snapshot, Items: n.Items, To: n.To, Folder: strings.TrimSpace(n.Folder), Conflict: n.Conflict,
+		Snapshot: n.Snapshot, Items: n.Items, To: n.To, Folder: n.Folder, Conflict: n.Conflict,
 		Permissions: n.Permissions,
 	})
+}
+
+// place settles where a restore goes: unless it names a folder, or wants the original places, a new folder that is
+// named after now. Nothing is mixed with what is there unless somebody says so.
+func (n *NewRestore) place(now time.Time) error {
+	if err := checkFolder(n.Folder); err != nil {
+		return err
+	}
+	n.Folder = strings.TrimSpace(n.Folder)
+	switch {
+	case n.Original && n.Folder != "":
+		return invalid("body.original", n.Original, "either the original places or the folder %q", n.Folder)
+	case !n.Original && n.Folder == "":
+		n.Folder = "Restored " + now.UTC().Format("2006-01-02 15-04-05") // no colon: SharePoint takes none
+	}
+	return nil
 }
 
 // startVerification works for any state of tenant and resource: it reads the

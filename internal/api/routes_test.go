@@ -146,7 +146,10 @@ func TestEveryOperation(t *testing.T) {
 	must(t, h.catalog.Tenant(id).SetRoles(t.Context(), []string{"Mail.ReadWrite", "Contacts.ReadWrite", "Calendars.ReadWrite", "Tasks.ReadWrite.All"}))
 	call("preview-restore", 200, "POST", base+"/restores/preview", map[string]any{"resource": ada, "workload": "mailbox", "snapshot": seq, "items": []string{"i1"}, "to": bob},
 		map[string]any{"items": 100000, "bytes": 1e10, "unsaved": 1, "whole": true, "target_name": "Bob", "permissions_missing": "[MailboxSettings.ReadWrite]",
-			"binding": "outlook/upload", "takes_seconds": 19073, "warnings.0": "Microsoft's limit outlook/upload makes it take at least 5.3 hours"})
+			"binding": "outlook/upload", "takes_seconds": 20000, "folder": "Restored " + h.clock.Now().UTC().Format("2006-01-02 15-04-05"),
+			"warnings.0": "Microsoft's limit outlook/upload makes it take at least 5.6 hours"})
+	call("preview-restore", 200, "POST", base+"/restores/preview", map[string]any{"resource": ada, "workload": "mailbox", "snapshot": seq, "to": bob, "original": true},
+		map[string]any{"folder": nil})
 	restored := call("start-restore", 201, "POST", base+"/restores", map[string]any{
 		"resource": ada, "workload": "mailbox", "snapshot": seq, "items": []string{"i1"}, "to": bob, "folder": "Restored",
 	}, map[string]any{"action": "restore", "tasks": 1})

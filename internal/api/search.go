@@ -23,6 +23,8 @@ const (
 type Search struct {
 	Text   string    `query:"text" maxLength:"500" doc:"In the name (a subject, a file's name) or the sender, in any case"`
 	From   string    `query:"from" maxLength:"500" doc:"In the sender, in any case"`
+	To     string    `query:"to" maxLength:"500" doc:"In the recipients, or those invited, in any case"`
+	In     string    `query:"in" maxLength:"500" doc:"In the name of the folder it lies in directly, in any case" example:"Inbox"`
 	Kind   string    `query:"kind" maxLength:"50" doc:"Exactly" example:"message"`
 	Since  time.Time `query:"since" doc:"Received, or else changed, at that time or later"`
 	Before time.Time `query:"before" doc:"Received, or else changed, before that time"`
@@ -50,15 +52,17 @@ type sought struct {
 	Folder   string              `json:"folder,omitempty"`
 	Text     string              `json:"text,omitempty"`
 	From     string              `json:"from,omitempty"`
+	To       string              `json:"to,omitempty"`
+	In       string              `json:"in,omitempty"`
 	Kind     string              `json:"kind,omitempty"`
 }
 
 func (in *searchSnapshotInput) audit() (tenantry.TenantID, any) {
-	return in.Tenant, sought{in.Resource, in.Workload, in.Snapshot, in.Folder, in.Text, in.From, in.Kind}
+	return in.Tenant, sought{in.Resource, in.Workload, in.Snapshot, in.Folder, in.Text, in.From, in.To, in.In, in.Kind}
 }
 
 func (in *searchTenantInput) audit() (tenantry.TenantID, any) {
-	return in.Tenant, sought{Workload: in.Workload, Text: in.Text, From: in.From, Kind: in.Kind}
+	return in.Tenant, sought{Workload: in.Workload, Text: in.Text, From: in.From, To: in.To, In: in.In, Kind: in.Kind}
 }
 
 // FoundItem is an item of a snapshot, and where it is.

@@ -40,6 +40,7 @@ type BrowseItem struct {
 	Size     int64      `json:"size" doc:"Bytes at the source"`
 	Modified *time.Time `json:"modified,omitempty"`
 	From     string     `json:"from,omitempty" doc:"Who sent it, where the workload knows"`
+	To       string     `json:"to,omitempty" doc:"Who received it or is invited, where the workload knows; of very many the first"`
 	Date     *time.Time `json:"date,omitempty" doc:"When it was received, where the workload knows"`
 	Parts    int        `json:"parts,omitempty" doc:"How many attachments or streams it has"`
 	Problem  string     `json:"problem,omitempty" doc:"Why it could not be saved, if it could not"`

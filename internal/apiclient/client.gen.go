@@ -1536,6 +1536,9 @@ type BrowseItem struct {
 
 	// Size Bytes at the source
 	Size int64 `json:"size"`
+
+	// To Who received it or is invited, where the workload knows; of very many the first
+	To string `json:"to,omitempty,omitzero"`
 }
 
 // Budget defines model for Budget.
@@ -1573,6 +1576,9 @@ type ChangedItem struct {
 
 	// Size Bytes at the source
 	Size int64 `json:"size"`
+
+	// To Who received it or is invited, where the workload knows; of very many the first
+	To string `json:"to,omitempty,omitzero"`
 
 	// What Changed: its content, its name or the folder it lies in
 	What ChangedItemWhat `json:"what"`
@@ -1806,8 +1812,11 @@ type FoundItem struct {
 	Resource string `json:"resource"`
 
 	// Size Bytes at the source
-	Size     int64  `json:"size"`
-	Snapshot int64  `json:"snapshot"`
+	Size     int64 `json:"size"`
+	Snapshot int64 `json:"snapshot"`
+
+	// To Who received it or is invited, where the workload knows; of very many the first
+	To       string `json:"to,omitempty,omitzero"`
 	Workload string `json:"workload"`
 }
 
@@ -2078,11 +2087,14 @@ type NewRestore struct {
 	// Conflict What to do where a different item has the place
 	Conflict NewRestoreConflict `json:"conflict,omitempty,omitzero"`
 
-	// Folder Name of a new folder for it; without it the original place
+	// Folder Name of a new folder for it; without it one named after the moment, as 'Restored 2026-11-21 12-05-09'
 	Folder string `json:"folder,omitempty,omitzero"`
 
 	// Items IDs of folders and items; without it everything
 	Items []string `json:"items,omitempty,omitzero"`
+
+	// Original Instead of a folder: into the places where everything was
+	Original bool `json:"original,omitempty,omitzero"`
 
 	// Permissions Make grants and sharing links on restored files, too; nobody is told, and links have new addresses
 	Permissions bool `json:"permissions,omitempty,omitzero"`
@@ -2555,7 +2567,7 @@ type RestorePreview struct {
 	// CompletesAt When it is through at the earliest, if it begins now
 	CompletesAt time.Time `json:"completes_at,omitempty,omitzero"`
 
-	// Folder Name of the new folder; absent: the original place
+	// Folder Name of the new folder; absent: the original places
 	Folder string `json:"folder,omitempty,omitzero"`
 
 	// Items Items that it would write, as far as they are not there already
@@ -3084,6 +3096,12 @@ type SearchSnapshotParams struct {
 	// From In the sender, in any case
 	From *string `form:"from,omitempty" json:"from,omitempty"`
 
+	// To In the recipients, or those invited, in any case
+	To *string `form:"to,omitempty" json:"to,omitempty"`
+
+	// In In the name of the folder it lies in directly, in any case
+	In *string `form:"in,omitempty" json:"in,omitempty"`
+
 	// Kind Exactly
 	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
 
@@ -3137,6 +3155,12 @@ type SearchTenantParams struct {
 
 	// From In the sender, in any case
 	From *string `form:"from,omitempty" json:"from,omitempty"`
+
+	// To In the recipients, or those invited, in any case
+	To *string `form:"to,omitempty" json:"to,omitempty"`
+
+	// In In the name of the folder it lies in directly, in any case
+	In *string `form:"in,omitempty" json:"in,omitempty"`
 
 	// Kind Exactly
 	Kind *string `form:"kind,omitempty" json:"kind,omitempty"`
@@ -8408,6 +8432,30 @@ func NewSearchSnapshotRequest(server string, tenant string, resource string, wor
 
 		}
 
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.In != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "in", *params.In, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if params.Kind != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
@@ -9063,6 +9111,30 @@ func NewSearchTenantRequest(server string, tenant string, params *SearchTenantPa
 		if params.From != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "from", *params.From, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.To != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "to", *params.To, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.In != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "in", *params.In, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

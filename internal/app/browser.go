@@ -58,7 +58,7 @@ func (b *browser) Search(ctx context.Context, s tenantry.Series, seq int64, q ap
 	if err != nil {
 		return nil, "", err
 	}
-	query := engine.Query{Text: q.Text, From: q.From, Kind: q.Kind, Since: q.Since, Before: q.Before, Folder: folder}
+	query := engine.Query{Text: q.Text, From: q.From, To: q.To, In: q.In, Kind: q.Kind, Since: q.Since, Before: q.Before, Folder: folder}
 	page, err := engine.Search(ctx, reader, query, after, limit, maxExamined)
 	if err != nil {
 		return nil, "", err
@@ -123,7 +123,7 @@ func (b *browser) Item(ctx context.Context, s tenantry.Series, seq int64, id str
 func browseItem(e repository.Entry) api.BrowseItem {
 	return api.BrowseItem{
 		ID: e.ID, Parent: e.Parent, Kind: e.Kind, Name: e.Name, Size: e.Size, Parts: len(e.Parts), Problem: e.Problem,
-		From: e.From, Modified: moment(e.Modified), Date: moment(e.Date),
+		From: e.From, To: e.To, Modified: moment(e.Modified), Date: moment(e.Date),
 	}
 }
 

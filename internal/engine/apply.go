@@ -163,7 +163,7 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 	c := change{item: item, stored: stored, known: known, dirty: !indexed, lister: collection, good: b.good(stored, known)}
 	c.entry = repository.Entry{
 		ID: item.ID, Parent: item.Parent, Kind: item.Kind, Name: item.Name, ETag: joinVersion(item.ETag, item.Content),
-		Modified: item.Modified, Size: item.Size, Collection: item.Collection, From: item.From, Date: item.Date,
+		Modified: item.Modified, Size: item.Size, Collection: item.Collection, From: item.From, To: item.To, Date: item.Date,
 		Generation: b.generation(collection, generation, item),
 		Payload:    stored.Payload, Parts: stored.Parts,
 	}

@@ -13,10 +13,12 @@ import (
 type Query struct {
 	Text   string    // in the name (a subject, a file's name) or the sender, in any case
 	From   string    // in the sender, in any case
+	To     string    // in the recipients, in any case
 	Kind   string    // exactly
 	Since  time.Time // received, or else changed, at that time or later
 	Before time.Time // received, or else changed, before that time
 	Folder string    // ID of the folder it lies in directly
+	In     string    // in the name of the folder it lies in directly, in any case
 }
 
 // Search returns what a query matches: at most limit entries (1 to MaxListing) behind the page that
@@ -29,7 +31,8 @@ func Search(ctx context.Context, snap Snapshot, q Query, after string, limit, ex
 	if err != nil {
 		return Listing{}, err
 	}
-	q.Text, q.From = strings.ToLower(q.Text), strings.ToLower(q.From)
+	q.Text, q.From, q.To = strings.ToLower(q.Text), strings.ToLower(q.From), strings.ToLower(q.To)
+	places := places{snap: snap, text: strings.ToLower(q.In), known: map[string]bool{}}
 	limit, examine = max(1, min(limit, MaxListing)), max(1, examine)
 	var l Listing
 	var last repository.Entry
@@ -43,11 +46,42 @@ func Search(ctx context.Context, snap Snapshot, q Query, after string, limit, ex
 		}
 		l.Examined++
 		last = e
-		if q.matches(&e) {
+		if !q.matches(&e) {
+			continue
+		}
+		inside, err := places.hold(ctx, e.Parent)
+		if err != nil {
+			return Listing{}, err
+		}
+		if inside {
 			l.Entries = append(l.Entries, e)
 		}
 	}
 	return l, nil
+}
+
+// places are folders by their names.
+type places struct {
+	snap  Snapshot
+	text  string          // in lower case; "" is in every name
+	known map[string]bool // by ID: whether its name has the text; at most one for each entry that was looked at
+}
+
+// hold reports whether the folder is one of them.
+func (p *places) hold(ctx context.Context, folder string) (bool, error) {
+	if p.text == "" || folder == "" {
+		return p.text == "", nil
+	}
+	is, ok := p.known[folder]
+	if !ok {
+		e, _, err := p.snap.Lookup(ctx, folder)
+		if err != nil {
+			return false, err
+		}
+		is = strings.Contains(strings.ToLower(e.Name), p.text)
+		p.known[folder] = is
+	}
+	return is, nil
 }
 
 // within yields what lies in a folder, or in the whole snapshot, behind a page.
@@ -65,7 +99,7 @@ func within(ctx context.Context, snap Snapshot, folder, after string) (iter.Seq2
 	return snap.ChildrenAfter(ctx, folder, name, id), nil
 }
 
-// matches expects Text and From in lower case.
+// matches expects Text, From and To in lower case; In is not its affair.
 func (q *Query) matches(e *repository.Entry) bool {
 	date := e.Date
 	if date.IsZero() {
@@ -78,6 +112,6 @@ func (q *Query) matches(e *repository.Entry) bool {
 		return false
 	}
 	from := strings.ToLower(e.From)
-	return strings.Contains(from, q.From) &&
+	return strings.Contains(from, q.From) && strings.Contains(strings.ToLower(e.To), q.To) &&
 		(strings.Contains(strings.ToLower(e.Name), q.Text) || strings.Contains(from, q.Text))
 }

@@ -15,7 +15,7 @@ func TestSearch(t *testing.T) {
 	day := func(d int) time.Time { return time.Date(2026, 11, d, 12, 0, 0, 0, time.UTC) }
 	for _, e := range []repository.Entry{
 		{ID: "f", Kind: "folder", Name: "Inbox"},
-		{ID: "1", Parent: "f", Kind: "message", Name: "Invoice 7", From: "Ada Byron ada@contoso.example", Date: day(1)},
+		{ID: "1", Parent: "f", Kind: "message", Name: "Invoice 7", From: "Ada Byron ada@contoso.example", To: "Bob bob@contoso.example, Eve eve@fabrikam.example", Date: day(1)},
 		{ID: "2", Parent: "f", Kind: "message", Name: "Re: INVOICE 7", From: "Bob bob@contoso.example", Date: day(2)},
 		{ID: "3", Parent: "f", Kind: "message", Name: "lunch", From: "Ada Byron ada@contoso.example", Date: day(3)},
 		{ID: "4", Kind: "file", Name: "invoice.pdf", Modified: day(4)},
@@ -32,6 +32,10 @@ func TestSearch(t *testing.T) {
 		"a subject, in any case": {engine.Query{Text: "inVoice"}, "1 2 4"},
 		"a sender":               {engine.Query{From: "ADA@"}, "1 3"},
 		"a text of a sender":     {engine.Query{Text: "byron"}, "1 3"},
+		"a recipient":            {engine.Query{To: "EVE@"}, "1"},
+		"no recipient":           {engine.Query{To: "ada@"}, ""},
+		"a folder's name":        {engine.Query{In: "INB"}, "1 2 3"},
+		"another folder's name":  {engine.Query{In: "Drafts"}, ""},
 		"a kind":                 {engine.Query{Text: "invoice", Kind: "message"}, "1 2"},
 		"a folder, by name":      {engine.Query{Folder: "f"}, "1 2 3"},
 		"since":                  {engine.Query{Since: day(2)}, "2 3 4"},

@@ -67,6 +67,7 @@ type Item struct {
 	Modified time.Time
 	Size     int64     // bytes at the source
 	From     string    // who sent it, for searching; "" if nobody did
+	To       string    // who received it, for searching
 	Date     time.Time // when it was received, for searching
 	// Collection is the item's own ID if its content is read as a collection of that name, else "".
 	Collection string

@@ -25,7 +25,7 @@ type Part struct {
 }
 
 // Entry is one item of a series' index, keyed by its immutable ID. Times are kept to
-// the microsecond and come back in UTC. All strings must be UTF-8; in Name, Problem and From,
+// the microsecond and come back in UTC. All strings must be UTF-8; in Name, Problem, From and To,
 // which are for people, other bytes are replaced.
 type Entry struct {
 	ID         string
@@ -38,6 +38,7 @@ type Entry struct {
 	Collection string    // if not "", the delta collection whose items lie in this entry
 	Generation int64     // generation of the round that saw it last (see engine)
 	From       string    // who sent it: an address, where the workload knows one
+	To         string    // who received it: names and addresses, where the workload knows them
 	Date       time.Time // when it was received, where the workload knows
 	Problem    string    // why it could not be saved, "" if it was
 	ProblemAt  time.Time
@@ -96,7 +97,7 @@ func appendEntry(dst []byte, e *Entry) ([]byte, error) {
 		Id: e.ID, Parent: e.Parent, Kind: e.Kind, Name: strings.ToValidUTF8(e.Name, "\uFFFD"), Etag: e.ETag,
 		Modified: toMicros(e.Modified), Size: e.Size, Collection: e.Collection, Generation: e.Generation,
 		Problem: strings.ToValidUTF8(e.Problem, "\uFFFD"), ProblemAt: toMicros(e.ProblemAt), Payload: e.Payload.message(),
-		From: strings.ToValidUTF8(e.From, "\uFFFD"), Date: toMicros(e.Date), ProblemKind: string(e.ProblemKind), Good: e.Good,
+		From: strings.ToValidUTF8(e.From, "\uFFFD"), To: strings.ToValidUTF8(e.To, "\uFFFD"), Date: toMicros(e.Date), ProblemKind: string(e.ProblemKind), Good: e.Good,
 	}
 	for i := range e.Parts {
 		p := &e.Parts[i]
@@ -122,7 +123,7 @@ func toEntry(m *pb.Entry) (Entry, error) {
 	e := Entry{
 		ID: m.Id, Parent: m.Parent, Kind: m.Kind, Name: m.Name, ETag: m.Etag,
 		Modified: fromMicros(m.Modified), Size: m.Size, Collection: m.Collection, Generation: m.Generation,
-		Problem: m.Problem, ProblemAt: fromMicros(m.ProblemAt), From: m.From, Date: fromMicros(m.Date),
+		Problem: m.Problem, ProblemAt: fromMicros(m.ProblemAt), From: m.From, To: m.To, Date: fromMicros(m.Date),
 		ProblemKind: tenantry.Kind(m.ProblemKind), Good: m.Good,
 	}
 	var err error

@@ -353,7 +353,7 @@ func TestUpload(t *testing.T) {
 	onRedis(t, func(t *testing.T, rdb redis.UniversalClient) {
 		c := newClock()
 		b := resumed(t, rdb, c, Documented())
-		put := Call{Tenant: "t1", Service: tenantry.Outlook, Mailbox: "ada", Write: true, UploadBytes: 30 << 20, Reserve: true}
+		put := Call{Tenant: "t1", Service: tenantry.Outlook, Mailbox: "ada", Write: true, UploadBytes: 30_000_000, Reserve: true}
 		for range 5 {
 			mustTake(t, b, put).Release()
 		}

@@ -190,7 +190,7 @@ func Documented() Limits {
 		// that were seen (large pages, uploads of 4 MB) end within one.
 		Outlook: OutlookLimits{
 			Requests:    per(10_000, 10*time.Minute),
-			Upload:      Limit{Amount: 150 << 20, Window: Duration(5 * time.Minute), Block: 1 << 20},
+			Upload:      megabytes(150),
 			Concurrency: 4, KeepFree: 1,
 			LongestRequest: Duration(2 * time.Minute),
 			PermitLife:     Duration(15 * time.Second),
@@ -229,6 +229,11 @@ func Documented() Limits {
 }
 
 // gigabytes an hour; drawn in blocks of some files.
+// megabytes is an account of so many MB in five minutes: of 10^6 bytes, the harsher reading of the page.
+func megabytes(n int64) Limit {
+	return Limit{Amount: n * 1_000_000, Window: Duration(5 * time.Minute), Block: 1 << 20}
+}
+
 func gigabytes(n int64) Limit {
 	return Limit{Amount: n * 1_000_000_000, Window: Duration(time.Hour), Block: 64 << 20}
 }

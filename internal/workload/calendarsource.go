@@ -171,14 +171,16 @@ func (s *calendarSource[P]) versions(ctx context.Context, calendar, link string)
 }
 
 type event struct {
-	ID          string `json:"id"`
-	ETag        string `json:"@odata.etag"`
-	ChangeKey   string `json:"changeKey"`
-	Subject     string `json:"subject"`
-	Type        string `json:"type"`
-	Modified    string `json:"lastModifiedDateTime"`
-	Attachments bool   `json:"hasAttachments"`
-	hidden      bool   // attachments within the text, which hasAttachments may not count
+	ID          string   `json:"id"`
+	ETag        string   `json:"@odata.etag"`
+	ChangeKey   string   `json:"changeKey"`
+	Subject     string   `json:"subject"`
+	Type        string   `json:"type"`
+	Modified    string   `json:"lastModifiedDateTime"`
+	Attachments bool     `json:"hasAttachments"`
+	Organizer   person   `json:"organizer"`
+	Attendees   []person `json:"attendees"`
+	hidden      bool     // attachments within the text, which hasAttachments may not count
 }
 
 func (e *event) parse(raw jsontext.Value) error {
@@ -199,7 +201,7 @@ func (s *calendarSource[P]) item(calendar string, raw jsontext.Value) (engine.It
 	}
 	item := engine.Item{
 		ID: e.ID, Parent: calendarID + calendar, Kind: kindEvent, Name: e.Subject, ETag: version(e.ChangeKey, e.ETag, raw),
-		Modified: instant(e.Modified), Size: int64(len(raw)), Raw: raw,
+		Modified: instant(e.Modified), Size: int64(len(raw)), Raw: raw, From: e.Organizer.String(), To: people(e.Attendees),
 	}
 	if e.Attachments || e.hidden || e.Type == typeMaster {
 		item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) { return s.parts(ctx, e) }

@@ -97,21 +97,19 @@ func sized[P Pages](s *pageSize, read func(size int) (P, error)) (P, error) {
 }
 
 type message struct {
-	ID        string    `json:"id"`
-	ETag      string    `json:"@odata.etag"`
-	ChangeKey string    `json:"changeKey"`
-	Removed   *struct{} `json:"@removed"`
-	Subject   string    `json:"subject"`
-	Parent    string    `json:"parentFolderId"`
-	Modified  string    `json:"lastModifiedDateTime"`
-	Received  string    `json:"receivedDateTime"`
-	From      struct {
-		Address struct {
-			Name    string `json:"name"`
-			Address string `json:"address"`
-		} `json:"emailAddress"`
-	} `json:"from"`
-	Attachments bool `json:"hasAttachments"`
+	ID          string    `json:"id"`
+	ETag        string    `json:"@odata.etag"`
+	ChangeKey   string    `json:"changeKey"`
+	Removed     *struct{} `json:"@removed"`
+	Subject     string    `json:"subject"`
+	Parent      string    `json:"parentFolderId"`
+	Modified    string    `json:"lastModifiedDateTime"`
+	Received    string    `json:"receivedDateTime"`
+	From        person    `json:"from"`
+	To          []person  `json:"toRecipients"`
+	Cc          []person  `json:"ccRecipients"`
+	Bcc         []person  `json:"bccRecipients"`
+	Attachments bool      `json:"hasAttachments"`
 	Headers     []struct {
 		Name  string `json:"name"`
 		Value string `json:"value"`
@@ -129,9 +127,38 @@ func (m *message) contentType() string {
 	return ""
 }
 
-// sender is what a search for a sender looks through.
-func (m *message) sender() string {
-	return strings.TrimSpace(m.From.Address.Name + " " + m.From.Address.Address)
+// person is somebody who sent, received or is invited.
+type person struct {
+	Address struct {
+		Name    string `json:"name"`
+		Address string `json:"address"`
+	} `json:"emailAddress"`
+}
+
+// String is what a search looks through.
+func (p *person) String() string { return strings.TrimSpace(p.Address.Name + " " + p.Address.Address) }
+
+// maxPeople bounds what an index keeps of the recipients of one item, in bytes: those of a mail to everybody would fill it.
+const maxPeople = 2 << 10
+
+// people is what a search for a recipient looks through: as many as there is room for.
+func people(lists ...[]person) string {
+	var b strings.Builder
+	for _, list := range lists {
+		for i := range list {
+			text := list[i].String()
+			switch {
+			case text == "":
+				continue
+			case b.Len()+len(text) > maxPeople:
+				return b.String()
+			case b.Len() > 0:
+				b.WriteString(", ")
+			}
+			b.WriteString(text)
+		}
+	}
+	return b.String()
 }
 
 // mayHaveAttachments reports whether it is worth a request to ask for attachments. hasAttachments does not
@@ -318,7 +345,7 @@ func (s *mailSource[P]) item(folder string, raw jsontext.Value) (engine.Item, er
 	}
 	item := engine.Item{
 		ID: m.ID, Parent: m.parent(folder), Kind: kindMessage, Name: m.Subject, ETag: m.version(raw),
-		Modified: instant(m.Modified), Size: int64(len(raw)), Raw: raw, From: m.sender(), Date: instant(m.Received),
+		Modified: instant(m.Modified), Size: int64(len(raw)), Raw: raw, From: m.From.String(), To: people(m.To, m.Cc, m.Bcc), Date: instant(m.Received),
 	}
 	if s.wantsMIME(&m) || m.mayHaveAttachments(raw) {
 		item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) { return s.parts(ctx, &m, raw) }

@@ -1033,6 +1033,7 @@ type Entry struct {
 	Date          *int64                 `protobuf:"varint,15,opt,name=date,proto3,oneof" json:"date,omitempty"`                           // when it was received
 	ProblemKind   string                 `protobuf:"bytes,16,opt,name=problem_kind,json=problemKind,proto3" json:"problem_kind,omitempty"` // class of the problem
 	Good          int64                  `protobuf:"varint,17,opt,name=good,proto3" json:"good,omitempty"`                                 // with a problem: the newest snapshot by then that has the item whole, 0 none
+	To            string                 `protobuf:"bytes,18,opt,name=to,proto3" json:"to,omitempty"`                                      // who received it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1184,6 +1185,13 @@ func (x *Entry) GetGood() int64 {
 		return x.Good
 	}
 	return 0
+}
+
+func (x *Entry) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
 }
 
 type Part struct {
@@ -1682,7 +1690,7 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\x05entry\x18\x01 \x01(\v2\x1d.tenantry.repository.v1.EntryR\x05entry\x12\x18\n" +
 	"\aremoved\x18\x02 \x01(\tR\aremoved\x12\x14\n" +
 	"\x05known\x18\x03 \x01(\bR\x05known\x12\x12\n" +
-	"\x04left\x18\x04 \x01(\fR\x04left\"\x92\x04\n" +
+	"\x04left\x18\x04 \x01(\fR\x04left\"\xa2\x04\n" +
 	"\x05Entry\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06parent\x18\x02 \x01(\tR\x06parent\x12\x12\n" +
@@ -1706,7 +1714,8 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\x04from\x18\x0e \x01(\tR\x04from\x12\x17\n" +
 	"\x04date\x18\x0f \x01(\x03H\x02R\x04date\x88\x01\x01\x12!\n" +
 	"\fproblem_kind\x18\x10 \x01(\tR\vproblemKind\x12\x12\n" +
-	"\x04good\x18\x11 \x01(\x03R\x04goodB\v\n" +
+	"\x04good\x18\x11 \x01(\x03R\x04good\x12\x0e\n" +
+	"\x02to\x18\x12 \x01(\tR\x02toB\v\n" +
 	"\t_modifiedB\r\n" +
 	"\v_problem_atB\a\n" +
 	"\x05_date\"u\n" +
