@@ -179,6 +179,8 @@ func TestTenantsAreApart(t *testing.T) {
 			switch op.id {
 			case "start-restore", "preview-restore", "start-export", "start-verification":
 				body = map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7}
+			case "set-notices", "set-policy-notices":
+				body = map[string]any{"to": []string{"boss@provider.example"}}
 			case "start-run":
 				body = map[string]any{"resources": []string{string(ada)}}
 			case "set-retention", "propose-retention":
