@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -51,48 +52,60 @@ type Load struct {
 // tasks and the entries counted (see LoadDepth), whatever the backlog.
 func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
 	var found []Load
-	// The recursions walk the index tasks_ready from one distinct key to the next.
-	err := f.c.read(ctx, "read loads", &found, `
-		WITH RECURSIVE queues (queue) AS (
-			SELECT min(queue) FROM tasks WHERE waiting
-			UNION ALL
-			SELECT (SELECT min(t.queue) FROM tasks t WHERE t.waiting AND t.queue > q.queue)
-			FROM queues q WHERE q.queue IS NOT NULL
-		), lanes (queue, tenant) AS (
-			SELECT q.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.waiting AND t.queue = q.queue)
-			FROM queues q WHERE q.queue IS NOT NULL
-			UNION ALL
-			SELECT l.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant > l.tenant)
-			FROM lanes l WHERE l.tenant IS NOT NULL
-		), flows (queue, tenant, service) AS (
-			SELECT l.queue, l.tenant, (SELECT min(t.service) FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant = l.tenant)
-			FROM lanes l WHERE l.tenant IS NOT NULL
-			UNION ALL
-			SELECT f.queue, f.tenant, (SELECT min(t.service) FROM tasks t WHERE t.waiting AND t.queue = f.queue AND t.tenant = f.tenant AND t.service > f.service)
-			FROM flows f WHERE f.service IS NOT NULL
-		), depth (n) AS (
-			SELECT CASE WHEN ?2 / count(*) > ?1 THEN ?1 WHEN ?2 / count(*) < ?3 THEN ?3 ELSE ?2 / count(*) END
-			FROM flows WHERE service IS NOT NULL HAVING count(*) > 0
-		), counted (queue, tenant, service, ready, in_flight) AS (
-			SELECT l.queue, l.tenant, l.service, CASE
-				WHEN NOT (n.`+blocked+`) THEN (SELECT count(*) FROM (
-					SELECT 1 FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
-						AND t.not_before <= ?0 LIMIT (SELECT n FROM depth)) AS few)
-				WHEN l.`+withoutAny+` THEN 0
-				ELSE (SELECT count(*) FROM (
-					SELECT 1 FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
-						AND t.not_before <= ?0 AND t.`+unblocked+` LIMIT (SELECT n FROM depth)) AS few) END, 0
-			FROM flows l JOIN tenants n ON n.id = l.tenant WHERE l.service IS NOT NULL
-			UNION ALL
-			SELECT queue, tenant, service, 0, count(*) FROM tasks WHERE NOT waiting GROUP BY queue, tenant, service
-		)
-		SELECT c.tenant, c.queue, c.service, n.weight, n.users, n.licences, coalesce(p.seconds, 0.0) AS seconds, coalesce(p.units, 0.0) AS units,
-			CAST(sum(c.ready) AS bigint) AS ready, CAST(sum(c.in_flight) AS bigint) AS in_flight, n.virtual
-		FROM counted c JOIN tenants n ON n.id = c.tenant LEFT JOIN paces p ON p.tenant = c.tenant AND p.service = c.service
-		GROUP BY c.tenant, c.queue, c.service, n.weight, n.users, n.licences, p.seconds, p.units, n.virtual HAVING sum(c.ready) + sum(c.in_flight) > 0
-		ORDER BY c.tenant, c.queue, c.service`, micros(now), LoadDepth, loadBudget, loadDepthMin)
+	err := f.c.look(ctx, "read loads", step{
+		query: loadsQuery,
+		args:  []any{micros(now), number(LoadDepth), number(loadBudget), number(loadDepthMin)},
+		row: func(scan scanRow) error {
+			var l Load
+			err := scan(&l.Tenant, &l.Queue, &l.Service, &l.Weight, &l.Users, &l.Licences, &l.Seconds, &l.Units, &l.Ready, &l.InFlight, &l.Virtual)
+			found = append(found, l)
+			return err
+		},
+	})
 	return found, err
 }
+
+// loadsQuery reads loads at a time (?0), to a depth (?1 to ?3). The recursions walk the index
+// tasks_ready from one distinct key to the next.
+const loadsQuery = `
+	WITH RECURSIVE queues (queue) AS (
+		SELECT min(queue) FROM tasks WHERE waiting
+		UNION ALL
+		SELECT (SELECT min(t.queue) FROM tasks t WHERE t.waiting AND t.queue > q.queue)
+		FROM queues q WHERE q.queue IS NOT NULL
+	), lanes (queue, tenant) AS (
+		SELECT q.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.waiting AND t.queue = q.queue)
+		FROM queues q WHERE q.queue IS NOT NULL
+		UNION ALL
+		SELECT l.queue, (SELECT min(t.tenant) FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant > l.tenant)
+		FROM lanes l WHERE l.tenant IS NOT NULL
+	), flows (queue, tenant, service) AS (
+		SELECT l.queue, l.tenant, (SELECT min(t.service) FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant = l.tenant)
+		FROM lanes l WHERE l.tenant IS NOT NULL
+		UNION ALL
+		SELECT f.queue, f.tenant, (SELECT min(t.service) FROM tasks t WHERE t.waiting AND t.queue = f.queue AND t.tenant = f.tenant AND t.service > f.service)
+		FROM flows f WHERE f.service IS NOT NULL
+	), depth (n) AS (
+		SELECT CASE WHEN ?2 / count(*) > ?1 THEN ?1 WHEN ?2 / count(*) < ?3 THEN ?3 ELSE ?2 / count(*) END
+		FROM flows WHERE service IS NOT NULL HAVING count(*) > 0
+	), counted (queue, tenant, service, ready, in_flight) AS (
+		SELECT l.queue, l.tenant, l.service, CASE
+			WHEN NOT (n.` + blocked + `) THEN (SELECT count(*) FROM (
+				SELECT 1 FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
+					AND t.not_before <= ?0 LIMIT (SELECT n FROM depth)) AS few)
+			WHEN l.` + withoutAny + ` THEN 0
+			ELSE (SELECT count(*) FROM (
+				SELECT 1 FROM tasks t WHERE t.waiting AND t.queue = l.queue AND t.tenant = l.tenant AND t.service = l.service
+					AND t.not_before <= ?0 AND t.` + unblocked + ` LIMIT (SELECT n FROM depth)) AS few) END, 0
+		FROM flows l JOIN tenants n ON n.id = l.tenant WHERE l.service IS NOT NULL
+		UNION ALL
+		SELECT queue, tenant, service, 0, count(*) FROM tasks WHERE NOT waiting GROUP BY queue, tenant, service
+	)
+	SELECT c.tenant, c.queue, c.service, n.weight, n.users, n.licences, coalesce(p.seconds, 0.0) AS seconds, coalesce(p.units, 0.0) AS units,
+		CAST(sum(c.ready) AS bigint) AS ready, CAST(sum(c.in_flight) AS bigint) AS in_flight, n.virtual
+	FROM counted c JOIN tenants n ON n.id = c.tenant LEFT JOIN paces p ON p.tenant = c.tenant AND p.service = c.service
+	GROUP BY c.tenant, c.queue, c.service, n.weight, n.users, n.licences, p.seconds, p.units, n.virtual HAVING sum(c.ready) + sum(c.in_flight) > 0
+	ORDER BY c.tenant, c.queue, c.service`
 
 // Pick is so many tasks of one flow and queue to admit, oldest first.
 type Pick struct {
@@ -111,19 +124,18 @@ const picksAtOnce = 100
 // they were canceled meanwhile. Oldest is by when they became admissible.
 func (f *Fleet) Admit(ctx context.Context, fence int64, picks []Pick, now time.Time) ([]Task, error) {
 	var admitted []taskRow
-	err := f.c.write(ctx, "admit tasks", func(ctx context.Context, tx bun.Tx) error {
+	err := f.c.transact(ctx, "admit tasks", func(ctx context.Context, tx stepper) ([]step, error) {
 		admitted = nil
-		if err := f.c.fence(ctx, tx, fence); err != nil {
-			return err
-		}
+		leads := false
+		steps := []step{f.c.holdFence(fence, &leads)}
 		for chunk := range slices.Chunk(picks, picksAtOnce) {
-			found, err := f.c.admit(ctx, tx, chunk, now)
-			if err != nil {
-				return err
-			}
-			admitted = append(admitted, found...)
+			steps = append(steps, f.c.admit(chunk, now, &admitted))
 		}
-		return spend(ctx, tx, picks)
+		err := tx.run(ctx, append(steps, spend(picks)...)...)
+		if err == nil && !leads {
+			err = deposed(fence)
+		}
+		return nil, err
 	})
 	if err != nil {
 		return nil, err
@@ -134,34 +146,41 @@ func (f *Fleet) Admit(ctx context.Context, fence int64, picks []Pick, now time.T
 	return tasksOf(admitted), nil
 }
 
-func (c *Catalog) admit(ctx context.Context, tx bun.Tx, picks []Pick, now time.Time) ([]taskRow, error) {
-	var found []taskRow
-	err := scan(ctx, tx, &found, `
-		WITH picked (id) AS MATERIALIZED (?0)
-		UPDATE tasks SET state = 'admitted', admission = admission + 1, admitted_at = ?1
-		WHERE state = 'ready' AND id IN (SELECT id FROM picked) RETURNING ?2`,
-		c.selectPicks(picks, now), micros(now), taskColumns)
-	return found, err
-}
-
-// selectPicks is the SELECT of the oldest admissible tasks of each pick. On Postgres it is one
-// plan that runs once for each pick: a plan with a branch for each took longer to make than to run.
-func (c *Catalog) selectPicks(picks []Pick, now time.Time) schema.QueryAppender {
+// admit marks the tasks of picks admitted, and enters them.
+func (c *Catalog) admit(picks []Pick, now time.Time, admitted *[]taskRow) step {
+	s := step{
+		query: "WITH picked (id) AS MATERIALIZED (" + pickedTasks + `)
+			UPDATE tasks SET state = 'admitted', admission = admission + 1, admitted_at = ?1
+			WHERE state = 'ready' AND id IN (SELECT id FROM picked) RETURNING ?2`,
+		row: func(scan scanRow) error {
+			var row taskRow
+			err := scan(row.columns()...)
+			*admitted = append(*admitted, row)
+			return err
+		},
+	}
 	if c.postgres == nil {
-		return unionPicks(picks, now)
+		s.query = strings.Replace(s.query, pickedTasks, "?0", 1)
+		s.args = []any{unionPicks(picks, now), micros(now), taskColumns}
+		return s
 	}
 	var values rows
 	for _, pick := range picks {
 		values = append(values, []any{pick.Tenant, pick.Queue, pick.Service, max(0, pick.N)})
 	}
-	return bun.SafeQuery(`SELECT pick.id
-		FROM (VALUES ?0) AS v (tenant, queue, service, n) JOIN tenants n ON n.id = v.tenant CROSS JOIN LATERAL (
-			SELECT t.id FROM tasks t WHERE t.waiting AND t.queue = v.queue AND t.tenant = v.tenant AND t.service = v.service
-				AND t.not_before <= ?1 AND (t.`+unblocked+` OR NOT (n.`+blocked+`))
-			ORDER BY t.not_before, t.id LIMIT v.n ?2) AS pick`, values, micros(now), skipTaken)
+	s.args = []any{values, micros(now), taskColumns, skipTaken}
+	return s
 }
 
-// unionPicks is selectPicks where a LIMIT cannot differ from row to row.
+// pickedTasks is the SELECT of the oldest admissible tasks of each pick (?0) on Postgres: one
+// plan that runs once for each pick. A plan with a branch for each took longer to make than to run.
+const pickedTasks = `SELECT pick.id
+	FROM (VALUES ?0) AS v (tenant, queue, service, n) JOIN tenants n ON n.id = v.tenant CROSS JOIN LATERAL (
+		SELECT t.id FROM tasks t WHERE t.waiting AND t.queue = v.queue AND t.tenant = v.tenant AND t.service = v.service
+			AND t.not_before <= ?1 AND (t.` + unblocked + ` OR NOT (n.` + blocked + `))
+		ORDER BY t.not_before, t.id LIMIT v.n ?3) AS pick`
+
+// unionPicks is pickedTasks where a LIMIT cannot differ from row to row.
 func unionPicks(picks []Pick, now time.Time) unionAll {
 	union := unionAll{}
 	for _, pick := range picks {
@@ -192,7 +211,7 @@ func (u unionAll) AppendQuery(gen schema.QueryGen, b []byte) ([]byte, error) {
 }
 
 // spend stores the virtual times of picks, the highest of each tenant.
-func spend(ctx context.Context, tx bun.Tx, picks []Pick) error {
+func spend(picks []Pick) (steps []step) {
 	highest := map[tenantry.TenantID]float64{}
 	for _, pick := range picks {
 		if v, ok := highest[pick.Tenant]; !ok || pick.Virtual > v {
@@ -204,13 +223,12 @@ func spend(ctx context.Context, tx bun.Tx, picks []Pick) error {
 		values = append(values, []any{id, virtual})
 	}
 	for chunk := range slices.Chunk(values, batch) {
-		_, err := exec(ctx, tx, `WITH v (id, virtual) AS (VALUES ?)
-			UPDATE tenants SET virtual = v.virtual FROM v WHERE tenants.id = v.id`, chunk)
-		if err != nil {
-			return err
-		}
+		steps = append(steps, step{
+			query: "WITH v (id, virtual) AS (VALUES ?0) UPDATE tenants SET virtual = v.virtual FROM v WHERE tenants.id = v.id",
+			args:  []any{chunk},
+		})
 	}
-	return nil
+	return steps
 }
 
 // Unclaimed lists tasks admitted before t and not claimed, the longest admitted first;

@@ -103,16 +103,17 @@ func (c *Catalog) endCanceled(ctx context.Context, tx bun.Tx, lost []taskRow, no
 
 // canceledOf are the settlements that giveBack left alone, as they stand if their tasks are to
 // be canceled; those that are no longer held end nothing.
-func canceledOf(back, given []settleAsk) []settleAsk {
+func canceledOf(back, given []*settleAsk) []*settleAsk {
 	won := make(map[guard]bool, len(given))
 	for _, q := range given {
 		won[q.guard()] = true
 	}
-	var over []settleAsk
+	var over []*settleAsk
 	for _, q := range back {
 		if !won[q.guard()] {
-			q.State, q.Kind, q.Reason = TaskCanceled, tenantry.Canceled, canceledReason
-			over = append(over, q)
+			canceled := *q
+			canceled.State, canceled.Kind, canceled.Reason = TaskCanceled, tenantry.Canceled, canceledReason
+			over = append(over, &canceled)
 		}
 	}
 	return over

@@ -96,12 +96,12 @@ func (f *Fleet) Reap(ctx context.Context, now time.Time) (tasks int, err error) 
 // chargeWorkers adds the time that tasks lost with their workers to their delays, and to the
 // ledgers of their runs and days.
 func chargeWorkers(ctx context.Context, tx bun.Tx, lost []taskRow, now time.Time) error {
-	settled := make([]settleAsk, 0, len(lost))
+	settled := make([]*settleAsk, 0, len(lost))
 	var values rows
 	for _, row := range lost {
 		task := row.task()
 		delays := tenantry.Delays{Worker: max(0, now.Sub(task.AdmittedAt))}
-		settled = append(settled, settleAsk{claim: Claim{Task: task}, Settlement: Settlement{State: TaskReady, Delays: delays}, now: now})
+		settled = append(settled, &settleAsk{claim: Claim{Task: task}, Settlement: Settlement{State: TaskReady, Delays: delays}, now: now})
 		values = append(values, []any{row.Tenant, row.ID, encodeDelays(task.Delays.Add(delays))})
 	}
 	for chunk := range slices.Chunk(values, batch) {

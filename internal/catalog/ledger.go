@@ -58,7 +58,7 @@ func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
 // enterLedger adds settlements to the ledgers of their runs and of their tenants' days, each
 // entry once. One statement with its rows in the order of the key: two transactions wait at
 // most in one direction.
-func enterLedger(settled []settleAsk) (steps []step) {
+func enterLedger(settled []*settleAsk) (steps []step) {
 	type key struct {
 		tenant         tenantry.TenantID
 		run            tenantry.RunID

@@ -40,7 +40,7 @@ type Catalog struct {
 	local    local         // wakes inside this process, SQLite only
 
 	claims      batcher[claimAsk, Claim]
-	settlements batcher[settleAsk, struct{}]
+	settlements batcher[*settleAsk, struct{}]
 
 	closing context.Context // ends when Close is called
 	close   context.CancelFunc

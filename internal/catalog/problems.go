@@ -53,7 +53,7 @@ func (t *Tenant) Problems(ctx context.Context, id tenantry.TaskID) ([]Problem, e
 }
 
 // countProblems tells how many problems are kept of tasks, where there are any.
-func countProblems(settled []settleAsk, have map[tenantry.TaskID]int) []step {
+func countProblems(settled []*settleAsk, have map[tenantry.TaskID]int) []step {
 	var keys rows
 	for _, q := range settled {
 		if len(q.Problems) > 0 {
@@ -77,7 +77,7 @@ func countProblems(settled []settleAsk, have map[tenantry.TaskID]int) []step {
 }
 
 // addProblems appends to the problems of tasks until there are maxProblems of each.
-func addProblems(settled []settleAsk, have map[tenantry.TaskID]int) (steps []step) {
+func addProblems(settled []*settleAsk, have map[tenantry.TaskID]int) (steps []step) {
 	for _, q := range settled {
 		task := q.claim.Task
 		var fresh rows

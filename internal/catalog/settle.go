@@ -51,16 +51,16 @@ type guard struct {
 	process   tenantry.ProcessID
 }
 
-func (q settleAsk) guard() guard {
+func (q *settleAsk) guard() guard {
 	return guard{q.claim.Tenant, q.claim.ID, q.claim.Admission, q.claim.Process}
 }
 
-func (q settleAsk) String() string {
+func (q *settleAsk) String() string {
 	return fmt.Sprintf("settle task %s of tenant %s", q.claim.ID, q.claim.Tenant)
 }
 
 // sealed is the snapshot that a task has sealed by the end of a settlement.
-func (q settleAsk) sealed() int64 {
+func (q *settleAsk) sealed() int64 {
 	if q.Snapshot != nil {
 		return q.Snapshot.Seq
 	}
@@ -68,7 +68,7 @@ func (q settleAsk) sealed() int64 {
 }
 
 // delays is what a task has waited for by the end of a settlement.
-func (q settleAsk) delays() string { return encodeDelays(q.claim.Delays.Add(q.Delays)) }
+func (q *settleAsk) delays() string { return encodeDelays(q.claim.Delays.Add(q.Delays)) }
 
 // Settle ends a claim: task row, series owner, run aggregates, snapshot mirror, problems, in
 // one transaction. Fenced if no longer owner; Invalid: a state that no settlement has, or a
@@ -76,7 +76,7 @@ func (q settleAsk) delays() string { return encodeDelays(q.claim.Delays.Add(q.De
 //
 // Settlements that are made at about the same time share a transaction, as claims do.
 func (t *Tenant) Settle(ctx context.Context, c Claim, s Settlement, now time.Time) error {
-	q := settleAsk{claim: c, Settlement: s, now: now}
+	q := &settleAsk{claim: c, Settlement: s, now: now}
 	op := q.String()
 	if s.State != TaskDone && s.State != TaskFailed && s.State != TaskReady {
 		return tenantry.Errorf(tenantry.Invalid, "%s: state %q settles nothing", op, s.State)
@@ -92,13 +92,12 @@ func (t *Tenant) Settle(ctx context.Context, c Claim, s Settlement, now time.Tim
 }
 
 // settleAll answers settlements in one transaction.
-func (c *Catalog) settleAll(ctx context.Context, asked []settleAsk) (replies []reply[struct{}], err error) {
+func (c *Catalog) settleAll(ctx context.Context, asked []*settleAsk) (replies []reply[struct{}], err error) {
 	err = c.transact(ctx, "settle tasks", func(ctx context.Context, tx stepper) ([]step, error) {
 		replies = make([]reply[struct{}], len(asked))
-		var back, over []settleAsk
+		var back, over []*settleAsk
 		at := make(map[guard]int, len(asked)) // the first who asked; a second has lost by then
 		for i, q := range asked {
-			replies[i].err = fenced(q.String())
 			if _, twice := at[q.guard()]; twice {
 				continue
 			}
@@ -109,7 +108,7 @@ func (c *Catalog) settleAll(ctx context.Context, asked []settleAsk) (replies []r
 				over = append(over, q)
 			}
 		}
-		var given, ended []settleAsk
+		var given, ended []*settleAsk
 		problems := map[tenantry.TaskID]int{}
 		err := tx.run(ctx, slices.Concat(giveBack(back, &given), c.moveEnded(over, &ended), countProblems(asked, problems))...)
 		if err == nil && len(given) < len(back) {
@@ -119,8 +118,14 @@ func (c *Catalog) settleAll(ctx context.Context, asked []settleAsk) (replies []r
 			return nil, err
 		}
 		settled := append(given, ended...)
+		won := make(map[*settleAsk]bool, len(settled))
 		for _, q := range settled {
-			replies[at[q.guard()]].err = nil
+			won[asked[at[q.guard()]]] = true // q is a copy where its task is canceled
+		}
+		for i, q := range asked {
+			if !won[q] {
+				replies[i].err = fenced(q.String())
+			}
 		}
 		return c.book(settled, ended, problems), nil
 	})
@@ -128,7 +133,7 @@ func (c *Catalog) settleAll(ctx context.Context, asked []settleAsk) (replies []r
 }
 
 // book writes what settlements mean beside their task rows, in the order of locks.
-func (c *Catalog) book(settled, over []settleAsk, problems map[tenantry.TaskID]int) []step {
+func (c *Catalog) book(settled, over []*settleAsk, problems map[tenantry.TaskID]int) []step {
 	if len(settled) == 0 {
 		return nil
 	}
@@ -141,7 +146,7 @@ func (c *Catalog) book(settled, over []settleAsk, problems map[tenantry.TaskID]i
 }
 
 // ended is the row of the task as a settlement ends it, as far as it is looked at afterwards.
-func (q settleAsk) ended() taskRow {
+func (q *settleAsk) ended() taskRow {
 	t := q.claim.Task
 	row := taskRow{
 		ID: t.ID, Run: t.Run, Tenant: t.Tenant, Resource: t.Resource, Workload: t.Workload, Action: t.Action,
@@ -156,7 +161,7 @@ const settledColumns bun.Safe = `v_tenant, v_id, v_admission, v_process, v_state
 	v_items, v_total, v_skipped, v_bytes, v_stored, v_snapshot, v_ended_at, v_delays`
 
 // values are what settlements are known by, and what their tasks become.
-func values(asked []settleAsk) (list rows) {
+func values(asked []*settleAsk) (list rows) {
 	for _, q := range asked {
 		c, n := q.claim, q.Counts
 		list = append(list, []any{
@@ -172,12 +177,12 @@ const isHeld bun.Safe = "tenant = v_tenant AND id = v_id AND admission = v_admis
 
 // winners enters those of asked whose tasks a step returns as id and admission. An admission
 // is claimed once: it names the process.
-func winners(asked []settleAsk, won *[]settleAsk) func(scan scanRow) error {
+func winners(asked []*settleAsk, won *[]*settleAsk) func(scan scanRow) error {
 	type admission struct {
 		id     tenantry.TaskID
 		number int64
 	}
-	by := make(map[admission]settleAsk, len(asked))
+	by := make(map[admission]*settleAsk, len(asked))
 	for _, q := range asked {
 		by[admission{q.claim.ID, q.claim.Admission}] = q
 	}
@@ -191,7 +196,7 @@ func winners(asked []settleAsk, won *[]settleAsk) func(scan scanRow) error {
 
 // giveBack makes claimed tasks ready again, and enters those that were held and that nobody
 // wants canceled.
-func giveBack(asked []settleAsk, won *[]settleAsk) []step {
+func giveBack(asked []*settleAsk, won *[]*settleAsk) []step {
 	if len(asked) == 0 {
 		return nil
 	}
@@ -212,7 +217,7 @@ const endedValues bun.Safe = `id, run, tenant, resource, workload, action, queue
 
 // moveEnded takes claimed tasks from the unfinished ones to the history, as they ended, and
 // enters those that were held.
-func (c *Catalog) moveEnded(asked []settleAsk, won *[]settleAsk) []step {
+func (c *Catalog) moveEnded(asked []*settleAsk, won *[]*settleAsk) []step {
 	if len(asked) == 0 {
 		return nil
 	}
@@ -230,7 +235,7 @@ func (c *Catalog) moveEnded(asked []settleAsk, won *[]settleAsk) []step {
 }
 
 // freeSeries ends the tasks' ownership of their series, where they have it.
-func (c *Catalog) freeSeries(settled []settleAsk) []step {
+func (c *Catalog) freeSeries(settled []*settleAsk) []step {
 	var owners rows
 	for _, q := range settled {
 		if t := q.claim.Task; writesSeries(t.Action) {
@@ -263,7 +268,7 @@ func (c *Catalog) lockSeries(named rows) []step {
 }
 
 // putSettled records the snapshots of settlements.
-func putSettled(settled []settleAsk) (steps []step) {
+func putSettled(settled []*settleAsk) (steps []step) {
 	for _, q := range settled {
 		if q.Snapshot != nil {
 			steps = append(steps, putSnapshot(q.claim.Task, *q.Snapshot))
@@ -276,13 +281,13 @@ func putSettled(settled []settleAsk) (steps []step) {
 const paceMemory = 0.875
 
 // keepPaces mixes slices into their flows' moving means, one of each flow at a time.
-func keepPaces(settled []settleAsk) (steps []step) {
+func keepPaces(settled []*settleAsk) (steps []step) {
 	type flow struct {
 		tenant  tenantry.TenantID
 		service tenantry.Service
 	}
 	compare := func(a, b flow) int { return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.service, b.service)) }
-	paces := map[flow][]settleAsk{}
+	paces := map[flow][]*settleAsk{}
 	for _, q := range settled {
 		if q.Units > 0 && q.claim.Service != tenantry.NoService {
 			f := flow{q.claim.Tenant, q.claim.Service}

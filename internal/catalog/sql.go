@@ -144,14 +144,27 @@ const (
 // fence holds the leader's fence for the rest of the transaction, so that no other
 // scheduler can take over before it ends. Fenced when one has.
 func (c *Catalog) fence(ctx context.Context, tx bun.Tx, fence int64) error {
-	var found []int64
-	if err := scan(ctx, tx, &found, "SELECT fence FROM leader WHERE fence = ? AND process <> '' ?", fence, c.lock(forShare)); err != nil {
+	leads := false
+	if err := (literal{tx}).run(ctx, c.holdFence(fence, &leads)); err != nil {
 		return err
 	}
-	if len(found) == 0 {
-		return tenantry.Errorf(tenantry.Fenced, "another scheduler leads since fence %d", fence)
+	if !leads {
+		return deposed(fence)
 	}
 	return nil
+}
+
+// holdFence is fence as a step, which tells whether its holder leads.
+func (c *Catalog) holdFence(fence int64, leads *bool) step {
+	return step{
+		query: "SELECT fence FROM leader WHERE fence = ?0 AND process <> '' ?1",
+		args:  []any{fence, c.lock(forShare)},
+		row:   func(scan scanRow) error { *leads = true; return nil },
+	}
+}
+
+func deposed(fence int64) error {
+	return tenantry.Errorf(tenantry.Fenced, "another scheduler leads since fence %d", fence)
 }
 
 // rows formats as the rows of a VALUES list. Never empty.

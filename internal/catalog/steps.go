@@ -2,8 +2,10 @@ package catalog
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -71,6 +73,46 @@ func (c *Catalog) transact(ctx context.Context, op string, fn func(ctx context.C
 	})
 }
 
+// look runs one step that only reads, as steps are: prepared, and its plan made once.
+func (c *Catalog) look(ctx context.Context, op string, s step) error {
+	if c.keyed == nil {
+		found, err := c.reader.QueryContext(ctx, s.query, s.args...)
+		return wrapIn(ctx, op, each(found, err, s.row))
+	}
+	query, args, err := prepare(c.writer.QueryGen(), s)
+	if err != nil {
+		return wrap(op, err)
+	}
+	found, err := c.keyed.Query(ctx, query, args...)
+	if err != nil {
+		return wrapIn(ctx, op, err)
+	}
+	defer found.Close()
+	for found.Next() {
+		if err := s.row(found.Scan); err != nil {
+			return wrapIn(ctx, op, err)
+		}
+	}
+	return wrapIn(ctx, op, found.Err())
+}
+
+// each hands rows on that a query has found.
+func each(found *sql.Rows, err error, row func(scan scanRow) error) error {
+	if err != nil {
+		return err
+	}
+	defer found.Close()
+	for found.Next() {
+		if err := row(found.Scan); err != nil {
+			return err
+		}
+	}
+	return found.Err()
+}
+
+// number is a constant of a statement's text.
+func number(n int) bun.Safe { return bun.Safe(strconv.Itoa(n)) }
+
 // literal is the stepper that writes arguments into statements, in any transaction of bun.
 type literal struct{ tx bun.Tx }
 
@@ -89,16 +131,7 @@ func (l literal) one(ctx context.Context, s step) error {
 		return err
 	}
 	found, err := l.tx.QueryContext(ctx, s.query, s.args...)
-	if err != nil {
-		return err
-	}
-	defer found.Close()
-	for found.Next() {
-		if err := s.row(found.Scan); err != nil {
-			return err
-		}
-	}
-	return found.Err()
+	return each(found, err, s.row)
 }
 
 // pipeline is the stepper that prepares statements once on a connection and sends the
