@@ -1,18 +1,56 @@
 package api
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
 )
 
-// Estimate says how a run gets on, by what it has done so far. It knows nothing of what Microsoft will allow later.
+// Estimate says how a run gets on, by what it has done so far, and by what Microsoft allows for the rest.
 type Estimate struct {
 	ItemsPerSecond float64    `json:"items_per_second" doc:"Since the run began, waiting included"`
 	BytesPerSecond float64    `json:"bytes_per_second"`
 	Items          int64      `json:"items,omitempty" doc:"Items expected in all: as listed, or as many for each task as those that ended had; absent while unknown"`
-	CompletesAt    *time.Time `json:"completes_at,omitempty" doc:"When it ends if it goes on like this; absent while unknown"`
+	Bytes          int64      `json:"bytes,omitempty" doc:"Bytes expected in all, if the rest are as large as those so far"`
+	CompletesAt    *time.Time `json:"completes_at,omitempty" doc:"When it ends if it goes on like this, and not before Microsoft's limits allow the rest; absent while unknown"`
+	Takes          int64      `json:"takes_seconds,omitempty" doc:"How long the rest takes at least, by what Microsoft allows, from full accounts on"`
+	Binding        string     `json:"binding,omitempty" doc:"The account that makes it so" example:"sharepoint/day"`
 }
+
+// allow has an estimate regard what Microsoft allows: the rest of the run costs as much for each item as what was done,
+// as far as that is booked. Restores send their bytes, too.
+func (e *Estimate) allow(l throttle.Limits, size throttle.Size, r catalog.Run, spent map[tenantry.Service]int64, now time.Time) {
+	if e == nil || e.Items <= r.Counts.Items || r.Counts.Items == 0 {
+		return
+	}
+	rest := float64(e.Items-r.Counts.Items) / float64(r.Counts.Items)
+	resources := max(1, r.Tasks-r.Done-r.Failed-r.Canceled)
+	upload := 0.0
+	if r.Action == tenantry.Restore {
+		upload = float64(r.Counts.Bytes) * rest / float64(resources)
+	}
+	var demands []throttle.Demand
+	for _, service := range slices.Sorted(maps.Keys(spent)) {
+		demands = append(demands, throttle.Demand{
+			Service: service, Resources: resources, Units: float64(spent[service]) * rest / float64(resources), UploadBytes: upload,
+		})
+	}
+	found := l.Feasibility(size, demands)
+	if found.Takes <= 0 || found.Takes >= longest {
+		return
+	}
+	e.Takes, e.Binding = seconds(found.Takes), found.Binding
+	if at := now.Add(found.Takes); e.CompletesAt == nil || at.After(*e.CompletesAt) {
+		e.CompletesAt = when(at)
+	}
+}
+
+// longest is what no estimate exceeds: it says nothing then.
+const longest = 100 * 365 * 24 * time.Hour
 
 // estimateOf looks ahead for a run that has begun to do something; nil for any other.
 func estimateOf(r catalog.Run, now time.Time) *Estimate {
@@ -29,8 +67,9 @@ func estimateOf(r catalog.Run, now time.Time) *Estimate {
 		e.Items = 0
 		return e
 	}
+	e.Bytes = int64(float64(r.Counts.Bytes) / float64(r.Counts.Items) * float64(e.Items))
 	left := float64(e.Items-r.Counts.Items) / e.ItemsPerSecond
-	if left < (100 * 365 * 24 * time.Hour).Seconds() {
+	if left < longest.Seconds() {
 		e.CompletesAt = when(now.Add(time.Duration(left * float64(time.Second))))
 	}
 	return e

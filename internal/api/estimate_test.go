@@ -6,6 +6,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
 )
 
 func TestEstimate(t *testing.T) {
@@ -31,6 +32,27 @@ func TestEstimate(t *testing.T) {
 		}
 		if (c.seconds == 0) != (e.CompletesAt == nil) || e.CompletesAt != nil && e.CompletesAt.Sub(now).Seconds() != c.seconds {
 			t.Errorf("%s: completes at %v", name, e.CompletesAt)
+		}
+	}
+	restore := running(100, 400, 1, 0)
+	restore.Action, restore.Counts.Bytes = tenantry.Restore, 1<<30
+	for name, c := range map[string]struct {
+		run     catalog.Run
+		spent   map[tenantry.Service]int64
+		least   time.Duration // until it completes
+		binding string
+	}{
+		"nothing is booked yet":          {running(100, 400, 1, 0), nil, 300 * time.Second, ""},
+		"the accounts have enough":       {running(100, 400, 1, 0), map[tenantry.Service]int64{tenantry.Outlook: 50}, 300 * time.Second, ""},
+		"a mailbox of many requests":     {running(100, 400, 1, 0), map[tenantry.Service]int64{tenantry.Outlook: 30_000}, 80 * time.Minute, "outlook/requests"},
+		"a tenant's files, beyond a day": {running(100, 400, 1, 0), map[tenantry.Service]int64{tenantry.SharePoint: 1_000_000}, 24 * time.Hour, "sharepoint/day"},
+		"3 GiB to upload":                {restore, map[tenantry.Service]int64{tenantry.Outlook: 50}, 100 * time.Minute, "outlook/upload"},
+	} {
+		e := estimateOf(c.run, now)
+		e.allow(throttle.Documented(), throttle.Size{Users: 10, Licences: 10}, c.run, c.spent, now)
+		if e.Binding != c.binding || e.CompletesAt == nil || e.CompletesAt.Sub(now) < c.least || e.CompletesAt.Sub(now) > 3*c.least ||
+			(c.binding != "") != (e.Takes > 0) || e.Bytes != 4*c.run.Counts.Bytes {
+			t.Errorf("%s: %+v completes in %s", name, e, e.CompletesAt.Sub(now))
 		}
 	}
 	ended := running(100, 400, 1, 1)

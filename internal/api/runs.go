@@ -9,6 +9,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
+	"github.com/tenantry/tenantry/internal/throttle"
 )
 
 // problemTasks bounds the tasks that a run shows with their problems.
@@ -322,7 +323,9 @@ func (s *service) wholeRun(ctx context.Context, t *catalog.Tenant, row catalog.R
 		return Run{}, err
 	}
 	run := runOf(row)
-	run.Estimate = estimateOf(row, s.Now())
+	if run.Estimate, err = s.estimate(ctx, t, row, ledger); err != nil {
+		return Run{}, err
+	}
 	run.Delays, run.Units = delaysOf(ledger.Delays), unitsOf(ledger.Units)
 	if run.MoreProblems = len(tasks) > problemTasks; run.MoreProblems {
 		tasks = tasks[:problemTasks]
@@ -338,6 +341,21 @@ func (s *service) wholeRun(ctx context.Context, t *catalog.Tenant, row catalog.R
 		run.Problems = append(run.Problems, problem)
 	}
 	return run, nil
+}
+
+// estimate looks ahead for a run that is under way; nil for any other.
+func (s *service) estimate(ctx context.Context, t *catalog.Tenant, row catalog.Run, ledger catalog.Ledger) (*Estimate, error) {
+	now := s.Now()
+	e := estimateOf(row, now)
+	if e == nil || e.Items == 0 {
+		return e, nil
+	}
+	tenant, err := t.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	e.allow(s.Limits, throttle.Size{Users: tenant.Users, Licences: tenant.Licences}, row, ledger.Units, now)
+	return e, nil
 }
 
 func (s *service) cancelRun(ctx context.Context, in *steerRunInput) (*body[Run], error) {

@@ -254,7 +254,10 @@ func (b *backup) store(ctx context.Context, c change) error {
 		if !b.plan.has(e.Collection) {
 			b.miss(c.lister) // what moved out of it, to where we have looked already
 		}
-		b.plan.collections[e.Collection] = listing{In: c.lister, Apart: c.item.Apart, First: c.item.First}
+		b.plan.collections[e.Collection] = b.listed(c, e)
+	}
+	if c.lister != "" { // else it was counted when it was shown, or a root shows it
+		b.expect(c)
 	}
 	delete(b.plan.condemned, e.ID)
 	delete(b.plan.awaited, e.ID)

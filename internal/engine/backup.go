@@ -168,6 +168,10 @@ func (b *backup) progress() {
 func (b *backup) outcome(done bool) Outcome {
 	out := b.slice.outcome(done)
 	out.Counts.Stored = b.w.Stored()
+	out.Counts.Total = out.Counts.Items
+	if !done {
+		out.Counts.Total += b.expected()
+	}
 	return out
 }
 

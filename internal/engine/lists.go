@@ -142,7 +142,7 @@ func (b *backup) list(ctx context.Context, collection string, cur repository.Cur
 	if delete(b.plan.long, collection); pages > 1 {
 		b.plan.long[collection] = pages
 	}
-	if cur.Link != page.Next || !cur.Complete {
+	if b.paid(collection); cur.Link != page.Next || !cur.Complete {
 		b.w.SetCursor(collection, repository.Cursor{Generation: cur.Generation, Link: page.Next, Complete: true})
 	}
 	return b.pause(ctx)

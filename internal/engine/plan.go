@@ -38,6 +38,7 @@ type listing struct {
 	In    string `json:"in,omitempty"`    // the collection that shows it
 	Apart bool   `json:"apart,omitempty"` // see Item.Apart
 	First bool   `json:"first,omitempty"` // see Item.First
+	Left  int64  `json:"left,omitempty"`  // items it has still to show, see expect
 }
 
 type planFile struct {

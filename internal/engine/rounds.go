@@ -214,6 +214,7 @@ func (b *backup) advance(collection string, cur repository.Cursor, page Page) {
 	enumerated := page.Done && !cur.Complete
 	if enumerated {
 		cur.Complete = true
+		b.paid(collection)
 		if cur.Generation > 1 {
 			b.plan.sweeps[collection] = cur.Generation
 		}

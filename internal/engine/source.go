@@ -66,6 +66,7 @@ type Item struct {
 	ETag     string
 	Modified time.Time
 	Size     int64     // bytes at the source
+	Holds    int64     // items that lie in it, for a container that says; they need not be there
 	From     string    // who sent it, for searching; "" if nobody did
 	To       string    // who received it, for searching
 	Date     time.Time // when it was received, for searching

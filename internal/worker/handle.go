@@ -208,11 +208,14 @@ func (p *progress) stop() {
 	<-p.done
 }
 
-// total is what the task has done in all. A backup goes on where it was; the others walk
-// their way again from the start, so that their last slice counts.
+// total is what the task has done in all. A backup goes on where it was, and what its slice
+// expects in all comes on top of that; the others walk their way again from the start, so that
+// their last slice counts.
 func (j *job) total(slice tenantry.Counts) tenantry.Counts {
 	if j.claim.Action == tenantry.Backup {
-		return j.before.Add(slice)
+		sum := j.before.Add(slice)
+		sum.Total = j.before.Items + slice.Total
+		return sum
 	}
 	return slice
 }

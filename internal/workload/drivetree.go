@@ -95,6 +95,10 @@ type fileFacet struct {
 	} `json:"hashes"`
 }
 
+type folderFacet struct {
+	Children int64 `json:"childCount"`
+}
+
 type driveItem struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -112,12 +116,12 @@ type driveItem struct {
 		Created  string `json:"createdDateTime"`
 		Modified string `json:"lastModifiedDateTime"`
 	} `json:"fileSystemInfo"`
-	Folder  *struct{} `json:"folder"`
-	Package *struct{} `json:"package"`
-	Root    *struct{} `json:"root"`
-	Remote  *struct{} `json:"remoteItem"`
-	Deleted *struct{} `json:"deleted"`
-	Shared  *struct{} `json:"shared"`
+	Folder  *folderFacet `json:"folder"`
+	Package *struct{}    `json:"package"`
+	Root    *struct{}    `json:"root"`
+	Remote  *struct{}    `json:"remoteItem"`
+	Deleted *struct{}    `json:"deleted"`
+	Shared  *struct{}    `json:"shared"`
 	// SharedChanged says that it is shown because its permissions changed ("driveItem: delta").
 	SharedChanged string `json:"@microsoft.graph.sharedChanged"`
 
@@ -190,6 +194,9 @@ func (s *driveTree[P]) item(list *changes, drive string, raw jsontext.Value, fro
 	}
 	if d.Root != nil {
 		item.Parent = driveID + drive
+	}
+	if d.Folder != nil {
+		item.Holds = d.Folder.Children
 	}
 	if item.ETag == "" {
 		item.ETag = digest(raw)

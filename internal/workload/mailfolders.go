@@ -158,6 +158,7 @@ type mailFolder struct {
 	Name     string    `json:"displayName"`
 	Parent   string    `json:"parentFolderId"`
 	Children int       `json:"childFolderCount"`
+	Items    int64     `json:"totalItemCount"`
 	Hidden   bool      `json:"isHidden"`
 }
 
@@ -178,7 +179,7 @@ func (s *mailSource[P]) folder(list *changes, root string, raw jsontext.Value, h
 		f.Parent = partMail
 	}
 	list.put(engine.Item{
-		ID: f.ID, Parent: f.Parent, Kind: engine.KindFolder, Name: f.Name, Collection: f.ID,
+		ID: f.ID, Parent: f.Parent, Kind: engine.KindFolder, Name: f.Name, Collection: f.ID, Holds: f.Items,
 		// Folders have no version of their own that all clouds show. What counts their items is a part of it.
 		ETag: digest(raw), Raw: raw,
 		Content: "well-known name", // asked for once: it never changes
