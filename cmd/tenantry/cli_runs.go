@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -147,13 +148,20 @@ func (c *connection) runsFind() *cobra.Command {
 
 func progress(p apiclient.Counts) string {
 	text := count(p.Items)
-	if p.Total > 0 {
+	if p.Total > p.Items {
 		text += "/" + count(p.Total)
 	}
 	if p.Skipped > 0 {
 		text += fmt.Sprintf(" (%d skipped)", p.Skipped)
 	}
 	return text
+}
+
+func read(p apiclient.Counts, e apiclient.Estimate) string {
+	if e.Bytes > p.Bytes {
+		return byteSize(p.Bytes) + " of about " + byteSize(e.Bytes)
+	}
+	return byteSize(p.Bytes)
 }
 
 func rate(e apiclient.Estimate) string {
@@ -163,13 +171,20 @@ func rate(e apiclient.Estimate) string {
 	return fmt.Sprintf("%.1f items/s, %s/s", e.ItemsPerSecond, byteSize(int64(e.BytesPerSecond)))
 }
 
-func mayEnd(e apiclient.Estimate) string { return when(e.CompletesAt) }
+// mayEnd is when a run may end, and which account of Microsoft's allows it no sooner.
+func mayEnd(e apiclient.Estimate) string {
+	text := when(e.CompletesAt)
+	if e.Binding != "" {
+		text += fmt.Sprintf(" (%s allows the rest in %s at best)", e.Binding, time.Duration(e.TakesSeconds)*time.Second)
+	}
+	return text
+}
 
 func showRun(cmd *cobra.Command, r *apiclient.Run) error {
 	err := fields(cmd, "id", r.Id, "reference", r.Reference, "tenant", r.Tenant, "policy", r.Policy, "action", string(r.Action), "trigger", string(r.Trigger),
 		"retry of", r.RetryOf, "state", string(r.State), "canceled", when(r.CanceledAt),
 		"tasks", fmt.Sprintf("%d, %d done, %d failed, %d canceled", r.Tasks, r.TasksDone, r.TasksFailed, r.TasksCanceled),
-		"items", progress(r.Progress), "read", byteSize(r.Progress.Bytes), "stored", byteSize(r.Progress.Stored),
+		"items", progress(r.Progress), "read", read(r.Progress, r.Estimate), "stored", byteSize(r.Progress.Stored),
 		"started", when(r.CreatedAt), "ended", when(r.EndedAt), "rate", rate(r.Estimate), "may end", mayEnd(r.Estimate))
 	if err != nil || len(r.Problems) == 0 {
 		return err

@@ -18,7 +18,7 @@ const problemTasks = 50
 // Counts is progress in items and bytes.
 type Counts struct {
 	Items   int64 `json:"items" doc:"Items done"`
-	Total   int64 `json:"total" doc:"Items expected, 0 while unknown"`
+	Total   int64 `json:"total" doc:"Items expected, as far as folders say how many they have; 0 while unknown"`
 	Skipped int64 `json:"skipped" doc:"Items that could not be saved or written, each with its reason"`
 	Bytes   int64 `json:"bytes" doc:"Bytes read or written, before compression"`
 	Stored  int64 `json:"stored" doc:"Bytes added to the bucket"`

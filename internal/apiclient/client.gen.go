@@ -1613,7 +1613,7 @@ type Counts struct {
 	// Stored Bytes added to the bucket
 	Stored int64 `json:"stored"`
 
-	// Total Items expected, 0 while unknown
+	// Total Items expected, as far as folders say how many they have; 0 while unknown
 	Total int64 `json:"total"`
 }
 
@@ -1698,9 +1698,16 @@ type ErrorDetail struct {
 
 // Estimate defines model for Estimate.
 type Estimate struct {
+	// Binding The account that makes it so
+	//
+	// Example: sharepoint/day
+	Binding string `json:"binding,omitempty,omitzero"`
+
+	// Bytes Bytes expected in all, if the rest are as large as those so far
+	Bytes          int64   `json:"bytes,omitempty,omitzero"`
 	BytesPerSecond float64 `json:"bytes_per_second"`
 
-	// CompletesAt When it ends if it goes on like this; absent while unknown
+	// CompletesAt When it ends if it goes on like this, and not before Microsoft's limits allow the rest; absent while unknown
 	CompletesAt time.Time `json:"completes_at,omitempty,omitzero"`
 
 	// Items Items expected in all: as listed, or as many for each task as those that ended had; absent while unknown
@@ -1708,6 +1715,9 @@ type Estimate struct {
 
 	// ItemsPerSecond Since the run began, waiting included
 	ItemsPerSecond float64 `json:"items_per_second"`
+
+	// TakesSeconds How long the rest takes at least, by what Microsoft allows, from full accounts on
+	TakesSeconds int64 `json:"takes_seconds,omitempty,omitzero"`
 }
 
 // ExpectedWorkload defines model for ExpectedWorkload.
