@@ -221,7 +221,7 @@ func (w *Writer) cut(ctx context.Context, delta []byte, changes int) error {
 		return err
 	}
 	w.packNumber++
-	object, entry, err := w.pack.cut(w.packNumber, delta, changes, w.lastChanges)
+	object, entry, err := w.pack.cut(w.packNumber, delta, changes, chained{previous: w.lastChanges})
 	if err != nil {
 		release()
 		return w.spoil(err)

@@ -3,6 +3,7 @@ package repository
 import (
 	"bytes"
 	"cmp"
+	"iter"
 	"strings"
 	"time"
 
@@ -55,6 +56,20 @@ type Entry struct {
 func CompareStored(a, b Entry) int {
 	p, q := &a.Payload, &b.Payload
 	return cmp.Or(bytes.Compare(p.pack[:], q.pack[:]), cmp.Compare(p.frame, q.frame), cmp.Compare(p.offset, q.offset))
+}
+
+// refs yields where the entry's payload and parts are.
+func (e *Entry) refs() iter.Seq[Ref] {
+	return func(yield func(Ref) bool) {
+		if !yield(e.Payload) {
+			return
+		}
+		for i := range e.Parts {
+			if !yield(e.Parts[i].Ref) {
+				return
+			}
+		}
+	}
 }
 
 // counts is what one entry adds to a snapshot's counts.

@@ -174,16 +174,21 @@ func frameBuffer(l lane) []byte {
 	return make([]byte, 0, room[l])
 }
 
-// cut ends the pack with a footer that carries an encoded IndexDelta of so many changes, or none, and the ID of the pack
-// that has carried some before.
-func (p *packer) cut(number uint64, delta []byte, changes int, previous []byte) ([]byte, *pb.Pack, error) {
+// chained is where a pack with changes stands among the others: behind previous, and in the place of another one.
+type chained struct {
+	previous  []byte // ID of a pack; empty: none
+	standsFor string // ID of a pack; empty: its own
+}
+
+// cut ends the pack with a footer that carries an encoded IndexDelta of so many changes, or none.
+func (p *packer) cut(number uint64, delta []byte, changes int, at chained) ([]byte, *pb.Pack, error) {
 	for l := range lanes {
 		p.seal(l)
 	}
 	p.recycle()
 	said := &pb.Footer{Frames: p.frames, Number: number}
 	if changes > 0 {
-		said.Previous = previous
+		said.Previous, said.StandsFor = at.previous, []byte(at.standsFor)
 	}
 	footer, err := marshal(said)
 	if err != nil {
@@ -199,7 +204,7 @@ func (p *packer) cut(number uint64, delta []byte, changes int, previous []byte) 
 	}
 	p.sealed = nil
 	object, sealed := p.box.end(object, footer)
-	return object, &pb.Pack{Id: p.id[:], Number: number, Size: int64(len(object)), Footer: sealed, Changes: int64(changes)}, nil
+	return object, &pb.Pack{Id: p.id[:], Number: number, Size: int64(len(object)), Footer: sealed, Changes: int64(changes), StandsFor: said.StandsFor}, nil
 }
 
 // packReader knows where the frames of a stored pack are. Safe for concurrent use.

@@ -17,9 +17,23 @@ import (
 // packList is the packs of a series.
 type packList struct {
 	packs []*pb.Pack // that were committed, in the order of their numbers; some that were not may be among them
-	byID  map[packID]*pb.Pack
+	// byID has those that may be there, also under the name of the pack that they stand for.
+	byID map[packID][]*pb.Pack
 	// previous is, of packs with changes that were looked at, the one before them that has some.
-	previous map[packID][]byte
+	previous map[*pb.Pack][]byte
+}
+
+// add makes a pack known under its name, and that of the pack it stands for.
+func (l packList) add(p *pb.Pack) {
+	names := [][]byte{p.Id}
+	if len(p.StandsFor) > 0 {
+		names = append(names, p.StandsFor)
+	}
+	for _, name := range names {
+		if id, err := toPackID(name); err == nil {
+			l.byID[id] = append(l.byID[id], p)
+		}
+	}
 }
 
 // of returns the packs that a manifest's runs list.
@@ -40,23 +54,36 @@ func (w *Writer) changesOf(ctx context.Context, l packList, m *pb.Manifest) ([]*
 		if err != nil {
 			return nil, err
 		}
-		p, ok := l.byID[id]
-		if !ok || uint64(len(chain)) > m.PackNumber {
-			return nil, objectError(w.repo.object(packName(w.series, id)), tenantry.Errorf(tenantry.Corrupt, "its changes of the index are needed, and it is missing or refers to itself"))
+		p, err := w.standing(ctx, l, id)
+		if err == nil && uint64(len(chain)) > m.PackNumber {
+			err = tenantry.Errorf(tenantry.Corrupt, "series %s: packs with changes of the index refer to each other", w.series)
 		}
-		chain = append(chain, p)
-		if at, ok = l.previous[id]; ok {
-			continue
-		}
-		footer, err := w.footerOf(ctx, p)
 		if err != nil {
 			return nil, err
 		}
-		at = footer.Previous
-		l.previous[id] = at
+		chain, at = append(chain, p), l.previous[p]
 	}
 	slices.Reverse(chain)
 	return chain, nil
+}
+
+// standing returns the pack of a name, or one that stands for it, and sees to it that the one before is known.
+func (w *Writer) standing(ctx context.Context, l packList, id packID) (*pb.Pack, error) {
+	err := objectError(w.repo.object(packName(w.series, id)), tenantry.Errorf(tenantry.Corrupt, "it is missing, and its changes of the index are needed"))
+	for _, p := range l.byID[id] {
+		if _, known := l.previous[p]; known {
+			return p, nil
+		}
+		footer, readErr := w.footerOf(ctx, p)
+		if readErr == nil {
+			l.previous[p] = footer.Previous
+			return p, nil
+		}
+		if err = readErr; abort(ctx, err) {
+			break
+		}
+	}
+	return nil, err
 }
 
 // committedPacks returns the packs of a series. Manifests and what can be read of runs say which were
@@ -70,9 +97,9 @@ func (w *Writer) committedPacks(ctx context.Context) (packList, error) {
 	for _, p := range known {
 		taken[p.Number] = true
 	}
-	l := packList{packs: slices.Collect(maps.Values(known)), byID: map[packID]*pb.Pack{}, previous: map[packID][]byte{}}
+	l := packList{packs: slices.Collect(maps.Values(known)), byID: map[packID][]*pb.Pack{}, previous: map[*pb.Pack][]byte{}}
 	for _, p := range known {
-		l.byID[packID(p.Id)] = p
+		l.add(p)
 	}
 	for info, err := range w.repo.store.List(ctx, w.repo.object(seriesName(w.series)+"p/")) {
 		if err != nil {
@@ -89,7 +116,7 @@ func (w *Writer) committedPacks(ctx context.Context) (packList, error) {
 		if err != nil {
 			continue // it is missed where it is needed
 		}
-		l.byID[packID(p.Id)] = p
+		l.add(p)
 		// One whose number is taken, or too high, is of an owner that never committed it.
 		if !taken[p.Number] && p.Number <= w.head.PackNumber {
 			l.packs = append(l.packs, p)
@@ -177,7 +204,7 @@ func (w *Writer) strayPack(ctx context.Context, name string, size int64) (*pb.Pa
 	if err != nil {
 		return nil, err
 	}
-	p.Number, p.Changes = footer.Number, int64(len(footer.Delta.GetChanges()))
+	p.Number, p.Changes, p.StandsFor = footer.Number, int64(len(footer.Delta.GetChanges())), footer.StandsFor
 	return p, nil
 }
 

@@ -225,7 +225,7 @@ func (r *reindexer) goTo(ctx context.Context, m manifest) (*pb.IndexDelta, error
 	for _, p := range r.packs.of(m.Manifest) {
 		if !r.applied[packID(p.Id)] { // none of its changes count: it has none, or was not committed
 			r.applied[packID(p.Id)] = true
-			past.mem.packs = append(past.mem.packs, &pb.Pack{Id: p.Id, Number: p.Number, Size: p.Size, Footer: p.Footer})
+			past.mem.packs = append(past.mem.packs, &pb.Pack{Id: p.Id, Number: p.Number, Size: p.Size, Footer: p.Footer, StandsFor: p.StandsFor})
 		}
 	}
 	// What is inline stands in no footer: it stays apart, to be written there when it becomes a run.

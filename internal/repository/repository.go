@@ -16,7 +16,8 @@
 // nobody.
 //
 // Retention is a commit (Writer.Prune), then deletions: Writer.Sweep deletes what a series no longer
-// needs, Repository.Collect what no series does. What is not needed has to age first, so that no
+// needs, Repository.Collect what no series does. Writer.Compact empties packs that
+// are mostly dead, so that they go too; Writer.Fold tidies the index. What is not needed has to age first, so that no
 // reader and no writer, however late it wakes, meets a hole.
 //
 // Damage is found by Check (all that a snapshot names), CheckQuick (its structure) and Patrol (everything

@@ -290,10 +290,17 @@ func (w *Writer) put(ctx context.Context, id string, c change, counts tenantry.C
 	if err != nil {
 		return false, w.repo.fail(w.series, err)
 	}
+	c.base = base
+	return w.exchange(id, c, counts, old)
+}
+
+// exchange is put where it is known what the runs have: c.base, and the entry old, which may differ from what they have
+// in what does not count.
+func (w *Writer) exchange(id string, c change, counts tenantry.Counts, old []byte) (full bool, err error) {
 	w.state.Lock()
 	defer w.state.Unlock()
 	if earlier, ok := w.mem.changes[id]; ok {
-		base, old = earlier.base, earlier.entry
+		c.base, old = earlier.base, earlier.entry
 	}
 	if c.entry == nil && old == nil {
 		return false, nil // it was not there
@@ -305,7 +312,6 @@ func (w *Writer) put(ctx context.Context, id string, c change, counts tenantry.C
 		}
 		counts = minus(counts, e.counts())
 	}
-	c.base = base
 	w.mem.set(id, c)
 	w.counts = w.counts.Add(counts)
 	w.dirty = true

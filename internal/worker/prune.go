@@ -8,7 +8,7 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// prune drops the snapshots of a series that no rule keeps, folds its index, and deletes what nothing needs any more.
+// prune drops the snapshots of a series that no rule keeps, tidies it up, and deletes what nothing needs any more.
 // It counts: total, the snapshots dropped; items and bytes, the objects deleted and what they had;
 // skipped, garbage that an object lock keeps for now. It may be repeated at any point.
 func (j *job) prune(ctx context.Context) (end, error) {
@@ -48,10 +48,8 @@ func (j *job) prune(ctx context.Context) (end, error) {
 			return end{}, err
 		}
 	}
-	if runs, err := writer.Fold(ctx); err != nil {
-		return end{}, fromBucket(err)
-	} else if runs > 0 {
-		j.log.Debugw("runs of the index were folded", "runs", runs)
+	if err := j.tidy(ctx, writer); err != nil {
+		return end{}, err
 	}
 	freed, err := writer.Sweep(ctx)
 	if err == nil {
@@ -63,6 +61,33 @@ func (j *job) prune(ctx context.Context) (end, error) {
 		e.reason = "pruning is suspended until it is acknowledged: " + standing.Suspended
 	}
 	return e, fromBucket(err)
+}
+
+// compactBytes is how much of what lives in mostly dead packs is written anew of a series at a time.
+const compactBytes = 256 << 20
+
+// tidy folds the index of the series and, on the days on which that is its turn, compacts its packs. What locks keep for
+// as long as a snapshot stays is no reason to wait; a series that is under suspicion or on hold is tidied too: no
+// snapshot loses anything by it.
+func (j *job) tidy(ctx context.Context, writer *repository.Writer) error {
+	repo, err := j.cfg.Repositories.Open(ctx, j.claim.Tenant)
+	if err != nil {
+		return fromBucket(err)
+	}
+	if repo.CompactDue(j.claim.Series(), j.cfg.Now()) {
+		done, err := writer.Compact(ctx, repository.CompactLimits{Budget: compactBytes})
+		if err != nil {
+			return fromBucket(err)
+		}
+		if done.Packs > 0 {
+			j.log.Infow("mostly dead packs were written anew", "packs", done.Packs, "moved", done.Moved, "frees", done.Frees)
+		}
+	}
+	runs, err := writer.Fold(ctx)
+	if runs > 0 {
+		j.log.Debugw("runs of the index were folded", "runs", runs)
+	}
+	return fromBucket(err)
 }
 
 // retain extends the locks of what live snapshots need, on the days on which that is the series' turn.

@@ -198,7 +198,7 @@ func (r *Reader) pack(folder string, record *pb.Pack) (*pack, error) {
 		return nil, err
 	}
 	if record.Size != int64(len(o.body)) || record.Footer != int64(len(o.body)-8-begin) || record.Number != footer.Number ||
-		record.Changes != int64(len(footer.Delta.GetChanges())) {
+		record.Changes != 0 && record.Changes != int64(len(footer.Delta.GetChanges())) || !bytes.Equal(record.StandsFor, footer.StandsFor) {
 		return nil, fmt.Errorf("object %s is not what the index says: %v", o.name, record)
 	}
 	p, at := &pack{}, 8

@@ -5,6 +5,8 @@ package proof
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,6 +47,15 @@ var maintenance = []scenario{
 			})
 		},
 		writes: []string{"put segment", "put manifest"},
+	},
+	{
+		name:    "compact",
+		prepare: mostlyDead,
+		act: func(ctx context.Context, w *world, store blob.Store) error {
+			return w.compact(ctx, store, alice, "compact")
+		},
+		after:  freesPacks,
+		writes: []string{"put pack", "put pack", "put segment", "put manifest"},
 	},
 	{
 		name:    "reindex",
@@ -133,6 +144,57 @@ func manyRuns(ctx context.Context, w *world) error {
 		}
 	}
 	return nil
+}
+
+// mostlyDead leaves packs of which the newest state needs little, or only the changes of the index in their footers.
+func mostlyDead(ctx context.Context, w *world) error {
+	if err := w.backup(ctx, w.store, alice, "first", texts(1, 900)); err != nil {
+		return err
+	}
+	left := state{}
+	for i, id := range slices.Sorted(maps.Keys(texts(1, 900))) {
+		if i%40 == 0 {
+			left[id] = 1
+		}
+	}
+	return w.backup(ctx, w.store, alice, "second", left)
+}
+
+// compact does what the weekly compaction of a series does.
+func (w *world) compact(ctx context.Context, store blob.Store, s tenantry.Series, task tenantry.TaskID) error {
+	return w.maintain(ctx, store, s, task, func(wr *repository.Writer) error {
+		_, err := wr.Compact(ctx, repository.CompactLimits{Budget: 1 << 20, MinDead: 1 << 10, AnyGain: true})
+		return err
+	})
+}
+
+// freesPacks drops the snapshots that were there before, and checks that the packs of the first one go with them.
+func freesPacks(ctx context.Context, w *world) error {
+	had := w.bytes("/p/")
+	if err := w.prune(ctx, w.store, alice, "drop", "first", "second"); err != nil {
+		return err
+	}
+	time.Sleep(aged)
+	for i := range 2 {
+		if err := w.prune(ctx, w.store, alice, tenantry.TaskID(fmt.Sprint("sweep-", i))); err != nil {
+			return err
+		}
+		time.Sleep(aged)
+	}
+	if left := w.bytes("/p/"); left > had/2 {
+		return fmt.Errorf("of %d bytes of packs %d are left", had, left)
+	}
+	return nil
+}
+
+// bytes is how much is stored under names with a text in them.
+func (w *world) bytes(in string) (n int) {
+	for key, body := range w.store.Bodies(string(tenant) + "/") {
+		if strings.Contains(key, in) {
+			n += len(body)
+		}
+	}
+	return n
 }
 
 // withoutIndex leaves snapshots none of which can be read: their indexes are gone, and an owner that died has left packs

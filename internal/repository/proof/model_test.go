@@ -209,7 +209,7 @@ func (m *model) write(ctx context.Context, p blob.Store, a actor, task tenantry.
 	return nil
 }
 
-// prune drops all but the newest snapshot of a series, and sweeps it.
+// prune drops all but the newest snapshot of a series, empties packs that are mostly dead, and sweeps it.
 func (m *model) prune(ctx context.Context, p blob.Store, a actor, task tenantry.TaskID) error {
 	w, err := m.begin(ctx, p, a.Series, task)
 	if err != nil {
@@ -226,6 +226,12 @@ func (m *model) prune(ctx context.Context, p blob.Store, a actor, task tenantry.
 		}
 	}
 	if _, err := w.Prune(ctx, drop); err != nil {
+		return err
+	}
+	if _, err := w.Compact(ctx, repository.CompactLimits{Budget: 1 << 20, MinDead: 1, AnyGain: true}); err != nil {
+		return err
+	}
+	if _, err := w.Fold(ctx); err != nil {
 		return err
 	}
 	_, err = w.Sweep(ctx)

@@ -545,11 +545,12 @@ func (x *Block) GetPlain() uint32 {
 
 type Pack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`            // 16 bytes
-	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`   // in the order of writing within the series, from 1
-	Size          int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`       // of the object
-	Footer        int64                  `protobuf:"varint,4,opt,name=footer,proto3" json:"footer,omitempty"`   // bytes of the sealed footer, which ends 8 bytes before the object's end
-	Changes       int64                  `protobuf:"varint,5,opt,name=changes,proto3" json:"changes,omitempty"` // in the index delta in its footer
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`                                // 16 bytes
+	Number        uint64                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`                       // in the order of writing within the series, from 1
+	Size          int64                  `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`                           // of the object
+	Footer        int64                  `protobuf:"varint,4,opt,name=footer,proto3" json:"footer,omitempty"`                       // bytes of the sealed footer, which ends 8 bytes before the object's end
+	Changes       int64                  `protobuf:"varint,5,opt,name=changes,proto3" json:"changes,omitempty"`                     // in the index delta in its footer; 0 too where another pack stands for it
+	StandsFor     []byte                 `protobuf:"bytes,6,opt,name=stands_for,json=standsFor,proto3" json:"stands_for,omitempty"` // the footer's
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -617,6 +618,13 @@ func (x *Pack) GetChanges() int64 {
 		return x.Changes
 	}
 	return 0
+}
+
+func (x *Pack) GetStandsFor() []byte {
+	if x != nil {
+		return x.StandsFor
+	}
+	return nil
 }
 
 type Counts struct {
@@ -774,10 +782,11 @@ func (x *Snapshot) GetCounts() *Counts {
 // Footer ends a pack.
 type Footer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Frames        []*Frame               `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`     // in the order of the object, from its 8th byte on
-	Delta         *IndexDelta            `protobuf:"bytes,2,opt,name=delta,proto3" json:"delta,omitempty"`       // what was folded into a segment with this pack, to make it again
-	Number        uint64                 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`    // of the pack
-	Previous      []byte                 `protobuf:"bytes,4,opt,name=previous,proto3" json:"previous,omitempty"` // where delta has changes: ID of the pack before this one that has some
+	Frames        []*Frame               `protobuf:"bytes,1,rep,name=frames,proto3" json:"frames,omitempty"`                        // in the order of the object, from its 8th byte on
+	Delta         *IndexDelta            `protobuf:"bytes,2,opt,name=delta,proto3" json:"delta,omitempty"`                          // what was folded into a segment with this pack, to make it again
+	Number        uint64                 `protobuf:"varint,3,opt,name=number,proto3" json:"number,omitempty"`                       // of the pack
+	Previous      []byte                 `protobuf:"bytes,4,opt,name=previous,proto3" json:"previous,omitempty"`                    // where delta has changes: ID of the pack before this one that has some
+	StandsFor     []byte                 `protobuf:"bytes,5,opt,name=stands_for,json=standsFor,proto3" json:"stands_for,omitempty"` // ID of the pack whose changes these are and that may be gone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -836,6 +845,13 @@ func (x *Footer) GetNumber() uint64 {
 func (x *Footer) GetPrevious() []byte {
 	if x != nil {
 		return x.Previous
+	}
+	return nil
+}
+
+func (x *Footer) GetStandsFor() []byte {
+	if x != nil {
+		return x.StandsFor
 	}
 	return nil
 }
@@ -1655,13 +1671,15 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\x05Block\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\fR\x05first\x12\x16\n" +
 	"\x06stored\x18\x02 \x01(\rR\x06stored\x12\x14\n" +
-	"\x05plain\x18\x03 \x01(\rR\x05plain\"t\n" +
+	"\x05plain\x18\x03 \x01(\rR\x05plain\"\x93\x01\n" +
 	"\x04Pack\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\x04R\x06number\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x03R\x04size\x12\x16\n" +
 	"\x06footer\x18\x04 \x01(\x03R\x06footer\x12\x18\n" +
-	"\achanges\x18\x05 \x01(\x03R\achanges\"|\n" +
+	"\achanges\x18\x05 \x01(\x03R\achanges\x12\x1d\n" +
+	"\n" +
+	"stands_for\x18\x06 \x01(\fR\tstandsFor\"|\n" +
 	"\x06Counts\x12\x14\n" +
 	"\x05items\x18\x01 \x01(\x03R\x05items\x12\x14\n" +
 	"\x05total\x18\x02 \x01(\x03R\x05total\x12\x18\n" +
@@ -1673,12 +1691,14 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x12\n" +
 	"\x04task\x18\x03 \x01(\tR\x04task\x12\x14\n" +
 	"\x05nonce\x18\x04 \x01(\fR\x05nonce\x126\n" +
-	"\x06counts\x18\x05 \x01(\v2\x1e.tenantry.repository.v1.CountsR\x06counts\"\xad\x01\n" +
+	"\x06counts\x18\x05 \x01(\v2\x1e.tenantry.repository.v1.CountsR\x06counts\"\xcc\x01\n" +
 	"\x06Footer\x125\n" +
 	"\x06frames\x18\x01 \x03(\v2\x1d.tenantry.repository.v1.FrameR\x06frames\x128\n" +
 	"\x05delta\x18\x02 \x01(\v2\".tenantry.repository.v1.IndexDeltaR\x05delta\x12\x16\n" +
 	"\x06number\x18\x03 \x01(\x04R\x06number\x12\x1a\n" +
-	"\bprevious\x18\x04 \x01(\fR\bprevious\"5\n" +
+	"\bprevious\x18\x04 \x01(\fR\bprevious\x12\x1d\n" +
+	"\n" +
+	"stands_for\x18\x05 \x01(\fR\tstandsFor\"5\n" +
 	"\x05Frame\x12\x16\n" +
 	"\x06stored\x18\x01 \x01(\rR\x06stored\x12\x14\n" +
 	"\x05plain\x18\x02 \x01(\rR\x05plain\"z\n" +
