@@ -27,7 +27,7 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(apiGC)
 	}
-	cat, err := catalog.Open(ctx, cfg.Catalog)
+	cat, err := openCatalog(ctx, cfg)
 	if err != nil {
 		return err
 	}

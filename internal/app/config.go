@@ -41,6 +41,7 @@ type Config struct {
 	Listen   string
 
 	Catalog     string
+	Migrate     bool
 	Redis       string
 	Bucket      string
 	LockMode    string
@@ -146,6 +147,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 
 	fs.StringVar(&c.Catalog, "catalog", "sqlite:tenantry.db",
 		"`DSN` of the catalog: sqlite:PATH (one machine) or postgres://USER:PASSWORD@HOST/DB (a fleet)")
+	fs.BoolVar(&c.Migrate, "migrate", true, "bring the catalog's schema to what this release needs when a program starts; false: refuse an older one, because tenantry migrate is run apart")
 	fs.StringVar(&c.Redis, "redis", "127.0.0.1:6379", "`ADDRESS` of Redis or Valkey: HOST:PORT or redis://USER:PASSWORD@HOST:PORT/DB")
 	fs.StringVar(&c.Bucket, "bucket", "file:backups",
 		"`URL` of the storage: file:FOLDER, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME with credentials from AWS_* as usual")

@@ -28,6 +28,14 @@ func Init(ctx context.Context, cfg Config, name string) (tenantry.Secret, error)
 	return token, nil
 }
 
+// openCatalog opens the catalog of a program that serves, which migrates it unless another is to.
+func openCatalog(ctx context.Context, cfg Config) (*catalog.Catalog, error) {
+	if cfg.Migrate {
+		return catalog.Open(ctx, cfg.Catalog)
+	}
+	return catalog.OpenAsIs(ctx, cfg.Catalog)
+}
+
 // Migrate brings the catalog's schema to what this release needs. Every program does so
 // at its start; before a rolling upgrade it is done once, apart.
 func Migrate(ctx context.Context, cfg Config) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/scheduler"
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -14,7 +13,7 @@ import (
 // startScheduler needs SQL and Redis, and the application's ID to find its account book: no
 // storage, no keys, no Graph credential.
 func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
-	cat, err := catalog.Open(ctx, cfg.Catalog)
+	cat, err := openCatalog(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,7 @@ import (
 // startWorker needs everything: SQL, Redis, storage, keys and the Graph credential.
 func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	limitMemory(cfg.Memory)
-	cat, err := catalog.Open(ctx, cfg.Catalog)
+	cat, err := openCatalog(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -27,15 +27,15 @@ const (
 	walTries = 100
 )
 
-func migratePostgres(ctx context.Context, db *sql.DB) error {
+func migratePostgres(ctx context.Context, db *sql.DB, asIs bool) error {
 	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(migrateLock), lock.WithLockTimeout(1, migrateWait))
 	if err != nil {
 		return wrap("migrate catalog", err)
 	}
-	return migrate(ctx, db, goose.DialectPostgres, "migrations/postgres", goose.WithSessionLocker(locker))
+	return migrate(ctx, db, asIs, goose.DialectPostgres, "migrations/postgres", goose.WithSessionLocker(locker))
 }
 
-func migrateSQLite(ctx context.Context, db *sql.DB, path string) error {
+func migrateSQLite(ctx context.Context, db *sql.DB, path string, asIs bool) error {
 	// Of several processes that open a new file at once one turns it into WAL mode, and
 	// SQLite refuses the others without waiting.
 	for range walTries {
@@ -47,10 +47,12 @@ func migrateSQLite(ctx context.Context, db *sql.DB, path string) error {
 			return wrap("migrate catalog", err)
 		}
 	}
-	return migrate(ctx, db, goose.DialectSQLite3, "migrations/sqlite", goose.WithLocker(&fileLocker{path: path + "-migrate"}))
+	return migrate(ctx, db, asIs, goose.DialectSQLite3, "migrations/sqlite", goose.WithLocker(&fileLocker{path: path + "-migrate"}))
 }
 
-func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, dir string, locker goose.ProviderOption) error {
+// migrate brings the schema up to what this program needs, or with asIs only looks whether it is; either way it
+// refuses one that is too new.
+func migrate(ctx context.Context, db *sql.DB, asIs bool, dialect goose.Dialect, dir string, locker goose.ProviderOption) error {
 	const op = "migrate catalog"
 	if err := db.PingContext(ctx); err != nil {
 		return wrap(op, err)
@@ -64,19 +66,32 @@ func migrate(ctx context.Context, db *sql.DB, dialect goose.Dialect, dir string,
 		return wrap(op, err)
 	}
 	sources := provider.ListSources()
-	if migrated(ctx, db, sources[len(sources)-1].Version) {
-		return nil
+	newest := sources[len(sources)-1].Version
+	version := schemaVersion(ctx, db)
+	if asIs {
+		if err := checkOld(version, newest); err != nil {
+			return err
+		}
 	}
-	_, err = provider.Up(ctx)
-	return wrap(op, err)
+	if version < newest {
+		if _, err := provider.Up(ctx); err != nil {
+			return wrap(op, err)
+		}
+		if err := raiseFloor(ctx, db); err != nil {
+			return wrap(op, err)
+		}
+	}
+	return checkFloor(ctx, db, newest)
 }
 
-// migrated reports whether the schema is at least at the target, without any lock: the
-// usual case, and the one in which a process of the last release meets a newer schema.
-func migrated(ctx context.Context, db *sql.DB, target int64) bool {
-	var version int64
+// schemaVersion is the newest migration of the schema, read without any lock: mostly there is nothing to do. 0: there
+// is none, or nobody knows; whoever migrates then looks again.
+func schemaVersion(ctx context.Context, db *sql.DB) (version int64) {
 	err := db.QueryRowContext(ctx, "SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied").Scan(&version)
-	return err == nil && version >= target
+	if err != nil {
+		return 0
+	}
+	return version
 }
 
 // fileLocker lets one process at a time migrate a SQLite file: goose checks versions

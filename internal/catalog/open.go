@@ -59,19 +59,24 @@ type Fleet struct{ c *Catalog }
 
 // Open opens "sqlite:PATH" or "postgres://..." and migrates it to the current schema
 // (safe when several processes start at once). Errors are kind Shared, or Invalid for a
-// bad DSN; neither shows the DSN's password.
-func Open(ctx context.Context, dsn string) (*Catalog, error) {
+// bad DSN or a schema that is more than one release newer; neither shows the DSN's password.
+func Open(ctx context.Context, dsn string) (*Catalog, error) { return open(ctx, dsn, false) }
+
+// OpenAsIs is Open without the migration: a schema that is older than this program is refused, too (Invalid).
+func OpenAsIs(ctx context.Context, dsn string) (*Catalog, error) { return open(ctx, dsn, true) }
+
+func open(ctx context.Context, dsn string, asIs bool) (*Catalog, error) {
 	scheme, rest, _ := strings.Cut(dsn, ":")
 	switch scheme {
 	case "sqlite":
-		return openSQLite(ctx, rest)
+		return openSQLite(ctx, rest, asIs)
 	case "postgres", "postgresql":
-		return openPostgres(ctx, dsn)
+		return openPostgres(ctx, dsn, asIs)
 	}
 	return nil, tenantry.Errorf(tenantry.Invalid, `open catalog: the DSN must begin with "sqlite:" or "postgres://"`)
 }
 
-func openSQLite(ctx context.Context, path string) (*Catalog, error) {
+func openSQLite(ctx context.Context, path string, asIs bool) (*Catalog, error) {
 	if path == "" || strings.HasPrefix(path, ":memory:") || strings.ContainsAny(path, "?\x00") {
 		return nil, tenantry.Errorf(tenantry.Invalid, `open catalog: "sqlite:" must be followed by the path of a file, without parameters`)
 	}
@@ -86,7 +91,7 @@ func openSQLite(ctx context.Context, path string) (*Catalog, error) {
 		return nil, wrap("open catalog", err)
 	}
 	writer.SetMaxOpenConns(1)
-	if err := migrateSQLite(ctx, writer, path); err != nil {
+	if err := migrateSQLite(ctx, writer, path, asIs); err != nil {
 		_ = writer.Close()
 		return nil, err
 	}
@@ -112,7 +117,7 @@ func prepareFile(path string) error {
 	return file.Close()
 }
 
-func openPostgres(ctx context.Context, dsn string) (*Catalog, error) {
+func openPostgres(ctx context.Context, dsn string, asIs bool) (*Catalog, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		// The cause quotes the DSN, and with it what stands in the place of a password.
@@ -127,7 +132,7 @@ func openPostgres(ctx context.Context, dsn string) (*Catalog, error) {
 	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(prepareSession))
 	pool.SetMaxOpenConns(postgresConns)
 	pool.SetMaxIdleConns(postgresConns)
-	if err := migratePostgres(ctx, pool); err != nil {
+	if err := migratePostgres(ctx, pool, asIs); err != nil {
 		_ = pool.Close()
 		return nil, err
 	}
