@@ -64,7 +64,7 @@ type process struct {
 func spawn(t *testing.T, name, addr, url string, env []string, program string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, name: name, addr: addr, log: &tail{}, done: make(chan struct{})}
-	p.cmd = exec.Command(filepath.Join(programs, program), args...)
+	p.cmd = exec.Command(commandOf(programs, program), args...)
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -167,9 +167,18 @@ func (b *tail) String() string {
 	return string(b.text)
 }
 
+// commandOf is a program of a folder, unless its path is given.
+func commandOf(folder, program string) string {
+	if filepath.IsAbs(program) {
+		return program
+	}
+	return filepath.Join(folder, program)
+}
+
 // fleet is a running fleet and a user of its API.
 type fleet struct {
 	t        *testing.T
+	programs string   // folder of the api, schedulers, workers and command line that are started
 	env      []string // what every program is told
 	sim      string   // URL of the simulated Microsoft 365
 	simAdmin string   // URL of its control interface
@@ -188,10 +197,16 @@ type fleet struct {
 // added by the test. The simulator gets the given arguments.
 func newFleet(t *testing.T, simArgs ...string) *fleet {
 	t.Helper()
+	return newFleetOf(t, programs, simArgs...)
+}
+
+// newFleetOf is newFleet with the programs of another folder; the simulator is always this one.
+func newFleetOf(t *testing.T, programs string, simArgs ...string) *fleet {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("SKIPPED because of -short: starts a whole fleet")
 	}
-	f := &fleet{t: t, dir: t.TempDir(), started: map[string]*process{}}
+	f := &fleet{t: t, programs: programs, dir: t.TempDir(), started: map[string]*process{}}
 	f.redis = servertest.StartRedis(t)
 	f.postgres = servertest.Postgres(t)
 	f.catalog = f.postgres.Database(t)
@@ -216,14 +231,17 @@ func newFleet(t *testing.T, simArgs ...string) *fleet {
 	}
 	f.token = f.run("tenantry", "init")
 	// The api gets no Graph credential, and limits its callers as it does everywhere.
-	f.started["api"] = spawn(t, "api", apiAddr, f.api+"/readyz", f.env, "api", "-listen", apiAddr)
+	f.started["api"] = spawn(t, "api", apiAddr, f.api+"/readyz", f.env, f.program("api"), "-listen", apiAddr)
 	return f
 }
+
+// program is the path of one of the fleet's programs.
+func (f *fleet) program(name string) string { return commandOf(f.programs, name) }
 
 // run runs a program of the fleet to its end and returns what it printed.
 func (f *fleet) run(program string, args ...string) string {
 	f.t.Helper()
-	cmd := exec.Command(filepath.Join(programs, program), args...)
+	cmd := exec.Command(f.program(program), args...)
 	cmd.Env = append(append(os.Environ(), f.env...), "TENANTRY_URL="+f.api, "TENANTRY_TOKEN="+f.token)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -238,7 +256,7 @@ func (f *fleet) run(program string, args ...string) string {
 func (f *fleet) scheduler(name string) *process {
 	f.t.Helper()
 	addr := freeAddr(f.t)
-	p := spawn(f.t, name, addr, "http://"+addr+"/readyz", f.env, "scheduler", "-listen", addr)
+	p := spawn(f.t, name, addr, "http://"+addr+"/readyz", f.env, f.program("scheduler"), "-listen", addr)
 	f.started[name] = p
 	return p
 }
@@ -248,7 +266,7 @@ func (f *fleet) worker(name string, env ...string) *process {
 	f.t.Helper()
 	addr := freeAddr(f.t)
 	all := append(append([]string{}, f.env...), "TENANTRY_CLIENT_SECRET="+clientSecret)
-	p := spawn(f.t, name, addr, "http://"+addr+"/readyz", append(all, env...), "worker", "-listen", addr)
+	p := spawn(f.t, name, addr, "http://"+addr+"/readyz", append(all, env...), f.program("worker"), "-listen", addr)
 	f.started[name] = p
 	return p
 }
