@@ -4,6 +4,8 @@ import (
 	"bytes"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 // contentAddress is where a file's content can be read for some minutes, without a token ("driveItem": instance
@@ -11,73 +13,64 @@ import (
 const contentAddress = "@microsoft.graph.downloadUrl"
 
 // takeAddresses moves the addresses of contents out of the items, which are kept, into the page, which is not: they
-// are credentials, and different each time. Every other byte of an item stays.
+// are credentials, and different each time.
 func (p *RawPage) takeAddresses() error {
+	const op = "read a drive item"
 	for i, item := range p.Items {
-		if !bytes.Contains(item, []byte(contentAddress)) {
+		if item.Kind() != '{' || !bytes.Contains(item, []byte(contentAddress)) {
 			continue
 		}
-		rest, id, address, err := withoutAddress(item)
+		rest, value, err := cutMember(op, item, contentAddress)
 		if err != nil {
 			return err
 		}
 		p.Items[i] = rest
-		if id == "" || address == "" {
-			continue
+		id, err := idOf(op, rest)
+		if err != nil || value.Kind() != '"' {
+			continue // whoever reads the item says what is wrong with it
 		}
 		if p.Addresses == nil {
 			p.Addresses = make(map[string]string, len(p.Items))
 		}
-		p.Addresses[id] = address
+		address, _ := jsontext.AppendUnquote(nil, value) // what was decoded is well-formed, or no address
+		p.Addresses[id] = string(address)
 	}
 	return nil
 }
 
-// withoutAddress cuts every member named contentAddress out of an object, and returns the value of the last one and of
-// "id". What is no object comes back as it is.
-func withoutAddress(item jsontext.Value) (rest jsontext.Value, id, address string, err error) {
-	d := jsontext.NewDecoder(bytes.NewReader(item), raw...)
-	if d.PeekKind() != '{' {
-		return item, "", "", nil
+// cutMember takes all members of a name out of an object: every other byte stays. It returns the last one's value, nil
+// if there is none.
+func cutMember(op string, object jsontext.Value, name string) (rest, value jsontext.Value, err error) {
+	d := jsontext.NewDecoder(bytes.NewReader(object), raw...)
+	broken := func(err error) (jsontext.Value, jsontext.Value, error) {
+		return nil, nil, tenantry.E(tenantry.Internal, op, err)
 	}
 	if err := expect(d, '{'); err != nil {
-		return nil, "", "", err
+		return broken(err)
 	}
-	kept := int64(0) // what of item was copied, or cut
-	first := true    // no member was copied yet
+	kept := int64(0) // what of the object was copied, or cut
+	first := true    // no member has stayed yet
 	for d.PeekKind() != '}' {
 		begin := d.InputOffset() // with the comma before the member
-		name, err := d.ReadToken()
+		key, err := d.ReadToken()
 		if err != nil {
-			return nil, "", "", err
+			return broken(err)
 		}
-		member := name.String()
-		value, err := d.ReadValue()
+		cut := key.String() == name
+		member, err := d.ReadValue()
 		if err != nil {
-			return nil, "", "", err
+			return broken(err)
 		}
-		switch member {
-		case contentAddress:
-			address = stringOf(value)
-			rest = append(rest, item[kept:begin]...)
+		if cut {
+			value = member.Clone() // the decoder reuses its buffer
+			rest = append(rest, object[kept:begin]...)
 			kept = d.InputOffset()
 			continue
-		case "id":
-			id = stringOf(value)
 		}
 		if first && kept > 0 && begin == kept { // the comma behind what was cut: nothing stands before it any more
-			kept += int64(bytes.IndexByte(item[kept:], ',')) + 1
+			kept += int64(bytes.IndexByte(object[kept:], ',')) + 1
 		}
 		first = false
 	}
-	return append(rest, item[kept:]...), id, address, nil
-}
-
-// stringOf is the value of a JSON string, or "" of anything else.
-func stringOf(value jsontext.Value) string {
-	s, err := jsontext.AppendUnquote(nil, value)
-	if err != nil {
-		return ""
-	}
-	return string(s)
+	return append(rest, object[kept:]...), value, nil
 }

@@ -57,7 +57,7 @@ func TestNothingElseIsTakenOut(t *testing.T) {
 			}
 		}
 		item := "{" + strings.Join(with, ",") + "}"
-		rest, _, _, err := withoutAddress(jsontext.Value(item))
+		rest, _, err := cutMember("test", jsontext.Value(item), contentAddress)
 		if err != nil {
 			t.Fatalf("%s: %v", item, err)
 		}

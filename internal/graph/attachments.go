@@ -1,7 +1,6 @@
 package graph
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -87,7 +86,7 @@ func (t *Tenant) SmallAttachments(ctx context.Context, user, of, item string) (l
 func takeContents(items []jsontext.Value) (list []jsontext.Value, contents map[string][]byte, err error) {
 	contents = map[string][]byte{}
 	for _, item := range items {
-		rest, encoded, err := cutMember(item, contentBytes)
+		rest, encoded, err := cutMember("read an attachment", item, contentBytes)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -106,37 +105,6 @@ func takeContents(items []jsontext.Value) (list []jsontext.Value, contents map[s
 		contents[id] = content
 	}
 	return list, contents, nil
-}
-
-// cutMember takes a member out of an object: the rest, and its value, nil if there is none.
-func cutMember(object jsontext.Value, name string) (rest, value jsontext.Value, err error) {
-	d := jsontext.NewDecoder(bytes.NewReader(object), raw...)
-	if err := expect(d, '{'); err != nil {
-		return nil, nil, tenantry.E(tenantry.Internal, "read an attachment", err)
-	}
-	rest = append(rest, '{')
-	for d.PeekKind() != '}' {
-		key, err := d.ReadValue()
-		if err != nil {
-			return nil, nil, tenantry.E(tenantry.Internal, "read an attachment", err)
-		}
-		before := len(rest)
-		if len(rest) > 1 {
-			rest = append(rest, ',')
-		}
-		rest = append(append(rest, key...), ':')
-		wanted := string(key) == `"`+name+`"`
-		member, err := d.ReadValue()
-		if err != nil {
-			return nil, nil, tenantry.E(tenantry.Internal, "read an attachment", err)
-		}
-		if wanted {
-			rest, value = rest[:before], member.Clone()
-			continue
-		}
-		rest = append(rest, member...)
-	}
-	return append(rest, '}'), value, nil
 }
 
 // Attachment returns one attachment as Graph describes it, an attached item

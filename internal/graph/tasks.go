@@ -3,15 +3,17 @@ package graph
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// The small lists that a task has.
+// The small lists that a task has, and the list of the files that are attached to it, without their content.
 const (
-	TaskChecklist = "checklistItems"
-	TaskLinks     = "linkedResources"
+	TaskChecklist   = "checklistItems"
+	TaskLinks       = "linkedResources"
+	TaskAttachments = "attachments"
 )
 
 // taskExpand brings a task's small lists along with it.
@@ -50,7 +52,7 @@ func (t *Tenant) Tasks(ctx context.Context, user, list, link string) (RawPage, e
 	return t.mailPage(ctx, t.outlookRead(op, user, 0, listQuery(findPage, "", ""), "todo", "lists", list, "tasks"), link, false)
 }
 
-// TaskParts lists one of a task's small lists: TaskChecklist or TaskLinks.
+// TaskParts lists one of a task's small lists: TaskChecklist, TaskLinks or TaskAttachments.
 func (t *Tenant) TaskParts(ctx context.Context, user, list, task, part, link string) (RawPage, error) {
 	const op = "list what belongs to a task"
 	if err := given(op, user, list, task, part); err != nil {
@@ -81,7 +83,24 @@ func (t *Tenant) CreateTask(ctx context.Context, user, list string, body []byte)
 	return t.createdOnce(ctx, op, user, body, "todo", "lists", list, "tasks")
 }
 
-// AddTaskPart adds to one of a task's small lists. After Transient it may be there all the same.
+// TaskAttachment streams a file that is attached to a task, as AttachmentContent does.
+func (t *Tenant) TaskAttachment(ctx context.Context, user, list, task, attachment string) (io.ReadCloser, error) {
+	const op = "read a file of a task"
+	if err := given(op, user, list, task, attachment); err != nil {
+		return nil, err
+	}
+	c := t.outlookRead(op, user, 0, nil, "todo", "lists", list, "tasks", task, TaskAttachments, attachment, "$value")
+	c.header.Set("Accept", "*/*")
+	c.stream = true
+	a, err := t.open(ctx, c)
+	if err != nil {
+		return nil, t.judged(ctx, mailError(err), t.outlookRead("probe a task", user, 0, onlyID, "todo", "lists", list, "tasks", task))
+	}
+	return a, nil
+}
+
+// AddTaskPart adds to one of a task's small lists; an attachment has to be below 3 MB. After Transient it may be
+// there all the same.
 func (t *Tenant) AddTaskPart(ctx context.Context, user, list, task, part string, body []byte) error {
 	const op = "add to a task"
 	if err := given(op, user, list, task, part); err != nil {

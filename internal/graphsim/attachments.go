@@ -57,7 +57,27 @@ func attachmentRoutes() []route {
 	for i, base := range eventBases {
 		events[i] = base + "/events/{event}/attachments"
 	}
-	return append(list, pathsTo(events, operations(rolesCalendars, rolesCalendarsWrite)...)...)
+	list = append(list, pathsTo(events, operations(rolesCalendars, rolesCalendarsWrite)...)...)
+	return append(list, pathsTo([]string{"users/{user}/todo/lists/{list}/tasks/{task}/attachments"}, taskAttachments()...)...)
+}
+
+// taskAttachments are the operations on files attached to a task: an application may not delete them
+// ("Delete taskFileAttachment"). Upload sessions of tasks are not simulated.
+func taskAttachments() []route {
+	return []route{
+		{method: "GET", service: outlook, roles: rolesTasks, handle: listAttachments},
+		{method: "POST", service: outlook, roles: rolesTasksWrite, handle: postAttachment},
+		{method: "GET", pattern: "{attachment}", service: outlook, roles: rolesTasks, handle: getAttachment},
+		{method: "GET", pattern: "{attachment}/$value", service: outlook, roles: rolesTasks, handle: getAttachmentValue},
+	}
+}
+
+// taskHolder is a task. A list of its attachments never has their bytes ("List taskFileAttachments").
+func (b *mailbox) taskHolder(it *pimItem) *holder {
+	return &holder{kind: taskAttachmentKind, number: it.number, list: b.contentOf(it).attachments,
+		edit: func(change func(attachable)) error {
+			return b.editItem(it, func(content *pimContent) error { change(content); return nil })
+		}}
 }
 
 // attachable is content that attachments can be added to and taken from.
@@ -147,6 +167,9 @@ func (b *mailbox) eventHolder(e eventRef) *holder {
 
 // withHolder calls do with the item of the request, under the mailbox's lock.
 func (c *call) withHolder(do func(*mailbox, *holder) error) error {
+	if c.param("task") != "" {
+		return c.withTask(func(b *mailbox, it *pimItem) error { return do(b, b.taskHolder(it)) })
+	}
 	if c.param("event") != "" {
 		return c.withEvent(func(b *mailbox, e eventRef) error { return do(b, b.eventHolder(e)) })
 	}
@@ -188,6 +211,9 @@ func (a *attachment) size() int64 {
 }
 
 func (b *mailbox) renderAttachment(h *holder, a *attachment, v attachmentView) []byte {
+	if h.kind == taskAttachmentKind {
+		return b.renderTaskAttachment(h, a, v)
+	}
 	o := newObject(v.sel)
 	o.raw("@odata.type", `"#microsoft.graph.`+a.kind+`Attachment"`)
 	o.str("id", b.attachmentID(h, a))
@@ -199,18 +225,35 @@ func (b *mailbox) renderAttachment(h *holder, a *attachment, v attachmentView) [
 	if a.kind == "file" {
 		o.nullable("contentId", a.contentID)
 		o.raw("contentLocation", "null")
-		if v.bytes && o.member("contentBytes") {
-			// Unreadable only if a corpus file vanished under way.
-			data, _ := readContent(a.data)
-			o.b = append(o.b, '"')
-			o.b = base64.StdEncoding.AppendEncode(o.b, data)
-			o.b = append(o.b, '"')
-		}
+		a.renderBytes(o, v)
 	}
 	if a.kind == "item" && v.levels > 0 {
 		o.always("item")
 		o.b = append(o.b, b.renderItem(a, v.levels-1)...)
 	}
+	return o.done()
+}
+
+func (a *attachment) renderBytes(o *object, v attachmentView) {
+	if !v.bytes || !o.member("contentBytes") {
+		return
+	}
+	data, _ := readContent(a.data) // unreadable only if a corpus file vanished under way
+	o.b = append(o.b, '"')
+	o.b = base64.StdEncoding.AppendEncode(o.b, data)
+	o.b = append(o.b, '"')
+}
+
+// renderTaskAttachment writes a taskFileAttachment.
+func (b *mailbox) renderTaskAttachment(h *holder, a *attachment, v attachmentView) []byte {
+	o := newObject(v.sel)
+	o.raw("@odata.type", `"#microsoft.graph.taskFileAttachment"`)
+	o.str("id", b.attachmentID(h, a))
+	o.instant("lastModifiedDateTime", a.modified)
+	o.str("name", a.name)
+	o.nullable("contentType", a.contentType)
+	o.num("size", a.size())
+	a.renderBytes(o, v)
 	return o.done()
 }
 
@@ -241,6 +284,7 @@ func (b *mailbox) renderItem(a *attachment, levels int) []byte {
 func listAttachments(c *call) error {
 	return c.withHolder(func(b *mailbox, h *holder) error {
 		view := c.attachmentView()
+		view.bytes = view.bytes && h.kind != taskAttachmentKind
 		return c.list(listing{count: len(h.list), usual: 20, most: 1000, param: "$skip",
 			render: func(i int) []byte { return b.renderAttachment(h, h.list[i], view) },
 			full:   func(i int) []byte { return b.renderAttachment(h, h.list[i], attachmentView{}) }})
@@ -323,7 +367,7 @@ func (b *mailbox) readAttachment(raw json.RawMessage) (*attachment, error) {
 		modified: time.Now().UTC().Truncate(time.Second)}
 	var err error
 	switch strings.ToLower(strings.TrimPrefix(in.Type, "#")) {
-	case "microsoft.graph.fileattachment", "":
+	case "microsoft.graph.fileattachment", "microsoft.graph.taskfileattachment", "":
 		if len(in.ContentBytes) >= minSessionSize {
 			return nil, fail(http.StatusRequestEntityTooLarge, "ErrorMessageSizeExceeded", "Attachments of 3 MB and more need an upload session.")
 		}
@@ -381,6 +425,9 @@ func postAttachment(c *call) error {
 	}
 	return c.withHolder(func(b *mailbox, h *holder) error {
 		a, err := b.readAttachment(raw)
+		if err == nil && h.kind == taskAttachmentKind && (a.kind != "file" || a.name == "") {
+			err = badRequest("A task takes files that have a name.")
+		}
 		if err != nil {
 			return err
 		}

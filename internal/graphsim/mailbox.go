@@ -75,6 +75,7 @@ const (
 	attachmentKind   = 'A'
 
 	eventAttachmentKind = 'B'
+	taskAttachmentKind  = 'K'
 )
 
 const (

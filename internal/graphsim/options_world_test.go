@@ -167,6 +167,10 @@ func (w *optionWorld) people() {
 		w.id(at+"/checklistItems", object{"displayName": fmt.Sprintf("step %d", i)})
 		w.id(at+"/linkedResources", object{"displayName": fmt.Sprintf("link %d", i), "applicationName": "a", "externalId": fmt.Sprint(i)})
 	}
+	for name, bytes := range map[string]string{"a.txt": "YWJj", "b.png": "YWJjZGVm"} {
+		w.id(at+"/attachments", object{"@odata.type": "#microsoft.graph.taskFileAttachment", "name": name, "contentType": "text/plain", "contentBytes": bytes})
+	}
+	w.put(`tasks/[^/]+/attachments/\{attachment\}`, w.first(at+"/attachments"))
 	w.put(`todo/lists/\{list\}`, list)
 	w.put(`tasks/\{task\}`, task)
 	w.put(`checklistItems/\{step\}`, w.first(at+"/checklistItems"))

@@ -181,7 +181,8 @@ type TaskTruth struct {
 	Title string `json:"title"`
 	// Digest is the SHA-256 (hex) over every property that clients can write, and
 	// over the checklist and the linked resources in their order.
-	Digest string `json:"digest"`
+	Digest      string            `json:"digest"`
+	Attachments []AttachmentTruth `json:"attachments,omitempty"`
 }
 
 // TaskTruth returns every task of a user, ordered by list and ID.
@@ -189,8 +190,9 @@ func (t *Tenant) TaskTruth(user string) ([]TaskTruth, error) {
 	return pimTruths(t, user, taskListKind, func(x TaskTruth) string { return x.List + "\x00" + x.ID },
 		func(b *mailbox, it *pimItem) (TaskTruth, error) {
 			c := b.contentOf(it)
-			return TaskTruth{ID: b.pimID(it, true), List: it.shelf.path(), Title: c.values.text("title"), Digest: hashJSON([]any{
-				taskSchema.canonical(c.values), canonicalEntries(checklist, c.parts["checklistItems"]), canonicalEntries(linked, c.parts["linkedResources"])})}, nil
+			files, err := truthOfAttachments(c.attachments)
+			return TaskTruth{ID: b.pimID(it, true), List: it.shelf.path(), Title: c.values.text("title"), Attachments: files, Digest: hashJSON([]any{
+				taskSchema.canonical(c.values), canonicalEntries(checklist, c.parts["checklistItems"]), canonicalEntries(linked, c.parts["linkedResources"])})}, err
 		})
 }
 

@@ -182,7 +182,7 @@ func (b *mailbox) renderTask(it *pimItem, v pimView) []byte {
 	o.str("id", b.pimID(it, v.immutable))
 	o.instant("createdDateTime", c.created)
 	o.instant("lastModifiedDateTime", it.modified.UTC())
-	o.boolean("hasAttachments", false)
+	o.boolean("hasAttachments", len(c.attachments) > 0)
 	o.instant("bodyLastModifiedDateTime", it.modified.UTC())
 	taskSchema.render(o, c.values)
 	for name, k := range map[string]*entryKind{"checklistItems": checklist, "linkedResources": linked} {

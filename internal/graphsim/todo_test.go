@@ -1,6 +1,7 @@
 package graphsim_test
 
 import (
+	"io"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -72,5 +73,50 @@ func (c *client) restoreSettings(from, to string) {
 	must(c.t, err)
 	if diff := cmp.Diff(want, got); diff != "" {
 		c.t.Error(diff)
+	}
+}
+
+// TestFilesOfTasks: a task tells whether it has files; their list has no bytes, one of them has, and $value is them.
+// An application cannot delete one.
+func TestFilesOfTasks(t *testing.T) {
+	t.Parallel()
+	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1, TasksPerUser: 1})
+	c.tenant.Consent(roles("Tasks.ReadWrite.All")...)
+	c.token = c.mustToken()
+	base := "users/" + c.tenant.Users()[0].ID + "/todo/lists"
+	base += "/" + c.get(base)["value"].([]any)[0].(object)["id"].(string) + "/tasks"
+	task := c.want(201, "POST", base, object{"title": "t"})
+	files := base + "/" + task["id"].(string) + "/attachments"
+	if task["hasAttachments"] != false {
+		t.Errorf("a new task: %v", task)
+	}
+	_, link, _ := c.round(base + "/delta")
+	id := c.want(201, "POST", files, object{"@odata.type": "#microsoft.graph.taskFileAttachment", "name": "a.txt", "contentBytes": "YWJj"})["id"].(string)
+	changed, _, _ := c.round(link)
+	if len(changed) != 1 || changed[0]["hasAttachments"] != true {
+		t.Errorf("the delta shows %v", changed)
+	}
+	for _, a := range c.get(files)["value"].([]any) {
+		if a := a.(object); a["contentBytes"] != nil || a["@odata.type"] != "#microsoft.graph.taskFileAttachment" || a["size"] != 3.0 {
+			t.Errorf("listed: %v", a)
+		}
+	}
+	if a := c.get(files + "/" + id); a["contentBytes"] != "YWJj" {
+		t.Errorf("%v", a)
+	}
+	resp := c.do("GET", files+"/"+id+"/$value", nil)
+	data, err := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if must(t, err); string(data) != "abc" {
+		t.Errorf("%q", data)
+	}
+	c.refused(400, "POST", files, object{"@odata.type": "#microsoft.graph.itemAttachment", "name": "m", "item": object{"subject": "s"}})
+	c.refused(400, "POST", files, object{"@odata.type": "#microsoft.graph.taskFileAttachment", "contentBytes": "YWJj"})
+	truth, err := c.tenant.TaskTruth(c.tenant.Users()[0].ID)
+	must(t, err)
+	for _, x := range truth {
+		if x.Title == "t" && (len(x.Attachments) != 1 || x.Attachments[0].Size != 3) {
+			t.Errorf("%+v", x)
+		}
 	}
 }

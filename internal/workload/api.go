@@ -118,7 +118,8 @@ type CalendarWriter[P Pages] interface {
 	DeleteEvent(ctx context.Context, user, event string) error
 }
 
-// TaskLister lists To Do lists, and what belongs to a task: its checklistItems or linkedResources.
+// TaskLister lists To Do lists, and what belongs to a task: its checklistItems, linkedResources or attachments, these
+// without their content.
 type TaskLister[P Pages] interface {
 	TaskLists(ctx context.Context, user, link string) (P, error)
 	TaskParts(ctx context.Context, user, list, task, part, link string) (P, error)
@@ -130,6 +131,7 @@ type TaskReader[P Pages] interface {
 	TaskLister[P]
 	TaskChanges(ctx context.Context, user, list, link string, pageSize int, expanded bool) (P, error)
 	Tasks(ctx context.Context, user, list, link string) (P, error)
+	TaskAttachment(ctx context.Context, user, list, task, attachment string) (io.ReadCloser, error)
 }
 
 // TaskWriter writes tasks.

@@ -21,7 +21,7 @@
 // what its owner's language calls it. A contact's picture is its part "photo". A series of events has the
 // part "series.json", its cancelled and exceptional occurrences; lists of these' own attachments are
 // parts "<id>/attachments.json". What belongs to a task comes with it, or is its parts "checklistItems.json" and
-// "linkedResources.json"; attachments of tasks are not saved. Where the folders lie that a rule names is its
+// "linkedResources.json"; the files attached to it are "attachments.json" and a part for each. Where the folders lie that a rule names is its
 // part "folders.json". The parts of a message or an event with attachments are
 //
 //	attachments.json   the list of attachments as Graph sent it, without their content: a JSON array

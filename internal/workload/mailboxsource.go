@@ -122,7 +122,7 @@ func (s *mailboxSource[P]) Reread(e repository.Entry) func(context.Context) ([]e
 		return func(ctx context.Context) ([]engine.ItemPart, error) { return s.calendars.reread(ctx, e.ID) }
 	case kindTask:
 		return func(ctx context.Context) ([]engine.ItemPart, error) {
-			return s.tasks.parts(ctx, strings.TrimPrefix(e.Parent, taskListID), e.ID)
+			return s.tasks.parts(ctx, strings.TrimPrefix(e.Parent, taskListID), e.ID, true, true)
 		}
 	}
 	return nil

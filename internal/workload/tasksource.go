@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"io"
 	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -23,6 +24,10 @@ const (
 	taskLinks         = "linkedResources"
 	taskChecklistPart = taskChecklist + jsonSuffix
 	taskLinksPart     = taskLinks + jsonSuffix
+
+	// taskFiles are what is attached to a task; their list is attachmentsPart, the bytes of each a part of its ID.
+	taskFiles      = "attachments"
+	taskAttachment = "#microsoft.graph.taskFileAttachment"
 
 	// flaggedMails is the list that shows mails with a flag, which are saved as mails.
 	flaggedMails = "flaggedEmails"
@@ -88,6 +93,7 @@ type task struct {
 	Modified  string         `json:"lastModifiedDateTime"`
 	Checklist jsontext.Value `json:"checklistItems"`
 	Links     jsontext.Value `json:"linkedResources"`
+	Files     bool           `json:"hasAttachments"`
 }
 
 // page reads a page of a list's delta. The small lists of the tasks are asked for along with them; a
@@ -127,8 +133,8 @@ func (s *taskSource[P]) page(ctx context.Context, list, link string) (engine.Pag
 			ID: t.ID, Parent: taskListID + list, Kind: kindTask, Name: t.Title, ETag: digest(raw),
 			Modified: instant(t.Modified), Size: int64(len(raw)), Raw: raw,
 		}
-		if t.Checklist == nil || t.Links == nil {
-			item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) { return s.parts(ctx, list, t.ID) }
+		if small := t.Checklist == nil || t.Links == nil; small || t.Files {
+			item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) { return s.parts(ctx, list, t.ID, small, t.Files) }
 		}
 		if asList {
 			item = unlessStored(item)
@@ -143,8 +149,38 @@ func (s *taskSource[P]) page(ctx context.Context, list, link string) (engine.Pag
 	return out, nil
 }
 
-// parts reads the small lists of one task; an empty one is no part.
-func (s *taskSource[P]) parts(ctx context.Context, list, id string) ([]engine.ItemPart, error) {
+// parts reads what belongs to one task, as far as it did not come with it: the small lists, of which an empty one is no
+// part, and the files.
+func (s *taskSource[P]) parts(ctx context.Context, list, id string, small, files bool) ([]engine.ItemPart, error) {
+	var parts []engine.ItemPart
+	var err error
+	if small {
+		parts, err = s.smallLists(ctx, list, id)
+	}
+	if err != nil || !files {
+		return parts, err
+	}
+	all, err := collect(func(link string) (P, error) { return s.api.TaskParts(ctx, s.user, list, id, taskFiles, link) })
+	if err != nil || len(all) == 0 {
+		return parts, err
+	}
+	parts = append(parts, bytesPart(attachmentsPart, array(all)))
+	for _, raw := range all {
+		var a attachment
+		if err := parse("a file of a task", raw, &a); err != nil {
+			return nil, err
+		}
+		parts = append(parts, engine.ItemPart{
+			Name: a.ID, Size: a.Size, Version: digest(raw),
+			Open: func(ctx context.Context) (io.ReadCloser, error) {
+				return s.api.TaskAttachment(ctx, s.user, list, id, a.ID)
+			},
+		})
+	}
+	return parts, nil
+}
+
+func (s *taskSource[P]) smallLists(ctx context.Context, list, id string) ([]engine.ItemPart, error) {
 	var parts []engine.ItemPart
 	for _, name := range []string{taskChecklist, taskLinks} {
 		var entries []jsontext.Value

@@ -2,12 +2,14 @@ package workload
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
 	"sync"
 	"unicode"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/internal/engine"
@@ -151,6 +153,7 @@ type restoredTask struct {
 	id, text string
 	body     []byte
 	parts    map[string][]string
+	files    []taskFile
 }
 
 // Item writes a task, unless it is there.
@@ -168,7 +171,7 @@ func (t *taskTarget[P]) Item(ctx context.Context, folder string, e repository.En
 	case err != nil:
 		return engine.Written{}, err
 	case found != nil:
-		return engine.Written{ID: found.id, Existed: true}, t.complete(ctx, list, found, want)
+		return engine.Written{ID: found.id, Existed: true}, t.complete(ctx, list, found, want, open)
 	case rival != nil && t.conflict == conflictSkip:
 		return engine.Written{ID: rival.id, Existed: true}, nil
 	}
@@ -176,7 +179,7 @@ func (t *taskTarget[P]) Item(ctx context.Context, folder string, e repository.En
 	if err != nil {
 		return engine.Written{}, err
 	}
-	if err := t.complete(ctx, list, &listedTask{id: id, parts: map[string][]string{}}, want); err != nil {
+	if err := t.complete(ctx, list, &listedTask{id: id, parts: map[string][]string{}}, want, open); err != nil {
 		return engine.Written{}, err
 	}
 	if rival != nil && t.conflict == conflictReplace {
@@ -259,9 +262,9 @@ func (t *taskTarget[P]) loadParts(ctx context.Context, list string, x *listedTas
 }
 
 // complete adds what belongs to a task, as far as it is missing.
-func (t *taskTarget[P]) complete(ctx context.Context, list string, x *listedTask, want *restoredTask) error {
+func (t *taskTarget[P]) complete(ctx context.Context, list string, x *listedTask, want *restoredTask, open engine.OpenPart) error {
 	if len(want.parts) == 0 {
-		return nil
+		return t.attach(ctx, list, x.id, want, open)
 	}
 	if err := t.loadParts(ctx, list, x); err != nil {
 		return err
@@ -274,8 +277,69 @@ func (t *taskTarget[P]) complete(ctx context.Context, list string, x *listedTask
 			}
 		}
 	}
-	return nil
+	return t.attach(ctx, list, x.id, want, open)
 }
+
+// maxTaskFile is below what a file has to be that is attached by one POST ("Create taskFileAttachment").
+const maxTaskFile = 3_000_000
+
+// attach adds the files of a task that it does not have, told by name and size.
+func (t *taskTarget[P]) attach(ctx context.Context, list, task string, want *restoredTask, open engine.OpenPart) error {
+	if len(want.files) == 0 {
+		return nil
+	}
+	there := map[string]int{}
+	err := walk(func(link string) (P, error) { return t.api.TaskParts(ctx, t.user, list, task, taskFiles, link) }, func(raw jsontext.Value) error {
+		var a attachment
+		err := parse("a file of a task", raw, &a)
+		there[a.taskFile()]++
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var large error
+	for _, f := range want.files {
+		switch {
+		case there[f.taskFile()] > 0:
+			there[f.taskFile()]--
+			continue
+		case f.part.Size >= maxTaskFile:
+			large = tenantry.Errorf(tenantry.Poison, "its file %q was not attached: it has %d bytes, and only those below %d can be", f.Name, f.part.Size, maxTaskFile)
+			continue
+		}
+		if err := t.attachFile(ctx, list, task, f, open); err != nil {
+			return err
+		}
+	}
+	return large
+}
+
+func (t *taskTarget[P]) attachFile(ctx context.Context, list, task string, f taskFile, open engine.OpenPart) error {
+	content, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, f.part) }, maxTaskFile)
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(struct {
+		Type    string `json:"@odata.type"`
+		Name    string `json:"name"`
+		Kind    string `json:"contentType,omitempty"`
+		Content []byte `json:"contentBytes"`
+	}{taskAttachment, f.Name, f.ContentType, content})
+	if err != nil {
+		return tenantry.E(tenantry.Internal, "attach a file to a task", err)
+	}
+	return t.api.AddTaskPart(ctx, t.user, list, task, taskFiles, body)
+}
+
+// taskFile is a file to be attached to a task, and where its bytes are stored.
+type taskFile struct {
+	attachment
+	part repository.Part
+}
+
+// taskFile tells files of a task apart.
+func (a *attachment) taskFile() string { return fmt.Sprintf("%s\x00%d", a.Name, a.Size) }
 
 // missing returns what of the wanted task's parts x does not have.
 func (w *restoredTask) missing(x *listedTask) map[string][]string { return without(w.parts, x.parts) }
@@ -341,7 +405,27 @@ func newRestoredTask(ctx context.Context, e repository.Entry, raw []byte, open e
 			w.parts[name] = append(w.parts[name], text)
 		}
 	}
-	return w, nil
+	w.files, err = storedFiles(ctx, e, open)
+	return w, err
+}
+
+// storedFiles are the files of a stored task whose bytes are stored, too.
+func storedFiles(ctx context.Context, e repository.Entry, open engine.OpenPart) ([]taskFile, error) {
+	list, ok, err := storedPart(ctx, e, attachmentsPart, open)
+	if err != nil || !ok {
+		return nil, err
+	}
+	var all []attachment
+	if err := parse("the stored files of a task", list, &all); err != nil {
+		return nil, err
+	}
+	var files []taskFile
+	for _, a := range all {
+		if at := slices.IndexFunc(e.Parts, func(p repository.Part) bool { return p.Name == a.ID }); at >= 0 {
+			files = append(files, taskFile{a, e.Parts[at]})
+		}
+	}
+	return files, nil
 }
 
 // taskPart is what can be given of a thing that belongs to a task, as a JSON object.
