@@ -69,7 +69,7 @@ var needs = map[string]permission{
 	"add-policy": toProtect, "preview-policy": toLook, "list-policies": toLook, "get-policy": toLook, "delete-policy": toProtect,
 	"set-retention": toRetain, "preview-retention": toLook, "propose-retention": toLook, "list-holds": toLook, "set-hold": toRetain, "lift-hold": toRetain,
 	"start-prune": toRetain, "acknowledge-mass-change": toRetain, "start-collection": toRetain,
-	"start-run": toRun, "list-runs": toLook, "get-run": toLook, "find-runs": toLook, "watch-run": toLook, "cancel-run": toSteer, "retry-run": toSteer, "list-tasks": toLook, "get-task": toLook,
+	"start-run": toRun, "list-runs": toLook, "get-run": toLook, "find-runs": toLook, "watch-run": toLook, "list-failures": toLook, "cancel-run": toSteer, "retry-run": toSteer, "list-tasks": toLook, "get-task": toLook,
 	"start-verification": toRun, "start-repair": toRun, "start-restore": toRestore, "preview-restore": toRestore,
 	"list-snapshots": toLook, "browse-items": toOpen, "get-item": toOpen, "compare-snapshots": toOpen, "search-snapshot": toOpen, "search-tenant": toOpen,
 	"start-export": toRestore, "get-export": toRestore, "fetch-export": toRestore,

@@ -16,7 +16,7 @@ import (
 // What each role may call, written out: roles.go derives it, and must agree.
 var (
 	looks = strings.Fields(`whoami list-tenants get-tenant get-budget get-ledger list-resources get-resource
-		preview-policy list-policies get-policy preview-retention propose-retention list-holds list-runs get-run find-runs watch-run list-tasks get-task
+		preview-policy list-policies get-policy preview-retention propose-retention list-holds list-runs get-run find-runs watch-run list-failures list-tasks get-task
 		list-snapshots list-alarms-of-tenant list-workloads
 		list-notices list-mails`)
 	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-restore preview-restore start-export get-export fetch-export")

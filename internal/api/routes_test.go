@@ -108,6 +108,10 @@ func TestEveryOperation(t *testing.T) {
 			call("get-run", 200, "GET", base+"/runs/"+sealed["id"].(string), nil, map[string]any{
 				"progress.items": 40, "progress.total": 42, "progress.skipped": 1, "tasks_done": 1, "problems.0.skipped": 1,
 			})
+			call("list-failures", 200, "GET", base+"/runs/"+sealed["id"].(string)+"/failures?limit=1", nil, map[string]any{
+				"items.0.item": "m1", "items.0.resource": ada, "items.0.workload": "mailbox", "items.0.reason": "ErrorItemCorrupt", "next": nil,
+			})
+			h.problemWith(h.call("GET", base+"/runs/"+sealed["id"].(string)+"/failures?after=x", nil), 422, tenantry.Invalid, "query.after")
 		}
 	}
 	notices := map[string]any{"to": []string{"ada@contoso.com"}, "report": "daily", "problems": true}

@@ -174,6 +174,7 @@ func (s *service) runRoutes() {
 	write(s, post(http.StatusCreated, "retry-run", tag, one+"/retry", "Start a run of the tasks of an ended run that failed, and of no others"), s.retryRun)
 	read(s, get("find-runs", tag, "/v1/runs", "Find a run by its reference"), s.findRuns)
 	read(s, get("list-tasks", tag, one+"/tasks", "List the tasks of a run"), s.listTasks)
+	read(s, get("list-failures", tag, one+"/failures", "List the items that a run could not take: why, their last good version, when they are tried again"), s.listFailures)
 	read(s, get("get-task", tag, one+"/tasks/{task}", "Show a task, and the items it could not take"), s.getTask)
 }
 

@@ -167,18 +167,36 @@ func (e FreshTokenRole) Valid() bool {
 	}
 }
 
+// Defines values for ItemFailureRetry.
+const (
+	ItemFailureRetryNextBackup  ItemFailureRetry = "next_backup"
+	ItemFailureRetryWhenChanged ItemFailureRetry = "when_changed"
+)
+
+// Valid indicates whether the value is a known member of the ItemFailureRetry enum.
+func (e ItemFailureRetry) Valid() bool {
+	switch e {
+	case ItemFailureRetryNextBackup:
+		return true
+	case ItemFailureRetryWhenChanged:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ItemProblemRetry.
 const (
-	NextBackup  ItemProblemRetry = "next_backup"
-	WhenChanged ItemProblemRetry = "when_changed"
+	ItemProblemRetryNextBackup  ItemProblemRetry = "next_backup"
+	ItemProblemRetryWhenChanged ItemProblemRetry = "when_changed"
 )
 
 // Valid indicates whether the value is a known member of the ItemProblemRetry enum.
 func (e ItemProblemRetry) Valid() bool {
 	switch e {
-	case NextBackup:
+	case ItemProblemRetryNextBackup:
 		return true
-	case WhenChanged:
+	case ItemProblemRetryWhenChanged:
 		return true
 	default:
 		return false
@@ -1879,6 +1897,34 @@ type Identity struct {
 	Tenant string `json:"tenant,omitempty,omitzero"`
 }
 
+// ItemFailure defines model for ItemFailure.
+type ItemFailure struct {
+	Item string `json:"item"`
+
+	// Kind Class of the reason: poison cannot be read for good, denied is refused, not_found is gone, transient and throttled pass, corrupt is damaged, conflict changed under way
+	Kind string `json:"kind,omitempty,omitzero"`
+
+	// LastGood Of a backup: a snapshot that has its last good version; absent if none has, or it is not known which
+	LastGood int64  `json:"last_good,omitempty,omitzero"`
+	Name     string `json:"name,omitempty,omitzero"`
+
+	// NextTry When that is, as far as it is due: the next slice of the task, or the next backup
+	NextTry  time.Time `json:"next_try,omitempty,omitzero"`
+	Reason   string    `json:"reason"`
+	Resource string    `json:"resource,omitempty,omitzero"`
+
+	// Retry Of a backup: what asks for it again
+	Retry ItemFailureRetry `json:"retry,omitempty,omitzero"`
+
+	// Since Of a backup: since when it fails for this reason
+	Since    time.Time `json:"since,omitempty,omitzero"`
+	Task     string    `json:"task"`
+	Workload string    `json:"workload,omitempty,omitzero"`
+}
+
+// ItemFailureRetry Of a backup: what asks for it again
+type ItemFailureRetry string
+
 // ItemProblem defines model for ItemProblem.
 type ItemProblem struct {
 	Item string `json:"item"`
@@ -2319,6 +2365,14 @@ type PageCredential struct {
 // PageHold defines model for PageHold.
 type PageHold struct {
 	Items []Hold `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PageItemFailure defines model for PageItemFailure.
+type PageItemFailure struct {
+	Items []ItemFailure `json:"items"`
 
 	// Next Pass it as 'after' for the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
@@ -3143,6 +3197,15 @@ type WatchRunParams struct {
 	LastEventID string `json:"Last-Event-ID,omitempty,omitzero"`
 }
 
+// ListFailuresParams defines parameters for ListFailures.
+type ListFailuresParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListTasksParams defines parameters for ListTasks.
 type ListTasksParams struct {
 	// After 'next' of the page before
@@ -3819,6 +3882,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/events (the `WatchRun` operationId).
 	WatchRun(ctx context.Context, tenant string, run string, params *WatchRunParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListFailures List the items that a run could not take: why, their last good version, when they are tried again
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/failures (the `ListFailures` operationId).
+	ListFailures(ctx context.Context, tenant string, run string, params *ListFailuresParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// RetryRun Start a run of the tasks of an ended run that failed, and of no others
 	//
@@ -5211,6 +5279,21 @@ func (c *Client) CancelRun(ctx context.Context, tenant string, run string, reqEd
 // Corresponds with GET /v1/tenants/{tenant}/runs/{run}/events (the `WatchRun` operationId).
 func (c *Client) WatchRun(ctx context.Context, tenant string, run string, params *WatchRunParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewWatchRunRequest(c.Server, tenant, run, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListFailures List the items that a run could not take: why, their last good version, when they are tried again
+//
+// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/failures (the `ListFailures` operationId).
+func (c *Client) ListFailures(ctx context.Context, tenant string, run string, params *ListFailuresParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFailuresRequest(c.Server, tenant, run, params)
 	if err != nil {
 		return nil, err
 	}
@@ -8878,6 +8961,86 @@ func NewWatchRunRequest(server string, tenant string, run string, params *WatchR
 	return req, nil
 }
 
+// NewListFailuresRequest constructs an http.Request for the ListFailures method
+func NewListFailuresRequest(server string, tenant string, run string, params *ListFailuresParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "run", run, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/runs/%s/failures", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewRetryRunRequest constructs an http.Request for the RetryRun method
 func NewRetryRunRequest(server string, tenant string, run string) (*http.Request, error) {
 	var err error
@@ -10183,6 +10346,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/events (the `WatchRun` operationId).
 	WatchRunWithResponse(ctx context.Context, tenant string, run string, params *WatchRunParams, reqEditors ...RequestEditorFn) (*WatchRunResponse, error)
+
+	// ListFailuresWithResponse List the items that a run could not take: why, their last good version, when they are tried again
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/failures (the `ListFailures` operationId).
+	ListFailuresWithResponse(ctx context.Context, tenant string, run string, params *ListFailuresParams, reqEditors ...RequestEditorFn) (*ListFailuresResponse, error)
 
 	// RetryRunWithResponse Start a run of the tasks of an ended run that failed, and of no others
 	//
@@ -13465,6 +13635,54 @@ func (r WatchRunResponse) ContentType() string {
 	return ""
 }
 
+type ListFailuresResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageItemFailure
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFailuresResponse) GetJSON200() *PageItemFailure {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFailuresResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFailuresResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFailuresResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFailuresResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFailuresResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // RetryRunResponse201Headers the declared response headers of an HTTP 201 response for RetryRun
 type RetryRunResponse201Headers struct {
 	Location string
@@ -15132,6 +15350,19 @@ func (c *ClientWithResponses) WatchRunWithResponse(ctx context.Context, tenant s
 		return nil, err
 	}
 	return ParseWatchRunResponse(rsp)
+}
+
+// ListFailuresWithResponse List the items that a run could not take: why, their last good version, when they are tried again
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/runs/{run}/failures (the `ListFailures` operationId).
+func (c *ClientWithResponses) ListFailuresWithResponse(ctx context.Context, tenant string, run string, params *ListFailuresParams, reqEditors ...RequestEditorFn) (*ListFailuresResponse, error) {
+	rsp, err := c.ListFailures(ctx, tenant, run, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFailuresResponse(rsp)
 }
 
 // RetryRunWithResponse Start a run of the tasks of an ended run that failed, and of no others
@@ -17602,6 +17833,39 @@ func ParseWatchRunResponse(rsp *http.Response) (*WatchRunResponse, error) {
 	response := &WatchRunResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
+	}
+
+	return response, nil
+}
+
+// ParseListFailuresResponse parses an HTTP response from a ListFailuresWithResponse call
+func ParseListFailuresResponse(rsp *http.Response) (*ListFailuresResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFailuresResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageItemFailure
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil

@@ -276,6 +276,7 @@ func TestTenantStatements(t *testing.T) {
 			{"PutMail", func() error { return a.PutMail(ctx, Mail{Key: "k", To: "ada@contoso.com"}, now) }},
 			{"Mails", func() error { _, err := a.Mails(ctx, "", 1); return err }},
 			{"CancelRun", func() error { return a.CancelRun(ctx, run.ID, now) }},
+			{"RunFailures", func() error { _, err := a.RunFailures(ctx, run.ID, FailureCursor{}, 1); return err }},
 			{"RetryRun", func() error {
 				if _, err := a.RetryRun(ctx, run.ID, now); tenantry.KindOf(err) != tenantry.Conflict {
 					return tenantry.Errorf(tenantry.Internal, "a run of which nothing failed is retried: %v", err)

@@ -192,3 +192,46 @@ func testReferences(_ *testing.T, w *world) {
 	w.ok(err)
 	expect(w, "reference in the list", listed[0].Reference, run.Reference)
 }
+
+// testRunFailures walks the items that tasks of a run could not take, page by page.
+func testRunFailures(_ *testing.T, w *world) {
+	a, p := w.tenant("a"), w.worker("1")
+	run, claims := w.claimed(a, p, 3)
+	w.claimed(a, p, 1) // another run
+	problem := func(id string) catalog.Problem {
+		return catalog.Problem{ItemID: id, Name: "item " + id, Reason: "refused", Kind: tenantry.Denied, Since: now, Snapshot: 4, Again: true}
+	}
+	three := tenantry.Counts{Items: 9, Skipped: 3}
+	w.ok(a.Settle(w.ctx, claims[0], catalog.Settlement{State: catalog.TaskDone, Counts: three, Problems: []catalog.Problem{problem("1"), problem("2"), problem("3")}}, now))
+	w.ok(a.Settle(w.ctx, claims[1], catalog.Settlement{State: catalog.TaskDone}, now))
+	w.ok(a.Settle(w.ctx, claims[2], catalog.Settlement{
+		State: catalog.TaskReady, NotBefore: later, Counts: tenantry.Counts{Skipped: 1}, Problems: []catalog.Problem{problem("4")},
+	}, now))
+	for limit := 1; limit <= 5; limit++ {
+		var met []string
+		for after := (catalog.FailureCursor{}); ; {
+			list, err := a.RunFailures(w.ctx, run.ID, after, limit)
+			w.ok(err)
+			for _, f := range list {
+				met = append(met, f.ItemID)
+				if diff := cmp.Diff(problem(f.ItemID), f.Problem); diff != "" {
+					w.t.Fatal(diff)
+				}
+				of := claims[0]
+				if f.ItemID == "4" {
+					of = claims[2]
+					expect(w, "when the task goes on", f.Task.NotBefore, later)
+				}
+				expect(w, "task", f.TaskID, of.ID)
+				expect(w, "series", f.Task.Series(), of.Series())
+				after = f.FailureCursor
+			}
+			if len(list) < limit {
+				break
+			}
+		}
+		if diff := cmp.Diff([]string{"1", "2", "3", "4"}, met); diff != "" {
+			w.t.Fatalf("pages of %d:\n%s", limit, diff)
+		}
+	}
+}

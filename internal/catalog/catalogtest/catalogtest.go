@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"CancelRace", testCancelRace},
 		{"RetryRun", testRetryRun},
 		{"References", testReferences},
+		{"RunFailures", testRunFailures},
 		{"ClaimGuards", testClaimGuards},
 		{"ClaimOnce", testClaimOnce},
 		{"StaleInBatch", testStaleInBatch},

@@ -186,6 +186,10 @@ func testScope(_ *testing.T, w *world) {
 		"PutMail":         func() any { return mine.PutMail(w.ctx, catalog.Mail{Key: "mine", To: "ada@contoso.com"}, now) },
 		"RetainSnapshots": func() any { return mine.RetainSnapshots(w.ctx, user(0), tenantry.Mailbox, 9, nil) },
 		"CancelRun":       func() any { return mine.CancelRun(w.ctx, other.run.ID, after) },
+		"RunFailures": func() any {
+			list, _ := mine.RunFailures(w.ctx, other.run.ID, catalog.FailureCursor{}, 0)
+			return list
+		},
 		"RetryRun":        func() any { run, _ := mine.RetryRun(w.ctx, other.run.ID, after); return run },
 		"Claim": func() any {
 			c, _ := mine.Claim(w.ctx, other.waiting.ID, other.waiting.Admission, p)
