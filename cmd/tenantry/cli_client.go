@@ -135,6 +135,29 @@ func all[T any](limit int, fetch func(pager) (items []T, next string, err error)
 	}
 }
 
+// asking is one page that a listing asks the API for.
+type asking struct {
+	pager
+	ctx    context.Context
+	client *apiclient.ClientWithResponses
+	args   []string
+}
+
+// listing is a command that lists what the API has, page by page, a row each.
+func listing[T any](c *connection, use, short, header string, fetch func(asking) (items []T, next string, err error), row func(T) []string) *cobra.Command {
+	return c.action(use, short, len(placeholders(use)), func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+		found, more, err := all(c.limit, func(p pager) ([]T, string, error) { return fetch(asking{p, cmd.Context(), client, args}) })
+		if err != nil {
+			return err
+		}
+		rows := make([][]string, len(found))
+		for i, one := range found {
+			rows[i] = row(one)
+		}
+		return table(cmd, header, rows, more)
+	})
+}
+
 // table prints rows under a header.
 func table(cmd *cobra.Command, header string, rows [][]string, more bool) error {
 	if err := tableTo(cmd.OutOrStdout(), header, rows); err != nil {

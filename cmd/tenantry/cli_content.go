@@ -12,24 +12,17 @@ import (
 )
 
 func snapshotsCommand(c *connection) *cobra.Command {
-	command := c.action("snapshots TENANT RESOURCE WORKLOAD", "List the snapshots of a mailbox or drive, newest first", 3,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			snapshots, more, err := all(c.limit, func(p pager) ([]apiclient.Snapshot, string, error) {
-				answer, err := client.ListSnapshotsWithResponse(cmd.Context(), args[0], args[1],
-					apiclient.ListSnapshotsParamsWorkload(args[2]), &apiclient.ListSnapshotsParams{After: p.after, Limit: p.limit})
-				if err != nil {
-					return nil, "", err
-				}
-				return answer.JSON200.Items, answer.JSON200.Next, nil
-			})
+	command := listing(c, "snapshots TENANT RESOURCE WORKLOAD", "List the snapshots of a mailbox or drive, newest first", "SNAPSHOT TIME ITEMS READ STORED",
+		func(a asking) ([]apiclient.Snapshot, string, error) {
+			answer, err := a.client.ListSnapshotsWithResponse(a.ctx, a.args[0], a.args[1],
+				apiclient.ListSnapshotsParamsWorkload(a.args[2]), &apiclient.ListSnapshotsParams{After: a.after, Limit: a.limit})
 			if err != nil {
-				return err
+				return nil, "", err
 			}
-			var rows [][]string
-			for _, s := range snapshots {
-				rows = append(rows, []string{count(s.Seq), when(s.Time), progress(s.Counts), byteSize(s.Counts.Bytes), byteSize(s.Counts.Stored)})
-			}
-			return table(cmd, "SNAPSHOT TIME ITEMS READ STORED", rows, more)
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		},
+		func(s apiclient.Snapshot) []string {
+			return []string{count(s.Seq), when(s.Time), progress(s.Counts), byteSize(s.Counts.Bytes), byteSize(s.Counts.Stored)}
 		})
 	command.AddCommand(rebuildCommand())
 	return command
@@ -37,60 +30,46 @@ func snapshotsCommand(c *connection) *cobra.Command {
 
 func browseCommand(c *connection) *cobra.Command {
 	var folder string
-	command := c.action("browse TENANT RESOURCE WORKLOAD SNAPSHOT", "List what lies in a folder of a snapshot", 4,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			seq, err := snapshotArg(args[3])
+	command := listing(c, "browse TENANT RESOURCE WORKLOAD SNAPSHOT", "List what lies in a folder of a snapshot", "KIND NAME SIZE MODIFIED ID PROBLEM",
+		func(a asking) ([]apiclient.BrowseItem, string, error) {
+			seq, err := snapshotArg(a.args[3])
 			if err != nil {
-				return err
+				return nil, "", err
 			}
-			items, more, err := all(c.limit, func(p pager) ([]apiclient.BrowseItem, string, error) {
-				answer, err := client.BrowseItemsWithResponse(cmd.Context(), args[0], args[1], apiclient.BrowseItemsParamsWorkload(args[2]), seq,
-					&apiclient.BrowseItemsParams{After: p.after, Limit: p.limit, Parent: given[string](folder)})
-				if err != nil {
-					return nil, "", err
-				}
-				return answer.JSON200.Items, answer.JSON200.Next, nil
-			})
+			answer, err := a.client.BrowseItemsWithResponse(a.ctx, a.args[0], a.args[1], apiclient.BrowseItemsParamsWorkload(a.args[2]), seq,
+				&apiclient.BrowseItemsParams{After: a.after, Limit: a.limit, Parent: given[string](folder)})
 			if err != nil {
-				return err
+				return nil, "", err
 			}
-			var rows [][]string
-			for _, i := range items {
-				rows = append(rows, []string{i.Kind, i.Name, byteSize(i.Size), when(i.Modified), i.Id, i.Problem})
-			}
-			return table(cmd, "KIND NAME SIZE MODIFIED ID PROBLEM", rows, more)
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		},
+		func(i apiclient.BrowseItem) []string {
+			return []string{i.Kind, i.Name, byteSize(i.Size), when(i.Modified), i.Id, i.Problem}
 		})
 	command.Flags().StringVar(&folder, "folder", "", "ID of a folder (default the root)")
 	return command
 }
 
 func compareCommand(c *connection) *cobra.Command {
-	return c.action("compare TENANT RESOURCE WORKLOAD EARLIER LATER", "List what was added, changed and removed between two snapshots", 5,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			since, err := snapshotArg(args[3])
+	return listing(c, "compare TENANT RESOURCE WORKLOAD EARLIER LATER", "List what was added, changed and removed between two snapshots", "WHAT KIND NAME SIZE MODIFIED ID",
+		func(a asking) ([]apiclient.ChangedItem, string, error) {
+			since, err := snapshotArg(a.args[3])
 			if err != nil {
-				return err
+				return nil, "", err
 			}
-			seq, err := snapshotArg(args[4])
+			seq, err := snapshotArg(a.args[4])
 			if err != nil {
-				return err
+				return nil, "", err
 			}
-			changes, more, err := all(c.limit, func(p pager) ([]apiclient.ChangedItem, string, error) {
-				answer, err := client.CompareSnapshotsWithResponse(cmd.Context(), args[0], args[1], apiclient.CompareSnapshotsParamsWorkload(args[2]), seq,
-					&apiclient.CompareSnapshotsParams{After: p.after, Limit: p.limit, Since: &since})
-				if err != nil {
-					return nil, "", err
-				}
-				return answer.JSON200.Items, answer.JSON200.Next, nil
-			})
+			answer, err := a.client.CompareSnapshotsWithResponse(a.ctx, a.args[0], a.args[1], apiclient.CompareSnapshotsParamsWorkload(a.args[2]), seq,
+				&apiclient.CompareSnapshotsParams{After: a.after, Limit: a.limit, Since: &since})
 			if err != nil {
-				return err
+				return nil, "", err
 			}
-			var rows [][]string
-			for _, i := range changes {
-				rows = append(rows, []string{string(i.What), i.Kind, i.Name, byteSize(i.Size), when(i.Modified), i.Id})
-			}
-			return table(cmd, "WHAT KIND NAME SIZE MODIFIED ID", rows, more)
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		},
+		func(i apiclient.ChangedItem) []string {
+			return []string{string(i.What), i.Kind, i.Name, byteSize(i.Size), when(i.Modified), i.Id}
 		})
 }
 

@@ -160,28 +160,21 @@ func (c *connection) noticesTest() *cobra.Command {
 }
 
 func (c *connection) noticesMails() *cobra.Command {
-	return c.action("mails TENANT", "List the mails about a tenant, newest first, and what became of them", 1,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			mails, more, err := all(c.limit, func(p pager) ([]apiclient.Mail, string, error) {
-				answer, err := client.ListMailsWithResponse(cmd.Context(), args[0], &apiclient.ListMailsParams{After: p.after, Limit: p.limit})
-				if err != nil {
-					return nil, "", err
-				}
-				return answer.JSON200.Items, answer.JSON200.Next, nil
-			})
+	return listing(c, "mails TENANT", "List the mails about a tenant, newest first, and what became of them", mailHeader,
+		func(a asking) ([]apiclient.Mail, string, error) {
+			answer, err := a.client.ListMailsWithResponse(a.ctx, a.args[0], &apiclient.ListMailsParams{After: a.after, Limit: a.limit})
 			if err != nil {
-				return err
+				return nil, "", err
 			}
-			return mailTable(cmd, mails, more)
-		})
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		},
+		mailRow)
 }
 
-func mailTable(cmd *cobra.Command, mails []apiclient.Mail, more bool) error {
-	var rows [][]string
-	for _, m := range mails {
-		rows = append(rows, []string{when(m.CreatedAt), m.Event, m.To, string(m.State), count(m.Attempts), m.Subject, m.Reason})
-	}
-	return table(cmd, "TIME EVENT TO STATE TRIES SUBJECT REASON", rows, more)
+const mailHeader = "TIME EVENT TO STATE TRIES SUBJECT REASON"
+
+func mailRow(m apiclient.Mail) []string {
+	return []string{when(m.CreatedAt), m.Event, m.To, string(m.State), count(m.Attempts), m.Subject, m.Reason}
 }
 
 func (c *connection) noticesFleet() *cobra.Command {
@@ -197,7 +190,11 @@ func (c *connection) noticesFleet() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return mailTable(cmd, answer.JSON200.Items, answer.JSON200.Next != "")
+				var rows [][]string
+				for _, m := range answer.JSON200.Items {
+					rows = append(rows, mailRow(m))
+				}
+				return table(cmd, mailHeader, rows, answer.JSON200.Next != "")
 			}
 			answer, err := client.GetFleetNoticesWithResponse(cmd.Context())
 			if err != nil {

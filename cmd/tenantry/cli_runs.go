@@ -12,7 +12,7 @@ import (
 
 func runsCommand(c *connection) *cobra.Command {
 	return group("runs", "What was done, what is under way",
-		c.runsList(), c.runsStart(), c.runsShow(), c.runsWhy(), c.runsTasks(), c.runsTask(), c.runsCancel(), c.runsRetry(), c.runsFind())
+		c.runsList(), c.runsStart(), c.runsShow(), c.runsWhy(), c.runsTasks(), c.runsTask(), c.runsFailures(), c.runsCancel(), c.runsRetry(), c.runsFind())
 }
 
 func watchFlag(command *cobra.Command, watch *bool) {
@@ -20,26 +20,19 @@ func watchFlag(command *cobra.Command, watch *bool) {
 }
 
 func (c *connection) runsList() *cobra.Command {
-	return c.action("list TENANT", "List the runs of a tenant, newest first", 1,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			runs, more, err := all(c.limit, func(p pager) ([]apiclient.Run, string, error) {
-				answer, err := client.ListRunsWithResponse(cmd.Context(), args[0], &apiclient.ListRunsParams{After: p.after, Limit: p.limit})
-				if err != nil {
-					return nil, "", err
-				}
-				return answer.JSON200.Items, answer.JSON200.Next, nil
-			})
+	return listing(c, "list TENANT", "List the runs of a tenant, newest first", "ID REFERENCE ACTION TRIGGER STATE TASKS ITEMS STARTED ENDED",
+		func(a asking) ([]apiclient.Run, string, error) {
+			answer, err := a.client.ListRunsWithResponse(a.ctx, a.args[0], &apiclient.ListRunsParams{After: a.after, Limit: a.limit})
 			if err != nil {
-				return err
+				return nil, "", err
 			}
-			var rows [][]string
-			for _, r := range runs {
-				rows = append(rows, []string{
-					r.Id, string(r.Action), string(r.Trigger), string(r.State),
-					fmt.Sprintf("%d/%d", r.TasksDone+r.TasksFailed, r.Tasks), progress(r.Progress), when(r.CreatedAt), when(r.EndedAt),
-				})
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		},
+		func(r apiclient.Run) []string {
+			return []string{
+				r.Id, r.Reference, string(r.Action), string(r.Trigger), string(r.State),
+				fmt.Sprintf("%d/%d", tasksEnded(&r), r.Tasks), progress(r.Progress), when(r.CreatedAt), when(r.EndedAt),
 			}
-			return table(cmd, "ID ACTION TRIGGER STATE TASKS ITEMS STARTED ENDED", rows, more)
 		})
 }
 
@@ -83,23 +76,16 @@ func (c *connection) runsShow() *cobra.Command {
 }
 
 func (c *connection) runsTasks() *cobra.Command {
-	return c.action("tasks TENANT RUN", "List the tasks of a run", 2,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			tasks, more, err := all(c.limit, func(p pager) ([]apiclient.Task, string, error) {
-				answer, err := client.ListTasksWithResponse(cmd.Context(), args[0], args[1], &apiclient.ListTasksParams{After: p.after, Limit: p.limit})
-				if err != nil {
-					return nil, "", err
-				}
-				return answer.JSON200.Items, answer.JSON200.Next, nil
-			})
+	return listing(c, "tasks TENANT RUN", "List the tasks of a run", "ID RESOURCE WORKLOAD STATE ITEMS NOT-BEFORE REASON",
+		func(a asking) ([]apiclient.Task, string, error) {
+			answer, err := a.client.ListTasksWithResponse(a.ctx, a.args[0], a.args[1], &apiclient.ListTasksParams{After: a.after, Limit: a.limit})
 			if err != nil {
-				return err
+				return nil, "", err
 			}
-			var rows [][]string
-			for _, t := range tasks {
-				rows = append(rows, []string{t.Id, t.Resource, t.Workload, string(t.State), progress(t.Progress), when(t.NotBefore), t.Reason})
-			}
-			return table(cmd, "ID RESOURCE WORKLOAD STATE ITEMS NOT-BEFORE REASON", rows, more)
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		},
+		func(t apiclient.Task) []string {
+			return []string{t.Id, t.Resource, t.Workload, string(t.State), progress(t.Progress), when(t.NotBefore), t.Reason}
 		})
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -28,26 +29,43 @@ func (c *connection) runsTask() *cobra.Command {
 			}
 			var rows [][]string
 			for _, p := range t.Problems {
-				rows = append(rows, []string{p.Item, p.Name, p.Kind, lastGood(p), nextTry(p), p.Reason})
+				rows = append(rows, []string{p.Item, p.Name, p.Kind, lastGood(p.LastGood), nextTry(string(p.Retry), p.NextTry), p.Reason})
 			}
 			return table(cmd, "ITEM NAME KIND LAST-GOOD NEXT-TRY REASON", rows, t.Progress.Skipped > int64(len(t.Problems)))
 		})
 }
 
-func lastGood(p apiclient.ItemProblem) string {
-	if p.LastGood == 0 {
-		return ""
-	}
-	return fmt.Sprintf("snapshot %d", p.LastGood)
+// runsFailures lists what all tasks of a run could not take.
+func (c *connection) runsFailures() *cobra.Command {
+	return listing(c, "failures TENANT RUN", "List the items that a run could not take: why, what was saved last, when they are tried again",
+		"RESOURCE WORKLOAD ITEM NAME KIND LAST-GOOD NEXT-TRY REASON",
+		func(a asking) ([]apiclient.ItemFailure, string, error) {
+			answer, err := a.client.ListFailuresWithResponse(a.ctx, a.args[0], a.args[1], &apiclient.ListFailuresParams{After: a.after, Limit: a.limit})
+			if err != nil {
+				return nil, "", err
+			}
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		},
+		func(f apiclient.ItemFailure) []string {
+			return []string{f.Resource, f.Workload, f.Item, f.Name, f.Kind, lastGood(f.LastGood), nextTry(string(f.Retry), f.NextTry), f.Reason}
+		})
 }
 
-func nextTry(p apiclient.ItemProblem) string {
-	switch at := when(p.NextTry); {
-	case at != "":
-		return at
-	case p.Retry == apiclient.NextBackup:
+func lastGood(snapshot int64) string {
+	if snapshot == 0 {
+		return ""
+	}
+	return fmt.Sprintf("snapshot %d", snapshot)
+}
+
+// nextTry says when an item is asked for again, or what has to happen first.
+func nextTry(retry string, at time.Time) string {
+	switch {
+	case !at.IsZero():
+		return when(at)
+	case retry == string(apiclient.ItemProblemRetryNextBackup):
 		return "next backup"
-	case p.Retry == apiclient.WhenChanged:
+	case retry == string(apiclient.ItemProblemRetryWhenChanged):
 		return "when it changes"
 	}
 	return ""

@@ -15,23 +15,17 @@ func tenantsCommand(c *connection) *cobra.Command {
 }
 
 func (c *connection) tenantsList() *cobra.Command {
-	return c.action("list", "List tenants", 0, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {
-		tenants, more, err := all(c.limit, func(p pager) ([]apiclient.Tenant, string, error) {
-			answer, err := client.ListTenantsWithResponse(cmd.Context(), &apiclient.ListTenantsParams{After: p.after, Limit: p.limit})
+	return listing(c, "list", "List tenants", "ID NAME DIRECTORY STATE USERS SYNCED REASON",
+		func(a asking) ([]apiclient.Tenant, string, error) {
+			answer, err := a.client.ListTenantsWithResponse(a.ctx, &apiclient.ListTenantsParams{After: a.after, Limit: a.limit})
 			if err != nil {
 				return nil, "", err
 			}
 			return answer.JSON200.Items, answer.JSON200.Next, nil
+		},
+		func(t apiclient.Tenant) []string {
+			return []string{t.Id, t.Name, t.Directory, string(t.State), count(t.Users), when(t.LastSyncAt), t.Reason}
 		})
-		if err != nil {
-			return err
-		}
-		var rows [][]string
-		for _, t := range tenants {
-			rows = append(rows, []string{t.Id, t.Name, t.Directory, string(t.State), count(t.Users), when(t.LastSyncAt), t.Reason})
-		}
-		return table(cmd, "ID NAME DIRECTORY STATE USERS SYNCED REASON", rows, more)
-	})
 }
 
 func (c *connection) tenantsAdd() *cobra.Command {
@@ -148,28 +142,21 @@ func budgetRow(a apiclient.Account) []string {
 }
 
 func (c *connection) tenantsAudit() *cobra.Command {
-	return c.action("audit TENANT", "List what was asked for about a tenant, newest first", 1,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			entries, more, err := all(c.limit, func(p pager) ([]apiclient.AuditEntry, string, error) {
-				answer, err := client.ListAuditWithResponse(cmd.Context(), args[0], &apiclient.ListAuditParams{After: p.after, Limit: p.limit})
-				if err != nil {
-					return nil, "", err
-				}
-				return answer.JSON200.Items, answer.JSON200.Next, nil
-			})
+	return listing(c, "audit TENANT", "List what was asked for about a tenant, newest first", auditHeader,
+		func(a asking) ([]apiclient.AuditEntry, string, error) {
+			answer, err := a.client.ListAuditWithResponse(a.ctx, a.args[0], &apiclient.ListAuditParams{After: a.after, Limit: a.limit})
 			if err != nil {
-				return err
+				return nil, "", err
 			}
-			return auditTable(cmd, entries, more)
-		})
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		},
+		auditRow)
 }
 
-func auditTable(cmd *cobra.Command, entries []apiclient.AuditEntry, more bool) error {
-	var rows [][]string
-	for _, e := range entries {
-		rows = append(rows, []string{when(e.At), e.Actor, e.Source, e.Tenant, e.Action, e.Detail})
-	}
-	return table(cmd, "TIME ACTOR FROM TENANT ACTION DETAIL", rows, more)
+const auditHeader = "TIME ACTOR FROM TENANT ACTION DETAIL"
+
+func auditRow(e apiclient.AuditEntry) []string {
+	return []string{when(e.At), e.Actor, e.Source, e.Tenant, e.Action, e.Detail}
 }
 
 func resourcesCommand(c *connection) *cobra.Command {
@@ -178,26 +165,19 @@ func resourcesCommand(c *connection) *cobra.Command {
 
 func (c *connection) resourcesList() *cobra.Command {
 	var kind, state string
-	command := c.action("list TENANT", "List resources; those that are gone only with --state gone", 1,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			resources, more, err := all(c.limit, func(p pager) ([]apiclient.Resource, string, error) {
-				answer, err := client.ListResourcesWithResponse(cmd.Context(), args[0], &apiclient.ListResourcesParams{
-					After: p.after, Limit: p.limit,
-					Kind: given[apiclient.ListResourcesParamsKind](kind), State: given[apiclient.ListResourcesParamsState](state),
-				})
-				if err != nil {
-					return nil, "", err
-				}
-				return answer.JSON200.Items, answer.JSON200.Next, nil
+	command := listing(c, "list TENANT", "List resources; those that are gone only with --state gone", "ID KIND NAME ADDRESS STATE MAILBOX WORKLOADS",
+		func(a asking) ([]apiclient.Resource, string, error) {
+			answer, err := a.client.ListResourcesWithResponse(a.ctx, a.args[0], &apiclient.ListResourcesParams{
+				After: a.after, Limit: a.limit,
+				Kind: given[apiclient.ListResourcesParamsKind](kind), State: given[apiclient.ListResourcesParamsState](state),
 			})
 			if err != nil {
-				return err
+				return nil, "", err
 			}
-			var rows [][]string
-			for _, r := range resources {
-				rows = append(rows, []string{r.Id, string(r.Kind), r.Name, r.Address, string(r.State), r.MailboxKind, strings.Join(r.Workloads, ",")})
-			}
-			return table(cmd, "ID KIND NAME ADDRESS STATE MAILBOX WORKLOADS", rows, more)
+			return answer.JSON200.Items, answer.JSON200.Next, nil
+		},
+		func(r apiclient.Resource) []string {
+			return []string{r.Id, string(r.Kind), r.Name, r.Address, string(r.State), r.MailboxKind, strings.Join(r.Workloads, ",")}
 		})
 	command.Flags().StringVar(&kind, "kind", "", "only user, group or site")
 	command.Flags().StringVar(&state, "state", "", "only active, inactive or gone")

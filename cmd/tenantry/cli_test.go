@@ -164,6 +164,7 @@ func TestCommands(t *testing.T) {
 	o.shows([]string{run, "manual"}, "runs", "list", tenant, "--limit", "1")
 	o.shows([]string{"mailbox", "drive", "ready"}, "runs", "tasks", tenant, run)
 	o.shows([]string{"CAUSE", "graph", "storage"}, "runs", "why", tenant, run)
+	o.shows([]string{"ITEM", "LAST-GOOD", "NEXT-TRY"}, "runs", "failures", tenant, run)
 	o.shows([]string{"TODAY", "outlook", "sharepoint", "DAY"}, "tenants", "ledger", tenant, "--days", "3")
 	o.shows([]string{run}, "runs", "cancel", tenant, run)
 	o.shows([]string{run}, "runs", "show", tenant, run)

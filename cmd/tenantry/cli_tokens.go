@@ -15,27 +15,21 @@ func tokensCommand(c *connection) *cobra.Command {
 }
 
 func (c *connection) tokensList() *cobra.Command {
-	return c.action("list", "List the tokens, expired ones too", 0, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {
-		tokens, more, err := all(c.limit, func(p pager) ([]apiclient.Token, string, error) {
-			answer, err := client.ListTokensWithResponse(cmd.Context(), &apiclient.ListTokensParams{After: p.after, Limit: p.limit})
+	return listing(c, "list", "List the tokens, expired ones too", "NAME ROLE TENANT CREATED BY EXPIRES",
+		func(a asking) ([]apiclient.Token, string, error) {
+			answer, err := a.client.ListTokensWithResponse(a.ctx, &apiclient.ListTokensParams{After: a.after, Limit: a.limit})
 			if err != nil {
 				return nil, "", err
 			}
 			return answer.JSON200.Items, answer.JSON200.Next, nil
-		})
-		if err != nil {
-			return err
-		}
-		var rows [][]string
-		for _, t := range tokens {
+		},
+		func(t apiclient.Token) []string {
 			expires := when(t.Expires)
 			if !t.Expires.IsZero() && t.Expires.Before(time.Now()) {
 				expires += " (expired)"
 			}
-			rows = append(rows, []string{t.Name, string(t.Role), t.Tenant, when(t.Created), t.CreatedBy, expires})
-		}
-		return table(cmd, "NAME ROLE TENANT CREATED BY EXPIRES", rows, more)
-	})
+			return []string{t.Name, string(t.Role), t.Tenant, when(t.Created), t.CreatedBy, expires}
+		})
 }
 
 func (c *connection) tokensAdd() *cobra.Command {
@@ -81,17 +75,13 @@ func whoamiCommand(c *connection) *cobra.Command {
 }
 
 func auditCommand(c *connection) *cobra.Command {
-	return c.action("audit", "List what was asked for by everybody, newest first", 0, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, _ []string) error {
-		entries, more, err := all(c.limit, func(p pager) ([]apiclient.AuditEntry, string, error) {
-			answer, err := client.ListFleetAuditWithResponse(cmd.Context(), &apiclient.ListFleetAuditParams{After: p.after, Limit: p.limit})
+	return listing(c, "audit", "List what was asked for by everybody, newest first", auditHeader,
+		func(a asking) ([]apiclient.AuditEntry, string, error) {
+			answer, err := a.client.ListFleetAuditWithResponse(a.ctx, &apiclient.ListFleetAuditParams{After: a.after, Limit: a.limit})
 			if err != nil {
 				return nil, "", err
 			}
 			return answer.JSON200.Items, answer.JSON200.Next, nil
-		})
-		if err != nil {
-			return err
-		}
-		return auditTable(cmd, entries, more)
-	})
+		},
+		auditRow)
 }

@@ -197,7 +197,6 @@ func testReferences(_ *testing.T, w *world) {
 func testRunFailures(_ *testing.T, w *world) {
 	a, p := w.tenant("a"), w.worker("1")
 	run, claims := w.claimed(a, p, 3)
-	w.claimed(a, p, 1) // another run
 	problem := func(id string) catalog.Problem {
 		return catalog.Problem{ItemID: id, Name: "item " + id, Reason: "refused", Kind: tenantry.Denied, Since: now, Snapshot: 4, Again: true}
 	}
@@ -207,6 +206,11 @@ func testRunFailures(_ *testing.T, w *world) {
 	w.ok(a.Settle(w.ctx, claims[2], catalog.Settlement{
 		State: catalog.TaskReady, NotBefore: later, Counts: tenantry.Counts{Skipped: 1}, Problems: []catalog.Problem{problem("4")},
 	}, now))
+	other, others := w.claimed(a, p, 1) // of a series that is free again
+	w.ok(a.Settle(w.ctx, others[0], catalog.Settlement{State: catalog.TaskDone, Counts: three, Problems: []catalog.Problem{problem("5")}}, now))
+	if list, err := a.RunFailures(w.ctx, other.ID, catalog.FailureCursor{}, 0); err != nil || len(list) != 1 {
+		w.t.Fatalf("failures of the other run: %+v, %v", list, err)
+	}
 	for limit := 1; limit <= 5; limit++ {
 		var met []string
 		for after := (catalog.FailureCursor{}); ; {
