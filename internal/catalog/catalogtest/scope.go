@@ -190,7 +190,7 @@ func testScope(_ *testing.T, w *world) {
 			list, _ := mine.RunFailures(w.ctx, other.run.ID, catalog.FailureCursor{}, 0)
 			return list
 		},
-		"RetryRun":        func() any { run, _ := mine.RetryRun(w.ctx, other.run.ID, after); return run },
+		"RetryRun": func() any { run, _ := mine.RetryRun(w.ctx, other.run.ID, after); return run },
 		"Claim": func() any {
 			c, _ := mine.Claim(w.ctx, other.waiting.ID, other.waiting.Admission, p)
 			return c
