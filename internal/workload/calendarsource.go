@@ -39,12 +39,14 @@ type calendarSource[P Pages] struct {
 	api         CalendarReader[P]
 	user        string
 	attachments attachmentSource[P]
-	pageSize    int // of whole events, adapted to what the service answers in time
+	size        *pageSize // of whole events
+	versionSize *pageSize // of versions
 }
 
 func newCalendarSource[P Pages](api CalendarReader[P], user string) *calendarSource[P] {
 	return &calendarSource[P]{
-		api: api, user: user, pageSize: maxEventPage, attachments: attachmentSource[P]{api: api, user: user, of: ofEvent},
+		api: api, user: user, size: &pageSize{n: maxEventPage, min: minEventPage, max: maxEventPage},
+		versionSize: &pageSize{n: versionPage, min: minEventPage, max: versionPage}, attachments: attachmentSource[P]{api: api, user: user, of: ofEvent},
 	}
 }
 
@@ -116,11 +118,7 @@ func (s *calendarSource[P]) page(ctx context.Context, calendar, link string) (en
 	if next, ok := strings.CutPrefix(link, versions); ok {
 		return s.versions(ctx, calendar, next)
 	}
-	got, err := s.api.Events(ctx, s.user, calendar, "", "", link, s.pageSize)
-	for tenantry.KindOf(err) == tenantry.Transient && link == "" && s.pageSize > minEventPage {
-		s.pageSize = max(s.pageSize/2, minEventPage)
-		got, err = s.api.Events(ctx, s.user, calendar, "", "", link, s.pageSize)
-	}
+	got, err := s.read(s.size, link, func(size int) (P, error) { return s.api.Events(ctx, s.user, calendar, "", "", link, size) })
 	if err != nil {
 		return engine.Page{}, err
 	}
@@ -141,9 +139,19 @@ func (s *calendarSource[P]) page(ctx context.Context, calendar, link string) (en
 	return out, nil
 }
 
+// read reads a page, a first one in a size that the service answers in time: the link of another has its size in it.
+func (s *calendarSource[P]) read(size *pageSize, link string, read func(size int) (P, error)) (P, error) {
+	if link != "" {
+		return read(size.get())
+	}
+	return sized(size, read)
+}
+
 // versions reads a page that shows which events there are, and in which version.
 func (s *calendarSource[P]) versions(ctx context.Context, calendar, link string) (engine.Page, error) {
-	got, err := s.api.Events(ctx, s.user, calendar, versionSelect, "", link, versionPage)
+	got, err := s.read(s.versionSize, link, func(size int) (P, error) {
+		return s.api.Events(ctx, s.user, calendar, versionSelect, "", link, size)
+	})
 	if err != nil {
 		return engine.Page{}, err
 	}
