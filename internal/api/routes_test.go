@@ -56,6 +56,9 @@ func TestEveryOperation(t *testing.T) {
 		"items.0.backup.ready": false, "items.0.backup.permissions.0.name": "Mail.Read", "items.0.restore.permissions.0.granted": false})
 	call("disable-workload", 200, "POST", base+"/workloads/drive/disable", nil, map[string]any{"enabled": false, "state": "unauthorised"})
 	call("enable-workload", 200, "POST", base+"/workloads/drive/enable", map[string]any{"trusted": true}, map[string]any{"enabled": true, "state": "enabling", "trusted": true})
+	h.problemWith(h.call("POST", base+"/workloads/drive/enable", map[string]any{"notices": map[string]any{"to": []string{"nobody"}}}), 422, tenantry.Invalid, "body.notices.to[0]")
+	call("enable-workload", 200, "POST", base+"/workloads/drive/enable", map[string]any{"trusted": true, "notices": map[string]any{"to": []string{"ada@contoso.com"}, "report": "weekly"}}, map[string]any{"enabled": true})
+	call("list-notices", 200, "GET", base+"/notices", nil, map[string]any{"items.0.to.0": "ada@contoso.com", "items.0.report": "weekly"})
 	call("probe-tenant", 201, "POST", base+"/probe", nil, map[string]any{"action": "connect", "state": "running"})
 	credential := call("add-credential", 201, "POST", base+"/credentials", map[string]any{"kind": "secret", "client_id": contosoGUID, "secret": "hush", "purpose": "restore"},
 		map[string]any{"kind": "secret", "purpose": "restore", "added_by": "operator", "secret": nil})

@@ -29,6 +29,8 @@ type FirstBackup struct {
 	Stage   FirstStage
 	BegunAt time.Time // when the policy was added
 	ToldAt  time.Time // of the last mail about it
+	// Rest is how much longer than others it need not be looked at; for Post alone.
+	Rest time.Duration
 }
 
 // FirstBackups lists first backups that have not ended and were not looked at since a time, the longest first,
@@ -54,7 +56,7 @@ func (f *Fleet) FirstBackups(ctx context.Context, before time.Time, limit int) (
 		WHERE b.stage <> 'ended' AND b.looked_at < ? ORDER BY b.looked_at, b.tenant, b.policy LIMIT ?`, micros(before), page(limit))
 	out := make([]FirstBackup, len(found))
 	for i, row := range found {
-		out[i] = FirstBackup{row.Tenant, row.Policy, row.Stage, fromMicros(row.BegunAt), fromMicros(row.ToldAt)}
+		out[i] = FirstBackup{Tenant: row.Tenant, Policy: row.Policy, Stage: row.Stage, BegunAt: fromMicros(row.BegunAt), ToldAt: fromMicros(row.ToldAt)}
 	}
 	return out, err
 }
@@ -155,7 +157,7 @@ func (f *Fleet) Post(ctx context.Context, fence int64, p Posting, now time.Time)
 		}
 		if b := p.First; b != nil {
 			_, err := exec(ctx, tx, "UPDATE first_backups SET stage = ?, told_at = ?, looked_at = ? WHERE tenant = ? AND policy = ?",
-				b.Stage, micros(b.ToldAt), micros(now), b.Tenant, b.Policy)
+				b.Stage, micros(b.ToldAt), micros(now.Add(b.Rest)), b.Tenant, b.Policy)
 			if err != nil {
 				return err
 			}

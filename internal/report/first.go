@@ -18,6 +18,10 @@ const (
 	progressEvery = 6 * time.Hour
 	slowAfter     = 7 * 24 * time.Hour
 	slowEvery     = 24 * time.Hour
+	// A look takes some microseconds for each series: a large first backup is looked at less often by restPer for each,
+	// at most restMost.
+	restPer  = time.Millisecond
+	restMost = 10 * time.Minute
 )
 
 // firstBackups tells how first backups go.
@@ -64,6 +68,7 @@ func (n *Notifier) firstBackup(ctx context.Context, fence int64, b catalog.First
 			return err
 		}
 	}
+	s.Rest = min(time.Duration(s.sum().Total)*restPer, restMost)
 	post := catalog.Posting{First: &s.FirstBackup}
 	for _, event := range events {
 		if !who.Tells(event) {

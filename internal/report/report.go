@@ -3,6 +3,7 @@ package report
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -125,20 +126,18 @@ func (a audience) ofPolicy(policy tenantry.PolicyID) tenantry.Notices {
 	return whole
 }
 
-// ofProblems is who is told of trouble: as is set for the tenant, else all those together who are told of
-// trouble of its policies.
+// ofProblems is who is told of trouble of a tenant: those who are set for the tenant, else all those together who
+// are set for its policies, at the times of the first of them.
 func (a audience) ofProblems() tenantry.Notices {
 	var all tenantry.Notices
 	for _, row := range a {
 		switch s := row.Settings; {
+		case !s.Problems:
 		case row.Policy == "":
-			if !s.Problems {
-				s.Stopped = true
-			}
 			return s
-		case s.Problems && s.Speaks():
-			to := append(all.To, s.To...)
-			if all.Zone == "" {
+		case s.Speaks():
+			to := append(slices.Clone(all.To), s.To...)
+			if len(all.To) == 0 {
 				all = s
 			}
 			all.To = unique(to)
