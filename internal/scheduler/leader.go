@@ -60,6 +60,7 @@ type term struct {
 	*Scheduler
 	fence int64
 
+	offers     chan error               // of the last admission; of the ticks
 	dueAt      time.Time                // when what is due was read last; of the ticks
 	probe      *probe                   // the probe under way; of the ticks
 	cooling    map[Flow]time.Time       // as read last; of the ticks
@@ -109,6 +110,7 @@ const restShare = 4
 // every BusyTick, and after a long tick not before a quarter of its time has passed. The
 // leader asks SQL and Redis one thing after the other: it cannot crowd others out.
 func (t *term) act(ctx context.Context) error {
+	defer func() { _ = t.offered(wait) }() // it was told to end; what it left is offered by the next leader's sweep
 	for {
 		start := time.Now()
 		pause, err := t.tick(ctx)

@@ -17,11 +17,42 @@ const sweepLimit = 1000
 
 // offersAtOnce is how many deliveries are on their way to Redis at the same time. It moves
 // their order by no more than so many places.
-const offersAtOnce = 16
+const offersAtOnce = 32
 
-// enqueue offers freshly admitted tasks to Redis. What could not be offered stands
+// enqueue begins to offer freshly admitted tasks to Redis. What could not be offered stands
 // admitted in SQL, and the sweep offers it again.
-func (t *term) enqueue(ctx context.Context, tasks []catalog.Task) error {
+func (t *term) enqueue(ctx context.Context, tasks []catalog.Task) {
+	done := make(chan error, 1)
+	t.offers = done
+	go func() { done <- t.offerAll(ctx, tasks) }()
+}
+
+// How offered looks after what was admitted last.
+const (
+	look = false // whether it has been offered already
+	wait = true
+)
+
+// offered returns what failed of the offers that enqueue has begun; while they last nil, or
+// it waits for them.
+func (t *term) offered(wait bool) (err error) {
+	if t.offers == nil {
+		return nil
+	}
+	if !wait {
+		select {
+		case err = <-t.offers:
+		default:
+			return nil
+		}
+	} else {
+		err = <-t.offers
+	}
+	t.offers = nil
+	return err
+}
+
+func (t *term) offerAll(ctx context.Context, tasks []catalog.Task) error {
 	group, offers := errgroup.WithContext(ctx)
 	group.SetLimit(offersAtOnce)
 	for _, task := range tasks {

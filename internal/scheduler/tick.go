@@ -146,8 +146,12 @@ func (t *term) startPrunes(ctx context.Context, now time.Time) (int, error) {
 	return n, err
 }
 
-// admit picks, admits and enqueues. busy: more waits than was admitted.
+// admit picks, admits and enqueues. busy: more waits than was admitted. What is admitted goes
+// to Redis while the next tick looks at SQL, which waits with its own until that is done.
 func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) {
+	if err := t.offered(look); err != nil {
+		return false, err
+	}
 	gate, err := t.gate(ctx, now)
 	if err != nil {
 		return false, err
@@ -164,6 +168,9 @@ func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) 
 	if len(picks) == 0 {
 		return s.waits(), nil
 	}
+	if err := t.offered(wait); err != nil {
+		return false, err
+	}
 	tasks, err := t.fleet.Admit(ctx, t.fence, picks, now)
 	if err != nil {
 		return false, err
@@ -172,7 +179,8 @@ func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) 
 	if gate == probing && len(tasks) > 0 {
 		t.probe = &probe{task: tasks[0], since: now}
 	}
-	return true, t.enqueue(ctx, interleave(tasks))
+	t.enqueue(ctx, interleave(tasks))
+	return true, nil
 }
 
 func (t *term) pick(s Situation, g gate) []catalog.Pick {
