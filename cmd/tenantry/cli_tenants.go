@@ -260,6 +260,7 @@ func (c *connection) policiesAdd() *cobra.Command {
 	command.Flags().Int64Var(&p.Versions, "versions", 0, "save so many old versions of each file")
 	command.Flags().BoolVar(&p.Mime, "mime", false, "keep each mail as MIME, too: a request more for each")
 	command.Flags().BoolVar(&p.Recoverable, "recoverable", false, "save what was deleted from mailboxes and can still be recovered, too")
+	command.Flags().BoolVar(&p.Archives, "archives-preview", false, "look for in-place archives of mailboxes by an identifier of beta, and name them as not saved")
 	command.Flags().BoolVar(&preview, "preview", false, "add nothing; show whether Microsoft's limits allow it")
 	return command
 }

@@ -47,6 +47,7 @@ type NewPolicy struct {
 	Versions      int                     `json:"versions,omitempty" minimum:"0" maximum:"500" doc:"Save so many old versions of each file"`
 	MIME          bool                    `json:"mime,omitempty" doc:"Keep each mail as MIME, too: a request more for each. Signed and encrypted mail is kept so anyway"`
 	Recoverable   bool                    `json:"recoverable,omitempty" doc:"Save what was deleted from mailboxes and can still be recovered, too"`
+	Archives      bool                    `json:"archives,omitempty" doc:"Preview: look for in-place archives of mailboxes by an identifier of Microsoft Graph beta, and name them in snapshots. They cannot be saved"`
 }
 
 type addPolicyInput struct {
@@ -116,7 +117,7 @@ func newPolicyRow(n NewPolicy, now time.Time) (catalog.Policy, error) {
 	p := catalog.Policy{
 		ID: tenantry.NewPolicyID(), Name: name, Kinds: n.Kinds, Workloads: n.Workloads,
 		At: at.Hour()*60 + at.Minute(), Window: n.WindowMinutes, TimeZone: zone.String(), CreatedAt: now,
-		Options: tenantry.BackupOptions{Versions: n.Versions, MIME: n.MIME, Recoverable: n.Recoverable},
+		Options: tenantry.BackupOptions{Versions: n.Versions, MIME: n.MIME, Recoverable: n.Recoverable, Archives: n.Archives},
 	}
 	if len(p.Kinds) == 0 {
 		p.Kinds = []tenantry.ResourceKind{tenantry.User}

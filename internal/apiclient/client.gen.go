@@ -1520,6 +1520,7 @@ type Backlog struct {
 
 // BackupOptions defines model for BackupOptions.
 type BackupOptions struct {
+	Archives    bool  `json:"archives,omitempty,omitzero"`
 	Mime        bool  `json:"mime,omitempty,omitzero"`
 	Recoverable bool  `json:"recoverable,omitempty,omitzero"`
 	Versions    int64 `json:"versions,omitempty,omitzero"`
@@ -2102,6 +2103,9 @@ type NewNoticesWeekday string
 
 // NewPolicy defines model for NewPolicy.
 type NewPolicy struct {
+	// Archives Preview: look for in-place archives of mailboxes by an identifier of Microsoft Graph beta, and name them in snapshots. They cannot be saved
+	Archives bool `json:"archives,omitempty,omitzero"`
+
 	// At Local time of day at which backups begin to start
 	//
 	// Example: 01:30

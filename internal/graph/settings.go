@@ -2,10 +2,14 @@ package graph
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 // MailFolder returns a folder's id, displayName and parentFolderId. NotFound: there is none of that ID.
@@ -27,6 +31,29 @@ func (t *Tenant) MailboxSettings(ctx context.Context, user string) (jsontext.Val
 	}
 	doc, err := t.document(ctx, t.outlookRead(op, user, 0, nil, "mailboxSettings"))
 	return doc, mailError(err)
+}
+
+// ArchiveMailbox returns the ID of a user's in-place archive, "" if there is none. Nothing else tells of one, and the
+// identifier is of beta ("exchangeSettings resource type", beta): Microsoft may change or take it away, and
+// NotFound, Denied or Invalid say no more than that nobody knows. No request of v1.0 reads an archive.
+func (t *Tenant) ArchiveMailbox(ctx context.Context, user string) (string, error) {
+	const op = "look for an in-place archive"
+	if err := given(op, user); err != nil {
+		return "", err
+	}
+	c := t.outlookRead(op, user, 0, nil, "settings", "exchange")
+	c.url = strings.Replace(c.url, "/v1.0/", "/beta/", 1)
+	doc, err := t.document(ctx, c)
+	if err != nil {
+		return "", mailError(err)
+	}
+	var found struct {
+		Archive string `json:"inPlaceArchiveMailboxId"`
+	}
+	if err := json.Unmarshal(doc, &found); err != nil {
+		return "", tenantry.E(tenantry.Internal, op, err)
+	}
+	return found.Archive, nil
 }
 
 // UpdateMailboxSettings changes those settings of a mailbox that the JSON names.

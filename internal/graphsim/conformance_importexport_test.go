@@ -87,6 +87,10 @@ var importExportRules = []exchangeRule{
 			t.Errorf("mailbox ID %q", id)
 		}
 		c.refused(400, "GET", user+"/settings/exchange?$select=primaryMailboxId", nil)
+		must(t, c.tenant.ArchiveMailbox(strings.TrimPrefix(user, "users/"), true))
+		if answer := c.get(user + "/settings/exchange"); answer["inPlaceArchiveMailboxId"] != nil {
+			t.Errorf("v1.0 tells of an archive: %v", answer)
+		}
 		c.refused(404, "GET", "admin/exchange/mailboxes/MBX:nobody@nowhere/folders", nil)
 	}},
 	{name: "folders lists the direct children of the root by $skip, ten at first, of every type", check: func(t *testing.T, c *client, user string) {

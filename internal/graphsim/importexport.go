@@ -69,11 +69,15 @@ func (t *Tenant) mailboxOwner(id string) string {
 	return id
 }
 
-// getExchangeSettings tells the ID of a user's mailbox ("Get exchangeSettings").
+// getExchangeSettings tells the ID of a user's mailbox, and in beta that of its in-place archive ("Get
+// exchangeSettings"), which no request reaches.
 func getExchangeSettings(c *call) error {
 	return c.withBox(func(b *mailbox) error {
 		o := newObject(nil)
 		o.str("primaryMailboxId", b.exportID())
+		if strings.HasPrefix(c.r.URL.Path, "/beta/") && b.archive { // of beta alone
+			o.str("inPlaceArchiveMailboxId", "MBX:archive-"+b.owner.id+"@"+b.t.id)
+		}
 		return c.entity(http.StatusOK, o.done())
 	})
 }

@@ -33,6 +33,7 @@ type mailbox struct {
 	pim        *pimStore       // nil until store lays it out
 	seeded     uint64          // the last number that the seed gave
 	full       bool            // over its quota
+	archive    bool            // it has an in-place archive
 	threads    []*thread       // of a group
 	bare       bool            // without generated contacts and events
 	corpus     *corpus         // of the first mailbox

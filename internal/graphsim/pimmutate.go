@@ -198,6 +198,14 @@ func (t *Tenant) FillMailbox(user string, full bool) error {
 	})
 }
 
+// ArchiveMailbox gives a mailbox an in-place archive, or takes it away: beta names it, no request reaches it.
+func (t *Tenant) ArchiveMailbox(user string, has bool) error {
+	return t.withMailbox(user, func(b *mailbox) error {
+		b.archive = has
+		return nil
+	})
+}
+
 // applyExchange makes a change of what a mailbox holds besides mail; known is false
 // for another op.
 func (t *Tenant) applyExchange(m Mutation) (id string, known bool, err error) {
@@ -208,6 +216,8 @@ func (t *Tenant) applyExchange(m Mutation) (id string, known bool, err error) {
 		id, err = t.NewEvent(m.User, m.Folder, m.Properties)
 	case "fillmailbox":
 		err = t.FillMailbox(m.User, m.Size > 0)
+	case "archivemailbox":
+		err = t.ArchiveMailbox(m.User, m.Size > 0)
 	case "newtask":
 		id, err = t.NewTask(m.User, m.Folder, m.Properties)
 	case "newcontactfolder":

@@ -270,6 +270,9 @@ type BackupOptions struct {
 	// Recoverable saves what was deleted from a mailbox and can still be recovered, too. A mailbox of which that was
 	// once wanted goes on with it.
 	Recoverable bool `json:"recoverable,omitempty"`
+	// Archives names in-place archives in the snapshots of their mailboxes, as not saved: a preview, since nothing but an
+	// identifier of beta tells of them.
+	Archives bool `json:"archives,omitempty"`
 }
 
 // MaxVersions bounds BackupOptions.Versions.
@@ -279,6 +282,7 @@ const MaxVersions = 500
 func (o BackupOptions) With(other BackupOptions) BackupOptions {
 	return BackupOptions{
 		Versions: max(o.Versions, other.Versions), MIME: o.MIME || other.MIME, Recoverable: o.Recoverable || other.Recoverable,
+		Archives: o.Archives || other.Archives,
 	}
 }
 

@@ -148,6 +148,7 @@ type TaskWriter[P Pages] interface {
 // that rules name.
 type SettingsReader[P Pages] interface {
 	MailboxSettings(ctx context.Context, user string) (jsontext.Value, error)
+	ArchiveMailbox(ctx context.Context, user string) (id string, err error)
 	MessageRules(ctx context.Context, user, link string) (P, error)
 	MasterCategories(ctx context.Context, user, link string) (P, error)
 	MailFolder(ctx context.Context, user, folder string) (jsontext.Value, error)

@@ -14,7 +14,8 @@
 //	                alone), of which only those that changed are read
 //	part:tasks      To Do lists that the mailbox owns, compared by a list; tasks by each list's delta. The list
 //	                of flagged mails is left out, since those are mails
-//	part:settings   the mailbox's settings, the rules of its inbox and its categories, each read whole
+//	part:settings   the mailbox's settings, the rules of its inbox and its categories, each read whole; that there is an
+//	                in-place archive, which v1.0 does not reach, if a policy wants to know
 //
 // Folders, messages, contacts, events, tasks, rules, categories and settings are entries whose payload is the JSON that Graph sent, byte for byte. A folder
 // that has a well-known name carries it as an empty part "wellKnown=inbox", since its JSON knows only

@@ -40,7 +40,7 @@ type mailboxSource[P Pages] struct {
 func NewMailboxSource[P Pages](api MailboxReader[P], user string, o tenantry.BackupOptions) engine.Source {
 	return &mailboxSource[P]{
 		mail: newMailSource(api, user, o), contacts: newContactSource(api, user), calendars: newCalendarSource(api, user),
-		tasks: &taskSource[P]{api: api, user: user}, settings: newSettingsSource(api, user),
+		tasks: &taskSource[P]{api: api, user: user}, settings: newSettingsSource(api, user, o),
 	}
 }
 

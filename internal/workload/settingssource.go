@@ -15,11 +15,13 @@ const (
 	kindRule     = "rule"
 	kindCategory = "category"
 	kindSettings = "mailboxSettings"
+	kindArchive  = "archive" // an in-place archive, of which there is no more than that
 
 	// The lists that the part of settings has, and the one item beside them.
 	settingsRules      = "settings:rules"
 	settingsCategories = "settings:categories"
 	settingsItem       = "settings:mailbox"
+	settingsArchive    = "settings:archive"
 	ruleID             = "rule:"
 	categoryID         = "category:"
 
@@ -30,15 +32,16 @@ const (
 // settingsSource reads the settings of a mailbox, the rules of its inbox and its categories. None of them
 // has a delta, and none is long: each is read whole.
 type settingsSource[P Pages] struct {
-	api  SettingsReader[P]
-	user string
+	api      SettingsReader[P]
+	user     string
+	archives bool // to be looked for
 
 	mu     sync.Mutex // guards what follows
 	common map[string]string
 }
 
-func newSettingsSource[P Pages](api SettingsReader[P], user string) *settingsSource[P] {
-	return &settingsSource[P]{api: api, user: user}
+func newSettingsSource[P Pages](api SettingsReader[P], user string, o tenantry.BackupOptions) *settingsSource[P] {
+	return &settingsSource[P]{api: api, user: user, archives: o.Archives}
 }
 
 func (s *settingsSource[P]) page(ctx context.Context, collection string) (engine.Page, error) {
@@ -71,6 +74,27 @@ func (s *settingsSource[P]) settings(ctx context.Context, list *changes) error {
 	for id, name := range map[string]string{settingsRules: "Inbox rules", settingsCategories: "Categories"} {
 		list.put(engine.Item{ID: id, Parent: partSettings, Kind: engine.KindFolder, Name: name, ETag: "1", Collection: id})
 	}
+	return s.archive(ctx, list)
+}
+
+// archive names the in-place archive of the mailbox, which v1.0 has no way to.
+func (s *settingsSource[P]) archive(ctx context.Context, list *changes) error {
+	if !s.archives {
+		return nil
+	}
+	id, err := s.api.ArchiveMailbox(ctx, s.user)
+	item := engine.Item{ID: settingsArchive, Parent: partSettings, Kind: kindArchive, Name: "In-place archive", ETag: digest([]byte(id))}
+	switch kind := tenantry.KindOf(err); {
+	case kind == tenantry.NotFound || kind == tenantry.Denied || kind == tenantry.Invalid || kind == tenantry.Absent || kind == tenantry.Internal:
+		item.Problem = "nobody knows whether the mailbox has an in-place archive (preview, Microsoft Graph beta): " + err.Error()
+	case err != nil:
+		return err
+	case id == "":
+		return nil
+	default:
+		item.Problem = "not saved: the mailbox has an in-place archive, which Microsoft Graph v1.0 has no way to (told by a preview, beta)"
+	}
+	list.put(item)
 	return nil
 }
 
