@@ -20,9 +20,13 @@ func watchFlag(command *cobra.Command, watch *bool) {
 }
 
 func (c *connection) runsList() *cobra.Command {
-	return listing(c, "list TENANT", "List the runs of a tenant, newest first", "ID REFERENCE ACTION TRIGGER STATE TASKS ITEMS STARTED ENDED",
+	var action, state, policy string
+	command := listing(c, "list TENANT", "List the runs of a tenant, newest first", "ID REFERENCE ACTION TRIGGER STATE TASKS ITEMS STARTED ENDED",
 		func(a asking) ([]apiclient.Run, string, error) {
-			answer, err := a.client.ListRunsWithResponse(a.ctx, a.args[0], &apiclient.ListRunsParams{After: a.after, Limit: a.limit})
+			answer, err := a.client.ListRunsWithResponse(a.ctx, a.args[0], &apiclient.ListRunsParams{
+				After: a.after, Limit: a.limit, Action: given[apiclient.ListRunsParamsAction](action),
+				State: given[apiclient.ListRunsParamsState](state), Policy: given[string](policy),
+			})
 			if err != nil {
 				return nil, "", err
 			}
@@ -34,6 +38,10 @@ func (c *connection) runsList() *cobra.Command {
 				fmt.Sprintf("%d/%d", tasksEnded(&r), r.Tasks), progress(r.Progress), when(r.CreatedAt), when(r.EndedAt),
 			}
 		})
+	command.Flags().StringVar(&action, "action", "", "only backup, restore, export, verify, sync, ...")
+	command.Flags().StringVar(&state, "state", "", "only running, done, partial, failed or canceled")
+	command.Flags().StringVar(&policy, "policy", "", "only runs of this policy")
+	return command
 }
 
 func (c *connection) runsStart() *cobra.Command {
@@ -90,14 +98,24 @@ func (c *connection) runsTasks() *cobra.Command {
 }
 
 func (c *connection) runsCancel() *cobra.Command {
-	return c.action("cancel TENANT RUN", "Cancel a run: what waits ends at once, what runs commits what it has and ends", 2,
+	var watch bool
+	command := c.action("cancel TENANT RUN", "Cancel a run: what waits ends at once, what runs commits what it has and ends", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			answer, err := client.CancelRunWithResponse(cmd.Context(), args[0], args[1])
 			if err != nil {
 				return err
 			}
-			return showRun(cmd, answer.JSON200)
+			if !watch {
+				return showRun(cmd, answer.JSON200)
+			}
+			// That it is canceled is what was asked for.
+			if err := watched(cmd, client, answer.JSON200); tenantry.CodeOf(err) != codeRun {
+				return err
+			}
+			return nil
 		})
+	command.Flags().BoolVar(&watch, "watch", false, "wait until it has ended")
+	return command
 }
 
 func (c *connection) runsRetry() *cobra.Command {

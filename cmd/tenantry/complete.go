@@ -86,10 +86,13 @@ func (c *connection) completes(command *cobra.Command) {
 		return complete(asked{ctx, client, named, typed}), cobra.ShellCompDirectiveNoFileComp
 	}
 	command.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
-		if len(args) >= len(words) {
-			return nil, cobra.ShellCompDirectiveNoFileComp
+		switch {
+		case len(args) < len(words):
+			return offer(cmd, words[len(args)], args, typed)
+		case strings.HasSuffix(command.Use, "..."): // the last one again
+			return offer(cmd, words[len(words)-1], args, typed)
 		}
-		return offer(cmd, words[len(args)], args, typed)
+		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	for flag, word := range flagCompleters {
 		if f := command.Flags().Lookup(flag); f == nil || (flag == "to" && !strings.Contains(f.Usage, "resource")) {

@@ -213,6 +213,7 @@ func TestCompletion(t *testing.T) {
 		{"mailbox", []string{"snapshots", tenant, user, ""}},
 		{"31\t", []string{"verify", tenant, user, "drive", ""}},
 		{"retry", []string{"runs", "re"}},
+		{"drive", []string{"workloads", "enable", tenant, "mailbox", ""}},
 	} {
 		if out := o.offers(c.line...); !strings.Contains(out, c.want) {
 			t.Errorf("tenantry %s<tab> offers no %q: %s", strings.Join(c.line, " "), c.want, out)

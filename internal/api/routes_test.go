@@ -104,6 +104,8 @@ func TestEveryOperation(t *testing.T) {
 	tasks := call("list-tasks", 200, "GET", one+"/tasks", nil, map[string]any{"items.0.state": "ready"})
 	call("get-task", 200, "GET", one+"/tasks/"+tasks.text("items.0.id"), nil, map[string]any{"action": "backup"})
 	call("cancel-run", 200, "POST", one+"/cancel", nil, map[string]any{"state": "canceled", "tasks_canceled": 3})
+	call("list-runs", 200, "GET", base+"/runs?action=backup&state=canceled&policy="+p.text("id"), nil, map[string]any{"items.0.id": run.text("id"), "items.1": nil})
+	call("list-runs", 200, "GET", base+"/runs?action=restore", nil, map[string]any{"items.0": nil})
 	call("find-runs", 200, "GET", "/v1/runs?reference="+strings.ReplaceAll(run.text("reference"), "-", "%20"), nil, map[string]any{"items.0.id": run.text("id")})
 	done["watch-run"] = true // its answer is a stream: watch_test.go
 	for _, item := range runs.field("items").([]any) {

@@ -143,6 +143,9 @@ func (in *startRunInput) audit() (tenantry.TenantID, any) { return in.Tenant, in
 type listRunsInput struct {
 	TenantPath
 	PageQuery
+	Action tenantry.Action   `query:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair" doc:"Only runs of this kind"`
+	State  catalog.RunState  `query:"state" enum:"running,done,partial,failed,canceled" doc:"Only runs that stand so"`
+	Policy tenantry.PolicyID `query:"policy" maxLength:"64" doc:"Only runs of this policy"`
 }
 
 type runInput struct{ RunPath }
@@ -284,7 +287,8 @@ func (s *service) listRuns(ctx context.Context, in *listRunsInput) (*body[Page[R
 	if err != nil {
 		return nil, err
 	}
-	rows, err := t.Runs(ctx, tenantry.RunID(in.After), in.Limit+1)
+	only := catalog.RunFilter{Action: in.Action, State: in.State, Policy: in.Policy}
+	rows, err := t.RunsOf(ctx, only, tenantry.RunID(in.After), in.Limit+1)
 	if err != nil {
 		return nil, err
 	}

@@ -1310,6 +1310,75 @@ func (e SearchSnapshotParamsWorkload) Valid() bool {
 	}
 }
 
+// Defines values for ListRunsParamsAction.
+const (
+	ListRunsParamsActionBackup  ListRunsParamsAction = "backup"
+	ListRunsParamsActionCollect ListRunsParamsAction = "collect"
+	ListRunsParamsActionConnect ListRunsParamsAction = "connect"
+	ListRunsParamsActionExport  ListRunsParamsAction = "export"
+	ListRunsParamsActionPatrol  ListRunsParamsAction = "patrol"
+	ListRunsParamsActionPrune   ListRunsParamsAction = "prune"
+	ListRunsParamsActionRepair  ListRunsParamsAction = "repair"
+	ListRunsParamsActionRestore ListRunsParamsAction = "restore"
+	ListRunsParamsActionSync    ListRunsParamsAction = "sync"
+	ListRunsParamsActionVerify  ListRunsParamsAction = "verify"
+)
+
+// Valid indicates whether the value is a known member of the ListRunsParamsAction enum.
+func (e ListRunsParamsAction) Valid() bool {
+	switch e {
+	case ListRunsParamsActionBackup:
+		return true
+	case ListRunsParamsActionCollect:
+		return true
+	case ListRunsParamsActionConnect:
+		return true
+	case ListRunsParamsActionExport:
+		return true
+	case ListRunsParamsActionPatrol:
+		return true
+	case ListRunsParamsActionPrune:
+		return true
+	case ListRunsParamsActionRepair:
+		return true
+	case ListRunsParamsActionRestore:
+		return true
+	case ListRunsParamsActionSync:
+		return true
+	case ListRunsParamsActionVerify:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListRunsParamsState.
+const (
+	ListRunsParamsStateCanceled ListRunsParamsState = "canceled"
+	ListRunsParamsStateDone     ListRunsParamsState = "done"
+	ListRunsParamsStateFailed   ListRunsParamsState = "failed"
+	ListRunsParamsStatePartial  ListRunsParamsState = "partial"
+	ListRunsParamsStateRunning  ListRunsParamsState = "running"
+)
+
+// Valid indicates whether the value is a known member of the ListRunsParamsState enum.
+func (e ListRunsParamsState) Valid() bool {
+	switch e {
+	case ListRunsParamsStateCanceled:
+		return true
+	case ListRunsParamsStateDone:
+		return true
+	case ListRunsParamsStateFailed:
+		return true
+	case ListRunsParamsStatePartial:
+		return true
+	case ListRunsParamsStateRunning:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for SearchTenantParamsWorkload.
 const (
 	SearchTenantParamsWorkloadDrive   SearchTenantParamsWorkload = "drive"
@@ -3193,7 +3262,22 @@ type ListRunsParams struct {
 
 	// Limit Entries on a page
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+
+	// Action Only runs of this kind
+	Action *ListRunsParamsAction `form:"action,omitempty" json:"action,omitempty"`
+
+	// State Only runs that stand so
+	State *ListRunsParamsState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Policy Only runs of this policy
+	Policy *string `form:"policy,omitempty" json:"policy,omitempty"`
 }
+
+// ListRunsParamsAction defines parameters for ListRuns.
+type ListRunsParamsAction string
+
+// ListRunsParamsState defines parameters for ListRuns.
+type ListRunsParamsState string
 
 // WatchRunParams defines parameters for WatchRun.
 type WatchRunParams struct {
@@ -8759,6 +8843,42 @@ func NewListRunsRequest(server string, tenant string, params *ListRunsParams) (*
 		if params.Limit != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Action != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "action", *params.Action, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.State != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Policy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "policy", *params.Policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

@@ -23,7 +23,7 @@ type Busy struct {
 }
 
 // Busiest lists the tenants with the most to do, at most limit (0: 100, at most 1000). It
-// counts all unfinished tasks: a second or so where there are millions.
+// counts all unfinished tasks: half a second for a million of them.
 func (f *Fleet) Busiest(ctx context.Context, now time.Time, limit int) ([]Busy, error) {
 	var found []struct {
 		Tenant                   tenantry.TenantID

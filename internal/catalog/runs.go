@@ -133,9 +133,22 @@ func noRun(op string) error {
 
 // Runs lists the runs older than before ("" all), newest first; limit 0 is 100, at most 1000.
 func (t *Tenant) Runs(ctx context.Context, before tenantry.RunID, limit int) ([]Run, error) {
+	return t.RunsOf(ctx, RunFilter{}, before, limit)
+}
+
+// RunFilter says which runs are listed: those that are as its fields say; "" is any.
+type RunFilter struct {
+	Action tenantry.Action
+	State  RunState
+	Policy tenantry.PolicyID
+}
+
+// RunsOf is Runs of those that pass a filter.
+func (t *Tenant) RunsOf(ctx context.Context, only RunFilter, before tenantry.RunID, limit int) ([]Run, error) {
 	var found []runRow
-	err := t.c.read(ctx, "list runs of tenant "+string(t.id), &found,
-		runQuery+" AND (?2 = '' OR r.id < ?2) ORDER BY r.id DESC LIMIT ?3", t.id, allQueues, before, page(limit))
+	err := t.c.read(ctx, "list runs of tenant "+string(t.id), &found, runQuery+` AND (?2 = '' OR r.id < ?2)
+		AND (?4 = '' OR r.action = ?4) AND (?5 = '' OR r.state = ?5) AND (?6 = '' OR r.policy = ?6) ORDER BY r.id DESC LIMIT ?3`,
+		t.id, allQueues, before, page(limit), only.Action, only.State, only.Policy)
 	if err != nil {
 		return nil, err
 	}

@@ -230,6 +230,7 @@ func TestTenantStatements(t *testing.T) {
 				return err
 			}},
 			{"Run", func() error { _, err := a.Run(ctx, run.ID); return err }},
+			{"RunsOf", func() error { _, err := a.RunsOf(ctx, RunFilter{State: RunDone}, "", 1); return err }},
 			{"Runs", func() error { _, err := a.Runs(ctx, "", 1); return err }},
 			{"Claim", take},
 			{"RaiseEpoch", func() error { _, err := a.RaiseEpoch(ctx, claim, 7); return err }},

@@ -191,6 +191,19 @@ func testReferences(_ *testing.T, w *world) {
 	listed, err := a.Runs(w.ctx, "", 0)
 	w.ok(err)
 	expect(w, "reference in the list", listed[0].Reference, run.Reference)
+	for only, n := range map[catalog.RunFilter]int{
+		{Action: tenantry.Backup}:                               1,
+		{Action: tenantry.Restore}:                              0,
+		{State: catalog.RunRunning}:                             1,
+		{State: catalog.RunDone}:                                0,
+		{Policy: "p-1"}:                                         0,
+		{Action: tenantry.Backup, State: catalog.RunRunning}:    1,
+		{Action: tenantry.Backup, Policy: "p-1", State: "done"}: 0,
+	} {
+		list, err := a.RunsOf(w.ctx, only, "", 0)
+		w.ok(err)
+		expect(w, "runs that pass", len(list), n)
+	}
 }
 
 // testRunFailures walks the items that tasks of a run could not take, page by page.

@@ -140,12 +140,16 @@ func testScope(_ *testing.T, w *world) {
 			_, err := mine.StartRun(w.ctx, tenantry.Backup, catalog.TriggerManual, "", mailboxes(4), after)
 			return err
 		},
-		"RunLedger":       func() any { l, _ := mine.RunLedger(w.ctx, other.run.ID); return l.Delays.Queue },
-		"Ledger":          func() any { list, _ := mine.Ledger(w.ctx, now, after); return list },
-		"Flows":           func() any { list, _ := mine.Flows(w.ctx); return list },
-		"CountTargets":    func() any { n, _ := mine.CountTargets(w.ctx, []tenantry.ResourceKind{tenantry.User}); return n },
-		"RunProblems":     func() any { list, _ := mine.RunProblems(w.ctx, other.run.ID, 0); return list },
-		"Run":             func() any { run, _ := mine.Run(w.ctx, other.run.ID); return run },
+		"RunLedger":    func() any { l, _ := mine.RunLedger(w.ctx, other.run.ID); return l.Delays.Queue },
+		"Ledger":       func() any { list, _ := mine.Ledger(w.ctx, now, after); return list },
+		"Flows":        func() any { list, _ := mine.Flows(w.ctx); return list },
+		"CountTargets": func() any { n, _ := mine.CountTargets(w.ctx, []tenantry.ResourceKind{tenantry.User}); return n },
+		"RunProblems":  func() any { list, _ := mine.RunProblems(w.ctx, other.run.ID, 0); return list },
+		"Run":          func() any { run, _ := mine.Run(w.ctx, other.run.ID); return run },
+		"RunsOf": func() any {
+			list, _ := mine.RunsOf(w.ctx, catalog.RunFilter{Action: tenantry.Backup}, "", 0)
+			return list
+		},
 		"Runs":            func() any { list, _ := mine.Runs(w.ctx, "", 0); return list },
 		"Tasks":           func() any { list, _ := mine.Tasks(w.ctx, other.run.ID, "", 0); return list },
 		"Task":            func() any { task, _ := mine.Task(w.ctx, other.running.ID); return task },
