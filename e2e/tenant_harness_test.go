@@ -254,7 +254,8 @@ func (f *fleet) policy(t tenant) string {
 		ID string `json:"id"`
 	}
 	f.must("POST", "/tenants/"+t.ID+"/policies", map[string]any{
-		"name": "all users", "at": time.Now().UTC().Add(12 * time.Hour).Format("15:04"), "time_zone": "UTC",
+		"name": "all users", "activate": true,
+		"schedule": map[string]any{"kind": "window", "at": time.Now().UTC().Add(12 * time.Hour).Format("15:04"), "time_zone": "UTC"},
 	}, &p)
 	return p.ID
 }

@@ -30,7 +30,7 @@ func TestTour(t *testing.T) {
 	f.cli("workloads", "enable", "Contoso", "drive", "site") // SharePoint, by the same consent
 	f.awaitReady("drive", "site")
 
-	policy := f.cli("policies", "add", "Contoso", "daily", "--at", time.Now().UTC().Add(12*time.Hour).Format("15:04"))["id"].(string)
+	policy := f.cli("policies", "add", "Contoso", "daily", "--at", time.Now().UTC().Add(12*time.Hour).Format("15:04"), "--activate")["id"].(string)
 	run, said := f.watched("runs", "start", "Contoso", "--policy", policy)
 	// Two users have a mailbox and a drive each.
 	if run["state"] != "done" || run["tasks_done"] != 4.0 || !strings.Contains(said, "backup done: 4/4 tasks") || !strings.Contains(said, "backup running") {

@@ -166,7 +166,8 @@ func (f *fleet) connectOne(sim simTenant, workload string) (*tenant, error) {
 		ID string `json:"id"`
 	}
 	err = f.call(http.MethodPost, "/tenants/"+t.ID+"/policies", map[string]any{
-		"name": "all", "workloads": []string{workload}, "at": time.Now().UTC().Add(12 * time.Hour).Format("15:04"), "time_zone": "UTC",
+		"name": "all", "workloads": []string{workload}, "activate": true,
+		"schedule": map[string]any{"kind": "window", "at": time.Now().UTC().Add(12 * time.Hour).Format("15:04"), "time_zone": "UTC"},
 	}, &p)
 	t.policy = p.ID
 	return t, err

@@ -160,16 +160,17 @@ func auditRow(e apiclient.AuditEntry) []string {
 }
 
 func resourcesCommand(c *connection) *cobra.Command {
-	return group("resources", "What a tenant has that can be backed up", c.resourcesList(), c.resourcesShow())
+	return group("resources", "What a tenant has that can be backed up", c.resourcesList(), c.resourcesShow(), c.resourcesWhy())
 }
 
 func (c *connection) resourcesList() *cobra.Command {
-	var kind, state string
-	command := listing(c, "list TENANT", "List resources; those that are gone only with --state gone", "ID KIND NAME ADDRESS STATE MAILBOX WORKLOADS",
+	var kind, state, standing string
+	command := listing(c, "list TENANT", "List resources; those that are gone only with --state gone", "ID KIND NAME ADDRESS STATE MAILBOX WORKLOADS STANDING",
 		func(a asking) ([]apiclient.Resource, string, error) {
 			answer, err := a.client.ListResourcesWithResponse(a.ctx, a.args[0], &apiclient.ListResourcesParams{
 				After: a.after, Limit: a.limit,
 				Kind: given[apiclient.ListResourcesParamsKind](kind), State: given[apiclient.ListResourcesParamsState](state),
+				Standing: given[apiclient.ListResourcesParamsStanding](standing),
 			})
 			if err != nil {
 				return nil, "", err
@@ -177,10 +178,11 @@ func (c *connection) resourcesList() *cobra.Command {
 			return answer.JSON200.Items, answer.JSON200.Next, nil
 		},
 		func(r apiclient.Resource) []string {
-			return []string{r.Id, string(r.Kind), r.Name, r.Address, string(r.State), r.MailboxKind, strings.Join(r.Workloads, ",")}
+			return []string{r.Id, string(r.Kind), r.Name, r.Address, string(r.State), r.MailboxKind, strings.Join(r.Workloads, ","), r.Standing}
 		})
 	command.Flags().StringVar(&kind, "kind", "", "only user, group or site")
 	command.Flags().StringVar(&state, "state", "", "only active, inactive or gone")
+	command.Flags().StringVar(&standing, "standing", "", "only covered ones, or those not protected for a reason: quota, no_seat, excluded, no_policy, draft, ...")
 	return command
 }
 
@@ -199,76 +201,5 @@ func (c *connection) resourcesShow() *cobra.Command {
 			return fields(cmd, "id", r.Id, "kind", string(r.Kind), "name", r.Name, "address", r.Address, "object", r.ObjectId,
 				"state", string(r.State), "since", when(r.StateAt), "mailbox", r.MailboxKind, "licensed", licensed,
 				"workloads", strings.Join(r.Workloads, ", "))
-		})
-}
-
-func policiesCommand(c *connection) *cobra.Command {
-	return group("policies", "What is backed up, and when", c.policiesList(), c.policiesAdd(), c.policiesDelete(),
-		c.policiesRetention(), c.policiesPreview())
-}
-
-func (c *connection) policiesList() *cobra.Command {
-	return c.action("list TENANT", "List the policies of a tenant", 1,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			answer, err := client.ListPoliciesWithResponse(cmd.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			var rows [][]string
-			for _, p := range answer.JSON200.Items {
-				rows = append(rows, policyRow(p))
-			}
-			return table(cmd, policyHeader, rows, false)
-		})
-}
-
-const policyHeader = "ID NAME KINDS WORKLOADS AT ZONE WINDOW"
-
-func policyRow(p apiclient.Policy) []string {
-	return []string{p.Id, p.Name, strings.Join(p.Kinds, ","), strings.Join(p.Workloads, ","), p.At, p.TimeZone, count(p.WindowMinutes) + " min"}
-}
-
-func (c *connection) policiesAdd() *cobra.Command {
-	var p apiclient.NewPolicy
-	var kinds, workloads []string
-	var preview bool
-	command := c.action("add TENANT NAME", "Back up all users, groups or sites of a tenant every day", 2,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			p.Name, p.Workloads = args[1], words[apiclient.NewPolicyWorkloads](workloads)
-			p.Kinds = words[apiclient.NewPolicyKinds](kinds)
-			if preview {
-				answer, err := client.PreviewPolicyWithResponse(cmd.Context(), args[0], p)
-				if err != nil {
-					return err
-				}
-				return showFeasibility(cmd, answer.JSON200)
-			}
-			answer, err := client.AddPolicyWithResponse(cmd.Context(), args[0], p)
-			if err != nil {
-				return err
-			}
-			if warning := answer.JSON201.Feasibility.Warning; warning != "" {
-				cmd.PrintErrln("Warning: " + warning)
-			}
-			return table(cmd, policyHeader, [][]string{policyRow(*answer.JSON201)}, false)
-		})
-	command.Flags().StringVar(&p.At, "at", "01:00", "local time of day at which backups begin to start, HH:MM")
-	command.Flags().Int64Var(&p.WindowMinutes, "window", 0, "minutes over which starts are spread (default 240)")
-	command.Flags().StringVar(&p.TimeZone, "time-zone", "", "IANA time zone, such as Europe/Vienna (default UTC)")
-	command.Flags().StringSliceVar(&kinds, "kind", nil, "user, group, site (default user)")
-	command.Flags().StringSliceVar(&workloads, "workload", nil, "mailbox, drive, site, group, team (default what the kinds have)")
-	command.Flags().Int64Var(&p.Versions, "versions", 0, "save so many old versions of each file")
-	command.Flags().BoolVar(&p.Mime, "mime", false, "keep each mail as MIME, too: a request more for each")
-	command.Flags().BoolVar(&p.Recoverable, "recoverable", false, "save what was deleted from mailboxes and can still be recovered, too")
-	command.Flags().BoolVar(&p.Archives, "archives-preview", false, "look for in-place archives of mailboxes by an identifier of beta, and name them as not saved")
-	command.Flags().BoolVar(&preview, "preview", false, "add nothing; show whether Microsoft's limits allow it")
-	return command
-}
-
-func (c *connection) policiesDelete() *cobra.Command {
-	return c.action("delete TENANT POLICY", "Delete a policy; what it backed up stays", 2,
-		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			_, err := client.DeletePolicyWithResponse(cmd.Context(), args[0], args[1])
-			return err
 		})
 }

@@ -157,7 +157,7 @@ func TestCommands(t *testing.T) {
 		t.Errorf("a mailbox that waits shows a limit:\n%s", budget)
 	}
 	policy := strings.Fields(o.shows([]string{"Nightly", "02:15", "Europe/Vienna"},
-		"policies", "add", tenant, "Nightly", "--at", "02:15", "--time-zone", "Europe/Vienna"))[7]
+		"policies", "add", tenant, "Nightly", "--at", "02:15", "--time-zone", "Europe/Vienna", "--activate"))[8]
 	o.shows([]string{"feasible", "yes", "mailbox", "55.0", "default"}, "policies", "add", tenant, "Weekly", "--preview")
 	o.shows([]string{"Nightly", policy}, "policies", "list", tenant)
 	run := value(o.shows([]string{"backup", "2, 0 done, 0 failed"}, "runs", "start", tenant, "--policy", policy), "id")
@@ -220,6 +220,35 @@ func TestSearchCommand(t *testing.T) {
 		"search", tenant, "invoice", "--from", "ada@contoso.com", "--kind", "message", "--since", "2026-11-20T12:00:00Z", "--before", "2026-11-30")
 }
 
+// A policy from its preview to its pause, whom it protects and why, seats and coverage.
+func TestPlanCommands(t *testing.T) {
+	o := newOffice(t)
+	tenant, user := o.connected()
+	o.shows([]string{"1, 1 of them not protected now", "units, outlook", "feasible"}, "policies", "add", tenant, "Plan", "--preview")
+	draft := strings.Fields(o.shows([]string{"Plan", "draft", "every 6 h", "not mon 08:00-18:00", "daily 20:00"}, "policies", "add", tenant, "Plan",
+		"--every", "6", "--blackout", "mon 08:00-18:00", "--enrol", "daily", "--enrol-at", "20:00"))[8]
+	o.shows([]string{user, "draft"}, "resources", "list", tenant, "--standing", "draft")
+	o.shows([]string{"seats", "1, 1 of them not protected now"}, "policies", "forecast", tenant, draft)
+	o.shows([]string{"draft"}, "policies", "activate", tenant, draft, "--resource", user)
+	o.shows([]string{"active"}, "policies", "activate", tenant, draft)
+	o.shows([]string{"Renamed", "daily", "user", user}, "policies", "set", tenant, draft, "--name", "Renamed", "--daily", "--resource", user)
+	o.shows([]string{"paused"}, "policies", "pause", tenant, draft)
+	o.shows([]string{"Renamed", "paused", "36h0m0s"}, "policies", "show", tenant, draft)
+	o.shows([]string{"covered", "chosen", "never backed up", "before one of its whole kind"}, "resources", "why", tenant, user)
+	o.shows([]string{"Australia/Sydney", "daily"}, "policies", "planning", tenant, "--time-zone", "Australia/Sydney")
+	o.shows([]string{"WITHIN", "Contoso"}, "coverage", tenant)
+	o.shows([]string{"(all)", "Contoso"}, "coverage")
+	o.shows([]string{"manual", "0, hard quota 2", "unlicensed, user"}, "seats", "set", tenant, "--manual", "--hard", "2", "--take", "user,unlicensed")
+	o.shows([]string{"no_seat"}, "resources", "why", tenant, user)
+	o.shows([]string{"1, hard quota 2"}, "seats", "assign", tenant, user)
+	o.shows([]string{user, "unlicensed", "test"}, "seats", "list", tenant)
+	o.shows([]string{"tenant,month,resource", user}, "seats", "list", tenant, "--csv")
+	o.shows([]string{"Contoso", "unlicensed", "1"}, "seats", "count")
+	o.shows([]string{"tenant,name,month,rule,seats", "Contoso"}, "seats", "count", "--csv")
+	o.shows([]string{"0, hard quota 2"}, "seats", "revoke", tenant, user)
+	o.shows([]string{"manual"}, "seats", "show", tenant)
+}
+
 // Refusals reach the person with the API's reason and kind.
 func TestRefusals(t *testing.T) {
 	o := newOffice(t)
@@ -232,7 +261,11 @@ func TestRefusals(t *testing.T) {
 		{tenantry.NotFound, "t-none", []string{"tenants", "show", "t-none"}},
 		{tenantry.Invalid, "body.directory", []string{"tenants", "add", "A", "nowhere"}},
 		{tenantry.Conflict, "", []string{"tenants", "add", "A", "contoso.com"}},
-		{tenantry.Invalid, "body.at", []string{"policies", "add", tenant, "P", "--at", "25:00"}},
+		{tenantry.Invalid, "body.schedule.at", []string{"policies", "add", tenant, "P", "--at", "25:00"}},
+		{tenantry.Invalid, "--every", []string{"policies", "add", tenant, "P", "--at", "01:00", "--every", "4"}},
+		{tenantry.Invalid, "--blackout", []string{"policies", "add", tenant, "P", "--blackout", "nights"}},
+		{tenantry.Conflict, "by themselves", []string{"seats", "assign", tenant, user}},
+		{tenantry.Invalid, "query.month", []string{"seats", "list", tenant, "--month", "november"}},
 		{tenantry.Invalid, "query.kind", []string{"resources", "list", tenant, "--kind", "fax"}},
 		{tenantry.Invalid, "body.snapshot", []string{"restore", tenant, user, "mailbox", "3"}},
 		{tenantry.Invalid, "body.snapshot", []string{"verify", tenant, user, "mailbox", "3"}},

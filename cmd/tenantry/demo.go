@@ -164,14 +164,16 @@ func (d *demo) addPolicies(ctx context.Context) error {
 	at := time.Now().UTC().Add(12 * time.Hour).Format("15:04")
 	d.step("a policy for each tenant: all users, mailboxes and drives, daily from %s UTC", at)
 	for _, p := range d.tenants {
-		answer, err := d.api.AddPolicyWithResponse(ctx, p.Id, apiclient.NewPolicy{Name: "all users, daily", At: at})
+		answer, err := d.api.AddPolicyWithResponse(ctx, p.Id, apiclient.NewPolicy{
+			Name: "all users, daily", Activate: true, Schedule: apiclient.Schedule{Kind: apiclient.ScheduleKindWindow, At: at},
+		})
 		if err != nil {
 			return err
 		}
 		p.policy = answer.JSON201.Id
 	}
 	err := d.expect("3 policies", fmt.Sprintf("%d policies", len(d.tenants)))
-	d.repeat("%s", command("policies", "add", d.tenants[0].Id, "all users, daily", "--at", at))
+	d.repeat("%s", command("policies", "add", d.tenants[0].Id, "all users, daily", "--at", at, "--activate"))
 	return err
 }
 

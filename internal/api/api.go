@@ -190,6 +190,8 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.credentialRoutes()
 	s.resourceRoutes()
 	s.policyRoutes()
+	s.seatRoutes()
+	s.coverageRoutes()
 	s.retentionRoutes()
 	s.runRoutes()
 	s.watchRoutes()
@@ -242,6 +244,8 @@ func humaConfig() huma.Config {
 		{Name: "tenants", Description: "Customers and their consent"},
 		{Name: "resources", Description: "What a tenant has that can be backed up"},
 		{Name: "policies", Description: "What is backed up, and when"},
+		{Name: "licences", Description: "Seats: who takes one, since when, by which rule"},
+		{Name: "coverage", Description: "How well things are protected, and why"},
 		{Name: "retention", Description: "What is kept, and for how long"},
 		{Name: "runs", Description: "What was done, what is under way"},
 		{Name: "snapshots", Description: "Restore points and what is in them"},

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -39,12 +40,8 @@ type AccountTime struct {
 	Takes   int64   `json:"takes_seconds"`
 }
 
-const (
-	// policyInterval is from one round of a policy to the next: they are daily.
-	policyInterval = 24 * time.Hour
-	// historyDays is how many days of the ledger tell what a backup costs.
-	historyDays = 7
-)
+// historyDays is how many days of the ledger tell what a backup costs.
+const historyDays = 7
 
 // defaultUnits is what a backup costs until the tenant's own history tells: of a mailbox
 // with 50 folders and 50 changed items, most of them in few pages, about 55 requests; of a
@@ -58,8 +55,9 @@ var defaultUnits = map[tenantry.Workload]float64{
 // otherUnits is the same for workloads of a later version.
 const otherUnits = 10
 
-// feasibility tells how a policy stands beside the tenant's others.
-func (s *service) feasibility(ctx context.Context, t *catalog.Tenant, row catalog.TenantRow, p catalog.Policy) (*Feasibility, error) {
+// feasibility tells how a policy stands beside the tenant's others. Of one that is active, what it
+// protects counts; of others what the forecast says, which is made if it is not given.
+func (s *service) feasibility(ctx context.Context, t *catalog.Tenant, row catalog.TenantRow, p catalog.Policy, f *catalog.Forecast) (*Feasibility, error) {
 	now := s.Now()
 	policies, err := t.Policies(ctx)
 	if err != nil {
@@ -69,37 +67,40 @@ func (s *service) feasibility(ctx context.Context, t *catalog.Tenant, row catalo
 	if err != nil {
 		return nil, err
 	}
-	own, err := workloadsOf(ctx, t, p, days)
+	protected, err := t.CountProtections(ctx)
 	if err != nil {
 		return nil, err
 	}
-	demands := demandsOf(own)
-	for _, other := range policies {
-		if other.ID == p.ID {
-			continue
-		}
-		beside, err := workloadsOf(ctx, t, other, days)
+	targets, stored := protected[p.ID]
+	if f == nil && (!stored || p.State == catalog.PolicyDraft) {
+		made, err := t.Forecast(ctx, p)
 		if err != nil {
 			return nil, err
 		}
-		demands = append(demands, demandsOf(beside)...)
+		f = &made
+	}
+	if f != nil {
+		targets = f.Workloads
+	}
+	own := workloadsOf(p, targets, days)
+	demands := demandsOf(own)
+	for _, other := range policies {
+		if other.ID != p.ID {
+			demands = append(demands, demandsOf(workloadsOf(other, protected[other.ID], days))...)
+		}
 	}
 	found := s.Limits.Feasibility(throttle.Size{Users: row.Users, Licences: row.Licences}, demands)
 	return feasibilityOf(p, own, found, now), nil
 }
 
 // workloadsOf is what one round of a policy asks for, by workload.
-func workloadsOf(ctx context.Context, t *catalog.Tenant, p catalog.Policy, days []catalog.Ledger) ([]ExpectedWorkload, error) {
-	targets, err := t.CountTargets(ctx, p.Kinds)
-	if err != nil {
-		return nil, err
-	}
+func workloadsOf(p catalog.Policy, targets map[tenantry.Workload]int64, days []catalog.Ledger) []ExpectedWorkload {
 	list := make([]ExpectedWorkload, 0, len(p.Workloads))
 	for _, w := range p.Workloads {
 		units, basis := unitsOfBackup(w, days)
 		list = append(list, ExpectedWorkload{Workload: w, Resources: targets[w], Units: units, Basis: basis})
 	}
-	return list, nil
+	return list
 }
 
 // unitsOfBackup is the mean over the days, or a default.
@@ -128,8 +129,9 @@ func demandsOf(list []ExpectedWorkload) (demands []throttle.Demand) {
 
 // feasibilityOf puts a finding into words.
 func feasibilityOf(p catalog.Policy, own []ExpectedWorkload, found throttle.Feasibility, now time.Time) *Feasibility {
+	interval := p.Interval()
 	f := &Feasibility{
-		Feasible: found.Takes <= policyInterval, Interval: seconds(policyInterval), Takes: seconds(found.Takes),
+		Feasible: found.Takes <= interval, Interval: seconds(interval), Takes: seconds(found.Takes),
 		Binding: found.Binding, Workloads: own, Accounts: make([]AccountTime, 0, len(found.Accounts)),
 	}
 	for _, a := range found.Accounts {
@@ -143,37 +145,82 @@ func feasibilityOf(p catalog.Policy, own []ExpectedWorkload, found throttle.Feas
 	}
 	if !f.Feasible {
 		f.Warning = fmt.Sprintf("Microsoft's limit %s allows one round in %s at best, not in %s: resources will be backed up less often than the policy says",
-			f.Binding, found.Takes.Round(time.Minute), policyInterval)
+			f.Binding, found.Takes.Round(time.Minute), interval)
 	}
 	return f
 }
 
-// opening is when the policy's window opens next.
+// opening is when the policy's window opens next; a policy that spreads over the whole time has none.
 func opening(p catalog.Policy, now time.Time) time.Time {
-	p.Window = 1 // no start is spread by more than a minute
+	if p.Schedule == catalog.ScheduleDaily || p.Schedule == catalog.ScheduleEvery {
+		return now
+	}
+	p.Window, p.Schedule = 1, catalog.ScheduleFixed // no start is spread by more than a minute
 	return catalog.NextDue(p, "", "", now).Truncate(time.Minute)
 }
 
 func seconds(d time.Duration) int64 { return int64(d.Round(time.Second) / time.Second) }
+
+// PolicyPreview says whom a policy would cover if it were active, and what that takes.
+type PolicyPreview struct {
+	Feasibility
+	Resources int64    `json:"resources" doc:"That it would protect, with a seat where they need one"`
+	Newly     int64    `json:"newly_protected" doc:"Of these, those that nothing protects now"`
+	Yielded   int64    `json:"protected_by_others" doc:"That it covers and another policy protects, which goes before it"`
+	Unseated  int64    `json:"without_seat" doc:"That would not be protected for want of a seat"`
+	Seats     int64    `json:"seats_needed" doc:"Seats it would take beyond those that are taken"`
+	Used      int64    `json:"seats_used" doc:"Seats that are taken now"`
+	Soft      int64    `json:"soft_quota,omitempty"`
+	Hard      int64    `json:"hard_quota,omitempty"`
+	Units     []Units  `json:"units_per_round" nullable:"false" doc:"What one round asks of Microsoft's accounts"`
+	Unlisted  []string `json:"groups_not_listed" nullable:"false" doc:"Groups it names whose members no sync has listed yet: they are not counted"`
+}
 
 type previewPolicyInput struct {
 	TenantPath
 	Body NewPolicy
 }
 
-// previewPolicy answers as if the policy had been added.
-func (s *service) previewPolicy(ctx context.Context, in *previewPolicyInput) (*body[Feasibility], error) {
-	p, err := newPolicyRow(in.Body, s.Now())
-	if err != nil {
-		return nil, err
-	}
+// previewPolicy answers as if the policy had been added and activated.
+func (s *service) previewPolicy(ctx context.Context, in *previewPolicyInput) (*body[PolicyPreview], error) {
 	t, row, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	f, err := s.feasibility(ctx, t, row, p)
+	p, err := s.newPolicyRow(ctx, t, in.Body)
 	if err != nil {
 		return nil, err
 	}
-	return &body[Feasibility]{*f}, nil
+	return s.foretell(ctx, t, row, p)
+}
+
+func (s *service) forecastPolicy(ctx context.Context, in *policyInput) (*body[PolicyPreview], error) {
+	t, row, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	p, err := policyIn(ctx, t, in.Policy)
+	if err != nil {
+		return nil, err
+	}
+	return s.foretell(ctx, t, row, p)
+}
+
+func (s *service) foretell(ctx context.Context, t *catalog.Tenant, row catalog.TenantRow, p catalog.Policy) (*body[PolicyPreview], error) {
+	f, err := t.Forecast(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	feasibility, err := s.feasibility(ctx, t, row, p, &f)
+	if err != nil {
+		return nil, err
+	}
+	units := map[tenantry.Service]int64{}
+	for _, w := range feasibility.Workloads {
+		units[tenantry.ServiceOf(tenantry.Backup, w.Workload)] += int64(math.Ceil(float64(w.Resources) * w.Units))
+	}
+	return &body[PolicyPreview]{PolicyPreview{
+		Feasibility: *feasibility, Resources: f.Resources - f.Unseated, Newly: f.Newly, Yielded: f.Yielded, Unseated: f.Unseated,
+		Seats: f.Seats, Used: f.Used, Soft: f.Soft, Hard: f.Hard, Units: unitsOf(units), Unlisted: append([]string{}, f.Unlisted...),
+	}}, nil
 }

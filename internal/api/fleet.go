@@ -25,7 +25,7 @@ func alarmOf(a catalog.Alarm) Alarm {
 // TenantAlarm is what is wrong with one tenant; others go on.
 type TenantAlarm struct {
 	Tenant  tenantry.TenantID `json:"tenant"`
-	Cause   string            `json:"cause" doc:"key: its key does not open; damage: what is stored of a series is damaged; mass_change: pruning is suspended" example:"key"`
+	Cause   string            `json:"cause" doc:"key: its key does not open; damage: what is stored of a series is damaged; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short" example:"key"`
 	Subject string            `json:"subject,omitempty" doc:"The series, as resource/workload; absent: the whole tenant"`
 	Detail  string            `json:"detail" doc:"What was seen last"`
 	Since   *time.Time        `json:"since,omitempty"`
@@ -37,7 +37,7 @@ func tenantAlarmOf(a catalog.TenantAlarm) TenantAlarm {
 }
 
 type listTenantAlarmsInput struct {
-	Cause string `query:"cause" enum:"key,damage,mass_change" doc:"Only those of one cause"`
+	Cause string `query:"cause" enum:"key,damage,mass_change,quota_soft,quota_hard" doc:"Only those of one cause"`
 	PageQuery
 }
 
@@ -66,7 +66,7 @@ type Overview struct {
 	InFlight  map[string]int64 `json:"in_flight" doc:"Tasks that are admitted or running, by queue"`
 	Backups   map[string]int64 `json:"backups" doc:"Backup runs of the last 24 hours, by state: running, done, partial, failed"`
 	Alarms    []Alarm          `json:"alarms" nullable:"false" doc:"What holds up every tenant"`
-	Troubled  map[string]int64 `json:"troubled" doc:"Alarms of single tenants, by cause: key, damage, mass_change"`
+	Troubled  map[string]int64 `json:"troubled" doc:"Alarms of single tenants, by cause: key, damage, mass_change, quota_soft, quota_hard"`
 	Processes map[string]int64 `json:"processes" doc:"Those that are alive, by role"`
 }
 

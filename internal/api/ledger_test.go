@@ -102,7 +102,7 @@ func TestFeasibility(t *testing.T) {
 	h := newHouse(t, func(c *api.Config) { c.Limits = limits })
 	id := h.addConnected("Contoso", contosoGUID)
 	base := "/v1/tenants/" + string(id) + "/policies"
-	plan := map[string]any{"name": "Nightly", "at": "01:30", "workloads": []string{"mailbox"}}
+	plan := map[string]any{"name": "Nightly", "activate": true, "workloads": []string{"mailbox"}, "schedule": map[string]any{"kind": "window", "at": "01:30"}}
 	preview := func() (f api.Feasibility) {
 		t.Helper()
 		must(t, json.Unmarshal(h.want(200, "POST", base+"/preview", plan).body, &f))
@@ -165,7 +165,7 @@ func TestFeasibilityOfEveryKind(t *testing.T) {
 	seen := 0
 	for _, kind := range []tenantry.ResourceKind{tenantry.User, tenantry.Group, tenantry.Site} {
 		var f api.Feasibility
-		plan := map[string]any{"name": "All", "at": "01:30", "kinds": []tenantry.ResourceKind{kind}}
+		plan := map[string]any{"name": "All", "kinds": []tenantry.ResourceKind{kind}}
 		must(t, json.Unmarshal(h.want(200, "POST", "/v1/tenants/"+string(id)+"/policies/preview", plan).body, &f))
 		if !f.Feasible || f.CompletesAt == nil {
 			t.Errorf("%s: %+v", kind, f)

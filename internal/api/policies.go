@@ -13,41 +13,111 @@ import (
 
 // Policy is a protection plan of a tenant.
 type Policy struct {
-	ID            tenantry.PolicyID       `json:"id"`
-	Name          string                  `json:"name"`
-	Kinds         []tenantry.ResourceKind `json:"kinds" nullable:"false" doc:"All resources of these kinds, also those to come"`
-	Workloads     []tenantry.Workload     `json:"workloads" nullable:"false"`
-	At            string                  `json:"at" doc:"Local time of day, HH:MM, at which backups begin to start" example:"01:30"`
-	WindowMinutes int                     `json:"window_minutes" doc:"Starts are spread over so many minutes"`
-	TimeZone      string                  `json:"time_zone" doc:"IANA name" example:"Europe/Vienna"`
-	CreatedAt     *time.Time              `json:"created_at,omitempty"`
-	Options       tenantry.BackupOptions  `json:"options" doc:"What its backups save besides the usual"`
-	Retention     tenantry.Retention      `json:"retention" doc:"Which snapshots are kept; without rules all"`
+	ID               tenantry.PolicyID       `json:"id"`
+	Name             string                  `json:"name"`
+	State            catalog.PolicyState     `json:"state" enum:"draft,active,paused" doc:"draft: protects only whom it was activated for by name; paused: starts nothing, and goes on holding whom it protects"`
+	Kinds            []tenantry.ResourceKind `json:"kinds" nullable:"false" doc:"All resources of these kinds"`
+	Workloads        []tenantry.Workload     `json:"workloads" nullable:"false"`
+	Enrol            catalog.EnrolMode       `json:"enrol" enum:"automatic,daily,present" doc:"automatic: takes in later resources with the sync that finds them; daily: at a local time; present: takes in those who are there when it is activated, once"`
+	EnrolAt          string                  `json:"enrol_at,omitempty" doc:"daily: local time of day at which it takes in newcomers" example:"20:00"`
+	Schedule         Schedule                `json:"schedule"`
+	ObjectiveMinutes int64                   `json:"objective_minutes" doc:"Up to this age the newest backup of a workload counts as fresh"`
+	CreatedAt        *time.Time              `json:"created_at,omitempty"`
+	ActivatedAt      *time.Time              `json:"activated_at,omitempty"`
+	Options          tenantry.BackupOptions  `json:"options" doc:"What its backups save besides the usual"`
+	Retention        tenantry.Retention      `json:"retention" doc:"Which snapshots are kept; without rules all"`
+	Named            int                     `json:"named" doc:"How many resources and groups it names, as targets or exclusions"`
 	// Telling reads more than a row, so listings go without.
+	Targets     *Targets     `json:"targets,omitempty" doc:"On a single policy: whom it names"`
+	Groups      []MemberList `json:"groups,omitempty" nullable:"false" doc:"On a single policy: what is known of the groups it names"`
 	Feasibility *Feasibility `json:"feasibility,omitempty" doc:"On a single policy: whether Microsoft's limits allow it. It warns, and refuses nothing"`
 }
 
+// Targets is whom a policy names. An exclusion is stronger than everything that includes.
+type Targets struct {
+	Resources        []tenantry.ResourceID `json:"resources,omitempty" nullable:"false" maxItems:"10000" uniqueItems:"true" doc:"These resources"`
+	Groups           []string              `json:"groups,omitempty" nullable:"false" maxItems:"100" uniqueItems:"true" doc:"The users in these groups, and in groups of theirs: Entra object IDs. They are listed with the next sync"`
+	ExcludeResources []tenantry.ResourceID `json:"exclude_resources,omitempty" nullable:"false" maxItems:"10000" uniqueItems:"true" doc:"But not these resources"`
+	ExcludeGroups    []string              `json:"exclude_groups,omitempty" nullable:"false" maxItems:"100" uniqueItems:"true" doc:"Nor the users in these groups"`
+}
+
+// MemberList is what is known of a group that policies name.
+type MemberList struct {
+	Group    string     `json:"group" doc:"Entra object ID"`
+	ListedAt *time.Time `json:"listed_at,omitempty" doc:"Absent: no sync has listed it yet"`
+	Members  int64      `json:"members" doc:"Users in it"`
+	Problem  string     `json:"problem,omitempty" doc:"Why it could not be listed the last time; its members stay as they were known"`
+}
+
 func policyOf(p catalog.Policy) Policy {
-	return Policy{
-		ID: p.ID, Name: p.Name, Kinds: append([]tenantry.ResourceKind{}, p.Kinds...),
-		Workloads: append([]tenantry.Workload{}, p.Workloads...),
-		At:        fmt.Sprintf("%02d:%02d", p.At/60, p.At%60), WindowMinutes: p.Window,
-		TimeZone: p.TimeZone, CreatedAt: when(p.CreatedAt), Options: p.Options, Retention: p.Retention,
+	out := Policy{
+		ID: p.ID, Name: p.Name, State: p.State, Kinds: append([]tenantry.ResourceKind{}, p.Kinds...),
+		Workloads: append([]tenantry.Workload{}, p.Workloads...), Enrol: p.Enrol, Schedule: scheduleOf(p),
+		ObjectiveMinutes: int64(p.Objective / time.Minute), CreatedAt: when(p.CreatedAt), ActivatedAt: when(p.ActivatedAt),
+		Options: p.Options, Retention: p.Retention,
+		Named: len(p.Targets.Chosen) + len(p.Targets.Groups) + len(p.Targets.Exclude) + len(p.Targets.ExcludeGroups),
 	}
+	if p.Enrol == catalog.EnrolDaily {
+		out.EnrolAt = clockTime(p.EnrolAt)
+	}
+	return out
+}
+
+// wholePolicy is a policy with what is shown of a single one.
+func wholePolicy(ctx context.Context, t *catalog.Tenant, p catalog.Policy, f *Feasibility) (Policy, error) {
+	out := policyOf(p)
+	out.Feasibility = f
+	if out.Named == 0 {
+		return out, nil
+	}
+	out.Targets = &Targets{
+		Resources: p.Targets.Chosen, Groups: p.Targets.Groups, ExcludeResources: p.Targets.Exclude, ExcludeGroups: p.Targets.ExcludeGroups,
+	}
+	lists, err := t.MemberLists(ctx)
+	for _, l := range lists {
+		if p.Targets.Names(l.Group) {
+			out.Groups = append(out.Groups, MemberList{Group: l.Group, ListedAt: when(l.At), Members: l.Members, Problem: l.Problem})
+		}
+	}
+	return out, err
 }
 
 // NewPolicy is what adds a policy.
 type NewPolicy struct {
-	Name          string                  `json:"name" minLength:"1" maxLength:"200"`
-	Kinds         []tenantry.ResourceKind `json:"kinds,omitempty" nullable:"false" maxItems:"3" enum:"user,group,site" uniqueItems:"true" doc:"All resources of these kinds; without it all users"`
-	Workloads     []tenantry.Workload     `json:"workloads,omitempty" nullable:"false" maxItems:"5" enum:"mailbox,drive,site,group,team" uniqueItems:"true" doc:"Without it all that the kinds have"`
-	At            string                  `json:"at" pattern:"^([01][0-9]|2[0-3]):[0-5][0-9]$" patternDescription:"time of day, HH:MM" doc:"Local time of day at which backups begin to start" example:"01:30"`
-	WindowMinutes int                     `json:"window_minutes,omitempty" minimum:"1" maximum:"1440" default:"240" doc:"Spread the starts over so many minutes"`
-	TimeZone      string                  `json:"time_zone,omitempty" maxLength:"64" default:"UTC" doc:"IANA name" example:"Europe/Vienna"`
-	Versions      int                     `json:"versions,omitempty" minimum:"0" maximum:"500" doc:"Save so many old versions of each file"`
-	MIME          bool                    `json:"mime,omitempty" doc:"Keep each mail as MIME, too: a request more for each. Signed and encrypted mail is kept so anyway"`
-	Recoverable   bool                    `json:"recoverable,omitempty" doc:"Save what was deleted from mailboxes and can still be recovered, too"`
-	Archives      bool                    `json:"archives,omitempty" doc:"Preview: look for in-place archives of mailboxes by an identifier of Microsoft Graph beta, and name them in snapshots. They cannot be saved"`
+	Name             string                  `json:"name" minLength:"1" maxLength:"200"`
+	Kinds            []tenantry.ResourceKind `json:"kinds,omitempty" nullable:"false" maxItems:"3" enum:"user,group,site" uniqueItems:"true" doc:"All resources of these kinds; without it, and without targets, all users"`
+	Targets          *Targets                `json:"targets,omitempty" doc:"Whom it names besides"`
+	Workloads        []tenantry.Workload     `json:"workloads,omitempty" nullable:"false" maxItems:"5" enum:"mailbox,drive,site,group,team" uniqueItems:"true" doc:"Without it all that the kinds and the named ones have"`
+	Enrol            string                  `json:"enrol,omitempty" enum:"automatic,daily,present" default:"automatic" doc:"When it takes in whom it covers: with the sync that finds them, at a local time of day, or once when it is activated"`
+	EnrolAt          string                  `json:"enrol_at,omitempty" pattern:"^([01][0-9]|2[0-3]):[0-5][0-9]$" patternDescription:"time of day, HH:MM" doc:"With enrol daily; in the schedule's time zone" example:"20:00"`
+	Schedule         *Schedule               `json:"schedule,omitempty" doc:"Without it daily"`
+	ObjectiveMinutes int64                   `json:"objective_minutes,omitempty" minimum:"1" maximum:"527040" doc:"Up to this age a backup counts as fresh; without it half as long again as the schedule's interval"`
+	Versions         int                     `json:"versions,omitempty" minimum:"0" maximum:"500" doc:"Save so many old versions of each file"`
+	MIME             bool                    `json:"mime,omitempty" doc:"Keep each mail as MIME, too: a request more for each. Signed and encrypted mail is kept so anyway"`
+	Recoverable      bool                    `json:"recoverable,omitempty" doc:"Save what was deleted from mailboxes and can still be recovered, too"`
+	Archives         bool                    `json:"archives,omitempty" doc:"Preview: look for in-place archives of mailboxes by an identifier of Microsoft Graph beta, and name them in snapshots. They cannot be saved"`
+	Activate         bool                    `json:"activate,omitempty" doc:"Activate it at once; without it it is a draft"`
+}
+
+// PolicyChange is what can be changed of a policy; what is absent stays.
+type PolicyChange struct {
+	Name             *string                  `json:"name,omitempty" minLength:"1" maxLength:"200"`
+	Kinds            *[]tenantry.ResourceKind `json:"kinds,omitempty" nullable:"false" maxItems:"3" enum:"user,group,site" uniqueItems:"true"`
+	Targets          *Targets                 `json:"targets,omitempty" doc:"Replaces whom it names"`
+	Workloads        *[]tenantry.Workload     `json:"workloads,omitempty" nullable:"false" minItems:"1" maxItems:"5" enum:"mailbox,drive,site,group,team" uniqueItems:"true"`
+	Enrol            *string                  `json:"enrol,omitempty" enum:"automatic,daily,present"`
+	EnrolAt          *string                  `json:"enrol_at,omitempty" pattern:"^([01][0-9]|2[0-3]):[0-5][0-9]$" patternDescription:"time of day, HH:MM" example:"20:00"`
+	Schedule         *Schedule                `json:"schedule,omitempty" doc:"Replaces the schedule"`
+	ObjectiveMinutes *int64                   `json:"objective_minutes,omitempty" minimum:"0" maximum:"527040" doc:"0: what follows from the schedule"`
+	Versions         *int                     `json:"versions,omitempty" minimum:"0" maximum:"500"`
+	MIME             *bool                    `json:"mime,omitempty"`
+	Recoverable      *bool                    `json:"recoverable,omitempty"`
+	Archives         *bool                    `json:"archives,omitempty"`
+}
+
+// Activation names for whom a policy is activated.
+type Activation struct {
+	Resources []tenantry.ResourceID `json:"resources,omitempty" nullable:"false" maxItems:"500" uniqueItems:"true" doc:"Take in these alone, and leave the policy's state: a draft protects just them. Without it the policy becomes active"`
 }
 
 type addPolicyInput struct {
@@ -65,69 +135,146 @@ type PolicyPath struct {
 
 type policyInput struct{ PolicyPath }
 
-type deletePolicyInput struct{ PolicyPath }
+// actPolicyInput names a policy that something is done to, without more to say.
+type actPolicyInput struct{ PolicyPath }
 
-func (in *deletePolicyInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Policy }
+func (in *actPolicyInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Policy }
+
+type changePolicyInput struct {
+	PolicyPath
+	Body PolicyChange
+}
+
+func (in *changePolicyInput) audit() (tenantry.TenantID, any) {
+	return in.Tenant, map[string]any{"policy": in.Policy, "change": in.Body}
+}
+
+type activatePolicyInput struct {
+	PolicyPath
+	Body Activation
+}
+
+func (in *activatePolicyInput) audit() (tenantry.TenantID, any) {
+	return in.Tenant, map[string]any{"policy": in.Policy, "for": in.Body}
+}
 
 func (s *service) policyRoutes() {
-	const tag, all = "policies", "/v1/tenants/{tenant}/policies"
-	write(s, post(http.StatusCreated, "add-policy", tag, all, "Add a policy"), s.addPolicy)
-	read(s, post(http.StatusOK, "preview-policy", tag, all+"/preview", "Tell whether Microsoft's limits allow a policy, without adding it"), s.previewPolicy)
+	const tag, all, one = "policies", "/v1/tenants/{tenant}/policies", "/v1/tenants/{tenant}/policies/{policy}"
+	write(s, post(http.StatusCreated, "add-policy", tag, all, "Add a policy: a draft, unless it is activated at once"), s.addPolicy)
+	read(s, post(http.StatusOK, "preview-policy", tag, all+"/preview", "Tell whom a policy would cover, in seats and units, without adding it"), s.previewPolicy)
 	read(s, get("list-policies", tag, all, "List the policies of a tenant"), s.listPolicies)
-	read(s, get("get-policy", tag, all+"/{policy}", "Show a policy"), s.getPolicy)
-	write(s, remove("delete-policy", tag, all+"/{policy}", "Delete a policy; what it backed up stays"), s.deletePolicy)
+	read(s, get("get-policy", tag, one, "Show a policy"), s.getPolicy)
+	read(s, get("forecast-policy", tag, one+"/forecast", "Tell whom a policy covers when it is active, in seats and units"), s.forecastPolicy)
+	write(s, patch("change-policy", tag, one, "Change a policy; its history stays, and other times count from now on"), s.changePolicy)
+	write(s, post(http.StatusOK, "activate-policy", tag, one+"/activate", "Activate a policy, or let a paused one go on"), s.activatePolicy)
+	write(s, post(http.StatusOK, "pause-policy", tag, one+"/pause", "Let a policy start nothing until it is activated again"), s.pausePolicy)
+	write(s, remove("delete-policy", tag, one, "Delete a policy; what it backed up stays"), s.deletePolicy)
 }
 
 func (s *service) addPolicy(ctx context.Context, in *addPolicyInput) (*created[Policy], error) {
-	row, err := newPolicyRow(in.Body, s.Now())
-	if err != nil {
-		return nil, err
-	}
 	t, tenant, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
+	row, err := s.newPolicyRow(ctx, t, in.Body)
+	if err != nil {
+		return nil, err
+	}
 	// Before it is added: the answer must not fail once it has been.
-	feasibility, err := s.feasibility(ctx, t, tenant, row)
+	feasibility, err := s.feasibility(ctx, t, tenant, row, nil)
 	if err != nil {
 		return nil, err
 	}
 	if err := t.AddPolicy(ctx, row, s.Now()); err != nil {
 		return nil, err
 	}
+	s.listGroups(ctx, t, tenant, row)
 	s.wake(ctx)
-	p := policyOf(row)
-	p.Feasibility = feasibility
-	return &created[Policy]{fmt.Sprintf("/v1/tenants/%s/policies/%s", in.Tenant, row.ID), p}, nil
+	row, err = policyIn(ctx, t, row.ID)
+	if err != nil {
+		return nil, err
+	}
+	p, err := wholePolicy(ctx, t, row, feasibility)
+	return &created[Policy]{fmt.Sprintf("/v1/tenants/%s/policies/%s", in.Tenant, row.ID), p}, err
 }
 
-func newPolicyRow(n NewPolicy, now time.Time) (catalog.Policy, error) {
-	name := strings.TrimSpace(n.Name)
-	if name == "" {
-		return catalog.Policy{}, invalid("body.name", n.Name, "must not be blank")
-	}
-	at, err := time.Parse("15:04", n.At)
+// newPolicyRow is the policy that a request describes.
+func (s *service) newPolicyRow(ctx context.Context, t *catalog.Tenant, n NewPolicy) (catalog.Policy, error) {
+	planning, err := t.Planning(ctx)
 	if err != nil {
-		return catalog.Policy{}, invalid("body.at", n.At, "must be a time of day, HH:MM")
+		return catalog.Policy{}, err
 	}
-	zone, err := time.LoadLocation(n.TimeZone)
-	if err != nil || zone == time.Local {
-		return catalog.Policy{}, invalid("body.time_zone", n.TimeZone, "must be an IANA time zone such as Europe/Vienna")
+	if err := mayChoose(callerOf(ctx), n.Schedule, planning); err != nil {
+		return catalog.Policy{}, err
 	}
 	p := catalog.Policy{
-		ID: tenantry.NewPolicyID(), Name: name, Kinds: n.Kinds, Workloads: n.Workloads,
-		At: at.Hour()*60 + at.Minute(), Window: n.WindowMinutes, TimeZone: zone.String(), CreatedAt: now,
+		ID: tenantry.NewPolicyID(), Name: strings.TrimSpace(n.Name), State: catalog.PolicyDraft, Kinds: n.Kinds, Workloads: n.Workloads,
+		Enrol: catalog.EnrolMode(n.Enrol), Objective: time.Duration(n.ObjectiveMinutes) * time.Minute, CreatedAt: s.Now(),
 		Options: tenantry.BackupOptions{Versions: n.Versions, MIME: n.MIME, Recoverable: n.Recoverable, Archives: n.Archives},
 	}
-	if len(p.Kinds) == 0 {
+	if p.Name == "" {
+		return p, invalid("body.name", n.Name, "must not be blank")
+	}
+	if n.Activate {
+		p.State = catalog.PolicyActive
+	}
+	if len(p.Kinds) == 0 && (n.Targets == nil || len(n.Targets.Resources)+len(n.Targets.Groups) == 0) {
 		p.Kinds = []tenantry.ResourceKind{tenantry.User}
 	}
+	if err := setTargets(ctx, t, &p, n.Targets); err != nil {
+		return p, err
+	}
 	if len(p.Workloads) == 0 {
-		for _, kind := range p.Kinds {
-			p.Workloads = append(p.Workloads, workloadsOfKind[kind]...)
+		p.Workloads = workloadsOfTargets(p)
+	}
+	if err := setEnrolment(&p, n.EnrolAt); err != nil {
+		return p, err
+	}
+	schedule := Schedule{Kind: string(catalog.ScheduleDaily)}
+	if n.Schedule != nil {
+		schedule = *n.Schedule
+	}
+	return p, schedule.apply(&p, planning.TimeZone)
+}
+
+func setEnrolment(p *catalog.Policy, at string) (err error) {
+	p.EnrolAt = 0
+	switch {
+	case p.Enrol == catalog.EnrolDaily && at == "":
+		return invalid("body.enrol_at", at, "must be given with the enrolment daily")
+	case p.Enrol == catalog.EnrolDaily:
+		p.EnrolAt, err = minuteOf("body.enrol_at", at)
+	case at != "":
+		return invalid("body.enrol_at", at, "goes with the enrolment daily")
+	}
+	return err
+}
+
+// setTargets puts into the policy whom it names, if they are there.
+func setTargets(ctx context.Context, t *catalog.Tenant, p *catalog.Policy, n *Targets) error {
+	p.Targets = catalog.Targets{}
+	if n == nil {
+		return nil
+	}
+	for field, list := range map[string][]tenantry.ResourceID{"resources": n.Resources, "exclude_resources": n.ExcludeResources} {
+		missing, err := t.Missing(ctx, list)
+		if err != nil {
+			return err
+		}
+		if len(missing) > 0 {
+			return invalid("body.targets."+field, missing[0], "the tenant has no such resource")
 		}
 	}
-	return p, nil
+	for field, list := range map[string][]string{"groups": n.Groups, "exclude_groups": n.ExcludeGroups} {
+		for i, id := range list {
+			list[i] = strings.ToLower(strings.TrimPrefix(id, "g-"))
+			if !guidPattern.MatchString(list[i]) {
+				return invalid(fmt.Sprintf("body.targets.%s[%d]", field, i), id, "must be the Entra object ID of a group")
+			}
+		}
+	}
+	p.Targets = catalog.Targets{Chosen: n.Resources, Groups: n.Groups, Exclude: n.ExcludeResources, ExcludeGroups: n.ExcludeGroups}
+	return nil
 }
 
 // workloadsOfKind is what a policy backs up that does not say.
@@ -135,6 +282,52 @@ var workloadsOfKind = map[tenantry.ResourceKind][]tenantry.Workload{
 	tenantry.User:  {tenantry.Mailbox, tenantry.Drive},
 	tenantry.Group: {tenantry.GroupContent, tenantry.TeamContent},
 	tenantry.Site:  {tenantry.SiteContent},
+}
+
+// kindOfID is the kind that a resource's ID tells.
+func kindOfID(id tenantry.ResourceID) tenantry.ResourceKind {
+	switch {
+	case strings.HasPrefix(string(id), "g-"):
+		return tenantry.Group
+	case strings.HasPrefix(string(id), "s-"):
+		return tenantry.Site
+	}
+	return tenantry.User
+}
+
+// workloadsOfTargets is what everything that the policy means can have.
+func workloadsOfTargets(p catalog.Policy) (list []tenantry.Workload) {
+	means := map[tenantry.ResourceKind]bool{tenantry.User: len(p.Targets.Groups) > 0}
+	for _, kind := range p.Kinds {
+		means[kind] = true
+	}
+	for _, id := range p.Targets.Chosen {
+		means[kindOfID(id)] = true
+	}
+	for _, kind := range []tenantry.ResourceKind{tenantry.User, tenantry.Group, tenantry.Site} {
+		if means[kind] {
+			list = append(list, workloadsOfKind[kind]...)
+		}
+	}
+	return list
+}
+
+// listGroups has the groups of a policy listed that nobody has listed yet. The next sync does so in
+// any case, so what keeps it from starting now is no failure.
+func (s *service) listGroups(ctx context.Context, t *catalog.Tenant, tenant catalog.TenantRow, p catalog.Policy) {
+	if tenant.State != tenantry.TenantConnected || len(p.Targets.Groups)+len(p.Targets.ExcludeGroups) == 0 {
+		return
+	}
+	lists, err := t.MemberLists(ctx)
+	if err != nil {
+		return
+	}
+	for _, l := range lists {
+		if l.At.IsZero() && p.Targets.Names(l.Group) {
+			_, _ = t.StartRun(ctx, tenantry.Sync, catalog.TriggerSystem, "", []catalog.NewTask{{Action: tenantry.Sync}}, s.Now())
+			return
+		}
+	}
 }
 
 func (s *service) listPolicies(ctx context.Context, in *tenantInput) (*body[Page[Policy]], error) {
@@ -158,12 +351,138 @@ func (s *service) getPolicy(ctx context.Context, in *policyInput) (*body[Policy]
 	if err != nil {
 		return nil, err
 	}
-	p := policyOf(row)
-	p.Feasibility, err = s.feasibility(ctx, t, tenant, row)
+	return s.onePolicy(ctx, t, tenant, row)
+}
+
+func (s *service) onePolicy(ctx context.Context, t *catalog.Tenant, tenant catalog.TenantRow, row catalog.Policy) (*body[Policy], error) {
+	f, err := s.feasibility(ctx, t, tenant, row, nil)
+	if err != nil {
+		return nil, err
+	}
+	p, err := wholePolicy(ctx, t, row, f)
 	return &body[Policy]{p}, err
 }
 
-func (s *service) deletePolicy(ctx context.Context, in *deletePolicyInput) (*struct{}, error) {
+func (s *service) changePolicy(ctx context.Context, in *changePolicyInput) (*body[Policy], error) {
+	t, tenant, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := policyIn(ctx, t, in.Policy); err != nil {
+		return nil, err
+	}
+	planning, err := t.Planning(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := mayChoose(callerOf(ctx), in.Body.Schedule, planning); err != nil {
+		return nil, err
+	}
+	named := catalog.Policy{} // looked up before the transaction, which may be run again
+	if err := setTargets(ctx, t, &named, in.Body.Targets); err != nil {
+		return nil, err
+	}
+	row, err := t.ChangePolicy(ctx, in.Policy, func(p catalog.Policy) (catalog.Policy, error) {
+		if in.Body.Targets != nil {
+			p.Targets = named.Targets
+		}
+		return p, in.Body.apply(&p, planning.TimeZone)
+	}, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	s.listGroups(ctx, t, tenant, row)
+	s.wake(ctx)
+	return s.onePolicy(ctx, t, tenant, row)
+}
+
+// apply puts the change into a policy, but for whom it names.
+func (n PolicyChange) apply(p *catalog.Policy, region string) error {
+	if n.Name != nil {
+		if p.Name = strings.TrimSpace(*n.Name); p.Name == "" {
+			return invalid("body.name", *n.Name, "must not be blank")
+		}
+	}
+	if n.Kinds != nil {
+		p.Kinds = *n.Kinds
+	}
+	if len(p.Kinds)+len(p.Targets.Chosen)+len(p.Targets.Groups) == 0 {
+		return invalid("body.kinds", p.Kinds, "must name a kind, or the targets somebody")
+	}
+	if n.Workloads != nil {
+		p.Workloads = *n.Workloads
+	}
+	if n.Enrol != nil || n.EnrolAt != nil {
+		at := clockTime(p.EnrolAt)
+		if n.Enrol != nil {
+			p.Enrol = catalog.EnrolMode(*n.Enrol)
+		}
+		switch {
+		case n.EnrolAt != nil:
+			at = *n.EnrolAt
+		case p.Enrol != catalog.EnrolDaily:
+			at = ""
+		}
+		if err := setEnrolment(p, at); err != nil {
+			return err
+		}
+	}
+	if n.ObjectiveMinutes != nil {
+		p.Objective = time.Duration(*n.ObjectiveMinutes) * time.Minute
+	}
+	for _, option := range []struct{ to, from *bool }{{&p.Options.MIME, n.MIME}, {&p.Options.Recoverable, n.Recoverable}, {&p.Options.Archives, n.Archives}} {
+		if option.from != nil {
+			*option.to = *option.from
+		}
+	}
+	if n.Versions != nil {
+		p.Options.Versions = *n.Versions
+	}
+	if n.Schedule != nil {
+		return n.Schedule.apply(p, region)
+	}
+	return nil
+}
+
+func (s *service) activatePolicy(ctx context.Context, in *activatePolicyInput) (*body[Policy], error) {
+	t, tenant, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := policyIn(ctx, t, in.Policy); err != nil {
+		return nil, err
+	}
+	missing, err := t.Missing(ctx, in.Body.Resources)
+	if err != nil {
+		return nil, err
+	}
+	if len(missing) > 0 {
+		return nil, invalid("body.resources", missing[0], "the tenant has no such resource")
+	}
+	row, err := t.ActivatePolicy(ctx, in.Policy, in.Body.Resources, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	s.wake(ctx)
+	return s.onePolicy(ctx, t, tenant, row)
+}
+
+func (s *service) pausePolicy(ctx context.Context, in *actPolicyInput) (*body[Policy], error) {
+	t, tenant, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := policyIn(ctx, t, in.Policy); err != nil {
+		return nil, err
+	}
+	row, err := t.PausePolicy(ctx, in.Policy, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	return s.onePolicy(ctx, t, tenant, row)
+}
+
+func (s *service) deletePolicy(ctx context.Context, in *actPolicyInput) (*struct{}, error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -171,7 +490,7 @@ func (s *service) deletePolicy(ctx context.Context, in *deletePolicyInput) (*str
 	if _, err := policyIn(ctx, t, in.Policy); err != nil {
 		return nil, err
 	}
-	return nil, t.DeletePolicy(ctx, in.Policy)
+	return nil, t.DeletePolicy(ctx, in.Policy, s.Now())
 }
 
 func policyIn(ctx context.Context, t *catalog.Tenant, id tenantry.PolicyID) (catalog.Policy, error) {

@@ -20,6 +20,7 @@ func TestBadInputNamesField(t *testing.T) {
 	base := "/v1/tenants/" + string(id)
 	series := base + "/resources/" + string(ada) + "/workloads/"
 	type fields map[string]any
+	scheduled := func(schedule fields) fields { return fields{"name": "P", "schedule": schedule} }
 	restore := func(change fields) fields {
 		f := fields{"resource": ada, "workload": "mailbox", "snapshot": 7}
 		for k, v := range change {
@@ -47,16 +48,40 @@ func TestBadInputNamesField(t *testing.T) {
 		{"GET", "/v1/tenants?offset=1", nil, "query.offset"},
 		{"GET", base + "/resources?kind=printer", nil, "query.kind"},
 		{"GET", base + "/resources?state=dead", nil, "query.state"},
-		{"POST", base + "/policies", fields{"name": "P"}, "at"},
-		{"POST", base + "/policies", fields{"name": " ", "at": "01:30"}, "body.name"},
-		{"POST", base + "/policies", fields{"name": "P", "at": "24:00"}, "body.at"},
-		{"POST", base + "/policies", fields{"name": "P", "at": "1:30"}, "body.at"},
-		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "time_zone": "Vienna"}, "body.time_zone"},
-		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "time_zone": "Local"}, "body.time_zone"},
-		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "time_zone": "../../etc/passwd"}, "body.time_zone"},
-		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "window_minutes": 1441}, "body.window_minutes"},
-		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "workloads": []string{"chat"}}, "body.workloads[0]"},
-		{"POST", base + "/policies", fields{"name": "P", "at": "01:30", "kinds": []string{"device"}}, "body.kinds[0]"},
+		{"POST", base + "/policies", scheduled(fields{}), "body.schedule"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "window"}), "body.schedule.at"},
+		{"POST", base + "/policies", fields{"name": " "}, "body.name"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "window", "at": "24:00"}), "body.schedule.at"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "window", "at": "1:30"}), "body.schedule.at"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "window", "at": "01:30", "time_zone": "Vienna"}), "body.schedule.time_zone"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "window", "at": "01:30", "time_zone": "Local"}), "body.schedule.time_zone"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "window", "at": "01:30", "time_zone": "../../etc/passwd"}), "body.schedule.time_zone"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "window", "at": "01:30", "window_minutes": 1441}), "body.schedule.window_minutes"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "hourly"}), "body.schedule.kind"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "every"}), "body.schedule.every_hours"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "every", "every_hours": 169}), "body.schedule.every_hours"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "daily", "every_hours": 2}), "body.schedule.every_hours"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "daily", "at": "01:30"}), "body.schedule.at"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "fixed", "at": "01:30", "window_minutes": 5}), "body.schedule.window_minutes"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "off-peak", "time_zone": "Europe/Vienna"}), "body.schedule.time_zone"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "daily", "blackouts": []fields{{"from": "00:00", "to": "00:00"}}}), "body.schedule.blackouts"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "daily", "blackouts": []fields{{"from": "00:00", "to": "8"}}}), "body.schedule.blackouts[0].to"},
+		{"POST", base + "/policies", scheduled(fields{"kind": "daily", "blackouts": []fields{{"from": "00:00", "to": "01:00", "days": []string{"someday"}}}}), "body.schedule.blackouts[0].days[0]"},
+		{"POST", base + "/policies", fields{"name": "P", "workloads": []string{"chat"}}, "body.workloads[0]"},
+		{"POST", base + "/policies", fields{"name": "P", "kinds": []string{"device"}}, "body.kinds[0]"},
+		{"POST", base + "/policies", fields{"name": "P", "enrol": "daily"}, "body.enrol_at"},
+		{"POST", base + "/policies", fields{"name": "P", "enrol_at": "20:00"}, "body.enrol_at"},
+		{"POST", base + "/policies", fields{"name": "P", "objective_minutes": 600000}, "body.objective_minutes"},
+		{"POST", base + "/policies", fields{"name": "P", "targets": fields{"resources": []string{"u-none"}}}, "body.targets.resources"},
+		{"POST", base + "/policies", fields{"name": "P", "targets": fields{"exclude_resources": []string{"u-none"}}}, "body.targets.exclude_resources"},
+		{"POST", base + "/policies", fields{"name": "P", "targets": fields{"groups": []string{"staff"}}}, "body.targets.groups[0]"},
+		{"PUT", base + "/licensing", fields{"mode": "loose", "take": []string{}}, "body.mode"},
+		{"PUT", base + "/licensing", fields{"mode": "manual", "take": []string{"dog"}}, "body.take[0]"},
+		{"PUT", base + "/licensing", fields{"mode": "manual", "take": []string{}, "soft_quota": 2, "hard_quota": 1}, "body.soft_quota"},
+		{"PUT", base + "/planning", fields{"time_zone": "Vienna", "open_schedules": true}, "body.time_zone"},
+		{"POST", base + "/seats/assign", fields{"resources": []string{"u-none"}}, "body.resources"},
+		{"GET", base + "/seats?month=2026-13", nil, "query.month"},
+		{"GET", base + "/seats.csv?month=november", nil, "query.month"},
 		{"POST", base + "/runs", fields{}, "body.policy"},
 		{"POST", base + "/runs", fields{"policy": "p-1", "resources": []string{string(ada)}}, "body.policy"},
 		{"POST", base + "/runs", fields{"policy": "p-1", "workloads": []string{"drive"}}, "body.workloads"},
@@ -163,7 +188,7 @@ func TestTenantsAreApart(t *testing.T) {
 	must(t, h.catalog.Tenant(theirs).SetState(t.Context(), tenantry.TenantConnected, ""))
 	h.seal(mine)
 	own := "/v1/tenants/" + string(mine)
-	policy := h.want(201, "POST", own+"/policies", map[string]any{"name": "P", "at": "01:00"}).text("id")
+	policy := h.want(201, "POST", own+"/policies", map[string]any{"name": "P"}).text("id")
 	run := h.want(200, "GET", own+"/runs", nil).text("items.0.id")
 	task := h.want(200, "GET", own+"/runs/"+run+"/tasks", nil).text("items.0.id")
 	paths := strings.NewReplacer("{resource}", string(ada), "{workload}", "mailbox", "{snapshot}", "7", "{item}", "i1",
@@ -187,8 +212,8 @@ func TestTenantsAreApart(t *testing.T) {
 				body = map[string]any{"last": 1}
 			case "set-hold":
 				body = map[string]any{"reason": "case 7", "resource": ada}
-			case "add-policy", "preview-policy":
-				body = map[string]any{"name": "P", "at": "01:00"}
+			case "add-policy", "preview-policy", "change-policy", "activate-policy", "set-licensing", "set-planning", "assign-seats", "revoke-seats":
+				body = bodies()[op.id]
 			}
 			if valid, ok := bodies()[op.id]; ok && body == nil {
 				body = valid

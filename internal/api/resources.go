@@ -23,13 +23,14 @@ type Resource struct {
 	State       tenantry.LifeState    `json:"state" enum:"active,inactive,gone" doc:"inactive: deleted in Microsoft 365, not backed up; gone: no longer readable there, its backups stay"`
 	StateAt     *time.Time            `json:"state_at,omitempty"`
 	Workloads   []tenantry.Workload   `json:"workloads" nullable:"false" doc:"What it can have"`
+	Standing    catalog.Standing      `json:"standing,omitempty" doc:"covered, or the reason why it is not protected: see its protection; absent unless it is active"`
 }
 
 func resourceOf(r catalog.Resource) Resource {
 	return Resource{
 		ID: r.ID, Kind: r.Kind, ObjectID: r.ObjectID, Name: r.Name, Address: r.Address,
 		MailboxKind: r.MailboxKind, Licensed: r.Licensed, State: r.State, StateAt: when(r.StateAt),
-		Workloads: append([]tenantry.Workload{}, r.Workloads...),
+		Workloads: append([]tenantry.Workload{}, r.Workloads...), Standing: r.Standing,
 	}
 }
 
@@ -43,8 +44,9 @@ type ResourceCounts struct {
 type listResourcesInput struct {
 	TenantPath
 	PageQuery
-	Kind  tenantry.ResourceKind `query:"kind" enum:"user,group,site" doc:"Only this kind"`
-	State tenantry.LifeState    `query:"state" enum:"active,inactive,gone" doc:"Only this state; without it all but the gone ones"`
+	Kind     tenantry.ResourceKind `query:"kind" enum:"user,group,site" doc:"Only this kind"`
+	State    tenantry.LifeState    `query:"state" enum:"active,inactive,gone" doc:"Only this state; without it all but the gone ones"`
+	Standing catalog.Standing      `query:"standing" enum:"covered,no_seat,quota,awaits_hour,came_later,draft,other_workloads,excluded,no_policy,not_enabled,nothing" doc:"Only those that stand so"`
 }
 
 type resourceInput struct{ ResourcePath }
@@ -56,7 +58,7 @@ func (s *service) resourceRoutes() {
 }
 
 func (s *service) listResources(ctx context.Context, in *listResourcesInput) (*body[Page[Resource]], error) {
-	filter := catalog.ResourceFilter{Kind: in.Kind, State: in.State, After: tenantry.ResourceID(in.After), Limit: in.Limit + 1}
+	filter := catalog.ResourceFilter{Kind: in.Kind, State: in.State, Standing: in.Standing, After: tenantry.ResourceID(in.After), Limit: in.Limit + 1}
 	rows, next, err := listed(ctx, s.Catalog.Tenant(in.Tenant), filter, in.Limit)
 	if err == nil && len(rows) == 0 { // none has none, too: is there such a tenant?
 		_, _, err = s.tenant(ctx, in.Tenant)

@@ -146,11 +146,10 @@ func (s *service) preview(ctx context.Context, in *previewInput, proposed *tenan
 		return nil, err
 	}
 	for _, r := range resources {
-		if !slices.Contains(policy.Kinds, r.Kind) {
-			continue
-		}
 		for _, w := range policy.Workloads {
+			counts := false
 			retained, err := s.retained(ctx, t, r.ID, w, func(st catalog.SeriesStanding) catalog.SeriesStanding {
+				counts = slices.Contains(st.PolicyIDs, in.Policy)
 				if proposed == nil {
 					return st
 				}
@@ -159,7 +158,7 @@ func (s *service) preview(ctx context.Context, in *previewInput, proposed *tenan
 			if err != nil {
 				return nil, err
 			}
-			if len(retained.Snapshots) > 0 {
+			if counts && len(retained.Snapshots) > 0 {
 				page.Items = append(page.Items, retained)
 			}
 		}

@@ -70,14 +70,16 @@ func TestEveryOperation(t *testing.T) {
 	call("list-resources", 200, "GET", base+"/resources", nil, map[string]any{"items.0.name": "Ada", "items.1.name": "Bob", "items.2": nil})
 	call("get-resource", 200, "GET", base+"/resources/"+string(ada), nil, map[string]any{"address": "ada@contoso.com", "workloads": "[mailbox drive]", "licensed": true})
 
-	p := call("add-policy", 201, "POST", base+"/policies", map[string]any{"name": "Nightly", "at": "01:30", "time_zone": "Europe/Vienna"},
-		map[string]any{"at": "01:30", "window_minutes": 240, "kinds": "[user]", "workloads": "[mailbox drive]"})
+	p := call("add-policy", 201, "POST", base+"/policies", map[string]any{
+		"name": "Nightly", "activate": true, "schedule": map[string]any{"kind": "window", "at": "01:30", "time_zone": "Europe/Vienna"},
+	}, map[string]any{"state": "active", "schedule.at": "01:30", "schedule.window_minutes": 240, "kinds": "[user]", "workloads": "[mailbox drive]"})
 	policy := base + "/policies/" + p.text("id")
-	call("preview-policy", 200, "POST", base+"/policies/preview", map[string]any{"name": "Weekly", "at": "02:30"},
-		map[string]any{"feasible": true, "interval_seconds": 86400, "workloads.0.basis": "default"})
+	call("preview-policy", 200, "POST", base+"/policies/preview", map[string]any{"name": "Weekly"},
+		map[string]any{"feasible": true, "protected_by_others": 2, "seats_used": 1, "interval_seconds": 86400, "workloads.0.basis": "default"})
 	call("get-ledger", 200, "GET", base+"/ledger", nil, map[string]any{"today.0.service": "identity"})
 	call("list-policies", 200, "GET", base+"/policies", nil, map[string]any{"items.0.name": "Nightly"})
-	call("get-policy", 200, "GET", policy, nil, map[string]any{"time_zone": "Europe/Vienna"})
+	call("get-policy", 200, "GET", policy, nil, map[string]any{"schedule.time_zone": "Europe/Vienna"})
+	planRoutes(call, base, policy)
 
 	call("set-retention", 200, "PUT", policy+"/retention", map[string]any{"last": 1, "daily": 7}, map[string]any{"retention.daily": 7})
 	call("propose-retention", 200, "POST", policy+"/retention-preview", map[string]any{"hourly": 1}, map[string]any{"items.0.kept": 1, "items.0.snapshots.0.rules.0": "hourly"})
@@ -241,7 +243,7 @@ func TestTaskNamesItsItems(t *testing.T) {
 			t.Errorf("%s is %v, want %v: %s", field, got, want, r.body)
 		}
 	}
-	h.want(201, "POST", "/v1/tenants/"+string(id)+"/policies", map[string]any{"name": "daily", "at": "01:00", "workloads": []string{"mailbox"}})
+	h.want(201, "POST", "/v1/tenants/"+string(id)+"/policies", map[string]any{"name": "daily", "activate": true, "workloads": []string{"mailbox"}})
 	r = h.want(200, "GET", base+"/"+run+"/tasks/"+task, nil)
 	if next, err := time.Parse(time.RFC3339, r.text("problems.0.next_try")); err != nil || !next.After(h.clock.Now()) {
 		t.Errorf("the next try of a protected item: %v, %s", err, r.body)

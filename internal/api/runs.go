@@ -30,6 +30,7 @@ type Run struct {
 	Reference     string            `json:"reference,omitempty" doc:"By which people name it, on the phone: find-runs takes it" example:"4827-730-196"`
 	Tenant        tenantry.TenantID `json:"tenant"`
 	Policy        tenantry.PolicyID `json:"policy,omitempty"`
+	PolicyName    string            `json:"policy_name,omitempty" doc:"As it is called now, also when it was deleted"`
 	Action        tenantry.Action   `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair"`
 	Trigger       string            `json:"trigger" enum:"schedule,manual,system"`
 	State         catalog.RunState  `json:"state" enum:"running,done,partial,failed,canceled" doc:"partial: some tasks succeeded; failed: none did, and some failed; canceled: all were canceled"`
@@ -52,7 +53,7 @@ type Run struct {
 
 func runOf(r catalog.Run) Run {
 	return Run{
-		ID: r.ID, Reference: r.Reference.String(), Tenant: r.Tenant, Policy: r.Policy, Action: r.Action, Trigger: r.Trigger, State: r.State,
+		ID: r.ID, Reference: r.Reference.String(), Tenant: r.Tenant, Policy: r.Policy, PolicyName: r.PolicyName, Action: r.Action, Trigger: r.Trigger, State: r.State,
 		RetryOf: r.RetryOf, Tasks: r.Tasks, TasksDone: r.Done, TasksFailed: r.Failed, TasksCanceled: r.Canceled, Progress: Counts(r.Counts),
 		CreatedAt: when(r.CreatedAt), CanceledAt: when(r.CanceledAt), EndedAt: when(r.EndedAt),
 	}

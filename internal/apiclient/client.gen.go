@@ -35,6 +35,39 @@ func (e AskConsentPurpose) Valid() bool {
 	}
 }
 
+// Defines values for BlackoutDays.
+const (
+	Fri BlackoutDays = "fri"
+	Mon BlackoutDays = "mon"
+	Sat BlackoutDays = "sat"
+	Sun BlackoutDays = "sun"
+	Thu BlackoutDays = "thu"
+	Tue BlackoutDays = "tue"
+	Wed BlackoutDays = "wed"
+)
+
+// Valid indicates whether the value is a known member of the BlackoutDays enum.
+func (e BlackoutDays) Valid() bool {
+	switch e {
+	case Fri:
+		return true
+	case Mon:
+		return true
+	case Sat:
+		return true
+	case Sun:
+		return true
+	case Thu:
+		return true
+	case Tue:
+		return true
+	case Wed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ChangedItemWhat.
 const (
 	Added   ChangedItemWhat = "added"
@@ -203,6 +236,63 @@ func (e ItemProblemRetry) Valid() bool {
 	}
 }
 
+// Defines values for LicensingMode.
+const (
+	LicensingModeAutomatic LicensingMode = "automatic"
+	LicensingModeManual    LicensingMode = "manual"
+)
+
+// Valid indicates whether the value is a known member of the LicensingMode enum.
+func (e LicensingMode) Valid() bool {
+	switch e {
+	case LicensingModeAutomatic:
+		return true
+	case LicensingModeManual:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for LicensingTake.
+const (
+	LicensingTakeDeparted   LicensingTake = "departed"
+	LicensingTakeEquipment  LicensingTake = "equipment"
+	LicensingTakeGroup      LicensingTake = "group"
+	LicensingTakeRoom       LicensingTake = "room"
+	LicensingTakeShared     LicensingTake = "shared"
+	LicensingTakeSite       LicensingTake = "site"
+	LicensingTakeTeam       LicensingTake = "team"
+	LicensingTakeUnlicensed LicensingTake = "unlicensed"
+	LicensingTakeUser       LicensingTake = "user"
+)
+
+// Valid indicates whether the value is a known member of the LicensingTake enum.
+func (e LicensingTake) Valid() bool {
+	switch e {
+	case LicensingTakeDeparted:
+		return true
+	case LicensingTakeEquipment:
+		return true
+	case LicensingTakeGroup:
+		return true
+	case LicensingTakeRoom:
+		return true
+	case LicensingTakeShared:
+		return true
+	case LicensingTakeSite:
+		return true
+	case LicensingTakeTeam:
+		return true
+	case LicensingTakeUnlicensed:
+		return true
+	case LicensingTakeUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for MailState.
 const (
 	MailStateFailed  MailState = "failed"
@@ -320,6 +410,63 @@ func (e NewExportWorkload) Valid() bool {
 	}
 }
 
+// Defines values for NewLicensingMode.
+const (
+	NewLicensingModeAutomatic NewLicensingMode = "automatic"
+	NewLicensingModeManual    NewLicensingMode = "manual"
+)
+
+// Valid indicates whether the value is a known member of the NewLicensingMode enum.
+func (e NewLicensingMode) Valid() bool {
+	switch e {
+	case NewLicensingModeAutomatic:
+		return true
+	case NewLicensingModeManual:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewLicensingTake.
+const (
+	NewLicensingTakeDeparted   NewLicensingTake = "departed"
+	NewLicensingTakeEquipment  NewLicensingTake = "equipment"
+	NewLicensingTakeGroup      NewLicensingTake = "group"
+	NewLicensingTakeRoom       NewLicensingTake = "room"
+	NewLicensingTakeShared     NewLicensingTake = "shared"
+	NewLicensingTakeSite       NewLicensingTake = "site"
+	NewLicensingTakeTeam       NewLicensingTake = "team"
+	NewLicensingTakeUnlicensed NewLicensingTake = "unlicensed"
+	NewLicensingTakeUser       NewLicensingTake = "user"
+)
+
+// Valid indicates whether the value is a known member of the NewLicensingTake enum.
+func (e NewLicensingTake) Valid() bool {
+	switch e {
+	case NewLicensingTakeDeparted:
+		return true
+	case NewLicensingTakeEquipment:
+		return true
+	case NewLicensingTakeGroup:
+		return true
+	case NewLicensingTakeRoom:
+		return true
+	case NewLicensingTakeShared:
+		return true
+	case NewLicensingTakeSite:
+		return true
+	case NewLicensingTakeTeam:
+		return true
+	case NewLicensingTakeUnlicensed:
+		return true
+	case NewLicensingTakeUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewNoticesEvents.
 const (
 	NewNoticesEventsAccepted  NewNoticesEvents = "accepted"
@@ -398,6 +545,27 @@ func (e NewNoticesWeekday) Valid() bool {
 	case NewNoticesWeekdayTuesday:
 		return true
 	case NewNoticesWeekdayWednesday:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for NewPolicyEnrol.
+const (
+	NewPolicyEnrolAutomatic NewPolicyEnrol = "automatic"
+	NewPolicyEnrolDaily     NewPolicyEnrol = "daily"
+	NewPolicyEnrolPresent   NewPolicyEnrol = "present"
+)
+
+// Valid indicates whether the value is a known member of the NewPolicyEnrol enum.
+func (e NewPolicyEnrol) Valid() bool {
+	switch e {
+	case NewPolicyEnrolAutomatic:
+		return true
+	case NewPolicyEnrolDaily:
+		return true
+	case NewPolicyEnrolPresent:
 		return true
 	default:
 		return false
@@ -689,6 +857,117 @@ func (e PermissionGrantPurpose) Valid() bool {
 	}
 }
 
+// Defines values for PolicyEnrol.
+const (
+	PolicyEnrolAutomatic PolicyEnrol = "automatic"
+	PolicyEnrolDaily     PolicyEnrol = "daily"
+	PolicyEnrolPresent   PolicyEnrol = "present"
+)
+
+// Valid indicates whether the value is a known member of the PolicyEnrol enum.
+func (e PolicyEnrol) Valid() bool {
+	switch e {
+	case PolicyEnrolAutomatic:
+		return true
+	case PolicyEnrolDaily:
+		return true
+	case PolicyEnrolPresent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyState.
+const (
+	PolicyStateActive PolicyState = "active"
+	PolicyStateDraft  PolicyState = "draft"
+	PolicyStatePaused PolicyState = "paused"
+)
+
+// Valid indicates whether the value is a known member of the PolicyState enum.
+func (e PolicyState) Valid() bool {
+	switch e {
+	case PolicyStateActive:
+		return true
+	case PolicyStateDraft:
+		return true
+	case PolicyStatePaused:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyChangeEnrol.
+const (
+	PolicyChangeEnrolAutomatic PolicyChangeEnrol = "automatic"
+	PolicyChangeEnrolDaily     PolicyChangeEnrol = "daily"
+	PolicyChangeEnrolPresent   PolicyChangeEnrol = "present"
+)
+
+// Valid indicates whether the value is a known member of the PolicyChangeEnrol enum.
+func (e PolicyChangeEnrol) Valid() bool {
+	switch e {
+	case PolicyChangeEnrolAutomatic:
+		return true
+	case PolicyChangeEnrolDaily:
+		return true
+	case PolicyChangeEnrolPresent:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyChangeKinds.
+const (
+	PolicyChangeKindsGroup PolicyChangeKinds = "group"
+	PolicyChangeKindsSite  PolicyChangeKinds = "site"
+	PolicyChangeKindsUser  PolicyChangeKinds = "user"
+)
+
+// Valid indicates whether the value is a known member of the PolicyChangeKinds enum.
+func (e PolicyChangeKinds) Valid() bool {
+	switch e {
+	case PolicyChangeKindsGroup:
+		return true
+	case PolicyChangeKindsSite:
+		return true
+	case PolicyChangeKindsUser:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for PolicyChangeWorkloads.
+const (
+	PolicyChangeWorkloadsDrive   PolicyChangeWorkloads = "drive"
+	PolicyChangeWorkloadsGroup   PolicyChangeWorkloads = "group"
+	PolicyChangeWorkloadsMailbox PolicyChangeWorkloads = "mailbox"
+	PolicyChangeWorkloadsSite    PolicyChangeWorkloads = "site"
+	PolicyChangeWorkloadsTeam    PolicyChangeWorkloads = "team"
+)
+
+// Valid indicates whether the value is a known member of the PolicyChangeWorkloads enum.
+func (e PolicyChangeWorkloads) Valid() bool {
+	switch e {
+	case PolicyChangeWorkloadsDrive:
+		return true
+	case PolicyChangeWorkloadsGroup:
+		return true
+	case PolicyChangeWorkloadsMailbox:
+		return true
+	case PolicyChangeWorkloadsSite:
+		return true
+	case PolicyChangeWorkloadsTeam:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ResourceKind.
 const (
 	ResourceKindGroup ResourceKind = "group"
@@ -802,19 +1081,46 @@ func (e RunState) Valid() bool {
 
 // Defines values for RunTrigger.
 const (
-	Manual   RunTrigger = "manual"
-	Schedule RunTrigger = "schedule"
-	System   RunTrigger = "system"
+	RunTriggerManual   RunTrigger = "manual"
+	RunTriggerSchedule RunTrigger = "schedule"
+	RunTriggerSystem   RunTrigger = "system"
 )
 
 // Valid indicates whether the value is a known member of the RunTrigger enum.
 func (e RunTrigger) Valid() bool {
 	switch e {
-	case Manual:
+	case RunTriggerManual:
 		return true
-	case Schedule:
+	case RunTriggerSchedule:
 		return true
-	case System:
+	case RunTriggerSystem:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ScheduleKind.
+const (
+	ScheduleKindDaily   ScheduleKind = "daily"
+	ScheduleKindEvery   ScheduleKind = "every"
+	ScheduleKindFixed   ScheduleKind = "fixed"
+	ScheduleKindOffPeak ScheduleKind = "off-peak"
+	ScheduleKindWindow  ScheduleKind = "window"
+)
+
+// Valid indicates whether the value is a known member of the ScheduleKind enum.
+func (e ScheduleKind) Valid() bool {
+	switch e {
+	case ScheduleKindDaily:
+		return true
+	case ScheduleKindEvery:
+		return true
+	case ScheduleKindFixed:
+		return true
+	case ScheduleKindOffPeak:
+		return true
+	case ScheduleKindWindow:
 		return true
 	default:
 		return false
@@ -1036,6 +1342,8 @@ const (
 	Damage     ListTenantAlarmsParamsCause = "damage"
 	Key        ListTenantAlarmsParamsCause = "key"
 	MassChange ListTenantAlarmsParamsCause = "mass_change"
+	QuotaHard  ListTenantAlarmsParamsCause = "quota_hard"
+	QuotaSoft  ListTenantAlarmsParamsCause = "quota_soft"
 )
 
 // Valid indicates whether the value is a known member of the ListTenantAlarmsParamsCause enum.
@@ -1046,6 +1354,10 @@ func (e ListTenantAlarmsParamsCause) Valid() bool {
 	case Key:
 		return true
 	case MassChange:
+		return true
+	case QuotaHard:
+		return true
+	case QuotaSoft:
 		return true
 	default:
 		return false
@@ -1088,6 +1400,51 @@ func (e ListResourcesParamsState) Valid() bool {
 	case ListResourcesParamsStateGone:
 		return true
 	case ListResourcesParamsStateInactive:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListResourcesParamsStanding.
+const (
+	ListResourcesParamsStandingAwaitsHour     ListResourcesParamsStanding = "awaits_hour"
+	ListResourcesParamsStandingCameLater      ListResourcesParamsStanding = "came_later"
+	ListResourcesParamsStandingCovered        ListResourcesParamsStanding = "covered"
+	ListResourcesParamsStandingDraft          ListResourcesParamsStanding = "draft"
+	ListResourcesParamsStandingExcluded       ListResourcesParamsStanding = "excluded"
+	ListResourcesParamsStandingNoPolicy       ListResourcesParamsStanding = "no_policy"
+	ListResourcesParamsStandingNoSeat         ListResourcesParamsStanding = "no_seat"
+	ListResourcesParamsStandingNotEnabled     ListResourcesParamsStanding = "not_enabled"
+	ListResourcesParamsStandingNothing        ListResourcesParamsStanding = "nothing"
+	ListResourcesParamsStandingOtherWorkloads ListResourcesParamsStanding = "other_workloads"
+	ListResourcesParamsStandingQuota          ListResourcesParamsStanding = "quota"
+)
+
+// Valid indicates whether the value is a known member of the ListResourcesParamsStanding enum.
+func (e ListResourcesParamsStanding) Valid() bool {
+	switch e {
+	case ListResourcesParamsStandingAwaitsHour:
+		return true
+	case ListResourcesParamsStandingCameLater:
+		return true
+	case ListResourcesParamsStandingCovered:
+		return true
+	case ListResourcesParamsStandingDraft:
+		return true
+	case ListResourcesParamsStandingExcluded:
+		return true
+	case ListResourcesParamsStandingNoPolicy:
+		return true
+	case ListResourcesParamsStandingNoSeat:
+		return true
+	case ListResourcesParamsStandingNotEnabled:
+		return true
+	case ListResourcesParamsStandingNothing:
+		return true
+	case ListResourcesParamsStandingOtherWorkloads:
+		return true
+	case ListResourcesParamsStandingQuota:
 		return true
 	default:
 		return false
@@ -1505,6 +1862,12 @@ type AccountTime struct {
 	WindowSeconds int64   `json:"window_seconds"`
 }
 
+// Activation defines model for Activation.
+type Activation struct {
+	// Resources Take in these alone, and leave the policy's state: a draft protects just them. Without it the policy becomes active
+	Resources []string `json:"resources,omitempty,omitzero"`
+}
+
 // Alarm defines model for Alarm.
 type Alarm struct {
 	// Cause credential, bucket, redis, catalog, graph, key
@@ -1594,6 +1957,23 @@ type BackupOptions struct {
 	Recoverable bool  `json:"recoverable,omitempty,omitzero"`
 	Versions    int64 `json:"versions,omitempty,omitzero"`
 }
+
+// Blackout defines model for Blackout.
+type Blackout struct {
+	// Days On which it begins; without it every day
+	Days []BlackoutDays `json:"days,omitempty,omitzero"`
+
+	// From Example: 08:00
+	From string `json:"from"`
+
+	// To Of the next day where it is not after from
+	//
+	// Example: 18:00
+	To string `json:"to"`
+}
+
+// BlackoutDays defines model for Blackout.Days.
+type BlackoutDays string
 
 // BrowseItem defines model for BrowseItem.
 type BrowseItem struct {
@@ -1703,6 +2083,37 @@ type Counts struct {
 
 	// Total Items expected, as far as folders say how many they have; 0 while unknown
 	Total int64 `json:"total"`
+}
+
+// Coverage defines model for Coverage.
+type Coverage struct {
+	// Covered Protected by a policy: within_objective, stale and never_backed_up together
+	Covered int64 `json:"covered"`
+
+	// Eligible Have something that can be backed up
+	Eligible int64 `json:"eligible"`
+
+	// Excluded Excluded by a policy, and covered by none
+	Excluded int64  `json:"excluded"`
+	Name     string `json:"name,omitempty,omitzero"`
+
+	// NeverBackedUp One was never backed up
+	NeverBackedUp int64 `json:"never_backed_up"`
+
+	// Paused Of those that are covered, by a policy that is paused
+	Paused int64 `json:"paused"`
+
+	// Stale One was backed up longer ago
+	Stale int64 `json:"stale"`
+
+	// Tenant Absent: all tenants
+	Tenant string `json:"tenant,omitempty,omitzero"`
+
+	// Unprotected The others by reason: no_policy, draft, awaits_hour, came_later, other_workloads, not_enabled, quota, no_seat
+	Unprotected map[string]int64 `json:"unprotected"`
+
+	// WithinObjective All protected workloads were backed up within their policies' objectives
+	WithinObjective int64 `json:"within_objective"`
 }
 
 // Credential defines model for Credential.
@@ -1851,6 +2262,16 @@ type Feasibility struct {
 
 	// Workloads What is expected of the policy
 	Workloads []ExpectedWorkload `json:"workloads"`
+}
+
+// FleetCoverage defines model for FleetCoverage.
+type FleetCoverage struct {
+	// Items Tenants by ascending ID
+	Items []Coverage `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next  string   `json:"next,omitempty,omitzero"`
+	Total Coverage `json:"total"`
 }
 
 // Forecast defines model for Forecast.
@@ -2039,6 +2460,30 @@ type LedgerDay struct {
 	Units  []Units `json:"units"`
 }
 
+// Licensing defines model for Licensing.
+type Licensing struct {
+	// HardQuota Newcomers beyond so many seats are listed unprotected, and there is an alarm; 0: no end
+	HardQuota int64 `json:"hard_quota"`
+
+	// Mode automatic: whoever is to be protected and needs a seat gets one; manual: those alone are protected who were given one
+	Mode LicensingMode `json:"mode"`
+
+	// SoftQuota From so many seats on there is an alarm; 0: none
+	SoftQuota int64 `json:"soft_quota"`
+
+	// Take Which kinds of resource take a seat; the others are protected without. departed: who had a seat and left Microsoft 365, while backups are stored
+	Take []LicensingTake `json:"take"`
+
+	// Used Seats that are taken now
+	Used int64 `json:"used,omitempty,omitzero"`
+}
+
+// LicensingMode automatic: whoever is to be protected and needs a seat gets one; manual: those alone are protected who were given one
+type LicensingMode string
+
+// LicensingTake defines model for Licensing.Take.
+type LicensingTake string
+
 // Mail defines model for Mail.
 type Mail struct {
 	Attempts  int64     `json:"attempts"`
@@ -2062,6 +2507,21 @@ type Mail struct {
 
 // MailState defines model for Mail.State.
 type MailState string
+
+// MemberList defines model for MemberList.
+type MemberList struct {
+	// Group Entra object ID
+	Group string `json:"group"`
+
+	// ListedAt Absent: no sync has listed it yet
+	ListedAt time.Time `json:"listed_at,omitempty,omitzero"`
+
+	// Members Users in it
+	Members int64 `json:"members"`
+
+	// Problem Why it could not be listed the last time; its members stay as they were known
+	Problem string `json:"problem,omitempty,omitzero"`
+}
 
 // NewCredential defines model for NewCredential.
 type NewCredential struct {
@@ -2127,6 +2587,29 @@ type NewHold struct {
 	Resource string `json:"resource,omitempty,omitzero"`
 }
 
+// NewLicensing defines model for NewLicensing.
+type NewLicensing struct {
+	// HardQuota Newcomers beyond so many seats are listed unprotected, and there is an alarm; 0: no end
+	HardQuota int64 `json:"hard_quota,omitempty,omitzero"`
+
+	// Mode automatic: whoever is to be protected and needs a seat gets one; manual: those alone are protected who were given one
+	Mode NewLicensingMode `json:"mode"`
+
+	// SoftQuota From so many seats on there is an alarm; 0: none
+	SoftQuota int64 `json:"soft_quota,omitempty,omitzero"`
+
+	// Take Which kinds of resource take a seat; the others are protected without
+	//
+	// Example: ["user"]
+	Take []NewLicensingTake `json:"take"`
+}
+
+// NewLicensingMode automatic: whoever is to be protected and needs a seat gets one; manual: those alone are protected who were given one
+type NewLicensingMode string
+
+// NewLicensingTake defines model for NewLicensing.Take.
+type NewLicensingTake string
+
 // NewNotices defines model for NewNotices.
 type NewNotices struct {
 	// At Local time of day of reports and digests
@@ -2172,38 +2655,44 @@ type NewNoticesWeekday string
 
 // NewPolicy defines model for NewPolicy.
 type NewPolicy struct {
+	// Activate Activate it at once; without it it is a draft
+	Activate bool `json:"activate,omitempty,omitzero"`
+
 	// Archives Preview: look for in-place archives of mailboxes by an identifier of Microsoft Graph beta, and name them in snapshots. They cannot be saved
 	Archives bool `json:"archives,omitempty,omitzero"`
 
-	// At Local time of day at which backups begin to start
-	//
-	// Example: 01:30
-	At string `json:"at"`
+	// Enrol When it takes in whom it covers: with the sync that finds them, at a local time of day, or once when it is activated
+	Enrol NewPolicyEnrol `json:"enrol,omitempty,omitzero"`
 
-	// Kinds All resources of these kinds; without it all users
+	// EnrolAt With enrol daily; in the schedule's time zone
+	//
+	// Example: 20:00
+	EnrolAt string `json:"enrol_at,omitempty,omitzero"`
+
+	// Kinds All resources of these kinds; without it, and without targets, all users
 	Kinds []NewPolicyKinds `json:"kinds,omitempty,omitzero"`
 
 	// Mime Keep each mail as MIME, too: a request more for each. Signed and encrypted mail is kept so anyway
 	Mime bool   `json:"mime,omitempty,omitzero"`
 	Name string `json:"name"`
 
-	// Recoverable Save what was deleted from mailboxes and can still be recovered, too
-	Recoverable bool `json:"recoverable,omitempty,omitzero"`
+	// ObjectiveMinutes Up to this age a backup counts as fresh; without it half as long again as the schedule's interval
+	ObjectiveMinutes int64 `json:"objective_minutes,omitempty,omitzero"`
 
-	// TimeZone IANA name
-	//
-	// Example: Europe/Vienna
-	TimeZone string `json:"time_zone,omitempty,omitzero"`
+	// Recoverable Save what was deleted from mailboxes and can still be recovered, too
+	Recoverable bool     `json:"recoverable,omitempty,omitzero"`
+	Schedule    Schedule `json:"schedule,omitempty,omitzero"`
+	Targets     Targets  `json:"targets,omitempty,omitzero"`
 
 	// Versions Save so many old versions of each file
 	Versions int64 `json:"versions,omitempty,omitzero"`
 
-	// WindowMinutes Spread the starts over so many minutes
-	WindowMinutes int64 `json:"window_minutes,omitempty,omitzero"`
-
-	// Workloads Without it all that the kinds have
+	// Workloads Without it all that the kinds and the named ones have
 	Workloads []NewPolicyWorkloads `json:"workloads,omitempty,omitzero"`
 }
+
+// NewPolicyEnrol When it takes in whom it covers: with the sync that finds them, at a local time of day, or once when it is activated
+type NewPolicyEnrol string
 
 // NewPolicyKinds defines model for NewPolicy.Kinds.
 type NewPolicyKinds string
@@ -2380,7 +2869,7 @@ type Overview struct {
 	// Tenants By state: pending, connected, disconnected, refused, ...
 	Tenants map[string]int64 `json:"tenants"`
 
-	// Troubled Alarms of single tenants, by cause: key, damage, mass_change
+	// Troubled Alarms of single tenants, by cause: key, damage, mass_change, quota_soft, quota_hard
 	Troubled map[string]int64 `json:"troubled"`
 
 	// Unsaved Of these, those without any snapshot
@@ -2507,6 +2996,22 @@ type PageRun struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// PageSeat defines model for PageSeat.
+type PageSeat struct {
+	Items []Seat `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PageSeatCount defines model for PageSeatCount.
+type PageSeatCount struct {
+	Items []SeatCount `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // PageSnapshot defines model for PageSnapshot.
 type PageSnapshot struct {
 	Items []Snapshot `json:"items"`
@@ -2575,30 +3080,161 @@ type PermissionGrant struct {
 // PermissionGrantPurpose defines model for PermissionGrant.Purpose.
 type PermissionGrantPurpose string
 
+// Planning defines model for Planning.
+type Planning struct {
+	// OpenSchedules Tokens of the tenant may choose other schedules than daily
+	OpenSchedules bool `json:"open_schedules"`
+
+	// TimeZone IANA name, of the tenant's region: nights there are off-peak
+	//
+	// Example: Australia/Sydney
+	TimeZone string `json:"time_zone"`
+}
+
 // Policy defines model for Policy.
 type Policy struct {
-	// At Local time of day, HH:MM, at which backups begin to start
+	ActivatedAt time.Time `json:"activated_at,omitempty,omitzero"`
+	CreatedAt   time.Time `json:"created_at,omitempty,omitzero"`
+
+	// Enrol automatic: takes in later resources with the sync that finds them; daily: at a local time; present: takes in those who are there when it is activated, once
+	Enrol PolicyEnrol `json:"enrol"`
+
+	// EnrolAt daily: local time of day at which it takes in newcomers
 	//
-	// Example: 01:30
-	At          string      `json:"at"`
-	CreatedAt   time.Time   `json:"created_at,omitempty,omitzero"`
+	// Example: 20:00
+	EnrolAt     string      `json:"enrol_at,omitempty,omitzero"`
 	Feasibility Feasibility `json:"feasibility,omitempty,omitzero"`
-	Id          string      `json:"id"`
 
-	// Kinds All resources of these kinds, also those to come
-	Kinds     []string      `json:"kinds"`
-	Name      string        `json:"name"`
-	Options   BackupOptions `json:"options"`
-	Retention Retention     `json:"retention"`
+	// Groups On a single policy: what is known of the groups it names
+	Groups []MemberList `json:"groups,omitempty,omitzero"`
+	Id     string       `json:"id"`
 
-	// TimeZone IANA name
+	// Kinds All resources of these kinds
+	Kinds []string `json:"kinds"`
+	Name  string   `json:"name"`
+
+	// Named How many resources and groups it names, as targets or exclusions
+	Named int64 `json:"named"`
+
+	// ObjectiveMinutes Up to this age the newest backup of a workload counts as fresh
+	ObjectiveMinutes int64         `json:"objective_minutes"`
+	Options          BackupOptions `json:"options"`
+	Retention        Retention     `json:"retention"`
+	Schedule         Schedule      `json:"schedule"`
+
+	// State draft: protects only whom it was activated for by name; paused: starts nothing, and goes on holding whom it protects
+	State     PolicyState `json:"state"`
+	Targets   Targets     `json:"targets,omitempty,omitzero"`
+	Workloads []string    `json:"workloads"`
+}
+
+// PolicyEnrol automatic: takes in later resources with the sync that finds them; daily: at a local time; present: takes in those who are there when it is activated, once
+type PolicyEnrol string
+
+// PolicyState draft: protects only whom it was activated for by name; paused: starts nothing, and goes on holding whom it protects
+type PolicyState string
+
+// PolicyChange defines model for PolicyChange.
+type PolicyChange struct {
+	Archives *bool              `json:"archives,omitempty"`
+	Enrol    *PolicyChangeEnrol `json:"enrol,omitempty"`
+
+	// EnrolAt Example: 20:00
+	EnrolAt *string              `json:"enrol_at,omitempty"`
+	Kinds   *[]PolicyChangeKinds `json:"kinds,omitempty"`
+	Mime    *bool                `json:"mime,omitempty"`
+	Name    *string              `json:"name,omitempty"`
+
+	// ObjectiveMinutes 0: what follows from the schedule
+	ObjectiveMinutes *int64                   `json:"objective_minutes,omitempty"`
+	Recoverable      *bool                    `json:"recoverable,omitempty"`
+	Schedule         *Schedule                `json:"schedule,omitempty"`
+	Targets          *Targets                 `json:"targets,omitempty"`
+	Versions         *int64                   `json:"versions,omitempty"`
+	Workloads        *[]PolicyChangeWorkloads `json:"workloads,omitempty"`
+}
+
+// PolicyChangeEnrol defines model for PolicyChange.Enrol.
+type PolicyChangeEnrol string
+
+// PolicyChangeKinds defines model for PolicyChange.Kinds.
+type PolicyChangeKinds string
+
+// PolicyChangeWorkloads defines model for PolicyChange.Workloads.
+type PolicyChangeWorkloads string
+
+// PolicyPart defines model for PolicyPart.
+type PolicyPart struct {
+	// Enrolled The policy has taken it in
+	Enrolled bool   `json:"enrolled"`
+	Excluded bool   `json:"excluded"`
+	Name     string `json:"name"`
+	Policy   string `json:"policy"`
+
+	// Protects What it protects, before all others that would
+	Protects []string `json:"protects"`
+
+	// Reach chosen: named by itself; group: a member of a group that is named; kind: one of all of its kind
+	Reach string `json:"reach,omitempty,omitzero"`
+
+	// Standing What would become of the resource if there were no other policy, and seats enough
+	Standing string `json:"standing"`
+	State    string `json:"state"`
+}
+
+// PolicyPreview defines model for PolicyPreview.
+type PolicyPreview struct {
+	// Accounts What the policy and the tenant's others together ask of each account
+	Accounts []AccountTime `json:"accounts"`
+
+	// Binding The account that takes longest; absent if none has to be waited for
 	//
-	// Example: Europe/Vienna
-	TimeZone string `json:"time_zone"`
+	// Example: sharepoint/day
+	Binding string `json:"binding,omitempty,omitzero"`
 
-	// WindowMinutes Starts are spread over so many minutes
-	WindowMinutes int64    `json:"window_minutes"`
-	Workloads     []string `json:"workloads"`
+	// CompletesAt When the next round is through at the earliest
+	CompletesAt time.Time `json:"completes_at,omitempty,omitzero"`
+
+	// Feasible All of it can be paid for before the next round begins
+	Feasible bool `json:"feasible"`
+
+	// GroupsNotListed Groups it names whose members no sync has listed yet: they are not counted
+	GroupsNotListed []string `json:"groups_not_listed"`
+	HardQuota       int64    `json:"hard_quota,omitempty,omitzero"`
+
+	// IntervalSeconds From one round to the next
+	IntervalSeconds int64 `json:"interval_seconds"`
+
+	// NewlyProtected Of these, those that nothing protects now
+	NewlyProtected int64 `json:"newly_protected"`
+
+	// ProtectedByOthers That it covers and another policy protects, which goes before it
+	ProtectedByOthers int64 `json:"protected_by_others"`
+
+	// Resources That it would protect, with a seat where they need one
+	Resources int64 `json:"resources"`
+
+	// SeatsNeeded Seats it would take beyond those that are taken
+	SeatsNeeded int64 `json:"seats_needed"`
+
+	// SeatsUsed Seats that are taken now
+	SeatsUsed int64 `json:"seats_used"`
+	SoftQuota int64 `json:"soft_quota,omitempty,omitzero"`
+
+	// TakesSeconds How long a round takes at least, by what Microsoft allows
+	TakesSeconds int64 `json:"takes_seconds"`
+
+	// UnitsPerRound What one round asks of Microsoft's accounts
+	UnitsPerRound []Units `json:"units_per_round"`
+
+	// Warning If not: why, for a person
+	Warning string `json:"warning,omitempty,omitzero"`
+
+	// WithoutSeat That would not be protected for want of a seat
+	WithoutSeat int64 `json:"without_seat"`
+
+	// Workloads What is expected of the policy
+	Workloads []ExpectedWorkload `json:"workloads"`
 }
 
 // Problem defines model for Problem.
@@ -2646,6 +3282,45 @@ type Process struct {
 	Slots map[string]int64 `json:"slots"`
 }
 
+// ProtectedWorkload defines model for ProtectedWorkload.
+type ProtectedWorkload struct {
+	// NextDue Absent: the policy is paused
+	NextDue time.Time `json:"next_due,omitempty,omitzero"`
+	Policy  string    `json:"policy"`
+
+	// SavedAt When its last backup ended well; absent: never
+	SavedAt time.Time `json:"saved_at,omitempty,omitzero"`
+
+	// Stale That is longer ago than the policy's objective
+	Stale    bool   `json:"stale"`
+	Workload string `json:"workload"`
+}
+
+// Protection defines model for Protection.
+type Protection struct {
+	Kind      string `json:"kind"`
+	Name      string `json:"name"`
+	NeedsSeat bool   `json:"needs_seat"`
+
+	// Policies The policies that have to do with it, the one that goes before the others first
+	Policies []PolicyPart `json:"policies"`
+	Resource string       `json:"resource"`
+
+	// Rule How one of several policies is chosen
+	Rule string `json:"rule"`
+	Seat Seat   `json:"seat,omitempty,omitzero"`
+
+	// SeatClass How seats count it
+	SeatClass string `json:"seat_class"`
+
+	// Standing covered, or the nearest reason why not: no_seat, quota, awaits_hour, came_later, draft, other_workloads, excluded, no_policy, not_enabled, nothing; empty unless it is active
+	Standing string `json:"standing"`
+	State    string `json:"state"`
+
+	// Workloads What is protected
+	Workloads []ProtectedWorkload `json:"workloads"`
+}
+
 // Readiness defines model for Readiness.
 type Readiness struct {
 	Permissions []PermissionGrant `json:"permissions"`
@@ -2669,6 +3344,9 @@ type Resource struct {
 
 	// ObjectId Microsoft's ID of it
 	ObjectId string `json:"object_id"`
+
+	// Standing covered, or the reason why it is not protected: see its protection; absent unless it is active
+	Standing string `json:"standing,omitempty,omitzero"`
 
 	// State inactive: deleted in Microsoft 365, not backed up; gone: no longer readable there, its backups stay
 	State   ResourceState `json:"state"`
@@ -2786,6 +3464,9 @@ type Run struct {
 	MoreProblems bool   `json:"more_problems,omitempty,omitzero"`
 	Policy       string `json:"policy,omitempty,omitzero"`
 
+	// PolicyName As it is called now, also when it was deleted
+	PolicyName string `json:"policy_name,omitempty,omitzero"`
+
 	// Problems On a single run: its tasks that failed, wait, or ended without all their data, at most 50
 	Problems []TaskProblem `json:"problems,omitempty,omitzero"`
 	Progress Counts        `json:"progress"`
@@ -2824,6 +3505,34 @@ type RunState string
 // RunTrigger defines model for Run.Trigger.
 type RunTrigger string
 
+// Schedule defines model for Schedule.
+type Schedule struct {
+	// At window, fixed: local time of day at which backups begin to start
+	//
+	// Example: 01:30
+	At string `json:"at,omitempty,omitzero"`
+
+	// Blackouts Weekly windows in which nothing starts
+	Blackouts []Blackout `json:"blackouts,omitempty,omitzero"`
+
+	// EveryHours every: hours from one start to the next
+	EveryHours int64 `json:"every_hours,omitempty,omitzero"`
+
+	// Kind daily: once a day, each workload at a stable time of its own, for even load; window: spread over some minutes from a local time on; every: every some hours; fixed: at a local time; off-peak: spread over the night of the tenant's region
+	Kind ScheduleKind `json:"kind"`
+
+	// TimeZone IANA name, of times of day and of the days that retention counts; without it that of the tenant's region, of a policy that is changed the one it has
+	//
+	// Example: Europe/Vienna
+	TimeZone string `json:"time_zone,omitempty,omitzero"`
+
+	// WindowMinutes window: spread the starts over so many minutes; without it 240
+	WindowMinutes int64 `json:"window_minutes,omitempty,omitzero"`
+}
+
+// ScheduleKind daily: once a day, each workload at a stable time of its own, for even load; window: spread over some minutes from a local time on; every: every some hours; fixed: at a local time; off-peak: spread over the night of the tenant's region
+type ScheduleKind string
+
 // SearchPage defines model for SearchPage.
 type SearchPage struct {
 	// Items By resource and workload; a page may have few or none and still a next
@@ -2836,6 +3545,38 @@ type SearchPage struct {
 	Unreadable []UnreadableSeries `json:"unreadable"`
 }
 
+// Seat defines model for Seat.
+type Seat struct {
+	Address string `json:"address"`
+
+	// AssignedBy Who assigned it; absent: by itself
+	AssignedBy string `json:"assigned_by,omitempty,omitzero"`
+	Name       string `json:"name"`
+	Resource   string `json:"resource"`
+
+	// Rule The kind of resource by which it takes a seat
+	Rule  string    `json:"rule"`
+	Since time.Time `json:"since,omitempty,omitzero"`
+
+	// Until Absent: it has it still
+	Until time.Time `json:"until,omitempty,omitzero"`
+}
+
+// SeatChange defines model for SeatChange.
+type SeatChange struct {
+	Resources []string `json:"resources"`
+}
+
+// SeatCount defines model for SeatCount.
+type SeatCount struct {
+	Name string `json:"name"`
+	Rule string `json:"rule"`
+
+	// Seats Resources that had one at any time of the month
+	Seats  int64  `json:"seats"`
+	Tenant string `json:"tenant"`
+}
+
 // Snapshot defines model for Snapshot.
 type Snapshot struct {
 	Counts Counts `json:"counts"`
@@ -2846,6 +3587,21 @@ type Snapshot struct {
 	// Task The task that sealed it
 	Task string    `json:"task,omitempty,omitzero"`
 	Time time.Time `json:"time,omitempty,omitzero"`
+}
+
+// Targets defines model for Targets.
+type Targets struct {
+	// ExcludeGroups Nor the users in these groups
+	ExcludeGroups []string `json:"exclude_groups,omitempty,omitzero"`
+
+	// ExcludeResources But not these resources
+	ExcludeResources []string `json:"exclude_resources,omitempty,omitzero"`
+
+	// Groups The users in these groups, and in groups of theirs: Entra object IDs. They are listed with the next sync
+	Groups []string `json:"groups,omitempty,omitzero"`
+
+	// Resources These resources
+	Resources []string `json:"resources,omitempty,omitzero"`
 }
 
 // Task defines model for Task.
@@ -2946,7 +3702,7 @@ type TenantState string
 
 // TenantAlarm defines model for TenantAlarm.
 type TenantAlarm struct {
-	// Cause key: its key does not open; damage: what is stored of a series is damaged; mass_change: pruning is suspended
+	// Cause key: its key does not open; damage: what is stored of a series is damaged; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short
 	//
 	// Example: key
 	Cause string `json:"cause"`
@@ -3057,6 +3813,15 @@ type ListBacklogsParams struct {
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// GetFleetCoverageParams defines parameters for GetFleetCoverage.
+type GetFleetCoverageParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListFleetMailsParams defines parameters for ListFleetMails.
 type ListFleetMailsParams struct {
 	// After 'next' of the page before
@@ -3070,6 +3835,24 @@ type ListFleetMailsParams struct {
 type FindRunsParams struct {
 	// Reference As it was said or written: dashes, dots and spaces do not matter
 	Reference string `form:"reference" json:"reference"`
+}
+
+// CountSeatsParams defines parameters for CountSeats.
+type CountSeatsParams struct {
+	// Month Of UTC; without it the present one
+	Month *string `form:"month,omitempty" json:"month,omitempty"`
+
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// FetchSeatCountsParams defines parameters for FetchSeatCounts.
+type FetchSeatCountsParams struct {
+	// Month Of UTC; without it the present one
+	Month *string `form:"month,omitempty" json:"month,omitempty"`
 }
 
 // ListTenantAlarmsParams defines parameters for ListTenantAlarms.
@@ -3157,6 +3940,9 @@ type ListResourcesParams struct {
 
 	// State Only this state; without it all but the gone ones
 	State *ListResourcesParamsState `form:"state,omitempty" json:"state,omitempty"`
+
+	// Standing Only those that stand so
+	Standing *ListResourcesParamsStanding `form:"standing,omitempty" json:"standing,omitempty"`
 }
 
 // ListResourcesParamsKind defines parameters for ListResources.
@@ -3164,6 +3950,9 @@ type ListResourcesParamsKind string
 
 // ListResourcesParamsState defines parameters for ListResources.
 type ListResourcesParamsState string
+
+// ListResourcesParamsStanding defines parameters for ListResources.
+type ListResourcesParamsStanding string
 
 // AcknowledgeMassChangeParamsWorkload defines parameters for AcknowledgeMassChange.
 type AcknowledgeMassChangeParamsWorkload string
@@ -3339,6 +4128,24 @@ type SearchTenantParams struct {
 // SearchTenantParamsWorkload defines parameters for SearchTenant.
 type SearchTenantParamsWorkload string
 
+// ListSeatsParams defines parameters for ListSeats.
+type ListSeatsParams struct {
+	// Month Of UTC; without it the present one
+	Month *string `form:"month,omitempty" json:"month,omitempty"`
+
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// FetchSeatsParams defines parameters for FetchSeats.
+type FetchSeatsParams struct {
+	// Month Of UTC; without it the present one
+	Month *string `form:"month,omitempty" json:"month,omitempty"`
+}
+
 // DisableWorkloadParamsWorkload defines parameters for DisableWorkload.
 type DisableWorkloadParamsWorkload string
 
@@ -3378,14 +4185,26 @@ type StartExportJSONRequestBody = NewExport
 // SetHoldJSONRequestBody defines body for SetHold for application/json ContentType.
 type SetHoldJSONRequestBody = NewHold
 
+// SetLicensingJSONRequestBody defines body for SetLicensing for application/json ContentType.
+type SetLicensingJSONRequestBody = NewLicensing
+
 // SetNoticesJSONRequestBody defines body for SetNotices for application/json ContentType.
 type SetNoticesJSONRequestBody = NewNotices
+
+// SetPlanningJSONRequestBody defines body for SetPlanning for application/json ContentType.
+type SetPlanningJSONRequestBody = Planning
 
 // AddPolicyJSONRequestBody defines body for AddPolicy for application/json ContentType.
 type AddPolicyJSONRequestBody = NewPolicy
 
 // PreviewPolicyJSONRequestBody defines body for PreviewPolicy for application/json ContentType.
 type PreviewPolicyJSONRequestBody = NewPolicy
+
+// ChangePolicyJSONRequestBody defines body for ChangePolicy for application/json ContentType.
+type ChangePolicyJSONRequestBody = PolicyChange
+
+// ActivatePolicyJSONRequestBody defines body for ActivatePolicy for application/json ContentType.
+type ActivatePolicyJSONRequestBody = Activation
 
 // SetPolicyNoticesJSONRequestBody defines body for SetPolicyNotices for application/json ContentType.
 type SetPolicyNoticesJSONRequestBody = NewNotices
@@ -3404,6 +4223,12 @@ type PreviewRestoreJSONRequestBody = NewRestore
 
 // StartRunJSONRequestBody defines body for StartRun for application/json ContentType.
 type StartRunJSONRequestBody = NewRun
+
+// AssignSeatsJSONRequestBody defines body for AssignSeats for application/json ContentType.
+type AssignSeatsJSONRequestBody = SeatChange
+
+// RevokeSeatsJSONRequestBody defines body for RevokeSeats for application/json ContentType.
+type RevokeSeatsJSONRequestBody = SeatChange
 
 // StartVerificationJSONRequestBody defines body for StartVerification for application/json ContentType.
 type StartVerificationJSONRequestBody = NewVerification
@@ -3503,6 +4328,11 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/backlogs (the `ListBacklogs` operationId).
 	ListBacklogs(ctx context.Context, params *ListBacklogsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetFleetCoverage Count the resources of all tenants by how well they are protected
+	//
+	// Corresponds with GET /v1/coverage (the `GetFleetCoverage` operationId).
+	GetFleetCoverage(ctx context.Context, params *GetFleetCoverageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListFleetCredentials List the provider's credentials that were given by the API
 	//
 	// Corresponds with GET /v1/credentials (the `ListFleetCredentials` operationId).
@@ -3570,6 +4400,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/runs (the `FindRuns` operationId).
 	FindRuns(ctx context.Context, params *FindRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CountSeats Count the seats of all tenants in a month, by rule
+	//
+	// Corresponds with GET /v1/seats (the `CountSeats` operationId).
+	CountSeats(ctx context.Context, params *CountSeatsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FetchSeatCounts Fetch the seats of all tenants in a month, as CSV
+	//
+	// Corresponds with GET /v1/seats.csv (the `FetchSeatCounts` operationId).
+	FetchSeatCounts(ctx context.Context, params *FetchSeatCountsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListTenantAlarms List what is wrong with single tenants; the others go on
 	//
@@ -3648,6 +4488,11 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
 	StartConsent(ctx context.Context, tenant string, body StartConsentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetCoverage Count a tenant's resources by how well they are protected
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/coverage (the `GetCoverage` operationId).
+	GetCoverage(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListCredentials List the tenant's own credentials, and what is wrong with them
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/credentials (the `ListCredentials` operationId).
@@ -3725,6 +4570,25 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/ledger (the `GetLedger` operationId).
 	GetLedger(ctx context.Context, tenant string, params *GetLedgerParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetLicensing Show how a tenant's seats are counted, and how many are taken
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/licensing (the `GetLicensing` operationId).
+	GetLicensing(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetLicensingWithBody Set how a tenant's seats are counted
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
+	SetLicensingWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetLicensing Set how a tenant's seats are counted
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
+	SetLicensing(ctx context.Context, tenant string, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListMails List the mails about a tenant, newest first, and what became of them
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/mails (the `ListMails` operationId).
@@ -3759,33 +4623,52 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/notices/test (the `TestNotices` operationId).
 	TestNotices(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetPlanning Show what the provider says of all policies of a tenant
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/planning (the `GetPlanning` operationId).
+	GetPlanning(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetPlanningWithBody Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
+	SetPlanningWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetPlanning Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
+	SetPlanning(ctx context.Context, tenant string, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListPolicies List the policies of a tenant
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/policies (the `ListPolicies` operationId).
 	ListPolicies(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AddPolicyWithBody Add a policy
+	// AddPolicyWithBody Add a policy: a draft, unless it is activated at once
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies (the `AddPolicy` operationId).
 	AddPolicyWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// AddPolicy Add a policy
+	// AddPolicy Add a policy: a draft, unless it is activated at once
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies (the `AddPolicy` operationId).
 	AddPolicy(ctx context.Context, tenant string, body AddPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PreviewPolicyWithBody Tell whether Microsoft's limits allow a policy, without adding it
+	// PreviewPolicyWithBody Tell whom a policy would cover, in seats and units, without adding it
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies/preview (the `PreviewPolicy` operationId).
 	PreviewPolicyWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// PreviewPolicy Tell whether Microsoft's limits allow a policy, without adding it
+	// PreviewPolicy Tell whom a policy would cover, in seats and units, without adding it
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -3802,6 +4685,39 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy} (the `GetPolicy` operationId).
 	GetPolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ChangePolicyWithBody Change a policy; its history stays, and other times count from now on
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
+	ChangePolicyWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ChangePolicy Change a policy; its history stays, and other times count from now on
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
+	ChangePolicy(ctx context.Context, tenant string, policy string, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ActivatePolicyWithBody Activate a policy, or let a paused one go on
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
+	ActivatePolicyWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ActivatePolicy Activate a policy, or let a paused one go on
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
+	ActivatePolicy(ctx context.Context, tenant string, policy string, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ForecastPolicy Tell whom a policy covers when it is active, in seats and units
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/forecast (the `ForecastPolicy` operationId).
+	ForecastPolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// SetPolicyNoticesWithBody Say who is told what about a policy, in place of what is set for the tenant
 	//
 	// Takes any type of body and a specified content type.
@@ -3815,6 +4731,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
 	SetPolicyNotices(ctx context.Context, tenant string, policy string, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// PausePolicy Let a policy start nothing until it is activated again
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/pause (the `PausePolicy` operationId).
+	PausePolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetRetentionWithBody Set which snapshots a policy keeps; the next daily prune drops the others
 	//
@@ -3868,6 +4789,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource} (the `GetResource` operationId).
 	GetResource(ctx context.Context, tenant string, resource string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetProtection Tell why a resource is protected, or why not
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/protection (the `GetProtection` operationId).
+	GetProtection(ctx context.Context, tenant string, resource string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// AcknowledgeMassChange Let a series be pruned again that a mass change has suspended
 	//
@@ -3996,6 +4922,44 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/search (the `SearchTenant` operationId).
 	SearchTenant(ctx context.Context, tenant string, params *SearchTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListSeats List who had a seat in a month, and by which rule
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/seats (the `ListSeats` operationId).
+	ListSeats(ctx context.Context, tenant string, params *ListSeatsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FetchSeats Fetch who had a seat in a month, as CSV
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/seats.csv (the `FetchSeats` operationId).
+	FetchSeats(ctx context.Context, tenant string, params *FetchSeatsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AssignSeatsWithBody Give seats by hand; all named get one, or none does
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/seats/assign (the `AssignSeats` operationId).
+	AssignSeatsWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AssignSeats Give seats by hand; all named get one, or none does
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/seats/assign (the `AssignSeats` operationId).
+	AssignSeats(ctx context.Context, tenant string, body AssignSeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeSeatsWithBody Take seats by hand
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/seats/revoke (the `RevokeSeats` operationId).
+	RevokeSeatsWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeSeats Take seats by hand
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/seats/revoke (the `RevokeSeats` operationId).
+	RevokeSeats(ctx context.Context, tenant string, body RevokeSeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// StartVerificationWithBody Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 	//
 	// Takes any type of body and a specified content type.
@@ -4099,6 +5063,21 @@ func (c *Client) ListFleetAudit(ctx context.Context, params *ListFleetAuditParam
 // Corresponds with GET /v1/backlogs (the `ListBacklogs` operationId).
 func (c *Client) ListBacklogs(ctx context.Context, params *ListBacklogsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListBacklogsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetFleetCoverage Count the resources of all tenants by how well they are protected
+//
+// Corresponds with GET /v1/coverage (the `GetFleetCoverage` operationId).
+func (c *Client) GetFleetCoverage(ctx context.Context, params *GetFleetCoverageParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetFleetCoverageRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4287,6 +5266,36 @@ func (c *Client) ListProcesses(ctx context.Context, reqEditors ...RequestEditorF
 // Corresponds with GET /v1/runs (the `FindRuns` operationId).
 func (c *Client) FindRuns(ctx context.Context, params *FindRunsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewFindRunsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CountSeats Count the seats of all tenants in a month, by rule
+//
+// Corresponds with GET /v1/seats (the `CountSeats` operationId).
+func (c *Client) CountSeats(ctx context.Context, params *CountSeatsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCountSeatsRequest(c.Server, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FetchSeatCounts Fetch the seats of all tenants in a month, as CSV
+//
+// Corresponds with GET /v1/seats.csv (the `FetchSeatCounts` operationId).
+func (c *Client) FetchSeatCounts(ctx context.Context, params *FetchSeatCountsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFetchSeatCountsRequest(c.Server, params)
 	if err != nil {
 		return nil, err
 	}
@@ -4504,6 +5513,21 @@ func (c *Client) StartConsent(ctx context.Context, tenant string, body StartCons
 	return c.Client.Do(req)
 }
 
+// GetCoverage Count a tenant's resources by how well they are protected
+//
+// Corresponds with GET /v1/tenants/{tenant}/coverage (the `GetCoverage` operationId).
+func (c *Client) GetCoverage(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetCoverageRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListCredentials List the tenant's own credentials, and what is wrong with them
 //
 // Corresponds with GET /v1/tenants/{tenant}/credentials (the `ListCredentials` operationId).
@@ -4711,6 +5735,55 @@ func (c *Client) GetLedger(ctx context.Context, tenant string, params *GetLedger
 	return c.Client.Do(req)
 }
 
+// GetLicensing Show how a tenant's seats are counted, and how many are taken
+//
+// Corresponds with GET /v1/tenants/{tenant}/licensing (the `GetLicensing` operationId).
+func (c *Client) GetLicensing(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetLicensingRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetLicensingWithBody Set how a tenant's seats are counted
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
+func (c *Client) SetLicensingWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetLicensingRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetLicensing Set how a tenant's seats are counted
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
+func (c *Client) SetLicensing(ctx context.Context, tenant string, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetLicensingRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListMails List the mails about a tenant, newest first, and what became of them
 //
 // Corresponds with GET /v1/tenants/{tenant}/mails (the `ListMails` operationId).
@@ -4805,6 +5878,55 @@ func (c *Client) TestNotices(ctx context.Context, tenant string, reqEditors ...R
 	return c.Client.Do(req)
 }
 
+// GetPlanning Show what the provider says of all policies of a tenant
+//
+// Corresponds with GET /v1/tenants/{tenant}/planning (the `GetPlanning` operationId).
+func (c *Client) GetPlanning(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPlanningRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetPlanningWithBody Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
+func (c *Client) SetPlanningWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPlanningRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetPlanning Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
+func (c *Client) SetPlanning(ctx context.Context, tenant string, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPlanningRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListPolicies List the policies of a tenant
 //
 // Corresponds with GET /v1/tenants/{tenant}/policies (the `ListPolicies` operationId).
@@ -4820,7 +5942,7 @@ func (c *Client) ListPolicies(ctx context.Context, tenant string, reqEditors ...
 	return c.Client.Do(req)
 }
 
-// AddPolicyWithBody Add a policy
+// AddPolicyWithBody Add a policy: a draft, unless it is activated at once
 //
 // Takes any type of body and a specified content type.
 //
@@ -4837,7 +5959,7 @@ func (c *Client) AddPolicyWithBody(ctx context.Context, tenant string, contentTy
 	return c.Client.Do(req)
 }
 
-// AddPolicy Add a policy
+// AddPolicy Add a policy: a draft, unless it is activated at once
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4854,7 +5976,7 @@ func (c *Client) AddPolicy(ctx context.Context, tenant string, body AddPolicyJSO
 	return c.Client.Do(req)
 }
 
-// PreviewPolicyWithBody Tell whether Microsoft's limits allow a policy, without adding it
+// PreviewPolicyWithBody Tell whom a policy would cover, in seats and units, without adding it
 //
 // Takes any type of body and a specified content type.
 //
@@ -4871,7 +5993,7 @@ func (c *Client) PreviewPolicyWithBody(ctx context.Context, tenant string, conte
 	return c.Client.Do(req)
 }
 
-// PreviewPolicy Tell whether Microsoft's limits allow a policy, without adding it
+// PreviewPolicy Tell whom a policy would cover, in seats and units, without adding it
 //
 // Takes a body of the `application/json` content type.
 //
@@ -4918,6 +6040,89 @@ func (c *Client) GetPolicy(ctx context.Context, tenant string, policy string, re
 	return c.Client.Do(req)
 }
 
+// ChangePolicyWithBody Change a policy; its history stays, and other times count from now on
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
+func (c *Client) ChangePolicyWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangePolicyRequestWithBody(c.Server, tenant, policy, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ChangePolicy Change a policy; its history stays, and other times count from now on
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
+func (c *Client) ChangePolicy(ctx context.Context, tenant string, policy string, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangePolicyRequest(c.Server, tenant, policy, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ActivatePolicyWithBody Activate a policy, or let a paused one go on
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
+func (c *Client) ActivatePolicyWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewActivatePolicyRequestWithBody(c.Server, tenant, policy, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ActivatePolicy Activate a policy, or let a paused one go on
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
+func (c *Client) ActivatePolicy(ctx context.Context, tenant string, policy string, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewActivatePolicyRequest(c.Server, tenant, policy, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ForecastPolicy Tell whom a policy covers when it is active, in seats and units
+//
+// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/forecast (the `ForecastPolicy` operationId).
+func (c *Client) ForecastPolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewForecastPolicyRequest(c.Server, tenant, policy)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // SetPolicyNoticesWithBody Say who is told what about a policy, in place of what is set for the tenant
 //
 // Takes any type of body and a specified content type.
@@ -4942,6 +6147,21 @@ func (c *Client) SetPolicyNoticesWithBody(ctx context.Context, tenant string, po
 // Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
 func (c *Client) SetPolicyNotices(ctx context.Context, tenant string, policy string, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSetPolicyNoticesRequest(c.Server, tenant, policy, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// PausePolicy Let a policy start nothing until it is activated again
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/pause (the `PausePolicy` operationId).
+func (c *Client) PausePolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPausePolicyRequest(c.Server, tenant, policy)
 	if err != nil {
 		return nil, err
 	}
@@ -5085,6 +6305,21 @@ func (c *Client) ListResources(ctx context.Context, tenant string, params *ListR
 // Corresponds with GET /v1/tenants/{tenant}/resources/{resource} (the `GetResource` operationId).
 func (c *Client) GetResource(ctx context.Context, tenant string, resource string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetResourceRequest(c.Server, tenant, resource)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetProtection Tell why a resource is protected, or why not
+//
+// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/protection (the `GetProtection` operationId).
+func (c *Client) GetProtection(ctx context.Context, tenant string, resource string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetProtectionRequest(c.Server, tenant, resource)
 	if err != nil {
 		return nil, err
 	}
@@ -5452,6 +6687,104 @@ func (c *Client) SearchTenant(ctx context.Context, tenant string, params *Search
 	return c.Client.Do(req)
 }
 
+// ListSeats List who had a seat in a month, and by which rule
+//
+// Corresponds with GET /v1/tenants/{tenant}/seats (the `ListSeats` operationId).
+func (c *Client) ListSeats(ctx context.Context, tenant string, params *ListSeatsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListSeatsRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FetchSeats Fetch who had a seat in a month, as CSV
+//
+// Corresponds with GET /v1/tenants/{tenant}/seats.csv (the `FetchSeats` operationId).
+func (c *Client) FetchSeats(ctx context.Context, tenant string, params *FetchSeatsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFetchSeatsRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AssignSeatsWithBody Give seats by hand; all named get one, or none does
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/seats/assign (the `AssignSeats` operationId).
+func (c *Client) AssignSeatsWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAssignSeatsRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AssignSeats Give seats by hand; all named get one, or none does
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/seats/assign (the `AssignSeats` operationId).
+func (c *Client) AssignSeats(ctx context.Context, tenant string, body AssignSeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAssignSeatsRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeSeatsWithBody Take seats by hand
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/seats/revoke (the `RevokeSeats` operationId).
+func (c *Client) RevokeSeatsWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeSeatsRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeSeats Take seats by hand
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/seats/revoke (the `RevokeSeats` operationId).
+func (c *Client) RevokeSeats(ctx context.Context, tenant string, body RevokeSeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeSeatsRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // StartVerificationWithBody Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 //
 // Takes any type of body and a specified content type.
@@ -5749,6 +7082,72 @@ func NewListBacklogsRequest(server string, params *ListBacklogsParams) (*http.Re
 		// styled parameters, preserving literal commas as delimiters
 		// per the OpenAPI spec (e.g. "color=blue,black,brown").
 		var rawQueryFragments []string
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetFleetCoverageRequest constructs an http.Request for the GetFleetCoverage method
+func NewGetFleetCoverageRequest(server string, params *GetFleetCoverageParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/coverage")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
 
 		if params.Limit != nil {
 
@@ -6125,6 +7524,138 @@ func NewFindRunsRequest(server string, params *FindRunsParams) (*http.Request, e
 			for _, qp := range strings.Split(queryFrag, "&") {
 				rawQueryFragments = append(rawQueryFragments, qp)
 			}
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewCountSeatsRequest constructs an http.Request for the CountSeats method
+func NewCountSeatsRequest(server string, params *CountSeatsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/seats")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Month != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "month", *params.Month, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewFetchSeatCountsRequest constructs an http.Request for the FetchSeatCounts method
+func NewFetchSeatCountsRequest(server string, params *FetchSeatCountsParams) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/seats.csv")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Month != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "month", *params.Month, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
 		}
 
 		if encoded := queryValues.Encode(); encoded != "" {
@@ -6628,6 +8159,40 @@ func NewStartConsentRequestWithBody(server string, tenant string, contentType st
 	return req, nil
 }
 
+// NewGetCoverageRequest constructs an http.Request for the GetCoverage method
+func NewGetCoverageRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/coverage", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListCredentialsRequest constructs an http.Request for the ListCredentials method
 func NewListCredentialsRequest(server string, tenant string) (*http.Request, error) {
 	var err error
@@ -7082,6 +8647,87 @@ func NewGetLedgerRequest(server string, tenant string, params *GetLedgerParams) 
 	return req, nil
 }
 
+// NewGetLicensingRequest constructs an http.Request for the GetLicensing method
+func NewGetLicensingRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/licensing", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetLicensingRequest calls the generic SetLicensing builder with application/json body
+func NewSetLicensingRequest(server string, tenant string, body SetLicensingJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetLicensingRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewSetLicensingRequestWithBody constructs an http.Request for the SetLicensing method, with any body, and a specified content type
+func NewSetLicensingRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/licensing", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListMailsRequest constructs an http.Request for the ListMails method
 func NewListMailsRequest(server string, tenant string, params *ListMailsParams) (*http.Request, error) {
 	var err error
@@ -7331,6 +8977,87 @@ func NewTestNoticesRequest(server string, tenant string) (*http.Request, error) 
 	return req, nil
 }
 
+// NewGetPlanningRequest constructs an http.Request for the GetPlanning method
+func NewGetPlanningRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/planning", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewSetPlanningRequest calls the generic SetPlanning builder with application/json body
+func NewSetPlanningRequest(server string, tenant string, body SetPlanningJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetPlanningRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewSetPlanningRequestWithBody constructs an http.Request for the SetPlanning method, with any body, and a specified content type
+func NewSetPlanningRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/planning", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewListPoliciesRequest constructs an http.Request for the ListPolicies method
 func NewListPoliciesRequest(server string, tenant string) (*http.Request, error) {
 	var err error
@@ -7541,6 +9268,155 @@ func NewGetPolicyRequest(server string, tenant string, policy string) (*http.Req
 	return req, nil
 }
 
+// NewChangePolicyRequest calls the generic ChangePolicy builder with application/json body
+func NewChangePolicyRequest(server string, tenant string, policy string, body ChangePolicyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewChangePolicyRequestWithBody(server, tenant, policy, "application/json", bodyReader)
+}
+
+// NewChangePolicyRequestWithBody constructs an http.Request for the ChangePolicy method, with any body, and a specified content type
+func NewChangePolicyRequestWithBody(server string, tenant string, policy string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "policy", policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPatch, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewActivatePolicyRequest calls the generic ActivatePolicy builder with application/json body
+func NewActivatePolicyRequest(server string, tenant string, policy string, body ActivatePolicyJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewActivatePolicyRequestWithBody(server, tenant, policy, "application/json", bodyReader)
+}
+
+// NewActivatePolicyRequestWithBody constructs an http.Request for the ActivatePolicy method, with any body, and a specified content type
+func NewActivatePolicyRequestWithBody(server string, tenant string, policy string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "policy", policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s/activate", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewForecastPolicyRequest constructs an http.Request for the ForecastPolicy method
+func NewForecastPolicyRequest(server string, tenant string, policy string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "policy", policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s/forecast", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewSetPolicyNoticesRequest calls the generic SetPolicyNotices builder with application/json body
 func NewSetPolicyNoticesRequest(server string, tenant string, policy string, body SetPolicyNoticesJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -7591,6 +9467,47 @@ func NewSetPolicyNoticesRequestWithBody(server string, tenant string, policy str
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewPausePolicyRequest constructs an http.Request for the PausePolicy method
+func NewPausePolicyRequest(server string, tenant string, policy string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "policy", policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s/pause", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -7949,6 +9866,18 @@ func NewListResourcesRequest(server string, tenant string, params *ListResources
 
 		}
 
+		if params.Standing != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "standing", *params.Standing, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
 		if encoded := queryValues.Encode(); encoded != "" {
 			rawQueryFragments = append(rawQueryFragments, encoded)
 		}
@@ -7987,6 +9916,47 @@ func NewGetResourceRequest(server string, tenant string, resource string) (*http
 	}
 
 	operationPath := fmt.Sprintf("/v1/tenants/%s/resources/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetProtectionRequest constructs an http.Request for the GetProtection method
+func NewGetProtectionRequest(server string, tenant string, resource string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "resource", resource, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/resources/%s/protection", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -9503,6 +11473,246 @@ func NewSearchTenantRequest(server string, tenant string, params *SearchTenantPa
 	return req, nil
 }
 
+// NewListSeatsRequest constructs an http.Request for the ListSeats method
+func NewListSeatsRequest(server string, tenant string, params *ListSeatsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/seats", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Month != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "month", *params.Month, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewFetchSeatsRequest constructs an http.Request for the FetchSeats method
+func NewFetchSeatsRequest(server string, tenant string, params *FetchSeatsParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/seats.csv", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Month != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "month", *params.Month, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAssignSeatsRequest calls the generic AssignSeats builder with application/json body
+func NewAssignSeatsRequest(server string, tenant string, body AssignSeatsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAssignSeatsRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewAssignSeatsRequestWithBody constructs an http.Request for the AssignSeats method, with any body, and a specified content type
+func NewAssignSeatsRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/seats/assign", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRevokeSeatsRequest calls the generic RevokeSeats builder with application/json body
+func NewRevokeSeatsRequest(server string, tenant string, body RevokeSeatsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewRevokeSeatsRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewRevokeSeatsRequestWithBody constructs an http.Request for the RevokeSeats method, with any body, and a specified content type
+func NewRevokeSeatsRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/seats/revoke", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
 // NewStartVerificationRequest calls the generic StartVerification builder with application/json body
 func NewStartVerificationRequest(server string, tenant string, body StartVerificationJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -9911,6 +12121,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/backlogs (the `ListBacklogs` operationId).
 	ListBacklogsWithResponse(ctx context.Context, params *ListBacklogsParams, reqEditors ...RequestEditorFn) (*ListBacklogsResponse, error)
 
+	// GetFleetCoverageWithResponse Count the resources of all tenants by how well they are protected
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/coverage (the `GetFleetCoverage` operationId).
+	GetFleetCoverageWithResponse(ctx context.Context, params *GetFleetCoverageParams, reqEditors ...RequestEditorFn) (*GetFleetCoverageResponse, error)
+
 	// ListFleetCredentialsWithResponse List the provider's credentials that were given by the API
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -9994,6 +12211,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/runs (the `FindRuns` operationId).
 	FindRunsWithResponse(ctx context.Context, params *FindRunsParams, reqEditors ...RequestEditorFn) (*FindRunsResponse, error)
+
+	// CountSeatsWithResponse Count the seats of all tenants in a month, by rule
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/seats (the `CountSeats` operationId).
+	CountSeatsWithResponse(ctx context.Context, params *CountSeatsParams, reqEditors ...RequestEditorFn) (*CountSeatsResponse, error)
+
+	// FetchSeatCountsWithResponse Fetch the seats of all tenants in a month, as CSV
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/seats.csv (the `FetchSeatCounts` operationId).
+	FetchSeatCountsWithResponse(ctx context.Context, params *FetchSeatCountsParams, reqEditors ...RequestEditorFn) (*FetchSeatCountsResponse, error)
 
 	// ListTenantAlarmsWithResponse List what is wrong with single tenants; the others go on
 	//
@@ -10086,6 +12317,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/consent (the `StartConsent` operationId).
 	StartConsentWithResponse(ctx context.Context, tenant string, body StartConsentJSONRequestBody, reqEditors ...RequestEditorFn) (*StartConsentResponse, error)
 
+	// GetCoverageWithResponse Count a tenant's resources by how well they are protected
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/coverage (the `GetCoverage` operationId).
+	GetCoverageWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetCoverageResponse, error)
+
 	// ListCredentialsWithResponse List the tenant's own credentials, and what is wrong with them
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -10177,6 +12415,27 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/ledger (the `GetLedger` operationId).
 	GetLedgerWithResponse(ctx context.Context, tenant string, params *GetLedgerParams, reqEditors ...RequestEditorFn) (*GetLedgerResponse, error)
 
+	// GetLicensingWithResponse Show how a tenant's seats are counted, and how many are taken
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/licensing (the `GetLicensing` operationId).
+	GetLicensingWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetLicensingResponse, error)
+
+	// SetLicensingWithBodyWithResponse Set how a tenant's seats are counted
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
+	SetLicensingWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error)
+
+	// SetLicensingWithResponse Set how a tenant's seats are counted
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
+	SetLicensingWithResponse(ctx context.Context, tenant string, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error)
+
 	// ListMailsWithResponse List the mails about a tenant, newest first, and what became of them
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -10219,6 +12478,27 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/notices/test (the `TestNotices` operationId).
 	TestNoticesWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*TestNoticesResponse, error)
 
+	// GetPlanningWithResponse Show what the provider says of all policies of a tenant
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/planning (the `GetPlanning` operationId).
+	GetPlanningWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetPlanningResponse, error)
+
+	// SetPlanningWithBodyWithResponse Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
+	SetPlanningWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error)
+
+	// SetPlanningWithResponse Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
+	SetPlanningWithResponse(ctx context.Context, tenant string, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error)
+
 	// ListPoliciesWithResponse List the policies of a tenant
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -10226,28 +12506,28 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/policies (the `ListPolicies` operationId).
 	ListPoliciesWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*ListPoliciesResponse, error)
 
-	// AddPolicyWithBodyWithResponse Add a policy
+	// AddPolicyWithBodyWithResponse Add a policy: a draft, unless it is activated at once
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies (the `AddPolicy` operationId).
 	AddPolicyWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddPolicyResponse, error)
 
-	// AddPolicyWithResponse Add a policy
+	// AddPolicyWithResponse Add a policy: a draft, unless it is activated at once
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies (the `AddPolicy` operationId).
 	AddPolicyWithResponse(ctx context.Context, tenant string, body AddPolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*AddPolicyResponse, error)
 
-	// PreviewPolicyWithBodyWithResponse Tell whether Microsoft's limits allow a policy, without adding it
+	// PreviewPolicyWithBodyWithResponse Tell whom a policy would cover, in seats and units, without adding it
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies/preview (the `PreviewPolicy` operationId).
 	PreviewPolicyWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*PreviewPolicyResponse, error)
 
-	// PreviewPolicyWithResponse Tell whether Microsoft's limits allow a policy, without adding it
+	// PreviewPolicyWithResponse Tell whom a policy would cover, in seats and units, without adding it
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -10268,6 +12548,41 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy} (the `GetPolicy` operationId).
 	GetPolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*GetPolicyResponse, error)
 
+	// ChangePolicyWithBodyWithResponse Change a policy; its history stays, and other times count from now on
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
+	ChangePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error)
+
+	// ChangePolicyWithResponse Change a policy; its history stays, and other times count from now on
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
+	ChangePolicyWithResponse(ctx context.Context, tenant string, policy string, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error)
+
+	// ActivatePolicyWithBodyWithResponse Activate a policy, or let a paused one go on
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
+	ActivatePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error)
+
+	// ActivatePolicyWithResponse Activate a policy, or let a paused one go on
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
+	ActivatePolicyWithResponse(ctx context.Context, tenant string, policy string, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error)
+
+	// ForecastPolicyWithResponse Tell whom a policy covers when it is active, in seats and units
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/forecast (the `ForecastPolicy` operationId).
+	ForecastPolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*ForecastPolicyResponse, error)
+
 	// SetPolicyNoticesWithBodyWithResponse Say who is told what about a policy, in place of what is set for the tenant
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -10281,6 +12596,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
 	SetPolicyNoticesWithResponse(ctx context.Context, tenant string, policy string, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error)
+
+	// PausePolicyWithResponse Let a policy start nothing until it is activated again
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/pause (the `PausePolicy` operationId).
+	PausePolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*PausePolicyResponse, error)
 
 	// SetRetentionWithBodyWithResponse Set which snapshots a policy keeps; the next daily prune drops the others
 	//
@@ -10344,6 +12666,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource} (the `GetResource` operationId).
 	GetResourceWithResponse(ctx context.Context, tenant string, resource string, reqEditors ...RequestEditorFn) (*GetResourceResponse, error)
+
+	// GetProtectionWithResponse Tell why a resource is protected, or why not
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/protection (the `GetProtection` operationId).
+	GetProtectionWithResponse(ctx context.Context, tenant string, resource string, reqEditors ...RequestEditorFn) (*GetProtectionResponse, error)
 
 	// AcknowledgeMassChangeWithResponse Let a series be pruned again that a mass change has suspended
 	//
@@ -10505,6 +12834,48 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/search (the `SearchTenant` operationId).
 	SearchTenantWithResponse(ctx context.Context, tenant string, params *SearchTenantParams, reqEditors ...RequestEditorFn) (*SearchTenantResponse, error)
+
+	// ListSeatsWithResponse List who had a seat in a month, and by which rule
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/seats (the `ListSeats` operationId).
+	ListSeatsWithResponse(ctx context.Context, tenant string, params *ListSeatsParams, reqEditors ...RequestEditorFn) (*ListSeatsResponse, error)
+
+	// FetchSeatsWithResponse Fetch who had a seat in a month, as CSV
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/seats.csv (the `FetchSeats` operationId).
+	FetchSeatsWithResponse(ctx context.Context, tenant string, params *FetchSeatsParams, reqEditors ...RequestEditorFn) (*FetchSeatsResponse, error)
+
+	// AssignSeatsWithBodyWithResponse Give seats by hand; all named get one, or none does
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/seats/assign (the `AssignSeats` operationId).
+	AssignSeatsWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AssignSeatsResponse, error)
+
+	// AssignSeatsWithResponse Give seats by hand; all named get one, or none does
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/seats/assign (the `AssignSeats` operationId).
+	AssignSeatsWithResponse(ctx context.Context, tenant string, body AssignSeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*AssignSeatsResponse, error)
+
+	// RevokeSeatsWithBodyWithResponse Take seats by hand
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/seats/revoke (the `RevokeSeats` operationId).
+	RevokeSeatsWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RevokeSeatsResponse, error)
+
+	// RevokeSeatsWithResponse Take seats by hand
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/seats/revoke (the `RevokeSeats` operationId).
+	RevokeSeatsWithResponse(ctx context.Context, tenant string, body RevokeSeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeSeatsResponse, error)
 
 	// StartVerificationWithBodyWithResponse Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 	//
@@ -10722,6 +13093,54 @@ func (r ListBacklogsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListBacklogsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetFleetCoverageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *FleetCoverage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetFleetCoverageResponse) GetJSON200() *FleetCoverage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetFleetCoverageResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetFleetCoverageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetFleetCoverageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetFleetCoverageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetFleetCoverageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11195,6 +13614,95 @@ func (r FindRunsResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r FindRunsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CountSeatsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageSeatCount
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CountSeatsResponse) GetJSON200() *PageSeatCount {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CountSeatsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CountSeatsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CountSeatsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CountSeatsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CountSeatsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type FetchSeatCountsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r FetchSeatCountsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r FetchSeatCountsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r FetchSeatCountsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r FetchSeatCountsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r FetchSeatCountsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -11695,6 +14203,54 @@ func (r StartConsentResponse) ContentType() string {
 	return ""
 }
 
+type GetCoverageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Coverage
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetCoverageResponse) GetJSON200() *Coverage {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetCoverageResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetCoverageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetCoverageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetCoverageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetCoverageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListCredentialsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -12168,6 +14724,102 @@ func (r GetLedgerResponse) ContentType() string {
 	return ""
 }
 
+type GetLicensingResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Licensing
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetLicensingResponse) GetJSON200() *Licensing {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetLicensingResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetLicensingResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetLicensingResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetLicensingResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetLicensingResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetLicensingResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Licensing
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetLicensingResponse) GetJSON200() *Licensing {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetLicensingResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetLicensingResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetLicensingResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetLicensingResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetLicensingResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListMailsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -12394,6 +15046,102 @@ func (r TestNoticesResponse) ContentType() string {
 	return ""
 }
 
+type GetPlanningResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Planning
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetPlanningResponse) GetJSON200() *Planning {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetPlanningResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetPlanningResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPlanningResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPlanningResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetPlanningResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SetPlanningResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Planning
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetPlanningResponse) GetJSON200() *Planning {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetPlanningResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetPlanningResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetPlanningResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetPlanningResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetPlanningResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListPoliciesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -12501,13 +15249,13 @@ type PreviewPolicyResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// JSON200 the response for an HTTP 200 `application/json` response
-	JSON200 *Feasibility
+	JSON200 *PolicyPreview
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
-func (r PreviewPolicyResponse) GetJSON200() *Feasibility {
+func (r PreviewPolicyResponse) GetJSON200() *PolicyPreview {
 	return r.JSON200
 }
 
@@ -12634,6 +15382,150 @@ func (r GetPolicyResponse) ContentType() string {
 	return ""
 }
 
+type ChangePolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Policy
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ChangePolicyResponse) GetJSON200() *Policy {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ChangePolicyResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ChangePolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ChangePolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ChangePolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ChangePolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ActivatePolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Policy
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ActivatePolicyResponse) GetJSON200() *Policy {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ActivatePolicyResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ActivatePolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ActivatePolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ActivatePolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ActivatePolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ForecastPolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PolicyPreview
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ForecastPolicyResponse) GetJSON200() *PolicyPreview {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ForecastPolicyResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ForecastPolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ForecastPolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ForecastPolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ForecastPolicyResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type SetPolicyNoticesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -12676,6 +15568,54 @@ func (r SetPolicyNoticesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SetPolicyNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type PausePolicyResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Policy
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r PausePolicyResponse) GetJSON200() *Policy {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r PausePolicyResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r PausePolicyResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r PausePolicyResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r PausePolicyResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r PausePolicyResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -13026,6 +15966,54 @@ func (r GetResourceResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetResourceResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetProtectionResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Protection
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetProtectionResponse) GetJSON200() *Protection {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetProtectionResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetProtectionResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetProtectionResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetProtectionResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetProtectionResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -14006,6 +16994,191 @@ func (r SearchTenantResponse) ContentType() string {
 	return ""
 }
 
+type ListSeatsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageSeat
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListSeatsResponse) GetJSON200() *PageSeat {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListSeatsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListSeatsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListSeatsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListSeatsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListSeatsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type FetchSeatsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r FetchSeatsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r FetchSeatsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r FetchSeatsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r FetchSeatsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r FetchSeatsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type AssignSeatsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Licensing
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r AssignSeatsResponse) GetJSON200() *Licensing {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AssignSeatsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AssignSeatsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AssignSeatsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AssignSeatsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AssignSeatsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeSeatsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Licensing
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RevokeSeatsResponse) GetJSON200() *Licensing {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeSeatsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeSeatsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeSeatsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeSeatsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeSeatsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // StartVerificationResponse201Headers the declared response headers of an HTTP 201 response for StartVerification
 type StartVerificationResponse201Headers struct {
 	Location string
@@ -14436,6 +17609,19 @@ func (c *ClientWithResponses) ListBacklogsWithResponse(ctx context.Context, para
 	return ParseListBacklogsResponse(rsp)
 }
 
+// GetFleetCoverageWithResponse Count the resources of all tenants by how well they are protected
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/coverage (the `GetFleetCoverage` operationId).
+func (c *ClientWithResponses) GetFleetCoverageWithResponse(ctx context.Context, params *GetFleetCoverageParams, reqEditors ...RequestEditorFn) (*GetFleetCoverageResponse, error) {
+	rsp, err := c.GetFleetCoverage(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetFleetCoverageResponse(rsp)
+}
+
 // ListFleetCredentialsWithResponse List the provider's credentials that were given by the API
 //
 // Returns a wrapper object for the known response body format(s).
@@ -14590,6 +17776,32 @@ func (c *ClientWithResponses) FindRunsWithResponse(ctx context.Context, params *
 		return nil, err
 	}
 	return ParseFindRunsResponse(rsp)
+}
+
+// CountSeatsWithResponse Count the seats of all tenants in a month, by rule
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/seats (the `CountSeats` operationId).
+func (c *ClientWithResponses) CountSeatsWithResponse(ctx context.Context, params *CountSeatsParams, reqEditors ...RequestEditorFn) (*CountSeatsResponse, error) {
+	rsp, err := c.CountSeats(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCountSeatsResponse(rsp)
+}
+
+// FetchSeatCountsWithResponse Fetch the seats of all tenants in a month, as CSV
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/seats.csv (the `FetchSeatCounts` operationId).
+func (c *ClientWithResponses) FetchSeatCountsWithResponse(ctx context.Context, params *FetchSeatCountsParams, reqEditors ...RequestEditorFn) (*FetchSeatCountsResponse, error) {
+	rsp, err := c.FetchSeatCounts(ctx, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFetchSeatCountsResponse(rsp)
 }
 
 // ListTenantAlarmsWithResponse List what is wrong with single tenants; the others go on
@@ -14761,6 +17973,19 @@ func (c *ClientWithResponses) StartConsentWithResponse(ctx context.Context, tena
 	return ParseStartConsentResponse(rsp)
 }
 
+// GetCoverageWithResponse Count a tenant's resources by how well they are protected
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/coverage (the `GetCoverage` operationId).
+func (c *ClientWithResponses) GetCoverageWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetCoverageResponse, error) {
+	rsp, err := c.GetCoverage(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetCoverageResponse(rsp)
+}
+
 // ListCredentialsWithResponse List the tenant's own credentials, and what is wrong with them
 //
 // Returns a wrapper object for the known response body format(s).
@@ -14930,6 +18155,45 @@ func (c *ClientWithResponses) GetLedgerWithResponse(ctx context.Context, tenant 
 	return ParseGetLedgerResponse(rsp)
 }
 
+// GetLicensingWithResponse Show how a tenant's seats are counted, and how many are taken
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/licensing (the `GetLicensing` operationId).
+func (c *ClientWithResponses) GetLicensingWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetLicensingResponse, error) {
+	rsp, err := c.GetLicensing(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetLicensingResponse(rsp)
+}
+
+// SetLicensingWithBodyWithResponse Set how a tenant's seats are counted
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
+func (c *ClientWithResponses) SetLicensingWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error) {
+	rsp, err := c.SetLicensingWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetLicensingResponse(rsp)
+}
+
+// SetLicensingWithResponse Set how a tenant's seats are counted
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
+func (c *ClientWithResponses) SetLicensingWithResponse(ctx context.Context, tenant string, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error) {
+	rsp, err := c.SetLicensing(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetLicensingResponse(rsp)
+}
+
 // ListMailsWithResponse List the mails about a tenant, newest first, and what became of them
 //
 // Returns a wrapper object for the known response body format(s).
@@ -15008,6 +18272,45 @@ func (c *ClientWithResponses) TestNoticesWithResponse(ctx context.Context, tenan
 	return ParseTestNoticesResponse(rsp)
 }
 
+// GetPlanningWithResponse Show what the provider says of all policies of a tenant
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/planning (the `GetPlanning` operationId).
+func (c *ClientWithResponses) GetPlanningWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetPlanningResponse, error) {
+	rsp, err := c.GetPlanning(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPlanningResponse(rsp)
+}
+
+// SetPlanningWithBodyWithResponse Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
+func (c *ClientWithResponses) SetPlanningWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error) {
+	rsp, err := c.SetPlanningWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetPlanningResponse(rsp)
+}
+
+// SetPlanningWithResponse Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
+func (c *ClientWithResponses) SetPlanningWithResponse(ctx context.Context, tenant string, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error) {
+	rsp, err := c.SetPlanning(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetPlanningResponse(rsp)
+}
+
 // ListPoliciesWithResponse List the policies of a tenant
 //
 // Returns a wrapper object for the known response body format(s).
@@ -15021,7 +18324,7 @@ func (c *ClientWithResponses) ListPoliciesWithResponse(ctx context.Context, tena
 	return ParseListPoliciesResponse(rsp)
 }
 
-// AddPolicyWithBodyWithResponse Add a policy
+// AddPolicyWithBodyWithResponse Add a policy: a draft, unless it is activated at once
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15034,7 +18337,7 @@ func (c *ClientWithResponses) AddPolicyWithBodyWithResponse(ctx context.Context,
 	return ParseAddPolicyResponse(rsp)
 }
 
-// AddPolicyWithResponse Add a policy
+// AddPolicyWithResponse Add a policy: a draft, unless it is activated at once
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15047,7 +18350,7 @@ func (c *ClientWithResponses) AddPolicyWithResponse(ctx context.Context, tenant 
 	return ParseAddPolicyResponse(rsp)
 }
 
-// PreviewPolicyWithBodyWithResponse Tell whether Microsoft's limits allow a policy, without adding it
+// PreviewPolicyWithBodyWithResponse Tell whom a policy would cover, in seats and units, without adding it
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15060,7 +18363,7 @@ func (c *ClientWithResponses) PreviewPolicyWithBodyWithResponse(ctx context.Cont
 	return ParsePreviewPolicyResponse(rsp)
 }
 
-// PreviewPolicyWithResponse Tell whether Microsoft's limits allow a policy, without adding it
+// PreviewPolicyWithResponse Tell whom a policy would cover, in seats and units, without adding it
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -15099,6 +18402,71 @@ func (c *ClientWithResponses) GetPolicyWithResponse(ctx context.Context, tenant 
 	return ParseGetPolicyResponse(rsp)
 }
 
+// ChangePolicyWithBodyWithResponse Change a policy; its history stays, and other times count from now on
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
+func (c *ClientWithResponses) ChangePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error) {
+	rsp, err := c.ChangePolicyWithBody(ctx, tenant, policy, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChangePolicyResponse(rsp)
+}
+
+// ChangePolicyWithResponse Change a policy; its history stays, and other times count from now on
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
+func (c *ClientWithResponses) ChangePolicyWithResponse(ctx context.Context, tenant string, policy string, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error) {
+	rsp, err := c.ChangePolicy(ctx, tenant, policy, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseChangePolicyResponse(rsp)
+}
+
+// ActivatePolicyWithBodyWithResponse Activate a policy, or let a paused one go on
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
+func (c *ClientWithResponses) ActivatePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error) {
+	rsp, err := c.ActivatePolicyWithBody(ctx, tenant, policy, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseActivatePolicyResponse(rsp)
+}
+
+// ActivatePolicyWithResponse Activate a policy, or let a paused one go on
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
+func (c *ClientWithResponses) ActivatePolicyWithResponse(ctx context.Context, tenant string, policy string, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error) {
+	rsp, err := c.ActivatePolicy(ctx, tenant, policy, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseActivatePolicyResponse(rsp)
+}
+
+// ForecastPolicyWithResponse Tell whom a policy covers when it is active, in seats and units
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/forecast (the `ForecastPolicy` operationId).
+func (c *ClientWithResponses) ForecastPolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*ForecastPolicyResponse, error) {
+	rsp, err := c.ForecastPolicy(ctx, tenant, policy, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseForecastPolicyResponse(rsp)
+}
+
 // SetPolicyNoticesWithBodyWithResponse Say who is told what about a policy, in place of what is set for the tenant
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -15123,6 +18491,19 @@ func (c *ClientWithResponses) SetPolicyNoticesWithResponse(ctx context.Context, 
 		return nil, err
 	}
 	return ParseSetPolicyNoticesResponse(rsp)
+}
+
+// PausePolicyWithResponse Let a policy start nothing until it is activated again
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/pause (the `PausePolicy` operationId).
+func (c *ClientWithResponses) PausePolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*PausePolicyResponse, error) {
+	rsp, err := c.PausePolicy(ctx, tenant, policy, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParsePausePolicyResponse(rsp)
 }
 
 // SetRetentionWithBodyWithResponse Set which snapshots a policy keeps; the next daily prune drops the others
@@ -15240,6 +18621,19 @@ func (c *ClientWithResponses) GetResourceWithResponse(ctx context.Context, tenan
 		return nil, err
 	}
 	return ParseGetResourceResponse(rsp)
+}
+
+// GetProtectionWithResponse Tell why a resource is protected, or why not
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/resources/{resource}/protection (the `GetProtection` operationId).
+func (c *ClientWithResponses) GetProtectionWithResponse(ctx context.Context, tenant string, resource string, reqEditors ...RequestEditorFn) (*GetProtectionResponse, error) {
+	rsp, err := c.GetProtection(ctx, tenant, resource, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetProtectionResponse(rsp)
 }
 
 // AcknowledgeMassChangeWithResponse Let a series be pruned again that a mass change has suspended
@@ -15541,6 +18935,84 @@ func (c *ClientWithResponses) SearchTenantWithResponse(ctx context.Context, tena
 	return ParseSearchTenantResponse(rsp)
 }
 
+// ListSeatsWithResponse List who had a seat in a month, and by which rule
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/seats (the `ListSeats` operationId).
+func (c *ClientWithResponses) ListSeatsWithResponse(ctx context.Context, tenant string, params *ListSeatsParams, reqEditors ...RequestEditorFn) (*ListSeatsResponse, error) {
+	rsp, err := c.ListSeats(ctx, tenant, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListSeatsResponse(rsp)
+}
+
+// FetchSeatsWithResponse Fetch who had a seat in a month, as CSV
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/seats.csv (the `FetchSeats` operationId).
+func (c *ClientWithResponses) FetchSeatsWithResponse(ctx context.Context, tenant string, params *FetchSeatsParams, reqEditors ...RequestEditorFn) (*FetchSeatsResponse, error) {
+	rsp, err := c.FetchSeats(ctx, tenant, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFetchSeatsResponse(rsp)
+}
+
+// AssignSeatsWithBodyWithResponse Give seats by hand; all named get one, or none does
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/seats/assign (the `AssignSeats` operationId).
+func (c *ClientWithResponses) AssignSeatsWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AssignSeatsResponse, error) {
+	rsp, err := c.AssignSeatsWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAssignSeatsResponse(rsp)
+}
+
+// AssignSeatsWithResponse Give seats by hand; all named get one, or none does
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/seats/assign (the `AssignSeats` operationId).
+func (c *ClientWithResponses) AssignSeatsWithResponse(ctx context.Context, tenant string, body AssignSeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*AssignSeatsResponse, error) {
+	rsp, err := c.AssignSeats(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAssignSeatsResponse(rsp)
+}
+
+// RevokeSeatsWithBodyWithResponse Take seats by hand
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/seats/revoke (the `RevokeSeats` operationId).
+func (c *ClientWithResponses) RevokeSeatsWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*RevokeSeatsResponse, error) {
+	rsp, err := c.RevokeSeatsWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeSeatsResponse(rsp)
+}
+
+// RevokeSeatsWithResponse Take seats by hand
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/seats/revoke (the `RevokeSeats` operationId).
+func (c *ClientWithResponses) RevokeSeatsWithResponse(ctx context.Context, tenant string, body RevokeSeatsJSONRequestBody, reqEditors ...RequestEditorFn) (*RevokeSeatsResponse, error) {
+	rsp, err := c.RevokeSeats(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeSeatsResponse(rsp)
+}
+
 // StartVerificationWithBodyWithResponse Verify a snapshot: re-read and check everything it names; what is damaged is read again with the next backup
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -15766,6 +19238,39 @@ func ParseListBacklogsResponse(rsp *http.Response) (*ListBacklogsResponse, error
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest PageBacklog
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetFleetCoverageResponse parses an HTTP response from a GetFleetCoverageWithResponse call
+func ParseGetFleetCoverageResponse(rsp *http.Response) (*GetFleetCoverageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetFleetCoverageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest FleetCoverage
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -16106,6 +19611,65 @@ func ParseFindRunsResponse(rsp *http.Response) (*FindRunsResponse, error) {
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseCountSeatsResponse parses an HTTP response from a CountSeatsWithResponse call
+func ParseCountSeatsResponse(rsp *http.Response) (*CountSeatsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CountSeatsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageSeatCount
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseFetchSeatCountsResponse parses an HTTP response from a FetchSeatCountsWithResponse call
+func ParseFetchSeatCountsResponse(rsp *http.Response) (*FetchSeatCountsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &FetchSeatCountsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
@@ -16474,6 +20038,39 @@ func ParseStartConsentResponse(rsp *http.Response) (*StartConsentResponse, error
 	return response, nil
 }
 
+// ParseGetCoverageResponse parses an HTTP response from a GetCoverageWithResponse call
+func ParseGetCoverageResponse(rsp *http.Response) (*GetCoverageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetCoverageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Coverage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListCredentialsResponse parses an HTTP response from a ListCredentialsWithResponse call
 func ParseListCredentialsResponse(rsp *http.Response) (*ListCredentialsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -16815,6 +20412,72 @@ func ParseGetLedgerResponse(rsp *http.Response) (*GetLedgerResponse, error) {
 	return response, nil
 }
 
+// ParseGetLicensingResponse parses an HTTP response from a GetLicensingWithResponse call
+func ParseGetLicensingResponse(rsp *http.Response) (*GetLicensingResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetLicensingResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Licensing
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetLicensingResponse parses an HTTP response from a SetLicensingWithResponse call
+func ParseSetLicensingResponse(rsp *http.Response) (*SetLicensingResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetLicensingResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Licensing
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListMailsResponse parses an HTTP response from a ListMailsWithResponse call
 func ParseListMailsResponse(rsp *http.Response) (*ListMailsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -16972,6 +20635,72 @@ func ParseTestNoticesResponse(rsp *http.Response) (*TestNoticesResponse, error) 
 	return response, nil
 }
 
+// ParseGetPlanningResponse parses an HTTP response from a GetPlanningWithResponse call
+func ParseGetPlanningResponse(rsp *http.Response) (*GetPlanningResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPlanningResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Planning
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetPlanningResponse parses an HTTP response from a SetPlanningWithResponse call
+func ParseSetPlanningResponse(rsp *http.Response) (*SetPlanningResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetPlanningResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Planning
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListPoliciesResponse parses an HTTP response from a ListPoliciesWithResponse call
 func ParseListPoliciesResponse(rsp *http.Response) (*ListPoliciesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -17066,7 +20795,7 @@ func ParsePreviewPolicyResponse(rsp *http.Response) (*PreviewPolicyResponse, err
 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
-		var dest Feasibility
+		var dest PolicyPreview
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -17146,6 +20875,105 @@ func ParseGetPolicyResponse(rsp *http.Response) (*GetPolicyResponse, error) {
 	return response, nil
 }
 
+// ParseChangePolicyResponse parses an HTTP response from a ChangePolicyWithResponse call
+func ParseChangePolicyResponse(rsp *http.Response) (*ChangePolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ChangePolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Policy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseActivatePolicyResponse parses an HTTP response from a ActivatePolicyWithResponse call
+func ParseActivatePolicyResponse(rsp *http.Response) (*ActivatePolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ActivatePolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Policy
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseForecastPolicyResponse parses an HTTP response from a ForecastPolicyWithResponse call
+func ParseForecastPolicyResponse(rsp *http.Response) (*ForecastPolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ForecastPolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PolicyPreview
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseSetPolicyNoticesResponse parses an HTTP response from a SetPolicyNoticesWithResponse call
 func ParseSetPolicyNoticesResponse(rsp *http.Response) (*SetPolicyNoticesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -17162,6 +20990,39 @@ func ParseSetPolicyNoticesResponse(rsp *http.Response) (*SetPolicyNoticesRespons
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Notices
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParsePausePolicyResponse parses an HTTP response from a PausePolicyWithResponse call
+func ParsePausePolicyResponse(rsp *http.Response) (*PausePolicyResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &PausePolicyResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Policy
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -17419,6 +21280,39 @@ func ParseGetResourceResponse(rsp *http.Response) (*GetResourceResponse, error) 
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Resource
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetProtectionResponse parses an HTTP response from a GetProtectionWithResponse call
+func ParseGetProtectionResponse(rsp *http.Response) (*GetProtectionResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetProtectionResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Protection
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}
@@ -18123,6 +22017,131 @@ func ParseSearchTenantResponse(rsp *http.Response) (*SearchTenantResponse, error
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest SearchPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListSeatsResponse parses an HTTP response from a ListSeatsWithResponse call
+func ParseListSeatsResponse(rsp *http.Response) (*ListSeatsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListSeatsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageSeat
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseFetchSeatsResponse parses an HTTP response from a FetchSeatsWithResponse call
+func ParseFetchSeatsResponse(rsp *http.Response) (*FetchSeatsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &FetchSeatsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAssignSeatsResponse parses an HTTP response from a AssignSeatsWithResponse call
+func ParseAssignSeatsResponse(rsp *http.Response) (*AssignSeatsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AssignSeatsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Licensing
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRevokeSeatsResponse parses an HTTP response from a RevokeSeatsWithResponse call
+func ParseRevokeSeatsResponse(rsp *http.Response) (*RevokeSeatsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeSeatsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Licensing
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

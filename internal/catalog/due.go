@@ -33,11 +33,10 @@ func (f *Fleet) Due(ctx context.Context, now time.Time, limit int) ([]Due, error
 		NextDueAt int64
 	}
 	err := f.c.read(ctx, "list due protections", &found, `
-		SELECT d.resource, d.workload, d.next_due_at,
-			p.tenant, p.id, p.name, p.kinds, p.workloads, p.at_minute, p.window_len, p.time_zone, p.created_at, p.retention
+		SELECT d.resource, d.workload, d.next_due_at, ?2
 		FROM (SELECT * FROM protections WHERE next_due_at <= ?0 ORDER BY next_due_at LIMIT ?1) d
 		JOIN policies p ON p.tenant = d.tenant AND p.id = d.policy
-		ORDER BY d.next_due_at`, micros(now), limit)
+		ORDER BY d.next_due_at`, micros(now), limit, policyColumns)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +62,7 @@ func (f *Fleet) DueSyncs(ctx context.Context, now time.Time, limit int) ([]tenan
 	return found, err
 }
 
-// Start inserts backups for what is due (one run per policy and UTC day of DueAt) and moves
+// Start inserts backups for what is due (one run per policy and cycle of its schedule, which of most is a day) and moves
 // next_due_at to Next, guarded by the leader's fence (Fenced) and by the old DueAt: what
 // has moved already is left alone, so that a repeated Start changes nothing. A series with
 // an unfinished backup only moves on. Returns how many tasks. Invalid: Next is not after DueAt.
@@ -123,11 +122,11 @@ func moveOn(ctx context.Context, tx bun.Tx, due []Due) ([]Due, error) {
 	return moved, nil
 }
 
-// daily names the scheduled run of a policy.
+// daily names the scheduled run of a policy: that of one cycle of its schedule.
 type daily struct {
 	tenant tenantry.TenantID
 	policy tenantry.PolicyID
-	day    int64 // days since 1970 UTC, of DueAt
+	day    int64 // see cycleOf
 }
 
 // startBackups inserts a backup for each due series that has no unfinished one.
@@ -139,7 +138,7 @@ func startBackups(ctx context.Context, tx bun.Tx, due []Due, now time.Time) (int
 			Resource: d.Resource, Workload: d.Workload, Action: tenantry.Backup,
 			Queue: defaultQueue(tenantry.Backup, TriggerSchedule, len(due)),
 		}, now, i)
-		runOf[fresh[i].ID] = daily{d.Tenant, d.Policy, d.DueAt.Unix() / int64((24 * time.Hour).Seconds())}
+		runOf[fresh[i].ID] = daily{d.Tenant, d.Policy, cycleOf(d.PolicyRow, d.DueAt)}
 	}
 	won, err := reserveSeries(ctx, tx, fresh)
 	if err != nil {

@@ -9,8 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/uptrace/bun"
-
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -209,25 +207,6 @@ func (t *Tenant) Flows(ctx context.Context) ([]FlowState, error) {
 		) AS c LEFT JOIN paces p ON p.tenant = ?0 AND p.service = c.service
 		GROUP BY c.service ORDER BY c.service`, t.id, allQueues)
 	return found, err
-}
-
-// CountTargets counts the active resources of kinds by workload: what a policy of these
-// kinds would back up.
-func (t *Tenant) CountTargets(ctx context.Context, kinds []tenantry.ResourceKind) (map[tenantry.Workload]int64, error) {
-	var found []struct {
-		Workloads string
-		N         int64
-	}
-	err := t.c.read(ctx, "count targets of tenant "+string(t.id), &found,
-		"SELECT workloads, count(*) AS n FROM resources WHERE tenant = ? AND state = ? AND kind IN (?) GROUP BY workloads",
-		t.id, tenantry.Active, bun.List(kinds))
-	counts := map[tenantry.Workload]int64{}
-	for _, row := range found {
-		for _, w := range split[tenantry.Workload](row.Workloads) {
-			counts[w] += row.N
-		}
-	}
-	return counts, err
 }
 
 // encodeDelays is how a task's row keeps its delays: JSON, "" for none.

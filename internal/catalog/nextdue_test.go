@@ -2,6 +2,7 @@ package catalog_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -149,33 +150,44 @@ func TestNextDueSpreads(t *testing.T) {
 	}
 }
 
+// clockChanges are days of 2026 on which clocks of the zones below change, as UTC sees them.
+var clockChanges = []int{67, 66, 88, 87, 94, 95, 276, 277, 298, 299, 305, 304} // days of the year
+
 // Over a day's plan the busiest hour starts at most a quarter more than the mean one,
-// however different the tenants are in size and zone, if their policies leave the day open.
-// Not where clocks are set forward: each local day has its start, so that for the hour that
-// is skipped the windows of two days overlap.
+// however different the tenants are in size, zone and schedule, if their policies leave the
+// day open: also on days on which clocks change.
 func TestPeakHour(t *testing.T) {
 	zones := []string{"UTC", "Europe/Vienna", "America/New_York", "Asia/Kolkata", "Australia/Lord_Howe"}
-	unchanged := []time.Month{time.January, time.February, time.May, time.June, time.July, time.August, time.December}
-	const resources = 10_000
+	const starts = 10_000
 	rapid.Check(t, func(t *rapid.T) {
-		day := time.Date(2026, rapid.SampledFrom(unchanged).Draw(t, "month"), rapid.IntRange(1, 28).Draw(t, "day"), 0, 0, 0, 0, time.UTC)
+		anyDay := rapid.OneOf(rapid.IntRange(1, 365), rapid.SampledFrom(clockChanges))
+		day := time.Date(2026, time.January, anyDay.Draw(t, "day"), 0, 0, 0, 0, time.UTC)
 		var hours [24]int
 		planned := 0
-		for tenant := 0; planned < resources; tenant++ {
+		for tenant := 0; planned < starts; tenant++ {
 			policy := catalog.Policy{
 				At: rapid.IntRange(0, 24*60-1).Draw(t, "at"), Window: 24 * 60,
 				TimeZone: rapid.SampledFrom(zones).Draw(t, "zone"),
+				Schedule: rapid.SampledFrom([]catalog.ScheduleKind{"", catalog.ScheduleWindow, catalog.ScheduleDaily, catalog.ScheduleEvery}).Draw(t, "schedule"),
+				Hours:    rapid.IntRange(1, 24).Draw(t, "hours"),
 			}
-			size := min(1<<rapid.IntRange(0, 13).Draw(t, "size"), resources-planned)
+			perDay := 1.0
+			if policy.Schedule == catalog.ScheduleEvery {
+				perDay = 24 / float64(policy.Hours)
+			}
+			size := min(1<<rapid.IntRange(0, 13).Draw(t, "size"), int(float64(starts-planned)/perDay)+1)
 			seed := rapid.Uint64().Draw(t, "directory")
 			for i := range size {
 				id := tenantry.UserResource(fmt.Sprintf("%x-%d-%d", seed, tenant, i))
-				due := catalog.NextDue(policy, id, tenantry.Mailbox, day.Add(-time.Microsecond))
-				if due.Sub(day) < 24*time.Hour { // a day of 25 hours has one start too, perhaps after this one's end
+				for due := day.Add(-time.Microsecond); ; {
+					due = catalog.NextDue(policy, id, tenantry.Mailbox, due)
+					if due.Sub(day) >= 24*time.Hour { // a day of 25 hours has one start too, perhaps after this one's end
+						break
+					}
 					hours[due.UTC().Hour()]++
 				}
 			}
-			planned += size
+			planned += int(float64(size) * perDay)
 		}
 		busiest := 0
 		for _, n := range hours {
@@ -185,4 +197,132 @@ func TestPeakHour(t *testing.T) {
 			t.Fatalf("peak hour ratio %.3f: %v", ratio, hours)
 		}
 	})
+}
+
+// drawSchedule draws any schedule that AddPolicy would take.
+func drawSchedule(t *rapid.T) catalog.Policy {
+	p := drawPolicy(t)
+	p.Schedule = rapid.SampledFrom([]catalog.ScheduleKind{
+		catalog.ScheduleDaily, catalog.ScheduleWindow, catalog.ScheduleEvery, catalog.ScheduleFixed, catalog.ScheduleOffPeak,
+	}).Draw(t, "schedule")
+	p.Hours = rapid.IntRange(1, catalog.MaxEvery).Draw(t, "hours")
+	for range rapid.IntRange(0, 4).Draw(t, "blackouts") {
+		p.Blackouts = append(p.Blackouts, catalog.Blackout{
+			Days: rapid.SliceOfNDistinct(rapid.SampledFrom([]time.Weekday{0, 1, 2, 3, 4, 5, 6}), 0, 5, rapid.ID).Draw(t, "days"),
+			From: rapid.IntRange(0, 1439).Draw(t, "from"), To: rapid.IntRange(0, 1439).Draw(t, "to"),
+		})
+	}
+	return catalog.Settled(p)
+}
+
+// dark is whether a blackout holds, by what the local clock shows.
+func dark(p catalog.Policy, at time.Time) bool {
+	zone, err := time.LoadLocation(p.TimeZone)
+	if err != nil {
+		return false
+	}
+	local := at.In(zone)
+	minute := local.Hour()*60 + local.Minute()
+	holds := func(b catalog.Blackout, day time.Weekday) bool {
+		return len(b.Days) == 0 || slices.Contains(b.Days, day)
+	}
+	for _, b := range p.Blackouts {
+		yesterday := local.AddDate(0, 0, -1).Weekday()
+		switch {
+		case b.From < b.To && holds(b, local.Weekday()) && minute >= b.From && minute < b.To:
+			return true
+		case b.From >= b.To && holds(b, local.Weekday()) && minute >= b.From:
+			return true
+		case b.From >= b.To && holds(b, yesterday) && minute < b.To:
+			return true
+		}
+	}
+	return false
+}
+
+// changesClocks is whether clocks change within two days of a time: what the clock shows
+// then says less about elapsed time.
+func changesClocks(p catalog.Policy, at time.Time) bool {
+	zone, err := time.LoadLocation(p.TimeZone)
+	if err != nil {
+		return false
+	}
+	_, before := at.Add(-48 * time.Hour).In(zone).Zone()
+	_, after := at.Add(48 * time.Hour).In(zone).Zone()
+	return before != after
+}
+
+// Whatever the schedule: starts come one after the other, none in a blackout, never further
+// apart than the schedule's interval (but for what a change of clocks adds), each in a cycle
+// of its own, and from wherever one asks.
+func TestScheduleProperties(t *testing.T) {
+	from := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC) // after Samoa's missing day
+	rapid.Check(t, func(t *rapid.T) {
+		p := drawSchedule(t)
+		if !p.LeavesRoom() {
+			t.Skip("blackouts leave nothing")
+		}
+		interval := p.Interval()
+		r := tenantry.ResourceID(rapid.StringN(1, 8, 8).Draw(t, "resource"))
+		at := from.Add(time.Duration(rapid.Int64Range(0, 10*365*24*3600).Draw(t, "second")) * time.Second)
+		last, cycle := time.Time{}, int64(-1)
+		for range 6 {
+			due := catalog.NextDue(p, r, tenantry.Drive, at)
+			if !due.After(at) {
+				t.Fatalf("after %s comes %s", at, due)
+			}
+			if again := catalog.NextDue(p, r, tenantry.Drive, due.Add(-time.Second)); !again.Equal(due) {
+				t.Fatalf("just before %s the next is %s", due, again)
+			}
+			if dark(p, due) && !changesClocks(p, due) {
+				t.Fatalf("%s starts in a blackout of %+v", due.In(time.UTC), p.Blackouts)
+			}
+			if number := catalog.CycleOf(p, due); number <= cycle {
+				t.Fatalf("cycle %d comes after cycle %d", number, cycle)
+			} else {
+				cycle = number
+			}
+			if !last.IsZero() && due.Sub(last) > interval+26*time.Hour {
+				t.Fatalf("%s and %s are further apart than %s", last, due, interval)
+			}
+			last, at = due, due
+		}
+	})
+}
+
+// A start that a day's clocks skip is at the change, and each local day has its one.
+func TestFixedHour(t *testing.T) {
+	sydney := catalog.Policy{Schedule: catalog.ScheduleFixed, At: 20 * 60, Window: 1, TimeZone: "Australia/Sydney"}
+	at := parse(t, "2026-04-04T00:00:00Z") // summer time ends on the 5th, and begins on October 4th
+	for _, expected := range []string{"2026-04-04T09:00:00Z", "2026-04-05T10:00:00Z", "2026-04-06T10:00:00Z"} {
+		due := catalog.NextDue(sydney, "u-1", tenantry.Mailbox, at)
+		if got := due.UTC().Truncate(time.Minute); !got.Equal(parse(t, expected)) {
+			t.Fatalf("after %s: got %s, expected %s", at, got, expected)
+		}
+		at = due
+	}
+}
+
+// The starts of a day of which blackouts leave a part are spread over that part.
+func TestBlackoutsSpread(t *testing.T) {
+	p := catalog.Policy{
+		Schedule: catalog.ScheduleDaily, TimeZone: "UTC",
+		Blackouts: []catalog.Blackout{{From: 8 * 60, To: 18 * 60, Days: []time.Weekday{1, 2, 3, 4, 5}}, {From: 22 * 60, To: 2 * 60}},
+	}
+	monday := parse(t, "2026-06-01T00:00:00Z")
+	var hours [24]int
+	const n = 10_000
+	for i := range n {
+		due := catalog.NextDue(p, tenantry.UserResource(fmt.Sprint(i)), tenantry.Mailbox, monday.Add(-time.Second))
+		if due.Sub(monday) >= 24*time.Hour {
+			t.Fatalf("starts on %s", due)
+		}
+		hours[due.Hour()]++
+	}
+	for hour, count := range hours {
+		open := hour >= 2 && hour < 8 || hour >= 18 && hour < 22
+		if !open && count > 0 || open && (count < n/10*9/10 || count > n/10*11/10) {
+			t.Errorf("hour %d has %d of %d starts", hour, count, n)
+		}
+	}
 }

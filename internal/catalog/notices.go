@@ -78,7 +78,7 @@ func (t *Tenant) SetNotices(ctx context.Context, policy tenantry.PolicyID, n ten
 		}
 		if policy != "" {
 			var found []tenantry.PolicyID
-			if err := scan(ctx, tx, &found, "SELECT id FROM policies WHERE tenant = ? AND id = ?", t.id, policy); err != nil {
+			if err := scan(ctx, tx, &found, "SELECT id FROM policies WHERE tenant = ? AND id = ? AND state <> 'deleted'", t.id, policy); err != nil {
 				return err
 			}
 			if len(found) == 0 {

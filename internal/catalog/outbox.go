@@ -205,7 +205,7 @@ func (c *Catalog) purgeMails(ctx context.Context, before time.Time) error {
 			return err
 		}
 		err = c.purge(ctx, "forget deleted policies", `DELETE FROM ?0 WHERE (tenant, policy) IN (SELECT n.tenant, n.policy FROM ?0 n
-			WHERE n.policy <> '' AND NOT EXISTS (SELECT 1 FROM policies p WHERE p.tenant = n.tenant AND p.id = n.policy) LIMIT ?1)`, table, purgeBatch)
+			WHERE n.policy <> '' AND NOT EXISTS (SELECT 1 FROM policies p WHERE p.tenant = n.tenant AND p.id = n.policy AND p.state <> 'deleted') LIMIT ?1)`, table, purgeBatch)
 	}
 	return err
 }

@@ -103,23 +103,23 @@ func (p Problem) row(task Task, n int) []any {
 	return []any{task.ID, n, task.Tenant, p.ItemID, p.Name, p.Reason, p.Kind, micros(p.Since), p.Snapshot, again}
 }
 
-// NextBackup returns when a workload of a resource is due next by a policy; zero if it is in none.
+// NextBackup returns when a workload of a resource is due next by a policy; zero if it is in none, or that is paused.
 func (t *Tenant) NextBackup(ctx context.Context, r tenantry.ResourceID, w tenantry.Workload) (time.Time, error) {
 	var found []struct{ At int64 }
 	err := t.c.read(ctx, fmt.Sprintf("read when %s of %s of tenant %s is due", w, r, t.id), &found,
-		"SELECT coalesce(min(next_due_at), 0) AS at FROM protections WHERE tenant = ? AND resource = ? AND workload = ?", t.id, r, w)
+		"SELECT coalesce(min(next_due_at), 0) AS at FROM protections WHERE tenant = ? AND resource = ? AND workload = ? AND next_due_at < ?", t.id, r, w, neverDue)
 	if err != nil || len(found) == 0 {
 		return time.Time{}, err
 	}
 	return fromMicros(found[0].At), nil
 }
 
-// Hasten has a workload of a resource that policies protect backed up at the given time, unless it is due before. What
+// Hasten has a workload of a resource that policies protect backed up at the given time, unless it is due before or paused. What
 // comes after that is as the policies say.
 func (t *Tenant) Hasten(ctx context.Context, r tenantry.ResourceID, w tenantry.Workload, at time.Time) error {
 	return t.c.write(ctx, fmt.Sprintf("hasten the backup of %s of %s of tenant %s", w, r, t.id), func(ctx context.Context, tx bun.Tx) error {
-		_, err := exec(ctx, tx, "UPDATE protections SET next_due_at = ?3 WHERE tenant = ?0 AND resource = ?1 AND workload = ?2 AND next_due_at > ?3",
-			t.id, r, w, micros(at))
+		_, err := exec(ctx, tx, "UPDATE protections SET next_due_at = ?3 WHERE tenant = ?0 AND resource = ?1 AND workload = ?2 AND next_due_at > ?3 AND next_due_at < ?4",
+			t.id, r, w, micros(at), neverDue)
 		return err
 	})
 }

@@ -22,6 +22,7 @@ type Resource struct {
 	State         tenantry.LifeState
 	StateAt       time.Time
 	Workloads     []tenantry.Workload // what it can have
+	Standing      Standing            // why it is protected or not; "" unless it is active
 }
 
 type resourceRow struct {
@@ -38,23 +39,26 @@ type resourceRow struct {
 	State       tenantry.LifeState
 	StateAt     int64
 	Workloads   string
+	Standing    Standing
 }
 
-const resourceColumns bun.Safe = "tenant, id, kind, object_id, name, address, mailbox_kind, licensed, state, state_at, workloads"
+const resourceColumns bun.Safe = "tenant, id, kind, object_id, name, address, mailbox_kind, licensed, state, state_at, workloads, standing"
 
 func (r resourceRow) resource() Resource {
 	return Resource{
 		ID: r.ID, Kind: r.Kind, ObjectID: r.ObjectID, Name: r.Name, Address: r.Address, MailboxKind: r.MailboxKind,
 		Licensed: r.Licensed, State: r.State, StateAt: fromMicros(r.StateAt), Workloads: split[tenantry.Workload](r.Workloads),
+		Standing: r.Standing,
 	}
 }
 
 // ResourceFilter narrows a listing. Zero fields do not narrow. Paged by ascending ID.
 type ResourceFilter struct {
-	Kind  tenantry.ResourceKind
-	State tenantry.LifeState
-	After tenantry.ResourceID
-	Limit int // default 100, at most 1000
+	Kind     tenantry.ResourceKind
+	State    tenantry.LifeState
+	Standing Standing
+	After    tenantry.ResourceID
+	Limit    int // default 100, at most 1000
 }
 
 // Resources lists resources of the tenant.
@@ -62,9 +66,9 @@ func (t *Tenant) Resources(ctx context.Context, f ResourceFilter) ([]Resource, e
 	var found []resourceRow
 	err := t.c.read(ctx, "list resources of tenant "+string(t.id), &found, `
 		SELECT ? FROM resources
-		WHERE tenant = ? AND id > ? AND (? = '' OR kind = ?) AND (? = '' OR state = ?)
+		WHERE tenant = ? AND id > ? AND (? = '' OR kind = ?) AND (? = '' OR state = ?) AND (? = '' OR standing = ?)
 		ORDER BY id LIMIT ?`,
-		resourceColumns, t.id, f.After, f.Kind, f.Kind, f.State, f.State, page(f.Limit))
+		resourceColumns, t.id, f.After, f.Kind, f.Kind, f.State, f.State, f.Standing, f.Standing, page(f.Limit))
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +139,7 @@ func (t *Tenant) ApplySync(ctx context.Context, kind tenantry.ResourceKind, chan
 		if err := t.lockEnrolment(ctx, tx, op); err != nil {
 			return err
 		}
-		policies, err := t.policies(ctx, op, tx)
+		e, err := t.enroller(ctx, tx, now, nil)
 		if err != nil {
 			return err
 		}
@@ -143,9 +147,12 @@ func (t *Tenant) ApplySync(ctx context.Context, kind tenantry.ResourceKind, chan
 			if err := upsertResources(ctx, tx, chunk); err != nil {
 				return err
 			}
-			if err := t.enrol(ctx, tx, policies, chunk, now); err != nil {
+			if err := e.enrol(ctx, chunk); err != nil {
 				return err
 			}
+		}
+		if err := e.finish(ctx); err != nil {
+			return err
 		}
 		_, err = exec(ctx, tx, `INSERT INTO sync_links (tenant, kind, link, at) VALUES (?, ?, ?, ?)
 			ON CONFLICT (tenant, kind) DO UPDATE SET link = excluded.link, at = excluded.at`, t.id, kind, link, micros(now))

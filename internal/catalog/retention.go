@@ -37,7 +37,7 @@ func (t *Tenant) SetRetention(ctx context.Context, id tenantry.PolicyID, r tenan
 		return err
 	}
 	op := fmt.Sprintf("set retention of policy %s of tenant %s", id, t.id)
-	return t.c.one(ctx, op, noPolicy(op), "UPDATE policies SET retention = ? WHERE tenant = ? AND id = ?", encodeRetention(r), t.id, id)
+	return t.c.one(ctx, op, noPolicy(op), "UPDATE policies SET retention = ? WHERE tenant = ? AND id = ? AND state <> 'deleted'", encodeRetention(r), t.id, id)
 }
 
 // Hold is a legal hold: nothing of the resource is dropped, or of the whole tenant.
@@ -131,15 +131,13 @@ func (t *Tenant) SeriesStanding(ctx context.Context, resource tenantry.ResourceI
 	if r.State != tenantry.Active {
 		s.Departed = r.StateAt
 	}
-	policies, err := t.Policies(ctx)
+	policies, err := t.retaining(ctx, r, w)
 	if err != nil {
 		return s, err
 	}
 	for _, p := range policies {
-		if slices.Contains(p.Kinds, r.Kind) && slices.Contains(p.Workloads, w) {
-			p.Retention.Zone = p.TimeZone
-			s.Policies, s.PolicyIDs = append(s.Policies, p.Retention), append(s.PolicyIDs, p.ID)
-		}
+		p.Retention.Zone = p.TimeZone
+		s.Policies, s.PolicyIDs = append(s.Policies, p.Retention), append(s.PolicyIDs, p.ID)
 	}
 	holds, err := t.Holds(ctx)
 	if err != nil {
@@ -163,6 +161,19 @@ func (t *Tenant) SeriesStanding(ctx context.Context, resource tenantry.ResourceI
 		s.InUse, err = t.snapshotsInUse(ctx, resource, w)
 	}
 	return s, err
+}
+
+// retaining lists the policies whose rules count for a workload of a resource: those that
+// cover it and have taken it in, whichever of them protects it, and also after it departed.
+// What one of them keeps is kept.
+func (t *Tenant) retaining(ctx context.Context, r Resource, w tenantry.Workload) ([]Policy, error) {
+	policies, f, err := t.factsOf(ctx, t.c.reader, r)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(policies, func(p Policy) bool {
+		return !f.enrolled[p.ID] || !slices.Contains(p.Workloads, w) || !newPlan(p).covers(f.resourceRow, f.groups)
+	}), nil
 }
 
 // snapshotsInUse tells which snapshots of a series unfinished tasks read.
@@ -231,8 +242,14 @@ func (t *Tenant) Suspensions(ctx context.Context) ([]Suspension, error) {
 
 // RetainSnapshots makes the mirror of a series, up to a snapshot, those that are live.
 func (t *Tenant) RetainSnapshots(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload, upTo int64, live []int64) error {
-	return t.c.one(ctx, "mirror what was pruned", nil, `DELETE FROM snapshots
-		WHERE tenant = ? AND resource = ? AND workload = ? AND seq <= ? AND seq NOT IN (?)`, t.id, resource, w, upTo, bun.List(append([]int64{0}, live...)))
+	return t.c.write(ctx, "mirror what was pruned", func(ctx context.Context, tx bun.Tx) error {
+		_, err := exec(ctx, tx, `DELETE FROM snapshots
+			WHERE tenant = ? AND resource = ? AND workload = ? AND seq <= ? AND seq NOT IN (?)`, t.id, resource, w, upTo, bun.List(append([]int64{0}, live...)))
+		if err != nil || len(live) > 0 {
+			return err
+		}
+		return t.nothingSaved(ctx, tx, resource, w)
+	})
 }
 
 // pruneEvery is how often series are pruned and tenants collected.

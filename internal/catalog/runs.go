@@ -41,6 +41,7 @@ type Run struct {
 	Reference                     tenantry.Reference // by which people name it, 0 none
 	Tenant                        tenantry.TenantID
 	Policy                        tenantry.PolicyID // "" for manual and system runs
+	PolicyName                    string            // as it is called now, also when it was deleted
 	RetryOf                       tenantry.RunID    // whose failed tasks it tries again, "" none
 	Action                        tenantry.Action
 	Trigger                       string // schedule, manual, system
@@ -76,6 +77,7 @@ type runRow struct {
 	Reference  tenantry.Reference
 	RetryOf    tenantry.RunID
 	CanceledAt int64
+	PolicyName string `bun:",scanonly"` // of its policy
 }
 
 // newRun is a running run of so many tasks.
@@ -88,7 +90,7 @@ func newRun(tenant tenantry.TenantID, action tenantry.Action, trigger string, ta
 
 func (r runRow) run() Run {
 	return Run{
-		ID: r.ID, Tenant: r.Tenant, Policy: r.Policy, Action: r.Action, Trigger: r.StartedBy, State: r.State,
+		ID: r.ID, Tenant: r.Tenant, Policy: r.Policy, PolicyName: r.PolicyName, Action: r.Action, Trigger: r.StartedBy, State: r.State,
 		Tasks: r.Tasks, Done: r.Done, Failed: r.Failed, Canceled: r.Canceled,
 		Counts:    tenantry.Counts{Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored},
 		CreatedAt: fromMicros(r.CreatedAt), EndedAt: fromMicros(r.EndedAt),
@@ -102,8 +104,9 @@ const runQuery = `
 	SELECT r.id, r.tenant, r.policy, r.action, r.started_by, r.day, r.state, r.tasks, r.done, r.failed, r.canceled,
 		r.items + coalesce(b.items, 0) AS items, r.total + coalesce(b.total, 0) AS total,
 		r.skipped + coalesce(b.skipped, 0) AS skipped, r.bytes + coalesce(b.bytes, 0) AS bytes,
-		r.stored + coalesce(b.stored, 0) AS stored, r.created_at, r.ended_at, r.reference, r.retry_of, r.canceled_at
-	FROM runs r LEFT JOIN (
+		r.stored + coalesce(b.stored, 0) AS stored, r.created_at, r.ended_at, r.reference, r.retry_of, r.canceled_at,
+		coalesce(l.name, '') AS policy_name
+	FROM runs r LEFT JOIN policies l ON l.tenant = ?0 AND l.id = r.policy LEFT JOIN (
 		SELECT run, CAST(sum(items) AS bigint) AS items, CAST(sum(total) AS bigint) AS total,
 			CAST(sum(skipped) AS bigint) AS skipped, CAST(sum(bytes) AS bigint) AS bytes, CAST(sum(stored) AS bigint) AS stored
 		FROM (

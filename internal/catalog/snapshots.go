@@ -85,8 +85,9 @@ func (t *Tenant) NewestSnapshots(ctx context.Context, resource tenantry.Resource
 func (t *Tenant) MirrorSnapshots(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload, live []SnapshotRow) error {
 	newest := int64(0)
 	seqs := []int64{0}
+	var latest time.Time
 	for _, s := range live {
-		newest = max(newest, s.Seq)
+		newest, latest = max(newest, s.Seq), later(latest, s.Time)
 		seqs = append(seqs, s.Seq)
 	}
 	op := fmt.Sprintf("mirror snapshots of %s/%s/%s", t.id, resource, w)
@@ -101,8 +102,25 @@ func (t *Tenant) MirrorSnapshots(ctx context.Context, resource tenantry.Resource
 		for i, s := range live {
 			steps[i] = putSnapshot(Task{Tenant: t.id, Resource: resource, Workload: w}, s)
 		}
-		return literal{tx}.run(ctx, steps...)
+		if err := (literal{tx}).run(ctx, steps...); err != nil {
+			return err
+		}
+		if len(live) == 0 {
+			return t.nothingSaved(ctx, tx, resource, w)
+		}
+		// The series has no row if SQL has lost it: its next backup finds one that is free.
+		_, err = exec(ctx, tx, `INSERT INTO series AS old (tenant, resource, workload, epoch, owner_task, owner_process, backup_task, saved_at)
+			VALUES (?, ?, ?, 0, '', '', '', ?) ON CONFLICT (tenant, resource, workload) DO UPDATE
+			SET saved_at = CASE WHEN old.saved_at < excluded.saved_at THEN excluded.saved_at ELSE old.saved_at END`, t.id, resource, w, micros(latest))
+		return err
 	})
+}
+
+// nothingSaved notes that a series without snapshots is not saved, whatever it once was.
+func (t *Tenant) nothingSaved(ctx context.Context, tx bun.Tx, resource tenantry.ResourceID, w tenantry.Workload) error {
+	_, err := exec(ctx, tx, `UPDATE series SET saved_at = 0 WHERE tenant = ?0 AND resource = ?1 AND workload = ?2 AND NOT EXISTS (
+		SELECT 1 FROM snapshots s WHERE s.tenant = ?0 AND s.resource = ?1 AND s.workload = ?2)`, t.id, resource, w)
+	return err
 }
 
 // putSnapshot records a snapshot of the task's series; one that is there already is

@@ -220,6 +220,44 @@ func TestTenantStatements(t *testing.T) {
 				_, err := a.BackupOptions(ctx, Resource{Kind: tenantry.User}, tenantry.Drive)
 				return err
 			}},
+			{"ChangePolicy", func() error {
+				_, err := a.ChangePolicy(ctx, "p-1", func(p Policy) (Policy, error) {
+					p.Schedule, p.Hours = ScheduleEvery, 6
+					p.Targets = Targets{Chosen: []tenantry.ResourceID{"u-1"}, Groups: []string{"00000000-0000-4000-8000-000000000001"}}
+					return p, nil
+				}, now)
+				return err
+			}},
+			{"ApplyMembers", func() error {
+				return a.ApplyMembers(ctx, "00000000-0000-4000-8000-000000000001", []tenantry.ResourceID{"u-1"}, "", now)
+			}},
+			{"ApplyMembers", func() error {
+				return a.ApplyMembers(ctx, "00000000-0000-4000-8000-000000000001", nil, "gone", now)
+			}},
+			{"MemberLists", func() error { _, err := a.MemberLists(ctx); return err }},
+			{"ApplySync", func() error {
+				users[0].State = tenantry.Active
+				return a.ApplySync(ctx, tenantry.User, users, "link", now)
+			}},
+			{"SetLicensing", func() error {
+				return a.SetLicensing(ctx, Licensing{Mode: SeatsManual, Soft: 1, Hard: 1, Take: []SeatClass{SeatUnlicensed, SeatDeparted}}, now)
+			}},
+			{"AssignSeats", func() error { return a.AssignSeats(ctx, []tenantry.ResourceID{"u-1"}, "ada", now) }},
+			{"Seats", func() error { _, err := a.Seats(ctx, 2026, time.November, "", 1); return err }},
+			{"RevokeSeats", func() error { return a.RevokeSeats(ctx, []tenantry.ResourceID{"u-1"}, now) }},
+			{"SetLicensing", func() error { return a.SetLicensing(ctx, Licensing{Mode: SeatsAutomatic}, now) }},
+			{"Planning", func() error { _, err := a.Planning(ctx); return err }},
+			{"SetPlanning", func() error { return a.SetPlanning(ctx, Planning{TimeZone: "Europe/Vienna"}, now) }},
+			{"Missing", func() error { _, err := a.Missing(ctx, []tenantry.ResourceID{"u-1"}); return err }},
+			{"Licensing", func() error { _, _, err := a.Licensing(ctx); return err }},
+			{"PausePolicy", func() error { _, err := a.PausePolicy(ctx, "p-1", now); return err }},
+			{"ActivatePolicy", func() error { _, err := a.ActivatePolicy(ctx, "p-1", nil, now); return err }},
+			{"ActivatePolicy", func() error { _, err := a.ActivatePolicy(ctx, "p-1", []tenantry.ResourceID{"u-1"}, now); return err }},
+			{"Explain", func() error { _, err := a.Explain(ctx, "u-1", now); return err }},
+			{"Forecast", func() error { _, err := a.Forecast(ctx, plan); return err }},
+			{"Coverage", func() error { _, err := a.Coverage(ctx, now); return err }},
+			{"CountProtections", func() error { _, err := a.CountProtections(ctx); return err }},
+			{"PolicyNames", func() error { _, err := a.PolicyNames(ctx); return err }},
 			{"PolicyTargets", func() error { _, err := a.PolicyTargets(ctx, "p-1"); return err }},
 			{"StartRun", func() (err error) {
 				run, err = a.StartRun(ctx, tenantry.Backup, TriggerSchedule, "", []NewTask{{Resource: "u-1", Workload: tenantry.Mailbox}, {Resource: "u-2", Workload: tenantry.Mailbox}}, now)
@@ -245,7 +283,6 @@ func TestTenantStatements(t *testing.T) {
 			{"RunLedger", func() error { _, err := a.RunLedger(ctx, run.ID); return err }},
 			{"Ledger", func() error { _, err := a.Ledger(ctx, now, now); return err }},
 			{"Flows", func() error { _, err := a.Flows(ctx); return err }},
-			{"CountTargets", func() error { _, err := a.CountTargets(ctx, plan.Kinds); return err }},
 			{"Task", func() error { _, err := a.Task(ctx, claim.ID); return err }},
 			{"Tasks", func() error { _, err := a.Tasks(ctx, run.ID, "", 1); return err }},
 			{"RunProblems", func() error { _, err := a.RunProblems(ctx, run.ID, 1); return err }},
@@ -284,7 +321,7 @@ func TestTenantStatements(t *testing.T) {
 				}
 				return nil
 			}},
-			{"DeletePolicy", func() error { return a.DeletePolicy(ctx, "p-1") }},
+			{"DeletePolicy", func() error { return a.DeletePolicy(ctx, "p-1", now) }},
 		}
 		called := map[string]bool{}
 		record.listen(t, c)

@@ -221,11 +221,15 @@ func (c *Catalog) afterEnd(ended []taskRow) []step {
 // it is settled when the series is pruned.
 func (c *Catalog) releaseReservations(ended []taskRow) []step {
 	var backups, prunes rows
+	saved := rows{{"", "", "", ""}} // the backups that ended well, and none
 	for _, task := range ended {
 		row := []any{task.Tenant, task.Resource, task.Workload, task.ID}
 		switch task.Action {
 		case tenantry.Backup:
 			backups = append(backups, row)
+			if task.State == TaskDone {
+				saved = append(saved, row)
+			}
 		case tenantry.Prune:
 			prunes = append(prunes, row)
 		}
@@ -233,10 +237,11 @@ func (c *Catalog) releaseReservations(ended []taskRow) []step {
 	steps := c.lockSeries(slices.Concat(backups, prunes))
 	if len(backups) > 0 {
 		steps = append(steps, step{
-			// What is settled together is a handful: the first one's time spreads well enough.
-			query: `UPDATE series SET backup_task = '', next_prune_at = CASE WHEN next_prune_at = 0 THEN ?0 ELSE next_prune_at END
+			// What is settled together is a handful: the first one's time is right enough for all.
+			query: `UPDATE series SET backup_task = '', next_prune_at = CASE WHEN next_prune_at = 0 THEN ?0 ELSE next_prune_at END,
+					saved_at = CASE WHEN (tenant, resource, workload, backup_task) IN (VALUES ?2) THEN ?3 ELSE saved_at END
 				WHERE (tenant, resource, workload, backup_task) IN (VALUES ?1)`,
-			args: []any{micros(firstPrune(ended[0])), backups},
+			args: []any{micros(firstPrune(ended[0])), backups, saved, ended[0].EndedAt},
 		})
 	}
 	if len(prunes) > 0 {

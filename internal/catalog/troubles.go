@@ -27,19 +27,19 @@ type FirstBackup struct {
 	Tenant  tenantry.TenantID
 	Policy  tenantry.PolicyID
 	Stage   FirstStage
-	BegunAt time.Time // when the policy was added
+	BegunAt time.Time // when the policy was activated
 	ToldAt  time.Time // of the last mail about it
 	// Rest is how much longer than others it need not be looked at; for Post alone.
 	Rest time.Duration
 }
 
 // FirstBackups lists first backups that have not ended and were not looked at since a time, the longest first,
-// and notes those of policies that came since the last call.
+// and notes those of policies that were activated since the last call.
 func (f *Fleet) FirstBackups(ctx context.Context, before time.Time, limit int) ([]FirstBackup, error) {
 	const op = "list first backups"
 	err := f.c.one(ctx, op, nil, `INSERT INTO first_backups (tenant, policy, stage, begun_at, told_at, looked_at)
-		SELECT p.tenant, p.id, 'new', p.created_at, 0, 0 FROM policies p
-		WHERE NOT EXISTS (SELECT 1 FROM first_backups b WHERE b.tenant = p.tenant AND b.policy = p.id)
+		SELECT p.tenant, p.id, 'new', CASE WHEN p.activated_at > 0 THEN p.activated_at ELSE p.created_at END, 0, 0 FROM policies p
+		WHERE p.state = 'active' AND NOT EXISTS (SELECT 1 FROM first_backups b WHERE b.tenant = p.tenant AND b.policy = p.id)
 		ON CONFLICT (tenant, policy) DO NOTHING`)
 	if err != nil {
 		return nil, err
@@ -52,7 +52,7 @@ func (f *Fleet) FirstBackups(ctx context.Context, before time.Time, limit int) (
 		ToldAt  int64
 	}
 	err = f.c.read(ctx, op, &found, `SELECT b.tenant, b.policy, b.stage, b.begun_at, b.told_at FROM first_backups b
-		JOIN policies p ON p.tenant = b.tenant AND p.id = b.policy
+		JOIN policies p ON p.tenant = b.tenant AND p.id = b.policy AND p.state <> 'deleted'
 		WHERE b.stage <> 'ended' AND b.looked_at < ? ORDER BY b.looked_at, b.tenant, b.policy LIMIT ?`, micros(before), page(limit))
 	out := make([]FirstBackup, len(found))
 	for i, row := range found {

@@ -229,20 +229,14 @@ func writeWorkloads(ctx context.Context, tx bun.Tx, changed []workloadRow) error
 	return err
 }
 
-// protectable returns the resources with those of their workloads alone that are enabled.
-func (t *Tenant) protectable(ctx context.Context, tx bun.Tx, resources []resourceRow) ([]resourceRow, error) {
-	rows, err := t.workloads(ctx, "read workloads of tenant "+string(t.id), tx)
-	if err != nil {
-		return nil, err
+// enabled are the workloads for which resources may be enrolled.
+func (t *Tenant) enabled(ctx context.Context, db bun.IDB) (map[tenantry.Workload]bool, error) {
+	rows, err := t.workloads(ctx, "read workloads of tenant "+string(t.id), db)
+	set := map[tenantry.Workload]bool{}
+	for _, r := range rows {
+		set[r.Workload] = r.Protected()
 	}
-	out := slices.Clone(resources)
-	for i := range out {
-		has := split[tenantry.Workload](out[i].Workloads)
-		out[i].Workloads = join(slices.DeleteFunc(has, func(w tenantry.Workload) bool {
-			return !slices.ContainsFunc(rows, func(r WorkloadRow) bool { return r.Workload == w && r.Protected() })
-		}))
-	}
-	return out, nil
+	return set, err
 }
 
 // Eligible counts the tenant's active resources that have each workload, by their licences or kind.

@@ -167,7 +167,7 @@ func (s *firstStanding) letter(event string) letter {
 	case tenantry.EventAccepted:
 		say(fmt.Sprintf("backup %q was accepted", name),
 			"The backup was accepted. What it covers is being listed; the first backup begins in its next window.",
-			fmt.Sprintf("Backups start daily at %02d:%02d (%s), spread over %d minutes.", s.policy.At/60, s.policy.At%60, s.policy.TimeZone, s.policy.Window))
+			fmt.Sprintf("Backups start %s.", s.policy.Starts()))
 	case tenantry.EventListed:
 		say(fmt.Sprintf("backup %q: %s listed", name, amount(all.Total, "mailbox, drive or site", "mailboxes, drives and sites")),
 			"What the backup covers was listed. The first backup takes everything, and as long as Microsoft's limits make it take.")

@@ -170,21 +170,21 @@ func TestFirstBackupIsTold(t *testing.T) {
 	h.notices("", tenantry.Notices{To: []string{ada}})
 	h.policy("p-1", "Nightly")
 	h.notices("p-1", tenantry.Notices{To: []string{boss}, Events: []string{tenantry.EventAccepted, tenantry.EventFailed}})
-	h.policy("p-2", "All")
+	h.policy("p-0", "All") // of two of the same moment the one with the lower ID protects
 	h.round()
 	h.got(ada, `Contoso: backup "All" was accepted`)
 	h.users(3)
 	h.pass(time.Minute)
 	h.got(ada, `Contoso: backup "All": 3 mailboxes, drives and sites listed`)
-	h.backup("p-2", 0, "")
+	h.backup("p-0", 0, "")
 	h.pass(5 * time.Hour)
 	h.got(ada)
 	h.pass(time.Hour)
 	h.got(ada, `Contoso: first backup "All": 33 % done`)
 	h.pass(time.Hour)
 	h.got(ada)
-	h.backup("p-2", 1, tenantry.Denied)
-	h.backup("p-2", 2, "")
+	h.backup("p-0", 1, tenantry.Denied)
+	h.backup("p-0", 2, "")
 	h.pass(time.Hour)
 	mails := h.office.taken()
 	h.got(ada, `Contoso: first backup "All" is complete`)
@@ -218,6 +218,7 @@ func TestFailedFirstBackupIsTold(t *testing.T) {
 	h.got(boss, `Contoso: first backup "Nightly" failed`)
 
 	// Whoever is asked to be told nothing is told nothing; and of a policy that was there before, nothing begins.
+	h.ok(h.tenant.DeletePolicy(t.Context(), "p-1", h.now))
 	h.policy("p-2", "Quiet")
 	h.notices("p-2", tenantry.Notices{To: []string{boss}, Stopped: true})
 	h.pass(time.Minute)
@@ -274,7 +275,7 @@ func TestReports(t *testing.T) {
 	h.got(boss, `Contoso, "Nightly": backup report, 1 stale`)
 
 	h.ok(h.cat.Fleet().SetNotices(t.Context(), tenantry.Notices{To: []string{boss}, Report: tenantry.ReportDaily}, h.now))
-	h.ok(h.tenant.DeletePolicy(t.Context(), "p-1"))
+	h.ok(h.tenant.DeletePolicy(t.Context(), "p-1", h.now))
 	h.pass(24 * time.Hour)
 	h.got(boss, "Fleet report, all is well")
 }

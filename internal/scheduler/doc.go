@@ -9,7 +9,7 @@
 // the lease can have passed to another, and SQL refuses the writes of an old fence, so
 // a leader that slept acts no more.
 //
-// One tick: tenants whose directory is due get a sync run, protections whose time has
+// One tick: policies whose time of day has come take in newcomers, tenants whose directory is due get a sync run, protections whose time has
 // come get tasks (each moved to its next time in the same transaction), and Pick
 // chooses which ready tasks are admitted and enqueued: fair over tenants, and none of a
 // flow (a tenant's requests to one service) that Microsoft has told to wait. Beside the ticks the leader

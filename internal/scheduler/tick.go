@@ -18,10 +18,11 @@ import (
 // admission of the first ones. A batch of backups goes to SQL in dueParts at once, by
 // tenant, so that no two of them write the same runs.
 const (
-	syncBatch = 500
-	dueBatch  = 4000
-	dueParts  = 4
-	dueTime   = 300 * time.Millisecond
+	enrolBatch = 20
+	syncBatch  = 500
+	dueBatch   = 4000
+	dueParts   = 4
+	dueTime    = 300 * time.Millisecond
 )
 
 // How often it is read which flows cool, and how long that may take.
@@ -60,14 +61,14 @@ func (t *term) tick(ctx context.Context) (pause time.Duration, err error) {
 	return min(t.cfg.Tick, max(0, next.Sub(now))), nil
 }
 
-// start starts what is due, syncs, backups and prunes, each for at most dueTime; one that fails
+// start starts what is due, enrolments, syncs, backups and prunes, each for at most dueTime; one that fails
 // does not hold up the other. more: time was up before all of it was started.
 func (t *term) start(ctx context.Context, now time.Time) (more bool, err error) {
 	var errs []error
 	for _, due := range []struct {
 		start func(context.Context, time.Time) (int, error)
 		batch int
-	}{{t.startSyncs, syncBatch}, {t.startBackups, dueBatch}, {t.startPrunes, syncBatch}} {
+	}{{t.enrol, enrolBatch}, {t.startSyncs, syncBatch}, {t.startBackups, dueBatch}, {t.startPrunes, syncBatch}} {
 		for began := time.Now(); ; {
 			n, err := due.start(ctx, now)
 			if err != nil {
@@ -83,6 +84,12 @@ func (t *term) start(ctx context.Context, now time.Time) (more bool, err error) 
 		}
 	}
 	return more, errors.Join(errs...)
+}
+
+// enrol takes in the newcomers of policies whose time of day has come, and returns how many
+// policies there were.
+func (t *term) enrol(ctx context.Context, now time.Time) (int, error) {
+	return t.fleet.Enrol(ctx, t.fence, enrolBatch, now)
 }
 
 // startSyncs starts the directory sync of a batch of tenants that are due, and returns how

@@ -43,6 +43,7 @@ func testResources(_ *testing.T, w *world) {
 	expect(w, "time", at, now)
 	got, err := a.Resource(w.ctx, user(7))
 	w.ok(err)
+	all[7].Standing = catalog.StandingNoPolicy
 	if diff := cmp.Diff(all[7], got); diff != "" {
 		w.t.Fatal(diff)
 	}
@@ -134,20 +135,27 @@ func testEnrolment(_ *testing.T, w *world) {
 	second := policy("mail")
 	second.Workloads = []tenantry.Workload{tenantry.Mailbox}
 	w.ok(a.AddPolicy(w.ctx, second, now))
-	expect(w, "enrolled in two policies", len(w.due()), 8)
+	expect(w, "enrolled in two policies: the older one protects", len(w.due()), 5)
 	list, err := a.Policies(w.ctx)
 	w.ok(err)
-	second.CreatedAt = now
-	first := policy("daily")
-	first.CreatedAt = now
-	if diff := cmp.Diff([]catalog.Policy{first, second}, list); diff != "" {
+	if diff := cmp.Diff([]catalog.Policy{added(policy("daily")), added(second)}, list); diff != "" {
 		w.t.Fatal(diff)
 	}
-	w.ok(a.DeletePolicy(w.ctx, "p-daily"))
-	w.kind(a.DeletePolicy(w.ctx, "p-daily"), tenantry.NotFound)
+	w.ok(a.DeletePolicy(w.ctx, "p-daily", now))
+	w.kind(a.DeletePolicy(w.ctx, "p-daily", now), tenantry.NotFound)
 	_, err = a.Policy(w.ctx, "p-daily")
 	w.kind(err, tenantry.NotFound)
 	expect(w, "enrolled in the policy left", len(w.due()), 3)
+	names, err := a.PolicyNames(w.ctx)
+	w.ok(err)
+	expect(w, "names of the policies, also of the deleted one", len(names), 2)
+}
+
+// added is a policy as it is stored when it was added now.
+func added(p catalog.Policy) catalog.Policy {
+	p.State, p.Schedule, p.Enrol, p.Objective = catalog.PolicyActive, catalog.ScheduleWindow, catalog.EnrolAutomatic, 36*time.Hour
+	p.CreatedAt, p.ActivatedAt = now, now
+	return p
 }
 
 func testPolicyRules(_ *testing.T, w *world) {

@@ -67,7 +67,7 @@ func testNotices(_ *testing.T, w *world) {
 
 	w.ok(t.RemoveNotices(w.ctx, ""))
 	w.kind(t.RemoveNotices(w.ctx, ""), tenantry.NotFound)
-	w.ok(t.DeletePolicy(w.ctx, "p-daily"))
+	w.ok(t.DeletePolicy(w.ctx, "p-daily", now))
 	w.ok(w.f.Partitions(w.ctx, now, 24*time.Hour))
 	got, err = t.Notices(w.ctx)
 	w.ok(err)

@@ -140,12 +140,35 @@ func testScope(_ *testing.T, w *world) {
 			_, err := mine.StartRun(w.ctx, tenantry.Backup, catalog.TriggerManual, "", mailboxes(4), after)
 			return err
 		},
-		"RunLedger":    func() any { l, _ := mine.RunLedger(w.ctx, other.run.ID); return l.Delays.Queue },
-		"Ledger":       func() any { list, _ := mine.Ledger(w.ctx, now, after); return list },
-		"Flows":        func() any { list, _ := mine.Flows(w.ctx); return list },
-		"CountTargets": func() any { n, _ := mine.CountTargets(w.ctx, []tenantry.ResourceKind{tenantry.User}); return n },
-		"RunProblems":  func() any { list, _ := mine.RunProblems(w.ctx, other.run.ID, 0); return list },
-		"Run":          func() any { run, _ := mine.Run(w.ctx, other.run.ID); return run },
+		"RunLedger":      func() any { l, _ := mine.RunLedger(w.ctx, other.run.ID); return l.Delays.Queue },
+		"Ledger":         func() any { list, _ := mine.Ledger(w.ctx, now, after); return list },
+		"Flows":          func() any { list, _ := mine.Flows(w.ctx); return list },
+		"ActivatePolicy": func() any { _, err := mine.ActivatePolicy(w.ctx, "p-daily", nil, after); return err },
+		"PausePolicy":    func() any { _, err := mine.PausePolicy(w.ctx, "p-daily", after); return err },
+		"ChangePolicy": func() any {
+			rename := func(p catalog.Policy) (catalog.Policy, error) { p.Name = "mine"; return p, nil }
+			_, err := mine.ChangePolicy(w.ctx, "p-daily", rename, after)
+			return err
+		},
+		"ApplyMembers":     func() any { return mine.ApplyMembers(w.ctx, someGroup, []tenantry.ResourceID{user(0)}, "", after) },
+		"MemberLists":      func() any { list, _ := mine.MemberLists(w.ctx); return list },
+		"PolicyNames":      func() any { names, _ := mine.PolicyNames(w.ctx); return len(names) },
+		"CountProtections": func() any { counts, _ := mine.CountProtections(w.ctx); return len(counts) },
+		"Explain":          func() any { x, _ := mine.Explain(w.ctx, user(0), after); return x },
+		"Forecast":         func() any { f, _ := mine.Forecast(w.ctx, policy("daily")); return f.Resources },
+		"Coverage":         func() any { c, _ := mine.Coverage(w.ctx, after); return c },
+		"Planning":         func() any { p, _ := mine.Planning(w.ctx); return p },
+		"SetPlanning":      func() any { return mine.SetPlanning(w.ctx, catalog.Planning{TimeZone: "Europe/Vienna"}, after) },
+		"Missing":          func() any { list, _ := mine.Missing(w.ctx, []tenantry.ResourceID{user(0)}); return list },
+		"Licensing":        func() any { l, _, _ := mine.Licensing(w.ctx); return l },
+		"SetLicensing": func() any {
+			return mine.SetLicensing(w.ctx, catalog.Licensing{Mode: catalog.SeatsManual, Take: []catalog.SeatClass{catalog.SeatUser}}, after)
+		},
+		"AssignSeats": func() any { return mine.AssignSeats(w.ctx, []tenantry.ResourceID{user(0)}, "mine", after) },
+		"RevokeSeats": func() any { return mine.RevokeSeats(w.ctx, []tenantry.ResourceID{user(0)}, after) },
+		"Seats":       func() any { list, _ := mine.Seats(w.ctx, after.Year(), after.Month(), "", 0); return list },
+		"RunProblems": func() any { list, _ := mine.RunProblems(w.ctx, other.run.ID, 0); return list },
+		"Run":         func() any { run, _ := mine.Run(w.ctx, other.run.ID); return run },
 		"RunsOf": func() any {
 			list, _ := mine.RunsOf(w.ctx, catalog.RunFilter{Action: tenantry.Backup}, "", 0)
 			return list
@@ -204,7 +227,7 @@ func testScope(_ *testing.T, w *world) {
 		"Settle": func() any {
 			return mine.Settle(w.ctx, stolen(other.running), catalog.Settlement{State: catalog.TaskFailed}, after)
 		},
-		"DeletePolicy": func() any { return mine.DeletePolicy(w.ctx, "p-daily") },
+		"DeletePolicy": func() any { return mine.DeletePolicy(w.ctx, "p-daily", after) },
 	}
 
 	methods := reflect.TypeFor[*catalog.Tenant]()
