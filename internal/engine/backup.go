@@ -36,6 +36,7 @@ type backup struct {
 
 	again     bool                        // a further round over everything is due
 	cut       bool                        // the page at hand shows what was counted before, too
+	reopened  bool                        // some that were read have to be read again, whenever that was
 	tick      int                         // counts the collections that were read
 	readAt    map[string]int              // when each was
 	missed    int                         // what was read before has to be read again

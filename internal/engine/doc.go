@@ -36,7 +36,8 @@
 //   - A collection that is refused keeps what is stored of it, and its entry says why. Only when every
 //     part of a source is refused, the source is.
 //   - What was removed and shown nowhere else lies, if it only moved, in a collection that was read before:
-//     only those are read again.
+//     only those are read again. Where that is more than a few items, and the source can tell (Locator), the items
+//     are asked for themselves first: most are gone.
 //   - A round over a space that saw a removal, or enumerated a collection anew, is followed
 //     by another: the item that left an unread folder may lie in one that was read before.
 //   - An enumeration after the first marks what it sees with its generation. Only when it has come

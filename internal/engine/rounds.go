@@ -38,9 +38,12 @@ func (b *backup) spaces(ctx context.Context) error {
 func (b *backup) rounds(ctx context.Context, space string) error {
 	due := 0
 	for round := 0; ; round++ {
-		b.again, b.missed = false, 0
+		b.again, b.missed, b.reopened = false, 0, false
 		clear(b.vanished)
 		if err := b.round(ctx, space, due); err != nil {
+			return err
+		}
+		if err := b.locate(ctx, space); err != nil {
 			return err
 		}
 		if due = b.due(); due == 0 {
@@ -89,6 +92,9 @@ func (b *backup) due() int {
 	due := b.missed
 	for _, at := range b.vanished {
 		due = max(due, at)
+	}
+	if due == 0 && b.reopened {
+		due = 1 // none but those
 	}
 	return due
 }

@@ -458,6 +458,26 @@ func (w *world) refusal(id string) error {
 	return tenantry.E(tenantry.Throttled, "busy", answered{})
 }
 
+// Locate tells where an item is, as a mailbox does.
+func (w *world) Locate(e repository.Entry) func(context.Context) (string, error) {
+	if e.Kind != "item" || !w.scoped {
+		return nil
+	}
+	return func(context.Context) (string, error) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		defer w.meddle()
+		if w.fault(12) {
+			return "", tenantry.Errorf(tenantry.Transient, "cut")
+		}
+		n, ok := w.nodes[e.ID]
+		if !ok {
+			return "", tenantry.Errorf(tenantry.NotFound, "no such item")
+		}
+		return n.parent, nil
+	}
+}
+
 func (w *world) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
 	if e.Kind != "item" {
 		return nil

@@ -240,6 +240,25 @@ func (t *Tenant) Message(ctx context.Context, user, message string) (jsontext.Va
 	return doc, t.judged(ctx, mailError(err), t.itemProbe(user, OfMessage, message))
 }
 
+// MessageFolder returns the ID of the folder in which a message lies now. NotFound: there is no such message.
+func (t *Tenant) MessageFolder(ctx context.Context, user, message string) (string, error) {
+	const op = "find a message"
+	if err := given(op, user, message); err != nil {
+		return "", err
+	}
+	doc, err := t.document(ctx, t.outlookRead(op, user, 0, url.Values{"$select": {"id,parentFolderId"}}, OfMessage, message))
+	if err != nil {
+		return "", mailError(err)
+	}
+	var m struct {
+		Folder string `json:"parentFolderId"`
+	}
+	if err := json.Unmarshal(doc, &m); err != nil || m.Folder == "" {
+		return "", tenantry.Errorf(tenantry.Internal, "%s: the answer names no folder: %w", op, err)
+	}
+	return m.Folder, nil
+}
+
 // MessageMIME streams a message as MIME, like AttachmentContent. Whether it is the same in every answer is not
 // documented.
 func (t *Tenant) MessageMIME(ctx context.Context, user, message string) (io.ReadCloser, error) {

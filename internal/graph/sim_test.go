@@ -265,6 +265,42 @@ func folderIDs(t *testing.T, tenant *Tenant, user, parent string) []string {
 	return ids
 }
 
+// TestMessageFolder finds a message where it lies, after it was moved and deleted, too, and none that is gone.
+func TestMessageFolder(t *testing.T) {
+	server, sim, tenant := simulated(t, graphsim.TenantSpec{Users: 1, MailsPerUser: 10})
+	sim.Consent()
+	user := sim.Users()[0].ID
+	mails, err := sim.MailTruth(user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inbox, err := tenant.MailFolderID(t.Context(), user, "inbox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sim.MoveMail(user, mails[0].ID, inbox); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := tenant.MessageFolder(t.Context(), user, mails[0].ID); err != nil || got != inbox {
+		t.Errorf("it lies in %q, %v; want %q", got, err, inbox)
+	}
+	if err := sim.DeleteMail(user, mails[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	deletions, err := tenant.MailFolderID(t.Context(), user, "recoverableitemsdeletions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := tenant.MessageFolder(t.Context(), user, mails[0].ID); err != nil || got != deletions {
+		t.Errorf("what can be recovered lies in %q, %v; want %q", got, err, deletions)
+	}
+	if _, err := server.Inject(graphsim.Fault{Path: "/messages/", Status: 404, Code: "ErrorItemNotFound"}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = tenant.MessageFolder(t.Context(), user, mails[1].ID)
+	wantKind(t, err, tenantry.NotFound)
+}
+
 // TestSimulatedMailbox reads a mailbox and holds it against the truth.
 func TestSimulatedMailbox(t *testing.T) {
 	ctx := t.Context()

@@ -174,6 +174,7 @@ type MailReader[P Pages] interface {
 	MessageList(ctx context.Context, user, folder, link string, pageSize int) (P, error)
 	Messages(ctx context.Context, user, folder, sel, prop, link string) (P, error)
 	Message(ctx context.Context, user, message string) (jsontext.Value, error)
+	MessageFolder(ctx context.Context, user, message string) (folder string, err error)
 	MessageMIME(ctx context.Context, user, message string) (io.ReadCloser, error)
 	MailFolder(ctx context.Context, user, folder string) (jsontext.Value, error)
 }

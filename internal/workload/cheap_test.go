@@ -18,7 +18,8 @@ func (c *company) requests(run func()) int64 {
 // TestAMailboxAtRestIsCheap counts what a run over an unchanged mailbox asks for: each folder and calendar
 // and list of tasks once, the lists of them, what lies below each contact folder but the default one, which no
 // delta tells, and the three kinds of settings. All calendars but the longest are listed a second time: events move
-// between them, which no list tells. A message that only moved costs nothing on top but its pages.
+// between them, which no list tells. A message that only moved costs nothing on top but its pages,
+// and one that was deleted is asked for.
 func TestAMailboxAtRestIsCheap(t *testing.T) {
 	c := newCompany(t, graphsim.TenantSpec{Users: 1, MailsPerUser: 60, ContactsPerUser: 10, EventsPerUser: 10}, graphsim.Options{})
 	s, user := c.series(0, tenantry.Mailbox), c.users[0].ID
@@ -44,6 +45,10 @@ func TestAMailboxAtRestIsCheap(t *testing.T) {
 	must(t, c.truth.MoveMail(user, mails[0].ID, mailFolders[len(mailFolders)-1].ID))
 	if got := rest(); got > want+2 {
 		t.Errorf("a message that moved: %d requests, at rest at most %d", got, want)
+	}
+	must(t, c.truth.DeleteMail(user, mails[1].ID))
+	if got := rest(); got > want+3 {
+		t.Errorf("a message that was deleted: %d requests, at rest at most %d", got, want)
 	}
 }
 

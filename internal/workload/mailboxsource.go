@@ -111,6 +111,14 @@ func parts(link string) (engine.Page, error) {
 	return p, nil
 }
 
+// Locate tells where a message lies now; what else a mailbox has is not asked for by itself.
+func (s *mailboxSource[P]) Locate(e repository.Entry) func(context.Context) (string, error) {
+	if e.Kind != kindMessage {
+		return nil
+	}
+	return func(ctx context.Context) (string, error) { return s.mail.api.MessageFolder(ctx, s.mail.user, e.ID) }
+}
+
 // Reread returns the parts of an item that could not be read before.
 func (s *mailboxSource[P]) Reread(e repository.Entry) func(context.Context) ([]engine.ItemPart, error) {
 	switch e.Kind {
