@@ -69,6 +69,8 @@ type Lookups interface {
 	SiteReadable(ctx context.Context, siteID string) (bool, error)
 	// MailboxKind is the purpose of a user's mailbox. Absent: there is none.
 	MailboxKind(ctx context.Context, objectID string) (string, error)
+	// GroupMembers is a page of the users in a group; link "" is the first one. NotFound.
+	GroupMembers(ctx context.Context, groupID, link string) (graph.Members, error)
 }
 
 // Logger is what this package says for operators (zap's SugaredLogger has it).

@@ -54,6 +54,9 @@ func (d *Directory) Sync(ctx context.Context, t tenantry.TenantID) (tenantry.Cou
 			return s.counts, err
 		}
 	}
+	if err := s.members(ctx); err != nil {
+		return s.counts, err
+	}
 	if err := s.measure(ctx); err != nil {
 		return s.counts, err
 	}

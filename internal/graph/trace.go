@@ -22,7 +22,7 @@ var nouns = words(`v1.0 beta users groups sites drives organization subscribedSk
 	getAllSites root items children content createUploadSession delta permissions versions sharepointIds
 	mailFolders childFolders messages attachments inbox msgfolderroot recoverableitemsdeletions mailboxSettings
 	contactFolders contacts photo calendars calendar calendarGroups calendarView events instances exceptionOccurrences
-	copy move $value photos lists columns teams channels drive members owners`)
+	copy move $value photos lists columns teams channels drive members owners transitiveMembers`)
 
 func words(text string) map[string]bool {
 	set := map[string]bool{}
