@@ -34,6 +34,23 @@
 // Beside its owner the row names the series' one unfinished backup, from the moment that
 // is inserted until it ends: this is what makes starting a backup idempotent.
 //
+// State machine of a policy:
+//
+//	(none) -> draft      AddPolicy: protects nobody, but whom it is activated for by name
+//	(none) -> active     AddPolicy, activated at once
+//	draft -> active      ActivatePolicy: takes in whom it covers
+//	active -> paused     PausePolicy: holds whom it has, starts nothing, takes in nobody
+//	paused -> active     ActivatePolicy
+//	any -> deleted       DeletePolicy: only its name is left, for the history of runs
+//
+// A policy covers the resources that it reaches (named, in a group that is named, or of a
+// kind) and does not exclude. It protects those of them that it has taken in (policy_members):
+// with the sync that finds them, at a local time of day, or once, as it says. Of several
+// policies one protects each workload: the nearest reach, then the oldest, then the lowest ID
+// (comparePrecedence). Whoever needs a seat and gets none is not protected, and its standing
+// says so. All of that follows from rows by pure rules (judge), and is written down in the
+// transaction of whatever changes those rows, under one lock for each tenant.
+//
 // Locks on Postgres are taken in one order, so that transactions wait rather than
 // deadlock: leader, process, protections, tasks, series, runs, tenants, paces, ledger. What
 // deadlocks all the same is run again.
