@@ -12,11 +12,9 @@ import (
 	_ "github.com/PlakarKorp/go-cdc-chunkers/chunkers/fastcdc" // registers the algorithm below
 	"github.com/zeebo/blake3"
 	"golang.org/x/sync/errgroup"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/tenantry"
-	pb "github.com/tenantry/tenantry/proto/repository/v1"
 )
 
 // Chunk boundaries. Changing any of these, or the version of the chunker, stores all
@@ -98,29 +96,31 @@ func (w *Writer) putBytes(ctx context.Context, b []byte) (Ref, error) {
 }
 
 // refTo returns a Ref to the chunks, storing their list first if it is long.
-func (w *Writer) refTo(ctx context.Context, chunks []chunk, depth uint8) (Ref, error) {
-	for len(chunks) > maxRefChunks {
+func (w *Writer) refTo(ctx context.Context, chunks *chunkList, depth uint8) (Ref, error) {
+	for chunks.n > maxRefChunks {
 		if depth++; depth > maxDepth {
 			return Ref{}, tenantry.Errorf(tenantry.Invalid, "content is too large: %d lists deep", depth)
 		}
-		list, err := marshal(&pb.ChunkList{Chunks: chunkMessages(chunks)})
+		list := chunks.encoded()
+		begin := make([]byte, smallContent)
+		n, err := readUpTo(list, begin)
 		if err != nil {
 			return Ref{}, err
 		}
-		if len(list) < smallContent {
-			ref, err := w.putSmall(ctx, contentLane, list)
+		if n < smallContent {
+			ref, err := w.putSmall(ctx, contentLane, begin[:n])
 			ref.depth = depth
 			return ref, err
 		}
-		if chunks, _, err = w.putChunks(ctx, bytes.NewReader(list)); err != nil {
+		if chunks, _, err = w.putChunks(ctx, io.MultiReader(bytes.NewReader(begin), list)); err != nil {
 			return Ref{}, err
 		}
 	}
-	return Ref{chunks: chunks, depth: depth}, nil
+	return Ref{chunks: chunks.flat(), depth: depth}, nil
 }
 
 // putChunks cuts r into chunks and stores those that the tenant does not have yet.
-func (w *Writer) putChunks(ctx context.Context, r io.Reader) ([]chunk, int64, error) {
+func (w *Writer) putChunks(ctx context.Context, r io.Reader) (*chunkList, int64, error) {
 	release, err := acquireBoth(ctx, w.streams, streamSlots)
 	if err != nil {
 		return nil, 0, err
@@ -133,20 +133,13 @@ func (w *Writer) putChunks(ctx context.Context, r io.Reader) ([]chunk, int64, er
 	if err != nil {
 		return nil, 0, tenantry.E(tenantry.Internal, "make a chunker", err)
 	}
-	stored, size, err := w.storeChunks(ctx, cutter)
-	if err != nil {
-		return nil, 0, err
-	}
-	chunks := make([]chunk, len(stored))
-	for i, c := range stored {
-		chunks[i] = *c
-	}
-	return chunks, size, nil
+	return w.storeChunks(ctx, cutter)
 }
 
 // storeChunks stores what the cutter cuts, a few at a time. On an error it waits for
 // those under way.
-func (w *Writer) storeChunks(ctx context.Context, cutter *chunkers.Chunker) (stored []*chunk, size int64, err error) {
+func (w *Writer) storeChunks(ctx context.Context, cutter *chunkers.Chunker) (stored *chunkList, size int64, err error) {
+	stored = &chunkList{}
 	group, ctx := errgroup.WithContext(ctx)
 	for {
 		piece, readErr := cutter.Next()
@@ -166,8 +159,8 @@ func (w *Writer) storeChunks(ctx context.Context, cutter *chunkers.Chunker) (sto
 			}
 			plain := buffers.Get().(*[]byte)
 			n := copy(*plain, piece)
-			c := &chunk{size: uint32(n)}
-			stored, size = append(stored, c), size+int64(n)
+			c := stored.add(chunk{size: uint32(n)})
+			size += int64(n)
 			group.Go(func() error {
 				defer release()
 				defer buffers.Put(plain)
@@ -322,15 +315,6 @@ func (k *keys) chunkHash(plain []byte) (sum chunkHash) {
 	h.Sum(sum[:0])
 	k.hashers.Put(h)
 	return sum
-}
-
-// decodeChunkList is the inverse of what refTo stores.
-func decodeChunkList(data []byte) ([]chunk, error) {
-	var list pb.ChunkList
-	if err := proto.Unmarshal(data, &list); err != nil {
-		return nil, tenantry.E(tenantry.Corrupt, "decode a list of chunks", err)
-	}
-	return toChunks(list.Chunks)
 }
 
 // readUpTo fills p unless r ends before. Unlike io.ReadFull it tells an end from a cut

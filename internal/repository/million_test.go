@@ -51,7 +51,11 @@ func (l *large) write() int64 {
 	w := begin(l.tb, l.repo, 1, "full")
 	defer w.Close()
 	for i := range l.n {
-		must(l.tb, w.Put(context.Background(), largeEntry(i, 0)))
+		e := largeEntry(i, 0)
+		var err error
+		e.Payload, err = w.PutPayload(context.Background(), noise(i, 64))
+		must(l.tb, err)
+		must(l.tb, w.Put(context.Background(), e))
 		if i%(l.n/10) == l.n/10-1 {
 			must(l.tb, w.Checkpoint(context.Background()))
 			l.look()
@@ -97,6 +101,34 @@ func (l *large) list(seq int64) (folderItems, all int) {
 	return folderItems, all
 }
 
+// check reads everything that a snapshot names, or its structure alone, while what is in use is looked at.
+func (l *large) check(seq int64, quick bool) {
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			case <-time.After(100 * time.Millisecond): // how often is looked; nothing waits for it
+				l.look()
+			}
+		}
+	}()
+	check := l.repo.Check
+	if quick {
+		check = l.repo.CheckQuick
+	}
+	done, err := check(context.Background(), mailbox, seq, func(p repository.Problem) { l.tb.Errorf("%+v", p) })
+	must(l.tb, err)
+	close(end)
+	<-ended
+	l.look()
+	if done.Items != int64(l.n) {
+		l.tb.Errorf("%d items were checked of %d", done.Items, l.n)
+	}
+}
+
 // What is held in memory does not follow the number of items, and what is read follows what is asked.
 func TestManyItems(t *testing.T) {
 	if testing.Short() {
@@ -116,6 +148,7 @@ func TestManyItems(t *testing.T) {
 	if inFolder != 600 || all != 60_000 {
 		t.Errorf("%d entries, %d in one folder", all, inFolder)
 	}
+	l.check(seq, false)
 	if l.peak > 96<<20 {
 		t.Errorf("%d MB in use", l.peak>>20)
 	}
@@ -145,6 +178,8 @@ func BenchmarkMillion(b *testing.B) {
 				b.Fatalf("%d entries", all)
 			}
 		})
+		step("million_check_quick", func() { l.check(seq, true) })
+		step("million_check", func() { l.check(seq, false) })
 		var u syscall.Rusage
 		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
 		fmt.Fprintf(os.Stdout, "million_rss %.1f MB\n", float64(u.Maxrss)/1e3)
