@@ -34,24 +34,43 @@ func (d *demo) rescueMailbox(ctx context.Context) error {
 			return err
 		}
 	}
-	truth, err := p.sim.MailTruth(user.ID)
-	if err != nil {
-		return err
-	}
 	folder := filepath.Join(d.dir, "rescued")
 	args := []string{"rescue", "--from", d.cfg.Bucket, "--key", d.cfg.KeyFile, p.Id, "u-" + user.ID, "mailbox", "--to", folder}
 	if err := d.runSelf(ctx, args...); err != nil {
 		return err
 	}
-	rescued, err := rescuedMails(folder, truth)
-	if err != nil {
-		return err
-	}
-	if err := d.compare(truthMails(truth), rescued); err != nil {
+	if err := d.compareRescued(p.sim, user.ID, folder); err != nil {
 		return err
 	}
 	d.repeat("%s", command(args...))
 	return nil
+}
+
+// compareRescued reads what was rescued as mail programs, address books and calendars do, and compares what they show.
+func (d *demo) compareRescued(sim *graphsim.Tenant, user, folder string) error {
+	mails, err := sim.MailTruth(user)
+	if err != nil {
+		return err
+	}
+	contacts, err := sim.ContactTruth(user)
+	if err != nil {
+		return err
+	}
+	events, err := sim.EventTruth(user)
+	if err != nil {
+		return err
+	}
+	expected := slices.Concat(truthMails(mails), truthContacts(contacts), truthEvents(events))
+	seen, err := rescuedMails(folder, mails)
+	if err != nil {
+		return err
+	}
+	others, err := rescuedCards(folder)
+	if err != nil {
+		return err
+	}
+	d.note("%d mails by sender, recipients, subject, dates, bodies and attachments, %d contacts and %d events as programs read them", len(mails), len(contacts), len(events))
+	return d.compare(expected, slices.Concat(seen, others))
 }
 
 // runSelf runs this program with an environment that says nothing of the fleet.
@@ -80,13 +99,13 @@ func truthMails(truth []graphsim.MailTruth) []string {
 			}
 		}
 		slices.Sort(attached)
-		lines = append(lines, mailLine(truthPlace(m.Path), m.Subject, m.MessageID, m.BodySHA256, attached))
+		lines = append(lines, mailLine(truthPlace(m.Path), m.Subject, m.MessageID, m.BodySHA256, attached, headOf(m.Seen)))
 	}
 	return lines
 }
 
-func mailLine(place, subject, id, body string, attached []string) string {
-	return fmt.Sprintf("%s|%s|%s|%s|%v", place, strings.TrimSpace(subject), strings.Trim(id, "<>"), body, attached)
+func mailLine(place, subject, id, body string, attached []string, head string) string {
+	return fmt.Sprintf("%s|%s|%s|%s|%v|%s", place, strings.TrimSpace(subject), strings.Trim(id, "<>"), body, attached, head)
 }
 
 // marked is what a rescue adds to names that a file system cannot have.
@@ -156,7 +175,7 @@ func readMail(path, where string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("read the subject of %s: %w", path, err)
 	}
-	body := ""
+	body, html := "", false
 	var attached []string
 	for first := true; ; first = false {
 		part, err := r.NextPart()
@@ -173,7 +192,7 @@ func readMail(path, where string) (string, error) {
 		}
 		sum := hex.EncodeToString(hash.Sum(nil))
 		if first {
-			body = sum
+			body, html = sum, isHTML(part)
 			continue
 		}
 		if name, ok := attachedFile(part); ok {
@@ -181,7 +200,11 @@ func readMail(path, where string) (string, error) {
 		}
 	}
 	slices.Sort(attached)
-	return mailLine(where, subject, r.Header.Get("Message-Id"), body, attached), nil
+	head, err := readHead(&r.Header, html)
+	if err != nil {
+		return "", fmt.Errorf("read the head of %s: %w", path, err)
+	}
+	return mailLine(where, subject, r.Header.Get("Message-Id"), body, attached, headOf(head)), nil
 }
 
 // attachedFile names a part that is a file.

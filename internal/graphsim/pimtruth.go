@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/emersion/go-ical"
+	"github.com/emersion/go-vcard"
 )
 
 // ContactTruth is what a restore of one contact has to bring back.
@@ -19,6 +22,8 @@ type ContactTruth struct {
 	// defaults filled in; neither IDs nor change keys nor times of the service.
 	Digest string `json:"digest"`
 	Photo  string `json:"photo,omitempty"` // SHA-256 (hex) of the picture
+	// Card is what a vCard has of it. Only for tests in the same process.
+	Card vcard.Card `json:"-"`
 }
 
 // CalendarTruth is a calendar, a contact folder or a To Do list.
@@ -51,6 +56,8 @@ type EventTruth struct {
 	// on the clock of the series.
 	Exceptions []ExceptionTruth `json:"exceptions,omitempty"`
 	Cancelled  []string         `json:"cancelled,omitempty"`
+	// Form is what iCalendar has of it, without exceptions and what was cancelled. Only for tests in the same process.
+	Form *ical.Event `json:"-"`
 }
 
 // ExceptionTruth is a changed instance of a series: what it shows as a whole.
@@ -109,7 +116,7 @@ func (t *Tenant) ContactTruth(user string) ([]ContactTruth, error) {
 		func(b *mailbox, it *pimItem) (ContactTruth, error) {
 			c := b.contentOf(it)
 			truth := ContactTruth{ID: b.pimID(it, true), Path: it.shelf.path(), Name: c.values.text("displayName"),
-				Digest: hashJSON(contactSchema.canonical(c.values))}
+				Digest: hashJSON(contactSchema.canonical(c.values)), Card: contactCard(c.values)}
 			if c.photo == nil {
 				return truth, nil
 			}
@@ -129,7 +136,7 @@ func (t *Tenant) EventTruth(user string) ([]EventTruth, error) {
 func (b *mailbox) eventTruth(it *pimItem) (EventTruth, error) {
 	c := b.contentOf(it)
 	truth := EventTruth{ID: b.pimID(it, true), Calendar: it.shelf.path(), Shared: it.shelf.foreign != nil, Subject: c.values.text("subject"),
-		Type: "singleInstance", Digest: eventDigest(c.values)}
+		Type: "singleInstance", Digest: eventDigest(c.values), Form: calendarEvent(c.values)}
 	var attendees []recipient
 	c.values.into("attendees", &attendees)
 	for _, a := range attendees {

@@ -24,6 +24,36 @@ type MailTruth struct {
 	MessageID   string            `json:"messageId"`  // as in the mail's header
 	BodySHA256  string            `json:"bodySha256"` // of the text alone, for what keeps no more than a mail's own form
 	Attachments []AttachmentTruth `json:"attachments"`
+	// Seen is what a mail program shows of it beside. Only for tests in the same process.
+	Seen MailSeen `json:"-"`
+}
+
+// MailSeen is the head of a mail. People are "name <address>".
+type MailSeen struct {
+	From, Sender         string
+	To, CC, BCC, ReplyTo []string
+	Sent                 time.Time // zero: of a draft, it is the service's
+	HTML                 bool
+}
+
+func seen(c *mailContent) MailSeen {
+	one := func(a *address) string {
+		if a == nil {
+			return ""
+		}
+		return a.Name + " <" + a.Address + ">"
+	}
+	all := func(list []address) (out []string) {
+		for i := range list {
+			out = append(out, one(&list[i]))
+		}
+		return out
+	}
+	s := MailSeen{From: one(c.from), Sender: one(c.sender), To: all(c.to), CC: all(c.cc), BCC: all(c.bcc), ReplyTo: all(c.replyTo), HTML: c.bodyType == "html"}
+	if !c.isDraft {
+		s.Sent = c.sent.UTC().Truncate(time.Second)
+	}
+	return s
 }
 
 // AttachmentTruth is one attachment. Of a file, SHA256 and Size are those of its
@@ -76,7 +106,7 @@ func (b *mailbox) truth(m *message) (MailTruth, error) {
 	attachments, err := attachmentTruths(c)
 	body := sha256.Sum256([]byte(c.text()))
 	return MailTruth{MessageID: c.messageID, BodySHA256: hex.EncodeToString(body[:]), ID: b.messageID(m, true), Path: m.folder.path(), Subject: c.subject, Digest: digest(c),
-		Attachments: attachments}, err
+		Attachments: attachments, Seen: seen(c)}, err
 }
 
 // canonicalMail is the form that digests are computed over.
