@@ -19,7 +19,7 @@ import (
 // which the fleet finds out.
 var demoTenants = []graphsim.TenantSpec{
 	{Name: "Contoso", Domain: "contoso.example", Users: 26, MailsPerUser: 100, FilesPerUser: 10, Groups: 4, Sites: 3, Unlicensed: 1, NoDrive: 1},
-	{Name: "Fabrikam", Domain: "fabrikam.example", Users: 22, MailsPerUser: 100, FilesPerUser: 10, Groups: 3, Sites: 2, Shared: 1},
+	{Name: "Fabrikam", Domain: "fabrikam.example", Users: 22, MailsPerUser: 100, ContactsPerUser: 6, EventsPerUser: 6, FilesPerUser: 10, Groups: 3, Sites: 2, Shared: 1},
 	{Name: "Northwind", Domain: "northwind.example", Users: 14, MailsPerUser: 100, FilesPerUser: 10, Groups: 2, Sites: 1, SharePointPerMinute: 60},
 }
 

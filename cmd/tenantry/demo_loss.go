@@ -326,7 +326,7 @@ func simulatedDirectory(t *graphsim.Tenant) (users, groups, sites int) {
 	return users, groups, sites
 }
 
-// simulatedItems counts the mails, settings and files that snapshots of all users have to hold.
+// simulatedItems counts the mails, contacts, events, settings and files that snapshots of all users have to hold.
 func simulatedItems(t *graphsim.Tenant) (items int64, err error) {
 	for _, u := range t.Users() {
 		if u.State != graphsim.Active {
@@ -341,7 +341,15 @@ func simulatedItems(t *graphsim.Tenant) (items int64, err error) {
 			if err != nil {
 				return 0, err
 			}
-			items += int64(len(mails) + len(settings))
+			contacts, err := t.ContactTruth(u.ID)
+			if err != nil {
+				return 0, err
+			}
+			events, err := t.EventTruth(u.ID)
+			if err != nil {
+				return 0, err
+			}
+			items += int64(len(mails) + len(settings) + len(contacts) + len(events))
 		}
 		if u.Drive != "" {
 			all, err := t.DriveTruth(u.ID)

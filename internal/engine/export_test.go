@@ -157,7 +157,7 @@ func jsonText(s string) string {
 }
 
 func TestWriteEvent(t *testing.T) {
-	raw := `{"id":"e1","iCalUId":"uid-1","subject":"Weekly; sync","body":{"contentType":"text","content":"a,b\nc"},
+	raw := `{"id":"e1","iCalUId":"uid-1","subject":"Weekly; sync","body":{"contentType":"text","content":"a,b\r\nc\rd"},"categories":["two\r\nlines"],
 		"start":{"dateTime":"2026-03-02T09:00:00.0000000","timeZone":"UTC"},"end":{"dateTime":"2026-03-02T10:00:00.0000000","timeZone":"UTC"},
 		"isReminderOn":true,"reminderMinutesBeforeStart":15,"organizer":{"emailAddress":{"name":"Ann","address":"ann@x.example"}},
 		"attendees":[{"type":"optional","status":{"response":"accepted"},"emailAddress":{"name":"Bob","address":"bob@x.example"}}],
@@ -188,7 +188,7 @@ func TestWriteEvent(t *testing.T) {
 	if days != " 03-02T09 03-30T09 04-13T09 04-27T09" {
 		t.Errorf("it recurs on%s\n%s", days, text)
 	}
-	if d, _ := events[0].Props.Text("DESCRIPTION"); d != "a,b\nc" {
+	if d, _ := events[0].Props.Text("DESCRIPTION"); d != "a,b\nc\nd" {
 		t.Errorf("described as %q", d)
 	}
 	for _, want := range []string{"RECURRENCE-ID:20260330T090000Z", "TZID=Pacific Standard Time:20260331T090000", "PARTSTAT=ACCEPTED", "TRIGGER:-PT900S", "ORGANIZER;CN=Ann:mailto:ann@x.example"} {

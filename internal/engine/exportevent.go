@@ -143,18 +143,22 @@ func (ev *graphEvent) component(e repository.Entry) (*ical.Component, error) {
 		ical.PropStatus:       map[bool]string{true: "CANCELLED"}[ev.Cancelled],
 	} {
 		if text != "" {
-			c.Props.SetText(name, text)
+			c.Props.SetText(name, lines(text))
 		}
 	}
 	if strings.EqualFold(ev.Body.ContentType, "html") && ev.Body.Content != "" {
 		prop := ical.NewProp("X-ALT-DESC")
 		prop.Params.Set("FMTTYPE", "text/html")
-		prop.SetText(ev.Body.Content)
+		prop.SetText(lines(ev.Body.Content))
 		c.Props.Set(prop)
 	}
 	if len(ev.Categories) > 0 {
 		prop := ical.NewProp(ical.PropCategories)
-		prop.SetTextList(ev.Categories)
+		categories := make([]string, len(ev.Categories))
+		for i, category := range ev.Categories {
+			categories[i] = oneLine(category)
+		}
+		prop.SetTextList(categories)
 		c.Props.Set(prop)
 	}
 	ev.people(c)
@@ -204,7 +208,7 @@ func (ev *graphEvent) reminder(c *ical.Component) {
 	}
 	alarm := ical.NewComponent(ical.CompAlarm)
 	alarm.Props.SetText(ical.PropAction, "DISPLAY")
-	alarm.Props.SetText(ical.PropDescription, firstText(ev.Subject, "reminder"))
+	alarm.Props.SetText(ical.PropDescription, lines(firstText(ev.Subject, "reminder")))
 	trigger := ical.NewProp(ical.PropTrigger)
 	trigger.SetDuration(-time.Duration(ev.Reminder) * time.Minute)
 	alarm.Props.Set(trigger)
@@ -344,6 +348,11 @@ func (t graphTime) prop(name string, allDay bool) (*ical.Prop, error) {
 		prop.Value = at.Format("20060102T150405")
 	}
 	return prop, nil
+}
+
+// lines ends every line of a text with a line feed alone, which is all that a text of iCalendar can have (RFC 5545, 3.3.11).
+func lines(text string) string {
+	return strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(text)
 }
 
 func addText(c *ical.Component, name, text string) {

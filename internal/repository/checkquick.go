@@ -2,6 +2,7 @@ package repository
 
 import (
 	"context"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -35,11 +36,16 @@ func (c *checker) lookAtAll(ctx context.Context) error {
 		}
 		uses := c.uses[begin:end]
 		group.Go(func() error {
+			fault := c.lookAtPack(ctx, uses[0].frame.pack)
+			if fault == nil {
+				return nil
+			}
 			users := make([]string, len(uses))
 			for i, u := range uses {
 				users[i] = u.entry
 			}
-			return c.blameAll(ctx, union(users, nil), c.lookAtPack(ctx, uses[0].frame.pack))
+			slices.Sort(users)
+			return c.blameAll(ctx, slices.Compact(users), fault)
 		})
 		begin = end
 	}
