@@ -62,3 +62,36 @@ func (f *fleet) enable(t tenant, workloads ...string) (consent string) {
 	}
 	return consent
 }
+
+// registration is how far the registration of an application in a customer's tenant is.
+type registration struct {
+	State  string `json:"state"`
+	Code   string `json:"code"`
+	Client string `json:"client_id"`
+	Reason string `json:"reason"`
+	Remedy string `json:"remedy"`
+}
+
+func (f *fleet) registration(t tenant) registration {
+	f.t.Helper()
+	var r registration
+	f.must("GET", "/tenants/"+t.ID+"/registration", nil, &r)
+	return r
+}
+
+// awaitRegistration waits until a registration is in a state.
+func (f *fleet) awaitRegistration(t tenant, state string) registration {
+	f.t.Helper()
+	var r registration
+	eventually(f.t, "the registration in "+t.Name+" is "+state, func() (bool, string) {
+		r = f.registration(t)
+		return r.State == state, fmt.Sprintf("%+v", r)
+	})
+	return r
+}
+
+// enterCode signs an administrator of the tenant in with a device code.
+func (f *fleet) enterCode(t tenant, code string) {
+	f.t.Helper()
+	f.simulate("POST", "/device", map[string]any{"userCode": code, "tenant": t.sim.ID}, nil)
+}

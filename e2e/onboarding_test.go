@@ -48,3 +48,51 @@ func TestOnboardingByRedirect(t *testing.T) {
 		t.Errorf("%d snapshots of a drive that is not enabled", n)
 	}
 }
+
+// A tenant gets on board by device code, and workers die twice on the way: while the code waits, and once somebody
+// has entered it. Its own application speaks for it from then on; the provider's has no consent there.
+func TestOnboardingByDeviceCode(t *testing.T) {
+	f := newFleet(t, "--tenants", "2", "--users", "2", "--mails", "3", "--files-per-user", "1", "--groups", "0", "--sites", "1",
+		"--registration-delay", "2s")
+	f.scheduler("scheduler")
+	worker := f.worker("first")
+	sims := f.simTenants()
+	tn := f.add(sims[0])
+	f.enable(tn, "mailbox")
+	f.must("POST", "/tenants/"+tn.ID+"/registration", map[string]any{"name": "Our backup", "restore": true}, nil)
+	code := f.awaitRegistration(tn, "waiting").Code
+	worker.kill()
+	worker = f.worker("second")
+	f.enterCode(tn, code)
+	eventually(t, "somebody has signed in", func() (bool, string) {
+		state := f.registration(tn).State
+		return state != "waiting", state
+	})
+	worker.kill()
+	f.worker("third")
+	done := f.awaitRegistration(tn, "done")
+	f.awaitState(&tn, "connected")
+	f.awaitWorkload(tn, "mailbox", "ready")
+
+	user := f.resources(tn, "kind=user&limit=100")[0]
+	f.awaitDone(tn, f.backupOf(tn, []string{"mailbox"}, user))
+	var credentials struct {
+		Items []struct {
+			Purpose  string `json:"purpose"`
+			Client   string `json:"client_id"`
+			Accepted string `json:"accepted"`
+		} `json:"items"`
+	}
+	f.must("GET", "/tenants/"+tn.ID+"/credentials", nil, &credentials)
+	if c := credentials.Items; len(c) != 1 || c[0].Client != done.Client || c[0].Purpose != "backup" || c[0].Accepted == "" {
+		t.Errorf("credentials: %+v, registered is %s", c, done.Client)
+	}
+
+	// Given up while the code waits: nothing was made, and it may begin anew.
+	other := f.add(sims[1])
+	f.must("POST", "/tenants/"+other.ID+"/registration", nil, nil)
+	f.awaitRegistration(other, "waiting")
+	f.refused("POST", "/tenants/"+other.ID+"/registration", nil, 409, "conflict", "under way")
+	f.must("POST", "/tenants/"+other.ID+"/registration/cancel", nil, nil)
+	f.awaitRegistration(other, "undone")
+}

@@ -188,6 +188,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.tenantRoutes()
 	s.workloadRoutes()
 	s.credentialRoutes()
+	s.registrationRoutes()
 	s.resourceRoutes()
 	s.policyRoutes()
 	s.seatRoutes()

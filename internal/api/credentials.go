@@ -25,7 +25,7 @@ const expirySoon = 30 * 24 * time.Hour
 // Credential is how the fleet proves to Microsoft that it is an application. What is secret in it is never shown.
 type Credential struct {
 	ID          string                 `json:"id" example:"c-0123456789abcdef"`
-	Purpose     tenantry.Purpose       `json:"purpose" enum:"backup,restore"`
+	Purpose     tenantry.Purpose       `json:"purpose" enum:"backup,restore,register" doc:"register: a registration is under way, and it is not used yet"`
 	Kind        catalog.CredentialKind `json:"kind" enum:"secret,certificate,federated"`
 	ClientID    string                 `json:"client_id" doc:"The application it proves"`
 	Label       string                 `json:"label,omitempty"`

@@ -45,6 +45,7 @@ func bodies() map[string]map[string]any {
 		"start-export":         {"resource": ada, "workload": "mailbox", "snapshot": 7},
 		"start-verification":   {"resource": ada, "workload": "mailbox", "snapshot": 7},
 		"start-consent":        {"purpose": "backup"},
+		"start-registration":   {"name": "Backup"},
 		"add-credential":       {"kind": "federated", "client_id": contosoGUID, "label": "L"},
 		"add-fleet-credential": {"kind": "secret", "client_id": contosoGUID, "secret": "S"},
 	}

@@ -62,6 +62,7 @@ var needs = map[string]permission{
 	"start-consent": toProtect, "refresh-tenant": toRun, "get-budget": toLook, "get-ledger": toLook,
 	"list-workloads": toLook, "enable-workload": toProtect, "disable-workload": toProtect, "probe-tenant": toProtect,
 	"add-credential": toProtect, "list-credentials": toProtect, "remove-credential": toProtect,
+	"start-registration": toProtect, "get-registration": toLook, "cancel-registration": toProtect,
 	"add-fleet-credential": toManage, "list-fleet-credentials": toManage, "remove-fleet-credential": toManage,
 	"list-audit": toAudit, "list-fleet-audit": toAudit,
 	"add-token": toGrant, "list-tokens": toGrant, "revoke-token": toGrant, "whoami": toLook,

@@ -17,12 +17,12 @@ import (
 var (
 	looks = strings.Fields(`whoami list-tenants get-tenant get-budget get-ledger list-resources get-resource
 		preview-policy list-policies get-policy forecast-policy get-planning get-licensing list-seats fetch-seats get-coverage get-protection preview-retention propose-retention list-holds list-runs get-run find-runs watch-run list-failures list-tasks get-task
-		list-snapshots list-alarms-of-tenant list-workloads
+		list-snapshots list-alarms-of-tenant list-workloads get-registration
 		list-notices list-mails`)
 	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-restore preview-restore start-export get-export fetch-export")
 	steers   = strings.Fields("cancel-run retry-run")
 	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy change-policy activate-policy pause-policy delete-policy assign-seats revoke-seats")
-	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices add-credential list-credentials remove-credential")
+	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices add-credential list-credentials remove-credential start-registration cancel-registration")
 	watches  = strings.Fields("get-fleet list-backlogs list-alarms list-tenant-alarms list-processes count-seats fetch-seat-counts get-fleet-coverage get-fleet-notices list-fleet-mails")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")

@@ -60,6 +60,9 @@ func TestEveryOperation(t *testing.T) {
 	call("enable-workload", 200, "POST", base+"/workloads/drive/enable", map[string]any{"trusted": true, "notices": map[string]any{"to": []string{"ada@contoso.com"}, "report": "weekly"}}, map[string]any{"enabled": true})
 	call("list-notices", 200, "GET", base+"/notices", nil, map[string]any{"items.0.to.0": "ada@contoso.com", "items.0.report": "weekly"})
 	call("probe-tenant", 201, "POST", base+"/probe", nil, map[string]any{"action": "connect", "state": "running"})
+	call("start-registration", 201, "POST", base+"/registration", map[string]any{"name": "Our backup"}, map[string]any{"state": "asking", "name": "Our backup", "started_by": "operator"})
+	call("get-registration", 200, "GET", base+"/registration", nil, map[string]any{"state": "asking"})
+	call("cancel-registration", 200, "POST", base+"/registration/cancel", nil, map[string]any{"state": "undoing"})
 	credential := call("add-credential", 201, "POST", base+"/credentials", map[string]any{"kind": "secret", "client_id": contosoGUID, "secret": "hush", "purpose": "restore"},
 		map[string]any{"kind": "secret", "purpose": "restore", "added_by": "operator", "secret": nil})
 	call("list-credentials", 200, "GET", base+"/credentials", nil, map[string]any{"items.0.client_id": contosoGUID})
@@ -187,7 +190,7 @@ func TestEveryOperation(t *testing.T) {
 	must(t, h.catalog.Fleet().Pause(t.Context(), "bucket", "no such bucket", h.clock.Now().Add(1e12), h.clock.Now()))
 	call("list-alarms", 200, "GET", "/v1/alarms", nil, map[string]any{"items.0.cause": "bucket", "items.0.detail": "no such bucket"})
 	call("get-fleet", 200, "GET", "/v1/fleet", nil, map[string]any{"tenants.connected": 1, "tenants.pending": 1, "resources.active": 2, "resources.gone": 1,
-		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 3, "ready.interactive": 4, "backups.canceled": 1})
+		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 3, "ready.interactive": 6, "backups.canceled": 1})
 	call("list-backlogs", 200, "GET", "/v1/backlogs?limit=1", nil, map[string]any{"items.0.tenant": string(id), "items.0.name": "Contoso", "items.0.in_flight": 0,
 		"items.0.tightest.share": 1, "items.1": nil})
 	call("list-processes", 200, "GET", "/v1/processes", nil, map[string]any{"items.0.role": "worker", "items.0.slots.interactive": 2})

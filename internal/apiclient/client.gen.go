@@ -112,14 +112,17 @@ func (e CredentialKind) Valid() bool {
 
 // Defines values for CredentialPurpose.
 const (
-	CredentialPurposeBackup  CredentialPurpose = "backup"
-	CredentialPurposeRestore CredentialPurpose = "restore"
+	CredentialPurposeBackup   CredentialPurpose = "backup"
+	CredentialPurposeRegister CredentialPurpose = "register"
+	CredentialPurposeRestore  CredentialPurpose = "restore"
 )
 
 // Valid indicates whether the value is a known member of the CredentialPurpose enum.
 func (e CredentialPurpose) Valid() bool {
 	switch e {
 	case CredentialPurposeBackup:
+		return true
+	case CredentialPurposeRegister:
 		return true
 	case CredentialPurposeRestore:
 		return true
@@ -962,6 +965,48 @@ func (e PolicyChangeWorkloads) Valid() bool {
 	case PolicyChangeWorkloadsSite:
 		return true
 	case PolicyChangeWorkloadsTeam:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for RegistrationState.
+const (
+	RegistrationStateAsking     RegistrationState = "asking"
+	RegistrationStateCertified  RegistrationState = "certified"
+	RegistrationStateDone       RegistrationState = "done"
+	RegistrationStateFailed     RegistrationState = "failed"
+	RegistrationStateGranted    RegistrationState = "granted"
+	RegistrationStateRegistered RegistrationState = "registered"
+	RegistrationStateSignedIn   RegistrationState = "signed_in"
+	RegistrationStateUndoing    RegistrationState = "undoing"
+	RegistrationStateUndone     RegistrationState = "undone"
+	RegistrationStateWaiting    RegistrationState = "waiting"
+)
+
+// Valid indicates whether the value is a known member of the RegistrationState enum.
+func (e RegistrationState) Valid() bool {
+	switch e {
+	case RegistrationStateAsking:
+		return true
+	case RegistrationStateCertified:
+		return true
+	case RegistrationStateDone:
+		return true
+	case RegistrationStateFailed:
+		return true
+	case RegistrationStateGranted:
+		return true
+	case RegistrationStateRegistered:
+		return true
+	case RegistrationStateSignedIn:
+		return true
+	case RegistrationStateUndoing:
+		return true
+	case RegistrationStateUndone:
+		return true
+	case RegistrationStateWaiting:
 		return true
 	default:
 		return false
@@ -2133,9 +2178,11 @@ type Credential struct {
 	Fingerprint string `json:"fingerprint,omitempty,omitzero"`
 
 	// Id Example: c-0123456789abcdef
-	Id      string            `json:"id"`
-	Kind    CredentialKind    `json:"kind"`
-	Label   string            `json:"label,omitempty,omitzero"`
+	Id    string         `json:"id"`
+	Kind  CredentialKind `json:"kind"`
+	Label string         `json:"label,omitempty,omitzero"`
+
+	// Purpose register: a registration is under way, and it is not used yet
 	Purpose CredentialPurpose `json:"purpose"`
 
 	// Refusal Why: an AADSTS number
@@ -2151,7 +2198,7 @@ type Credential struct {
 // CredentialKind defines model for Credential.Kind.
 type CredentialKind string
 
-// CredentialPurpose defines model for Credential.Purpose.
+// CredentialPurpose register: a registration is under way, and it is not used yet
 type CredentialPurpose string
 
 // Delays defines model for Delays.
@@ -2699,6 +2746,15 @@ type NewPolicyKinds string
 
 // NewPolicyWorkloads defines model for NewPolicy.Workloads.
 type NewPolicyWorkloads string
+
+// NewRegistration defines model for NewRegistration.
+type NewRegistration struct {
+	// Name Of the application, as the customer sees it; absent: the tenant's default
+	Name string `json:"name,omitempty,omitzero"`
+
+	// Restore With the permissions to write, for restores
+	Restore bool `json:"restore,omitempty,omitzero"`
+}
 
 // NewRestore defines model for NewRestore.
 type NewRestore struct {
@@ -3329,6 +3385,40 @@ type Readiness struct {
 	// Reason Why it would fail
 	Reason string `json:"reason,omitempty,omitzero"`
 }
+
+// Registration defines model for Registration.
+type Registration struct {
+	// ClientId The application, once it is registered
+	ClientId string `json:"client_id,omitempty,omitzero"`
+
+	// Code In the state waiting: an administrator of the tenant enters it
+	Code string `json:"code,omitempty,omitzero"`
+
+	// Expires Of the code, then of the sign-in
+	Expires time.Time `json:"expires,omitempty,omitzero"`
+
+	// Name Of the application, as the customer sees it
+	Name string `json:"name"`
+
+	// Page On this page
+	Page string `json:"page,omitempty,omitzero"`
+
+	// Reason Why it failed, or what could not be undone
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Remedy What a person can do about it
+	Remedy string `json:"remedy,omitempty,omitzero"`
+
+	// Restore It gets the permissions to write
+	Restore   bool              `json:"restore"`
+	Started   time.Time         `json:"started,omitempty,omitzero"`
+	StartedBy string            `json:"started_by,omitempty,omitzero"`
+	State     RegistrationState `json:"state"`
+	StateAt   time.Time         `json:"state_at,omitempty,omitzero"`
+}
+
+// RegistrationState defines model for Registration.State.
+type RegistrationState string
 
 // Resource defines model for Resource.
 type Resource struct {
@@ -4215,6 +4305,9 @@ type SetRetentionJSONRequestBody = Retention
 // ProposeRetentionJSONRequestBody defines body for ProposeRetention for application/json ContentType.
 type ProposeRetentionJSONRequestBody = Retention
 
+// StartRegistrationJSONRequestBody defines body for StartRegistration for application/json ContentType.
+type StartRegistrationJSONRequestBody = NewRegistration
+
 // StartRestoreJSONRequestBody defines body for StartRestore for application/json ContentType.
 type StartRestoreJSONRequestBody = NewRestore
 
@@ -4779,6 +4872,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/refresh (the `RefreshTenant` operationId).
 	RefreshTenant(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetRegistration Show how far the registration is, and the code to enter
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/registration (the `GetRegistration` operationId).
+	GetRegistration(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartRegistrationWithBody Register an application in the customer's tenant by device code: an administrator signs in, and the sign-in is dropped again
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/registration (the `StartRegistration` operationId).
+	StartRegistrationWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartRegistration Register an application in the customer's tenant by device code: an administrator signs in, and the sign-in is dropped again
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/registration (the `StartRegistration` operationId).
+	StartRegistration(ctx context.Context, tenant string, body StartRegistrationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// CancelRegistration Give the registration up, and delete what it made
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/registration/cancel (the `CancelRegistration` operationId).
+	CancelRegistration(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListResources List the resources of a tenant
 	//
@@ -6275,6 +6392,70 @@ func (c *Client) ProbeTenant(ctx context.Context, tenant string, reqEditors ...R
 // Corresponds with POST /v1/tenants/{tenant}/refresh (the `RefreshTenant` operationId).
 func (c *Client) RefreshTenant(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRefreshTenantRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetRegistration Show how far the registration is, and the code to enter
+//
+// Corresponds with GET /v1/tenants/{tenant}/registration (the `GetRegistration` operationId).
+func (c *Client) GetRegistration(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetRegistrationRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartRegistrationWithBody Register an application in the customer's tenant by device code: an administrator signs in, and the sign-in is dropped again
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/registration (the `StartRegistration` operationId).
+func (c *Client) StartRegistrationWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartRegistrationRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartRegistration Register an application in the customer's tenant by device code: an administrator signs in, and the sign-in is dropped again
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/registration (the `StartRegistration` operationId).
+func (c *Client) StartRegistration(ctx context.Context, tenant string, body StartRegistrationJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartRegistrationRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// CancelRegistration Give the registration up, and delete what it made
+//
+// Corresponds with POST /v1/tenants/{tenant}/registration/cancel (the `CancelRegistration` operationId).
+func (c *Client) CancelRegistration(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewCancelRegistrationRequest(c.Server, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -9783,6 +9964,121 @@ func NewRefreshTenantRequest(server string, tenant string) (*http.Request, error
 	return req, nil
 }
 
+// NewGetRegistrationRequest constructs an http.Request for the GetRegistration method
+func NewGetRegistrationRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/registration", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewStartRegistrationRequest calls the generic StartRegistration builder with application/json body
+func NewStartRegistrationRequest(server string, tenant string, body StartRegistrationJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartRegistrationRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewStartRegistrationRequestWithBody constructs an http.Request for the StartRegistration method, with any body, and a specified content type
+func NewStartRegistrationRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/registration", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewCancelRegistrationRequest constructs an http.Request for the CancelRegistration method
+func NewCancelRegistrationRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/registration/cancel", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListResourcesRequest constructs an http.Request for the ListResources method
 func NewListResourcesRequest(server string, tenant string, params *ListResourcesParams) (*http.Request, error) {
 	var err error
@@ -12652,6 +12948,34 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/refresh (the `RefreshTenant` operationId).
 	RefreshTenantWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*RefreshTenantResponse, error)
+
+	// GetRegistrationWithResponse Show how far the registration is, and the code to enter
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/registration (the `GetRegistration` operationId).
+	GetRegistrationWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetRegistrationResponse, error)
+
+	// StartRegistrationWithBodyWithResponse Register an application in the customer's tenant by device code: an administrator signs in, and the sign-in is dropped again
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/registration (the `StartRegistration` operationId).
+	StartRegistrationWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartRegistrationResponse, error)
+
+	// StartRegistrationWithResponse Register an application in the customer's tenant by device code: an administrator signs in, and the sign-in is dropped again
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/registration (the `StartRegistration` operationId).
+	StartRegistrationWithResponse(ctx context.Context, tenant string, body StartRegistrationJSONRequestBody, reqEditors ...RequestEditorFn) (*StartRegistrationResponse, error)
+
+	// CancelRegistrationWithResponse Give the registration up, and delete what it made
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/registration/cancel (the `CancelRegistration` operationId).
+	CancelRegistrationWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*CancelRegistrationResponse, error)
 
 	// ListResourcesWithResponse List the resources of a tenant
 	//
@@ -15876,6 +16200,157 @@ func (r RefreshTenantResponse) ContentType() string {
 	return ""
 }
 
+type GetRegistrationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Registration
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetRegistrationResponse) GetJSON200() *Registration {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetRegistrationResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetRegistrationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetRegistrationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetRegistrationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetRegistrationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// StartRegistrationResponse201Headers the declared response headers of an HTTP 201 response for StartRegistration
+type StartRegistrationResponse201Headers struct {
+	Location string
+}
+
+type StartRegistrationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Registration
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *StartRegistrationResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r StartRegistrationResponse) GetJSON201() *Registration {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StartRegistrationResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StartRegistrationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartRegistrationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartRegistrationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartRegistrationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type CancelRegistrationResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Registration
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r CancelRegistrationResponse) GetJSON200() *Registration {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r CancelRegistrationResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r CancelRegistrationResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r CancelRegistrationResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r CancelRegistrationResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r CancelRegistrationResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListResourcesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18597,6 +19072,58 @@ func (c *ClientWithResponses) RefreshTenantWithResponse(ctx context.Context, ten
 	return ParseRefreshTenantResponse(rsp)
 }
 
+// GetRegistrationWithResponse Show how far the registration is, and the code to enter
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/registration (the `GetRegistration` operationId).
+func (c *ClientWithResponses) GetRegistrationWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetRegistrationResponse, error) {
+	rsp, err := c.GetRegistration(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetRegistrationResponse(rsp)
+}
+
+// StartRegistrationWithBodyWithResponse Register an application in the customer's tenant by device code: an administrator signs in, and the sign-in is dropped again
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/registration (the `StartRegistration` operationId).
+func (c *ClientWithResponses) StartRegistrationWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartRegistrationResponse, error) {
+	rsp, err := c.StartRegistrationWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartRegistrationResponse(rsp)
+}
+
+// StartRegistrationWithResponse Register an application in the customer's tenant by device code: an administrator signs in, and the sign-in is dropped again
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/registration (the `StartRegistration` operationId).
+func (c *ClientWithResponses) StartRegistrationWithResponse(ctx context.Context, tenant string, body StartRegistrationJSONRequestBody, reqEditors ...RequestEditorFn) (*StartRegistrationResponse, error) {
+	rsp, err := c.StartRegistration(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartRegistrationResponse(rsp)
+}
+
+// CancelRegistrationWithResponse Give the registration up, and delete what it made
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/registration/cancel (the `CancelRegistration` operationId).
+func (c *ClientWithResponses) CancelRegistrationWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*CancelRegistrationResponse, error) {
+	rsp, err := c.CancelRegistration(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseCancelRegistrationResponse(rsp)
+}
+
 // ListResourcesWithResponse List the resources of a tenant
 //
 // Returns a wrapper object for the known response body format(s).
@@ -21226,6 +21753,118 @@ func ParseRefreshTenantResponse(rsp *http.Response) (*RefreshTenantResponse, err
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetRegistrationResponse parses an HTTP response from a GetRegistrationWithResponse call
+func ParseGetRegistrationResponse(rsp *http.Response) (*GetRegistrationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetRegistrationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Registration
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStartRegistrationResponse parses an HTTP response from a StartRegistrationWithResponse call
+func ParseStartRegistrationResponse(rsp *http.Response) (*StartRegistrationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartRegistrationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Registration
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers StartRegistrationResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseCancelRegistrationResponse parses an HTTP response from a CancelRegistrationWithResponse call
+func ParseCancelRegistrationResponse(rsp *http.Response) (*CancelRegistrationResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &CancelRegistrationResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Registration
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil

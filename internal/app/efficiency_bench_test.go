@@ -143,6 +143,10 @@ type idle struct {
 	all  chan struct{}
 }
 
+func (d *idle) Register(context.Context, tenantry.TenantID) (time.Time, error) {
+	return time.Time{}, nil
+}
+
 func (d *idle) Connect(context.Context, tenantry.TenantID, tenantry.ConnectRequest) error {
 	if d.done.Add(1) == noops {
 		close(d.all)

@@ -57,7 +57,8 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 
 	dir, err := directory.New(directory.Config{
 		Catalog: cat, Log: p.log.Sugar(),
-		Open: func(t tenantry.TenantID, name string) directory.Graph { return client.Tenant(t, name) },
+		Open:    func(t tenantry.TenantID, name string) directory.Graph { return client.Tenant(t, name) },
+		SignIns: signIns{client}, Keys: repos.ring,
 		ForRestores: func(t tenantry.TenantID, name string) directory.Granter {
 			return client.Tenant(t, name).As(tenantry.ToRestore)
 		},

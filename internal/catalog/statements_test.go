@@ -199,6 +199,12 @@ func TestTenantStatements(t *testing.T) {
 			{"Credentials", func() error { _, err := a.Credentials(ctx); return err }},
 			{"CredentialTold", func() error { return a.CredentialTold(ctx, "c-1", "", now) }},
 			{"CredentialTold", func() error { return a.CredentialTold(ctx, "c-1", "AADSTS1", now) }},
+			{"UseCredential", func() error { return a.UseCredential(ctx, "c-1", tenantry.ToRestore) }},
+			{"StartRegistration", func() error { return a.StartRegistration(ctx, Registration{State: tenantry.RegAsking}) }},
+			{"Registration", func() error { _, err := a.Registration(ctx); return err }},
+			{"MoveRegistration", func() error {
+				return a.MoveRegistration(ctx, tenantry.RegAsking, Registration{State: tenantry.RegFailed})
+			}},
 			{"RemoveCredential", func() error { return a.RemoveCredential(ctx, "c-1") }},
 			{"SetRestoreRoles", func() error { return a.SetRestoreRoles(ctx, []string{"Mail.ReadWrite"}) }},
 			{"ListingBegan", func() error { return a.ListingBegan(ctx, now) }},

@@ -84,6 +84,9 @@ type Config struct {
 	Catalog *catalog.Catalog
 	// Open returns the handle of a Microsoft tenant, named by GUID or domain.
 	Open func(t tenantry.TenantID, directory string) Graph
+	// SignIns and Keys are what registrations by device code take; nil: none can be made.
+	SignIns SignIns
+	Keys    Keyring
 	// ForRestores returns what restores of a Microsoft tenant speak as; nil: as everything else.
 	ForRestores func(t tenantry.TenantID, directory string) Granter
 	Log         Logger

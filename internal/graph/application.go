@@ -83,7 +83,7 @@ func (t *tokens) prove(ctx context.Context, w holder, app *Application) (token, 
 		if err != nil && !app.Fleet {
 			err = ofTenant(err)
 		}
-		if proof.ID != "" && (err == nil || refused) {
+		if proof.ID != "" && t.apps != nil && (err == nil || refused) {
 			t.apps.Told(ctx, w.tenant, proof.ID, err)
 		}
 		if err == nil {

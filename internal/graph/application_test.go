@@ -67,7 +67,7 @@ func TestOwnApplication(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			book := &applicationBook{apps: map[tenantry.Purpose]*Application{tenantry.ToBackup: test.app}}
 			tokens := login(t, Config{Applications: book}, refuseOr("good"))
-			got, err := tokens.get(t.Context(), holder{"t-own", testDirectory, tenantry.ToBackup})
+			got, err := tokens.get(t.Context(), holder{tenant: "t-own", directory: testDirectory, purpose: tenantry.ToBackup})
 			if tenantry.KindOf(err) != test.kind || (err == nil && got != "own") {
 				t.Errorf("token of %q, %v (%s)", got, err, tenantry.KindOf(err))
 			}
@@ -78,7 +78,7 @@ func TestOwnApplication(t *testing.T) {
 				t.Errorf("told %q, want %q", told, test.told)
 			}
 			// Others go on with the configured one, and its token is another.
-			if got, err := tokens.get(t.Context(), holder{"t-other", testDirectory, tenantry.ToBackup}); got != testClientID || err != nil {
+			if got, err := tokens.get(t.Context(), holder{tenant: "t-other", directory: testDirectory, purpose: tenantry.ToBackup}); got != testClientID || err != nil {
 				t.Errorf("another tenant: token of %q, %v", got, err)
 			}
 		})
@@ -89,7 +89,7 @@ func TestOwnApplication(t *testing.T) {
 	}}
 	tokens := login(t, Config{Applications: book}, refuseOr("a.federated.jwt"))
 	for purpose, want := range map[tenantry.Purpose]string{tenantry.ToBackup: "own", tenantry.ToRestore: "writer"} {
-		if got, err := tokens.get(t.Context(), holder{"t-own", testDirectory, purpose}); got != want || err != nil {
+		if got, err := tokens.get(t.Context(), holder{tenant: "t-own", directory: testDirectory, purpose: purpose}); got != want || err != nil {
 			t.Errorf("%s: token of %q, %v", purpose, got, err)
 		}
 	}

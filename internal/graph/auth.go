@@ -52,12 +52,15 @@ type holder struct {
 	tenant    tenantry.TenantID
 	directory string
 	purpose   tenantry.Purpose
+	app       *Application // nil: as the purpose says
 }
 
 // application returns the application of a holder and the key under which its token is known.
 func (t *tokens) application(ctx context.Context, w holder) (*Application, string, error) {
 	app := t.own
-	if t.apps != nil {
+	if w.app != nil {
+		app = w.app
+	} else if t.apps != nil {
 		found, err := t.apps.Application(ctx, w.tenant, w.purpose)
 		if err != nil {
 			return nil, "", err

@@ -114,11 +114,13 @@ type Tenant struct {
 	directory string
 	reserve   bool
 	purpose   tenantry.Purpose
+	app       *Application    // nil: as the purpose says
+	bearer    tenantry.Secret // of a person who signed in, instead of an application's token
 }
 
 // holder says whose token this handle's calls carry.
 func (t *Tenant) holder() holder {
-	return holder{tenant: t.id, directory: t.directory, purpose: t.purpose}
+	return holder{tenant: t.id, directory: t.directory, purpose: t.purpose, app: t.app}
 }
 
 // As returns a handle that speaks as the application for a purpose; without it, as the one for backups. Its

@@ -64,6 +64,9 @@ func (t *Tenant) attempt(ctx context.Context, c call) (*answer, error) {
 	if c.open {
 		return t.send(ctx, c, "")
 	}
+	if !t.bearer.IsZero() {
+		return t.send(ctx, c, t.bearer.Reveal()) // there is no other
+	}
 	for fresh := false; ; fresh = true {
 		bearer, err := t.client.tokens.get(ctx, t.holder())
 		if err != nil {

@@ -245,6 +245,8 @@ func (s *Secret) UnmarshalText(text []byte) error {
 type ConnectRequest struct {
 	// Directory is the Microsoft tenant GUID that came back from the consent page.
 	Directory string `json:"directory"`
+	// Register goes on with the tenant's registration by device code, which connects it at its end.
+	Register bool `json:"register,omitempty"`
 }
 
 // RestoreRequest is the parameter of a restore task; the task itself names the

@@ -11,6 +11,10 @@ func (j *job) connect(ctx context.Context) (end, error) {
 	if err := j.params(&req); err != nil {
 		return end{}, err
 	}
+	if req.Register {
+		next, err := j.cfg.Directory.Register(ctx, j.claim.Tenant)
+		return end{done: next.IsZero(), notBefore: next}, fromGraph(err)
+	}
 	if err := j.cfg.Directory.Connect(ctx, j.claim.Tenant, req); err != nil {
 		return end{}, fromGraph(err)
 	}

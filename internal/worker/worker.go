@@ -67,6 +67,8 @@ type Directory interface {
 	// Connect proves a consent and sets the tenant connected. It changes no state when it
 	// fails: that is the worker's, once it has given up.
 	Connect(ctx context.Context, t tenantry.TenantID, req tenantry.ConnectRequest) error
+	// Register goes on with a registration by device code, and says when to come back; zero: it has ended.
+	Register(ctx context.Context, t tenantry.TenantID) (time.Time, error)
 	// Sync may be called again after any failure and goes on where it was.
 	Sync(ctx context.Context, t tenantry.TenantID) (tenantry.Counts, error)
 }

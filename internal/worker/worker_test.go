@@ -297,6 +297,10 @@ type directory struct {
 	runs atomic.Int64
 }
 
+func (d *directory) Register(context.Context, tenantry.TenantID) (time.Time, error) {
+	return time.Time{}, nil
+}
+
 func (d *directory) Connect(context.Context, tenantry.TenantID, tenantry.ConnectRequest) error {
 	d.runs.Add(1)
 	if err := d.err.Load(); err != nil {

@@ -33,6 +33,7 @@ func (w *world) fill(name string, p tenantry.ProcessID) filled {
 	w.ok(w.f.Audit(w.ctx, catalog.AuditEntry{At: now, Actor: "admin", Tenant: f.id, Action: "fill"}))
 	w.ok(f.SetNotices(w.ctx, "p-daily", telling, now))
 	w.ok(f.PutMail(w.ctx, catalog.Mail{Key: name, To: "ada@contoso.com"}, now))
+	w.ok(f.StartRegistration(w.ctx, catalog.Registration{State: tenantry.RegAsking, Name: name, StartedAt: now}))
 	w.ok(f.AddCredential(w.ctx, catalog.Credential{ID: "c-1", Label: name, AddedAt: now}))
 	return f
 }
@@ -42,28 +43,29 @@ func (w *world) dump(f filled) map[string]any {
 	w.t.Helper()
 	out := map[string]any{}
 	for name, read := range map[string]func() (any, error){
-		"row":         func() (any, error) { return f.Get(w.ctx) },
-		"resources":   func() (any, error) { return f.Resources(w.ctx, catalog.ResourceFilter{}) },
-		"policies":    func() (any, error) { return f.Policies(w.ctx) },
-		"targets":     func() (any, error) { return f.PolicyTargets(w.ctx, "p-daily") },
-		"runs":        func() (any, error) { return f.Runs(w.ctx, "", 0) },
-		"tasks":       func() (any, error) { return f.Tasks(w.ctx, f.run.ID, "", 0) },
-		"counts":      func() (any, error) { return f.ResourceCounts(w.ctx) },
-		"troubles":    func() (any, error) { return f.RunProblems(w.ctx, f.run.ID, 0) },
-		"problems":    func() (any, error) { return f.Problems(w.ctx, f.ended.ID) },
-		"holds":       func() (any, error) { return f.Holds(w.ctx) },
-		"standing":    func() (any, error) { return f.SeriesStanding(w.ctx, user(0), tenantry.Mailbox) },
-		"snapshots":   func() (any, error) { return f.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0) },
-		"newest":      func() (any, error) { return f.NewestSnapshots(w.ctx, "", "", 0) },
-		"alarms":      func() (any, error) { return f.Alarms(w.ctx) },
-		"notices":     func() (any, error) { return f.Notices(w.ctx) },
-		"mails":       func() (any, error) { return f.Mails(w.ctx, "", 0) },
-		"audit":       func() (any, error) { return f.AuditTrail(w.ctx, 0, 0) },
-		"ledger":      func() (any, error) { return f.RunLedger(w.ctx, f.run.ID) },
-		"days":        func() (any, error) { return f.Ledger(w.ctx, now, now) },
-		"link":        func() (any, error) { link, _, err := f.SyncLink(w.ctx, tenantry.User); return link, err },
-		"workloads":   func() (any, error) { return f.Workloads(w.ctx) },
-		"credentials": func() (any, error) { return f.Credentials(w.ctx) },
+		"row":          func() (any, error) { return f.Get(w.ctx) },
+		"resources":    func() (any, error) { return f.Resources(w.ctx, catalog.ResourceFilter{}) },
+		"policies":     func() (any, error) { return f.Policies(w.ctx) },
+		"targets":      func() (any, error) { return f.PolicyTargets(w.ctx, "p-daily") },
+		"runs":         func() (any, error) { return f.Runs(w.ctx, "", 0) },
+		"tasks":        func() (any, error) { return f.Tasks(w.ctx, f.run.ID, "", 0) },
+		"counts":       func() (any, error) { return f.ResourceCounts(w.ctx) },
+		"troubles":     func() (any, error) { return f.RunProblems(w.ctx, f.run.ID, 0) },
+		"problems":     func() (any, error) { return f.Problems(w.ctx, f.ended.ID) },
+		"holds":        func() (any, error) { return f.Holds(w.ctx) },
+		"standing":     func() (any, error) { return f.SeriesStanding(w.ctx, user(0), tenantry.Mailbox) },
+		"snapshots":    func() (any, error) { return f.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0) },
+		"newest":       func() (any, error) { return f.NewestSnapshots(w.ctx, "", "", 0) },
+		"alarms":       func() (any, error) { return f.Alarms(w.ctx) },
+		"notices":      func() (any, error) { return f.Notices(w.ctx) },
+		"mails":        func() (any, error) { return f.Mails(w.ctx, "", 0) },
+		"audit":        func() (any, error) { return f.AuditTrail(w.ctx, 0, 0) },
+		"ledger":       func() (any, error) { return f.RunLedger(w.ctx, f.run.ID) },
+		"days":         func() (any, error) { return f.Ledger(w.ctx, now, now) },
+		"link":         func() (any, error) { link, _, err := f.SyncLink(w.ctx, tenantry.User); return link, err },
+		"workloads":    func() (any, error) { return f.Workloads(w.ctx) },
+		"registration": func() (any, error) { return f.Registration(w.ctx) },
+		"credentials":  func() (any, error) { return f.Credentials(w.ctx) },
 		"due": func() (any, error) {
 			due, err := w.f.Due(w.ctx, now.Add(72*time.Hour), 10000)
 			var own []catalog.Due
@@ -107,6 +109,14 @@ func testScope(_ *testing.T, w *world) {
 		"AuthoriseWorkloads": func() any {
 			return mine.AuthoriseWorkloads(w.ctx, map[tenantry.Workload][]string{tenantry.TeamContent: {"Team.ReadBasic.All"}}, after)
 		},
+		"StartRegistration": func() any {
+			return mine.StartRegistration(w.ctx, catalog.Registration{State: tenantry.RegAsking, StartedAt: after})
+		},
+		"MoveRegistration": func() any {
+			return mine.MoveRegistration(w.ctx, tenantry.RegAsking, catalog.Registration{State: tenantry.RegFailed, Name: "mine"})
+		},
+		"Registration":     func() any { r, _ := mine.Registration(w.ctx); return r },
+		"UseCredential":    func() any { return mine.UseCredential(w.ctx, "c-1", tenantry.ToRestore) },
 		"AddCredential":    func() any { return mine.AddCredential(w.ctx, catalog.Credential{ID: "mine", AddedAt: after}) },
 		"Credentials":      func() any { list, _ := mine.Credentials(w.ctx); return list },
 		"CredentialTold":   func() any { return mine.CredentialTold(w.ctx, "c-1", "AADSTS1", after) },
