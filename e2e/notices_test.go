@@ -34,8 +34,7 @@ func TestFirstBackupIsMailed(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, "--users", "3", "--mails", "20", "--files-per-user", "2")
 	box := openBox(t)
-	f.env = append(f.env, "TENANTRY_SMTP="+box.addr, "TENANTRY_SMTP_CA="+box.ca, "TENANTRY_SMTP_USER=fleet", "TENANTRY_SMTP_PASSWORD=sesame",
-		"TENANTRY_SMTP_FROM=backup@provider.example", "TENANTRY_NOTICES_EVERY=1s")
+	f.env = append(f.env, box.settings()...)
 	first, second := f.scheduler("scheduler1"), f.scheduler("scheduler2")
 	f.worker("worker")
 	tn := f.connect(f.simTenants()[0])
@@ -112,6 +111,14 @@ func openBox(t *testing.T) *box {
 	go func() { defer close(done); _ = server.Serve(listener) }()
 	t.Cleanup(func() { _ = server.Close(); <-done })
 	return b
+}
+
+// settings have a scheduler send its mails there, looking every second for what there is to say.
+func (b *box) settings() []string {
+	return []string{
+		"TENANTRY_SMTP=" + b.addr, "TENANTRY_SMTP_CA=" + b.ca, "TENANTRY_SMTP_USER=fleet", "TENANTRY_SMTP_PASSWORD=sesame",
+		"TENANTRY_SMTP_FROM=backup@provider.example", "TENANTRY_NOTICES_EVERY=1s",
+	}
 }
 
 // to lists the subjects of what an address got, in order.

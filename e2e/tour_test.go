@@ -12,11 +12,13 @@ import (
 )
 
 // TestTour walks the README's tour by the command line alone, as an operator does: onboard a
-// tenant, enable mail and then SharePoint, protect, back up and watch, lose something, restore
-// it, export it. Only the administrator's browser and the loss are not the command line's.
+// tenant, enable mail and then SharePoint, protect, back up and watch, restore, export, and
+// read the mail about it. Only the administrator's browser is not the command line.
 func TestTour(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, "--users", "2", "--mails", "12", "--files-per-user", "4", "--groups", "0", "--sites", "1", "--latency", "20ms")
+	box := openBox(t)
+	f.env = append(f.env, box.settings()...)
 	f.scheduler("scheduler")
 	f.worker("worker")
 	sim := f.simTenants()[0]
@@ -30,6 +32,7 @@ func TestTour(t *testing.T) {
 	f.cli("workloads", "enable", "Contoso", "drive", "site") // SharePoint, by the same consent
 	f.awaitReady("drive", "site")
 
+	f.cli("notices", "set", "Contoso", "--address", "ada@contoso.com", "--report", "daily")
 	policy := f.cli("policies", "add", "Contoso", "daily", "--at", time.Now().UTC().Add(12*time.Hour).Format("15:04"), "--activate")["id"].(string)
 	run, said := f.watched("runs", "start", "Contoso", "--policy", policy)
 	// Two users have a mailbox and a drive each.
@@ -66,6 +69,7 @@ func TestTour(t *testing.T) {
 	if mails != len(before) {
 		t.Errorf("the export has %d mails of %d", mails, len(before))
 	}
+	box.await("ada@contoso.com", `Contoso: first backup "daily" is complete`)
 	if top := f.cli("top", "--once"); field(top, "items", 0) != nil {
 		t.Errorf("the fleet has nothing to do, and top shows %v", top)
 	}
