@@ -33,6 +33,7 @@ func TestTotalLoss(t *testing.T) {
 	if len(gone) < len(users) || !slices.ContainsFunc(gone, func(r resource) bool { return r.ID == source.ID }) {
 		t.Errorf("%d resources are known by their backups, of %d users", len(gone), len(users))
 	}
+	f.enable(tn) // what was enabled is lost, too
 	f.consentAs(tn, sim.ID, "accept")
 	f.awaitState(&tn, "connected")
 	f.awaitSyncs(tn, 1)

@@ -54,7 +54,7 @@ func rebuildCommand() *cobra.Command {
 		Use: "rebuild [TENANT]", Short: "Make the catalog's list of snapshots what the bucket says: after SQL was lost or put back", Args: cobra.MaximumNArgs(1),
 		Long: "Make the catalog's list of snapshots what the bucket says: after SQL was lost or put back.\n\n" +
 			"After SQL was lost whole, the bucket has the tenants' IDs but not whose they are: name the Microsoft\n" +
-			"tenant of each with --adopt (`tenantry rescue` shows what is in a backup). They have to consent again;\n" +
+			"tenant of each with --adopt (`tenantry rescue` shows what is in a backup). Enable their workloads, and have them consent again;\n" +
 			"policies, holds and tokens have to be made again.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := o.load()
