@@ -37,7 +37,7 @@ type Checked struct {
 // report is not called concurrently.
 //
 // Memory: about 100 MB, whatever the snapshot has. One of more than 200,000 items has its index read
-// several times, each time for a part of the packs and chunks; those are read once all the same.
+// several times, each time for a part of the frames and chunks; those are read once all the same.
 func (r *Repository) Check(ctx context.Context, s tenantry.Series, seq int64, report func(Problem)) (Checked, error) {
 	rd, err := r.OpenSnapshot(ctx, s, seq)
 	if err != nil {
@@ -65,7 +65,7 @@ func newChecker(rd *Reader, report func(Problem)) *checker {
 	return &checker{rd: rd, report: report, of: int(min(256, 1+rd.head.Counts.GetItems()/passItems))}
 }
 
-// passes has each part of the packs and chunks collected and checked.
+// passes has each part of the frames and chunks collected and checked.
 func (c *checker) passes(ctx context.Context, check func(context.Context) error) error {
 	for c.pass = range c.of {
 		c.uses, c.chunks = c.uses[:0], map[chunk][]string{}
@@ -79,21 +79,31 @@ func (c *checker) passes(ctx context.Context, check func(context.Context) error)
 	return nil
 }
 
-// mine reports whether a pack or chunk whose random name begins so is of this pass.
+// mine reports whether a chunk whose random name begins so is of this pass.
 func (c *checker) mine(first byte) bool { return int(first)*c.of/256 == c.pass }
+
+// mineFrame is mine for a frame of a pack. Frames of one pack are spread over all passes, since a few packs may have
+// everything; not where packs are looked at as a whole.
+func (c *checker) mineFrame(pack packID, frame uint32) bool {
+	if c.wholePacks {
+		frame = 0
+	}
+	return c.mine(pack[0] + byte(frame*97))
+}
 
 // use says that an entry has bytes in a frame.
 type use struct {
 	frame frameKey
-	ref   Ref
+	end   uint64 // of them, in the frame's plain bytes
 	entry string
 }
 
 type checker struct {
-	rd       *Reader
-	pass, of int // which part of packs and chunks is checked, of how many
-	uses     []use
-	chunks   map[chunk][]string // who needs a chunk; only the first for each part
+	rd         *Reader
+	pass, of   int // which part of frames and chunks is checked, of how many
+	uses       []use
+	wholePacks bool
+	chunks     map[chunk][]string // who needs a chunk; only the first for each part
 
 	mu     sync.Mutex // guards what follows
 	report func(Problem)
@@ -175,8 +185,8 @@ func (c *checker) note(ctx context.Context, e *Entry, at string, r Ref, size int
 			c.chunks[part] = append(who, at)
 		}
 	}
-	if direct.length > 0 && c.mine(direct.pack[0]) {
-		c.uses = append(c.uses, use{frame: frameKey{direct.pack, direct.frame}, ref: direct, entry: at})
+	if direct.length > 0 && c.mineFrame(direct.pack, direct.frame) {
+		c.uses = append(c.uses, use{frame: frameKey{direct.pack, direct.frame}, end: uint64(direct.offset) + uint64(direct.length), entry: at})
 	}
 	return nil
 }
@@ -211,7 +221,7 @@ func (c *checker) checkFrame(ctx context.Context, uses []use) error {
 	c.mu.Unlock()
 	for _, u := range uses {
 		reason := err
-		if reason == nil && uint64(u.ref.offset)+uint64(u.ref.length) > uint64(len(plain)) {
+		if reason == nil && u.end > uint64(len(plain)) {
 			reason = tenantry.Errorf(tenantry.Corrupt, "object %s: frame %d is shorter than the item", c.rd.repo.object(p.name), u.frame.frame)
 		}
 		if reason != nil {

@@ -21,6 +21,7 @@ func (r *Repository) CheckQuick(ctx context.Context, s tenantry.Series, seq int6
 	}
 	defer rd.Close()
 	c := newChecker(rd, report)
+	c.wholePacks = true
 	err = c.passes(ctx, c.lookAtAll)
 	return c.done, err
 }

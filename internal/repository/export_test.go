@@ -45,7 +45,7 @@ func CheckIn(ctx context.Context, r *Repository, s tenantry.Series, seq int64, p
 	}
 	defer rd.Close()
 	c := newChecker(rd, report)
-	c.of = passes
+	c.of, c.wholePacks = passes, quick
 	how := c.checkAll
 	if quick {
 		how = c.lookAtAll
