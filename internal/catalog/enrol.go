@@ -288,8 +288,8 @@ func (e *enroller) write(ctx context.Context, insert string, fresh rows) error {
 	return nil
 }
 
-// finish gives seats that became free to those who wait, first come, first served, and
-// raises or ends the alarms about quotas.
+// finish gives the seats that a hard quota leaves to those who wait, first come, first
+// served, and raises or ends the alarms about quotas.
 func (e *enroller) finish(ctx context.Context) error {
 	if free := e.seats.free(); free > 0 {
 		var waiting []tenantry.ResourceID
@@ -298,7 +298,7 @@ func (e *enroller) finish(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		e.joins = nil
+		e.joins, e.seats.giving = nil, true
 		for len(waiting) > 0 {
 			if err := e.named(ctx, waiting[:min(batch, len(waiting))]); err != nil {
 				return err

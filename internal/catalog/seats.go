@@ -137,6 +137,7 @@ type seat struct {
 type seating struct {
 	Licensing
 	t      *Tenant
+	giving bool                         // with a hard quota: it is the turn of those who wait
 	used   int64                        // seats that are taken, if there is a quota
 	had    map[tenantry.ResourceID]seat // of the resources at hand, as SQL has them
 	has    map[tenantry.ResourceID]seat // as they are to be
@@ -216,8 +217,8 @@ func (s *seating) settle(r resourceRow, protect bool, reason Standing, now time.
 		s.give(r.ID, class, had.Actor, now)
 	case s.Mode == SeatsManual:
 		return StandingNoSeat
-	case s.Hard > 0 && s.used >= s.Hard:
-		return StandingQuota
+	case s.Hard > 0 && (!s.giving || s.used >= s.Hard):
+		return StandingQuota // and waits, behind whoever waits longer
 	default:
 		s.give(r.ID, class, "", now)
 	}

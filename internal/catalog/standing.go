@@ -185,6 +185,7 @@ func (t *Tenant) Forecast(ctx context.Context, p Policy) (Forecast, error) {
 		}
 		e.plans = slices.DeleteFunc(e.plans, func(o plan) bool { return o.ID == p.ID })
 		e.plans = append(e.plans, newPlan(p))
+		e.seats.giving = true
 		return e.forecast(ctx, p.ID, &f)
 	})
 	if err != nil {

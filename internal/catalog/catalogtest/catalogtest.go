@@ -44,6 +44,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"DepartedSeats", testDepartedSeats},
 		{"Coverage", testCoverage},
 		{"Forecast", testForecast},
+		{"PlanModel", testPlanModel},
 		{"StartRun", testStartRun},
 		{"StartRunOnce", testStartRunOnce},
 		{"DefaultQueues", testDefaultQueues},
