@@ -242,6 +242,20 @@ func (m *planModel) step(t *rapid.T) {
 	}
 }
 
+// begin makes a world in which things meet: all users are there, and some policies.
+func (m *planModel) begin(t *rapid.T) {
+	for _, u := range users(6) {
+		m.users[u.ID] = u
+	}
+	m.w.ok(m.t.ApplySync(m.w.ctx, tenantry.User, users(6), "link", m.now))
+	for range rapid.IntRange(1, 3).Draw(t, "policies") {
+		m.now = m.now.Add(time.Hour)
+		m.add(t)
+	}
+	m.members(t)
+	m.check()
+}
+
 func (m *planModel) midnight() time.Time { return m.now.Truncate(24 * time.Hour).Add(24 * time.Hour) }
 
 func (m *planModel) sync(t *rapid.T) {
@@ -381,7 +395,8 @@ func testPlanModel(t *testing.T, w *world) {
 			plans: map[tenantry.PolicyID]*modelPlan{}, seats: map[tenantry.ResourceID]bool{},
 			license: catalog.Licensing{Mode: catalog.SeatsAutomatic, Take: []catalog.SeatClass{catalog.SeatUser}},
 		}
-		for range rapid.IntRange(4, 14).Draw(rt, "steps") {
+		m.begin(rt)
+		for range rapid.IntRange(2, 10).Draw(rt, "steps") {
 			m.now = m.now.Add(time.Duration(rapid.IntRange(1, 30).Draw(rt, "hours")) * time.Hour)
 			m.step(rt)
 			m.check()
