@@ -254,7 +254,7 @@ func (c *connection) resourcesWhy() *cobra.Command {
 			}
 			rows = nil
 			for _, part := range p.Policies {
-				excluded := map[bool]string{true: "excluded", false: string(part.Reach)}[part.Excluded]
+				excluded := map[bool]string{true: "excluded", false: part.Reach}[part.Excluded]
 				rows = append(rows, []string{part.Policy, part.Name, part.State, excluded, part.Standing, strings.Join(part.Protects, ",")})
 			}
 			return table(cmd, "POLICY NAME STATE REACH STANDING PROTECTS", rows, false)

@@ -24,8 +24,7 @@ const (
 	PolicyActive PolicyState = "active"
 	// PolicyPaused goes on holding what it protects, and starts nothing.
 	PolicyPaused PolicyState = "paused"
-	// policyDeleted keeps the name of a policy for the history of its runs.
-	policyDeleted PolicyState = "deleted"
+	// In SQL a deleted policy is "deleted": its name is kept for the history of its runs.
 )
 
 // EnrolMode is when a policy takes in the resources that it covers.

@@ -52,7 +52,7 @@ func (t *Tenant) factsOf(ctx context.Context, db bun.IDB, r Resource) ([]Policy,
 	if err != nil {
 		return nil, f, err
 	}
-	f.has = f.resourceRow.enabled(enabled)
+	f.has = f.enabled(enabled)
 	policies, err := t.policies(ctx, op, db)
 	if err != nil {
 		return nil, f, err
