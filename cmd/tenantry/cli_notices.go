@@ -123,13 +123,13 @@ func (c *connection) noticesSet() *cobra.Command {
 			}
 			wanted := flags.change(cmd.Flags(), old)
 			if policy != "" {
-				answer, err := client.SetPolicyNoticesWithResponse(cmd.Context(), args[0], policy, wanted)
+				answer, err := client.SetPolicyNoticesWithResponse(cmd.Context(), args[0], policy, &apiclient.SetPolicyNoticesParams{IfMatch: old.Etag}, wanted)
 				if err != nil {
 					return err
 				}
 				return table(cmd, noticeHeader, [][]string{noticeRow(*answer.JSON200)}, false)
 			}
-			answer, err := client.SetNoticesWithResponse(cmd.Context(), args[0], wanted)
+			answer, err := client.SetNoticesWithResponse(cmd.Context(), args[0], &apiclient.SetNoticesParams{IfMatch: old.Etag}, wanted)
 			if err != nil {
 				return err
 			}
@@ -202,7 +202,7 @@ func (c *connection) noticesFleet() *cobra.Command {
 			}
 			shown := *answer.JSON200
 			if given := settingFlags(cmd.Flags()); given {
-				set, err := client.SetFleetNoticesWithResponse(cmd.Context(), flags.change(cmd.Flags(), shown))
+				set, err := client.SetFleetNoticesWithResponse(cmd.Context(), &apiclient.SetFleetNoticesParams{IfMatch: shown.Etag}, flags.change(cmd.Flags(), shown))
 				if err != nil {
 					return err
 				}

@@ -249,7 +249,7 @@ func (c *connection) policiesSet() *cobra.Command {
 			if cmd.Flags().Changed("name") {
 				change.Name = &name
 			}
-			answer, err := client.ChangePolicyWithResponse(cmd.Context(), args[0], args[1], change)
+			answer, err := client.ChangePolicyWithResponse(cmd.Context(), args[0], args[1], nil, change)
 			if err != nil {
 				return err
 			}
@@ -358,7 +358,7 @@ func (c *connection) policiesActivate() *cobra.Command {
 	var only []string
 	command := c.action("activate TENANT POLICY", "Activate a policy, or let a paused one go on", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			answer, err := client.ActivatePolicyWithResponse(cmd.Context(), args[0], args[1], apiclient.Activation{Resources: only})
+			answer, err := client.ActivatePolicyWithResponse(cmd.Context(), args[0], args[1], nil, apiclient.Activation{Resources: only})
 			if err != nil {
 				return err
 			}
@@ -371,7 +371,7 @@ func (c *connection) policiesActivate() *cobra.Command {
 func (c *connection) policiesPause() *cobra.Command {
 	return c.action("pause TENANT POLICY", "Let a policy start nothing until it is activated again", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			answer, err := client.PausePolicyWithResponse(cmd.Context(), args[0], args[1])
+			answer, err := client.PausePolicyWithResponse(cmd.Context(), args[0], args[1], nil)
 			if err != nil {
 				return err
 			}
@@ -382,7 +382,7 @@ func (c *connection) policiesPause() *cobra.Command {
 func (c *connection) policiesDelete() *cobra.Command {
 	return c.action("delete TENANT POLICY", "Delete a policy; what it backed up stays", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			_, err := client.DeletePolicyWithResponse(cmd.Context(), args[0], args[1])
+			_, err := client.DeletePolicyWithResponse(cmd.Context(), args[0], args[1], nil)
 			return err
 		})
 }
@@ -404,7 +404,7 @@ func (c *connection) policiesPlanning() *cobra.Command {
 				if flags.Changed("open-schedules") {
 					planning.OpenSchedules = open
 				}
-				set, err := client.SetPlanningWithResponse(cmd.Context(), args[0], planning)
+				set, err := client.SetPlanningWithResponse(cmd.Context(), args[0], &apiclient.SetPlanningParams{IfMatch: answer.HTTPResponse.Header.Get("ETag")}, planning)
 				if err != nil {
 					return err
 				}

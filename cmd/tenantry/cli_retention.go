@@ -49,7 +49,7 @@ func (c *connection) policiesRetention() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			_, err = client.SetRetentionWithResponse(cmd.Context(), args[0], args[1], rules)
+			_, err = client.SetRetentionWithResponse(cmd.Context(), args[0], args[1], nil, rules)
 			return err
 		})
 	flags.add(command.Flags())

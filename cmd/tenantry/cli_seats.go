@@ -59,7 +59,7 @@ func (c *connection) seatsSet() *cobra.Command {
 			if flags.Changed("take") {
 				set.Take = append([]apiclient.NewLicensingTake{}, words[apiclient.NewLicensingTake](take)...)
 			}
-			answer, err := client.SetLicensingWithResponse(cmd.Context(), args[0], set)
+			answer, err := client.SetLicensingWithResponse(cmd.Context(), args[0], &apiclient.SetLicensingParams{IfMatch: now.HTTPResponse.Header.Get("ETag")}, set)
 			if err != nil {
 				return err
 			}

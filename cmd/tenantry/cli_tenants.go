@@ -55,7 +55,7 @@ func (c *connection) tenantsShow() *cobra.Command {
 func (c *connection) tenantsSet() *cobra.Command {
 	var weight int64
 	command := c.action("set TENANT", "Change a tenant's service level", 1, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-		answer, err := client.ChangeTenantWithResponse(cmd.Context(), args[0], apiclient.TenantChange{Weight: weight})
+		answer, err := client.ChangeTenantWithResponse(cmd.Context(), args[0], nil, apiclient.TenantChange{Weight: weight})
 		if err != nil {
 			return err
 		}

@@ -233,7 +233,8 @@ func humaConfig() huma.Config {
 	cfg := huma.DefaultConfig("Tenantry", Version)
 	cfg.Info.Description = "Microsoft 365 backup for service providers. " +
 		"Every operation under /v1 needs a bearer token; errors are RFC 9457 problem details whose `kind` says what to do next. " +
-		"A POST that carries an Idempotency-Key is done once: sent again within a day it brings the same answer, marked Idempotency-Replayed."
+		"A POST that carries an Idempotency-Key is done once: sent again within a day it brings the same answer, marked Idempotency-Replayed. " +
+		"Settings come with an ETag; a change of them that sends it as If-Match is refused with 412 when somebody else changed them meanwhile."
 	cfg.DocsPath, cfg.SchemasPath = "", "" // our own page loads nothing from elsewhere
 	cfg.CreateHooks = nil                  // no $schema in bodies
 	cfg.RejectUnknownQueryParameters = true

@@ -105,6 +105,7 @@ type Planning struct {
 
 type planningInput struct {
 	TenantPath
+	IfMatch
 	Body Planning
 }
 
@@ -151,16 +152,16 @@ func (s *service) getProtection(ctx context.Context, in *resourceInput) (*body[P
 	return &body[Protection]{protectionOf(r, x)}, err
 }
 
-func (s *service) getPlanning(ctx context.Context, in *tenantInput) (*body[Planning], error) {
+func (s *service) getPlanning(ctx context.Context, in *tenantInput) (*versioned[Planning], error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
 	p, err := t.Planning(ctx)
-	return &body[Planning]{Planning(p)}, err
+	return &versioned[Planning]{etagOf(p), Planning(p)}, err
 }
 
-func (s *service) setPlanning(ctx context.Context, in *planningInput) (*body[Planning], error) {
+func (s *service) setPlanning(ctx context.Context, in *planningInput) (*versioned[Planning], error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -169,10 +170,12 @@ func (s *service) setPlanning(ctx context.Context, in *planningInput) (*body[Pla
 	if err != nil {
 		return nil, err
 	}
-	p := Planning{zone, in.Body.OpenSchedules}
-	if err := t.SetPlanning(ctx, catalog.Planning(p), s.Now()); err != nil {
+	p := catalog.Planning{TimeZone: zone, OpenSchedules: in.Body.OpenSchedules}
+	err = s.change(ctx, t, in.IfMatch, func(ctx context.Context) (any, error) { return t.Planning(ctx) },
+		func(ctx context.Context) error { return t.SetPlanning(ctx, p, s.Now()) })
+	if err != nil {
 		return nil, err
 	}
 	s.wake(ctx)
-	return &body[Planning]{p}, nil
+	return &versioned[Planning]{etagOf(p), Planning(p)}, nil
 }

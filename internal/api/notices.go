@@ -30,6 +30,7 @@ type Notices struct {
 	NewNotices
 	ChangedAt  *time.Time `json:"changed_at,omitempty"`
 	NextReport *time.Time `json:"next_report,omitempty"`
+	ETag       string     `json:"etag" doc:"Names these settings: send it as If-Match with a change of them"`
 }
 
 // Mail is a mail to one address, without its text.
@@ -61,6 +62,22 @@ func noticesOf(row catalog.NoticeRow) Notices {
 			To: append([]string{}, n.To...), Events: events, Report: n.Report, At: n.At, Weekday: n.Weekday, TimeZone: n.Zone,
 			Problems: n.Problems, StaleHours: int(n.StaleAfter() / time.Hour), Stopped: n.Stopped,
 		},
+		ETag: etagOf(n),
+	}
+}
+
+// noticeSettings reads what the ETag of a tenant's notices, or of a policy's, names.
+func noticeSettings(t *catalog.Tenant, policy tenantry.PolicyID) func(context.Context) (any, error) {
+	return func(ctx context.Context) (any, error) {
+		rows, err := t.Notices(ctx)
+		if err != nil {
+			return nil, err
+		}
+		at := slices.IndexFunc(rows, func(row catalog.NoticeRow) bool { return row.Policy == policy })
+		if at < 0 {
+			return tenantry.Notices{}, nil
+		}
+		return rows[at].Settings, nil
 	}
 }
 
@@ -106,6 +123,7 @@ func (n NewNotices) settings(at string) (tenantry.Notices, error) {
 
 type setNoticesInput struct {
 	TenantPath
+	IfMatch
 	Body NewNotices
 }
 
@@ -113,6 +131,7 @@ func (in *setNoticesInput) audit() (tenantry.TenantID, any) { return in.Tenant, 
 
 type setPolicyNoticesInput struct {
 	PolicyPath
+	IfMatch
 	Body NewNotices
 }
 
@@ -133,7 +152,10 @@ type testNoticesInput struct{ TenantPath }
 
 func (in *testNoticesInput) audit() (tenantry.TenantID, any) { return in.Tenant, nil }
 
-type setFleetNoticesInput struct{ Body NewNotices }
+type setFleetNoticesInput struct {
+	IfMatch
+	Body NewNotices
+}
 
 func (in *setFleetNoticesInput) audit() (tenantry.TenantID, any) { return "", in.Body }
 
@@ -172,15 +194,15 @@ func (s *service) listNotices(ctx context.Context, in *tenantInput) (*body[Page[
 	return paged(rows, len(rows), noticesOf, nil), nil
 }
 
-func (s *service) setNotices(ctx context.Context, in *setNoticesInput) (*body[Notices], error) {
+func (s *service) setNotices(ctx context.Context, in *setNoticesInput) (*versioned[Notices], error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	return s.putNotices(ctx, t, "", in.Body, "body")
+	return s.putNotices(ctx, t, "", in.IfMatch, in.Body, "body")
 }
 
-func (s *service) setPolicyNotices(ctx context.Context, in *setPolicyNoticesInput) (*body[Notices], error) {
+func (s *service) setPolicyNotices(ctx context.Context, in *setPolicyNoticesInput) (*versioned[Notices], error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -188,11 +210,11 @@ func (s *service) setPolicyNotices(ctx context.Context, in *setPolicyNoticesInpu
 	if _, err := policyIn(ctx, t, in.Policy); err != nil {
 		return nil, err
 	}
-	return s.putNotices(ctx, t, in.Policy, in.Body, "body")
+	return s.putNotices(ctx, t, in.Policy, in.IfMatch, in.Body, "body")
 }
 
 // putNotices sets what was given at a place of the body. The time zone is the tenant's unless it is given.
-func (s *service) putNotices(ctx context.Context, t *catalog.Tenant, policy tenantry.PolicyID, n NewNotices, at string) (*body[Notices], error) {
+func (s *service) putNotices(ctx context.Context, t *catalog.Tenant, policy tenantry.PolicyID, m IfMatch, n NewNotices, at string) (*versioned[Notices], error) {
 	settings, err := n.settings(at)
 	if err != nil {
 		return nil, err
@@ -208,7 +230,8 @@ func (s *service) putNotices(ctx context.Context, t *catalog.Tenant, policy tena
 			}
 		}
 	}
-	if err := t.SetNotices(ctx, policy, settings, s.Now()); err != nil {
+	err = s.change(ctx, t, m, noticeSettings(t, policy), func(ctx context.Context) error { return t.SetNotices(ctx, policy, settings, s.Now()) })
+	if err != nil {
 		return nil, err
 	}
 	rows, err := t.Notices(ctx)
@@ -217,7 +240,7 @@ func (s *service) putNotices(ctx context.Context, t *catalog.Tenant, policy tena
 	}
 	for _, row := range rows {
 		if row.Policy == policy {
-			return &body[Notices]{noticesOf(row)}, nil
+			return versionedNotices(row), nil
 		}
 	}
 	return nil, tenantry.Errorf(tenantry.Conflict, "the notices were removed meanwhile")
@@ -231,17 +254,25 @@ func (s *service) removeNotices(ctx context.Context, in *removeNoticesInput) (*s
 	return nil, t.RemoveNotices(ctx, in.Policy)
 }
 
-func (s *service) fleetNotices(ctx context.Context, _ *struct{}) (*body[Notices], error) {
-	row, err := s.Catalog.Fleet().Notices(ctx)
-	return &body[Notices]{noticesOf(row)}, err
+func versionedNotices(row catalog.NoticeRow) *versioned[Notices] {
+	n := noticesOf(row)
+	return &versioned[Notices]{n.ETag, n}
 }
 
-func (s *service) setFleetNotices(ctx context.Context, in *setFleetNoticesInput) (*body[Notices], error) {
+func (s *service) fleetNotices(ctx context.Context, _ *struct{}) (*versioned[Notices], error) {
+	row, err := s.Catalog.Fleet().Notices(ctx)
+	return versionedNotices(row), err
+}
+
+func (s *service) setFleetNotices(ctx context.Context, in *setFleetNoticesInput) (*versioned[Notices], error) {
 	settings, err := in.Body.settings("body")
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Catalog.Fleet().SetNotices(ctx, settings, s.Now()); err != nil {
+	fleet := s.Catalog.Fleet()
+	err = s.change(ctx, nil, in.IfMatch, func(ctx context.Context) (any, error) { row, err := fleet.Notices(ctx); return row.Settings, err },
+		func(ctx context.Context) error { return fleet.SetNotices(ctx, settings, s.Now()) })
+	if err != nil {
 		return nil, err
 	}
 	return s.fleetNotices(ctx, nil)

@@ -136,12 +136,16 @@ type PolicyPath struct {
 type policyInput struct{ PolicyPath }
 
 // actPolicyInput names a policy that something is done to, without more to say.
-type actPolicyInput struct{ PolicyPath }
+type actPolicyInput struct {
+	PolicyPath
+	IfMatch
+}
 
 func (in *actPolicyInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Policy }
 
 type changePolicyInput struct {
 	PolicyPath
+	IfMatch
 	Body PolicyChange
 }
 
@@ -151,6 +155,7 @@ func (in *changePolicyInput) audit() (tenantry.TenantID, any) {
 
 type activatePolicyInput struct {
 	PolicyPath
+	IfMatch
 	Body Activation
 }
 
@@ -342,7 +347,7 @@ func (s *service) listPolicies(ctx context.Context, in *tenantInput) (*body[Page
 	return paged(rows, len(rows), policyOf, nil), nil
 }
 
-func (s *service) getPolicy(ctx context.Context, in *policyInput) (*body[Policy], error) {
+func (s *service) getPolicy(ctx context.Context, in *policyInput) (*versioned[Policy], error) {
 	t, tenant, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -354,16 +359,27 @@ func (s *service) getPolicy(ctx context.Context, in *policyInput) (*body[Policy]
 	return s.onePolicy(ctx, t, tenant, row)
 }
 
-func (s *service) onePolicy(ctx context.Context, t *catalog.Tenant, tenant catalog.TenantRow, row catalog.Policy) (*body[Policy], error) {
+func (s *service) onePolicy(ctx context.Context, t *catalog.Tenant, tenant catalog.TenantRow, row catalog.Policy) (*versioned[Policy], error) {
 	f, err := s.feasibility(ctx, t, tenant, row, nil)
 	if err != nil {
 		return nil, err
 	}
 	p, err := wholePolicy(ctx, t, row, f)
-	return &body[Policy]{p}, err
+	return &versioned[Policy]{policyETag(row), p}, err
 }
 
-func (s *service) changePolicy(ctx context.Context, in *changePolicyInput) (*body[Policy], error) {
+// policyETag names what can be changed of a policy.
+func policyETag(p catalog.Policy) string { return etagOf([]any{policyOf(p), p.Targets}) }
+
+// policySettings reads what policyETag names.
+func policySettings(t *catalog.Tenant, id tenantry.PolicyID) func(context.Context) (any, error) {
+	return func(ctx context.Context) (any, error) {
+		p, err := policyIn(ctx, t, id)
+		return []any{policyOf(p), p.Targets}, err
+	}
+}
+
+func (s *service) changePolicy(ctx context.Context, in *changePolicyInput) (*versioned[Policy], error) {
 	t, tenant, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -382,12 +398,16 @@ func (s *service) changePolicy(ctx context.Context, in *changePolicyInput) (*bod
 	if err := setTargets(ctx, t, &named, in.Body.Targets); err != nil {
 		return nil, err
 	}
-	row, err := t.ChangePolicy(ctx, in.Policy, func(p catalog.Policy) (catalog.Policy, error) {
-		if in.Body.Targets != nil {
-			p.Targets = named.Targets
-		}
-		return p, in.Body.apply(&p, planning.TimeZone)
-	}, s.Now())
+	var row catalog.Policy
+	err = s.change(ctx, t, in.IfMatch, policySettings(t, in.Policy), func(ctx context.Context) (err error) {
+		row, err = t.ChangePolicy(ctx, in.Policy, func(p catalog.Policy) (catalog.Policy, error) {
+			if in.Body.Targets != nil {
+				p.Targets = named.Targets
+			}
+			return p, in.Body.apply(&p, planning.TimeZone)
+		}, s.Now())
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -444,7 +464,7 @@ func (n PolicyChange) apply(p *catalog.Policy, region string) error {
 	return nil
 }
 
-func (s *service) activatePolicy(ctx context.Context, in *activatePolicyInput) (*body[Policy], error) {
+func (s *service) activatePolicy(ctx context.Context, in *activatePolicyInput) (*versioned[Policy], error) {
 	t, tenant, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -459,7 +479,11 @@ func (s *service) activatePolicy(ctx context.Context, in *activatePolicyInput) (
 	if len(missing) > 0 {
 		return nil, invalid("body.resources", missing[0], "the tenant has no such resource")
 	}
-	row, err := t.ActivatePolicy(ctx, in.Policy, in.Body.Resources, s.Now())
+	var row catalog.Policy
+	err = s.change(ctx, t, in.IfMatch, policySettings(t, in.Policy), func(ctx context.Context) (err error) {
+		row, err = t.ActivatePolicy(ctx, in.Policy, in.Body.Resources, s.Now())
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -467,7 +491,7 @@ func (s *service) activatePolicy(ctx context.Context, in *activatePolicyInput) (
 	return s.onePolicy(ctx, t, tenant, row)
 }
 
-func (s *service) pausePolicy(ctx context.Context, in *actPolicyInput) (*body[Policy], error) {
+func (s *service) pausePolicy(ctx context.Context, in *actPolicyInput) (*versioned[Policy], error) {
 	t, tenant, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -475,7 +499,11 @@ func (s *service) pausePolicy(ctx context.Context, in *actPolicyInput) (*body[Po
 	if _, err := policyIn(ctx, t, in.Policy); err != nil {
 		return nil, err
 	}
-	row, err := t.PausePolicy(ctx, in.Policy, s.Now())
+	var row catalog.Policy
+	err = s.change(ctx, t, in.IfMatch, policySettings(t, in.Policy), func(ctx context.Context) (err error) {
+		row, err = t.PausePolicy(ctx, in.Policy, s.Now())
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -490,7 +518,7 @@ func (s *service) deletePolicy(ctx context.Context, in *actPolicyInput) (*struct
 	if _, err := policyIn(ctx, t, in.Policy); err != nil {
 		return nil, err
 	}
-	return nil, t.DeletePolicy(ctx, in.Policy, s.Now())
+	return nil, s.change(ctx, t, in.IfMatch, policySettings(t, in.Policy), func(ctx context.Context) error { return t.DeletePolicy(ctx, in.Policy, s.Now()) })
 }
 
 func policyIn(ctx context.Context, t *catalog.Tenant, id tenantry.PolicyID) (catalog.Policy, error) {

@@ -47,6 +47,7 @@ type RetainedSnapshot struct {
 
 type setRetentionInput struct {
 	PolicyPath
+	IfMatch
 	Body tenantry.Retention
 }
 
@@ -104,7 +105,7 @@ func (s *service) retentionRoutes() {
 	write(s, post(http.StatusCreated, "start-collection", tag, tenant+"/collect", "Collect shared content that nothing needs; it takes some hours"), s.startCollection)
 }
 
-func (s *service) setRetention(ctx context.Context, in *setRetentionInput) (*body[Policy], error) {
+func (s *service) setRetention(ctx context.Context, in *setRetentionInput) (*versioned[Policy], error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -112,11 +113,12 @@ func (s *service) setRetention(ctx context.Context, in *setRetentionInput) (*bod
 	if _, err := policyIn(ctx, t, in.Policy); err != nil {
 		return nil, err
 	}
-	if err := t.SetRetention(ctx, in.Policy, in.Body); err != nil {
+	err = s.change(ctx, t, in.IfMatch, policySettings(t, in.Policy), func(ctx context.Context) error { return t.SetRetention(ctx, in.Policy, in.Body) })
+	if err != nil {
 		return nil, err
 	}
 	row, err := policyIn(ctx, t, in.Policy)
-	return &body[Policy]{policyOf(row)}, err
+	return &versioned[Policy]{policyETag(row), policyOf(row)}, err
 }
 
 func (s *service) previewRetention(ctx context.Context, in *previewInput) (*body[Page[Retained]], error) {

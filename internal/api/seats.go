@@ -29,6 +29,7 @@ type Licensing struct {
 
 type licensingInput struct {
 	TenantPath
+	IfMatch
 	Body NewLicensing
 }
 
@@ -130,18 +131,18 @@ func csvFile(op huma.Operation) huma.Operation {
 	return op
 }
 
-func (s *service) getLicensing(ctx context.Context, in *tenantInput) (*body[Licensing], error) {
+func (s *service) getLicensing(ctx context.Context, in *tenantInput) (*versioned[Licensing], error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
 	l, used, err := t.Licensing(ctx)
-	return &body[Licensing]{Licensing{
+	return &versioned[Licensing]{etagOf(l), Licensing{
 		Mode: l.Mode, SoftQuota: l.Soft, HardQuota: l.Hard, Take: append([]catalog.SeatClass{}, l.Take...), Used: used,
 	}}, err
 }
 
-func (s *service) setLicensing(ctx context.Context, in *licensingInput) (*body[Licensing], error) {
+func (s *service) setLicensing(ctx context.Context, in *licensingInput) (*versioned[Licensing], error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -150,7 +151,9 @@ func (s *service) setLicensing(ctx context.Context, in *licensingInput) (*body[L
 	if n.SoftQuota > 0 && n.HardQuota > 0 && n.SoftQuota > n.HardQuota {
 		return nil, invalid("body.soft_quota", n.SoftQuota, "must not be above hard_quota")
 	}
-	err = t.SetLicensing(ctx, catalog.Licensing{Mode: catalog.SeatMode(n.Mode), Soft: n.SoftQuota, Hard: n.HardQuota, Take: n.Take}, s.Now())
+	l := catalog.Licensing{Mode: catalog.SeatMode(n.Mode), Soft: n.SoftQuota, Hard: n.HardQuota, Take: n.Take}
+	err = s.change(ctx, t, in.IfMatch, func(ctx context.Context) (any, error) { now, _, err := t.Licensing(ctx); return now, err },
+		func(ctx context.Context) error { return t.SetLicensing(ctx, l, s.Now()) })
 	if err != nil {
 		return nil, err
 	}
@@ -158,17 +161,17 @@ func (s *service) setLicensing(ctx context.Context, in *licensingInput) (*body[L
 	return s.getLicensing(ctx, &tenantInput{in.TenantPath})
 }
 
-func (s *service) assignSeats(ctx context.Context, in *seatsInput) (*body[Licensing], error) {
+func (s *service) assignSeats(ctx context.Context, in *seatsInput) (*versioned[Licensing], error) {
 	return s.handSeats(ctx, in, func(t *catalog.Tenant) error {
 		return t.AssignSeats(ctx, in.Body.Resources, callerOf(ctx).name, s.Now())
 	})
 }
 
-func (s *service) revokeSeats(ctx context.Context, in *seatsInput) (*body[Licensing], error) {
+func (s *service) revokeSeats(ctx context.Context, in *seatsInput) (*versioned[Licensing], error) {
 	return s.handSeats(ctx, in, func(t *catalog.Tenant) error { return t.RevokeSeats(ctx, in.Body.Resources, s.Now()) })
 }
 
-func (s *service) handSeats(ctx context.Context, in *seatsInput, change func(*catalog.Tenant) error) (*body[Licensing], error) {
+func (s *service) handSeats(ctx context.Context, in *seatsInput, change func(*catalog.Tenant) error) (*versioned[Licensing], error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err

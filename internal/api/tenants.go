@@ -53,6 +53,7 @@ type TenantChange struct {
 
 type changeTenantInput struct {
 	TenantPath
+	IfMatch
 	Body TenantChange
 }
 
@@ -142,7 +143,12 @@ func (s *service) listTenants(ctx context.Context, in *PageQuery) (*body[Page[Te
 	return paged(rows, in.Limit, tenantOf, func(r catalog.TenantRow) string { return string(r.ID) }), nil
 }
 
-func (s *service) getTenant(ctx context.Context, in *tenantInput) (*body[Tenant], error) {
+// tenantSettings are what people can change of a tenant; the rest the fleet finds out.
+func tenantSettings(r catalog.TenantRow) any {
+	return []any{r.Name, r.Weight, r.Cloud, r.Region, r.Pool, r.ApplicationName, r.SyncEvery}
+}
+
+func (s *service) getTenant(ctx context.Context, in *tenantInput) (*versioned[Tenant], error) {
 	t, row, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -155,15 +161,17 @@ func (s *service) getTenant(ctx context.Context, in *tenantInput) (*body[Tenant]
 	tenant.Resources = &ResourceCounts{
 		Active: counts[tenantry.Active], Inactive: counts[tenantry.Inactive], Gone: counts[tenantry.Gone],
 	}
-	return &body[Tenant]{tenant}, nil
+	return &versioned[Tenant]{etagOf(tenantSettings(row)), tenant}, nil
 }
 
-func (s *service) changeTenant(ctx context.Context, in *changeTenantInput) (*body[Tenant], error) {
+func (s *service) changeTenant(ctx context.Context, in *changeTenantInput) (*versioned[Tenant], error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.SetWeight(ctx, in.Body.Weight); err != nil {
+	err = s.change(ctx, t, in.IfMatch, func(ctx context.Context) (any, error) { row, err := t.Get(ctx); return tenantSettings(row), err },
+		func(ctx context.Context) error { return t.SetWeight(ctx, in.Body.Weight) })
+	if err != nil {
 		return nil, err
 	}
 	return s.getTenant(ctx, &tenantInput{in.TenantPath})

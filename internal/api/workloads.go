@@ -161,7 +161,7 @@ func (s *service) enableWorkload(ctx context.Context, in *enableInput) (*body[Wo
 		return nil, err
 	}
 	if in.Body != nil && in.Body.Notices != nil {
-		if _, err := s.putNotices(ctx, t, "", *in.Body.Notices, "body.notices"); err != nil {
+		if _, err := s.putNotices(ctx, t, "", IfMatch{}, *in.Body.Notices, "body.notices"); err != nil {
 			return nil, err
 		}
 	}

@@ -2859,6 +2859,9 @@ type Notices struct {
 	At        string    `json:"at,omitempty,omitzero"`
 	ChangedAt time.Time `json:"changed_at,omitempty,omitzero"`
 
+	// Etag Names these settings: send it as If-Match with a change of them
+	Etag string `json:"etag"`
+
 	// Events Mails of a first backup: accepted, listed, its progress every six hours, completed or failed; or none. Without it all of them
 	Events     []NoticesEvents `json:"events,omitempty,omitzero"`
 	NextReport time.Time       `json:"next_report,omitempty,omitzero"`
@@ -3921,6 +3924,12 @@ type ListFleetMailsParams struct {
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// SetFleetNoticesParams defines parameters for SetFleetNotices.
+type SetFleetNoticesParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
 // FindRunsParams defines parameters for FindRuns.
 type FindRunsParams struct {
 	// Reference As it was said or written: dashes, dots and spaces do not matter
@@ -3969,6 +3978,12 @@ type ListTenantsParams struct {
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
 }
 
+// ChangeTenantParams defines parameters for ChangeTenant.
+type ChangeTenantParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
 	// After 'next' of the page before
@@ -3990,6 +4005,12 @@ type GetLedgerParams struct {
 	Days *int64 `form:"days,omitempty" json:"days,omitempty"`
 }
 
+// SetLicensingParams defines parameters for SetLicensing.
+type SetLicensingParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
 // ListMailsParams defines parameters for ListMails.
 type ListMailsParams struct {
 	// After 'next' of the page before
@@ -4003,6 +4024,54 @@ type ListMailsParams struct {
 type RemoveNoticesParams struct {
 	// Policy Whose; without it those of the whole tenant
 	Policy *string `form:"policy,omitempty" json:"policy,omitempty"`
+}
+
+// SetNoticesParams defines parameters for SetNotices.
+type SetNoticesParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// SetPlanningParams defines parameters for SetPlanning.
+type SetPlanningParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// DeletePolicyParams defines parameters for DeletePolicy.
+type DeletePolicyParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// ChangePolicyParams defines parameters for ChangePolicy.
+type ChangePolicyParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// ActivatePolicyParams defines parameters for ActivatePolicy.
+type ActivatePolicyParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// SetPolicyNoticesParams defines parameters for SetPolicyNotices.
+type SetPolicyNoticesParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// PausePolicyParams defines parameters for PausePolicy.
+type PausePolicyParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
+}
+
+// SetRetentionParams defines parameters for SetRetention.
+type SetRetentionParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
 // PreviewRetentionParams defines parameters for PreviewRetention.
@@ -4470,14 +4539,14 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
-	SetFleetNoticesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetFleetNoticesWithBody(ctx context.Context, params *SetFleetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetFleetNotices Say what the provider is told about the fleet
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
-	SetFleetNotices(ctx context.Context, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetFleetNotices(ctx context.Context, params *SetFleetNoticesParams, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TestFleetNotices Send a test mail to the provider's addresses
 	//
@@ -4538,14 +4607,14 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
-	ChangeTenantWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ChangeTenantWithBody(ctx context.Context, tenant string, params *ChangeTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ChangeTenant Change a tenant's service level
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
-	ChangeTenant(ctx context.Context, tenant string, body ChangeTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ChangeTenant(ctx context.Context, tenant string, params *ChangeTenantParams, body ChangeTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListAlarmsOfTenant List what is wrong with a tenant
 	//
@@ -4673,14 +4742,14 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
-	SetLicensingWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetLicensingWithBody(ctx context.Context, tenant string, params *SetLicensingParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetLicensing Set how a tenant's seats are counted
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
-	SetLicensing(ctx context.Context, tenant string, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetLicensing(ctx context.Context, tenant string, params *SetLicensingParams, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListMails List the mails about a tenant, newest first, and what became of them
 	//
@@ -4702,14 +4771,14 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
-	SetNoticesWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetNoticesWithBody(ctx context.Context, tenant string, params *SetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetNotices Say who is told what about a tenant
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
-	SetNotices(ctx context.Context, tenant string, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetNotices(ctx context.Context, tenant string, params *SetNoticesParams, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TestNotices Send a test mail to everybody who is told about the tenant
 	//
@@ -4726,14 +4795,14 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
-	SetPlanningWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetPlanningWithBody(ctx context.Context, tenant string, params *SetPlanningParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetPlanning Set the time zone of a tenant's region, and whether its own tokens may choose schedules
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
-	SetPlanning(ctx context.Context, tenant string, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetPlanning(ctx context.Context, tenant string, params *SetPlanningParams, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListPolicies List the policies of a tenant
 	//
@@ -4771,7 +4840,7 @@ type ClientInterface interface {
 	// DeletePolicy Delete a policy; what it backed up stays
 	//
 	// Corresponds with DELETE /v1/tenants/{tenant}/policies/{policy} (the `DeletePolicy` operationId).
-	DeletePolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	DeletePolicy(ctx context.Context, tenant string, policy string, params *DeletePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPolicy Show a policy
 	//
@@ -4783,28 +4852,28 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
-	ChangePolicyWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ChangePolicyWithBody(ctx context.Context, tenant string, policy string, params *ChangePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ChangePolicy Change a policy; its history stays, and other times count from now on
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
-	ChangePolicy(ctx context.Context, tenant string, policy string, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ChangePolicy(ctx context.Context, tenant string, policy string, params *ChangePolicyParams, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ActivatePolicyWithBody Activate a policy, or let a paused one go on
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
-	ActivatePolicyWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ActivatePolicyWithBody(ctx context.Context, tenant string, policy string, params *ActivatePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ActivatePolicy Activate a policy, or let a paused one go on
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
-	ActivatePolicy(ctx context.Context, tenant string, policy string, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	ActivatePolicy(ctx context.Context, tenant string, policy string, params *ActivatePolicyParams, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ForecastPolicy Tell whom a policy covers when it is active, in seats and units
 	//
@@ -4816,33 +4885,33 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
-	SetPolicyNoticesWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetPolicyNoticesWithBody(ctx context.Context, tenant string, policy string, params *SetPolicyNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetPolicyNotices Say who is told what about a policy, in place of what is set for the tenant
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
-	SetPolicyNotices(ctx context.Context, tenant string, policy string, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetPolicyNotices(ctx context.Context, tenant string, policy string, params *SetPolicyNoticesParams, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PausePolicy Let a policy start nothing until it is activated again
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/pause (the `PausePolicy` operationId).
-	PausePolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	PausePolicy(ctx context.Context, tenant string, policy string, params *PausePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetRetentionWithBody Set which snapshots a policy keeps; the next daily prune drops the others
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
-	SetRetentionWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetRetentionWithBody(ctx context.Context, tenant string, policy string, params *SetRetentionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetRetention Set which snapshots a policy keeps; the next daily prune drops the others
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
-	SetRetention(ctx context.Context, tenant string, policy string, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetRetention(ctx context.Context, tenant string, policy string, params *SetRetentionParams, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// PreviewRetention Show which snapshots would go now
 	//
@@ -5319,8 +5388,8 @@ func (c *Client) GetFleetNotices(ctx context.Context, reqEditors ...RequestEdito
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
-func (c *Client) SetFleetNoticesWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetFleetNoticesRequestWithBody(c.Server, contentType, body)
+func (c *Client) SetFleetNoticesWithBody(ctx context.Context, params *SetFleetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetFleetNoticesRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5336,8 +5405,8 @@ func (c *Client) SetFleetNoticesWithBody(ctx context.Context, contentType string
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
-func (c *Client) SetFleetNotices(ctx context.Context, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetFleetNoticesRequest(c.Server, body)
+func (c *Client) SetFleetNotices(ctx context.Context, params *SetFleetNoticesParams, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetFleetNoticesRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5507,8 +5576,8 @@ func (c *Client) GetTenant(ctx context.Context, tenant string, reqEditors ...Req
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
-func (c *Client) ChangeTenantWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewChangeTenantRequestWithBody(c.Server, tenant, contentType, body)
+func (c *Client) ChangeTenantWithBody(ctx context.Context, tenant string, params *ChangeTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeTenantRequestWithBody(c.Server, tenant, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5524,8 +5593,8 @@ func (c *Client) ChangeTenantWithBody(ctx context.Context, tenant string, conten
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
-func (c *Client) ChangeTenant(ctx context.Context, tenant string, body ChangeTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewChangeTenantRequest(c.Server, tenant, body)
+func (c *Client) ChangeTenant(ctx context.Context, tenant string, params *ChangeTenantParams, body ChangeTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangeTenantRequest(c.Server, tenant, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5872,8 +5941,8 @@ func (c *Client) GetLicensing(ctx context.Context, tenant string, reqEditors ...
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
-func (c *Client) SetLicensingWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetLicensingRequestWithBody(c.Server, tenant, contentType, body)
+func (c *Client) SetLicensingWithBody(ctx context.Context, tenant string, params *SetLicensingParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetLicensingRequestWithBody(c.Server, tenant, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5889,8 +5958,8 @@ func (c *Client) SetLicensingWithBody(ctx context.Context, tenant string, conten
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
-func (c *Client) SetLicensing(ctx context.Context, tenant string, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetLicensingRequest(c.Server, tenant, body)
+func (c *Client) SetLicensing(ctx context.Context, tenant string, params *SetLicensingParams, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetLicensingRequest(c.Server, tenant, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5951,8 +6020,8 @@ func (c *Client) ListNotices(ctx context.Context, tenant string, reqEditors ...R
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
-func (c *Client) SetNoticesWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetNoticesRequestWithBody(c.Server, tenant, contentType, body)
+func (c *Client) SetNoticesWithBody(ctx context.Context, tenant string, params *SetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetNoticesRequestWithBody(c.Server, tenant, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -5968,8 +6037,8 @@ func (c *Client) SetNoticesWithBody(ctx context.Context, tenant string, contentT
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
-func (c *Client) SetNotices(ctx context.Context, tenant string, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetNoticesRequest(c.Server, tenant, body)
+func (c *Client) SetNotices(ctx context.Context, tenant string, params *SetNoticesParams, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetNoticesRequest(c.Server, tenant, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6015,8 +6084,8 @@ func (c *Client) GetPlanning(ctx context.Context, tenant string, reqEditors ...R
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
-func (c *Client) SetPlanningWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetPlanningRequestWithBody(c.Server, tenant, contentType, body)
+func (c *Client) SetPlanningWithBody(ctx context.Context, tenant string, params *SetPlanningParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPlanningRequestWithBody(c.Server, tenant, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6032,8 +6101,8 @@ func (c *Client) SetPlanningWithBody(ctx context.Context, tenant string, content
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
-func (c *Client) SetPlanning(ctx context.Context, tenant string, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetPlanningRequest(c.Server, tenant, body)
+func (c *Client) SetPlanning(ctx context.Context, tenant string, params *SetPlanningParams, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPlanningRequest(c.Server, tenant, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6130,8 +6199,8 @@ func (c *Client) PreviewPolicy(ctx context.Context, tenant string, body PreviewP
 // DeletePolicy Delete a policy; what it backed up stays
 //
 // Corresponds with DELETE /v1/tenants/{tenant}/policies/{policy} (the `DeletePolicy` operationId).
-func (c *Client) DeletePolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewDeletePolicyRequest(c.Server, tenant, policy)
+func (c *Client) DeletePolicy(ctx context.Context, tenant string, policy string, params *DeletePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewDeletePolicyRequest(c.Server, tenant, policy, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6162,8 +6231,8 @@ func (c *Client) GetPolicy(ctx context.Context, tenant string, policy string, re
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
-func (c *Client) ChangePolicyWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewChangePolicyRequestWithBody(c.Server, tenant, policy, contentType, body)
+func (c *Client) ChangePolicyWithBody(ctx context.Context, tenant string, policy string, params *ChangePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangePolicyRequestWithBody(c.Server, tenant, policy, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6179,8 +6248,8 @@ func (c *Client) ChangePolicyWithBody(ctx context.Context, tenant string, policy
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
-func (c *Client) ChangePolicy(ctx context.Context, tenant string, policy string, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewChangePolicyRequest(c.Server, tenant, policy, body)
+func (c *Client) ChangePolicy(ctx context.Context, tenant string, policy string, params *ChangePolicyParams, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewChangePolicyRequest(c.Server, tenant, policy, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6196,8 +6265,8 @@ func (c *Client) ChangePolicy(ctx context.Context, tenant string, policy string,
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
-func (c *Client) ActivatePolicyWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewActivatePolicyRequestWithBody(c.Server, tenant, policy, contentType, body)
+func (c *Client) ActivatePolicyWithBody(ctx context.Context, tenant string, policy string, params *ActivatePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewActivatePolicyRequestWithBody(c.Server, tenant, policy, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6213,8 +6282,8 @@ func (c *Client) ActivatePolicyWithBody(ctx context.Context, tenant string, poli
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
-func (c *Client) ActivatePolicy(ctx context.Context, tenant string, policy string, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewActivatePolicyRequest(c.Server, tenant, policy, body)
+func (c *Client) ActivatePolicy(ctx context.Context, tenant string, policy string, params *ActivatePolicyParams, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewActivatePolicyRequest(c.Server, tenant, policy, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6245,8 +6314,8 @@ func (c *Client) ForecastPolicy(ctx context.Context, tenant string, policy strin
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
-func (c *Client) SetPolicyNoticesWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetPolicyNoticesRequestWithBody(c.Server, tenant, policy, contentType, body)
+func (c *Client) SetPolicyNoticesWithBody(ctx context.Context, tenant string, policy string, params *SetPolicyNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPolicyNoticesRequestWithBody(c.Server, tenant, policy, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6262,8 +6331,8 @@ func (c *Client) SetPolicyNoticesWithBody(ctx context.Context, tenant string, po
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
-func (c *Client) SetPolicyNotices(ctx context.Context, tenant string, policy string, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetPolicyNoticesRequest(c.Server, tenant, policy, body)
+func (c *Client) SetPolicyNotices(ctx context.Context, tenant string, policy string, params *SetPolicyNoticesParams, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPolicyNoticesRequest(c.Server, tenant, policy, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6277,8 +6346,8 @@ func (c *Client) SetPolicyNotices(ctx context.Context, tenant string, policy str
 // PausePolicy Let a policy start nothing until it is activated again
 //
 // Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/pause (the `PausePolicy` operationId).
-func (c *Client) PausePolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewPausePolicyRequest(c.Server, tenant, policy)
+func (c *Client) PausePolicy(ctx context.Context, tenant string, policy string, params *PausePolicyParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewPausePolicyRequest(c.Server, tenant, policy, params)
 	if err != nil {
 		return nil, err
 	}
@@ -6294,8 +6363,8 @@ func (c *Client) PausePolicy(ctx context.Context, tenant string, policy string, 
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
-func (c *Client) SetRetentionWithBody(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetRetentionRequestWithBody(c.Server, tenant, policy, contentType, body)
+func (c *Client) SetRetentionWithBody(ctx context.Context, tenant string, policy string, params *SetRetentionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetRetentionRequestWithBody(c.Server, tenant, policy, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -6311,8 +6380,8 @@ func (c *Client) SetRetentionWithBody(ctx context.Context, tenant string, policy
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
-func (c *Client) SetRetention(ctx context.Context, tenant string, policy string, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetRetentionRequest(c.Server, tenant, policy, body)
+func (c *Client) SetRetention(ctx context.Context, tenant string, policy string, params *SetRetentionParams, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetRetentionRequest(c.Server, tenant, policy, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7578,18 +7647,18 @@ func NewGetFleetNoticesRequest(server string) (*http.Request, error) {
 }
 
 // NewSetFleetNoticesRequest calls the generic SetFleetNotices builder with application/json body
-func NewSetFleetNoticesRequest(server string, body SetFleetNoticesJSONRequestBody) (*http.Request, error) {
+func NewSetFleetNoticesRequest(server string, params *SetFleetNoticesParams, body SetFleetNoticesJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewSetFleetNoticesRequestWithBody(server, "application/json", bodyReader)
+	return NewSetFleetNoticesRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewSetFleetNoticesRequestWithBody constructs an http.Request for the SetFleetNotices method, with any body, and a specified content type
-func NewSetFleetNoticesRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewSetFleetNoticesRequestWithBody(server string, params *SetFleetNoticesParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -7613,6 +7682,19 @@ func NewSetFleetNoticesRequestWithBody(server string, contentType string, body i
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -8072,18 +8154,18 @@ func NewGetTenantRequest(server string, tenant string) (*http.Request, error) {
 }
 
 // NewChangeTenantRequest calls the generic ChangeTenant builder with application/json body
-func NewChangeTenantRequest(server string, tenant string, body ChangeTenantJSONRequestBody) (*http.Request, error) {
+func NewChangeTenantRequest(server string, tenant string, params *ChangeTenantParams, body ChangeTenantJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewChangeTenantRequestWithBody(server, tenant, "application/json", bodyReader)
+	return NewChangeTenantRequestWithBody(server, tenant, params, "application/json", bodyReader)
 }
 
 // NewChangeTenantRequestWithBody constructs an http.Request for the ChangeTenant method, with any body, and a specified content type
-func NewChangeTenantRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+func NewChangeTenantRequestWithBody(server string, tenant string, params *ChangeTenantParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8114,6 +8196,19 @@ func NewChangeTenantRequestWithBody(server string, tenant string, contentType st
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -8863,18 +8958,18 @@ func NewGetLicensingRequest(server string, tenant string) (*http.Request, error)
 }
 
 // NewSetLicensingRequest calls the generic SetLicensing builder with application/json body
-func NewSetLicensingRequest(server string, tenant string, body SetLicensingJSONRequestBody) (*http.Request, error) {
+func NewSetLicensingRequest(server string, tenant string, params *SetLicensingParams, body SetLicensingJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewSetLicensingRequestWithBody(server, tenant, "application/json", bodyReader)
+	return NewSetLicensingRequestWithBody(server, tenant, params, "application/json", bodyReader)
 }
 
 // NewSetLicensingRequestWithBody constructs an http.Request for the SetLicensing method, with any body, and a specified content type
-func NewSetLicensingRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+func NewSetLicensingRequestWithBody(server string, tenant string, params *SetLicensingParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -8905,6 +9000,19 @@ func NewSetLicensingRequestWithBody(server string, tenant string, contentType st
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -9078,18 +9186,18 @@ func NewListNoticesRequest(server string, tenant string) (*http.Request, error) 
 }
 
 // NewSetNoticesRequest calls the generic SetNotices builder with application/json body
-func NewSetNoticesRequest(server string, tenant string, body SetNoticesJSONRequestBody) (*http.Request, error) {
+func NewSetNoticesRequest(server string, tenant string, params *SetNoticesParams, body SetNoticesJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewSetNoticesRequestWithBody(server, tenant, "application/json", bodyReader)
+	return NewSetNoticesRequestWithBody(server, tenant, params, "application/json", bodyReader)
 }
 
 // NewSetNoticesRequestWithBody constructs an http.Request for the SetNotices method, with any body, and a specified content type
-func NewSetNoticesRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+func NewSetNoticesRequestWithBody(server string, tenant string, params *SetNoticesParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9120,6 +9228,19 @@ func NewSetNoticesRequestWithBody(server string, tenant string, contentType stri
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -9193,18 +9314,18 @@ func NewGetPlanningRequest(server string, tenant string) (*http.Request, error) 
 }
 
 // NewSetPlanningRequest calls the generic SetPlanning builder with application/json body
-func NewSetPlanningRequest(server string, tenant string, body SetPlanningJSONRequestBody) (*http.Request, error) {
+func NewSetPlanningRequest(server string, tenant string, params *SetPlanningParams, body SetPlanningJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewSetPlanningRequestWithBody(server, tenant, "application/json", bodyReader)
+	return NewSetPlanningRequestWithBody(server, tenant, params, "application/json", bodyReader)
 }
 
 // NewSetPlanningRequestWithBody constructs an http.Request for the SetPlanning method, with any body, and a specified content type
-func NewSetPlanningRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+func NewSetPlanningRequestWithBody(server string, tenant string, params *SetPlanningParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9235,6 +9356,19 @@ func NewSetPlanningRequestWithBody(server string, tenant string, contentType str
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -9368,7 +9502,7 @@ func NewPreviewPolicyRequestWithBody(server string, tenant string, contentType s
 }
 
 // NewDeletePolicyRequest constructs an http.Request for the DeletePolicy method
-func NewDeletePolicyRequest(server string, tenant string, policy string) (*http.Request, error) {
+func NewDeletePolicyRequest(server string, tenant string, policy string, params *DeletePolicyParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9403,6 +9537,19 @@ func NewDeletePolicyRequest(server string, tenant string, policy string) (*http.
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
 	}
 
 	return req, nil
@@ -9450,18 +9597,18 @@ func NewGetPolicyRequest(server string, tenant string, policy string) (*http.Req
 }
 
 // NewChangePolicyRequest calls the generic ChangePolicy builder with application/json body
-func NewChangePolicyRequest(server string, tenant string, policy string, body ChangePolicyJSONRequestBody) (*http.Request, error) {
+func NewChangePolicyRequest(server string, tenant string, policy string, params *ChangePolicyParams, body ChangePolicyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewChangePolicyRequestWithBody(server, tenant, policy, "application/json", bodyReader)
+	return NewChangePolicyRequestWithBody(server, tenant, policy, params, "application/json", bodyReader)
 }
 
 // NewChangePolicyRequestWithBody constructs an http.Request for the ChangePolicy method, with any body, and a specified content type
-func NewChangePolicyRequestWithBody(server string, tenant string, policy string, contentType string, body io.Reader) (*http.Request, error) {
+func NewChangePolicyRequestWithBody(server string, tenant string, policy string, params *ChangePolicyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9500,22 +9647,35 @@ func NewChangePolicyRequestWithBody(server string, tenant string, policy string,
 
 	req.Header.Add("Content-Type", contentType)
 
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
 	return req, nil
 }
 
 // NewActivatePolicyRequest calls the generic ActivatePolicy builder with application/json body
-func NewActivatePolicyRequest(server string, tenant string, policy string, body ActivatePolicyJSONRequestBody) (*http.Request, error) {
+func NewActivatePolicyRequest(server string, tenant string, policy string, params *ActivatePolicyParams, body ActivatePolicyJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewActivatePolicyRequestWithBody(server, tenant, policy, "application/json", bodyReader)
+	return NewActivatePolicyRequestWithBody(server, tenant, policy, params, "application/json", bodyReader)
 }
 
 // NewActivatePolicyRequestWithBody constructs an http.Request for the ActivatePolicy method, with any body, and a specified content type
-func NewActivatePolicyRequestWithBody(server string, tenant string, policy string, contentType string, body io.Reader) (*http.Request, error) {
+func NewActivatePolicyRequestWithBody(server string, tenant string, policy string, params *ActivatePolicyParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9553,6 +9713,19 @@ func NewActivatePolicyRequestWithBody(server string, tenant string, policy strin
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -9599,18 +9772,18 @@ func NewForecastPolicyRequest(server string, tenant string, policy string) (*htt
 }
 
 // NewSetPolicyNoticesRequest calls the generic SetPolicyNotices builder with application/json body
-func NewSetPolicyNoticesRequest(server string, tenant string, policy string, body SetPolicyNoticesJSONRequestBody) (*http.Request, error) {
+func NewSetPolicyNoticesRequest(server string, tenant string, policy string, params *SetPolicyNoticesParams, body SetPolicyNoticesJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewSetPolicyNoticesRequestWithBody(server, tenant, policy, "application/json", bodyReader)
+	return NewSetPolicyNoticesRequestWithBody(server, tenant, policy, params, "application/json", bodyReader)
 }
 
 // NewSetPolicyNoticesRequestWithBody constructs an http.Request for the SetPolicyNotices method, with any body, and a specified content type
-func NewSetPolicyNoticesRequestWithBody(server string, tenant string, policy string, contentType string, body io.Reader) (*http.Request, error) {
+func NewSetPolicyNoticesRequestWithBody(server string, tenant string, policy string, params *SetPolicyNoticesParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9649,11 +9822,24 @@ func NewSetPolicyNoticesRequestWithBody(server string, tenant string, policy str
 
 	req.Header.Add("Content-Type", contentType)
 
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
 	return req, nil
 }
 
 // NewPausePolicyRequest constructs an http.Request for the PausePolicy method
-func NewPausePolicyRequest(server string, tenant string, policy string) (*http.Request, error) {
+func NewPausePolicyRequest(server string, tenant string, policy string, params *PausePolicyParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9690,22 +9876,35 @@ func NewPausePolicyRequest(server string, tenant string, policy string) (*http.R
 		return nil, err
 	}
 
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
+
 	return req, nil
 }
 
 // NewSetRetentionRequest calls the generic SetRetention builder with application/json body
-func NewSetRetentionRequest(server string, tenant string, policy string, body SetRetentionJSONRequestBody) (*http.Request, error) {
+func NewSetRetentionRequest(server string, tenant string, policy string, params *SetRetentionParams, body SetRetentionJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewSetRetentionRequestWithBody(server, tenant, policy, "application/json", bodyReader)
+	return NewSetRetentionRequestWithBody(server, tenant, policy, params, "application/json", bodyReader)
 }
 
 // NewSetRetentionRequestWithBody constructs an http.Request for the SetRetention method, with any body, and a specified content type
-func NewSetRetentionRequestWithBody(server string, tenant string, policy string, contentType string, body io.Reader) (*http.Request, error) {
+func NewSetRetentionRequestWithBody(server string, tenant string, policy string, params *SetRetentionParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -9743,6 +9942,19 @@ func NewSetRetentionRequestWithBody(server string, tenant string, policy string,
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -12478,14 +12690,14 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
-	SetFleetNoticesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error)
+	SetFleetNoticesWithBodyWithResponse(ctx context.Context, params *SetFleetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error)
 
 	// SetFleetNoticesWithResponse Say what the provider is told about the fleet
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
-	SetFleetNoticesWithResponse(ctx context.Context, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error)
+	SetFleetNoticesWithResponse(ctx context.Context, params *SetFleetNoticesParams, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error)
 
 	// TestFleetNoticesWithResponse Send a test mail to the provider's addresses
 	//
@@ -12562,14 +12774,14 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
-	ChangeTenantWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error)
+	ChangeTenantWithBodyWithResponse(ctx context.Context, tenant string, params *ChangeTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error)
 
 	// ChangeTenantWithResponse Change a tenant's service level
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
-	ChangeTenantWithResponse(ctx context.Context, tenant string, body ChangeTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error)
+	ChangeTenantWithResponse(ctx context.Context, tenant string, params *ChangeTenantParams, body ChangeTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error)
 
 	// ListAlarmsOfTenantWithResponse List what is wrong with a tenant
 	//
@@ -12723,14 +12935,14 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
-	SetLicensingWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error)
+	SetLicensingWithBodyWithResponse(ctx context.Context, tenant string, params *SetLicensingParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error)
 
 	// SetLicensingWithResponse Set how a tenant's seats are counted
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
-	SetLicensingWithResponse(ctx context.Context, tenant string, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error)
+	SetLicensingWithResponse(ctx context.Context, tenant string, params *SetLicensingParams, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error)
 
 	// ListMailsWithResponse List the mails about a tenant, newest first, and what became of them
 	//
@@ -12758,14 +12970,14 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
-	SetNoticesWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error)
+	SetNoticesWithBodyWithResponse(ctx context.Context, tenant string, params *SetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error)
 
 	// SetNoticesWithResponse Say who is told what about a tenant
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
-	SetNoticesWithResponse(ctx context.Context, tenant string, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error)
+	SetNoticesWithResponse(ctx context.Context, tenant string, params *SetNoticesParams, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error)
 
 	// TestNoticesWithResponse Send a test mail to everybody who is told about the tenant
 	//
@@ -12786,14 +12998,14 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
-	SetPlanningWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error)
+	SetPlanningWithBodyWithResponse(ctx context.Context, tenant string, params *SetPlanningParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error)
 
 	// SetPlanningWithResponse Set the time zone of a tenant's region, and whether its own tokens may choose schedules
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
-	SetPlanningWithResponse(ctx context.Context, tenant string, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error)
+	SetPlanningWithResponse(ctx context.Context, tenant string, params *SetPlanningParams, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error)
 
 	// ListPoliciesWithResponse List the policies of a tenant
 	//
@@ -12835,7 +13047,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/tenants/{tenant}/policies/{policy} (the `DeletePolicy` operationId).
-	DeletePolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*DeletePolicyResponse, error)
+	DeletePolicyWithResponse(ctx context.Context, tenant string, policy string, params *DeletePolicyParams, reqEditors ...RequestEditorFn) (*DeletePolicyResponse, error)
 
 	// GetPolicyWithResponse Show a policy
 	//
@@ -12849,28 +13061,28 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
-	ChangePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error)
+	ChangePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, params *ChangePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error)
 
 	// ChangePolicyWithResponse Change a policy; its history stays, and other times count from now on
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
-	ChangePolicyWithResponse(ctx context.Context, tenant string, policy string, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error)
+	ChangePolicyWithResponse(ctx context.Context, tenant string, policy string, params *ChangePolicyParams, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error)
 
 	// ActivatePolicyWithBodyWithResponse Activate a policy, or let a paused one go on
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
-	ActivatePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error)
+	ActivatePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, params *ActivatePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error)
 
 	// ActivatePolicyWithResponse Activate a policy, or let a paused one go on
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
-	ActivatePolicyWithResponse(ctx context.Context, tenant string, policy string, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error)
+	ActivatePolicyWithResponse(ctx context.Context, tenant string, policy string, params *ActivatePolicyParams, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error)
 
 	// ForecastPolicyWithResponse Tell whom a policy covers when it is active, in seats and units
 	//
@@ -12884,35 +13096,35 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
-	SetPolicyNoticesWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error)
+	SetPolicyNoticesWithBodyWithResponse(ctx context.Context, tenant string, policy string, params *SetPolicyNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error)
 
 	// SetPolicyNoticesWithResponse Say who is told what about a policy, in place of what is set for the tenant
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
-	SetPolicyNoticesWithResponse(ctx context.Context, tenant string, policy string, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error)
+	SetPolicyNoticesWithResponse(ctx context.Context, tenant string, policy string, params *SetPolicyNoticesParams, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error)
 
 	// PausePolicyWithResponse Let a policy start nothing until it is activated again
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/pause (the `PausePolicy` operationId).
-	PausePolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*PausePolicyResponse, error)
+	PausePolicyWithResponse(ctx context.Context, tenant string, policy string, params *PausePolicyParams, reqEditors ...RequestEditorFn) (*PausePolicyResponse, error)
 
 	// SetRetentionWithBodyWithResponse Set which snapshots a policy keeps; the next daily prune drops the others
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
-	SetRetentionWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error)
+	SetRetentionWithBodyWithResponse(ctx context.Context, tenant string, policy string, params *SetRetentionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error)
 
 	// SetRetentionWithResponse Set which snapshots a policy keeps; the next daily prune drops the others
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
-	SetRetentionWithResponse(ctx context.Context, tenant string, policy string, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error)
+	SetRetentionWithResponse(ctx context.Context, tenant string, policy string, params *SetRetentionParams, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error)
 
 	// PreviewRetentionWithResponse Show which snapshots would go now
 	//
@@ -13711,6 +13923,11 @@ func (r ListFleetMailsResponse) ContentType() string {
 	return ""
 }
 
+// GetFleetNoticesResponse200Headers the declared response headers of an HTTP 200 response for GetFleetNotices
+type GetFleetNoticesResponse200Headers struct {
+	ETag string
+}
+
 type GetFleetNoticesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -13718,6 +13935,8 @@ type GetFleetNoticesResponse struct {
 	JSON200 *Notices
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetFleetNoticesResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -13759,6 +13978,11 @@ func (r GetFleetNoticesResponse) ContentType() string {
 	return ""
 }
 
+// SetFleetNoticesResponse200Headers the declared response headers of an HTTP 200 response for SetFleetNotices
+type SetFleetNoticesResponse200Headers struct {
+	ETag string
+}
+
 type SetFleetNoticesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -13766,6 +13990,8 @@ type SetFleetNoticesResponse struct {
 	JSON200 *Notices
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetFleetNoticesResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -14184,6 +14410,11 @@ func (r AddTenantResponse) ContentType() string {
 	return ""
 }
 
+// GetTenantResponse200Headers the declared response headers of an HTTP 200 response for GetTenant
+type GetTenantResponse200Headers struct {
+	ETag string
+}
+
 type GetTenantResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -14191,6 +14422,8 @@ type GetTenantResponse struct {
 	JSON200 *Tenant
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetTenantResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -14232,6 +14465,11 @@ func (r GetTenantResponse) ContentType() string {
 	return ""
 }
 
+// ChangeTenantResponse200Headers the declared response headers of an HTTP 200 response for ChangeTenant
+type ChangeTenantResponse200Headers struct {
+	ETag string
+}
+
 type ChangeTenantResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -14239,6 +14477,8 @@ type ChangeTenantResponse struct {
 	JSON200 *Tenant
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ChangeTenantResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15048,6 +15288,11 @@ func (r GetLedgerResponse) ContentType() string {
 	return ""
 }
 
+// GetLicensingResponse200Headers the declared response headers of an HTTP 200 response for GetLicensing
+type GetLicensingResponse200Headers struct {
+	ETag string
+}
+
 type GetLicensingResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15055,6 +15300,8 @@ type GetLicensingResponse struct {
 	JSON200 *Licensing
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetLicensingResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15096,6 +15343,11 @@ func (r GetLicensingResponse) ContentType() string {
 	return ""
 }
 
+// SetLicensingResponse200Headers the declared response headers of an HTTP 200 response for SetLicensing
+type SetLicensingResponse200Headers struct {
+	ETag string
+}
+
 type SetLicensingResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15103,6 +15355,8 @@ type SetLicensingResponse struct {
 	JSON200 *Licensing
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetLicensingResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15281,6 +15535,11 @@ func (r ListNoticesResponse) ContentType() string {
 	return ""
 }
 
+// SetNoticesResponse200Headers the declared response headers of an HTTP 200 response for SetNotices
+type SetNoticesResponse200Headers struct {
+	ETag string
+}
+
 type SetNoticesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15288,6 +15547,8 @@ type SetNoticesResponse struct {
 	JSON200 *Notices
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetNoticesResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15370,6 +15631,11 @@ func (r TestNoticesResponse) ContentType() string {
 	return ""
 }
 
+// GetPlanningResponse200Headers the declared response headers of an HTTP 200 response for GetPlanning
+type GetPlanningResponse200Headers struct {
+	ETag string
+}
+
 type GetPlanningResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15377,6 +15643,8 @@ type GetPlanningResponse struct {
 	JSON200 *Planning
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetPlanningResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15418,6 +15686,11 @@ func (r GetPlanningResponse) ContentType() string {
 	return ""
 }
 
+// SetPlanningResponse200Headers the declared response headers of an HTTP 200 response for SetPlanning
+type SetPlanningResponse200Headers struct {
+	ETag string
+}
+
 type SetPlanningResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15425,6 +15698,8 @@ type SetPlanningResponse struct {
 	JSON200 *Planning
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetPlanningResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15658,6 +15933,11 @@ func (r DeletePolicyResponse) ContentType() string {
 	return ""
 }
 
+// GetPolicyResponse200Headers the declared response headers of an HTTP 200 response for GetPolicy
+type GetPolicyResponse200Headers struct {
+	ETag string
+}
+
 type GetPolicyResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15665,6 +15945,8 @@ type GetPolicyResponse struct {
 	JSON200 *Policy
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetPolicyResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15706,6 +15988,11 @@ func (r GetPolicyResponse) ContentType() string {
 	return ""
 }
 
+// ChangePolicyResponse200Headers the declared response headers of an HTTP 200 response for ChangePolicy
+type ChangePolicyResponse200Headers struct {
+	ETag string
+}
+
 type ChangePolicyResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15713,6 +16000,8 @@ type ChangePolicyResponse struct {
 	JSON200 *Policy
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ChangePolicyResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15754,6 +16043,11 @@ func (r ChangePolicyResponse) ContentType() string {
 	return ""
 }
 
+// ActivatePolicyResponse200Headers the declared response headers of an HTTP 200 response for ActivatePolicy
+type ActivatePolicyResponse200Headers struct {
+	ETag string
+}
+
 type ActivatePolicyResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15761,6 +16055,8 @@ type ActivatePolicyResponse struct {
 	JSON200 *Policy
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ActivatePolicyResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15850,6 +16146,11 @@ func (r ForecastPolicyResponse) ContentType() string {
 	return ""
 }
 
+// SetPolicyNoticesResponse200Headers the declared response headers of an HTTP 200 response for SetPolicyNotices
+type SetPolicyNoticesResponse200Headers struct {
+	ETag string
+}
+
 type SetPolicyNoticesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15857,6 +16158,8 @@ type SetPolicyNoticesResponse struct {
 	JSON200 *Notices
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetPolicyNoticesResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15898,6 +16201,11 @@ func (r SetPolicyNoticesResponse) ContentType() string {
 	return ""
 }
 
+// PausePolicyResponse200Headers the declared response headers of an HTTP 200 response for PausePolicy
+type PausePolicyResponse200Headers struct {
+	ETag string
+}
+
 type PausePolicyResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15905,6 +16213,8 @@ type PausePolicyResponse struct {
 	JSON200 *Policy
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PausePolicyResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -15946,6 +16256,11 @@ func (r PausePolicyResponse) ContentType() string {
 	return ""
 }
 
+// SetRetentionResponse200Headers the declared response headers of an HTTP 200 response for SetRetention
+type SetRetentionResponse200Headers struct {
+	ETag string
+}
+
 type SetRetentionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -15953,6 +16268,8 @@ type SetRetentionResponse struct {
 	JSON200 *Policy
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetRetentionResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -17558,6 +17875,11 @@ func (r FetchSeatsResponse) ContentType() string {
 	return ""
 }
 
+// AssignSeatsResponse200Headers the declared response headers of an HTTP 200 response for AssignSeats
+type AssignSeatsResponse200Headers struct {
+	ETag string
+}
+
 type AssignSeatsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17565,6 +17887,8 @@ type AssignSeatsResponse struct {
 	JSON200 *Licensing
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *AssignSeatsResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -17606,6 +17930,11 @@ func (r AssignSeatsResponse) ContentType() string {
 	return ""
 }
 
+// RevokeSeatsResponse200Headers the declared response headers of an HTTP 200 response for RevokeSeats
+type RevokeSeatsResponse200Headers struct {
+	ETag string
+}
+
 type RevokeSeatsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17613,6 +17942,8 @@ type RevokeSeatsResponse struct {
 	JSON200 *Licensing
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *RevokeSeatsResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18193,8 +18524,8 @@ func (c *ClientWithResponses) GetFleetNoticesWithResponse(ctx context.Context, r
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
-func (c *ClientWithResponses) SetFleetNoticesWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error) {
-	rsp, err := c.SetFleetNoticesWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) SetFleetNoticesWithBodyWithResponse(ctx context.Context, params *SetFleetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error) {
+	rsp, err := c.SetFleetNoticesWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18206,8 +18537,8 @@ func (c *ClientWithResponses) SetFleetNoticesWithBodyWithResponse(ctx context.Co
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
-func (c *ClientWithResponses) SetFleetNoticesWithResponse(ctx context.Context, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error) {
-	rsp, err := c.SetFleetNotices(ctx, body, reqEditors...)
+func (c *ClientWithResponses) SetFleetNoticesWithResponse(ctx context.Context, params *SetFleetNoticesParams, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error) {
+	rsp, err := c.SetFleetNotices(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18349,8 +18680,8 @@ func (c *ClientWithResponses) GetTenantWithResponse(ctx context.Context, tenant 
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
-func (c *ClientWithResponses) ChangeTenantWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error) {
-	rsp, err := c.ChangeTenantWithBody(ctx, tenant, contentType, body, reqEditors...)
+func (c *ClientWithResponses) ChangeTenantWithBodyWithResponse(ctx context.Context, tenant string, params *ChangeTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error) {
+	rsp, err := c.ChangeTenantWithBody(ctx, tenant, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18362,8 +18693,8 @@ func (c *ClientWithResponses) ChangeTenantWithBodyWithResponse(ctx context.Conte
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
-func (c *ClientWithResponses) ChangeTenantWithResponse(ctx context.Context, tenant string, body ChangeTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error) {
-	rsp, err := c.ChangeTenant(ctx, tenant, body, reqEditors...)
+func (c *ClientWithResponses) ChangeTenantWithResponse(ctx context.Context, tenant string, params *ChangeTenantParams, body ChangeTenantJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error) {
+	rsp, err := c.ChangeTenant(ctx, tenant, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18648,8 +18979,8 @@ func (c *ClientWithResponses) GetLicensingWithResponse(ctx context.Context, tena
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
-func (c *ClientWithResponses) SetLicensingWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error) {
-	rsp, err := c.SetLicensingWithBody(ctx, tenant, contentType, body, reqEditors...)
+func (c *ClientWithResponses) SetLicensingWithBodyWithResponse(ctx context.Context, tenant string, params *SetLicensingParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error) {
+	rsp, err := c.SetLicensingWithBody(ctx, tenant, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18661,8 +18992,8 @@ func (c *ClientWithResponses) SetLicensingWithBodyWithResponse(ctx context.Conte
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/licensing (the `SetLicensing` operationId).
-func (c *ClientWithResponses) SetLicensingWithResponse(ctx context.Context, tenant string, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error) {
-	rsp, err := c.SetLicensing(ctx, tenant, body, reqEditors...)
+func (c *ClientWithResponses) SetLicensingWithResponse(ctx context.Context, tenant string, params *SetLicensingParams, body SetLicensingJSONRequestBody, reqEditors ...RequestEditorFn) (*SetLicensingResponse, error) {
+	rsp, err := c.SetLicensing(ctx, tenant, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18713,8 +19044,8 @@ func (c *ClientWithResponses) ListNoticesWithResponse(ctx context.Context, tenan
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
-func (c *ClientWithResponses) SetNoticesWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error) {
-	rsp, err := c.SetNoticesWithBody(ctx, tenant, contentType, body, reqEditors...)
+func (c *ClientWithResponses) SetNoticesWithBodyWithResponse(ctx context.Context, tenant string, params *SetNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error) {
+	rsp, err := c.SetNoticesWithBody(ctx, tenant, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18726,8 +19057,8 @@ func (c *ClientWithResponses) SetNoticesWithBodyWithResponse(ctx context.Context
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
-func (c *ClientWithResponses) SetNoticesWithResponse(ctx context.Context, tenant string, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error) {
-	rsp, err := c.SetNotices(ctx, tenant, body, reqEditors...)
+func (c *ClientWithResponses) SetNoticesWithResponse(ctx context.Context, tenant string, params *SetNoticesParams, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error) {
+	rsp, err := c.SetNotices(ctx, tenant, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18765,8 +19096,8 @@ func (c *ClientWithResponses) GetPlanningWithResponse(ctx context.Context, tenan
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
-func (c *ClientWithResponses) SetPlanningWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error) {
-	rsp, err := c.SetPlanningWithBody(ctx, tenant, contentType, body, reqEditors...)
+func (c *ClientWithResponses) SetPlanningWithBodyWithResponse(ctx context.Context, tenant string, params *SetPlanningParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error) {
+	rsp, err := c.SetPlanningWithBody(ctx, tenant, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18778,8 +19109,8 @@ func (c *ClientWithResponses) SetPlanningWithBodyWithResponse(ctx context.Contex
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
-func (c *ClientWithResponses) SetPlanningWithResponse(ctx context.Context, tenant string, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error) {
-	rsp, err := c.SetPlanning(ctx, tenant, body, reqEditors...)
+func (c *ClientWithResponses) SetPlanningWithResponse(ctx context.Context, tenant string, params *SetPlanningParams, body SetPlanningJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error) {
+	rsp, err := c.SetPlanning(ctx, tenant, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18856,8 +19187,8 @@ func (c *ClientWithResponses) PreviewPolicyWithResponse(ctx context.Context, ten
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/tenants/{tenant}/policies/{policy} (the `DeletePolicy` operationId).
-func (c *ClientWithResponses) DeletePolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*DeletePolicyResponse, error) {
-	rsp, err := c.DeletePolicy(ctx, tenant, policy, reqEditors...)
+func (c *ClientWithResponses) DeletePolicyWithResponse(ctx context.Context, tenant string, policy string, params *DeletePolicyParams, reqEditors ...RequestEditorFn) (*DeletePolicyResponse, error) {
+	rsp, err := c.DeletePolicy(ctx, tenant, policy, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18882,8 +19213,8 @@ func (c *ClientWithResponses) GetPolicyWithResponse(ctx context.Context, tenant 
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
-func (c *ClientWithResponses) ChangePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error) {
-	rsp, err := c.ChangePolicyWithBody(ctx, tenant, policy, contentType, body, reqEditors...)
+func (c *ClientWithResponses) ChangePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, params *ChangePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error) {
+	rsp, err := c.ChangePolicyWithBody(ctx, tenant, policy, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18895,8 +19226,8 @@ func (c *ClientWithResponses) ChangePolicyWithBodyWithResponse(ctx context.Conte
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PATCH /v1/tenants/{tenant}/policies/{policy} (the `ChangePolicy` operationId).
-func (c *ClientWithResponses) ChangePolicyWithResponse(ctx context.Context, tenant string, policy string, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error) {
-	rsp, err := c.ChangePolicy(ctx, tenant, policy, body, reqEditors...)
+func (c *ClientWithResponses) ChangePolicyWithResponse(ctx context.Context, tenant string, policy string, params *ChangePolicyParams, body ChangePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ChangePolicyResponse, error) {
+	rsp, err := c.ChangePolicy(ctx, tenant, policy, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18908,8 +19239,8 @@ func (c *ClientWithResponses) ChangePolicyWithResponse(ctx context.Context, tena
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
-func (c *ClientWithResponses) ActivatePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error) {
-	rsp, err := c.ActivatePolicyWithBody(ctx, tenant, policy, contentType, body, reqEditors...)
+func (c *ClientWithResponses) ActivatePolicyWithBodyWithResponse(ctx context.Context, tenant string, policy string, params *ActivatePolicyParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error) {
+	rsp, err := c.ActivatePolicyWithBody(ctx, tenant, policy, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18921,8 +19252,8 @@ func (c *ClientWithResponses) ActivatePolicyWithBodyWithResponse(ctx context.Con
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/activate (the `ActivatePolicy` operationId).
-func (c *ClientWithResponses) ActivatePolicyWithResponse(ctx context.Context, tenant string, policy string, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error) {
-	rsp, err := c.ActivatePolicy(ctx, tenant, policy, body, reqEditors...)
+func (c *ClientWithResponses) ActivatePolicyWithResponse(ctx context.Context, tenant string, policy string, params *ActivatePolicyParams, body ActivatePolicyJSONRequestBody, reqEditors ...RequestEditorFn) (*ActivatePolicyResponse, error) {
+	rsp, err := c.ActivatePolicy(ctx, tenant, policy, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18947,8 +19278,8 @@ func (c *ClientWithResponses) ForecastPolicyWithResponse(ctx context.Context, te
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
-func (c *ClientWithResponses) SetPolicyNoticesWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error) {
-	rsp, err := c.SetPolicyNoticesWithBody(ctx, tenant, policy, contentType, body, reqEditors...)
+func (c *ClientWithResponses) SetPolicyNoticesWithBodyWithResponse(ctx context.Context, tenant string, policy string, params *SetPolicyNoticesParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error) {
+	rsp, err := c.SetPolicyNoticesWithBody(ctx, tenant, policy, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18960,8 +19291,8 @@ func (c *ClientWithResponses) SetPolicyNoticesWithBodyWithResponse(ctx context.C
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/notices (the `SetPolicyNotices` operationId).
-func (c *ClientWithResponses) SetPolicyNoticesWithResponse(ctx context.Context, tenant string, policy string, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error) {
-	rsp, err := c.SetPolicyNotices(ctx, tenant, policy, body, reqEditors...)
+func (c *ClientWithResponses) SetPolicyNoticesWithResponse(ctx context.Context, tenant string, policy string, params *SetPolicyNoticesParams, body SetPolicyNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPolicyNoticesResponse, error) {
+	rsp, err := c.SetPolicyNotices(ctx, tenant, policy, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18973,8 +19304,8 @@ func (c *ClientWithResponses) SetPolicyNoticesWithResponse(ctx context.Context, 
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/pause (the `PausePolicy` operationId).
-func (c *ClientWithResponses) PausePolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*PausePolicyResponse, error) {
-	rsp, err := c.PausePolicy(ctx, tenant, policy, reqEditors...)
+func (c *ClientWithResponses) PausePolicyWithResponse(ctx context.Context, tenant string, policy string, params *PausePolicyParams, reqEditors ...RequestEditorFn) (*PausePolicyResponse, error) {
+	rsp, err := c.PausePolicy(ctx, tenant, policy, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18986,8 +19317,8 @@ func (c *ClientWithResponses) PausePolicyWithResponse(ctx context.Context, tenan
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
-func (c *ClientWithResponses) SetRetentionWithBodyWithResponse(ctx context.Context, tenant string, policy string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error) {
-	rsp, err := c.SetRetentionWithBody(ctx, tenant, policy, contentType, body, reqEditors...)
+func (c *ClientWithResponses) SetRetentionWithBodyWithResponse(ctx context.Context, tenant string, policy string, params *SetRetentionParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error) {
+	rsp, err := c.SetRetentionWithBody(ctx, tenant, policy, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -18999,8 +19330,8 @@ func (c *ClientWithResponses) SetRetentionWithBodyWithResponse(ctx context.Conte
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/policies/{policy}/retention (the `SetRetention` operationId).
-func (c *ClientWithResponses) SetRetentionWithResponse(ctx context.Context, tenant string, policy string, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error) {
-	rsp, err := c.SetRetention(ctx, tenant, policy, body, reqEditors...)
+func (c *ClientWithResponses) SetRetentionWithResponse(ctx context.Context, tenant string, policy string, params *SetRetentionParams, body SetRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*SetRetentionResponse, error) {
+	rsp, err := c.SetRetention(ctx, tenant, policy, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -20019,6 +20350,19 @@ func ParseGetFleetNoticesResponse(rsp *http.Response) (*GetFleetNoticesResponse,
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetFleetNoticesResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -20050,6 +20394,19 @@ func ParseSetFleetNoticesResponse(rsp *http.Response) (*SetFleetNoticesResponse,
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetFleetNoticesResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -20351,6 +20708,19 @@ func ParseGetTenantResponse(rsp *http.Response) (*GetTenantResponse, error) {
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetTenantResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -20382,6 +20752,19 @@ func ParseChangeTenantResponse(rsp *http.Response) (*ChangeTenantResponse, error
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ChangeTenantResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -20969,6 +21352,19 @@ func ParseGetLicensingResponse(rsp *http.Response) (*GetLicensingResponse, error
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetLicensingResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -21000,6 +21396,19 @@ func ParseSetLicensingResponse(rsp *http.Response) (*SetLicensingResponse, error
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetLicensingResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -21130,6 +21539,19 @@ func ParseSetNoticesResponse(rsp *http.Response) (*SetNoticesResponse, error) {
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetNoticesResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -21192,6 +21614,19 @@ func ParseGetPlanningResponse(rsp *http.Response) (*GetPlanningResponse, error) 
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetPlanningResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -21223,6 +21658,19 @@ func ParseSetPlanningResponse(rsp *http.Response) (*SetPlanningResponse, error) 
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetPlanningResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -21399,6 +21847,19 @@ func ParseGetPolicyResponse(rsp *http.Response) (*GetPolicyResponse, error) {
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetPolicyResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -21432,6 +21893,19 @@ func ParseChangePolicyResponse(rsp *http.Response) (*ChangePolicyResponse, error
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ChangePolicyResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -21463,6 +21937,19 @@ func ParseActivatePolicyResponse(rsp *http.Response) (*ActivatePolicyResponse, e
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ActivatePolicyResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -21531,6 +22018,19 @@ func ParseSetPolicyNoticesResponse(rsp *http.Response) (*SetPolicyNoticesRespons
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetPolicyNoticesResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -21564,6 +22064,19 @@ func ParsePausePolicyResponse(rsp *http.Response) (*PausePolicyResponse, error) 
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PausePolicyResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -21595,6 +22108,19 @@ func ParseSetRetentionResponse(rsp *http.Response) (*SetRetentionResponse, error
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetRetentionResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -22762,6 +23288,19 @@ func ParseAssignSeatsResponse(rsp *http.Response) (*AssignSeatsResponse, error) 
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers AssignSeatsResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -22793,6 +23332,19 @@ func ParseRevokeSeatsResponse(rsp *http.Response) (*RevokeSeatsResponse, error) 
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers RevokeSeatsResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

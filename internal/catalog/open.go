@@ -39,6 +39,8 @@ type Catalog struct {
 	keyed    *pgxpool.Pool // of steps; nil on SQLite
 	local    local         // wakes inside this process, SQLite only
 
+	exclusion *exclusion
+
 	claims      batcher[claimAsk, Claim]
 	settlements batcher[*settleAsk, struct{}]
 
@@ -157,7 +159,7 @@ func prepareSession(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func newCatalog(writer, reader *bun.DB, postgres *pgx.ConnConfig) *Catalog {
-	c := &Catalog{writer: writer, reader: reader, postgres: postgres}
+	c := &Catalog{writer: writer, reader: reader, postgres: postgres, exclusion: newExclusion()}
 	c.closing, c.close = context.WithCancel(context.Background())
 	c.claims.parent, c.claims.answer = c, c.claimAll
 	c.settlements.parent, c.settlements.answer = c, c.settleAll

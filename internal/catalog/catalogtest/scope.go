@@ -1,6 +1,7 @@
 package catalogtest
 
 import (
+	"context"
 	"reflect"
 	"testing"
 	"time"
@@ -99,6 +100,7 @@ func testScope(_ *testing.T, w *world) {
 		"SetState":       func() any { return mine.SetState(w.ctx, tenantry.TenantDisconnected, "x") },
 		"SetDirectoryID": func() any { return mine.SetDirectoryID(w.ctx, "guid") },
 		"SetWeight":      func() any { return mine.SetWeight(w.ctx, 30) },
+		"Exclusive":      func() any { return mine.Exclusive(w.ctx, func(context.Context) error { return nil }) },
 		"SetRoles":       func() any { return mine.SetRoles(w.ctx, []string{"Mail.Read"}) },
 		"Workloads":      func() any { list, _ := mine.Workloads(w.ctx); return list },
 		"Eligible":       func() any { counts, _ := mine.Eligible(w.ctx); return counts[tenantry.Drive] },
