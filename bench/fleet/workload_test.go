@@ -229,7 +229,7 @@ func unchangedRows(b *testing.B, s servers, l load) {
 	row("mailbox.unchanged_per_core_s", float64(mailboxes)/again.cpu, "1/s")
 	fmt.Printf("# Of the requests for an unchanged mailbox %d are for its folders of mail and their list. The others are for what has a list of its own and "+
 		"no delta that would tell of it: contacts, calendar and tasks, each with the list of its folders; settings, rules and categories. "+
-		"No call that Microsoft documents answers for two of them.\n", folders+1)
+		"No documented call that we know of answers for two of them.\n", folders+1)
 }
 
 // addFolders gives every mailbox of a tenant as many folders as the benchmark wants, and
