@@ -36,7 +36,7 @@ type Checked struct {
 // that cannot be read ends it with Corrupt, a store that cannot be reached with its kind.
 // report is not called concurrently.
 //
-// Memory: about 100 MB, whatever the snapshot has. One of more than 200,000 items has its index read
+// Memory: about 100 MB, whatever the snapshot has. One of more than 150,000 items has its index read
 // several times, each time for a part of the frames and chunks; those are read once all the same.
 func (r *Repository) Check(ctx context.Context, s tenantry.Series, seq int64, report func(Problem)) (Checked, error) {
 	rd, err := r.OpenSnapshot(ctx, s, seq)
@@ -58,7 +58,7 @@ func (c *checker) checkAll(ctx context.Context) error {
 }
 
 // passItems is about how many items' places are known at a time, some 300 bytes each.
-const passItems = 200_000
+const passItems = 150_000
 
 // newChecker returns a checker that needs as many passes as the snapshot has items for.
 func newChecker(rd *Reader, report func(Problem)) *checker {

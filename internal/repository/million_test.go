@@ -163,6 +163,9 @@ func BenchmarkMillion(b *testing.B) {
 			l.peak = 0
 			before, begun := cpu(), time.Now()
 			work()
+			var u syscall.Rusage
+			_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
+			fmt.Fprintf(os.Stdout, "%s_rss_so_far %.1f MB\n", name, float64(u.Maxrss)/1e3)
 			fmt.Fprintf(os.Stdout, "%s_cpu %.3f s\n%s_wall %.3f s\n%s_heap %.1f MB\n%s_put %d requests\n%s_get %d requests\n",
 				name, (cpu() - before).Seconds(), name, time.Since(begun).Seconds(), name, float64(l.peak)/1e6,
 				name, l.store.Count(blobtest.OpPut, blobtest.OpPutIfAbsent), name, l.store.Count(blobtest.OpGet))
@@ -180,8 +183,5 @@ func BenchmarkMillion(b *testing.B) {
 		})
 		step("million_check_quick", func() { l.check(seq, true) })
 		step("million_check", func() { l.check(seq, false) })
-		var u syscall.Rusage
-		_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)
-		fmt.Fprintf(os.Stdout, "million_rss %.1f MB\n", float64(u.Maxrss)/1e3)
 	}
 }
