@@ -25,7 +25,7 @@ func TestTour(t *testing.T) {
 
 	added := f.cli("tenants", "add", "Contoso", sim.Domain)
 	tn := tenant{ID: added["id"].(string), Name: "Contoso", sim: sim}
-	f.cli("workloads", "enable", "Contoso", "mailbox")
+	f.cli("workloads", "enable", "Contoso", "mailbox", "--address", "ada@contoso.com", "--report", "daily", "--problems")
 	consent := f.cli("tenants", "consent", "Contoso")
 	says(t, "the administrator's page", f.browse(fmt.Sprintf("%s&auto=accept&as=%s", consent["url"], sim.ID)), "Consent received", "Contoso")
 	f.awaitReady("mailbox")
@@ -69,6 +69,8 @@ func TestTour(t *testing.T) {
 	if mails != len(before) {
 		t.Errorf("the export has %d mails of %d", mails, len(before))
 	}
+	f.run("tenantry", "notices", "report", "Contoso")
+	box.await("ada@contoso.com", "Contoso: backup report, all is well")
 	box.await("ada@contoso.com", `Contoso: first backup "daily" is complete`)
 	if top := f.cli("top", "--once"); field(top, "items", 0) != nil {
 		t.Errorf("the fleet has nothing to do, and top shows %v", top)

@@ -12,15 +12,16 @@ import (
 
 func noticesCommand(c *connection) *cobra.Command {
 	return group("notices", "Who is told what by mail, and what became of the mails",
-		c.noticesList(), c.noticesSet(), c.noticesRemove(), c.noticesTest(), c.noticesMails(), c.noticesFleet())
+		c.noticesList(), c.noticesSet(), c.noticesRemove(), c.noticesTest(), c.noticesReport(), c.noticesMails(), c.noticesFleet())
 }
 
 // noticeFlags change the settings that there are: what is not given stays.
 type noticeFlags struct {
-	addresses, events                 []string
-	report, at, weekday, zone         string
-	problems, stopped, test, listMail bool
-	stale                             int64
+	addresses, events         []string
+	report, at, weekday, zone string
+	problems, stopped         bool
+	test, reportNow, listMail bool
+	stale                     int64
 }
 
 func (f *noticeFlags) add(flags *pflag.FlagSet) {
@@ -159,6 +160,17 @@ func (c *connection) noticesTest() *cobra.Command {
 		})
 }
 
+func (c *connection) noticesReport() *cobra.Command {
+	var policy string
+	command := c.action("report TENANT", "Send the daily or weekly report now; the next one comes at its time", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			_, err := client.SendReportWithResponse(cmd.Context(), args[0], &apiclient.SendReportParams{Policy: given[string](policy)})
+			return err
+		})
+	command.Flags().StringVar(&policy, "policy", "", "ID of the policy (default: the report about the whole tenant)")
+	return command
+}
+
 func (c *connection) noticesMails() *cobra.Command {
 	return listing(c, "mails TENANT", "List the mails about a tenant, newest first, and what became of them", mailHeader,
 		func(a asking) ([]apiclient.Mail, string, error) {
@@ -184,6 +196,9 @@ func (c *connection) noticesFleet() *cobra.Command {
 			switch {
 			case flags.test:
 				_, err := client.TestFleetNoticesWithResponse(cmd.Context())
+				return err
+			case flags.reportNow:
+				_, err := client.SendFleetReportWithResponse(cmd.Context())
 				return err
 			case flags.listMail:
 				answer, err := client.ListFleetMailsWithResponse(cmd.Context(), &apiclient.ListFleetMailsParams{})
@@ -212,6 +227,7 @@ func (c *connection) noticesFleet() *cobra.Command {
 		})
 	flags.add(command.Flags())
 	command.Flags().BoolVar(&flags.test, "test", false, "send a test mail to the provider's addresses")
+	command.Flags().BoolVar(&flags.reportNow, "report-now", false, "send the provider's report now")
 	command.Flags().BoolVar(&flags.listMail, "mails", false, "list the mails to the provider, and what became of them")
 	return command
 }

@@ -10,6 +10,8 @@ func TestNoticesCommands(t *testing.T) {
 	o := newOffice(t)
 	tenant, _ := o.connected()
 	policy := strings.Fields(o.shows([]string{"Nightly"}, "policies", "add", tenant, "Nightly", "--at", "02:15", "--time-zone", "Europe/Vienna"))
+	o.shows([]string{"mailbox"}, "workloads", "enable", tenant, "mailbox", "--address", "zoe@contoso.com", "--report", "weekly")
+	o.shows([]string{"zoe@contoso.com", "weekly monday 07:00"}, "notices", "list", tenant)
 	o.shows([]string{"ada@contoso.com,bob@contoso.com", "accepted,listed,progress,completed,failed", "daily 07:00 Europe/Vienna", "yes"},
 		"notices", "set", tenant, "--address", "ada@contoso.com,bob@contoso.com", "--report", "daily", "--problems")
 	o.shows([]string{"ada@contoso.com,bob@contoso.com", "weekly monday 06:30 Europe/Vienna"}, "notices", "set", tenant, "--report", "weekly", "--at", "06:30")
@@ -22,6 +24,7 @@ func TestNoticesCommands(t *testing.T) {
 	o.shows([]string{id, "eve@contoso.com", "none", "off"}, "notices", "set", tenant, "--policy", id, "--address", "eve@contoso.com", "--events", "none")
 	o.shows([]string{id, "eve@contoso.com", "bob@contoso.com"}, "notices", "list", tenant)
 	o.shows(nil, "notices", "test", tenant)
+	o.shows(nil, "notices", "report", tenant)
 	o.shows([]string{"test", "eve@contoso.com", "waiting", "Test of the backup's notices"}, "notices", "mails", tenant)
 	o.shows(nil, "notices", "remove", tenant, "--policy", id)
 	o.shows([]string{"boss@provider.example", "yes"}, "notices", "fleet", "--address", "boss@provider.example", "--problems")

@@ -107,10 +107,15 @@ func eachWorkload(cmd *cobra.Command, names []string, do func(name string) (*api
 
 func (c *connection) workloadsEnable() *cobra.Command {
 	var trusted bool
+	var notices noticeFlags
 	command := c.action("enable TENANT WORKLOAD...", "Enable workloads: mailbox, drive, site, group, team", 0,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			how := apiclient.EnableWorkload{Trusted: trusted}
+			if settingFlags(cmd.Flags()) {
+				how.Notices = notices.change(cmd.Flags(), apiclient.Notices{})
+			}
 			return eachWorkload(cmd, args[1:], func(name string) (*apiclient.WorkloadStatus, error) {
-				answer, err := client.EnableWorkloadWithResponse(cmd.Context(), args[0], apiclient.EnableWorkloadParamsWorkload(name), apiclient.EnableWorkload{Trusted: trusted})
+				answer, err := client.EnableWorkloadWithResponse(cmd.Context(), args[0], apiclient.EnableWorkloadParamsWorkload(name), how)
 				if err != nil {
 					return nil, err
 				}
@@ -118,6 +123,7 @@ func (c *connection) workloadsEnable() *cobra.Command {
 			})
 		})
 	command.Args = cobra.MinimumNArgs(2)
+	notices.add(command.Flags())
 	command.Flags().BoolVar(&trusted, "trusted", false, "do not look for permissions: the customer grants them another way, such as Exchange's RBAC for Applications")
 	return command
 }

@@ -159,6 +159,19 @@ type setFleetNoticesInput struct {
 
 func (in *setFleetNoticesInput) audit() (tenantry.TenantID, any) { return "", in.Body }
 
+type sendReportInput struct {
+	TenantPath
+	Policy tenantry.PolicyID `query:"policy" maxLength:"64" doc:"About which; without it about the whole tenant"`
+}
+
+func (in *sendReportInput) audit() (tenantry.TenantID, any) {
+	return in.Tenant, map[string]any{"policy": in.Policy}
+}
+
+type sendFleetReportInput struct{}
+
+func (in *sendFleetReportInput) audit() (tenantry.TenantID, any) { return "", nil }
+
 type testFleetNoticesInput struct{}
 
 func (in *testFleetNoticesInput) audit() (tenantry.TenantID, any) { return "", nil }
@@ -175,10 +188,12 @@ func (s *service) noticeRoutes() {
 	write(s, operation(http.MethodPut, http.StatusOK, "set-policy-notices", tag, tenant+"/policies/{policy}/notices", "Say who is told what about a policy, in place of what is set for the tenant"), s.setPolicyNotices)
 	write(s, remove("remove-notices", tag, tenant+"/notices", "Tell nobody any more, and forget their addresses"), s.removeNotices)
 	write(s, post(http.StatusAccepted, "test-notices", tag, tenant+"/notices/test", "Send a test mail to everybody who is told about the tenant"), s.testNotices)
+	write(s, post(http.StatusAccepted, "send-report", tag, tenant+"/notices/report", "Send the daily or weekly report now; the next one comes at its time"), s.sendReport)
 	read(s, get("list-mails", tag, tenant+"/mails", "List the mails about a tenant, newest first, and what became of them"), s.listMails)
 	read(s, get("get-fleet-notices", tag, "/v1/notices", "Show what the provider is told about the fleet"), s.fleetNotices)
 	write(s, operation(http.MethodPut, http.StatusOK, "set-fleet-notices", tag, "/v1/notices", "Say what the provider is told about the fleet"), s.setFleetNotices)
 	write(s, post(http.StatusAccepted, "test-fleet-notices", tag, "/v1/notices/test", "Send a test mail to the provider's addresses"), s.testFleetNotices)
+	write(s, post(http.StatusAccepted, "send-fleet-report", tag, "/v1/notices/report", "Send the provider's report now"), s.sendFleetReport)
 	read(s, get("list-fleet-mails", tag, "/v1/mails", "List the mails to the provider, newest first"), s.listFleetMails)
 }
 
@@ -330,6 +345,18 @@ func (s *service) sendTest(ctx context.Context, tenant string, rows []catalog.No
 	}
 	s.wake(ctx)
 	return nil
+}
+
+func (s *service) sendReport(ctx context.Context, in *sendReportInput) (*struct{}, error) {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	return nil, t.ReportNow(ctx, in.Policy, s.Now())
+}
+
+func (s *service) sendFleetReport(ctx context.Context, _ *sendFleetReportInput) (*struct{}, error) {
+	return nil, s.Catalog.Fleet().ReportNow(ctx, s.Now())
 }
 
 func (s *service) listMails(ctx context.Context, in *listMailsInput) (*body[Page[Mail]], error) {

@@ -78,8 +78,8 @@ var needs = map[string]permission{
 	"start-verification": toRun, "start-repair": toRun, "start-restore": toRestore, "preview-restore": toRestore,
 	"list-snapshots": toLook, "browse-items": toOpen, "get-item": toOpen, "compare-snapshots": toOpen, "search-snapshot": toOpen, "search-tenant": toOpen,
 	"start-export": toRestore, "get-export": toRestore, "fetch-export": toRestore,
-	"list-notices": toLook, "set-notices": toProtect, "set-policy-notices": toProtect, "remove-notices": toProtect, "test-notices": toProtect, "list-mails": toLook,
-	"get-fleet-notices": toWatch, "set-fleet-notices": toManage, "test-fleet-notices": toManage, "list-fleet-mails": toWatch,
+	"list-notices": toLook, "set-notices": toProtect, "set-policy-notices": toProtect, "remove-notices": toProtect, "test-notices": toProtect, "send-report": toProtect, "list-mails": toLook,
+	"get-fleet-notices": toWatch, "set-fleet-notices": toManage, "test-fleet-notices": toManage, "send-fleet-report": toManage, "list-fleet-mails": toWatch,
 	"get-fleet": toWatch, "list-backlogs": toWatch, "list-alarms": toWatch, "list-tenant-alarms": toWatch, "list-alarms-of-tenant": toLook, "list-processes": toWatch,
 }
 

@@ -4032,6 +4032,12 @@ type SetNoticesParams struct {
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
+// SendReportParams defines parameters for SendReport.
+type SendReportParams struct {
+	// Policy About which; without it about the whole tenant
+	Policy *string `form:"policy,omitempty" json:"policy,omitempty"`
+}
+
 // SetPlanningParams defines parameters for SetPlanning.
 type SetPlanningParams struct {
 	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
@@ -4548,6 +4554,11 @@ type ClientInterface interface {
 	// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
 	SetFleetNotices(ctx context.Context, params *SetFleetNoticesParams, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// SendFleetReport Send the provider's report now
+	//
+	// Corresponds with POST /v1/notices/report (the `SendFleetReport` operationId).
+	SendFleetReport(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// TestFleetNotices Send a test mail to the provider's addresses
 	//
 	// Corresponds with POST /v1/notices/test (the `TestFleetNotices` operationId).
@@ -4779,6 +4790,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
 	SetNotices(ctx context.Context, tenant string, params *SetNoticesParams, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SendReport Send the daily or weekly report now; the next one comes at its time
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/notices/report (the `SendReport` operationId).
+	SendReport(ctx context.Context, tenant string, params *SendReportParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// TestNotices Send a test mail to everybody who is told about the tenant
 	//
@@ -5417,6 +5433,21 @@ func (c *Client) SetFleetNotices(ctx context.Context, params *SetFleetNoticesPar
 	return c.Client.Do(req)
 }
 
+// SendFleetReport Send the provider's report now
+//
+// Corresponds with POST /v1/notices/report (the `SendFleetReport` operationId).
+func (c *Client) SendFleetReport(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendFleetReportRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // TestFleetNotices Send a test mail to the provider's addresses
 //
 // Corresponds with POST /v1/notices/test (the `TestFleetNotices` operationId).
@@ -6039,6 +6070,21 @@ func (c *Client) SetNoticesWithBody(ctx context.Context, tenant string, params *
 // Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
 func (c *Client) SetNotices(ctx context.Context, tenant string, params *SetNoticesParams, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSetNoticesRequest(c.Server, tenant, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SendReport Send the daily or weekly report now; the next one comes at its time
+//
+// Corresponds with POST /v1/tenants/{tenant}/notices/report (the `SendReport` operationId).
+func (c *Client) SendReport(ctx context.Context, tenant string, params *SendReportParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSendReportRequest(c.Server, tenant, params)
 	if err != nil {
 		return nil, err
 	}
@@ -7699,6 +7745,33 @@ func NewSetFleetNoticesRequestWithBody(server string, params *SetFleetNoticesPar
 	return req, nil
 }
 
+// NewSendFleetReportRequest constructs an http.Request for the SendFleetReport method
+func NewSendFleetReportRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/notices/report")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewTestFleetNoticesRequest constructs an http.Request for the TestFleetNotices method
 func NewTestFleetNoticesRequest(server string) (*http.Request, error) {
 	var err error
@@ -9240,6 +9313,67 @@ func NewSetNoticesRequestWithBody(server string, tenant string, params *SetNotic
 
 		req.Header.Set("If-Match", headerParam0)
 
+	}
+
+	return req, nil
+}
+
+// NewSendReportRequest constructs an http.Request for the SendReport method
+func NewSendReportRequest(server string, tenant string, params *SendReportParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/notices/report", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Policy != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "policy", *params.Policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
 	}
 
 	return req, nil
@@ -12699,6 +12833,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with PUT /v1/notices (the `SetFleetNotices` operationId).
 	SetFleetNoticesWithResponse(ctx context.Context, params *SetFleetNoticesParams, body SetFleetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetFleetNoticesResponse, error)
 
+	// SendFleetReportWithResponse Send the provider's report now
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/notices/report (the `SendFleetReport` operationId).
+	SendFleetReportWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*SendFleetReportResponse, error)
+
 	// TestFleetNoticesWithResponse Send a test mail to the provider's addresses
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -12978,6 +13119,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/notices (the `SetNotices` operationId).
 	SetNoticesWithResponse(ctx context.Context, tenant string, params *SetNoticesParams, body SetNoticesJSONRequestBody, reqEditors ...RequestEditorFn) (*SetNoticesResponse, error)
+
+	// SendReportWithResponse Send the daily or weekly report now; the next one comes at its time
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/notices/report (the `SendReport` operationId).
+	SendReportWithResponse(ctx context.Context, tenant string, params *SendReportParams, reqEditors ...RequestEditorFn) (*SendReportResponse, error)
 
 	// TestNoticesWithResponse Send a test mail to everybody who is told about the tenant
 	//
@@ -14027,6 +14175,47 @@ func (r SetFleetNoticesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SetFleetNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SendFleetReportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SendFleetReportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SendFleetReportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SendFleetReportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SendFleetReportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SendFleetReportResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -15584,6 +15773,47 @@ func (r SetNoticesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r SetNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type SendReportResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SendReportResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SendReportResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SendReportResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SendReportResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SendReportResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -18545,6 +18775,19 @@ func (c *ClientWithResponses) SetFleetNoticesWithResponse(ctx context.Context, p
 	return ParseSetFleetNoticesResponse(rsp)
 }
 
+// SendFleetReportWithResponse Send the provider's report now
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/notices/report (the `SendFleetReport` operationId).
+func (c *ClientWithResponses) SendFleetReportWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*SendFleetReportResponse, error) {
+	rsp, err := c.SendFleetReport(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSendFleetReportResponse(rsp)
+}
+
 // TestFleetNoticesWithResponse Send a test mail to the provider's addresses
 //
 // Returns a wrapper object for the known response body format(s).
@@ -19063,6 +19306,19 @@ func (c *ClientWithResponses) SetNoticesWithResponse(ctx context.Context, tenant
 		return nil, err
 	}
 	return ParseSetNoticesResponse(rsp)
+}
+
+// SendReportWithResponse Send the daily or weekly report now; the next one comes at its time
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/notices/report (the `SendReport` operationId).
+func (c *ClientWithResponses) SendReportWithResponse(ctx context.Context, tenant string, params *SendReportParams, reqEditors ...RequestEditorFn) (*SendReportResponse, error) {
+	rsp, err := c.SendReport(ctx, tenant, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSendReportResponse(rsp)
 }
 
 // TestNoticesWithResponse Send a test mail to everybody who is told about the tenant
@@ -20412,6 +20668,35 @@ func ParseSetFleetNoticesResponse(rsp *http.Response) (*SetFleetNoticesResponse,
 	return response, nil
 }
 
+// ParseSendFleetReportResponse parses an HTTP response from a SendFleetReportWithResponse call
+func ParseSendFleetReportResponse(rsp *http.Response) (*SendFleetReportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SendFleetReportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseTestFleetNoticesResponse parses an HTTP response from a TestFleetNoticesWithResponse call
 func ParseTestFleetNoticesResponse(rsp *http.Response) (*TestFleetNoticesResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -21550,6 +21835,35 @@ func ParseSetNoticesResponse(rsp *http.Response) (*SetNoticesResponse, error) {
 			headers.ETag = value
 		}
 		response.Headers200 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseSendReportResponse parses an HTTP response from a SendReportWithResponse call
+func ParseSendReportResponse(rsp *http.Response) (*SendReportResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SendReportResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
 	}
 
 	return response, nil

@@ -124,6 +124,25 @@ func (f *Fleet) Notices(ctx context.Context) (NoticeRow, error) {
 	return found[0].notice(), nil
 }
 
+// ReportNow makes the report about the tenant, or a policy of it, due at once, and the next one at its time. Conflict:
+// none is wanted, or one was sent within this minute.
+func (t *Tenant) ReportNow(ctx context.Context, policy tenantry.PolicyID, now time.Time) error {
+	return t.c.reportNow(ctx, t.id, policy, now)
+}
+
+// ReportNow is Tenant.ReportNow for the provider's report.
+func (f *Fleet) ReportNow(ctx context.Context, now time.Time) error {
+	return f.c.reportNow(ctx, "", "", now)
+}
+
+func (c *Catalog) reportNow(ctx context.Context, tenant tenantry.TenantID, policy tenantry.PolicyID, now time.Time) error {
+	const op = "ask for a report"
+	minute := micros(now.Truncate(time.Minute))
+	return c.one(ctx, op, tenantry.Errorf(tenantry.Conflict, "%s: nobody is to get reports, or one was sent within this minute", op),
+		`UPDATE notices SET next_report_at = ?0 WHERE tenant = ?1 AND policy = ?2 AND next_report_at > 0
+			AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.tenant = ?1 AND o.policy = ?2 AND o.event = 'report' AND o.created_at >= ?0)`, minute, tenant, policy)
+}
+
 // DueReports lists whose report is due, the longest due first; limit 0 is 100, at most 1000.
 func (f *Fleet) DueReports(ctx context.Context, now time.Time, limit int) ([]NoticeRow, error) {
 	var found []noticeRow

@@ -313,6 +313,12 @@ func TestTenantStatements(t *testing.T) {
 			{"AuditTrail", func() error { _, err := a.AuditTrail(ctx, 0, 1); return err }},
 			{"SetNotices", func() error { return a.SetNotices(ctx, "p-1", tenantry.Notices{}, now) }},
 			{"Notices", func() error { _, err := a.Notices(ctx); return err }},
+			{"ReportNow", func() error {
+				if err := a.SetNotices(ctx, "p-1", tenantry.Notices{To: []string{"ada@contoso.com"}, Report: tenantry.ReportDaily}, now); err != nil {
+					return err
+				}
+				return a.ReportNow(ctx, "p-1", now)
+			}},
 			{"RemoveNotices", func() error { return a.RemoveNotices(ctx, "p-1") }},
 			{"Standings", func() error { _, err := a.Standings(ctx, "p-1", now); return err }},
 			{"Activity", func() error { _, err := a.Activity(ctx, "p-1", now, now); return err }},

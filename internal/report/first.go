@@ -12,7 +12,7 @@ import (
 
 const (
 	// firstEvery is how often a first backup is looked at, firstBatch how many in one round.
-	firstEvery = 30 * time.Second
+	firstEvery = 10 * time.Second
 	firstBatch = 50
 	// progressEvery is how often people hear of a first backup that goes on; after slowAfter once in slowEvery.
 	progressEvery = 6 * time.Hour

@@ -56,6 +56,21 @@ func testNotices(_ *testing.T, w *world) {
 	w.ok(err)
 	expect(w, "reports after one was sent", len(reports), 1)
 
+	// Somebody asks for one now: once a minute.
+	asked := next.Add(-time.Hour)
+	w.kind(t.ReportNow(w.ctx, "p-daily", asked), tenantry.Conflict)
+	w.ok(t.ReportNow(w.ctx, "", asked))
+	w.ok(w.f.ReportNow(w.ctx, asked))
+	reports, err = w.f.DueReports(w.ctx, asked, 0)
+	w.ok(err)
+	expect(w, "reports that were asked for", len(reports), 2)
+	for _, r := range reports {
+		_, err = w.f.Post(w.ctx, fence, catalog.Posting{Report: &r, Next: next, Mails: []catalog.Mail{{Key: "asked", Tenant: r.Tenant, Event: "report", To: "ada@contoso.com"}}}, asked)
+		w.ok(err)
+	}
+	w.kind(t.ReportNow(w.ctx, "", asked), tenantry.Conflict)
+	w.ok(t.ReportNow(w.ctx, "", asked.Add(time.Minute)))
+
 	looks, err := w.f.DueLooks(w.ctx, now, 0)
 	w.ok(err)
 	expect(w, "tenants to look at", len(looks), 1)
