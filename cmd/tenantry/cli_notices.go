@@ -32,7 +32,7 @@ func (f *noticeFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.weekday, "weekday", "", "day of weekly reports (default monday)")
 	flags.StringVar(&f.zone, "time-zone", "", "IANA name (default: that of the tenant's first policy)")
 	flags.BoolVar(&f.problems, "problems", false, "tell of failures, stale backups and alarms at once")
-	flags.Int64Var(&f.stale, "stale-hours", 0, "how old the newest restore point may be (default 48)")
+	flags.Int64Var(&f.stale, "stale-hours", 0, "how old the newest restore point may be (default: the objective of its policy)")
 	flags.BoolVar(&f.stopped, "stop", false, "send nothing, and keep the rest; --stop=false goes on")
 }
 

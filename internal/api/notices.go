@@ -20,7 +20,7 @@ type NewNotices struct {
 	Weekday    string   `json:"weekday,omitempty" enum:"monday,tuesday,wednesday,thursday,friday,saturday,sunday" default:"monday" doc:"Day of weekly reports"`
 	TimeZone   string   `json:"time_zone,omitempty" maxLength:"64" doc:"IANA name; without it that of the tenant's first policy, else UTC" example:"Europe/Vienna"`
 	Problems   bool     `json:"problems,omitempty" doc:"Tell of failures, stale backups and alarms at once: once a day for each cause, then in a digest"`
-	StaleHours int      `json:"stale_hours,omitempty" minimum:"1" maximum:"8784" default:"48" doc:"How old the newest restore point may be"`
+	StaleHours int      `json:"stale_hours,omitempty" minimum:"0" maximum:"8784" doc:"How old the newest restore point may be; without it as old as the objective of its policy"`
 	Stopped    bool     `json:"stopped,omitempty" doc:"Send nothing, and keep the rest"`
 }
 

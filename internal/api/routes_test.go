@@ -125,7 +125,7 @@ func TestEveryOperation(t *testing.T) {
 		}
 	}
 	notices := map[string]any{"to": []string{"ada@contoso.com"}, "report": "daily", "problems": true}
-	call("set-notices", 200, "PUT", base+"/notices", notices, map[string]any{"time_zone": "Europe/Vienna", "at": "07:00", "stale_hours": 48, "to.0": "ada@contoso.com"})
+	call("set-notices", 200, "PUT", base+"/notices", notices, map[string]any{"time_zone": "Europe/Vienna", "at": "07:00", "stale_hours": nil, "to.0": "ada@contoso.com"})
 	call("set-policy-notices", 200, "PUT", policy+"/notices", map[string]any{"to": []string{"bob@contoso.com"}, "events": []string{"none"}}, map[string]any{"policy": p.text("id"), "report": "off", "events": "[none]"})
 	h.problemWith(h.call("PUT", base+"/notices", map[string]any{"to": []string{"ada@contoso.com\r\nBcc: eve@evil.example"}}), 422, tenantry.Invalid, "body.to[0]")
 	h.problemWith(h.call("PUT", base+"/notices", map[string]any{"to": []string{}, "events": []string{"none", "failed"}}), 422, tenantry.Invalid, "body.events")

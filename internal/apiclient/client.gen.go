@@ -2671,7 +2671,7 @@ type NewNotices struct {
 	// Report How often a report is sent
 	Report NewNoticesReport `json:"report,omitempty,omitzero"`
 
-	// StaleHours How old the newest restore point may be
+	// StaleHours How old the newest restore point may be; without it as old as the objective of its policy
 	StaleHours int64 `json:"stale_hours,omitempty,omitzero"`
 
 	// Stopped Send nothing, and keep the rest
@@ -2875,7 +2875,7 @@ type Notices struct {
 	// Report How often a report is sent
 	Report NoticesReport `json:"report,omitempty,omitzero"`
 
-	// StaleHours How old the newest restore point may be
+	// StaleHours How old the newest restore point may be; without it as old as the objective of its policy
 	StaleHours int64 `json:"stale_hours,omitempty,omitzero"`
 
 	// Stopped Send nothing, and keep the rest

@@ -165,25 +165,23 @@ type WorkloadStanding struct {
 	Total    int64 // enrolled series
 	Tried    int64 // of them, those of which a backup has ended, well or not
 	Saved    int64 // those with a snapshot
-	Stale    int64 // those whose newest snapshot is older than asked
+	Stale    int64 // those of active policies whose newest snapshot is too old
 }
 
-// Standings tells how what a policy covers stands, or with "" what all of them do, by workload: which of it
-// was backed up, and of which the newest snapshot is from before stale.
-func (t *Tenant) Standings(ctx context.Context, policy tenantry.PolicyID, stale time.Time) ([]WorkloadStanding, error) {
+// Standings tells how what a policy covers stands as of now, or with "" what all of them do, by workload: which of it
+// was backed up, and of which the newest snapshot is older than stale; 0: than the objective of its policy.
+func (t *Tenant) Standings(ctx context.Context, policy tenantry.PolicyID, stale time.Duration, now time.Time) ([]WorkloadStanding, error) {
 	var found []WorkloadStanding
 	err := t.c.read(ctx, "tell how the series of tenant "+string(t.id)+" stand", &found, `
-		SELECT workload, count(*) AS total, coalesce(sum(tried), 0) AS tried,
-			coalesce(sum(CASE WHEN newest > 0 THEN 1 ELSE 0 END), 0) AS saved,
-			coalesce(sum(CASE WHEN newest > 0 AND newest < ?2 THEN 1 ELSE 0 END), 0) AS stale
-		FROM (
-			SELECT p.workload,
-				CASE WHEN EXISTS (SELECT 1 FROM series s WHERE s.tenant = ?0 AND s.resource = p.resource
-					AND s.workload = p.workload AND s.next_prune_at > 0) THEN 1 ELSE 0 END AS tried,
-				coalesce((SELECT n.taken_at FROM snapshots n WHERE n.tenant = ?0 AND n.resource = p.resource
-					AND n.workload = p.workload ORDER BY n.seq DESC LIMIT 1), 0) AS newest
-			FROM protections p WHERE p.tenant = ?0 AND (?1 = '' OR p.policy = ?1) GROUP BY p.resource, p.workload
-		) AS one GROUP BY workload ORDER BY workload`, t.id, policy, micros(stale))
+		SELECT p.workload, count(*) AS total,
+			CAST(sum(CASE WHEN s.next_prune_at > 0 THEN 1 ELSE 0 END) AS bigint) AS tried,
+			CAST(sum(CASE WHEN s.saved_at > 0 THEN 1 ELSE 0 END) AS bigint) AS saved,
+			CAST(sum(CASE WHEN s.saved_at > 0 AND l.state = 'active'
+				AND s.saved_at + CASE WHEN ?2 > 0 THEN ?2 ELSE l.objective END < ?3 THEN 1 ELSE 0 END) AS bigint) AS stale
+		FROM protections p JOIN policies l ON l.tenant = ?0 AND l.id = p.policy
+		LEFT JOIN series s ON s.tenant = ?0 AND s.resource = p.resource AND s.workload = p.workload
+		WHERE p.tenant = ?0 AND (?1 = '' OR p.policy = ?1) GROUP BY p.workload ORDER BY p.workload`,
+		t.id, policy, stale.Microseconds(), micros(now))
 	return found, err
 }
 

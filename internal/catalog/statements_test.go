@@ -320,7 +320,7 @@ func TestTenantStatements(t *testing.T) {
 				return a.ReportNow(ctx, "p-1", now)
 			}},
 			{"RemoveNotices", func() error { return a.RemoveNotices(ctx, "p-1") }},
-			{"Standings", func() error { _, err := a.Standings(ctx, "p-1", now); return err }},
+			{"Standings", func() error { _, err := a.Standings(ctx, "p-1", 0, now); return err }},
 			{"Activity", func() error { _, err := a.Activity(ctx, "p-1", now, now); return err }},
 			{"Failures", func() error { _, err := a.Failures(ctx, "p-1", now, now); return err }},
 			{"PutMail", func() error { return a.PutMail(ctx, Mail{Key: "k", To: "ada@contoso.com"}, now) }},

@@ -52,7 +52,7 @@ func (n *Notifier) firstBackup(ctx context.Context, fence int64, b catalog.First
 	if err != nil {
 		return err
 	}
-	standings, err := scope.Standings(ctx, b.Policy, time.Time{})
+	standings, err := scope.Standings(ctx, b.Policy, 0, now)
 	if err != nil {
 		return err
 	}

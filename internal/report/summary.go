@@ -75,7 +75,7 @@ func (n *Notifier) summary(ctx context.Context, row catalog.NoticeRow, now time.
 		}
 		name += fmt.Sprintf(", %q", policy.Name)
 	}
-	standings, err := scope.Standings(ctx, row.Policy, now.Add(-row.Settings.StaleAfter()))
+	standings, err := scope.Standings(ctx, row.Policy, row.Settings.StaleAfter(), now)
 	if err != nil {
 		return letter{}, err
 	}

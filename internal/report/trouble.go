@@ -82,7 +82,7 @@ func (n *Notifier) lookForStale(ctx context.Context, w *wrong) error {
 		if err != nil {
 			return err
 		}
-		standings, err := n.cfg.Catalog.Tenant(tenant).Standings(ctx, "", w.now.Add(-told.ofProblems().StaleAfter()))
+		standings, err := n.cfg.Catalog.Tenant(tenant).Standings(ctx, "", told.ofProblems().StaleAfter(), w.now)
 		if err != nil {
 			return err
 		}

@@ -94,6 +94,9 @@ var kindWords = map[tenantry.Kind]string{
 var alarmWords = map[string]string{
 	catalog.AlarmKey:        "the key does not open: nothing can be read or backed up until it is put back",
 	catalog.AlarmDamage:     "stored data is damaged; the next backup fetches it again",
+	catalog.AlarmCredential: "a credential ends soon, has ended, or is refused: add another one",
+	catalog.AlarmQuotaSoft:  "the seats are nearly used up",
+	catalog.AlarmQuotaHard:  "the seats are used up: newcomers are not protected",
 	catalog.AlarmMassChange: "unusually much was deleted or changed between two backups: old restore points are kept until somebody acknowledges it. If nobody did this on purpose, it may be an attack",
 }
 

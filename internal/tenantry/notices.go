@@ -21,7 +21,8 @@ type Notices struct {
 	Zone    string `json:"time_zone,omitempty"`
 	// Problems tells of failures, stale backups and alarms at once.
 	Problems bool `json:"problems,omitempty"`
-	// StaleHours is how old the newest snapshot of a series may be before it is stale; 0: 48.
+	// StaleHours is how old the newest snapshot of a series may be before it is stale; 0: as old as its policy's
+	// objective says.
 	StaleHours int `json:"stale_hours,omitempty"`
 	// Stopped keeps the settings and sends nothing.
 	Stopped bool `json:"stopped,omitempty"`
@@ -56,8 +57,7 @@ const (
 	// maxStaleHours is a year.
 	maxStaleHours = 366 * 24
 
-	defaultReportAt   = "07:00"
-	defaultStaleHours = 48
+	defaultReportAt = "07:00"
 )
 
 // ParseAddress returns Invalid unless address is a bare mailbox ("ada@contoso.com") that can stand in an SMTP
@@ -127,13 +127,8 @@ func (n Notices) Location() *time.Location {
 	return time.UTC
 }
 
-// StaleAfter is how old the newest snapshot of a series may be.
-func (n Notices) StaleAfter() time.Duration {
-	if n.StaleHours <= 0 {
-		return defaultStaleHours * time.Hour
-	}
-	return time.Duration(n.StaleHours) * time.Hour
-}
+// StaleAfter is how old the newest snapshot of a series may be; 0: as its policy says.
+func (n Notices) StaleAfter() time.Duration { return time.Duration(n.StaleHours) * time.Hour }
 
 // NextReport is when the next report is due after a time; zero: none is wanted.
 func (n Notices) NextReport(after time.Time) time.Time {

@@ -206,9 +206,9 @@ func testFirstBackups(_ *testing.T, w *world) {
 	if len(list) != 1 || list[0].Policy != "p-daily" || list[0].Stage != catalog.FirstNew || list[0].BegunAt.IsZero() {
 		w.t.Fatalf("first backups %+v", list)
 	}
-	standing := func(stale time.Time) catalog.WorkloadStanding {
+	standing := func(at time.Time) catalog.WorkloadStanding {
 		w.t.Helper()
-		list, err := t.Standings(w.ctx, "p-daily", stale)
+		list, err := t.Standings(w.ctx, "p-daily", time.Minute, at)
 		w.ok(err)
 		for _, s := range list {
 			if s.Workload == tenantry.Mailbox {

@@ -219,7 +219,7 @@ func testScope(_ *testing.T, w *world) {
 		"Notices":         func() any { list, _ := mine.Notices(w.ctx); return list },
 		"RemoveNotices":   func() any { return mine.RemoveNotices(w.ctx, "p-daily") },
 		"ReportNow":       func() any { return mine.ReportNow(w.ctx, "p-daily", after) },
-		"Standings":       func() any { list, _ := mine.Standings(w.ctx, "", after); return list },
+		"Standings":       func() any { list, _ := mine.Standings(w.ctx, "", 0, after); return list },
 		"Activity":        func() any { list, _ := mine.Activity(w.ctx, "", now, after); return list },
 		"Failures":        func() any { list, _ := mine.Failures(w.ctx, "", now, after); return len(list) },
 		"Mails":           func() any { list, _ := mine.Mails(w.ctx, "", 0); return list },
