@@ -29,13 +29,15 @@ func TestRollingUpgrade(t *testing.T) {
 	oldWorkers := []*process{f.worker("old worker 1", few...), f.worker("old worker 2", few...)}
 	var tenants []tenant
 	var runs []run
+	var policies []string
 	for _, sim := range f.simTenants() {
 		tn := f.add(sim)
 		f.consentAs(tn, sim.ID, "accept")
 		f.awaitState(&tn, "connected")
 		f.awaitSyncs(tn, 1)
 		tenants = append(tenants, tn)
-		runs = append(runs, f.backup(tn, f.policy(tn)))
+		policies = append(policies, f.policyOfBefore(tn))
+		runs = append(runs, f.backup(tn, policies[len(policies)-1]))
 	}
 	f.underWay(tenants[0], runs[0], func(x task) bool { return x.Process != "" })
 
@@ -84,8 +86,8 @@ func TestRollingUpgrade(t *testing.T) {
 	f.verifyAll(tenants)
 
 	// The new release does what the old one knew nothing of, on what it left.
-	for _, tn := range tenants {
-		f.awaitDone(tn, f.backup(tn, f.policy(tn)))
+	for i, tn := range tenants {
+		f.awaitDone(tn, f.backup(tn, policies[i]))
 	}
 	t.Logf("tasks were done by %v; the fleet took %v", by, time.Since(began).Round(time.Millisecond))
 }
@@ -106,6 +108,18 @@ func (f *fleet) changeAPI() {
 	old := f.started["api"]
 	old.stop()
 	f.started["api"] = spawn(f.t, "api", old.addr, f.api+"/readyz", f.env, f.program("api"), "-listen", old.addr)
+}
+
+// policyOfBefore adds a policy as the release before knew it: active at once, in a window.
+func (f *fleet) policyOfBefore(t tenant) string {
+	f.t.Helper()
+	var p struct {
+		ID string `json:"id"`
+	}
+	f.must("POST", "/tenants/"+t.ID+"/policies", map[string]any{
+		"name": "all users", "at": time.Now().UTC().Add(12 * time.Hour).Format("15:04"), "time_zone": "UTC",
+	}, &p)
+	return p.ID
 }
 
 // buildPrevious builds the programs of the commit that the file previous names, from this repository's history, and
