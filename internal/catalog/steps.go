@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -150,7 +151,30 @@ func (p *pipeline) run(ctx context.Context, list ...step) error {
 	if err != nil {
 		return err
 	}
-	return p.conn.SendBatch(ctx, flight).Close()
+	return p.send(ctx, flight)
+}
+
+// send sends a batch and reads its answers. pgx 5.7 leaves a goroutine behind that watches the context where a connection
+// fails under way, so that it is given none to watch: the end of ctx cuts the connection here.
+func (p *pipeline) send(ctx context.Context, flight *pgx.Batch) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	socket, cut := p.conn.PgConn().Conn(), make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(cut)
+		_ = socket.SetDeadline(time.Now())
+	})
+	err := p.conn.SendBatch(context.WithoutCancel(ctx), flight).Close()
+	if stop() {
+		return err
+	}
+	<-cut
+	_ = socket.SetDeadline(time.Time{}) // the answer may have been there in time
+	if err != nil {
+		err = errors.Join(ctx.Err(), err)
+	}
+	return err
 }
 
 // load makes the batch of steps, which begins the transaction if nothing has.
@@ -192,7 +216,7 @@ func (p *pipeline) commit(ctx context.Context, last []step) error {
 		return err
 	}
 	flight.Queue("COMMIT")
-	return p.conn.SendBatch(ctx, flight).Close()
+	return p.send(ctx, flight)
 }
 
 // rollback gives the connection back without a transaction, or closes it.
