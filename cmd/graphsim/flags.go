@@ -104,6 +104,7 @@ func (f *flags) registerSwitches() {
 	set.BoolVar(&e.DeltaShowsRoot, "exchange-delta-shows-root", false, "put the root into mailFolders/delta")
 	set.BoolVar(&e.DeltaShowsHidden, "exchange-delta-shows-hidden", false, "put hidden folders into mailFolders/delta")
 	set.BoolVar(&e.PostAttachments, "exchange-post-attachments", false, "let applications list the attachments of posts in groups")
+	set.BoolVar(&e.TaskAttachments, "exchange-task-attachments", false, "serve the files of tasks")
 	set.BoolVar(&e.OneIDSpace, "exchange-one-id-space", false, "let import and export share its IDs with the Outlook resources")
 	set.BoolVar(&e.OneImportPerSession, "exchange-one-import-per-session", false, "let an import session take a single item")
 	set.BoolVar(&e.ImportSessionCreated, "exchange-import-session-created", false, "answer createImportSession with 201")

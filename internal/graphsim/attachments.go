@@ -64,11 +64,19 @@ func attachmentRoutes() []route {
 // taskAttachments are the operations on files attached to a task: an application may not delete them
 // ("Delete taskFileAttachment"). Upload sessions of tasks are not simulated.
 func taskAttachments() []route {
+	ofTasks := func(handle func(*call) error) func(*call) error {
+		return func(c *call) error {
+			if !c.s.o.Exchange.TaskAttachments {
+				return fail(http.StatusBadRequest, "BadRequest", "Resource not found for the segment 'attachments'.")
+			}
+			return handle(c)
+		}
+	}
 	return []route{
-		{method: "GET", service: outlook, roles: rolesTasks, handle: listAttachments},
-		{method: "POST", service: outlook, roles: rolesTasksWrite, handle: postAttachment},
-		{method: "GET", pattern: "{attachment}", service: outlook, roles: rolesTasks, handle: getAttachment},
-		{method: "GET", pattern: "{attachment}/$value", service: outlook, roles: rolesTasks, handle: getAttachmentValue},
+		{method: "GET", service: outlook, roles: rolesTasks, handle: ofTasks(listAttachments)},
+		{method: "POST", service: outlook, roles: rolesTasksWrite, handle: ofTasks(postAttachment)},
+		{method: "GET", pattern: "{attachment}", service: outlook, roles: rolesTasks, handle: ofTasks(getAttachment)},
+		{method: "GET", pattern: "{attachment}/$value", service: outlook, roles: rolesTasks, handle: ofTasks(getAttachmentValue)},
 	}
 }
 

@@ -27,6 +27,9 @@ type ExchangeOptions struct {
 	// PostAttachments lets applications list the attachments of posts in groups: the
 	// page of 2021 lists a role, the permissions reference delegated callers alone.
 	PostAttachments bool
+	// TaskAttachments serves the files of tasks (taskFileAttachment), which the pages that the
+	// simulator follows do not have.
+	TaskAttachments bool
 	// OneIDSpace lets the import and export family share its IDs of folders and items with
 	// the Outlook family.
 	OneIDSpace bool

@@ -64,7 +64,7 @@ func (w *optionWorld) id(path string, body object) string {
 func newOptionWorld(t *testing.T) *optionWorld {
 	free := graphsim.Quota{Max: 1e9, Seconds: 1}
 	tiers := []graphsim.Tier{{Quota: free}}
-	s, c := start(t, graphsim.Options{Exchange: graphsim.ExchangeOptions{EventsDelta: true, ChildFoldersDelta: true, PostAttachments: true, ListDefaultContacts: true},
+	s, c := start(t, graphsim.Options{Exchange: graphsim.ExchangeOptions{EventsDelta: true, ChildFoldersDelta: true, PostAttachments: true, TaskAttachments: true, ListDefaultContacts: true},
 		Teams:  graphsim.TeamsOptions{ExportOptions: true, MessagesDelta: true},
 		Limits: graphsim.Limits{Rules: []graphsim.Rule{}, Identity: tiers, IdentityWrites: free, SharePointMinute: tiers, SharePointTenant: tiers}},
 		graphsim.TenantSpec{Users: 6, MailsPerUser: 6, ContactsPerUser: 4, EventsPerUser: 4, TasksPerUser: 4, ThreadsPerGroup: 3, FilesPerUser: 4,

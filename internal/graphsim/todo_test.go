@@ -80,11 +80,16 @@ func (c *client) restoreSettings(from, to string) {
 // An application cannot delete one.
 func TestFilesOfTasks(t *testing.T) {
 	t.Parallel()
-	_, c := start(t, graphsim.Options{}, graphsim.TenantSpec{Users: 1, TasksPerUser: 1})
-	c.tenant.Consent(roles("Tasks.ReadWrite.All")...)
-	c.token = c.mustToken()
-	base := "users/" + c.tenant.Users()[0].ID + "/todo/lists"
-	base += "/" + c.get(base)["value"].([]any)[0].(object)["id"].(string) + "/tasks"
+	world := func(o graphsim.ExchangeOptions) (c *client, base string) {
+		_, c = start(t, graphsim.Options{Exchange: o}, graphsim.TenantSpec{Users: 1, TasksPerUser: 1})
+		c.tenant.Consent(roles("Tasks.ReadWrite.All")...)
+		c.token = c.mustToken()
+		base = "users/" + c.tenant.Users()[0].ID + "/todo/lists"
+		return c, base + "/" + c.get(base)["value"].([]any)[0].(object)["id"].(string) + "/tasks"
+	}
+	c, base := world(graphsim.ExchangeOptions{})
+	c.refused(400, "GET", base+"/"+c.want(201, "POST", base, object{"title": "t"})["id"].(string)+"/attachments", nil)
+	c, base = world(graphsim.ExchangeOptions{TaskAttachments: true})
 	task := c.want(201, "POST", base, object{"title": "t"})
 	files := base + "/" + task["id"].(string) + "/attachments"
 	if task["hasAttachments"] != false {

@@ -17,7 +17,7 @@ import (
 func TestFilesOfTasks(t *testing.T) {
 	for name, plain := range map[string]bool{"expanded": false, "one by one": true} {
 		t.Run(name, func(t *testing.T) {
-			c := newCompany(t, graphsim.TenantSpec{Users: 2, TasksPerUser: 5}, graphsim.Options{})
+			c := newCompany(t, graphsim.TenantSpec{Users: 2, TasksPerUser: 5}, graphsim.Options{Exchange: graphsim.ExchangeOptions{TaskAttachments: true}})
 			user := c.users[0].ID
 			lists, err := c.truth.TaskListTruth(user)
 			must(t, err)
