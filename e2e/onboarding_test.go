@@ -96,3 +96,34 @@ func TestOnboardingByDeviceCode(t *testing.T) {
 	f.must("POST", "/tenants/"+other.ID+"/registration/cancel", nil, nil)
 	f.awaitRegistration(other, "undone")
 }
+
+// A tenant in a second pool has its sync and its backups done by that pool's workers, and waits while there are
+// none; the others go on.
+func TestTenantInASecondPool(t *testing.T) {
+	f := newFleet(t, "--tenants", "2", "--users", "2", "--mails", "3", "--files-per-user", "1", "--groups", "0", "--sites", "0")
+	f.scheduler("scheduler")
+	inMain := f.worker("main")
+	sims := f.simTenants()
+	f.must("POST", "/pools", map[string]any{"name": "munich"}, nil)
+	away := f.add(sims[1])
+	f.must("PUT", "/tenants/"+away.ID+"/pool", map[string]any{"pool": "munich"}, nil)
+	f.enable(away, "mailbox")
+	f.consentAs(away, sims[1].ID, "accept")
+	f.connect(sims[0]) // the main pool works
+	f.must("GET", "/tenants/"+away.ID, nil, &away)
+	if away.State != "pending" {
+		t.Fatalf("%s is %s, and its pool has no worker", away.Name, away.State)
+	}
+	munich := f.worker("munich", "TENANTRY_POOL=munich")
+	f.awaitState(&away, "connected")
+	f.awaitWorkload(away, "mailbox", "ready")
+	user := f.resources(away, "kind=user&limit=100")[0]
+	f.awaitDone(away, f.backupOf(away, []string{"mailbox"}, user))
+	for _, r := range list[run](f, "/tenants/"+away.ID+"/runs") {
+		for _, task := range list[task](f, "/tenants/"+away.ID+"/runs/"+r.ID+"/tasks") {
+			if task.Process != munich.fleetName() {
+				t.Errorf("%s ran on %s, not in munich (main is %s)", r.Action, task.Process, inMain.fleetName())
+			}
+		}
+	}
+}

@@ -189,6 +189,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.workloadRoutes()
 	s.credentialRoutes()
 	s.registrationRoutes()
+	s.poolRoutes()
 	s.resourceRoutes()
 	s.policyRoutes()
 	s.seatRoutes()

@@ -18,7 +18,7 @@ func (o operation) filled(tenant tenantry.TenantID) string {
 	return strings.NewReplacer(
 		"{tenant}", string(tenant), "{resource}", string(ada), "{workload}", "mailbox", "{snapshot}", "7",
 		"{item}", "i1", "{policy}", "p-0000000000000000", "{run}", "0000000000000aaaaaaaaaaaa", "{task}", "0000000000000aaaaaaaaaaaa",
-		"{name}", "nobody", "{credential}", "c-0000000000000000",
+		"{name}", "nobody", "{credential}", "c-0000000000000000", "{pool}", "nowhere",
 	).Replace(o.path)
 }
 

@@ -45,6 +45,8 @@ func bodies() map[string]map[string]any {
 		"start-export":         {"resource": ada, "workload": "mailbox", "snapshot": 7},
 		"start-verification":   {"resource": ada, "workload": "mailbox", "snapshot": 7},
 		"start-consent":        {"purpose": "backup"},
+		"add-pool":             {"name": "munich"},
+		"set-pool":             {"pool": "main"},
 		"start-registration":   {"name": "Backup"},
 		"add-credential":       {"kind": "federated", "client_id": contosoGUID, "label": "L"},
 		"add-fleet-credential": {"kind": "secret", "client_id": contosoGUID, "secret": "S"},

@@ -63,6 +63,7 @@ var needs = map[string]permission{
 	"list-workloads": toLook, "enable-workload": toProtect, "disable-workload": toProtect, "probe-tenant": toProtect,
 	"add-credential": toProtect, "list-credentials": toProtect, "remove-credential": toProtect,
 	"start-registration": toProtect, "get-registration": toLook, "cancel-registration": toProtect,
+	"add-pool": toManage, "remove-pool": toManage, "set-pool": toManage, "list-pools": toWatch,
 	"add-fleet-credential": toManage, "list-fleet-credentials": toManage, "remove-fleet-credential": toManage,
 	"list-audit": toAudit, "list-fleet-audit": toAudit,
 	"add-token": toGrant, "list-tokens": toGrant, "revoke-token": toGrant, "whoami": toLook,

@@ -20,6 +20,7 @@ type Tenant struct {
 	DirectoryID string               `json:"directory_id,omitempty" doc:"The Microsoft tenant that is proved to have consented"`
 	State       tenantry.TenantState `json:"state" enum:"pending,connected,refused,disconnected"`
 	Reason      string               `json:"reason,omitempty" doc:"Why it is in this state, for a person"`
+	Pool        string               `json:"pool" doc:"Pool of workers that does its work"`
 	Weight      int                  `json:"weight" doc:"Service level: its share when the fleet is busy"`
 	Users       int64                `json:"users" doc:"Users in the directory, as the last sync saw it"`
 	Licences    int64                `json:"licences"`
@@ -34,7 +35,7 @@ type Tenant struct {
 func tenantOf(r catalog.TenantRow) Tenant {
 	return Tenant{
 		ID: r.ID, Name: r.Name, Directory: r.Directory, DirectoryID: r.DirectoryID,
-		State: r.State, Reason: r.Reason, Weight: r.Weight, Users: r.Users, Licences: r.Licences,
+		State: r.State, Reason: r.Reason, Pool: r.Pool, Weight: r.Weight, Users: r.Users, Licences: r.Licences,
 		AddedAt: when(r.AddedAt), StateAt: when(r.StateAt), LastSyncAt: when(r.LastSyncAt), NextSyncAt: when(r.NextSyncAt),
 	}
 }

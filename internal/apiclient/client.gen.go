@@ -2747,6 +2747,15 @@ type NewPolicyKinds string
 // NewPolicyWorkloads defines model for NewPolicy.Workloads.
 type NewPolicyWorkloads string
 
+// NewPool defines model for NewPool.
+type NewPool struct {
+	// Name Its workers are started with it: -pool NAME
+	//
+	// Example: munich
+	Name string `json:"name"`
+	Note string `json:"note,omitempty,omitzero"`
+}
+
 // NewRegistration defines model for NewRegistration.
 type NewRegistration struct {
 	// Name Of the application, as the customer sees it; absent: the tenant's default
@@ -3023,6 +3032,14 @@ type PagePolicy struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// PagePool defines model for PagePool.
+type PagePool struct {
+	Items []Pool `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // PageProcess defines model for PageProcess.
 type PageProcess struct {
 	Items []Process `json:"items"`
@@ -3294,6 +3311,30 @@ type PolicyPreview struct {
 
 	// Workloads What is expected of the policy
 	Workloads []ExpectedWorkload `json:"workloads"`
+}
+
+// Pool defines model for Pool.
+type Pool struct {
+	Added time.Time `json:"added,omitempty,omitzero"`
+
+	// Name Example: munich
+	Name string `json:"name"`
+	Note string `json:"note,omitempty,omitzero"`
+
+	// Slots What they can run at once, by queue
+	Slots map[string]int64 `json:"slots"`
+
+	// Tenants That belong to it
+	Tenants int64 `json:"tenants"`
+
+	// Workers That live
+	Workers int64 `json:"workers"`
+}
+
+// PoolChoice defines model for PoolChoice.
+type PoolChoice struct {
+	// Pool main, or one that was added
+	Pool string `json:"pool"`
 }
 
 // Problem defines model for Problem.
@@ -3774,6 +3815,9 @@ type Tenant struct {
 	Licences    int64     `json:"licences"`
 	Name        string    `json:"name"`
 	NextSyncAt  time.Time `json:"next_sync_at,omitempty,omitzero"`
+
+	// Pool Pool of workers that does its work
+	Pool string `json:"pool"`
 
 	// Reason Why it is in this state, for a person
 	Reason    string         `json:"reason,omitempty,omitzero"`
@@ -4332,6 +4376,9 @@ type AddFleetCredentialJSONRequestBody = NewCredential
 // SetFleetNoticesJSONRequestBody defines body for SetFleetNotices for application/json ContentType.
 type SetFleetNoticesJSONRequestBody = NewNotices
 
+// AddPoolJSONRequestBody defines body for AddPool for application/json ContentType.
+type AddPoolJSONRequestBody = NewPool
+
 // AddTenantJSONRequestBody defines body for AddTenant for application/json ContentType.
 type AddTenantJSONRequestBody = NewTenant
 
@@ -4379,6 +4426,9 @@ type SetRetentionJSONRequestBody = Retention
 
 // ProposeRetentionJSONRequestBody defines body for ProposeRetention for application/json ContentType.
 type ProposeRetentionJSONRequestBody = Retention
+
+// SetPoolJSONRequestBody defines body for SetPool for application/json ContentType.
+type SetPoolJSONRequestBody = PoolChoice
 
 // StartRegistrationJSONRequestBody defines body for StartRegistration for application/json ContentType.
 type StartRegistrationJSONRequestBody = NewRegistration
@@ -4563,6 +4613,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/notices/test (the `TestFleetNotices` operationId).
 	TestFleetNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListPools List the pools, and their workers that live
+	//
+	// Corresponds with GET /v1/pools (the `ListPools` operationId).
+	ListPools(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddPoolWithBody Add a pool of workers
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/pools (the `AddPool` operationId).
+	AddPoolWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddPool Add a pool of workers
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/pools (the `AddPool` operationId).
+	AddPool(ctx context.Context, body AddPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RemovePool Remove a pool to which no tenant belongs
+	//
+	// Corresponds with DELETE /v1/pools/{pool} (the `RemovePool` operationId).
+	RemovePool(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListProcesses List the workers and schedulers that are alive
 	//
@@ -4947,6 +5021,20 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
 	ProposeRetention(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, body ProposeRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetPoolWithBody Have the tenant's work done by the workers of a pool
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
+	SetPoolWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// SetPool Have the tenant's work done by the workers of a pool
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
+	SetPool(ctx context.Context, tenant string, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ProbeTenant Prove anew what the tenant's consent permits; connects a tenant whose consent is there already
 	//
@@ -5453,6 +5541,70 @@ func (c *Client) SendFleetReport(ctx context.Context, reqEditors ...RequestEdito
 // Corresponds with POST /v1/notices/test (the `TestFleetNotices` operationId).
 func (c *Client) TestFleetNotices(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewTestFleetNoticesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListPools List the pools, and their workers that live
+//
+// Corresponds with GET /v1/pools (the `ListPools` operationId).
+func (c *Client) ListPools(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListPoolsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddPoolWithBody Add a pool of workers
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/pools (the `AddPool` operationId).
+func (c *Client) AddPoolWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddPoolRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddPool Add a pool of workers
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/pools (the `AddPool` operationId).
+func (c *Client) AddPool(ctx context.Context, body AddPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddPoolRequest(c.Server, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RemovePool Remove a pool to which no tenant belongs
+//
+// Corresponds with DELETE /v1/pools/{pool} (the `RemovePool` operationId).
+func (c *Client) RemovePool(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRemovePoolRequest(c.Server, pool)
 	if err != nil {
 		return nil, err
 	}
@@ -6477,6 +6629,40 @@ func (c *Client) ProposeRetentionWithBody(ctx context.Context, tenant string, po
 // Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
 func (c *Client) ProposeRetention(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, body ProposeRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewProposeRetentionRequest(c.Server, tenant, policy, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetPoolWithBody Have the tenant's work done by the workers of a pool
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
+func (c *Client) SetPoolWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPoolRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// SetPool Have the tenant's work done by the workers of a pool
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
+func (c *Client) SetPool(ctx context.Context, tenant string, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPoolRequest(c.Server, tenant, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7792,6 +7978,107 @@ func NewTestFleetNoticesRequest(server string) (*http.Request, error) {
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListPoolsRequest constructs an http.Request for the ListPools method
+func NewListPoolsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pools")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddPoolRequest calls the generic AddPool builder with application/json body
+func NewAddPoolRequest(server string, body AddPoolJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddPoolRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewAddPoolRequestWithBody constructs an http.Request for the AddPool method, with any body, and a specified content type
+func NewAddPoolRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pools")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRemovePoolRequest constructs an http.Request for the RemovePool method
+func NewRemovePoolRequest(server string, pool string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "pool", pool, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pools/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -10233,6 +10520,53 @@ func NewProposeRetentionRequestWithBody(server string, tenant string, policy str
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewSetPoolRequest calls the generic SetPool builder with application/json body
+func NewSetPoolRequest(server string, tenant string, body SetPoolJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewSetPoolRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewSetPoolRequestWithBody constructs an http.Request for the SetPool method, with any body, and a specified content type
+func NewSetPoolRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/pool", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPut, queryURL.String(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -12847,6 +13181,34 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/notices/test (the `TestFleetNotices` operationId).
 	TestFleetNoticesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*TestFleetNoticesResponse, error)
 
+	// ListPoolsWithResponse List the pools, and their workers that live
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/pools (the `ListPools` operationId).
+	ListPoolsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListPoolsResponse, error)
+
+	// AddPoolWithBodyWithResponse Add a pool of workers
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/pools (the `AddPool` operationId).
+	AddPoolWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddPoolResponse, error)
+
+	// AddPoolWithResponse Add a pool of workers
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/pools (the `AddPool` operationId).
+	AddPoolWithResponse(ctx context.Context, body AddPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*AddPoolResponse, error)
+
+	// RemovePoolWithResponse Remove a pool to which no tenant belongs
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/pools/{pool} (the `RemovePool` operationId).
+	RemovePoolWithResponse(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*RemovePoolResponse, error)
+
 	// ListProcessesWithResponse List the workers and schedulers that are alive
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -13294,6 +13656,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/policies/{policy}/retention-preview (the `ProposeRetention` operationId).
 	ProposeRetentionWithResponse(ctx context.Context, tenant string, policy string, params *ProposeRetentionParams, body ProposeRetentionJSONRequestBody, reqEditors ...RequestEditorFn) (*ProposeRetentionResponse, error)
+
+	// SetPoolWithBodyWithResponse Have the tenant's work done by the workers of a pool
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
+	SetPoolWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPoolResponse, error)
+
+	// SetPoolWithResponse Have the tenant's work done by the workers of a pool
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
+	SetPoolWithResponse(ctx context.Context, tenant string, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPoolResponse, error)
 
 	// ProbeTenantWithResponse Prove anew what the tenant's consent permits; connects a tenant whose consent is there already
 	//
@@ -14257,6 +14633,150 @@ func (r TestFleetNoticesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r TestFleetNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListPoolsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PagePool
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListPoolsResponse) GetJSON200() *PagePool {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListPoolsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListPoolsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListPoolsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListPoolsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListPoolsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AddPoolResponse201Headers the declared response headers of an HTTP 201 response for AddPool
+type AddPoolResponse201Headers struct {
+	Location string
+}
+
+type AddPoolResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Pool
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *AddPoolResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddPoolResponse) GetJSON201() *Pool {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddPoolResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddPoolResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddPoolResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddPoolResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddPoolResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RemovePoolResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RemovePoolResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RemovePoolResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RemovePoolResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RemovePoolResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RemovePoolResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -16637,6 +17157,54 @@ func (r ProposeRetentionResponse) ContentType() string {
 	return ""
 }
 
+type SetPoolResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Tenant
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r SetPoolResponse) GetJSON200() *Tenant {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r SetPoolResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r SetPoolResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r SetPoolResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r SetPoolResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r SetPoolResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ProbeTenantResponse201Headers the declared response headers of an HTTP 201 response for ProbeTenant
 type ProbeTenantResponse201Headers struct {
 	Location string
@@ -18801,6 +19369,58 @@ func (c *ClientWithResponses) TestFleetNoticesWithResponse(ctx context.Context, 
 	return ParseTestFleetNoticesResponse(rsp)
 }
 
+// ListPoolsWithResponse List the pools, and their workers that live
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/pools (the `ListPools` operationId).
+func (c *ClientWithResponses) ListPoolsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListPoolsResponse, error) {
+	rsp, err := c.ListPools(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListPoolsResponse(rsp)
+}
+
+// AddPoolWithBodyWithResponse Add a pool of workers
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/pools (the `AddPool` operationId).
+func (c *ClientWithResponses) AddPoolWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddPoolResponse, error) {
+	rsp, err := c.AddPoolWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddPoolResponse(rsp)
+}
+
+// AddPoolWithResponse Add a pool of workers
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/pools (the `AddPool` operationId).
+func (c *ClientWithResponses) AddPoolWithResponse(ctx context.Context, body AddPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*AddPoolResponse, error) {
+	rsp, err := c.AddPool(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddPoolResponse(rsp)
+}
+
+// RemovePoolWithResponse Remove a pool to which no tenant belongs
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/pools/{pool} (the `RemovePool` operationId).
+func (c *ClientWithResponses) RemovePoolWithResponse(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*RemovePoolResponse, error) {
+	rsp, err := c.RemovePool(ctx, pool, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRemovePoolResponse(rsp)
+}
+
 // ListProcessesWithResponse List the workers and schedulers that are alive
 //
 // Returns a wrapper object for the known response body format(s).
@@ -19631,6 +20251,32 @@ func (c *ClientWithResponses) ProposeRetentionWithResponse(ctx context.Context, 
 		return nil, err
 	}
 	return ParseProposeRetentionResponse(rsp)
+}
+
+// SetPoolWithBodyWithResponse Have the tenant's work done by the workers of a pool
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
+func (c *ClientWithResponses) SetPoolWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPoolResponse, error) {
+	rsp, err := c.SetPoolWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetPoolResponse(rsp)
+}
+
+// SetPoolWithResponse Have the tenant's work done by the workers of a pool
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
+func (c *ClientWithResponses) SetPoolWithResponse(ctx context.Context, tenant string, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPoolResponse, error) {
+	rsp, err := c.SetPool(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseSetPoolResponse(rsp)
 }
 
 // ProbeTenantWithResponse Prove anew what the tenant's consent permits; connects a tenant whose consent is there already
@@ -20712,6 +21358,114 @@ func ParseTestFleetNoticesResponse(rsp *http.Response) (*TestFleetNoticesRespons
 
 	switch {
 	case rsp.StatusCode == 202:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListPoolsResponse parses an HTTP response from a ListPoolsWithResponse call
+func ParseListPoolsResponse(rsp *http.Response) (*ListPoolsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListPoolsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PagePool
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddPoolResponse parses an HTTP response from a AddPoolWithResponse call
+func ParseAddPoolResponse(rsp *http.Response) (*AddPoolResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddPoolResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Pool
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers AddPoolResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRemovePoolResponse parses an HTTP response from a RemovePoolWithResponse call
+func ParseRemovePoolResponse(rsp *http.Response) (*RemovePoolResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RemovePoolResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
 		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
@@ -22489,6 +23243,39 @@ func ParseProposeRetentionResponse(rsp *http.Response) (*ProposeRetentionRespons
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest PageRetained
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseSetPoolResponse parses an HTTP response from a SetPoolWithResponse call
+func ParseSetPoolResponse(rsp *http.Response) (*SetPoolResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &SetPoolResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Tenant
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"regexp"
 	"sort"
 	"strings"
 	"time"
@@ -61,6 +62,7 @@ type Config struct {
 	LimitsFile   string
 
 	FederatedTokenFile string
+	Pool               string
 
 	PublicURL      string
 	TLSCertificate string
@@ -184,6 +186,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.TracesEndpoint, "traces-endpoint", "", "`URL` of an OTLP receiver over HTTP, for example http://127.0.0.1:4318; empty: no traces (worker)")
 	fs.Float64Var(&c.TracesRatio, "traces-ratio", 1, "`SHARE` of tasks whose traces are sent, above 0 and at most 1 (worker)")
 
+	fs.StringVar(&c.Pool, "pool", "main", "`NAME` of the pool of workers: it does the work of the tenants that belong to it, and of no other (worker)")
 	fs.IntVar(&c.SlotsInteractive, "slots-interactive", 4, "`TASKS` of restores, run-now and connects at once (worker)")
 	fs.IntVar(&c.SlotsDirectory, "slots-directory", 2, "directory syncs at once, in `TASKS` (worker)")
 	fs.IntVar(&c.SlotsBackup, "slots-backup", 16, "backups at once, in `TASKS` (worker)")
@@ -290,6 +293,8 @@ func (c Config) Validate(role Role) error {
 	return tenantry.Errorf(tenantry.Invalid, "configuration: %s", strings.Join(wrong, "; "))
 }
 
+var poolName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
+
 type complain func(key, value, may string)
 
 func (c Config) validateStorage(bad complain) {
@@ -340,6 +345,9 @@ func (c Config) validateWorker(bad complain) {
 		if _, err := os.Stat(c.Certificate); err != nil {
 			bad("certificate", c.Certificate, "the path of a readable PEM file")
 		}
+	}
+	if !poolName.MatchString(c.Pool) {
+		bad("pool", c.Pool, "main, or a name of lower-case letters, digits and dashes, at most 40")
 	}
 	atLeast(bad, "slots-interactive", c.SlotsInteractive, 1)
 	atLeast(bad, "slots-directory", c.SlotsDirectory, 1)

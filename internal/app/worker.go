@@ -72,6 +72,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	w, err := worker.New(worker.Config{
 		Catalog: cat, Queue: options, Repositories: repos, Workloads: workloads{client},
 		Directory: dir, Observer: newWorkerMetrics(metrics), Tracer: tracer, Log: p.log.Sugar(),
+		Pool: cfg.Pool,
 		Slots: map[string]int{
 			queue.Interactive: cfg.SlotsInteractive, queue.Directory: cfg.SlotsDirectory,
 			queue.Backup: cfg.SlotsBackup, queue.Maintenance: cfg.SlotsMaintenance,

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -17,6 +18,7 @@ type Process struct {
 	ID    tenantry.ProcessID
 	Role  string         // worker, scheduler
 	Slots map[string]int // per queue
+	Pool  string         // whose tenants it works for, default MainPool
 }
 
 // Lead takes or renews the leader lease for ttl. The fence rises with every change of
@@ -48,9 +50,9 @@ func (f *Fleet) Beat(ctx context.Context, p Process, ttl time.Duration) error {
 	if err != nil {
 		return tenantry.E(tenantry.Invalid, op, err)
 	}
-	return f.c.one(ctx, op, nil, `INSERT INTO processes (id, role, slots, expires_at) VALUES (?, ?, ?, ? + ?)
-		ON CONFLICT (id) DO UPDATE SET role = excluded.role, slots = excluded.slots, expires_at = excluded.expires_at`,
-		p.ID, p.Role, string(slots), f.c.now(), ttl.Microseconds())
+	return f.c.one(ctx, op, nil, `INSERT INTO processes (id, role, slots, pool, expires_at) VALUES (?, ?, ?, ?, ? + ?)
+		ON CONFLICT (id) DO UPDATE SET role = excluded.role, slots = excluded.slots, pool = excluded.pool, expires_at = excluded.expires_at`,
+		p.ID, p.Role, string(slots), cmp.Or(p.Pool, MainPool), f.c.now(), ttl.Microseconds())
 }
 
 // Leave ends a process lease at a clean stop: what the process still runs is ready again, or
@@ -135,13 +137,14 @@ func (f *Fleet) Processes(ctx context.Context) ([]Process, error) {
 		ID    tenantry.ProcessID
 		Role  string
 		Slots string
+		Pool  string
 	}
-	if err := f.c.read(ctx, op, &found, "SELECT id, role, slots FROM processes WHERE expires_at > ? ORDER BY id", f.c.now()); err != nil {
+	if err := f.c.read(ctx, op, &found, "SELECT id, role, slots, pool FROM processes WHERE expires_at > ? ORDER BY id", f.c.now()); err != nil {
 		return nil, err
 	}
 	out := make([]Process, len(found))
 	for i, row := range found {
-		out[i] = Process{ID: row.ID, Role: row.Role}
+		out[i] = Process{ID: row.ID, Role: row.Role, Pool: row.Pool}
 		if err := json.Unmarshal([]byte(row.Slots), &out[i].Slots); err != nil {
 			return nil, tenantry.E(tenantry.Internal, fmt.Sprintf("%s: slots of %s", op, row.ID), err)
 		}

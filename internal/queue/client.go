@@ -192,7 +192,7 @@ func liveSince() float64 { return float64(time.Now().Add(-leaseGrace).Unix()) }
 
 func checkQueue(name string) error {
 	for _, q := range Names() {
-		if q == name {
+		if q == base(name) {
 			return nil
 		}
 	}

@@ -28,6 +28,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -44,6 +45,20 @@ const (
 	Backup      = "backup"
 	Maintenance = "maintenance"
 )
+
+// MainPool is the pool of workers that every fleet has; its queues have their plain names.
+const MainPool = "main"
+
+// In is the name that a queue has in a pool of workers.
+func In(pool, queue string) string {
+	if pool == "" || pool == MainPool {
+		return queue
+	}
+	return pool + "." + queue
+}
+
+// base is the name of a queue without its pool.
+func base(name string) string { return name[strings.LastIndexByte(name, '.')+1:] }
 
 // Names returns all queues, the most urgent first.
 func Names() []string { return []string{Interactive, Directory, Backup, Maintenance} }

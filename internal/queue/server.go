@@ -70,16 +70,19 @@ type pool struct {
 // run per queue. The other queues share the sum of theirs, weighted by them.
 // A queue without slots is not served. Invalid for an unknown queue or no slots.
 func NewServer(o Options, slots map[string]int, h Handler, log Logger) (*Server, error) {
-	others, total := make(map[string]int), 0
+	others, total, urgent := make(map[string]int), 0, Interactive
 	for name, n := range slots {
 		if err := checkQueue(name); err != nil {
 			return nil, err
 		}
-		if name != Interactive && n > 0 {
+		switch {
+		case base(name) == Interactive:
+			urgent = name
+		case n > 0:
 			others[name], total = n, total+n
 		}
 	}
-	if slots[Interactive] <= 0 && total == 0 {
+	if slots[urgent] <= 0 && total == 0 {
 		return nil, tenantry.Errorf(tenantry.Invalid, "serve queues: no queue has slots")
 	}
 	rdb, err := o.RedisClient()
@@ -88,8 +91,8 @@ func NewServer(o Options, slots map[string]int, h Handler, log Logger) (*Server,
 	}
 	s := &Server{rdb: rdb, handle: h, log: log, settle: settleGrace, drained: make(chan struct{})}
 	s.grace, s.endGrace = context.WithCancel(context.Background())
-	if n := slots[Interactive]; n > 0 {
-		s.pools = append(s.pools, s.newPool(n, map[string]int{Interactive: 1}, interactiveCheck))
+	if n := slots[urgent]; n > 0 {
+		s.pools = append(s.pools, s.newPool(n, map[string]int{urgent: 1}, interactiveCheck))
 	}
 	if total > 0 {
 		s.pools = append(s.pools, s.newPool(total, others, otherCheck))

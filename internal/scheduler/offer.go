@@ -70,7 +70,7 @@ func (t *term) offerAll(ctx context.Context, tasks []catalog.Task) error {
 // offer puts the task's admission into Redis. A delivery that Redis holds as settled
 // can never be claimed: the task gets a new admission and is offered under that.
 func (t *term) offer(ctx context.Context, task catalog.Task) (queue.State, error) {
-	state, err := t.cfg.Deliveries.Enqueue(ctx, task.Queue, ref(task))
+	state, err := t.cfg.Deliveries.Enqueue(ctx, t.queueOf(task), ref(task))
 	if err != nil {
 		return state, redisError{err}
 	}
@@ -90,7 +90,7 @@ func (t *term) readmit(ctx context.Context, task catalog.Task) error {
 		return err
 	}
 	t.cfg.Observer.Moved("readmitted", 1)
-	if _, err = t.cfg.Deliveries.Enqueue(ctx, again.Queue, ref(again)); err != nil {
+	if _, err = t.cfg.Deliveries.Enqueue(ctx, t.queueOf(again), ref(again)); err != nil {
 		return redisError{err}
 	}
 	return nil
@@ -109,6 +109,9 @@ func ref(t catalog.Task) queue.Ref {
 func (t *term) sweep(ctx context.Context) error {
 	if err := t.look(ctx); err != nil {
 		return t.redisFailed(ctx, redisError{err})
+	}
+	if err := t.readPools(ctx, t.cfg.Now()); err != nil {
+		return err
 	}
 	tasks, err := t.fleet.Unclaimed(ctx, t.cfg.Now().Add(-t.cfg.Unclaimed), sweepLimit)
 	if err != nil {

@@ -126,6 +126,7 @@ type Scheduler struct {
 
 	leading  atomic.Bool
 	redis    atomic.Pointer[redisView] // what the last sweep saw
+	pools    atomic.Pointer[pooled]
 	troubles troubles
 }
 

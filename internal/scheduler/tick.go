@@ -163,7 +163,7 @@ func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	s, err := t.situation(ctx, now)
+	s, parts, err := t.situation(ctx, now)
 	if err != nil {
 		return false, err
 	}
@@ -171,7 +171,7 @@ func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) 
 	if gate == shut {
 		return false, nil
 	}
-	picks := t.pick(s, gate)
+	picks := t.pick(parts, gate)
 	if len(picks) == 0 {
 		return s.waits(), nil
 	}
@@ -190,10 +190,20 @@ func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) 
 	return true, nil
 }
 
-func (t *term) pick(s Situation, g gate) []catalog.Pick {
-	if g == open {
-		return Pick(s)
+// pick chooses in each pool by itself. A probe is one task, of the first pool that has one.
+func (t *term) pick(parts []Situation, g gate) []catalog.Pick {
+	var picks []catalog.Pick
+	for _, s := range parts {
+		if g == open {
+			picks = append(picks, Pick(s)...)
+		} else if picks := probes(s); len(picks) > 0 {
+			return picks
+		}
 	}
+	return picks
+}
+
+func probes(s Situation) []catalog.Pick {
 	s.Limit = 1
 	// Backups touch everything that can be broken: they make the best probe.
 	all := s.Slots
@@ -205,22 +215,30 @@ func (t *term) pick(s Situation, g gate) []catalog.Pick {
 	return Pick(s)
 }
 
-func (t *term) situation(ctx context.Context, now time.Time) (Situation, error) {
+// situation is that of the whole fleet, and of each of its pools.
+func (t *term) situation(ctx context.Context, now time.Time) (Situation, []Situation, error) {
 	s := Situation{Now: now, TenantCap: t.cfg.TenantCap, Slots: map[string]int{}}
 	processes, err := t.fleet.Processes(ctx)
 	if err != nil {
-		return s, err
+		return s, nil, err
 	}
-	paused := t.view().paused
+	paused, slots := t.view().paused, map[string]map[string]int{}
 	for _, p := range processes {
+		if slots[p.Pool] == nil {
+			slots[p.Pool] = map[string]int{}
+		}
 		for q, n := range p.Slots {
 			if !paused[q] {
 				s.Slots[q] += n
+				slots[p.Pool][q] += n
 			}
 		}
 	}
+	if err := t.readPools(ctx, now); err != nil {
+		return s, nil, err
+	}
 	if s.Loads, err = t.fleet.Loads(ctx, now); err != nil {
-		return s, err
+		return s, nil, err
 	}
 	if s.waits() {
 		s.Cooling = t.cools(ctx, now)
@@ -228,7 +246,7 @@ func (t *term) situation(ctx context.Context, now time.Time) (Situation, error) 
 	if t.cfg.Budgets != nil {
 		s.Rate = t.cfg.Budgets.Rate
 	}
-	return s, nil
+	return s, t.apart(s, slots), nil
 }
 
 // cools reads which flows cool. When it cannot, it goes on with what it knew: a cooldown

@@ -101,6 +101,9 @@ func ended(ctx context.Context, err error) error {
 	return tenantry.E(tenantry.Canceled, "the slice was ended", err)
 }
 
+// poolMove is how long a task waits whose tenant was moved to another pool: the scheduler has read it by then.
+const poolMove = 2 * time.Second
+
 func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, error) {
 	if n := j.claim.Attempt; n >= attemptsOf(j.claim.Action) {
 		// Only the reaper counts that far: a task that kills its workers comes to an end.
@@ -112,6 +115,9 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 	}
 	if a := j.claim.Action; needsTenant(a) && tenant.State != tenantry.TenantConnected {
 		return end{}, tenantry.Errorf(tenantry.Reconnect, "tenant %s is %s: %s", tenant.Name, tenant.State, tenant.Reason)
+	}
+	if tenant.Pool != j.cfg.Pool { // it was moved while the delivery was under way
+		return end{notBefore: j.cfg.Now().Add(poolMove)}, nil
 	}
 	switch j.claim.Action {
 	case tenantry.Connect:

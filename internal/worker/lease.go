@@ -39,7 +39,7 @@ var errLeaseLost = tenantry.Errorf(tenantry.Canceled, "the worker could not rene
 func newLease(cfg Config) *lease {
 	return &lease{
 		fleet:    cfg.Catalog.Fleet(),
-		process:  catalog.Process{ID: cfg.ID, Role: "worker", Slots: cfg.Slots},
+		process:  catalog.Process{ID: cfg.ID, Role: "worker", Slots: cfg.Slots, Pool: cfg.Pool},
 		life:     cfg.LeaseTime,
 		every:    cfg.BeatEvery,
 		log:      cfg.Log,

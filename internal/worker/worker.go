@@ -28,6 +28,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -98,6 +99,8 @@ type Config struct {
 	Log          queue.Logger
 	ID           tenantry.ProcessID // default: fresh, with the host's name
 
+	// Pool is whose tenants' work this worker does (default the main pool).
+	Pool string
 	// Slots is how many tasks run at once, by queue.
 	Slots map[string]int
 	// Limits bound a slice.
@@ -159,6 +162,7 @@ func New(cfg Config) (*Worker, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.Pool = cmp.Or(cfg.Pool, catalog.MainPool)
 	setDefault(&cfg.KeepArchives, 7*24*time.Hour)
 	setDefault(&cfg.LeaseTime, 20*time.Second)
 	setDefault(&cfg.BeatEvery, 5*time.Second)
@@ -168,7 +172,11 @@ func New(cfg Config) (*Worker, error) {
 	setDefault(&cfg.SettleTimeout, 10*time.Second)
 	w := &Worker{cfg: cfg, running: newRunning(), unwatch: func() {}, graceOver: make(chan struct{})}
 	w.lease = newLease(cfg)
-	server, err := queue.NewServer(cfg.Queue, cfg.Slots, w.handle, cfg.Log)
+	served := make(map[string]int, len(cfg.Slots))
+	for name, n := range cfg.Slots {
+		served[queue.In(cfg.Pool, name)] = n
+	}
+	server, err := queue.NewServer(cfg.Queue, served, w.handle, cfg.Log)
 	if err != nil {
 		return nil, err
 	}
