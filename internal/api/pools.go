@@ -93,12 +93,11 @@ func (s *service) removePool(ctx context.Context, in *removePoolInput) (*struct{
 	return nil, s.Catalog.Fleet().RemovePool(ctx, in.Pool)
 }
 
-func (s *service) setPool(ctx context.Context, in *setPoolInput) (*body[Tenant], error) {
-	t, _, err := s.tenant(ctx, in.Tenant)
-	if err != nil {
+func (s *service) setPool(ctx context.Context, in *setPoolInput) (*versioned[Tenant], error) {
+	if _, _, err := s.tenant(ctx, in.Tenant); err != nil {
 		return nil, err
 	}
-	if err := t.SetPool(ctx, in.Body.Pool); err != nil {
+	if err := s.Catalog.Fleet().AssignPool(ctx, in.Tenant, in.Body.Pool); err != nil {
 		if tenantry.KindOf(err) == tenantry.Invalid {
 			err = invalid("body.pool", in.Body.Pool, "there is no such pool: add it first")
 		}

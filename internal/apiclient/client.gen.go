@@ -17157,6 +17157,11 @@ func (r ProposeRetentionResponse) ContentType() string {
 	return ""
 }
 
+// SetPoolResponse200Headers the declared response headers of an HTTP 200 response for SetPool
+type SetPoolResponse200Headers struct {
+	ETag string
+}
+
 type SetPoolResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17164,6 +17169,8 @@ type SetPoolResponse struct {
 	JSON200 *Tenant
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *SetPoolResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -23288,6 +23295,19 @@ func ParseSetPoolResponse(rsp *http.Response) (*SetPoolResponse, error) {
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers SetPoolResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

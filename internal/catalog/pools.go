@@ -75,22 +75,18 @@ func (f *Fleet) PooledTenants(ctx context.Context) (map[tenantry.TenantID]string
 	return out, err
 }
 
-// SetPool moves the tenant to a pool: what waits is done there, what runs ends where it is. NotFound: no such
+// AssignPool moves a tenant to a pool: what waits is done there, what runs ends where it is. NotFound: no such
 // tenant; Invalid: no such pool.
-func (t *Tenant) SetPool(ctx context.Context, pool string) error {
-	op := "move tenant " + string(t.id) + " to a pool"
-	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
-		if err := t.exists(ctx, tx, op); err != nil {
+func (f *Fleet) AssignPool(ctx context.Context, id tenantry.TenantID, pool string) error {
+	op := "move tenant " + string(id) + " to a pool"
+	return f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		if err := f.c.Tenant(id).exists(ctx, tx, op); err != nil {
 			return err
 		}
-		var known []string
-		if err := scan(ctx, tx, &known, "SELECT name FROM pools WHERE name = ?", pool); err != nil {
-			return err
+		n, err := exec(ctx, tx, "UPDATE tenants SET pool = ?0 WHERE id = ?1 AND EXISTS (SELECT 1 FROM pools WHERE name = ?0)", pool, id)
+		if err == nil && n == 0 {
+			err = tenantry.Errorf(tenantry.Invalid, "%s: there is no pool %q", op, pool)
 		}
-		if len(known) == 0 {
-			return tenantry.Errorf(tenantry.Invalid, "%s: there is no pool %q", op, pool)
-		}
-		_, err := exec(ctx, tx, "UPDATE tenants SET pool = ? WHERE id = ?", pool, t.id)
 		return err
 	})
 }

@@ -205,7 +205,6 @@ func TestTenantStatements(t *testing.T) {
 			{"MoveRegistration", func() error {
 				return a.MoveRegistration(ctx, tenantry.RegAsking, Registration{State: tenantry.RegFailed})
 			}},
-			{"SetPool", func() error { return a.SetPool(ctx, MainPool) }},
 			{"RemoveCredential", func() error { return a.RemoveCredential(ctx, "c-1") }},
 			{"SetRestoreRoles", func() error { return a.SetRestoreRoles(ctx, []string{"Mail.ReadWrite"}) }},
 			{"ListingBegan", func() error { return a.ListingBegan(ctx, now) }},

@@ -119,7 +119,6 @@ func testScope(_ *testing.T, w *world) {
 		},
 		"Registration":     func() any { r, _ := mine.Registration(w.ctx); return r },
 		"UseCredential":    func() any { return mine.UseCredential(w.ctx, "c-1", tenantry.ToRestore) },
-		"SetPool":          func() any { return mine.SetPool(w.ctx, "main") },
 		"AddCredential":    func() any { return mine.AddCredential(w.ctx, catalog.Credential{ID: "mine", AddedAt: after}) },
 		"Credentials":      func() any { list, _ := mine.Credentials(w.ctx); return list },
 		"CredentialTold":   func() any { return mine.CredentialTold(w.ctx, "c-1", "AADSTS1", after) },
