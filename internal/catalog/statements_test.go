@@ -177,6 +177,9 @@ func TestTenantStatements(t *testing.T) {
 			call func() error
 		}{
 			{"Get", func() error { _, err := a.Get(ctx); return err }},
+			{"Exclusive", func() error {
+				return a.Exclusive(ctx, func(ctx context.Context) error { _, err := a.Get(ctx); return err })
+			}},
 			{"SetState", func() error { return a.SetState(ctx, tenantry.TenantConnected, "") }},
 			{"SetDirectoryID", func() error { return a.SetDirectoryID(ctx, "guid") }},
 			{"SetWeight", func() error { return a.SetWeight(ctx, 20) }},
