@@ -183,7 +183,9 @@ func TestTenantStatements(t *testing.T) {
 			{"SetState", func() error { return a.SetState(ctx, tenantry.TenantConnected, "") }},
 			{"SetDirectoryID", func() error { return a.SetDirectoryID(ctx, "guid") }},
 			{"SetWeight", func() error { return a.SetWeight(ctx, 20) }},
-			{"Exclusive", func() error { return a.Exclusive(ctx, func(ctx context.Context) error { _, err := a.Get(ctx); return err }) }},
+			{"Exclusive", func() error {
+				return a.Exclusive(ctx, func(ctx context.Context) error { _, err := a.Get(ctx); return err })
+			}},
 			{"SetRoles", func() error { return a.SetRoles(ctx, []string{"Mail.Read"}) }},
 			{"SetSize", func() error { return a.SetSize(ctx, 1, 1) }},
 			{"SyncDone", func() error { return a.SyncDone(ctx, now, now) }},
