@@ -11,7 +11,7 @@ import (
 
 func tenantsCommand(c *connection) *cobra.Command {
 	return group("tenants", "Customers and their consent",
-		c.tenantsList(), c.tenantsAdd(), c.tenantsShow(), c.tenantsSet(), c.tenantsConsent(), c.tenantsRegister(), c.tenantsProbe(), c.tenantsRefresh(), c.tenantsBudget(), c.tenantsLedger(), c.tenantsAudit())
+		c.tenantsList(), c.tenantsAdd(), c.tenantsShow(), c.tenantsOverview(), c.tenantsSet(), c.tenantsConsent(), c.tenantsRegister(), c.tenantsProbe(), c.tenantsRefresh(), c.tenantsBudget(), c.tenantsLedger(), c.tenantsAudit())
 }
 
 func (c *connection) tenantsList() *cobra.Command {

@@ -186,6 +186,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.api.UseMiddleware(s.authenticate)
 
 	s.tenantRoutes()
+	s.overviewRoutes()
 	s.workloadRoutes()
 	s.credentialRoutes()
 	s.registrationRoutes()

@@ -43,6 +43,7 @@ func planRoutes(call caller, base, policy string) {
 	call("set-planning", 200, "PUT", base+"/planning", map[string]any{"time_zone": "Australia/Sydney", "open_schedules": true},
 		map[string]any{"time_zone": "Australia/Sydney"})
 	call("get-coverage", 200, "GET", base+"/coverage", nil, map[string]any{"eligible": 2, "covered": 2, "never_backed_up": 2})
+	call("get-tenant-overview", 200, "GET", base+"/overview", nil, map[string]any{"coverage.covered": 2, "seats.used": 1, "workloads.0.workload": "mailbox"})
 	call("get-fleet-coverage", 200, "GET", "/v1/coverage?limit=1", nil, map[string]any{"total.eligible": 2, "items.1": nil})
 
 	call("get-licensing", 200, "GET", base+"/licensing", nil, map[string]any{"mode": "automatic", "used": 1, "take.0": "user"})

@@ -58,7 +58,7 @@ var roles = map[Role][]permission{
 // needs is the permission that each operation asks for. An operation that is not here
 // cannot be registered.
 var needs = map[string]permission{
-	"add-tenant": toManage, "change-tenant": toManage, "list-tenants": toLook, "get-tenant": toLook,
+	"add-tenant": toManage, "change-tenant": toManage, "list-tenants": toLook, "get-tenant": toLook, "get-tenant-overview": toLook,
 	"start-consent": toProtect, "refresh-tenant": toRun, "get-budget": toLook, "get-ledger": toLook,
 	"list-workloads": toLook, "enable-workload": toProtect, "disable-workload": toProtect, "probe-tenant": toProtect,
 	"add-credential": toProtect, "list-credentials": toProtect, "remove-credential": toProtect,

@@ -15,7 +15,7 @@ import (
 
 // What each role may call, written out: roles.go derives it, and must agree.
 var (
-	looks = strings.Fields(`whoami list-tenants get-tenant get-budget get-ledger list-resources get-resource
+	looks = strings.Fields(`whoami list-tenants get-tenant get-tenant-overview get-budget get-ledger list-resources get-resource
 		preview-policy list-policies get-policy forecast-policy get-planning get-licensing list-seats fetch-seats get-coverage get-protection preview-retention propose-retention list-holds list-runs get-run find-runs watch-run list-failures list-tasks get-task
 		list-snapshots list-alarms-of-tenant list-workloads get-registration
 		list-notices list-mails`)

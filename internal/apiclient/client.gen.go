@@ -1352,6 +1352,36 @@ func (e UnitsService) Valid() bool {
 	}
 }
 
+// Defines values for WorkloadStateState.
+const (
+	WorkloadStateStateAuthorised   WorkloadStateState = "authorised"
+	WorkloadStateStateEnabling     WorkloadStateState = "enabling"
+	WorkloadStateStateFailed       WorkloadStateState = "failed"
+	WorkloadStateStateListing      WorkloadStateState = "listing"
+	WorkloadStateStateReady        WorkloadStateState = "ready"
+	WorkloadStateStateUnauthorised WorkloadStateState = "unauthorised"
+)
+
+// Valid indicates whether the value is a known member of the WorkloadStateState enum.
+func (e WorkloadStateState) Valid() bool {
+	switch e {
+	case WorkloadStateStateAuthorised:
+		return true
+	case WorkloadStateStateEnabling:
+		return true
+	case WorkloadStateStateFailed:
+		return true
+	case WorkloadStateStateListing:
+		return true
+	case WorkloadStateStateReady:
+		return true
+	case WorkloadStateStateUnauthorised:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WorkloadStatusState.
 const (
 	WorkloadStatusStateAuthorised   WorkloadStatusState = "authorised"
@@ -3862,6 +3892,22 @@ type TenantChange struct {
 	Weight int64 `json:"weight"`
 }
 
+// TenantOverview defines model for TenantOverview.
+type TenantOverview struct {
+	// Alarms What is wrong with it now
+	Alarms   []TenantAlarm `json:"alarms"`
+	Coverage Coverage      `json:"coverage"`
+
+	// Failed Its runs that failed, newest first, at most 10
+	Failed []Run `json:"failed"`
+
+	// Running Its runs that are under way, newest first, at most 10
+	Running   []Run           `json:"running"`
+	Seats     Licensing       `json:"seats"`
+	Tenant    Tenant          `json:"tenant"`
+	Workloads []WorkloadState `json:"workloads"`
+}
+
 // Token defines model for Token.
 type Token struct {
 	Created time.Time `json:"created,omitempty,omitzero"`
@@ -3902,6 +3948,18 @@ type UnreadableSeries struct {
 	Snapshot int64  `json:"snapshot"`
 	Workload string `json:"workload"`
 }
+
+// WorkloadState defines model for WorkloadState.
+type WorkloadState struct {
+	Enabled  bool               `json:"enabled"`
+	Reason   string             `json:"reason,omitempty,omitzero"`
+	Remedy   string             `json:"remedy,omitempty,omitzero"`
+	State    WorkloadStateState `json:"state"`
+	Workload string             `json:"workload"`
+}
+
+// WorkloadStateState defines model for WorkloadState.State.
+type WorkloadStateState string
 
 // WorkloadStatus defines model for WorkloadStatus.
 type WorkloadStatus struct {
@@ -4874,6 +4932,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with POST /v1/tenants/{tenant}/notices/test (the `TestNotices` operationId).
 	TestNotices(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetTenantOverview Show how a tenant is: protection, workloads, seats, alarms, runs
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/overview (the `GetTenantOverview` operationId).
+	GetTenantOverview(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetPlanning Show what the provider says of all policies of a tenant
 	//
@@ -6252,6 +6315,21 @@ func (c *Client) SendReport(ctx context.Context, tenant string, params *SendRepo
 // Corresponds with POST /v1/tenants/{tenant}/notices/test (the `TestNotices` operationId).
 func (c *Client) TestNotices(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewTestNoticesRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetTenantOverview Show how a tenant is: protection, workloads, seats, alarms, runs
+//
+// Corresponds with GET /v1/tenants/{tenant}/overview (the `GetTenantOverview` operationId).
+func (c *Client) GetTenantOverview(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetTenantOverviewRequest(c.Server, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -9693,6 +9771,40 @@ func NewTestNoticesRequest(server string, tenant string) (*http.Request, error) 
 	}
 
 	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewGetTenantOverviewRequest constructs an http.Request for the GetTenantOverview method
+func NewGetTenantOverviewRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/overview", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -13496,6 +13608,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/notices/test (the `TestNotices` operationId).
 	TestNoticesWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*TestNoticesResponse, error)
 
+	// GetTenantOverviewWithResponse Show how a tenant is: protection, workloads, seats, alarms, runs
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/overview (the `GetTenantOverview` operationId).
+	GetTenantOverviewWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetTenantOverviewResponse, error)
+
 	// GetPlanningWithResponse Show what the provider says of all policies of a tenant
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -16375,6 +16494,54 @@ func (r TestNoticesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r TestNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetTenantOverviewResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *TenantOverview
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetTenantOverviewResponse) GetJSON200() *TenantOverview {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetTenantOverviewResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetTenantOverviewResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetTenantOverviewResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetTenantOverviewResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetTenantOverviewResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -19961,6 +20128,19 @@ func (c *ClientWithResponses) TestNoticesWithResponse(ctx context.Context, tenan
 	return ParseTestNoticesResponse(rsp)
 }
 
+// GetTenantOverviewWithResponse Show how a tenant is: protection, workloads, seats, alarms, runs
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/overview (the `GetTenantOverview` operationId).
+func (c *ClientWithResponses) GetTenantOverviewWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetTenantOverviewResponse, error) {
+	rsp, err := c.GetTenantOverview(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetTenantOverviewResponse(rsp)
+}
+
 // GetPlanningWithResponse Show what the provider says of all policies of a tenant
 //
 // Returns a wrapper object for the known response body format(s).
@@ -22646,6 +22826,39 @@ func ParseTestNoticesResponse(rsp *http.Response) (*TestNoticesResponse, error) 
 	switch {
 	case rsp.StatusCode == 202:
 		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseGetTenantOverviewResponse parses an HTTP response from a GetTenantOverviewWithResponse call
+func ParseGetTenantOverviewResponse(rsp *http.Response) (*GetTenantOverviewResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetTenantOverviewResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest TenantOverview
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
