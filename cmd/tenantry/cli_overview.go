@@ -25,7 +25,7 @@ func (c *connection) tenantsOverview() *cobra.Command {
 			}
 			var rows [][]string
 			for _, w := range o.Workloads {
-				rows = append(rows, []string{string(w.Workload), string(w.State), w.Reason, w.Remedy})
+				rows = append(rows, []string{w.Workload, string(w.State), w.Reason, w.Remedy})
 			}
 			if err := table(cmd, "WORKLOAD STATE REASON REMEDY", rows, false); err != nil {
 				return err
