@@ -57,7 +57,7 @@ type verdict struct {
 func decide(f failure, now time.Time, spread float64) verdict {
 	switch f.kind {
 	case tenantry.Throttled:
-		return f.park(later(f.until, now.Add(throttleWait), now))
+		return f.park(throttledUntil(f.until, now))
 	case tenantry.Shared:
 		return f.park(now.Add(jitter(sharedWait, spread)))
 	case tenantry.Canceled:
@@ -108,12 +108,16 @@ func attemptsOf(a tenantry.Action) int {
 	return maxAttempts
 }
 
-// later returns until if it lies ahead, else otherwise.
-func later(until, otherwise, now time.Time) time.Time {
-	if until.After(now) {
+// throttledUntil is when a throttled task goes on: at the time that was said. A time that
+// lies behind says nothing, unless it passed while the slice ended.
+func throttledUntil(until, now time.Time) time.Time {
+	switch {
+	case until.After(now):
 		return until
+	case now.Sub(until) < throttleWait: // it passed while the slice ended
+		return now
 	}
-	return otherwise
+	return now.Add(throttleWait)
 }
 
 // jitter spreads d over 80 to 120 percent.

@@ -32,7 +32,8 @@ func TestDecide(t *testing.T) {
 	}{
 		{"throttled parks until then", failure{kind: tenantry.Throttled, until: at(time.Hour), attempt: 3}, ready(time.Hour, 3)},
 		{"throttled without a time", failure{kind: tenantry.Throttled}, ready(throttleWait, 0)},
-		{"throttled until the past", failure{kind: tenantry.Throttled, until: at(-time.Hour)}, ready(throttleWait, 0)},
+		{"throttled until long ago", failure{kind: tenantry.Throttled, until: at(-time.Hour)}, ready(throttleWait, 0)},
+		{"throttled until just now", failure{kind: tenantry.Throttled, until: at(-time.Second)}, ready(0, 0)},
 		{"first transient", failure{kind: tenantry.Transient}, ready(10*time.Second, 1)},
 		{"fourth transient", failure{kind: tenantry.Transient, attempt: 3}, ready(80*time.Second, 4)},
 		{"transient that knows a time", failure{kind: tenantry.Transient, until: at(time.Hour)}, ready(time.Hour, 1)},

