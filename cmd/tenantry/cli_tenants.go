@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tenantry/tenantry/internal/apiclient"
 )
@@ -28,17 +29,55 @@ func (c *connection) tenantsList() *cobra.Command {
 		})
 }
 
+// tenantFlags are the settings of a tenant.
+type tenantFlags struct {
+	weight, syncHours        int64
+	application, pool, seats string
+}
+
+func (f *tenantFlags) register(flags *pflag.FlagSet) {
+	flags.Int64Var(&f.weight, "weight", 10, "service level, 1 to 100: its share when the fleet is busy")
+	flags.Int64Var(&f.syncHours, "sync-hours", 24, "hours between two syncs of its users, groups and sites, 1 to 168")
+	flags.StringVar(&f.application, "application-name", "", "what an application is called that is registered in its Microsoft tenant (empty: the fleet's name for it)")
+	flags.StringVar(&f.pool, "pool", "main", "pool whose workers do its work")
+	flags.StringVar(&f.seats, "seats", "automatic", "automatic, or manual: those alone are protected who were given a seat")
+}
+
+// change is what the flags say that were given.
+func (f *tenantFlags) change(flags *pflag.FlagSet) apiclient.TenantChange {
+	var c apiclient.TenantChange
+	if flags.Changed("weight") {
+		c.Weight = &f.weight
+	}
+	if flags.Changed("sync-hours") {
+		c.SyncHours = &f.syncHours
+	}
+	if flags.Changed("application-name") {
+		c.ApplicationName = &f.application
+	}
+	if flags.Changed("pool") {
+		c.Pool = &f.pool
+	}
+	if flags.Changed("seats") {
+		c.Seats = new(apiclient.TenantChangeSeats(f.seats))
+	}
+	return c
+}
+
 func (c *connection) tenantsAdd() *cobra.Command {
-	var weight int64
+	var f tenantFlags
 	command := c.action("add NAME DIRECTORY", "Add a tenant; DIRECTORY is its Microsoft GUID or a domain", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			answer, err := client.AddTenantWithResponse(cmd.Context(), apiclient.NewTenant{Name: args[0], Directory: args[1], Weight: weight})
+			answer, err := client.AddTenantWithResponse(cmd.Context(), apiclient.NewTenant{
+				Name: args[0], Directory: args[1], Weight: f.weight, SyncHours: f.syncHours,
+				ApplicationName: f.application, Pool: f.pool, Seats: apiclient.NewTenantSeats(f.seats),
+			})
 			if err != nil {
 				return err
 			}
 			return showTenant(cmd, answer.JSON201)
 		})
-	command.Flags().Int64Var(&weight, "weight", 0, "service level, 1 to 100 (default 10)")
+	f.register(command.Flags())
 	return command
 }
 
@@ -53,23 +92,30 @@ func (c *connection) tenantsShow() *cobra.Command {
 }
 
 func (c *connection) tenantsSet() *cobra.Command {
-	var weight int64
-	command := c.action("set TENANT", "Change a tenant's service level", 1, func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-		answer, err := client.ChangeTenantWithResponse(cmd.Context(), args[0], nil, apiclient.TenantChange{Weight: weight})
-		if err != nil {
-			return err
-		}
-		return showTenant(cmd, answer.JSON200)
-	})
-	command.Flags().Int64Var(&weight, "weight", 0, "service level, 1 to 100: its share when the fleet is busy")
-	_ = command.MarkFlagRequired("weight") // fails only for a flag that does not exist
+	var f tenantFlags
+	var name string
+	command := c.action("set TENANT", "Change a tenant's settings; flags that are not given leave things as they are", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			change := f.change(cmd.Flags())
+			if cmd.Flags().Changed("name") {
+				change.Name = &name
+			}
+			answer, err := client.ChangeTenantWithResponse(cmd.Context(), args[0], nil, change)
+			if err != nil {
+				return err
+			}
+			return showTenant(cmd, answer.JSON200)
+		})
+	f.register(command.Flags())
+	command.Flags().StringVar(&name, "name", "", "what people call the customer")
+	command.MarkFlagsOneRequired("name", "weight", "sync-hours", "application-name", "pool", "seats")
 	return command
 }
 
 func showTenant(cmd *cobra.Command, t *apiclient.Tenant) error {
 	return fields(cmd, "id", t.Id, "name", t.Name, "directory", t.Directory, "proved", t.DirectoryId,
 		"state", string(t.State), "since", when(t.StateAt), "reason", t.Reason, "weight", count(t.Weight),
-		"users", count(t.Users), "licences", count(t.Licences), "added", when(t.AddedAt),
+		"pool", t.Pool, "application", t.ApplicationName, "sync every", count(t.SyncHours)+" h", "seats", string(t.Seats), "users", count(t.Users), "licences", count(t.Licences), "added", when(t.AddedAt),
 		"last sync", when(t.LastSyncAt), "next sync", when(t.NextSyncAt), "resources", resourceCounts(t.Resources))
 }
 

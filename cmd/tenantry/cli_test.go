@@ -209,6 +209,35 @@ func (oneMail) Search(_ context.Context, s tenantry.Series, _ int64, q api.Searc
 	return []api.BrowseItem{{ID: "m1", Kind: q.Kind, Name: "Re: " + q.Text, From: q.From, Date: &date}}, "", nil
 }
 
+// What a tenant is added with can be changed, and what is not given stays.
+func TestTenantSettings(t *testing.T) {
+	o := newOffice(t)
+	o.shows(nil, "pools", "add", "munich")
+	settings := func(out string) string {
+		var all []string
+		for _, name := range []string{"name", "weight", "pool", "application", "sync every", "seats"} {
+			all = append(all, value(out, name))
+		}
+		return strings.Join(all, ", ")
+	}
+	usual := o.shows(nil, "tenants", "add", "Fabrikam", "fabrikam.com")
+	given := o.shows(nil, "tenants", "add", "Contoso", "contoso.com", "--weight", "20", "--application-name", "Ours", "--sync-hours", "6", "--pool", "munich", "--seats", "manual")
+	tenant := value(given, "id")
+	changed := o.shows(nil, "tenants", "set", tenant, "--weight", "30", "--name", "Contoso Ltd")
+	back := o.shows(nil, "tenants", "set", tenant, "--application-name", "", "--sync-hours", "24", "--pool", "main", "--seats", "automatic")
+	for _, c := range []struct{ out, want string }{
+		{usual, "Fabrikam, 10, main, , 24 h, automatic"},
+		{given, "Contoso, 20, munich, Ours, 6 h, manual"},
+		{changed, "Contoso Ltd, 30, munich, Ours, 6 h, manual"},
+		{back, "Contoso Ltd, 30, main, , 24 h, automatic"},
+		{o.shows(nil, "tenants", "show", tenant), "Contoso Ltd, 30, main, , 24 h, automatic"},
+	} {
+		if got := settings(c.out); got != c.want {
+			t.Errorf("%q, want %q in\n%s", got, c.want, c.out)
+		}
+	}
+}
+
 func TestSearchCommand(t *testing.T) {
 	o := newOffice(t, func(c *api.Config) { c.Browser = oneMail{} })
 	tenant, user := o.connected()

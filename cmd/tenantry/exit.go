@@ -55,7 +55,10 @@ func exitCode(err error) int {
 // any command begins, is Invalid.
 func execute(root *cobra.Command) error {
 	began := false
-	root.PersistentPreRun = func(*cobra.Command, []string) { began = true }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error { // cobra itself looks at flags that miss only after it
+		began = cmd.ValidateRequiredFlags() == nil && cmd.ValidateFlagGroups() == nil
+		return nil
+	}
 	err := root.Execute()
 	if err != nil && !began {
 		return tenantry.Errorf(tenantry.Invalid, "%w", err)

@@ -141,6 +141,11 @@ func TestExitCodes(t *testing.T) {
 		"tenants show Fabrikam":                    exitNotFound,
 		"runs find 4827-730-19":                    exitInvalid,
 		"tenants add A contoso.com":                exitConflict,
+		"tenants add A a.example --pool atlantis":  exitInvalid,
+		"tenants set " + tenant:                    exitInvalid, // nothing to change
+		"tenants set " + tenant + " --weight 0":    exitInvalid,
+		"tenants set " + tenant + " --seats free":  exitInvalid,
+		"tenants set t-none --weight 3":            exitNotFound,
 		"fleet --token tenantry_bad":               exitForbidden,
 		"search " + tenant + " x":                  exitLater, // this API has no bucket
 		"fleet --url http://127.0.0.1:1 --token x": exitLater,

@@ -22,8 +22,8 @@ import (
 // bodies are valid ones, by operation.
 func bodies() map[string]map[string]any {
 	return map[string]map[string]any{
-		"add-tenant":           {"name": "A", "directory": "a.example.com"},
-		"change-tenant":        {"weight": 20},
+		"add-tenant":           {"name": "A", "directory": "a.example.com", "application_name": "B", "sync_hours": 24, "pool": "main", "seats": "automatic"},
+		"change-tenant":        {"name": "A", "weight": 20, "application_name": "B", "sync_hours": 24, "pool": "main", "seats": "automatic"},
 		"enable-workload":      {"trusted": true},
 		"preview-policy":       planBody(),
 		"add-policy":           planBody(),

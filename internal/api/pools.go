@@ -97,11 +97,9 @@ func (s *service) setPool(ctx context.Context, in *setPoolInput) (*versioned[Ten
 	if _, _, err := s.tenant(ctx, in.Tenant); err != nil {
 		return nil, err
 	}
-	if err := s.Catalog.Fleet().AssignPool(ctx, in.Tenant, in.Body.Pool); err != nil {
-		if tenantry.KindOf(err) == tenantry.Invalid {
-			err = invalid("body.pool", in.Body.Pool, "there is no such pool: add it first")
-		}
-		return nil, err
+	change := catalog.TenantChange{Pool: &in.Body.Pool}
+	if err := s.Catalog.Fleet().ChangeTenant(ctx, in.Tenant, change, s.Now()); err != nil {
+		return nil, poolRefused(err, in.Body.Pool)
 	}
 	return s.getTenant(ctx, &tenantInput{in.TenantPath})
 }

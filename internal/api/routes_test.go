@@ -42,12 +42,14 @@ func TestEveryOperation(t *testing.T) {
 		return r
 	}
 
-	call("add-tenant", 201, "POST", "/v1/tenants", map[string]any{"name": "Fabrikam", "directory": "Fabrikam.com", "weight": 20},
-		map[string]any{"state": "pending", "directory": "fabrikam.com", "weight": 20})
+	call("add-tenant", 201, "POST", "/v1/tenants", map[string]any{"name": "Fabrikam", "directory": "Fabrikam.com", "weight": 20,
+		"application_name": "Our backup", "sync_hours": 168, "pool": "main", "seats": "manual"},
+		map[string]any{"state": "pending", "directory": "fabrikam.com", "weight": 20, "application_name": "Our backup", "sync_hours": 168, "pool": "main", "seats": "manual"})
 	call("list-tenants", 200, "GET", "/v1/tenants", nil, map[string]any{"next": nil})
 	call("get-tenant", 200, "GET", base, nil, map[string]any{"name": "Contoso", "state": "connected", "directory_id": contosoGUID, "weight": 10,
 		"resources.active": 2, "resources.inactive": 0, "resources.gone": 1})
-	call("change-tenant", 200, "PATCH", base, map[string]any{"weight": 40}, map[string]any{"name": "Contoso", "weight": 40, "resources.active": 2})
+	call("change-tenant", 200, "PATCH", base, map[string]any{"weight": 40}, map[string]any{"name": "Contoso", "weight": 40, "resources.active": 2,
+		"pool": "main", "sync_hours": 24, "seats": "automatic", "application_name": nil})
 	call("get-budget", 200, "GET", base+"/budget", nil, map[string]any{"accounts.0.name": "identity/10s", "accounts.0.limit": 3500, "accounts.0.share": 1})
 	call("start-consent", 200, "POST", base+"/consent", nil, nil)
 	call("refresh-tenant", 201, "POST", base+"/refresh", nil, map[string]any{"action": "sync", "state": "running", "tasks": 1})
@@ -65,7 +67,10 @@ func TestEveryOperation(t *testing.T) {
 	call("list-pools", 200, "GET", "/v1/pools", nil, map[string]any{"items.1.name": "munich", "items.1.tenants": 1, "items.0.name": "main"})
 	h.want(409, "DELETE", "/v1/pools/munich", nil)
 	h.want(422, "PUT", base+"/pool", map[string]any{"pool": "atlantis"})
-	h.want(200, "PUT", base+"/pool", map[string]any{"pool": "main"})
+	call("change-tenant", 200, "PATCH", base, map[string]any{"name": " Contoso Ltd ", "application_name": "Our backup", "sync_hours": 6, "pool": "main", "seats": "manual"},
+		map[string]any{"name": "Contoso Ltd", "weight": 40, "application_name": "Our backup", "sync_hours": 6, "pool": "main", "seats": "manual"})
+	call("change-tenant", 200, "PATCH", base, map[string]any{"name": "Contoso", "application_name": "", "seats": "automatic"},
+		map[string]any{"name": "Contoso", "weight": 40, "application_name": nil, "sync_hours": 6, "seats": "automatic"})
 	call("remove-pool", 204, "DELETE", "/v1/pools/munich", nil, nil)
 	call("start-registration", 201, "POST", base+"/registration", map[string]any{"name": "Our backup"}, map[string]any{"state": "asking", "name": "Our backup", "started_by": "operator"})
 	call("get-registration", 200, "GET", base+"/registration", nil, map[string]any{"state": "asking"})

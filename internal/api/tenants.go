@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strconv"
@@ -22,6 +23,9 @@ type Tenant struct {
 	Reason      string               `json:"reason,omitempty" doc:"Why it is in this state, for a person"`
 	Pool        string               `json:"pool" doc:"Pool of workers that does its work"`
 	Weight      int                  `json:"weight" doc:"Service level: its share when the fleet is busy"`
+	SyncHours   int                  `json:"sync_hours" doc:"Hours between two syncs of its directory"`
+	Application string               `json:"application_name,omitempty" doc:"What an application is called that is registered for it; absent: the fleet's name for it"`
+	Seats       catalog.SeatMode     `json:"seats" enum:"automatic,manual" doc:"How its seats are given: see its licensing"`
 	Users       int64                `json:"users" doc:"Users in the directory, as the last sync saw it"`
 	Licences    int64                `json:"licences"`
 	AddedAt     *time.Time           `json:"added_at,omitempty"`
@@ -35,7 +39,8 @@ type Tenant struct {
 func tenantOf(r catalog.TenantRow) Tenant {
 	return Tenant{
 		ID: r.ID, Name: r.Name, Directory: r.Directory, DirectoryID: r.DirectoryID,
-		State: r.State, Reason: r.Reason, Pool: r.Pool, Weight: r.Weight, Users: r.Users, Licences: r.Licences,
+		State: r.State, Reason: r.Reason, Pool: r.Pool, Weight: r.Weight,
+		SyncHours: int(cmp.Or(r.SyncEvery, catalog.DefaultSyncEvery) / time.Hour), Application: r.ApplicationName, Seats: r.Seats, Users: r.Users, Licences: r.Licences,
 		AddedAt: when(r.AddedAt), StateAt: when(r.StateAt), LastSyncAt: when(r.LastSyncAt), NextSyncAt: when(r.NextSyncAt),
 	}
 }
@@ -45,11 +50,70 @@ type NewTenant struct {
 	Name      string `json:"name" minLength:"1" maxLength:"200" doc:"What people call the customer"`
 	Directory string `json:"directory" minLength:"1" maxLength:"253" doc:"The Microsoft tenant that is expected to consent: its GUID, or one of its domains" example:"contoso.com"`
 	Weight    int    `json:"weight,omitempty" minimum:"1" maximum:"100" default:"10" doc:"Service level: its share when the fleet is busy"`
+
+	ApplicationName string           `json:"application_name,omitempty" maxLength:"120" doc:"What an application is called that is registered in its Microsoft tenant; absent: the fleet's name for it" example:"Contoso backup"`
+	SyncHours       int              `json:"sync_hours,omitempty" minimum:"1" maximum:"168" default:"24" doc:"Hours between two syncs of its directory"`
+	Pool            string           `json:"pool,omitempty" pattern:"^[a-z][a-z0-9-]{0,39}$" default:"main" doc:"Whose workers do its work: main, or a pool that was added"`
+	Seats           catalog.SeatMode `json:"seats,omitempty" enum:"automatic,manual" default:"automatic" doc:"automatic: whoever is to be protected and needs a seat gets one; manual: those alone are protected who were given one"`
 }
 
-// TenantChange is what can be changed of a tenant.
+// TenantChange is what can be changed of a tenant. What is absent stays.
 type TenantChange struct {
-	Weight int `json:"weight" minimum:"1" maximum:"100" doc:"Service level: its share when the fleet is busy. A tenant of 20 gets twice the tasks of one of 10"`
+	Name            *string           `json:"name,omitempty" minLength:"1" maxLength:"200" doc:"What people call the customer"`
+	Weight          *int              `json:"weight,omitempty" minimum:"1" maximum:"100" doc:"Service level: its share when the fleet is busy. A tenant of 20 gets twice the tasks of one of 10"`
+	ApplicationName *string           `json:"application_name,omitempty" maxLength:"120" doc:"What an application is called that is registered in its Microsoft tenant from now on; empty: the fleet's name for it"`
+	SyncHours       *int              `json:"sync_hours,omitempty" minimum:"1" maximum:"168" doc:"Hours between two syncs of its directory; the next one is planned anew"`
+	Pool            *string           `json:"pool,omitempty" pattern:"^[a-z][a-z0-9-]{0,39}$" doc:"Whose workers do its work: main, or a pool that was added. What waits is done there, what runs ends where it is"`
+	Seats           *catalog.SeatMode `json:"seats,omitempty" enum:"automatic,manual" doc:"How its seats are given. Changed to manual, those who have a seat keep it"`
+}
+
+// change is the catalog's words for it.
+func (c TenantChange) change() (catalog.TenantChange, error) {
+	out := catalog.TenantChange{Weight: c.Weight, Pool: c.Pool, Seats: c.Seats}
+	if c.Name != nil {
+		name, err := customerName(*c.Name)
+		if err != nil {
+			return out, err
+		}
+		out.Name = &name
+	}
+	if c.ApplicationName != nil {
+		name, err := nameOfApplication(*c.ApplicationName)
+		if err != nil {
+			return out, err
+		}
+		out.ApplicationName = &name
+	}
+	if c.SyncHours != nil {
+		out.SyncEvery = new(hours(*c.SyncHours))
+	}
+	return out, nil
+}
+
+func hours(n int) time.Duration { return time.Duration(n) * time.Hour }
+
+func customerName(given string) (string, error) {
+	name := strings.TrimSpace(given)
+	if name == "" || strings.ContainsFunc(name, unicode.IsControl) {
+		return "", invalid("body.name", given, "must be a name without control characters")
+	}
+	return name, nil
+}
+
+func nameOfApplication(given string) (string, error) {
+	name := strings.TrimSpace(given)
+	if strings.ContainsFunc(name, unicode.IsControl) {
+		return "", invalid("body.application_name", given, "must be a name without control characters")
+	}
+	return name, nil
+}
+
+// poolRefused names the field in an error of the catalog: all else was validated before.
+func poolRefused(err error, pool string) error {
+	if tenantry.KindOf(err) == tenantry.Invalid {
+		return invalid("body.pool", pool, "there is no such pool: add it first")
+	}
+	return err
 }
 
 type changeTenantInput struct {
@@ -94,7 +158,7 @@ func (s *service) tenantRoutes() {
 	write(s, post(http.StatusCreated, "add-tenant", tag, "/v1/tenants", "Add a tenant"), s.addTenant)
 	read(s, get("list-tenants", tag, "/v1/tenants", "List tenants"), s.listTenants)
 	read(s, get("get-tenant", tag, one, "Show a tenant"), s.getTenant)
-	write(s, patch("change-tenant", tag, one, "Change a tenant's service level"), s.changeTenant)
+	write(s, patch("change-tenant", tag, one, "Change a tenant's settings: those that are given"), s.changeTenant)
 	write(s, post(http.StatusOK, "start-consent", tag, one+"/consent", "Ask for a one-time URL where an administrator of the tenant consents"), s.startConsent)
 	read(s, get("list-audit", tag, one+"/audit", "List what was asked for about a tenant, newest first"), s.listAudit)
 	write(s, post(http.StatusCreated, "refresh-tenant", tag, one+"/refresh", "Read users, groups and sites of the tenant now"), s.refreshTenant)
@@ -106,7 +170,7 @@ func (s *service) addTenant(ctx context.Context, in *addTenantInput) (*created[T
 		return nil, err
 	}
 	if err := s.Catalog.Fleet().AddTenant(ctx, row); err != nil {
-		return nil, err
+		return nil, poolRefused(err, row.Pool)
 	}
 	_, row, err = s.tenant(ctx, row.ID)
 	if err != nil {
@@ -116,16 +180,22 @@ func (s *service) addTenant(ctx context.Context, in *addTenantInput) (*created[T
 }
 
 func newTenantRow(n NewTenant, now time.Time) (catalog.TenantRow, error) {
-	name, directory := strings.TrimSpace(n.Name), strings.ToLower(strings.TrimSpace(n.Directory))
-	if name == "" || strings.ContainsFunc(name, unicode.IsControl) {
-		return catalog.TenantRow{}, invalid("body.name", n.Name, "must be a name without control characters")
+	name, err := customerName(n.Name)
+	if err != nil {
+		return catalog.TenantRow{}, err
 	}
+	application, err := nameOfApplication(n.ApplicationName)
+	if err != nil {
+		return catalog.TenantRow{}, err
+	}
+	directory := strings.ToLower(strings.TrimSpace(n.Directory))
 	if !guidPattern.MatchString(directory) && !domainPattern.MatchString(directory) {
 		return catalog.TenantRow{}, invalid("body.directory", n.Directory, "must be the GUID or a domain of a Microsoft tenant")
 	}
 	return catalog.TenantRow{
 		ID: tenantry.NewTenantID(), Name: name, Directory: directory, State: tenantry.TenantPending,
 		Weight: n.Weight, AddedAt: now, StateAt: now,
+		ApplicationName: application, SyncEvery: hours(n.SyncHours), Pool: n.Pool, Seats: n.Seats,
 	}, nil
 }
 
@@ -146,7 +216,7 @@ func (s *service) listTenants(ctx context.Context, in *PageQuery) (*body[Page[Te
 
 // tenantSettings are what people can change of a tenant; the rest the fleet finds out.
 func tenantSettings(r catalog.TenantRow) any {
-	return []any{r.Name, r.Weight, r.Cloud, r.Region, r.Pool, r.ApplicationName, r.SyncEvery}
+	return []any{r.Name, r.Weight, r.Pool, r.ApplicationName, r.SyncEvery, r.Seats}
 }
 
 func (s *service) getTenant(ctx context.Context, in *tenantInput) (*versioned[Tenant], error) {
@@ -170,11 +240,21 @@ func (s *service) changeTenant(ctx context.Context, in *changeTenantInput) (*ver
 	if err != nil {
 		return nil, err
 	}
-	err = s.change(ctx, t, in.IfMatch, func(ctx context.Context) (any, error) { row, err := t.Get(ctx); return tenantSettings(row), err },
-		func(ctx context.Context) error { return t.SetWeight(ctx, in.Body.Weight) })
+	change, err := in.Body.change()
 	if err != nil {
 		return nil, err
 	}
+	err = s.change(ctx, t, in.IfMatch, func(ctx context.Context) (any, error) { row, err := t.Get(ctx); return tenantSettings(row), err },
+		func(ctx context.Context) error {
+			return s.Catalog.Fleet().ChangeTenant(ctx, in.Tenant, change, s.Now())
+		})
+	if err != nil {
+		if change.Pool != nil {
+			err = poolRefused(err, *change.Pool)
+		}
+		return nil, err
+	}
+	s.wake(ctx) // a sync may be due sooner, and seats may let more be backed up
 	return s.getTenant(ctx, &tenantInput{in.TenantPath})
 }
 

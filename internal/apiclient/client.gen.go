@@ -698,6 +698,24 @@ func (e NewRunWorkloads) Valid() bool {
 	}
 }
 
+// Defines values for NewTenantSeats.
+const (
+	NewTenantSeatsAutomatic NewTenantSeats = "automatic"
+	NewTenantSeatsManual    NewTenantSeats = "manual"
+)
+
+// Valid indicates whether the value is a known member of the NewTenantSeats enum.
+func (e NewTenantSeats) Valid() bool {
+	switch e {
+	case NewTenantSeatsAutomatic:
+		return true
+	case NewTenantSeatsManual:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewTokenBodyRole.
 const (
 	NewTokenBodyRoleAuditor         NewTokenBodyRole = "auditor"
@@ -1274,6 +1292,24 @@ func (e TaskProblemState) Valid() bool {
 	}
 }
 
+// Defines values for TenantSeats.
+const (
+	TenantSeatsAutomatic TenantSeats = "automatic"
+	TenantSeatsManual    TenantSeats = "manual"
+)
+
+// Valid indicates whether the value is a known member of the TenantSeats enum.
+func (e TenantSeats) Valid() bool {
+	switch e {
+	case TenantSeatsAutomatic:
+		return true
+	case TenantSeatsManual:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TenantState.
 const (
 	Connected    TenantState = "connected"
@@ -1292,6 +1328,24 @@ func (e TenantState) Valid() bool {
 	case Pending:
 		return true
 	case Refused:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for TenantChangeSeats.
+const (
+	TenantChangeSeatsAutomatic TenantChangeSeats = "automatic"
+	TenantChangeSeatsManual    TenantChangeSeats = "manual"
+)
+
+// Valid indicates whether the value is a known member of the TenantChangeSeats enum.
+func (e TenantChangeSeats) Valid() bool {
+	switch e {
+	case TenantChangeSeatsAutomatic:
+		return true
+	case TenantChangeSeatsManual:
 		return true
 	default:
 		return false
@@ -2846,6 +2900,11 @@ type NewRunWorkloads string
 
 // NewTenant defines model for NewTenant.
 type NewTenant struct {
+	// ApplicationName What an application is called that is registered in its Microsoft tenant; absent: the fleet's name for it
+	//
+	// Example: Contoso backup
+	ApplicationName string `json:"application_name,omitempty,omitzero"`
+
 	// Directory The Microsoft tenant that is expected to consent: its GUID, or one of its domains
 	//
 	// Example: contoso.com
@@ -2854,9 +2913,21 @@ type NewTenant struct {
 	// Name What people call the customer
 	Name string `json:"name"`
 
+	// Pool Whose workers do its work: main, or a pool that was added
+	Pool string `json:"pool,omitempty,omitzero"`
+
+	// Seats automatic: whoever is to be protected and needs a seat gets one; manual: those alone are protected who were given one
+	Seats NewTenantSeats `json:"seats,omitempty,omitzero"`
+
+	// SyncHours Hours between two syncs of its directory
+	SyncHours int64 `json:"sync_hours,omitempty,omitzero"`
+
 	// Weight Service level: its share when the fleet is busy
 	Weight int64 `json:"weight,omitempty,omitzero"`
 }
+
+// NewTenantSeats automatic: whoever is to be protected and needs a seat gets one; manual: those alone are protected who were given one
+type NewTenantSeats string
 
 // NewTokenBody defines model for NewTokenBody.
 type NewTokenBody struct {
@@ -3835,6 +3906,9 @@ type TaskProblemState string
 type Tenant struct {
 	AddedAt time.Time `json:"added_at,omitempty,omitzero"`
 
+	// ApplicationName What an application is called that is registered for it; absent: the fleet's name for it
+	ApplicationName string `json:"application_name,omitempty,omitzero"`
+
 	// Directory The Microsoft tenant that is expected to consent: GUID or domain
 	Directory string `json:"directory"`
 
@@ -3852,10 +3926,16 @@ type Tenant struct {
 	// Reason Why it is in this state, for a person
 	Reason    string         `json:"reason,omitempty,omitzero"`
 	Resources ResourceCounts `json:"resources,omitempty,omitzero"`
-	State     TenantState    `json:"state"`
+
+	// Seats How its seats are given: see its licensing
+	Seats TenantSeats `json:"seats"`
+	State TenantState `json:"state"`
 
 	// StateAt Since when it is in this state
 	StateAt time.Time `json:"state_at,omitempty,omitzero"`
+
+	// SyncHours Hours between two syncs of its directory
+	SyncHours int64 `json:"sync_hours"`
 
 	// Users Users in the directory, as the last sync saw it
 	Users int64 `json:"users"`
@@ -3863,6 +3943,9 @@ type Tenant struct {
 	// Weight Service level: its share when the fleet is busy
 	Weight int64 `json:"weight"`
 }
+
+// TenantSeats How its seats are given: see its licensing
+type TenantSeats string
 
 // TenantState defines model for Tenant.State.
 type TenantState string
@@ -3888,9 +3971,27 @@ type TenantAlarm struct {
 
 // TenantChange defines model for TenantChange.
 type TenantChange struct {
+	// ApplicationName What an application is called that is registered in its Microsoft tenant from now on; empty: the fleet's name for it
+	ApplicationName *string `json:"application_name,omitempty"`
+
+	// Name What people call the customer
+	Name *string `json:"name,omitempty"`
+
+	// Pool Whose workers do its work: main, or a pool that was added. What waits is done there, what runs ends where it is
+	Pool *string `json:"pool,omitempty"`
+
+	// Seats How its seats are given. Changed to manual, those who have a seat keep it
+	Seats *TenantChangeSeats `json:"seats,omitempty"`
+
+	// SyncHours Hours between two syncs of its directory; the next one is planned anew
+	SyncHours *int64 `json:"sync_hours,omitempty"`
+
 	// Weight Service level: its share when the fleet is busy. A tenant of 20 gets twice the tasks of one of 10
-	Weight int64 `json:"weight"`
+	Weight *int64 `json:"weight,omitempty"`
 }
+
+// TenantChangeSeats How its seats are given. Changed to manual, those who have a seat keep it
+type TenantChangeSeats string
 
 // TenantOverview defines model for TenantOverview.
 type TenantOverview struct {
@@ -4745,14 +4846,14 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant} (the `GetTenant` operationId).
 	GetTenant(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeTenantWithBody Change a tenant's service level
+	// ChangeTenantWithBody Change a tenant's settings: those that are given
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
 	ChangeTenantWithBody(ctx context.Context, tenant string, params *ChangeTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// ChangeTenant Change a tenant's service level
+	// ChangeTenant Change a tenant's settings: those that are given
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -5817,7 +5918,7 @@ func (c *Client) GetTenant(ctx context.Context, tenant string, reqEditors ...Req
 	return c.Client.Do(req)
 }
 
-// ChangeTenantWithBody Change a tenant's service level
+// ChangeTenantWithBody Change a tenant's settings: those that are given
 //
 // Takes any type of body and a specified content type.
 //
@@ -5834,7 +5935,7 @@ func (c *Client) ChangeTenantWithBody(ctx context.Context, tenant string, params
 	return c.Client.Do(req)
 }
 
-// ChangeTenant Change a tenant's service level
+// ChangeTenant Change a tenant's settings: those that are given
 //
 // Takes a body of the `application/json` content type.
 //
@@ -13384,14 +13485,14 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant} (the `GetTenant` operationId).
 	GetTenantWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetTenantResponse, error)
 
-	// ChangeTenantWithBodyWithResponse Change a tenant's service level
+	// ChangeTenantWithBodyWithResponse Change a tenant's settings: those that are given
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PATCH /v1/tenants/{tenant} (the `ChangeTenant` operationId).
 	ChangeTenantWithBodyWithResponse(ctx context.Context, tenant string, params *ChangeTenantParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*ChangeTenantResponse, error)
 
-	// ChangeTenantWithResponse Change a tenant's service level
+	// ChangeTenantWithResponse Change a tenant's settings: those that are given
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -19712,7 +19813,7 @@ func (c *ClientWithResponses) GetTenantWithResponse(ctx context.Context, tenant 
 	return ParseGetTenantResponse(rsp)
 }
 
-// ChangeTenantWithBodyWithResponse Change a tenant's service level
+// ChangeTenantWithBodyWithResponse Change a tenant's settings: those that are given
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -19725,7 +19826,7 @@ func (c *ClientWithResponses) ChangeTenantWithBodyWithResponse(ctx context.Conte
 	return ParseChangeTenantResponse(rsp)
 }
 
-// ChangeTenantWithResponse Change a tenant's service level
+// ChangeTenantWithResponse Change a tenant's settings: those that are given
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

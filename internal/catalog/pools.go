@@ -75,18 +75,14 @@ func (f *Fleet) PooledTenants(ctx context.Context) (map[tenantry.TenantID]string
 	return out, err
 }
 
-// AssignPool moves a tenant to a pool: what waits is done there, what runs ends where it is. NotFound: no such
-// tenant; Invalid: no such pool.
-func (f *Fleet) AssignPool(ctx context.Context, id tenantry.TenantID, pool string) error {
-	op := "move tenant " + string(id) + " to a pool"
-	return f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
-		if err := f.c.Tenant(id).exists(ctx, tx, op); err != nil {
-			return err
-		}
-		n, err := exec(ctx, tx, "UPDATE tenants SET pool = ?0 WHERE id = ?1 AND EXISTS (SELECT 1 FROM pools WHERE name = ?0)", pool, id)
-		if err == nil && n == 0 {
-			err = tenantry.Errorf(tenantry.Invalid, "%s: there is no pool %q", op, pool)
-		}
+// poolExists returns Invalid unless the pool is there.
+func poolExists(ctx context.Context, tx bun.Tx, op, name string) error {
+	var found []string
+	if err := scan(ctx, tx, &found, "SELECT name FROM pools WHERE name = ?", name); err != nil {
 		return err
-	})
+	}
+	if len(found) == 0 {
+		return tenantry.Errorf(tenantry.Invalid, "%s: there is no pool %q", op, name)
+	}
+	return nil
 }

@@ -59,7 +59,7 @@ var usualTake = []SeatClass{SeatUser}
 // Validate returns Invalid, with the field, for what cannot be.
 func (l Licensing) Validate() error {
 	switch {
-	case l.Mode != SeatsAutomatic && l.Mode != SeatsManual:
+	case !validSeats(l.Mode):
 		return tenantry.Errorf(tenantry.Invalid, "licensing: there is no mode %q", l.Mode)
 	case l.Soft < 0 || l.Hard < 0:
 		return tenantry.Errorf(tenantry.Invalid, "licensing: a quota is negative")

@@ -182,7 +182,6 @@ func TestTenantStatements(t *testing.T) {
 			}},
 			{"SetState", func() error { return a.SetState(ctx, tenantry.TenantConnected, "") }},
 			{"SetDirectoryID", func() error { return a.SetDirectoryID(ctx, "guid") }},
-			{"SetWeight", func() error { return a.SetWeight(ctx, 20) }},
 			{"Exclusive", func() error {
 				return a.Exclusive(ctx, func(ctx context.Context) error { _, err := a.Get(ctx); return err })
 			}},

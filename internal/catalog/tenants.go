@@ -26,11 +26,10 @@ type TenantRow struct {
 	RestoreRoles                             []string  // likewise, by which restores write
 	AddedAt, StateAt, LastSyncAt, NextSyncAt time.Time // zero = never
 
-	Cloud           string        // Microsoft's, "" the fleet's
-	Region          string        // where its data lies, "" the fleet's one bucket
 	Pool            string        // whose workers do its work, default MainPool
 	ApplicationName string        // of an application that is registered for it, "" a name of ours
 	SyncEvery       time.Duration // between two syncs of its directory, 0 a day
+	Seats           SeatMode      // how its seats are given, default SeatsAutomatic
 }
 
 // MainPool is the pool of workers that every fleet has.
@@ -57,22 +56,21 @@ type tenantRow struct {
 	LastSyncAt  int64
 	NextSyncAt  int64
 
-	Cloud           string
-	Region          string
 	Pool            string
 	ApplicationName string
 	SyncEvery       int64
+	SeatMode        SeatMode
 	RestoreRoles    string
 }
 
 const tenantColumns bun.Safe = `id, name, directory, directory_id, state, reason, weight, licences, users, roles,
-	added_at, state_at, last_sync_at, next_sync_at, cloud, region, pool, application_name, sync_every, restore_roles`
+	added_at, state_at, last_sync_at, next_sync_at, pool, application_name, sync_every, seat_mode, restore_roles`
 
 // columns is where the values of tenantColumns go.
 func (r *tenantRow) columns() []any {
 	return []any{
 		&r.ID, &r.Name, &r.Directory, &r.DirectoryID, &r.State, &r.Reason, &r.Weight, &r.Licences, &r.Users, &r.Roles,
-		&r.AddedAt, &r.StateAt, &r.LastSyncAt, &r.NextSyncAt, &r.Cloud, &r.Region, &r.Pool, &r.ApplicationName, &r.SyncEvery, &r.RestoreRoles,
+		&r.AddedAt, &r.StateAt, &r.LastSyncAt, &r.NextSyncAt, &r.Pool, &r.ApplicationName, &r.SyncEvery, &r.SeatMode, &r.RestoreRoles,
 	}
 }
 
@@ -82,8 +80,8 @@ func (r tenantRow) tenant() TenantRow {
 		Weight: r.Weight, Licences: r.Licences, Users: r.Users, Roles: rolesOf(r.Roles),
 		AddedAt: fromMicros(r.AddedAt), StateAt: fromMicros(r.StateAt),
 		LastSyncAt: fromMicros(r.LastSyncAt), NextSyncAt: fromMicros(r.NextSyncAt),
-		Cloud: r.Cloud, Region: r.Region, Pool: r.Pool, ApplicationName: r.ApplicationName,
-		SyncEvery: time.Duration(r.SyncEvery) * time.Microsecond, RestoreRoles: rolesOf(r.RestoreRoles),
+		Pool: r.Pool, ApplicationName: r.ApplicationName,
+		SyncEvery: time.Duration(r.SyncEvery) * time.Microsecond, Seats: r.SeatMode, RestoreRoles: rolesOf(r.RestoreRoles),
 	}
 }
 
@@ -96,7 +94,8 @@ func rolesOf(text string) []string {
 }
 
 // AddTenant inserts a tenant, of which no workload is enabled. A zero State is pending, a zero Weight 10, a zero AddedAt
-// now. Invalid: no ID, a weight out of range. Conflict: its ID, Directory or DirectoryID
+// now, no Pool the main one, no Seats automatic. Invalid: no ID, a weight or an interval out of range, no such mode
+// of seats, no such pool. Conflict: its ID, Directory or DirectoryID
 // is there already.
 func (f *Fleet) AddTenant(ctx context.Context, t TenantRow) error {
 	op := "add tenant " + string(t.ID)
@@ -106,27 +105,31 @@ func (f *Fleet) AddTenant(ctx context.Context, t TenantRow) error {
 	if t.Weight == 0 {
 		t.Weight = defaultWeight
 	}
+	t.Pool, t.Seats = cmp.Or(t.Pool, MainPool), cmp.Or(t.Seats, SeatsAutomatic)
 	if t.AddedAt.IsZero() {
 		t.AddedAt = time.Now()
 	}
 	if t.StateAt.IsZero() {
 		t.StateAt = t.AddedAt
 	}
-	switch {
-	case t.ID == "":
+	if t.ID == "" {
 		return tenantry.Errorf(tenantry.Invalid, "%s: id is empty", op)
-	case t.Weight < 1 || t.Weight > 100:
-		return tenantry.Errorf(tenantry.Invalid, "%s: weight %d is not in 1..100", op, t.Weight)
+	}
+	if err := (TenantChange{Weight: &t.Weight, SyncEvery: &t.SyncEvery, Seats: &t.Seats}).validate(op); err != nil {
+		return err
 	}
 	row := &tenantRow{
 		ID: t.ID, Name: t.Name, Directory: t.Directory, DirectoryID: t.DirectoryID, State: t.State, Reason: t.Reason,
 		Weight: t.Weight, Licences: t.Licences, Users: t.Users,
 		AddedAt: micros(t.AddedAt), StateAt: micros(t.StateAt), LastSyncAt: micros(t.LastSyncAt), NextSyncAt: micros(t.NextSyncAt),
-		Cloud: t.Cloud, Region: t.Region, Pool: cmp.Or(t.Pool, MainPool), ApplicationName: t.ApplicationName,
-		SyncEvery: t.SyncEvery.Microseconds(),
+		Pool: t.Pool, ApplicationName: t.ApplicationName,
+		SyncEvery: t.SyncEvery.Microseconds(), SeatMode: t.Seats,
 	}
 	workloads := freshWorkloads(t.ID, t.AddedAt)
 	return f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		if err := poolExists(ctx, tx, op, row.Pool); err != nil {
+			return err
+		}
 		if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil {
 			return err
 		}
@@ -213,15 +216,6 @@ func (t *Tenant) SetRoles(ctx context.Context, roles []string) error {
 }
 
 func joinRoles(roles []string) string { return strings.Join(roles, " ") }
-
-// SetWeight sets the service level, 1 to 100: the tenant's share when the fleet is busy.
-// Invalid when out of range; NotFound.
-func (t *Tenant) SetWeight(ctx context.Context, weight int) error {
-	if weight < 1 || weight > 100 {
-		return tenantry.Errorf(tenantry.Invalid, "set weight of tenant %s: %d is not in 1..100", t.id, weight)
-	}
-	return t.update(ctx, "set weight", "weight = ?", weight)
-}
 
 // SyncDone records a finished directory sync and when the next is due. NotFound.
 func (t *Tenant) SyncDone(ctx context.Context, at, next time.Time) error {

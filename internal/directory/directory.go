@@ -116,19 +116,3 @@ func New(cfg Config) (*Directory, error) {
 	}
 	return &Directory{cfg: cfg}, nil
 }
-
-// syncEvery is how often a tenant is synced that says nothing else. Delta links of users and groups live
-// 7 days ("Delta query overview"), so that a missed day or five does no harm.
-const syncEvery = 24 * time.Hour
-
-// NextSync returns the first time after now that is a whole number of intervals after the
-// tenant was added: stable, and spread over the day as tenants came. An interval of 0 is a day.
-func NextSync(added, now time.Time, every time.Duration) time.Time {
-	if every <= 0 {
-		every = syncEvery
-	}
-	if !now.After(added) {
-		return added.Add(every)
-	}
-	return added.Add((now.Sub(added)/every + 1) * every)
-}

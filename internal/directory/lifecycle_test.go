@@ -114,22 +114,6 @@ func TestWhatBecomesAResource(t *testing.T) {
 	}
 }
 
-func TestNextSyncIsStable(t *testing.T) {
-	added := time.Date(2026, 11, 1, 14, 30, 0, 0, time.UTC)
-	for _, test := range []struct{ now, want time.Time }{
-		{added, added.Add(24 * time.Hour)},
-		{added.Add(time.Minute), added.Add(24 * time.Hour)},
-		{added.Add(24 * time.Hour), added.Add(48 * time.Hour)},
-		{added.Add(24*time.Hour + 3*time.Minute), added.Add(48 * time.Hour)},
-		{added.Add(10*24*time.Hour + time.Hour), added.Add(11 * 24 * time.Hour)},
-		{added.Add(-time.Hour), added.Add(24 * time.Hour)},
-	} {
-		if got := NextSync(added, test.now, 0); !got.Equal(test.want) {
-			t.Errorf("after %v: %v, want %v", test.now, got, test.want)
-		}
-	}
-}
-
 func TestMissingRoles(t *testing.T) {
 	required := []string{"User.Read.All", "Mail.Read", "Sites.Read.All"}
 	for _, test := range []struct{ granted, want []string }{

@@ -64,7 +64,7 @@ func (d *Directory) Sync(ctx context.Context, t tenantry.TenantID) (tenantry.Cou
 	if err := scope.ListingEnded(ctx, s.unlisted, now); err != nil {
 		return s.counts, err
 	}
-	return s.counts, scope.SyncDone(ctx, now, NextSync(row.AddedAt, now, row.SyncEvery))
+	return s.counts, scope.SyncDone(ctx, now, catalog.NextSync(row.AddedAt, now, row.SyncEvery))
 }
 
 // begin looks at what the consent permits today, and tells the enabled workloads that they are being listed.

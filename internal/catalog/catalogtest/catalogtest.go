@@ -21,6 +21,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		run  func(t *testing.T, w *world)
 	}{
 		{"Tenants", testTenants},
+		{"TenantSettings", testTenantSettings},
 		{"Exclusive", testExclusive},
 		{"Consents", testConsents},
 		{"Tokens", testTokens},

@@ -27,7 +27,9 @@ func testExclusive(t *testing.T, w *world) {
 		}
 	})
 	<-inside
-	w.ok(other.Exclusive(w.ctx, func(ctx context.Context) error { return other.SetWeight(ctx, 30) }))
+	w.ok(other.Exclusive(w.ctx, func(ctx context.Context) error {
+		return w.f.ChangeTenant(ctx, "t-other", catalog.TenantChange{Weight: new(30)}, now)
+	}))
 	w.ok(w.f.Exclusive(w.ctx, func(context.Context) error { return nil }))
 	gone, cancel := context.WithCancel(w.ctx)
 	cancel()
@@ -48,7 +50,7 @@ func testExclusive(t *testing.T, w *world) {
 					if err != nil {
 						return err
 					}
-					return tenant.SetWeight(ctx, row.Weight+1)
+					return w.f.ChangeTenant(ctx, row.ID, catalog.TenantChange{Weight: new(row.Weight + 1)}, now)
 				})
 				if err != nil {
 					t.Error(err)

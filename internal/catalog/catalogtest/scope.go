@@ -99,7 +99,6 @@ func testScope(_ *testing.T, w *world) {
 		"Get":            func() any { row, _ := mine.Get(w.ctx); return row },
 		"SetState":       func() any { return mine.SetState(w.ctx, tenantry.TenantDisconnected, "x") },
 		"SetDirectoryID": func() any { return mine.SetDirectoryID(w.ctx, "guid") },
-		"SetWeight":      func() any { return mine.SetWeight(w.ctx, 30) },
 		"Exclusive":      func() any { return mine.Exclusive(w.ctx, func(context.Context) error { return nil }) },
 		"SetRoles":       func() any { return mine.SetRoles(w.ctx, []string{"Mail.Read"}) },
 		"Workloads":      func() any { list, _ := mine.Workloads(w.ctx); return list },

@@ -25,7 +25,7 @@ func testTenants(_ *testing.T, w *world) {
 	w.ok(err)
 	expected := catalog.TenantRow{
 		ID: "t-a", Name: "It's \"A\" ? \\", Directory: "a.example", State: tenantry.TenantPending, Weight: 10, AddedAt: now, StateAt: now,
-		Pool: catalog.MainPool,
+		Pool: catalog.MainPool, Seats: catalog.SeatsAutomatic,
 	}
 	if diff := cmp.Diff(expected, got); diff != "" {
 		w.t.Fatal(diff)
@@ -39,9 +39,7 @@ func testTenants(_ *testing.T, w *world) {
 		w.t.Errorf("the roles came back as %q: %v", row.Roles, err)
 	}
 	w.ok(a.SetRoles(w.ctx, nil))
-	w.kind(a.SetWeight(w.ctx, 0), tenantry.Invalid)
-	w.kind(a.SetWeight(w.ctx, 101), tenantry.Invalid)
-	w.ok(a.SetWeight(w.ctx, 30))
+	w.ok(w.f.ChangeTenant(w.ctx, "t-a", catalog.TenantChange{Weight: new(30)}, now))
 	w.ok(a.SyncDone(w.ctx, now, now.Add(time.Hour)))
 	w.ok(a.SetState(w.ctx, tenantry.TenantConnected, "consented"))
 	w.kind(a.SetState(w.ctx, "odd", ""), tenantry.Invalid)
@@ -55,7 +53,7 @@ func testTenants(_ *testing.T, w *world) {
 	expected = catalog.TenantRow{
 		ID: "t-a", Name: expected.Name, Directory: "a.example", DirectoryID: "guid-1", State: tenantry.TenantConnected, Reason: "again",
 		Weight: 30, Users: 100, Licences: 90, AddedAt: now, LastSyncAt: now, NextSyncAt: now.Add(time.Hour),
-		Pool: catalog.MainPool,
+		Pool: catalog.MainPool, Seats: catalog.SeatsAutomatic,
 	}
 	if diff := cmp.Diff(expected, again); diff != "" {
 		w.t.Fatal(diff)
@@ -69,7 +67,9 @@ func testTenants(_ *testing.T, w *world) {
 	nobody := w.c.Tenant("t-nobody")
 	_, err = nobody.Get(w.ctx)
 	w.kind(err, tenantry.NotFound)
-	w.kind(nobody.SetWeight(w.ctx, 30), tenantry.NotFound)
+	for _, c := range []catalog.TenantChange{{}, {Weight: new(30)}, {Seats: new(catalog.SeatsManual)}} {
+		w.kind(w.f.ChangeTenant(w.ctx, "t-nobody", c, now), tenantry.NotFound)
+	}
 	w.kind(nobody.SetSize(w.ctx, 1, 1), tenantry.NotFound)
 	w.kind(nobody.SetState(w.ctx, tenantry.TenantConnected, ""), tenantry.NotFound)
 	w.kind(nobody.AddPolicy(w.ctx, policy("x"), now), tenantry.NotFound)
