@@ -121,12 +121,26 @@ var anyMonday = time.Date(2026, time.January, 5, 0, 0, 0, 0, time.UTC)
 
 // LeavesRoom reports whether the blackouts leave a start in a week.
 func (p Policy) LeavesRoom() bool {
-	for c := p.settledCycle(anyMonday); c.start.Before(anyMonday.Add(blackoutReach)); c = c.next() {
+	for c := p.settledCycle(anyMonday); c.start.Before(anyMonday.Add(p.reach())); c = c.next() {
 		if length(c.allowed()) > 0 {
 			return true
 		}
 	}
 	return false
+}
+
+// reach is how long starts have to be looked at until they lie to the blackouts of a week
+// as they did at first, and a while more, for the gap before the first of them.
+func (p Policy) reach() time.Duration {
+	if p.Schedule != ScheduleEvery || len(p.Blackouts) == 0 || p.Hours <= 0 {
+		return blackoutReach
+	}
+	const week = 7 * 24
+	shared := week
+	for rest := p.Hours; rest != 0; {
+		shared, rest = rest, shared%rest
+	}
+	return time.Duration(p.Hours/shared*week)*time.Hour + blackoutReach
 }
 
 func (p Policy) settledCycle(at time.Time) cycle {
@@ -141,7 +155,7 @@ func (p Policy) Interval() time.Duration {
 	longest := time.Duration(0)
 	for _, fraction := range []float64{0, 0.25, 0.5, 0.75, 0.999} {
 		last := time.Time{}
-		for c := p.settledCycle(anyMonday); c.start.Before(anyMonday.Add(blackoutReach)); c = c.next() {
+		for c := p.settledCycle(anyMonday); c.start.Before(anyMonday.Add(p.reach())); c = c.next() {
 			due, ok := c.at(fraction)
 			if !ok {
 				continue
