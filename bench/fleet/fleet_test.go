@@ -125,8 +125,8 @@ func withLimits(b *testing.B, s servers, z size, perMinute int64, drives int) {
 	for _, name := range sorted(after) {
 		row("fleet.cpu_"+name, (after[name]-before[name])/took, "cores")
 	}
-	fmt.Printf("# %d tenants of %d drives, %d requests each; %d SharePoint units per tenant and simulated minute (documented: 1,250), which lasts %d s. Downloads by pre-authenticated URL are free, and throttled requests block nobody.\n",
-		z.equal, drives, filesPerDrive*2+2, perMinute, 60/clock)
+	fmt.Printf("# %d tenants of %d drives, %d requests each; %d SharePoint units per tenant and simulated minute (documented: 1,250), which lasts %d s. A download by a pre-authenticated URL costs a unit; throttled requests block nobody.\n",
+		z.equal, drives, filesPerDrive+2, perMinute, 60/clock)
 }
 
 func sorted[V any](m map[string]V) (names []string) {

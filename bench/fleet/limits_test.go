@@ -83,7 +83,7 @@ func (l limits) product(clock float64) throttle.Limits {
 // boundless is a table that nothing on one machine reaches.
 func boundless() map[string]any {
 	const huge = 1_000_000_000
-	table := map[string]any{"sharePointDownload": free, "sharePointBlock": map[string]any{"max": free, "seconds": 3600}}
+	table := map[string]any{"sharePointBlock": map[string]any{"max": free, "seconds": 3600}}
 	for name, seconds := range map[string]int{"app": 10, "mailbox": 600, "identityApp": 20} {
 		table[name] = map[string]any{"max": huge, "seconds": seconds}
 	}
@@ -96,16 +96,15 @@ func boundless() map[string]any {
 	return table
 }
 
-// free: a download by a pre-authenticated URL costs nothing beside the request that handed
-// it out, and throttled requests do not block an application. Neither is documented; the
-// second would only make the clients without an account book look worse.
+// free: throttled requests do not block an application. How many do is not documented, and
+// it would only make the clients without an account book look worse.
 const free = -1
 
 // scaled is the documented table with another number of SharePoint units per minute and
 // tenant: the binding account. That of all applications is three times it, as documented.
 func scaled(perMinute int64) map[string]any {
 	return map[string]any{
-		"sharePointDownload": free, "sharePointBlock": map[string]any{"max": free, "seconds": 3600},
+		"sharePointBlock":  map[string]any{"max": free, "seconds": 3600},
 		"sharePointMinute": tiersOf(perMinute, 60), "sharePointTenant": tiersOf(15*perMinute, 300),
 	}
 }

@@ -210,7 +210,7 @@ func (n *naive) wait() {
 // busy is a fleet at work within the documented limits, by the real clock: mailboxes and
 // drives of many tenants, of which the drives meet their tenants' limits.
 func busy(b *testing.B, s servers, z size) {
-	sim := newSimulator(b, s, "graphsim", 1, map[string]any{"sharePointDownload": free}, "--latency", "50ms", "--page-size", "10")
+	sim := newSimulator(b, s, "graphsim", 1, nil, "--latency", "50ms", "--page-size", "10")
 	f := newFleet(b, s, sim)
 	defer f.stop()
 	n := int(z.busySeconds)

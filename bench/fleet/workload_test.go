@@ -180,7 +180,7 @@ func (w oneWorker) findFolder(items, parent, name string) string {
 // mailWithinLimits does the same under the documented limits, in windows that pass thirty
 // times faster: a mailbox of this size needs more than one.
 func mailWithinLimits(b *testing.B, s servers, l load) {
-	w := newOneWorker(b, s, 30, map[string]any{"sharePointDownload": free}, nil)
+	w := newOneWorker(b, s, 30, nil, nil)
 	defer w.stop()
 	full := w.backedUp([]*tenant{w.mailTenant(l)})
 	_, throttled := w.sim.traffic()

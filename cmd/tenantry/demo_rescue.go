@@ -99,7 +99,7 @@ func truthMails(truth []graphsim.MailTruth) []string {
 			}
 		}
 		slices.Sort(attached)
-		lines = append(lines, mailLine(truthPlace(m.Path), m.Subject, m.MessageID, m.BodySHA256, attached, headOf(m.Seen)))
+		lines = append(lines, mailLine(truthPlace(m.Path), m.Subject, m.MessageID, m.BodySHA256, attached, headOf(m.Seen.Of)))
 	}
 	return lines
 }

@@ -69,7 +69,7 @@ func isHTML(part *mail.Part) bool {
 func truthContacts(all []graphsim.ContactTruth) []string {
 	lines := make([]string, len(all))
 	for i, c := range all {
-		lines[i] = cardLine(c.Card, c.Photo)
+		lines[i] = cardLine(c.Card.Of, c.Photo)
 	}
 	return lines
 }
@@ -103,7 +103,7 @@ func truthEvents(all []graphsim.EventTruth) []string {
 		if e.Shared {
 			continue // another's calendar, which is backed up with its owner's
 		}
-		lines = append(lines, eventLine(e.Form, e.Cancelled, len(e.Exceptions)))
+		lines = append(lines, eventLine(e.Form.Of, e.Cancelled, len(e.Exceptions)))
 	}
 	return lines
 }

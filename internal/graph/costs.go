@@ -18,11 +18,9 @@ import (
 //	            their bytes, too
 //
 // Not documented, and counted so that it can only be too careful: an upload's
-// fragment costs like an upload (2), a download that is resumed like one more
-// content request (1), and so does one from an address that came with a delta. The
-// first GET of a pre-authenticated address is covered by the content request that
-// handed it out. The bytes of files count against what the
-// tenant may send and be sent in an hour. Fragments of an attachment count
+// fragment costs like an upload (2), and each GET of a pre-authenticated address like
+// a content request (1), whoever told the address. The bytes of files count against
+// what the tenant may send and be sent in an hour. Fragments of an attachment count
 // against the mailbox like a POST of the same bytes.
 const (
 	identityObject  = 1

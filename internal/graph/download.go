@@ -32,7 +32,7 @@ const opDownload = "download a file"
 // saves asking for one; "" if it did not, or that is long ago. One that its host does
 // not take any more is replaced; so is one on a host that is not of this cloud.
 func (t *Tenant) Download(ctx context.Context, drive, item, address string, offset int64) (io.ReadCloser, error) {
-	return t.download(ctx, drive, item, &download{link: address, used: true, at: offset, path: []string{"drives", drive, "items", item, "content"}})
+	return t.download(ctx, drive, item, &download{link: address, at: offset, path: []string{"drives", drive, "items", item, "content"}})
 }
 
 // DownloadVersion is Download, from the beginning, of an old version of a file.
@@ -71,7 +71,6 @@ type download struct {
 
 	at       int64  // the next byte
 	link     string // pre-authenticated; "" while none is good
-	used     bool   // link has been asked, or cost nothing: the next time costs
 	version  string // ETag of the content that the first bytes came from
 	body     *answer
 	resumes  int
@@ -174,7 +173,7 @@ func (d *download) locate() error {
 		return d.begin(a)
 	}
 	defer a.end()
-	d.link, d.used = a.resp.Header.Get("Location"), false
+	d.link = a.resp.Header.Get("Location")
 	if !d.t.client.at.contentLink(d.link) {
 		d.link = ""
 		return wrong(tenantry.Internal, codeForeign, opDownload, "the download address is not on a content host of this cloud: refused")
@@ -184,11 +183,7 @@ func (d *download) locate() error {
 
 // get asks the content host, without a bearer token, for d.at and what follows.
 func (d *download) get() error {
-	cost := d.t.sharePoint(covered, false)
-	if d.used {
-		cost = d.t.sharePoint(oneItem, false)
-	}
-	d.used = true
+	cost := d.t.sharePoint(oneItem, false)
 	// Compressed on the way, a range would count other bytes than ours.
 	header := http.Header{"Accept-Encoding": {"identity"}}
 	if d.at > 0 {

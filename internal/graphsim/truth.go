@@ -25,7 +25,7 @@ type MailTruth struct {
 	BodySHA256  string            `json:"bodySha256"` // of the text alone, for what keeps no more than a mail's own form
 	Attachments []AttachmentTruth `json:"attachments"`
 	// Seen is what a mail program shows of it beside. Only for tests in the same process.
-	Seen MailSeen `json:"-"`
+	Seen Shown[MailSeen] `json:"-"`
 }
 
 // MailSeen is the head of a mail. People are "name <address>".
@@ -106,7 +106,7 @@ func (b *mailbox) truth(m *message) (MailTruth, error) {
 	attachments, err := attachmentTruths(c)
 	body := sha256.Sum256([]byte(c.text()))
 	return MailTruth{MessageID: c.messageID, BodySHA256: hex.EncodeToString(body[:]), ID: b.messageID(m, true), Path: m.folder.path(), Subject: c.subject, Digest: digest(c),
-		Attachments: attachments, Seen: seen(c)}, err
+		Attachments: attachments, Seen: Shown[MailSeen]{seen(c)}}, err
 }
 
 // canonicalMail is the form that digests are computed over.

@@ -119,7 +119,7 @@ func (c *client) backup(ctx context.Context, j *job) error {
 		}
 	}
 	for len(j.files) > 0 {
-		if err := c.download(ctx, j.Tenant, c.root+"/v1.0/drives/"+j.drive+"/items/"+j.files[0]+"/content"); err != nil {
+		if err := c.download(ctx, j.Tenant, j.files[0]); err != nil {
 			return err
 		}
 		j.files = j.files[1:]
@@ -130,8 +130,8 @@ func (c *client) backup(ctx context.Context, j *job) error {
 func (c *client) page(ctx context.Context, j *job) error {
 	var page struct {
 		Value []struct {
-			ID   string
-			File *struct{}
+			File    *struct{}
+			Address string `json:"@microsoft.graph.downloadUrl"`
 		}
 		Next string `json:"@odata.nextLink"`
 	}
@@ -144,7 +144,7 @@ func (c *client) page(ctx context.Context, j *job) error {
 	}
 	for _, item := range page.Value {
 		if item.File != nil {
-			j.files = append(j.files, item.ID)
+			j.files = append(j.files, item.Address)
 		}
 	}
 	j.next, j.listed = page.Next, page.Next == ""
@@ -157,24 +157,6 @@ func (c *client) download(ctx context.Context, tenant, address string) error {
 		return err
 	}
 	defer resp.Body.Close()
-	if to := resp.Header.Get("Location"); to != "" { // an address with its own credential
-		ctx, cancel := context.WithTimeout(ctx, time.Minute)
-		defer cancel()
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, to, nil)
-		if err != nil {
-			return err
-		}
-		content, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		defer content.Body.Close()
-		if content.StatusCode != http.StatusOK {
-			return fmt.Errorf("download: %s", content.Status)
-		}
-		_, err = io.Copy(io.Discard, content.Body)
-		return err
-	}
 	_, err = io.Copy(io.Discard, resp.Body)
 	return err
 }
@@ -204,7 +186,9 @@ func (c *client) ask(ctx context.Context, tenant, address string, units int) (*h
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+token)
+	if strings.HasPrefix(address, c.root+"/") { // the address of a file has its own credential
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
 	resp, err := c.sdk.Do(req)
 	if err != nil {
 		return nil, err
