@@ -87,9 +87,12 @@ func (c *connection) address() string {
 	return strings.TrimRight(cmp.Or(c.url, os.Getenv("TENANTRY_URL"), defaultURL), "/")
 }
 
-// group is a command that only has others below it.
+// group is a command that only has others below it: by itself it shows them.
 func group(use, short string, below ...*cobra.Command) *cobra.Command {
-	command := &cobra.Command{Use: use, Short: short}
+	command := &cobra.Command{
+		Use: use, Short: short, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
 	command.AddCommand(below...)
 	return command
 }

@@ -11,7 +11,7 @@ import (
 
 func searchCommand(c *connection) *cobra.Command {
 	var from, to, in, kind, workload, since, before string
-	command := c.action("search TENANT TEXT", "Find items by subject, file name or sender in the newest snapshots of a tenant (TEXT may be '')", 2,
+	command := c.action("search TENANT TEXT", "Find items by subject, file name, people or folder in the newest snapshots of a tenant (TEXT may be '')", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			query := apiclient.SearchTenantParams{
 				Text: given[string](args[1]), From: given[string](from), To: given[string](to), In: given[string](in), Kind: given[string](kind),

@@ -144,6 +144,9 @@ func (d *demo) restoreSeries(ctx context.Context, p *protected, user, workload s
 	for _, item := range r.Items {
 		args = append(args, "--item", item)
 	}
+	if r.Original {
+		args = append(args, "--original")
+	}
 	if r.To != "" {
 		args = append(args, "--to", r.To, "--folder", r.Folder)
 	}

@@ -59,11 +59,14 @@ func execute(root *cobra.Command) error {
 		began = cmd.ValidateRequiredFlags() == nil && cmd.ValidateFlagGroups() == nil
 		return nil
 	}
-	err := root.Execute()
-	if err != nil && !began {
-		return tenantry.Errorf(tenantry.Invalid, "%w", err)
+	command, err := root.ExecuteC()
+	switch {
+	case err == nil || began:
+		return err
+	case command.Runnable():
+		return tenantry.Errorf(tenantry.Invalid, "%v; usage: %s", err, command.UseLine())
 	}
-	return err
+	return tenantry.Errorf(tenantry.Invalid, "%w", err)
 }
 
 // complain tells a person, or a program that asked for JSON, what went wrong.

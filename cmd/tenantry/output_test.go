@@ -135,6 +135,8 @@ func TestExitCodes(t *testing.T) {
 		"fleet":                                    0,
 		"nonsense":                                 exitInvalid,
 		"fleet --nonsense":                         exitInvalid,
+		"tenants":                                  0, // its help
+		"tenants nothing":                          exitInvalid,
 		"tenants show":                             exitInvalid,
 		"tenants add A nowhere":                    exitInvalid,
 		"tenants show t-none":                      exitNotFound,
@@ -166,6 +168,17 @@ func TestExitCodes(t *testing.T) {
 		t.Errorf("an error of nobody: exit %d", got)
 	}
 	_ = user
+}
+
+// Whoever gives a command wrong words is told how it is used.
+func TestWrongWordsTellTheUsage(t *testing.T) {
+	for _, line := range []string{"tenants nothing", "tenants show", "tenants show a b"} {
+		root := rootCommand()
+		root.SetArgs(strings.Fields(line))
+		if err := execute(root); err == nil || !strings.Contains(err.Error(), "usage: tenantry tenants") {
+			t.Errorf("tenantry %s: %v", line, err)
+		}
+	}
 }
 
 // Programs are told why in JSON, too.
