@@ -93,9 +93,14 @@ func twice(ctx context.Context, w *world) error {
 
 // unfolded leaves runs of the index whose backups have looked nothing up, and so could not afford to fold them.
 func unfolded(ctx context.Context, w *world) error {
-	had := state{}
-	for i, n := range []int{300, 550, 800} {
-		want := texts(1, n)
+	return added(ctx, w, state{}, texts(1, 300), texts(1, 550), texts(1, 800))
+}
+
+// added backs up states that only add to one another and to what the series had. Its writers look nothing up, so each
+// leaves a run of the index: what a backup looks up decides whether it folds, and the keys of a world, which are
+// random, whether that is all of a run.
+func added(ctx context.Context, w *world, had state, states ...state) error {
+	for i, want := range states {
 		task := tenantry.TaskID(fmt.Sprint("added-", i))
 		w.truth[task] = want
 		err := w.maintain(ctx, w.store, alice, task, func(wr *repository.Writer) error {

@@ -135,15 +135,16 @@ func threeSnapshots(ctx context.Context, w *world) error {
 	return w.backup(ctx, w.store, bob, "bob", mailbox(1, 4))
 }
 
-// manyRuns leaves runs of the index that backups did not fold, in which items changed and went.
+// manyRuns leaves runs of the index that backups did not fold, over one in which items changed and went.
 func manyRuns(ctx context.Context, w *world) error {
-	for i := range 4 {
-		gone := fmt.Sprintf("item-%04d", 2+6*i)
-		if err := w.backup(ctx, w.store, alice, tenantry.TaskID(fmt.Sprint("run-", i)), texts(1, 500+250*i).with(0, gone).with(i+1, "item-0001")); err != nil {
-			return err
-		}
+	if err := w.backup(ctx, w.store, alice, "run-0", texts(1, 500)); err != nil {
+		return err
 	}
-	return nil
+	after := func(n int) state { return texts(1, n).with(0, "item-0002", "item-0008").with(2, "item-0001") }
+	if err := w.backup(ctx, w.store, alice, "run-1", after(750)); err != nil {
+		return err
+	}
+	return added(ctx, w, after(750), after(1000), after(1250), after(1500))
 }
 
 // mostlyDead leaves packs of which the newest state needs little, or only the changes of the index in their footers.
