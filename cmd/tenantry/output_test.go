@@ -132,17 +132,17 @@ func TestExitCodes(t *testing.T) {
 	o := newOffice(t)
 	tenant, user := o.connected()
 	for line, want := range map[string]int{
-		"fleet":                                    0,
-		"nonsense":                                 exitInvalid,
-		"fleet --nonsense":                         exitInvalid,
-		"tenants":                                  0, // its help
-		"tenants nothing":                          exitInvalid,
-		"tenants show":                             exitInvalid,
-		"tenants add A nowhere":                    exitInvalid,
-		"tenants show t-none":                      exitNotFound,
-		"tenants show Fabrikam":                    exitNotFound,
-		"runs find 4827-730-19":                    exitInvalid,
-		"tenants add A contoso.com":                exitConflict,
+		"fleet":                     0,
+		"nonsense":                  exitInvalid,
+		"fleet --nonsense":          exitInvalid,
+		"tenants":                   0, // its help
+		"tenants nothing":           exitInvalid,
+		"tenants show":              exitInvalid,
+		"tenants add A nowhere":     exitInvalid,
+		"tenants show t-none":       exitNotFound,
+		"tenants show Fabrikam":     exitNotFound,
+		"runs find 4827-730-19":     exitInvalid,
+		"tenants add A contoso.com": exitConflict,
 		"tenants add A a.example --pool atlantis":  exitInvalid,
 		"tenants set " + tenant:                    exitInvalid, // nothing to change
 		"tenants set " + tenant + " --weight 0":    exitInvalid,
