@@ -27,9 +27,16 @@ const (
 	patience     = 2 * time.Minute
 )
 
+// programsEnv names a folder with built programs to measure instead of those of this tree: two versions can be
+// compared in alternation.
+const programsEnv = "TENANTRY_BENCH_PROGRAMS"
+
 // build builds the programs under measure and returns their folder.
 func build(t testing.TB) string {
 	t.Helper()
+	if dir := os.Getenv(programsEnv); dir != "" {
+		return dir
+	}
 	dir := t.TempDir()
 	cmd := exec.Command("go", "build", "-o", dir+"/", "../../cmd/...", "./naive")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as `make build` does

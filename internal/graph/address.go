@@ -39,9 +39,9 @@ func (p *RawPage) takeAddresses() error {
 }
 
 // cutMember takes all members of a name out of an object: every other byte stays. It returns the last one's value, nil
-// if there is none.
+// if there is none, which shares the memory of the object.
 func cutMember(op string, object jsontext.Value, name string) (rest, value jsontext.Value, err error) {
-	d := jsontext.NewDecoder(bytes.NewReader(object), raw...)
+	d := jsontext.NewDecoder(bytes.NewBuffer(object), raw...) // which it reads where it lies
 	broken := func(err error) (jsontext.Value, jsontext.Value, error) {
 		return nil, nil, tenantry.E(tenantry.Internal, op, err)
 	}
@@ -62,9 +62,9 @@ func cutMember(op string, object jsontext.Value, name string) (rest, value jsont
 			return broken(err)
 		}
 		if cut {
-			value = member.Clone() // the decoder reuses its buffer
 			rest = append(rest, object[kept:begin]...)
 			kept = d.InputOffset()
+			value = object[kept-int64(len(member)) : kept]
 			continue
 		}
 		if first && kept > 0 && begin == kept { // the comma behind what was cut: nothing stands before it any more

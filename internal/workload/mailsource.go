@@ -293,11 +293,15 @@ func (s *mailSource[P]) version(list *changes, folder string, raw jsontext.Value
 	list.put(engine.Item{
 		ID: m.ID, Parent: m.parent(folder), Kind: kindMessage, ETag: m.version(raw),
 		Load: func(ctx context.Context) (engine.Item, error) {
-			whole, err := s.api.Message(ctx, s.user, m.ID)
+			raw, err := s.api.Message(ctx, s.user, m.ID)
 			if err != nil {
 				return engine.Item{}, err
 			}
-			return s.item(folder, whole)
+			var whole message
+			if err := whole.parse(raw); err != nil {
+				return engine.Item{}, err
+			}
+			return s.item(folder, &whole, raw), nil
 		},
 	})
 	return nil
@@ -331,26 +335,20 @@ func (s *mailSource[P]) message(list *changes, folder string, raw jsontext.Value
 		list.remove(m.ID)
 		return nil
 	}
-	item, err := s.item(folder, raw)
-	if err == nil {
-		list.put(item)
-	}
-	return err
+	list.put(s.item(folder, &m, raw))
+	return nil
 }
 
-func (s *mailSource[P]) item(folder string, raw jsontext.Value) (engine.Item, error) {
-	var m message
-	if err := m.parse(raw); err != nil {
-		return engine.Item{}, err
-	}
+// item is a message as the engine takes it; m was read from raw.
+func (s *mailSource[P]) item(folder string, m *message, raw jsontext.Value) engine.Item {
 	item := engine.Item{
 		ID: m.ID, Parent: m.parent(folder), Kind: kindMessage, Name: m.Subject, ETag: m.version(raw),
 		Modified: instant(m.Modified), Size: int64(len(raw)), Raw: raw, From: m.From.String(), To: people(m.To, m.Cc, m.Bcc), Date: instant(m.Received),
 	}
-	if s.wantsMIME(&m) || m.mayHaveAttachments(raw) {
-		item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) { return s.parts(ctx, &m, raw) }
+	if s.wantsMIME(m) || m.mayHaveAttachments(raw) {
+		item.Parts = func(ctx context.Context) ([]engine.ItemPart, error) { return s.parts(ctx, m, raw) }
 	}
-	return item, nil
+	return item
 }
 
 func (s *mailSource[P]) wantsMIME(m *message) bool {
