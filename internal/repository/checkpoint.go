@@ -261,7 +261,7 @@ func (w *Writer) nextManifest(sealed *time.Time) (*pb.Manifest, error) {
 	m := &pb.Manifest{
 		Version: formatVersion, Seq: w.head.Seq + 1, Epoch: w.fence.Epoch, Task: string(w.fence.Task), Nonce: nonce,
 		Parent: w.head.digest, Sealed: sealed != nil, Cursors: w.cursorMessages(),
-		Segments: w.index.segments(), Inline: inline, PackNumber: w.packNumber, RunNumber: w.runNumber,
+		Segments: w.index.named(sealed == nil && !w.resting), Inline: inline, PackNumber: w.packNumber, RunNumber: w.runNumber,
 		Counts: countsMessage(counts), Live: w.head.Live, AtRest: w.resting, Changed: w.lastChanges,
 	}
 	if sealed != nil {

@@ -205,7 +205,7 @@ func FuzzFooter(f *testing.F) {
 func FuzzSegment(f *testing.F) {
 	r, store := fuzzed(f)
 	block := appendRecord(appendRecord(nil, nil, record{key: []byte("ia"), value: []byte{10, 1, 'a'}}), []byte("ia"), record{key: []byte("nb"), dead: true})
-	tail, err := proto.Marshal(&pb.Tail{Blocks: []*pb.Block{{First: []byte("ia"), Stored: 100, Plain: uint32(len(block))}}, Filter: []byte{1, 2}})
+	tail, err := proto.Marshal(&pb.Tail{Blocks: []*pb.Block{{First: []byte("ia"), Stored: 100, Plain: uint32(len(block))}}, Prints: newPrints([]idHash{{1, 2}})})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -236,6 +236,23 @@ func FuzzSegment(f *testing.F) {
 			refused(t, err)
 		}
 		spent(t, before, len(object))
+	})
+}
+
+// Prints come out of what authenticates, and are believed to be anything all the same: they are asked within their
+// bytes and answer in time.
+func FuzzPrints(f *testing.F) {
+	some := []idHash{{1, 2}, {1 << 60, 3}, {1<<64 - 1, 4}}
+	f.Add([]byte(newPrints(some)), uint64(1))
+	f.Add([]byte{3, 39, 0, 0, 0, 9, 0, 0, 0, 1}, uint64(1<<63))
+	f.Fuzz(func(t *testing.T, data []byte, hash uint64) {
+		p, h := prints(data), idHash{hash, hash}
+		if first := p.mayHave(h); first != p.mayHave(h) {
+			t.Fatal("it is of two minds")
+		}
+		if !newPrints([]idHash{{hash / 2}, h, {^hash}}).mayHave(h) {
+			t.Fatal("it denies what is there")
+		}
 	})
 }
 

@@ -21,7 +21,7 @@ const (
 	// smallSegment is up to which size a segment is read whole at once: a request is dearer than the bytes. Where many
 	// look-ups are to come, as in a backup, it is mediumSegment, as long as an index then holds no more than maxStored.
 	smallSegment  = 256 << 10
-	mediumSegment = 1 << 20
+	mediumSegment = 4 << 20
 	// singleReads is how many blocks of a segment are read one by one before all are read whole, as long as
 	// an index then holds no more than maxStored bytes of segments.
 	singleReads = 1
@@ -51,11 +51,11 @@ type index struct {
 
 // lazyTable is a segment that is opened when it is first needed.
 type lazyTable struct {
-	meta   *pb.Segment
-	filter bloom
+	meta *pb.Segment
 
-	mu   sync.Mutex // held while it is opened
-	open *table
+	mu     sync.Mutex // held while it is opened
+	open   *table
+	filter filter
 }
 
 func (r *Repository) newIndex(s tenantry.Series, segments []*pb.Segment) *index {
@@ -77,7 +77,7 @@ func (ix *index) setRuns(segments []*pb.Segment) {
 	for i, m := range segments {
 		t, ok := known[string(m.Id)]
 		if !ok {
-			t = &lazyTable{meta: m, filter: m.Filter}
+			t = &lazyTable{meta: m, filter: filter{m.Prints, m.Filter}}
 		}
 		held += t.held()
 		if i == 0 || m.Run != segments[i-1].Run {
@@ -115,6 +115,34 @@ func (ix *index) segments() []*pb.Segment {
 		}
 	}
 	return out
+}
+
+// named returns the segments as a manifest names them: with their filters, as far as there is room, those of the newest
+// first. One that is to be followed soon has the small ones alone.
+func (ix *index) named(soon bool) []*pb.Segment {
+	var out []*pb.Segment
+	room := maxNamed
+	for _, run := range ix.runs {
+		for _, t := range run {
+			m := t.named(room, soon)
+			room -= len(m.Filter) + len(m.Prints)
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func (t *lazyTable) named(room int, soon bool) *pb.Segment {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	m := &pb.Segment{
+		Id: t.meta.Id, Run: t.meta.Run, Size: t.meta.Size, Tail: t.meta.Tail, Records: t.meta.Records,
+		First: t.meta.First, Last: t.meta.Last, Filters: t.meta.Filters,
+	}
+	if size := t.filter.size(); size <= room && (!soon || size <= checkpointFilter) {
+		m.Prints, m.Filter = t.filter.prints, t.filter.bloom
+	}
+	return m
 }
 
 // sizes are the records of the runs, newest first.
@@ -214,17 +242,17 @@ func (ix *index) checkFilters(ctx context.Context) error {
 func (t *lazyTable) knowsFilter() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.filter) > 0 || t.open != nil
+	return t.filter.known() || t.open != nil
 }
 
-func (t *lazyTable) learn(filter []byte) {
+func (t *lazyTable) learn(f filter) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.filter = filter
+	t.filter = f
 }
 
 // mayHave reports whether a segment may have a key, from what is known without reading.
-func (t *lazyTable) mayHave(key []byte, hash [2]uint64) bool {
+func (t *lazyTable) mayHave(key []byte, hash idHash) bool {
 	if bytes.Compare(key, t.meta.First) < 0 || bytes.Compare(key, t.meta.Last) > 0 {
 		return false
 	}
@@ -235,9 +263,9 @@ func (t *lazyTable) mayHave(key []byte, hash [2]uint64) bool {
 
 // get returns the value of a key.
 func (ix *index) get(ctx context.Context, key []byte) ([]byte, bool, error) {
-	var hash [2]uint64
+	var hash idHash
 	if key[0] == idSpace && len(ix.runs) > 0 {
-		hash = ix.repo.keys.bloomHash(key[1:])
+		hash = ix.repo.keys.idHash(key[1:])
 	}
 	for _, run := range ix.runs {
 		at := segmentFor(run, key)

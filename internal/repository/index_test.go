@@ -282,27 +282,55 @@ func TestBlocks(t *testing.T) {
 	})
 }
 
-// A filter never denies what is there, and seldom takes for there what is not.
-func TestBloom(t *testing.T) {
-	r := testRepository(t)
-	var hashes [][2]uint64
-	for i := range 5000 {
-		hashes = append(hashes, r.keys.bloomHash(fmt.Append(nil, "id-", i)))
+// Prints deny no ID that they were made of, and every other one whose fingerprint differs, however many there are.
+func TestPrints(t *testing.T) {
+	var none prints
+	if !none.mayHave(idHash{1}) {
+		t.Error("no prints deny something")
 	}
-	f := newBloom(hashes)
-	for i, h := range hashes {
-		if !f.mayHave(h) {
-			t.Fatalf("ID %d is denied", i)
+	sparse := rapid.Uint64Range(0, 1<<printBits-1)
+	dense := rapid.Uint64Range(0, 3000)
+	rapid.Check(t, func(t *rapid.T) {
+		draw := rapid.SampledFrom([]*rapid.Generator[uint64]{sparse, dense}).Draw(t, "how dense")
+		all := rapid.SliceOfN(draw, 1, 600).Draw(t, "fingerprints")
+		others := rapid.SliceOf(draw).Draw(t, "others")
+		hash := func(print uint64) idHash { return idHash{print << (64 - printBits)} }
+		var hashes []idHash
+		for _, print := range all {
+			hashes = append(hashes, hash(print))
 		}
-	}
-	wrong := 0
-	for i := range 20_000 {
-		if f.mayHave(r.keys.bloomHash(fmt.Append(nil, "other-", i))) {
-			wrong++
+		p := newPrints(hashes)
+		for _, print := range slices.Concat(all, others) {
+			if got, want := p.mayHave(hash(print)), slices.Contains(all, print); got != want {
+				t.Fatalf("fingerprint %x: %v, expected %v", print, got, want)
+			}
 		}
-	}
-	if wrong > 60 { // about 9 are expected
-		t.Errorf("%d of 20,000 strangers seem to be there", wrong)
+	})
+}
+
+// An ID takes some three bytes.
+func TestPrintsAreSmall(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for n, most := range map[int]float64{50: 5.2, 2000: 4, 20_000: 3.6, 300_000: 3.1} {
+		hashes, there := make([]idHash, n), map[uint64]bool{}
+		for i := range hashes {
+			hashes[i] = idHash{rnd.Uint64(), rnd.Uint64()}
+			there[fingerprint(hashes[i])] = true
+		}
+		p := newPrints(hashes)
+		if each := float64(len(p)) / float64(n); each > most {
+			t.Errorf("%d IDs take %.2f bytes each", n, each)
+		}
+		for i, h := range hashes {
+			if !p.mayHave(h) {
+				t.Fatalf("ID %d of %d is denied", i, n)
+			}
+		}
+		for range 1000 {
+			if h := (idHash{rnd.Uint64()}); p.mayHave(h) != there[fingerprint(h)] {
+				t.Fatalf("of %d, an ID that is not there seems to be", n)
+			}
+		}
 	}
 }
 

@@ -24,12 +24,14 @@ const (
 	segmentSize = 8 << 20
 	// maxBlock bounds a block that is read: one entry may have many parts.
 	maxBlock = 64 << 20
-	// inlineFilter is the largest filter that stands in the manifest too, so that an incremental
-	// of a mailbox of up to 20,000 items need not open a segment to know that a mail is new.
-	inlineFilter = 40 << 10
-	// maxFilters bounds the filters of a run that stand together in its last segment, so that an incremental of a
-	// mailbox of up to 2,000,000 items learns with one GET that its mails are new.
-	maxFilters = 4 << 20
+	// maxNamed bounds the filters that stand in a manifest, so that an incremental of a mailbox of up to 1,500,000 items
+	// need not open a segment to know that a mail is new. In a manifest that is neither sealed nor at rest, after which
+	// others soon follow, one has at most checkpointFilter.
+	maxNamed         = 4 << 20
+	checkpointFilter = 72 << 10
+	// maxFilters bounds the filters of a run that stand together in its last segment: where no manifest has them, one
+	// GET tells that a mail is new.
+	maxFilters = 8 << 20
 )
 
 func segmentName(s tenantry.Series, id packID) string { return seriesName(s) + "s/" + id.String() }
@@ -48,7 +50,7 @@ type runBuilder struct {
 	first    []byte // key of the block
 	last     []byte
 	blocks   []*pb.Block
-	hashes   [][2]uint64
+	hashes   []idHash
 	segments []*pb.Segment
 	filters  pb.Filters // of segments
 }
@@ -68,7 +70,7 @@ func (b *runBuilder) add(r record) error {
 	b.last = append(b.last[:0], r.key...)
 	b.meta.Records++
 	if r.key[0] == idSpace {
-		b.hashes = append(b.hashes, b.keys.bloomHash(r.key[1:]))
+		b.hashes = append(b.hashes, b.keys.idHash(r.key[1:]))
 	}
 	if len(b.block) >= blockSize {
 		b.flush()
@@ -105,33 +107,30 @@ func (b *runBuilder) flush() {
 // cut ends a segment; the last one of a run has the filters of those before it.
 func (b *runBuilder) cut(last bool) error {
 	b.flush()
-	filter := newBloom(b.hashes)
+	b.meta.Prints = newPrints(b.hashes)
 	if last {
 		if err := b.addFilters(); err != nil {
 			return err
 		}
 	}
-	tail, err := marshal(&pb.Tail{Blocks: b.blocks, Filter: filter, Filters: b.meta.Filters})
+	tail, err := marshal(&pb.Tail{Blocks: b.blocks, Prints: b.meta.Prints, Filters: b.meta.Filters})
 	if err != nil {
 		return err
 	}
 	b.object, b.meta.Tail = b.box.end(b.object, tail)
 	b.meta.Size, b.meta.Last = int64(len(b.object)), bytes.Clone(b.last)
-	if len(filter) <= inlineFilter {
-		b.meta.Filter = filter
-	}
 	name := b.box.name
 	b.box = nil
 	b.segments = append(b.segments, b.meta)
-	b.filters.Filter = append(b.filters.Filter, filter)
+	b.filters.Filter, b.filters.Prints = append(b.filters.Filter, nil), append(b.filters.Prints, b.meta.Prints)
 	return b.emit(b.object, name)
 }
 
-// addFilters writes the filters of the segments before this one, if there are any that stand in no manifest.
+// addFilters writes the filters of the segments before this one, if there are any that some manifest leaves out.
 func (b *runBuilder) addFilters() error {
 	total, large := 0, false
-	for _, f := range b.filters.Filter {
-		total, large = total+len(f), large || len(f) > inlineFilter
+	for _, f := range b.filters.Prints {
+		total, large = total+len(f), large || len(f) > checkpointFilter
 	}
 	if !large || total > maxFilters {
 		return nil
@@ -223,8 +222,8 @@ type table struct {
 	box     *box
 	blocks  []*pb.Block
 	offsets []int64 // of each block, and of the tail
-	filter  bloom
-	before  [][]byte // filters of the run's segments before it, if they were read
+	filter  filter
+	before  []filter // those of the run's segments before it, if they were read
 
 	single atomic.Int32           // blocks that were read one by one
 	fill   sync.Mutex             // held while stored is set
@@ -313,12 +312,12 @@ func (t *table) parse(b *box, plain []byte, m *pb.Segment) error {
 	if t.offsets[len(t.offsets)-1]+tail.Filters != m.Size-trailerSize-m.Tail || tail.Filters != m.Filters || !sorted {
 		return tenantry.Errorf(tenantry.Corrupt, "its blocks are not where its tail says")
 	}
-	t.box, t.blocks, t.filter = b, tail.Blocks, tail.Filter
+	t.box, t.blocks, t.filter = b, tail.Blocks, filter{tail.Prints, tail.Filter}
 	return nil
 }
 
 // openFilters opens the frame behind the blocks of the last segment of a run.
-func (b *box) openFilters(stored []byte, blocks int) ([][]byte, error) {
+func (b *box) openFilters(stored []byte, blocks int) ([]filter, error) {
 	plain, err := b.open(stored, uint32(blocks), 2*maxFilters)
 	if err != nil {
 		return nil, fmt.Errorf("filters: %w", err)
@@ -327,7 +326,14 @@ func (b *box) openFilters(stored []byte, blocks int) ([][]byte, error) {
 	if err := proto.Unmarshal(plain, &all); err != nil {
 		return nil, tenantry.E(tenantry.Corrupt, "decode its filters", err)
 	}
-	return all.Filter, nil
+	out := make([]filter, max(len(all.Filter), len(all.Prints)))
+	for i := range all.Filter {
+		out[i].bloom = all.Filter[i]
+	}
+	for i := range all.Prints {
+		out[i].prints = all.Prints[i]
+	}
+	return out, nil
 }
 
 // find returns the number of the last block that begins at key or before; -1 if none does.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -130,7 +131,7 @@ func (r *Reader) segment(all map[string][]byte, folder string, s *pb.Segment) er
 			}
 			if key[0] == 'i' {
 				ids++
-				if !r.inFilter(tail.Filter, key[1:]) {
+				if !r.inFilters(&tail, key[1:]) {
 					return fmt.Errorf("object %s: its filter denies %q", o.name, key)
 				}
 			}
@@ -142,13 +143,13 @@ func (r *Reader) segment(all map[string][]byte, folder string, s *pb.Segment) er
 			return err
 		}
 	}
-	if at != begin || records != s.Records || !bytes.Equal(last, s.Last) || int64(len(tail.Filter)) != (16*ids+7)/8 {
+	if at != begin || records != s.Records || !bytes.Equal(last, s.Last) || !sized(&tail, ids) {
 		return fmt.Errorf("object %s: blocks, records, last key or filter are not what is said of them", o.name)
 	}
-	if inManifest := len(s.Filter) > 0; inManifest && !bytes.Equal(s.Filter, tail.Filter) {
+	if len(s.Filter) > 0 && !bytes.Equal(s.Filter, tail.Filter) || len(s.Prints) > 0 && !bytes.Equal(s.Prints, tail.Prints) {
 		return fmt.Errorf("object %s: the manifest has another filter", o.name)
 	}
-	r.before = append(r.before, tail.Filter)
+	r.before = append(r.before, slices.Concat(tail.Filter, tail.Prints))
 	return nil
 }
 
@@ -165,10 +166,13 @@ func (r *Reader) filters(o *object, begin int, tail *pb.Tail) error {
 	if err := proto.Unmarshal(plain, &all); err != nil {
 		return err
 	}
-	if len(all.Filter) != len(r.before) {
+	if len(all.Filter) != len(r.before) || len(all.Prints) != 0 && len(all.Prints) != len(r.before) {
 		return fmt.Errorf("object %s: it has filters of %d segments, the run has %d before it", o.name, len(all.Filter), len(r.before))
 	}
 	for i, f := range all.Filter {
+		if len(all.Prints) > 0 {
+			f = slices.Concat(f, all.Prints[i])
+		}
 		if !bytes.Equal(f, r.before[i]) {
 			return fmt.Errorf("object %s: filter %d is not that of the segment", o.name, i)
 		}
@@ -211,17 +215,60 @@ func eachRecord(block []byte, visit func(key, value []byte) error) error {
 	return nil
 }
 
-// inFilter asks a Bloom filter.
-func (r *Reader) inFilter(filter, id []byte) bool {
+// sized reports whether a segment's filters are as long as those of so many IDs.
+func sized(tail *pb.Tail, ids int64) bool {
+	if len(tail.Prints) == 0 {
+		return int64(len(tail.Filter)) == (16*ids+7)/8
+	}
+	return len(tail.Filter) == 0 && int64(len(tail.Prints)) <= 2+4+6*ids
+}
+
+// inFilters asks the filters of a segment ("Filters").
+func (r *Reader) inFilters(tail *pb.Tail, id []byte) bool {
 	sum := r.keyed(id)
+	if len(tail.Prints) > 0 {
+		return slices.Contains(printsIn(tail.Prints, binary.BigEndian.Uint64(sum)>>(64-40)), binary.BigEndian.Uint64(sum)>>(64-40))
+	}
 	h, d := binary.BigEndian.Uint64(sum), binary.BigEndian.Uint64(sum[8:])
 	for k := range uint64(11) {
-		bit := (h + k*d) % uint64(8*len(filter))
-		if filter[bit/8]>>(bit%8)&1 == 0 {
+		bit := (h + k*d) % uint64(8*len(tail.Filter))
+		if tail.Filter[bit/8]>>(bit%8)&1 == 0 {
 			return false
 		}
 	}
 	return true
+}
+
+// printsIn returns the fingerprints of the group that one would be in.
+func printsIn(prints []byte, one uint64) (out []uint64) {
+	bits, rice := int(prints[0]), int(prints[1])
+	group := int(one >> (40 - bits))
+	ends, data := prints[2:2+4<<bits], prints[2+4<<bits:]
+	begin := uint32(0)
+	if group > 0 {
+		begin = binary.BigEndian.Uint32(ends[4*group-4:])
+	}
+	data = data[begin:binary.BigEndian.Uint32(ends[4*group:])]
+	at := 0
+	bit := func() uint64 {
+		b := data[at/8] >> (7 - at%8) & 1
+		at++
+		return uint64(b)
+	}
+	for value := uint64(group) << (40 - bits); ; out = append(out, value) {
+		ones := uint64(0)
+		for at < 8*len(data) && bit() == 1 {
+			ones++
+		}
+		if at+rice > 8*len(data) || at == 8*len(data) && rice > 0 {
+			return out
+		}
+		low := uint64(0)
+		for range rice {
+			low = low<<1 | bit()
+		}
+		value += ones<<rice | low
+	}
 }
 
 // placeKey is the key of an entry in the space `n`.

@@ -278,8 +278,9 @@ type Segment struct {
 	Records       int64                  `protobuf:"varint,5,opt,name=records,proto3" json:"records,omitempty"`
 	First         []byte                 `protobuf:"bytes,6,opt,name=first,proto3" json:"first,omitempty"` // keys
 	Last          []byte                 `protobuf:"bytes,7,opt,name=last,proto3" json:"last,omitempty"`
-	Filter        []byte                 `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"`    // the tail's, where it is small
+	Filter        []byte                 `protobuf:"bytes,8,opt,name=filter,proto3" json:"filter,omitempty"`    // the tail's, where there is room for it
 	Filters       int64                  `protobuf:"varint,9,opt,name=filters,proto3" json:"filters,omitempty"` // the tail's
+	Prints        []byte                 `protobuf:"bytes,10,opt,name=prints,proto3" json:"prints,omitempty"`   // the tail's, where there is room for them
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -377,12 +378,20 @@ func (x *Segment) GetFilters() int64 {
 	return 0
 }
 
+func (x *Segment) GetPrints() []byte {
+	if x != nil {
+		return x.Prints
+	}
+	return nil
+}
+
 // Tail ends a segment.
 type Tail struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Blocks        []*Block               `protobuf:"bytes,1,rep,name=blocks,proto3" json:"blocks,omitempty"`    // in the order of the object, from its 8th byte on
-	Filter        []byte                 `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`    // Bloom filter of the IDs in the segment
+	Filter        []byte                 `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`    // Bloom filter of the IDs in the segment, in older ones
 	Filters       int64                  `protobuf:"varint,3,opt,name=filters,proto3" json:"filters,omitempty"` // bytes of a frame of Filters behind the blocks, nonce and tag included; 0: there is none
+	Prints        []byte                 `protobuf:"bytes,4,opt,name=prints,proto3" json:"prints,omitempty"`    // fingerprints of the IDs in the segment
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -438,10 +447,19 @@ func (x *Tail) GetFilters() int64 {
 	return 0
 }
 
+func (x *Tail) GetPrints() []byte {
+	if x != nil {
+		return x.Prints
+	}
+	return nil
+}
+
 // Filters stand in the last segment of a run that has several.
 type Filters struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Filter        [][]byte               `protobuf:"bytes,1,rep,name=filter,proto3" json:"filter,omitempty"` // of the segments before it, in their order
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the segments before it, in their order: as many of each; those that there are not are empty.
+	Filter        [][]byte `protobuf:"bytes,1,rep,name=filter,proto3" json:"filter,omitempty"`
+	Prints        [][]byte `protobuf:"bytes,2,rep,name=prints,proto3" json:"prints,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -479,6 +497,13 @@ func (*Filters) Descriptor() ([]byte, []int) {
 func (x *Filters) GetFilter() [][]byte {
 	if x != nil {
 		return x.Filter
+	}
+	return nil
+}
+
+func (x *Filters) GetPrints() [][]byte {
+	if x != nil {
+		return x.Prints
 	}
 	return nil
 }
@@ -1651,7 +1676,7 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\n" +
 	"generation\x18\x03 \x01(\x03R\n" +
 	"generation\x12\x1a\n" +
-	"\bcomplete\x18\x04 \x01(\bR\bcomplete\"\xc9\x01\n" +
+	"\bcomplete\x18\x04 \x01(\bR\bcomplete\"\xe1\x01\n" +
 	"\aSegment\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x10\n" +
 	"\x03run\x18\x02 \x01(\x04R\x03run\x12\x12\n" +
@@ -1661,13 +1686,17 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"\x05first\x18\x06 \x01(\fR\x05first\x12\x12\n" +
 	"\x04last\x18\a \x01(\fR\x04last\x12\x16\n" +
 	"\x06filter\x18\b \x01(\fR\x06filter\x12\x18\n" +
-	"\afilters\x18\t \x01(\x03R\afilters\"o\n" +
+	"\afilters\x18\t \x01(\x03R\afilters\x12\x16\n" +
+	"\x06prints\x18\n" +
+	" \x01(\fR\x06prints\"\x87\x01\n" +
 	"\x04Tail\x125\n" +
 	"\x06blocks\x18\x01 \x03(\v2\x1d.tenantry.repository.v1.BlockR\x06blocks\x12\x16\n" +
 	"\x06filter\x18\x02 \x01(\fR\x06filter\x12\x18\n" +
-	"\afilters\x18\x03 \x01(\x03R\afilters\"!\n" +
+	"\afilters\x18\x03 \x01(\x03R\afilters\x12\x16\n" +
+	"\x06prints\x18\x04 \x01(\fR\x06prints\"9\n" +
 	"\aFilters\x12\x16\n" +
-	"\x06filter\x18\x01 \x03(\fR\x06filter\"K\n" +
+	"\x06filter\x18\x01 \x03(\fR\x06filter\x12\x16\n" +
+	"\x06prints\x18\x02 \x03(\fR\x06prints\"K\n" +
 	"\x05Block\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\fR\x05first\x12\x16\n" +
 	"\x06stored\x18\x02 \x01(\rR\x06stored\x12\x14\n" +
