@@ -7,7 +7,7 @@ import (
 )
 
 func poolsCommand(c *connection) *cobra.Command {
-	return group("pools", "Pools of workers: a tenant's work is done by those of its own", c.poolsList(), c.poolsAdd(), c.poolsRemove(), c.poolsAssign())
+	return group("pools", "Pools of workers: a tenant's work is done by those of its own", c.poolsList(), c.poolsAdd(), c.poolsRemove(), c.poolsAssign(), c.poolsEnrol(), c.poolsTokens(), c.poolsRevokeToken())
 }
 
 const poolHeader = "NAME TENANTS WORKERS BACKUP-SLOTS NOTE"

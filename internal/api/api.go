@@ -8,6 +8,7 @@
 //
 //	/v1/...               bearer token, as its role allows (roles.go)
 //	/queues               bearer token of the provider, or the cookie set by /login
+//	/gateway/             one-time tokens and credentials of workers outside (package gateway)
 //	/v1/consent/callback  open: Microsoft redirects an administrator's browser here
 //	/login /logout        open: a form that takes a token, or the way to the provider's own
 //	                      OpenID Connect (signin.go)
@@ -92,6 +93,8 @@ type Config struct {
 	// Limits are Graph's, by which policies are found feasible; without tiers of SharePoint
 	// they are the documented ones.
 	Limits throttle.Limits
+	// Gateway serves workers outside under /gateway/; nil leaves it out, and refuses to make tokens for them.
+	Gateway Gateway
 	// Monitor is served under /queues behind authentication; nil leaves it out.
 	Monitor http.Handler
 	// SignIn lets people and programs sign in with the provider's OpenID Connect; nil: with
@@ -158,7 +161,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.harden(s.recovered(limited(unmatched(mux)))), nil
+	return s.harden(s.recovered(s.gated(limited(unmatched(mux))))), nil
 }
 
 // OpenAPI returns the document of the API as JSON in OpenAPI 3.0, the version
@@ -191,6 +194,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.credentialRoutes()
 	s.registrationRoutes()
 	s.poolRoutes()
+	s.enrolmentRoutes()
 	s.resourceRoutes()
 	s.policyRoutes()
 	s.seatRoutes()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 
 	"go.uber.org/zap"
@@ -61,6 +62,20 @@ func limited(next http.Handler) http.Handler {
 		defer cancel()
 		next.ServeHTTP(w, r.WithContext(context.WithValue(ctx, connectionKey{}, r.Context())))
 	}), bodyLimit+1) // huma's own limit answers first, with its reason
+}
+
+// gated sends workers outside to their door, which bounds by itself what they send and how long that takes.
+func (s *service) gated(next http.Handler) http.Handler {
+	if s.Gateway == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/gateway/") {
+			s.Gateway.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 type connectionKey struct{}

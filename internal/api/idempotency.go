@@ -22,7 +22,7 @@ const keyHeader = "Idempotency-Key"
 var keyPattern = regexp.MustCompile(`^[\x21-\x7e]{1,100}$`)
 
 // shownOnce are operations whose answer holds a secret, which is not kept for a replay.
-var shownOnce = map[string]bool{"add-token": true, "start-consent": true, "enable-workload": true}
+var shownOnce = map[string]bool{"add-token": true, "start-consent": true, "enable-workload": true, "add-enrolment": true}
 
 // keyed is the idempotency key of a request, and how its answer says that it is an old one.
 type keyed struct {

@@ -47,6 +47,7 @@ func bodies() map[string]map[string]any {
 		"start-consent":        {"purpose": "backup"},
 		"add-pool":             {"name": "munich"},
 		"set-pool":             {"pool": "main"},
+		"add-enrolment":        {"hours": 24},
 		"start-registration":   {"name": "Backup"},
 		"add-credential":       {"kind": "federated", "client_id": contosoGUID, "label": "L"},
 		"add-fleet-credential": {"kind": "secret", "client_id": contosoGUID, "secret": "S"},
@@ -118,7 +119,7 @@ func describedOperations(t *testing.T) []described {
 // secret is logged.
 func TestInjectionWalk(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
+	h := newHouse(t, func(c *api.Config) { c.Gateway = &door{} })
 	h.browser.items = []api.BrowseItem{{ID: "i1", Kind: "message", Name: "Hello"}}
 	id := h.addConnected("Contoso", contosoGUID)
 	h.seal(id, catalog.Problem{ItemID: "m1", Name: "A mail", Reason: "ErrorItemCorrupt"})

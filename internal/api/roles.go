@@ -64,6 +64,7 @@ var needs = map[string]permission{
 	"add-credential": toProtect, "list-credentials": toProtect, "remove-credential": toProtect,
 	"start-registration": toProtect, "get-registration": toLook, "cancel-registration": toProtect,
 	"add-pool": toManage, "remove-pool": toManage, "set-pool": toManage, "list-pools": toWatch,
+	"add-enrolment": toManage, "list-enrolments": toWatch, "revoke-enrolment": toManage, "list-workers": toWatch, "revoke-worker": toManage,
 	"add-fleet-credential": toManage, "list-fleet-credentials": toManage, "remove-fleet-credential": toManage,
 	"list-audit": toAudit, "list-fleet-audit": toAudit,
 	"add-token": toGrant, "list-tokens": toGrant, "revoke-token": toGrant, "whoami": toLook,

@@ -23,11 +23,11 @@ var (
 	steers   = strings.Fields("cancel-run retry-run")
 	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy change-policy activate-policy pause-policy delete-policy assign-seats revoke-seats")
 	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices send-report add-credential list-credentials remove-credential start-registration cancel-registration")
-	watches  = strings.Fields("get-fleet list-backlogs list-alarms list-tenant-alarms list-processes list-pools count-seats fetch-seat-counts get-fleet-coverage get-fleet-notices list-fleet-mails")
+	watches  = strings.Fields("get-fleet list-backlogs list-alarms list-tenant-alarms list-processes list-pools list-enrolments list-workers count-seats fetch-seat-counts get-fleet-coverage get-fleet-notices list-fleet-mails")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")
 	manages  = strings.Fields(`add-tenant change-tenant set-planning set-licensing set-retention set-hold lift-hold start-prune
-		acknowledge-mass-change start-collection add-pool remove-pool set-pool add-fleet-credential list-fleet-credentials remove-fleet-credential set-fleet-notices test-fleet-notices send-fleet-report`)
+		acknowledge-mass-change start-collection add-pool remove-pool set-pool add-enrolment revoke-enrolment revoke-worker add-fleet-credential list-fleet-credentials remove-fleet-credential set-fleet-notices test-fleet-notices send-fleet-report`)
 
 	mayCall = map[api.Role][]string{
 		api.ProviderAdmin:   slices.Concat(looks, onboards, opens, steers, operates, watches, audits, grants, manages),

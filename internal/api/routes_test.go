@@ -19,7 +19,7 @@ import (
 func TestEveryOperation(t *testing.T) {
 	t.Parallel()
 	book := openBook(t)
-	h := newHouse(t, func(c *api.Config) { c.Budgets, c.Archives = book, attic{content: "zip"} })
+	h := newHouse(t, func(c *api.Config) { c.Budgets, c.Archives, c.Gateway = book, attic{content: "zip"}, &door{} })
 	h.browser.items = []api.BrowseItem{
 		{ID: "inbox", Kind: "folder", Name: "Inbox"},
 		{ID: "i1", Parent: "inbox", Kind: "message", Name: "Hello", Size: 12},
@@ -71,6 +71,7 @@ func TestEveryOperation(t *testing.T) {
 		map[string]any{"name": "Contoso Ltd", "weight": 40, "application_name": "Our backup", "sync_hours": 6, "pool": "main", "seats": "manual"})
 	call("change-tenant", 200, "PATCH", base, map[string]any{"name": "Contoso", "application_name": "", "seats": "automatic"},
 		map[string]any{"name": "Contoso", "weight": 40, "application_name": nil, "sync_hours": 6, "seats": "automatic"})
+	enrolmentRoutes(h, call)
 	call("remove-pool", 204, "DELETE", "/v1/pools/munich", nil, nil)
 	call("start-registration", 201, "POST", base+"/registration", map[string]any{"name": "Our backup"}, map[string]any{"state": "asking", "name": "Our backup", "started_by": "operator"})
 	call("get-registration", 200, "GET", base+"/registration", nil, map[string]any{"state": "asking"})

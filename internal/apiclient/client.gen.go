@@ -131,6 +131,30 @@ func (e CredentialPurpose) Valid() bool {
 	}
 }
 
+// Defines values for EnrolmentState.
+const (
+	EnrolmentStateExpired EnrolmentState = "expired"
+	EnrolmentStateOpen    EnrolmentState = "open"
+	EnrolmentStateRevoked EnrolmentState = "revoked"
+	EnrolmentStateUsed    EnrolmentState = "used"
+)
+
+// Valid indicates whether the value is a known member of the EnrolmentState enum.
+func (e EnrolmentState) Valid() bool {
+	switch e {
+	case EnrolmentStateExpired:
+		return true
+	case EnrolmentStateOpen:
+		return true
+	case EnrolmentStateRevoked:
+		return true
+	case EnrolmentStateUsed:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for ExpectedWorkloadBasis.
 const (
 	Default ExpectedWorkloadBasis = "default"
@@ -167,6 +191,30 @@ func (e ForecastService) Valid() bool {
 	case ForecastServiceSharepoint:
 		return true
 	case ForecastServiceTeams:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for FreshEnrolmentState.
+const (
+	FreshEnrolmentStateExpired FreshEnrolmentState = "expired"
+	FreshEnrolmentStateOpen    FreshEnrolmentState = "open"
+	FreshEnrolmentStateRevoked FreshEnrolmentState = "revoked"
+	FreshEnrolmentStateUsed    FreshEnrolmentState = "used"
+)
+
+// Valid indicates whether the value is a known member of the FreshEnrolmentState enum.
+func (e FreshEnrolmentState) Valid() bool {
+	switch e {
+	case FreshEnrolmentStateExpired:
+		return true
+	case FreshEnrolmentStateOpen:
+		return true
+	case FreshEnrolmentStateRevoked:
+		return true
+	case FreshEnrolmentStateUsed:
 		return true
 	default:
 		return false
@@ -1406,6 +1454,27 @@ func (e UnitsService) Valid() bool {
 	}
 }
 
+// Defines values for WorkerState.
+const (
+	WorkerStateRevoked WorkerState = "revoked"
+	WorkerStateSilent  WorkerState = "silent"
+	WorkerStateWorking WorkerState = "working"
+)
+
+// Valid indicates whether the value is a known member of the WorkerState enum.
+func (e WorkerState) Valid() bool {
+	switch e {
+	case WorkerStateRevoked:
+		return true
+	case WorkerStateSilent:
+		return true
+	case WorkerStateWorking:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for WorkloadStateState.
 const (
 	WorkloadStateStateAuthorised   WorkloadStateState = "authorised"
@@ -2314,6 +2383,30 @@ type EnableWorkload struct {
 	Trusted bool `json:"trusted,omitempty,omitzero"`
 }
 
+// Enrolment defines model for Enrolment.
+type Enrolment struct {
+	Expires time.Time `json:"expires,omitempty,omitzero"`
+	Id      string    `json:"id"`
+	Made    time.Time `json:"made,omitempty,omitzero"`
+
+	// MadeBy Name of the token that made it
+	MadeBy string `json:"made_by"`
+
+	// Pool Example: munich
+	Pool  string         `json:"pool"`
+	State EnrolmentState `json:"state"`
+	Used  time.Time      `json:"used,omitempty,omitzero"`
+
+	// UsedBy The machine, as it named itself
+	UsedBy string `json:"used_by,omitempty,omitzero"`
+
+	// Worker ID of the worker that joined by it
+	Worker string `json:"worker,omitempty,omitzero"`
+}
+
+// EnrolmentState defines model for Enrolment.State.
+type EnrolmentState string
+
 // ErrorDetail defines model for ErrorDetail.
 type ErrorDetail struct {
 	// Location Where the error occurred, e.g. 'body.items[3].tags' or 'path.thing-id'
@@ -2469,6 +2562,35 @@ type FoundItem struct {
 	To       string `json:"to,omitempty,omitzero"`
 	Workload string `json:"workload"`
 }
+
+// FreshEnrolment defines model for FreshEnrolment.
+type FreshEnrolment struct {
+	Expires time.Time `json:"expires,omitempty,omitzero"`
+	Id      string    `json:"id"`
+	Made    time.Time `json:"made,omitempty,omitzero"`
+
+	// MadeBy Name of the token that made it
+	MadeBy string `json:"made_by"`
+
+	// Pool Example: munich
+	Pool  string              `json:"pool"`
+	State FreshEnrolmentState `json:"state"`
+
+	// Token The token: it is shown this once
+	//
+	// Example: tenantry_enrol_...
+	Token string    `json:"token"`
+	Used  time.Time `json:"used,omitempty,omitzero"`
+
+	// UsedBy The machine, as it named itself
+	UsedBy string `json:"used_by,omitempty,omitzero"`
+
+	// Worker ID of the worker that joined by it
+	Worker string `json:"worker,omitempty,omitzero"`
+}
+
+// FreshEnrolmentState defines model for FreshEnrolment.State.
+type FreshEnrolmentState string
 
 // FreshToken defines model for FreshToken.
 type FreshToken struct {
@@ -2683,6 +2805,12 @@ type NewCredentialKind string
 
 // NewCredentialPurpose restore: a second application that may write, for restores alone
 type NewCredentialPurpose string
+
+// NewEnrolment defines model for NewEnrolment.
+type NewEnrolment struct {
+	// Hours For how long it can be used
+	Hours int64 `json:"hours,omitempty,omitzero"`
+}
 
 // NewExport defines model for NewExport.
 type NewExport struct {
@@ -3093,6 +3221,14 @@ type PageCredential struct {
 	Next string `json:"next,omitempty,omitzero"`
 }
 
+// PageEnrolment defines model for PageEnrolment.
+type PageEnrolment struct {
+	Items []Enrolment `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
 // PageHold defines model for PageHold.
 type PageHold struct {
 	Items []Hold `json:"items"`
@@ -3224,6 +3360,14 @@ type PageTenantAlarm struct {
 // PageToken defines model for PageToken.
 type PageToken struct {
 	Items []Token `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PageWorker defines model for PageWorker.
+type PageWorker struct {
+	Items []Worker `json:"items"`
 
 	// Next Pass it as 'after' for the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
@@ -4050,6 +4194,37 @@ type UnreadableSeries struct {
 	Workload string `json:"workload"`
 }
 
+// Worker defines model for Worker.
+type Worker struct {
+	Enrolled time.Time `json:"enrolled,omitempty,omitzero"`
+
+	// Id Example: w-0123456789abcdef
+	Id string `json:"id"`
+
+	// Name The machine, as it named itself
+	Name string `json:"name"`
+
+	// Pool Example: munich
+	Pool      string    `json:"pool"`
+	Revoked   time.Time `json:"revoked,omitempty,omitzero"`
+	RevokedBy string    `json:"revoked_by,omitempty,omitzero"`
+
+	// Rotated When its credential was new
+	Rotated time.Time `json:"rotated,omitempty,omitzero"`
+
+	// Seen When it last began to work
+	Seen time.Time `json:"seen,omitempty,omitzero"`
+
+	// State working: it has a lease in force
+	State WorkerState `json:"state"`
+
+	// Version Of its program, when it last began to work
+	Version string `json:"version,omitempty,omitzero"`
+}
+
+// WorkerState working: it has a lease in force
+type WorkerState string
+
 // WorkloadState defines model for WorkloadState.
 type WorkloadState struct {
 	Enabled  bool               `json:"enabled"`
@@ -4538,6 +4713,9 @@ type SetFleetNoticesJSONRequestBody = NewNotices
 // AddPoolJSONRequestBody defines body for AddPool for application/json ContentType.
 type AddPoolJSONRequestBody = NewPool
 
+// AddEnrolmentJSONRequestBody defines body for AddEnrolment for application/json ContentType.
+type AddEnrolmentJSONRequestBody = NewEnrolment
+
 // AddTenantJSONRequestBody defines body for AddTenant for application/json ContentType.
 type AddTenantJSONRequestBody = NewTenant
 
@@ -4796,6 +4974,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with DELETE /v1/pools/{pool} (the `RemovePool` operationId).
 	RemovePool(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListEnrolments List the tokens of a pool, those that are over for 90 days too
+	//
+	// Corresponds with GET /v1/pools/{pool}/enrolments (the `ListEnrolments` operationId).
+	ListEnrolments(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddEnrolmentWithBody Make a one-time token by which a worker outside joins the pool
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/pools/{pool}/enrolments (the `AddEnrolment` operationId).
+	AddEnrolmentWithBody(ctx context.Context, pool string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// AddEnrolment Make a one-time token by which a worker outside joins the pool
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/pools/{pool}/enrolments (the `AddEnrolment` operationId).
+	AddEnrolment(ctx context.Context, pool string, body AddEnrolmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeEnrolment Revoke a token that was not used
+	//
+	// Corresponds with DELETE /v1/pools/{pool}/enrolments/{enrolment} (the `RevokeEnrolment` operationId).
+	RevokeEnrolment(ctx context.Context, pool string, enrolment string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListProcesses List the workers and schedulers that are alive
 	//
@@ -5480,6 +5682,16 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/whoami (the `Whoami` operationId).
 	Whoami(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListWorkers List the workers that joined by a token, revoked ones too
+	//
+	// Corresponds with GET /v1/workers (the `ListWorkers` operationId).
+	ListWorkers(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// RevokeWorker Revoke a worker: it gets no more work, and others take what it has
+	//
+	// Corresponds with DELETE /v1/workers/{worker} (the `RevokeWorker` operationId).
+	RevokeWorker(ctx context.Context, worker string, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
 // ListAlarms List what holds up every tenant now
@@ -5769,6 +5981,70 @@ func (c *Client) AddPool(ctx context.Context, body AddPoolJSONRequestBody, reqEd
 // Corresponds with DELETE /v1/pools/{pool} (the `RemovePool` operationId).
 func (c *Client) RemovePool(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewRemovePoolRequest(c.Server, pool)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListEnrolments List the tokens of a pool, those that are over for 90 days too
+//
+// Corresponds with GET /v1/pools/{pool}/enrolments (the `ListEnrolments` operationId).
+func (c *Client) ListEnrolments(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListEnrolmentsRequest(c.Server, pool)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddEnrolmentWithBody Make a one-time token by which a worker outside joins the pool
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/pools/{pool}/enrolments (the `AddEnrolment` operationId).
+func (c *Client) AddEnrolmentWithBody(ctx context.Context, pool string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddEnrolmentRequestWithBody(c.Server, pool, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// AddEnrolment Make a one-time token by which a worker outside joins the pool
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/pools/{pool}/enrolments (the `AddEnrolment` operationId).
+func (c *Client) AddEnrolment(ctx context.Context, pool string, body AddEnrolmentJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewAddEnrolmentRequest(c.Server, pool, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeEnrolment Revoke a token that was not used
+//
+// Corresponds with DELETE /v1/pools/{pool}/enrolments/{enrolment} (the `RevokeEnrolment` operationId).
+func (c *Client) RevokeEnrolment(ctx context.Context, pool string, enrolment string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeEnrolmentRequest(c.Server, pool, enrolment)
 	if err != nil {
 		return nil, err
 	}
@@ -7623,6 +7899,36 @@ func (c *Client) Whoami(ctx context.Context, reqEditors ...RequestEditorFn) (*ht
 	return c.Client.Do(req)
 }
 
+// ListWorkers List the workers that joined by a token, revoked ones too
+//
+// Corresponds with GET /v1/workers (the `ListWorkers` operationId).
+func (c *Client) ListWorkers(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListWorkersRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RevokeWorker Revoke a worker: it gets no more work, and others take what it has
+//
+// Corresponds with DELETE /v1/workers/{worker} (the `RevokeWorker` operationId).
+func (c *Client) RevokeWorker(ctx context.Context, worker string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeWorkerRequest(c.Server, worker)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // NewListAlarmsRequest constructs an http.Request for the ListAlarms method
 func NewListAlarmsRequest(server string) (*http.Request, error) {
 	var err error
@@ -8248,6 +8554,128 @@ func NewRemovePoolRequest(server string, pool string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/v1/pools/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListEnrolmentsRequest constructs an http.Request for the ListEnrolments method
+func NewListEnrolmentsRequest(server string, pool string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "pool", pool, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pools/%s/enrolments", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewAddEnrolmentRequest calls the generic AddEnrolment builder with application/json body
+func NewAddEnrolmentRequest(server string, pool string, body AddEnrolmentJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewAddEnrolmentRequestWithBody(server, pool, "application/json", bodyReader)
+}
+
+// NewAddEnrolmentRequestWithBody constructs an http.Request for the AddEnrolment method, with any body, and a specified content type
+func NewAddEnrolmentRequestWithBody(server string, pool string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "pool", pool, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pools/%s/enrolments", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRevokeEnrolmentRequest constructs an http.Request for the RevokeEnrolment method
+func NewRevokeEnrolmentRequest(server string, pool string, enrolment string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "pool", pool, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "enrolment", enrolment, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/pools/%s/enrolments/%s", pathParam0, pathParam1)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -13245,6 +13673,67 @@ func NewWhoamiRequest(server string) (*http.Request, error) {
 	return req, nil
 }
 
+// NewListWorkersRequest constructs an http.Request for the ListWorkers method
+func NewListWorkersRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/workers")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewRevokeWorkerRequest constructs an http.Request for the RevokeWorker method
+func NewRevokeWorkerRequest(server string, worker string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "worker", worker, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/workers/%s", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 func (c *Client) applyEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
 	for _, r := range c.RequestEditors {
 		if err := r(ctx, req); err != nil {
@@ -13421,6 +13910,34 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with DELETE /v1/pools/{pool} (the `RemovePool` operationId).
 	RemovePoolWithResponse(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*RemovePoolResponse, error)
+
+	// ListEnrolmentsWithResponse List the tokens of a pool, those that are over for 90 days too
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/pools/{pool}/enrolments (the `ListEnrolments` operationId).
+	ListEnrolmentsWithResponse(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*ListEnrolmentsResponse, error)
+
+	// AddEnrolmentWithBodyWithResponse Make a one-time token by which a worker outside joins the pool
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/pools/{pool}/enrolments (the `AddEnrolment` operationId).
+	AddEnrolmentWithBodyWithResponse(ctx context.Context, pool string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddEnrolmentResponse, error)
+
+	// AddEnrolmentWithResponse Make a one-time token by which a worker outside joins the pool
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/pools/{pool}/enrolments (the `AddEnrolment` operationId).
+	AddEnrolmentWithResponse(ctx context.Context, pool string, body AddEnrolmentJSONRequestBody, reqEditors ...RequestEditorFn) (*AddEnrolmentResponse, error)
+
+	// RevokeEnrolmentWithResponse Revoke a token that was not used
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/pools/{pool}/enrolments/{enrolment} (the `RevokeEnrolment` operationId).
+	RevokeEnrolmentWithResponse(ctx context.Context, pool string, enrolment string, reqEditors ...RequestEditorFn) (*RevokeEnrolmentResponse, error)
 
 	// ListProcessesWithResponse List the workers and schedulers that are alive
 	//
@@ -14233,6 +14750,20 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/whoami (the `Whoami` operationId).
 	WhoamiWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*WhoamiResponse, error)
+
+	// ListWorkersWithResponse List the workers that joined by a token, revoked ones too
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/workers (the `ListWorkers` operationId).
+	ListWorkersWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListWorkersResponse, error)
+
+	// RevokeWorkerWithResponse Revoke a worker: it gets no more work, and others take what it has
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with DELETE /v1/workers/{worker} (the `RevokeWorker` operationId).
+	RevokeWorkerWithResponse(ctx context.Context, worker string, reqEditors ...RequestEditorFn) (*RevokeWorkerResponse, error)
 }
 
 type ListAlarmsResponse struct {
@@ -14997,6 +15528,150 @@ func (r RemovePoolResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r RemovePoolResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListEnrolmentsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageEnrolment
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListEnrolmentsResponse) GetJSON200() *PageEnrolment {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListEnrolmentsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListEnrolmentsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListEnrolmentsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListEnrolmentsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListEnrolmentsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// AddEnrolmentResponse201Headers the declared response headers of an HTTP 201 response for AddEnrolment
+type AddEnrolmentResponse201Headers struct {
+	Location string
+}
+
+type AddEnrolmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *FreshEnrolment
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *AddEnrolmentResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r AddEnrolmentResponse) GetJSON201() *FreshEnrolment {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r AddEnrolmentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r AddEnrolmentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r AddEnrolmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r AddEnrolmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r AddEnrolmentResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeEnrolmentResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeEnrolmentResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeEnrolmentResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeEnrolmentResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeEnrolmentResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeEnrolmentResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -19449,6 +20124,95 @@ func (r WhoamiResponse) ContentType() string {
 	return ""
 }
 
+type ListWorkersResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageWorker
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListWorkersResponse) GetJSON200() *PageWorker {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListWorkersResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListWorkersResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListWorkersResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListWorkersResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListWorkersResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type RevokeWorkerResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RevokeWorkerResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RevokeWorkerResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RevokeWorkerResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RevokeWorkerResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RevokeWorkerResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // ListAlarmsWithResponse List what holds up every tenant now
 //
 // Returns a wrapper object for the known response body format(s).
@@ -19694,6 +20458,58 @@ func (c *ClientWithResponses) RemovePoolWithResponse(ctx context.Context, pool s
 		return nil, err
 	}
 	return ParseRemovePoolResponse(rsp)
+}
+
+// ListEnrolmentsWithResponse List the tokens of a pool, those that are over for 90 days too
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/pools/{pool}/enrolments (the `ListEnrolments` operationId).
+func (c *ClientWithResponses) ListEnrolmentsWithResponse(ctx context.Context, pool string, reqEditors ...RequestEditorFn) (*ListEnrolmentsResponse, error) {
+	rsp, err := c.ListEnrolments(ctx, pool, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListEnrolmentsResponse(rsp)
+}
+
+// AddEnrolmentWithBodyWithResponse Make a one-time token by which a worker outside joins the pool
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/pools/{pool}/enrolments (the `AddEnrolment` operationId).
+func (c *ClientWithResponses) AddEnrolmentWithBodyWithResponse(ctx context.Context, pool string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*AddEnrolmentResponse, error) {
+	rsp, err := c.AddEnrolmentWithBody(ctx, pool, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddEnrolmentResponse(rsp)
+}
+
+// AddEnrolmentWithResponse Make a one-time token by which a worker outside joins the pool
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/pools/{pool}/enrolments (the `AddEnrolment` operationId).
+func (c *ClientWithResponses) AddEnrolmentWithResponse(ctx context.Context, pool string, body AddEnrolmentJSONRequestBody, reqEditors ...RequestEditorFn) (*AddEnrolmentResponse, error) {
+	rsp, err := c.AddEnrolment(ctx, pool, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseAddEnrolmentResponse(rsp)
+}
+
+// RevokeEnrolmentWithResponse Revoke a token that was not used
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/pools/{pool}/enrolments/{enrolment} (the `RevokeEnrolment` operationId).
+func (c *ClientWithResponses) RevokeEnrolmentWithResponse(ctx context.Context, pool string, enrolment string, reqEditors ...RequestEditorFn) (*RevokeEnrolmentResponse, error) {
+	rsp, err := c.RevokeEnrolment(ctx, pool, enrolment, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeEnrolmentResponse(rsp)
 }
 
 // ListProcessesWithResponse List the workers and schedulers that are alive
@@ -21204,6 +22020,32 @@ func (c *ClientWithResponses) WhoamiWithResponse(ctx context.Context, reqEditors
 	return ParseWhoamiResponse(rsp)
 }
 
+// ListWorkersWithResponse List the workers that joined by a token, revoked ones too
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/workers (the `ListWorkers` operationId).
+func (c *ClientWithResponses) ListWorkersWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListWorkersResponse, error) {
+	rsp, err := c.ListWorkers(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListWorkersResponse(rsp)
+}
+
+// RevokeWorkerWithResponse Revoke a worker: it gets no more work, and others take what it has
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with DELETE /v1/workers/{worker} (the `RevokeWorker` operationId).
+func (c *ClientWithResponses) RevokeWorkerWithResponse(ctx context.Context, worker string, reqEditors ...RequestEditorFn) (*RevokeWorkerResponse, error) {
+	rsp, err := c.RevokeWorker(ctx, worker, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRevokeWorkerResponse(rsp)
+}
+
 // ParseListAlarmsResponse parses an HTTP response from a ListAlarmsWithResponse call
 func ParseListAlarmsResponse(rsp *http.Response) (*ListAlarmsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -21748,6 +22590,114 @@ func ParseRemovePoolResponse(rsp *http.Response) (*RemovePoolResponse, error) {
 	}
 
 	response := &RemovePoolResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListEnrolmentsResponse parses an HTTP response from a ListEnrolmentsWithResponse call
+func ParseListEnrolmentsResponse(rsp *http.Response) (*ListEnrolmentsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListEnrolmentsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageEnrolment
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseAddEnrolmentResponse parses an HTTP response from a AddEnrolmentWithResponse call
+func ParseAddEnrolmentResponse(rsp *http.Response) (*AddEnrolmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &AddEnrolmentResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest FreshEnrolment
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers AddEnrolmentResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRevokeEnrolmentResponse parses an HTTP response from a RevokeEnrolmentWithResponse call
+func ParseRevokeEnrolmentResponse(rsp *http.Response) (*RevokeEnrolmentResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeEnrolmentResponse{
 		Body:         bodyBytes,
 		HTTPResponse: rsp,
 	}
@@ -25058,6 +26008,68 @@ func ParseWhoamiResponse(rsp *http.Response) (*WhoamiResponse, error) {
 			return nil, err
 		}
 		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListWorkersResponse parses an HTTP response from a ListWorkersWithResponse call
+func ParseListWorkersResponse(rsp *http.Response) (*ListWorkersResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListWorkersResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageWorker
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseRevokeWorkerResponse parses an HTTP response from a RevokeWorkerWithResponse call
+func ParseRevokeWorkerResponse(rsp *http.Response) (*RevokeWorkerResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RevokeWorkerResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case rsp.StatusCode == 204:
+		break // No content-type
 
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem

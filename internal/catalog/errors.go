@@ -107,6 +107,8 @@ func classifyPostgres(code string) (tenantry.Kind, string) {
 		return tenantry.Shared, "the database has no connection left"
 	case "25006":
 		return tenantry.Shared, "the database is read-only"
+	case noPrivilege:
+		return tenantry.Forbidden, "the database refuses it to this account"
 	}
 	switch code[:min(2, len(code))] {
 	case "08", "28", "3D", "53", "57", "58":

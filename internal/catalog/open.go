@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/uptrace/bun"
@@ -62,18 +64,37 @@ type Fleet struct{ c *Catalog }
 // Open opens "sqlite:PATH" or "postgres://..." and migrates it to the current schema
 // (safe when several processes start at once). Errors are kind Shared, or Invalid for a
 // bad DSN or a schema that is more than one release newer; neither shows the DSN's password.
-func Open(ctx context.Context, dsn string) (*Catalog, error) { return open(ctx, dsn, false) }
+func Open(ctx context.Context, dsn string) (*Catalog, error) {
+	return open(ctx, dsn, access{migrate: true, partitions: true})
+}
 
 // OpenAsIs is Open without the migration: a schema that is older than this program is refused, too (Invalid).
-func OpenAsIs(ctx context.Context, dsn string) (*Catalog, error) { return open(ctx, dsn, true) }
+func OpenAsIs(ctx context.Context, dsn string) (*Catalog, error) {
+	return open(ctx, dsn, access{partitions: true})
+}
 
-func open(ctx context.Context, dsn string, asIs bool) (*Catalog, error) {
+// Dial opens a connection to a Postgres server, as pgx wants it.
+type Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+// OpenConfined is OpenAsIs for an enrolled worker, which changes nothing of the schema and reaches Postgres by dial.
+func OpenConfined(ctx context.Context, dsn string, dial Dial) (*Catalog, error) {
+	return open(ctx, dsn, access{dial: dial})
+}
+
+// access is how a catalog is opened.
+type access struct {
+	migrate    bool // bring an older schema up to date
+	partitions bool // make those of the next days
+	dial       Dial // nil: as usual
+}
+
+func open(ctx context.Context, dsn string, how access) (*Catalog, error) {
 	scheme, rest, _ := strings.Cut(dsn, ":")
 	switch scheme {
 	case "sqlite":
-		return openSQLite(ctx, rest, asIs)
+		return openSQLite(ctx, rest, !how.migrate)
 	case "postgres", "postgresql":
-		return openPostgres(ctx, dsn, asIs)
+		return openPostgres(ctx, dsn, how)
 	}
 	return nil, tenantry.Errorf(tenantry.Invalid, `open catalog: the DSN must begin with "sqlite:" or "postgres://"`)
 }
@@ -119,7 +140,7 @@ func prepareFile(path string) error {
 	return file.Close()
 }
 
-func openPostgres(ctx context.Context, dsn string, asIs bool) (*Catalog, error) {
+func openPostgres(ctx context.Context, dsn string, how access) (*Catalog, error) {
 	config, err := pgx.ParseConfig(dsn)
 	if err != nil {
 		// The cause quotes the DSN, and with it what stands in the place of a password.
@@ -131,10 +152,15 @@ func openPostgres(ctx context.Context, dsn string, asIs bool) (*Catalog, error) 
 	if config.RuntimeParams["application_name"] == "" {
 		config.RuntimeParams["application_name"] = "tenantry"
 	}
+	if how.dial != nil {
+		config.DialFunc = pgconn.DialFunc(how.dial)
+		// Whoever carries the connection resolves the name.
+		config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	}
 	pool := stdlib.OpenDB(*config, stdlib.OptionAfterConnect(prepareSession))
 	pool.SetMaxOpenConns(postgresConns)
 	pool.SetMaxIdleConns(postgresConns)
-	if err := migratePostgres(ctx, pool, asIs); err != nil {
+	if err := migratePostgres(ctx, pool, !how.migrate); err != nil {
 		_ = pool.Close()
 		return nil, err
 	}
@@ -143,6 +169,9 @@ func openPostgres(ctx context.Context, dsn string, asIs bool) (*Catalog, error) 
 	if c.keyed, err = openKeyed(ctx, dsn, config); err != nil {
 		_ = c.Close()
 		return nil, wrap("open catalog", err)
+	}
+	if !how.partitions {
+		return c, nil
 	}
 	if err := c.preparePartitions(ctx); err != nil {
 		_ = c.Close()

@@ -39,7 +39,8 @@ func (f *Fleet) Pools(ctx context.Context) ([]Pool, error) {
 	return out, err
 }
 
-// RemovePool removes a pool. Conflict: tenants belong to it, or it is the main one. NotFound.
+// RemovePool removes a pool, with what is known of workers that were revoked. Conflict: tenants belong to it, workers are enrolled
+// in it, or it is the main one. NotFound.
 func (f *Fleet) RemovePool(ctx context.Context, name string) error {
 	op := "remove pool " + name
 	if name == MainPool {
@@ -52,6 +53,16 @@ func (f *Fleet) RemovePool(ctx context.Context, name string) error {
 		}
 		if n[0] > 0 {
 			return tenantry.Errorf(tenantry.Conflict, "%s: %d tenants belong to it: move them first", op, n[0])
+		}
+		n = nil
+		if err := scan(ctx, tx, &n, "SELECT count(*) FROM workers WHERE pool = ? AND revoked_at = 0", name); err != nil {
+			return err
+		}
+		if n[0] > 0 {
+			return tenantry.Errorf(tenantry.Conflict, "%s: %d workers are enrolled in it: revoke them first", op, n[0])
+		}
+		if _, err := exec(ctx, tx, "DELETE FROM workers WHERE pool = ?", name); err != nil {
+			return err
 		}
 		changed, err := exec(ctx, tx, "DELETE FROM pools WHERE name = ?", name)
 		if err == nil && changed == 0 {

@@ -22,6 +22,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 	}{
 		{"Tenants", testTenants},
 		{"TenantSettings", testTenantSettings},
+		{"RemoteWorkers", testRemoteWorkers},
 		{"Exclusive", testExclusive},
 		{"Consents", testConsents},
 		{"Tokens", testTokens},
