@@ -200,8 +200,11 @@ const notebook = "Diary"
 // contents is what a restore has to bring back of a thing, below a folder or under names that begin with it.
 func (f *fleet) contents(tn tenant, x protectedThing, folder string) (all []string) {
 	f.t.Helper()
+	titles := map[string]string{} // of what files of libraries look up
 	files := func(as, drive string) {
 		for _, i := range f.officeTruth(tn, "drives", drive, "drive") {
+			link := titles[strings.Trim(i.Fields["RelatedLookupId"], `"`)] // "" of an item that was deleted
+			delete(i.Fields, "RelatedLookupId")
 			path, ok := strings.CutPrefix(i.Path, folder)
 			if !ok || folder != "" && !strings.HasPrefix(path, "/") || i.cannotBeWritten() != "" {
 				continue
@@ -210,7 +213,10 @@ func (f *fleet) contents(tn tenant, x protectedThing, folder string) (all []stri
 				all = append(all, "notebook "+strings.TrimPrefix(path, "/"))
 				continue
 			}
-			all = append(all, fmt.Sprint("file ", as, "/", strings.TrimPrefix(path, "/"), " ", i.Size, i.SHA256, i.Created, i.Modified, string(i.Permissions)))
+			all = append(all, fmt.Sprint("file ", as, "/", strings.TrimPrefix(path, "/"), " ", i.Size, i.SHA256, i.Created, i.Modified, string(i.Permissions), i.Fields))
+			if link != "" && folder == "" {
+				all = append(all, fmt.Sprint(fileLink, as, "/", path, " ", link))
+			}
 		}
 	}
 	switch x.workload {
@@ -225,6 +231,7 @@ func (f *fleet) contents(tn tenant, x protectedThing, folder string) (all []stri
 			files(c.Name, f.officeTruth(tn, "sites", at, "drives")[0].ID)
 		}
 	case "site":
+		titles = f.lookedUp(tn, x.owner)
 		for _, d := range f.officeTruth(tn, "sites", x.owner, "drives") {
 			if d.Name != "Site Pages" {
 				files(d.Name, d.ID)
@@ -234,6 +241,22 @@ func (f *fleet) contents(tn tenant, x protectedThing, folder string) (all []stri
 	}
 	slices.Sort(all)
 	return all
+}
+
+// fileLink begins the line of what a file of a library looks up in the site's first list. A column looks up one list, and that
+// of a library is the site's, not one that was restored beside it: below a folder of another site no such link comes back.
+const fileLink = "link of "
+
+// lookedUp are the titles of the items of a site's first list, by ID.
+func (f *fleet) lookedUp(tn tenant, site string) map[string]string {
+	f.t.Helper()
+	lists, titles := f.simLists(tn, site), map[string]string{}
+	for _, r := range f.officeTruth(tn, "sites", site, "listItems") {
+		if r.List == lists[0] {
+			titles[r.ID] = r.Fields["Title"]
+		}
+	}
+	return titles
 }
 
 // rowsAndPages are the lists of a site with their items, links by the titles of what they look up, and the pages.

@@ -122,9 +122,10 @@ func (x trial) back(into protectedThing, m moment, folder string) {
 		"resource": x.from.resource.ID, "workload": x.from.workload, "snapshot": m.seq, "to": into.resource.ID, "folder": folder, "permissions": true,
 	}
 	x.awaitDone(x.tn, x.restore(x.tn, ask))
-	if got := x.contents(x.tn, into, folder); !slices.Equal(m.contents, got) {
-		x.t.Fatalf("%s, snapshot %d into %q: %d things came back of %d; %s", x.from.workload, m.seq, folder, len(got), len(m.contents),
-			firstDifference(m.contents, got))
+	want := slices.DeleteFunc(slices.Clone(m.contents), func(line string) bool { return folder != "" && strings.HasPrefix(line, fileLink) })
+	if got := x.contents(x.tn, into, folder); !slices.Equal(want, got) {
+		x.t.Fatalf("%s, snapshot %d into %q: %d things came back of %d; %s", x.from.workload, m.seq, folder, len(got), len(want),
+			firstDifference(want, got))
 	}
 }
 
@@ -196,12 +197,12 @@ func (x trial) places(kind string, keep func(simPlace) bool) []simPlace {
 	return slices.DeleteFunc(all, func(p simPlace) bool { return !keep(p) })
 }
 
-// TestSiteBackAndForth: libraries, lists whose items look each other up, pages and a subsite. The site is deleted
+// TestSiteBackAndForth: libraries with columns, lists whose items look each other up, pages and a subsite. The site is deleted
 // before its last snapshot is restored again. Who wrote list items and when, and versions of them, do not come
 // back: no request of v1.0 sets them (listItem resource type).
 func TestSiteBackAndForth(t *testing.T) {
 	t.Parallel()
-	x := newTrial(t, map[string]any{"users": 1, "filesPerUser": 6, "sites": 2, "libraries": 1, "lists": 2, "listItems": 12, "pages": 2, "subsites": 1})
+	x := newTrial(t, map[string]any{"users": 1, "filesPerUser": 6, "sites": 2, "libraries": 1, "lists": 2, "listItems": 12, "pages": 2, "subsites": 1, "libraryColumns": 6})
 	sites := x.places("sites", func(p simPlace) bool { return p.Owner == "" && p.Group == "" })
 	at := func(i int) protectedThing {
 		_, ids, _ := strings.Cut(sites[i].ID, ",")
@@ -225,6 +226,7 @@ func TestSiteBackAndForth(t *testing.T) {
 		x.mutate(x.tn, "editListItem", map[string]any{"user": site, "folder": list, "id": rows[0].ID, "properties": map[string]any{"Title": "edited in " + name}})
 		x.mutate(x.tn, "deleteListItem", map[string]any{"user": site, "folder": list, "id": rows[2].ID})
 		x.mutate(x.tn, "putFile", map[string]any{"user": site, "path": "New/" + name + ".txt", "data": []byte(name)})
+		x.mutate(x.tn, "setFileFields", map[string]any{"user": site, "path": "New/" + name + ".txt", "properties": map[string]any{"Client": name, "RelatedLookupId": rows[1].ID}})
 		pages := x.officeTruth(x.tn, "sites", site, "pages")
 		x.mutate(x.tn, "editPage", map[string]any{"user": site, "id": pages[0].ID, "properties": map[string]any{"title": "Edited in " + name}})
 		for _, i := range x.officeTruth(x.tn, "drives", x.officeTruth(x.tn, "sites", site, "drives")[0].ID, "drive") {

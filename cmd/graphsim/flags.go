@@ -157,6 +157,7 @@ func (f *flags) registerSites() {
 	set.Int64Var(&t.FileSize, "file-size", 0, "bytes of each file (default: as people have them)")
 	set.Int64Var(&t.DriveQuota, "drive-quota", 0, "bytes each drive has room for (default 1 TiB)")
 	set.IntVar(&t.Libraries, "libraries", 0, "further document libraries of each team and group site")
+	set.IntVar(&t.LibraryColumns, "library-columns", 0, "custom columns of each library of a team or group site, with values of its files")
 	set.IntVar(&t.Lists, "lists", 0, "lists of each team and group site")
 	set.IntVar(&t.ListItems, "list-items", 0, "items of each list")
 	set.IntVar(&t.Pages, "pages", 0, "pages of each team and group site")

@@ -54,6 +54,9 @@ func (r *restore) run(ctx context.Context, chosen []string) (Outcome, error) {
 	} else {
 		err = r.selection(ctx, chosen)
 	}
+	if ender, ok := r.dst.(Ender); ok && err == nil {
+		err = r.settle(repository.Entry{Name: "what was restored, as a whole"}, ender.End(ctx))
+	}
 	r.progress()
 	out := r.outcome(err == nil)
 	out.Snapshot = r.snap.Snapshot()
@@ -133,7 +136,18 @@ func (r *restore) folder(ctx context.Context, parent string, e repository.Entry)
 	if err != nil {
 		return "", err
 	}
-	return r.dst.Folder(ctx, parent, e, raw)
+	return r.begin(ctx, parent, e, raw)
+}
+
+// begin finds or makes a folder, and has the target make it ready for what comes into it.
+func (r *restore) begin(ctx context.Context, parent string, e repository.Entry, raw []byte) (id string, err error) {
+	if id, err = r.dst.Folder(ctx, parent, e, raw); err != nil {
+		return "", err
+	}
+	if beginner, ok := r.dst.(Beginner); ok {
+		err = r.settle(e, beginner.Begin(ctx, id, e, r.opener(e)))
+	}
+	return id, err
 }
 
 // entry restores e under the target's folder parent: a container with all it holds, or one item.
@@ -148,7 +162,7 @@ func (r *restore) entry(ctx context.Context, parent string, e repository.Entry, 
 	if err != nil {
 		return err
 	}
-	id, err := r.dst.Folder(ctx, parent, e, raw)
+	id, err := r.begin(ctx, parent, e, raw)
 	if err != nil {
 		return err
 	}

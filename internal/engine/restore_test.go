@@ -255,3 +255,58 @@ func TestBrowsePages(t *testing.T) {
 		}
 	}
 }
+
+// ready is a place that notes what it was told of folders and of the end.
+type ready struct {
+	*place
+	told []string
+	fail map[string]error
+}
+
+func (p *ready) Begin(ctx context.Context, id string, e repository.Entry, _ engine.OpenPart) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told = append(p.told, fmt.Sprintf("%s as %s before %d", e.ID, id, p.writes))
+	return p.fail[e.ID]
+}
+
+func (p *ready) End(context.Context) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told = append(p.told, fmt.Sprintf("end after %d", p.writes))
+	return p.fail[""]
+}
+
+// TestTargetsAreToldWhatBegins: of every folder before anything lies in it, also on the way to a single item, and of the
+// end once all is written; what one folder lacks, or the end, is a problem and stops nobody.
+func TestTargetsAreToldWhatBegins(t *testing.T) {
+	refused := tenantry.Errorf(tenantry.Denied, "refused")
+	for name, tt := range map[string]struct {
+		items []string
+		want  []string
+	}{
+		"one item":   {[]string{"m5"}, []string{"f1 as made f1 before 0", "f2 as made f2 before 0", "f3 as made f3 before 0", "end after 1"}},
+		"one folder": {[]string{"f4"}, []string{"f4 as made f4 before 0", "end after 1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			snap := saved(t)
+			to := &ready{place: newPlace(), fail: map[string]error{"f1": refused, "": refused}}
+			out, err := engine.Restore(t.Context(), snap, to, tenantry.RestoreRequest{Items: tt.items}, engine.Limits{}, nil, nil)
+			if err != nil || !out.Done || out.Counts.Items != 1 {
+				t.Fatalf("%+v, %v", out, err)
+			}
+			if diff := cmp.Diff(tt.want, to.told); diff != "" {
+				t.Error(diff)
+			}
+			if want := len(tt.items[0:1]) + strings.Count(strings.Join(tt.want, " "), "f1 as"); len(out.Problems) != want {
+				t.Errorf("%d problems, expected %d: %+v", len(out.Problems), want, out.Problems)
+			}
+		})
+	}
+	drained := make(chan struct{})
+	close(drained)
+	to := &ready{place: newPlace()}
+	if _, err := engine.Restore(t.Context(), saved(t), to, tenantry.RestoreRequest{}, engine.Limits{}, drained, nil); err != nil || slices.Contains(to.told, "end after 0") {
+		t.Errorf("a slice that ended early: %v, %v", to.told, err)
+	}
+}

@@ -129,6 +129,19 @@ type Finisher interface {
 	Finish(ctx context.Context, id string, e repository.Entry, raw []byte, open OpenPart) error
 }
 
+// Beginner is a Target that is told of a folder, with what is stored of it beside its payload, before anything is
+// written into it. An error of one of the kinds that Target names is recorded for the folder, which is filled all
+// the same. Begin may run again for a folder that was begun.
+type Beginner interface {
+	Begin(ctx context.Context, id string, e repository.Entry, open OpenPart) error
+}
+
+// Ender is a Target that is told when everything was written. An error of one of the kinds that Target names is recorded
+// as a problem of its own. End may run again.
+type Ender interface {
+	End(ctx context.Context) error
+}
+
 // OpenPart streams the stored bytes of one part of the item at hand.
 type OpenPart = func(context.Context, repository.Part) (io.ReadCloser, error)
 

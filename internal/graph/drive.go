@@ -26,7 +26,7 @@ var itemProperties = []string{
 
 // driveProperties are what is kept of a drive: not its quota, which changes all the time. Drives that are the
 // service's own are listed only if system is selected ("List drives").
-var driveProperties = []string{"id", "name", "driveType", "description", "createdDateTime", "webUrl", "owner", "system"}
+var driveProperties = []string{"id", "name", "driveType", "description", "createdDateTime", "webUrl", "owner", "system", "sharePointIds"}
 
 // sharingPreferences have a drive's delta name the items that have permissions of their own, and tell when
 // those change ("driveItem: delta", scan guidance).
@@ -151,6 +151,20 @@ func (t *Tenant) SetItemTimes(ctx context.Context, drive, item string, created, 
 // "" the first page of a full round. Parents of what changed are in it, too, and the addresses of
 // files' contents beside them. Resync: begin with "".
 func (t *Tenant) DriveChanges(ctx context.Context, drive, link string) (RawPage, error) {
+	return t.driveChanges(ctx, drive, link, nil)
+}
+
+// expandRow shows an item of a library with the row of the list that the library is, and its values in the columns of that
+// ("driveItem: delta" takes $expand; "List items" says how values are expanded).
+const expandRow = "listItem($expand=fields)"
+
+// LibraryChanges is DriveChanges with each item's row of the library's list, and its values in the list's columns. A
+// link goes on as it began. Invalid with link "": the service does not show rows so.
+func (t *Tenant) LibraryChanges(ctx context.Context, drive, link string) (RawPage, error) {
+	return t.driveChanges(ctx, drive, link, []string{expandRow})
+}
+
+func (t *Tenant) driveChanges(ctx context.Context, drive, link string, expand []string) (RawPage, error) {
 	const op = "read a page of drive items"
 	if err := given(op, drive); err != nil {
 		return RawPage{}, err
@@ -158,7 +172,9 @@ func (t *Tenant) DriveChanges(ctx context.Context, drive, link string) (RawPage,
 	c, err := t.client.build.built(ctx, op, t.siteDelta(link))(
 		t.client.build.drives().ByDriveId(drive).Items().ByDriveItemId("root").Delta().ToGetRequestInformation(ctx,
 			&drives.ItemItemsItemDeltaRequestBuilderGetRequestConfiguration{
-				QueryParameters: &drives.ItemItemsItemDeltaRequestBuilderGetQueryParameters{Select: append(slices.Clone(itemProperties), contentAddress)}}))
+				QueryParameters: &drives.ItemItemsItemDeltaRequestBuilderGetQueryParameters{
+					Select: append(slices.Clone(itemProperties), contentAddress), Expand: expand,
+				}}))
 	if err != nil {
 		return RawPage{}, err
 	}
@@ -215,12 +231,52 @@ func (t *Tenant) DriveChildren(ctx context.Context, drive, folder, link string) 
 
 // DriveChild returns the item with that name in a folder. NotFound: none has it.
 func (t *Tenant) DriveChild(ctx context.Context, drive, folder, name string) (jsontext.Value, error) {
+	return t.driveChild(ctx, drive, folder, name, url.Values{"$select": {strings.Join(itemProperties, ",")}})
+}
+
+// LibraryChild is DriveChild with the item's row of the library's list, as LibraryChanges shows it.
+func (t *Tenant) LibraryChild(ctx context.Context, drive, folder, name string) (jsontext.Value, error) {
+	return t.driveChild(ctx, drive, folder, name, url.Values{"$select": {strings.Join(itemProperties, ",")}, "$expand": {expandRow}})
+}
+
+func (t *Tenant) driveChild(ctx context.Context, drive, folder, name string, query url.Values) (jsontext.Value, error) {
 	const op = "look for a file by name"
 	if err := named(op, drive, folder, name); err != nil {
 		return nil, err
 	}
-	return t.document(ctx, t.client.build.plain(op, http.MethodGet, t.sharePoint(oneItem, false),
-		url.Values{"$select": {strings.Join(itemProperties, ",")}}, child(drive, folder, name)...))
+	return t.document(ctx, t.client.build.plain(op, http.MethodGet, t.sharePoint(oneItem, false), query, child(drive, folder, name)...))
+}
+
+// LibraryList returns the ID of the list that a library is, in the library's site.
+func (t *Tenant) LibraryList(ctx context.Context, drive string) (list string, err error) {
+	const op = "find the list of a library"
+	if err := given(op, drive); err != nil {
+		return "", err
+	}
+	doc, err := t.document(ctx, t.client.build.plain(op, http.MethodGet, t.sharePoint(oneItem, false),
+		url.Values{"$select": {"id,sharePointIds"}}, "drives", drive))
+	if err != nil {
+		return "", err
+	}
+	var d struct {
+		IDs struct {
+			List string `json:"listId"`
+		} `json:"sharePointIds"`
+	}
+	if err := json.Unmarshal(doc, &d); err != nil || d.IDs.List == "" {
+		return "", tenantry.Errorf(tenantry.Internal, "%s: the answer names none", op)
+	}
+	return d.IDs.List, nil
+}
+
+// UpdateFileFields changes values of a file or folder in the columns of its library; null takes one away. It may count
+// as modified then.
+func (t *Tenant) UpdateFileFields(ctx context.Context, drive, item string, fields []byte) error {
+	const op = "change the values of a file"
+	if err := given(op, drive, item); err != nil {
+		return err
+	}
+	return t.accepted(ctx, t.driveWrite(op, http.MethodPatch, fields, nil, "drives", drive, "items", item, "listItem", "fields"))
 }
 
 // CreateDriveFolder creates a folder with the times given, as Upload takes them, and returns its item. Conflict:

@@ -34,6 +34,8 @@ func (s TenantSpec) Check() error {
 			most, unit = 1<<50, " bytes"
 		case "libraries":
 			most = 250
+		case "libraryColumns":
+			most = int64(len(libraryColumns))
 		case "languages":
 			most = int64(maxLanguages)
 		case "charsets":

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/graphsim"
 )
@@ -176,6 +178,43 @@ func TestConformanceSites(t *testing.T) {
 			w.want(200, "PATCH", row+"/fields", object{"Title": "t"})
 			w.same("title", w.get(row + "/fields")["Title"], "t")
 			w.status(400, "PATCH", row+"/fields", object{"Other": "t"})
+			w.want(200, "PATCH", row+"/fields", object{"Title": nil})
+			w.same("no title", w.get(row + "/fields")["Title"], nil)
+			w.status(404, "GET", w.drive+"/root/listItem", nil)
+		}},
+		{"a library has columns, and a delta shows values with $expand=listItem($expand=fields)", func(w *world) {
+			site, id := w.site()
+			drives, err := w.tenant.Drives(id)
+			must(w.t, err)
+			drive := "drives/" + url.PathEscape(drives[0].ID)
+			list := w.get(drive + "?$select=sharePointIds")["sharePointIds"].(object)["listId"].(string)
+			w.status(201, "POST", site+"/lists/"+list+"/columns", object{"name": "Client", "text": object{}})
+			_, err = w.tenant.PutFile(drives[0].ID, "Plans/a.txt", []byte("a"))
+			must(w.t, err)
+			const expanded = "/root/delta?$expand=listItem($expand=fields)"
+			_, since, _ := w.round(drive + expanded)
+			w.want(200, "PATCH", drive+"/root:/Plans/a.txt:/listItem/fields", object{"Client": "Contoso"})
+			w.status(400, "PATCH", drive+"/root:/Plans/a.txt:/listItem/fields", object{"Client": 7})
+			changed, _, _ := w.round(since)
+			for _, item := range changed {
+				row, shown := item["listItem"].(object)
+				if shown == (item["root"] != nil) {
+					w.t.Errorf("%v is shown as the row %v", item["name"], row)
+				}
+				if item["name"] == "a.txt" {
+					w.same("value", row["fields"].(object)["Client"], "Contoso")
+					w.same("type", row["contentType"].(object)["name"], "Document")
+				}
+			}
+			plain, _, _ := w.round(drive + "/root/delta")
+			w.same("not asked for", plain[1]["listItem"], nil)
+			truth, err := w.tenant.DriveTruth(drives[0].ID)
+			must(w.t, err)
+			at := slices.IndexFunc(truth, func(f graphsim.FileTruth) bool { return f.Path == "Plans/a.txt" })
+			w.same("truth", truth[at].Fields["Client"], `"Contoso"`)
+			if time.Since(truth[at].Modified) > time.Hour {
+				w.t.Errorf("modified %s", truth[at].Modified)
+			}
 		}},
 		{"pages have a canvas on $expand only", func(w *world) {
 			site, id := w.site()

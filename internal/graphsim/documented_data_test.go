@@ -205,6 +205,7 @@ var filesPages = []page{
 		{"values by column", "values are held against the columns"},
 		{"if-match", "PATCH of fields takes If-Match"},
 		{"files as rows", "a file's row is reached through its drive"},
+		{"values of files in a delta", "a library has columns, and a delta shows values with $expand=listItem($expand=fields)"},
 		{"whatever happens, the client ends with the truth", "TestListDeltaEqualsTruth"},
 	}},
 	{"sitePage", []documented{

@@ -119,9 +119,25 @@ func (c *call) expandItem(o *object, d *drive, item *driveItem) []byte {
 			}
 			o.always("children")
 			o.b = append(o.b, "["+strings.Join(parts, ",")+"]"...)
+		case "listitem":
+			if d.inList(item) {
+				o.always("listItem")
+				o.b = append(o.b, relation.inside(c).renderItemRow(d, item)...)
+			}
 		}
 	}
 	return o.done()
+}
+
+// inside is the call as a relation sees it whose own relations may be expanded, too.
+func (e expansion) inside(c *call) *call {
+	inner := c.withSelection(parseSelect(e.options.Get("$select")))
+	for _, name := range strings.Split(e.options.Get("$expand"), ",") {
+		if name != "" {
+			inner.expand = append(inner.expand, expansion{name: strings.TrimSpace(name), options: url.Values{}})
+		}
+	}
+	return inner
 }
 
 // withSelection is the call as an expanded relation sees it: with another $select

@@ -179,6 +179,8 @@ func (t *Tenant) applyDrive(m Mutation) (id string, known bool, err error) {
 		if at, err = time.Parse(time.RFC3339, text("modified")); err == nil {
 			err = t.TouchFile(m.User, m.Path, at)
 		}
+	case "setfilefields":
+		err = t.SetFileFields(m.User, m.Path, m.Properties)
 	case "resyncdrive":
 		err = t.ResyncDrive(m.User, flag("keepBoth"))
 	default:

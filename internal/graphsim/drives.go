@@ -244,7 +244,7 @@ func (d *drive) lastModified() (latest time.Time) {
 }
 
 // listID is the ID of the list that is this library.
-func (d *drive) listID() string { return guid(mixString(d.seed, "list")) }
+func (d *drive) listID() string { return libraryListID(d.t, d.site.id, d.lib.number) }
 
 // sharePointIDs is how SharePoint names the library, and an item of it.
 func (d *drive) sharePointIDs(item *driveItem) string {

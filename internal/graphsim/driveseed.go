@@ -45,6 +45,7 @@ func (d *drive) seedFolder(r *rand.Rand, folders []*driveItem, n int) *driveItem
 	item := d.newItem(parent, fmt.Sprintf("%s %d", name, n+1))
 	item.children = map[string]*driveItem{}
 	d.date(item, n)
+	d.seedValues(item)
 	return item
 }
 
@@ -60,6 +61,7 @@ func (d *drive) seedFile(r *rand.Rand, parent *driveItem, n int) {
 		item.data = seededContent{seed: mix(d.seed, item.number), length: size}
 	}
 	d.date(item, n)
+	d.seedValues(item)
 }
 
 func fileName(r *rand.Rand, l language) string {

@@ -25,6 +25,8 @@ type FileTruth struct {
 	// that it inherits none.
 	Permissions []PermissionTruth `json:"permissions,omitempty"`
 	Unique      bool              `json:"unique,omitempty"`
+	// Fields are the values in the columns of the library, compact JSON by column.
+	Fields map[string]string `json:"fields,omitempty"`
 }
 
 // VersionTruth is an old version of a file.
@@ -82,6 +84,12 @@ func (t *Tenant) DriveTruth(owner string) ([]FileTruth, error) {
 func (i *driveItem) truth() (FileTruth, error) {
 	truth := FileTruth{ID: i.id, Path: i.path(), Modified: i.modified, Created: i.created, Folder: i.isContainer(),
 		Package: i.pkg, Malware: i.malware, Unique: i.unique}
+	if len(i.fields) > 0 {
+		truth.Fields = map[string]string{}
+		for name, value := range i.fields {
+			truth.Fields[name] = sameJSON(value)
+		}
+	}
 	for _, p := range i.grants {
 		truth.Permissions = append(truth.Permissions, p.truth())
 	}

@@ -93,13 +93,14 @@ func (t *Tenant) openSite(owner string) (*siteStore, error) {
 // newSiteStore lays the lists and pages of a site out.
 func (t *Tenant) newSiteStore(e *entry) *siteStore {
 	st := &siteStore{t: t, site: e, seed: mixString(t.seed, "lists/"+e.id)}
-	for _, lib := range t.librariesOf(e) {
+	for i, lib := range t.librariesOf(e) {
 		template := "documentLibrary"
 		if lib.number == pagesLibrary {
 			template = "webPageLibrary"
 		}
 		l := st.addList(lib.name, template, e.created())
 		l.drive, l.system = libraryID(e.id, lib.number), lib.system
+		l.id = libraryListID(t, e.id, i)
 		l.addColumn(textColumn("Title"))
 	}
 	hidden := st.addList("TaxonomyHiddenList", "genericList", e.created())
@@ -113,6 +114,7 @@ func (t *Tenant) newSiteStore(e *entry) *siteStore {
 	for i := range t.spec.Pages {
 		st.seedPage(i)
 	}
+	st.seedLibraryColumns()
 	return st
 }
 

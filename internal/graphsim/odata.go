@@ -221,7 +221,7 @@ func (c *call) parseExpand(rt *route) error {
 var nestedOptions = map[string][]string{
 	"members": {"$select"}, "owners": {"$select"}, "memberof": {"$select"}, "fields": {"$select"},
 	"attachments": {"$select", "$expand"}, "singlevalueextendedproperties": {"$filter"}, "exceptionoccurrences": {"$select"}, "childfolders": {"$select"},
-	"items": {"$select"},
+	"items": {"$select"}, "listitem": {"$select", "$expand"},
 }
 
 func (c *call) checkExpansion(rt *route, name string) error {

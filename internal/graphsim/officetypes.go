@@ -14,7 +14,7 @@ var (
 	driveItemType = newType("driveItem", []string{"id", "name", "eTag", "cTag", "webUrl", "description"}, kinds{timeProperty: authored, numberProperty: {"size"},
 		complexProperty: {"createdBy", "lastModifiedBy", "parentReference", "file", "folder", "package", "root", "deleted", "remoteItem",
 			"shared", "specialFolder", "sharepointIds", "fileSystemInfo", "malware", "publication", "bundle"},
-		navigationProperty: {"children", "permissions"}}).also("@microsoft.graph.downloadUrl", "content.downloadUrl")
+		navigationProperty: {"children", "permissions", "listItem"}}).also("@microsoft.graph.downloadUrl", "content.downloadUrl")
 	itemVersionType = newType("driveItemVersion", []string{"id"}, kinds{timeProperty: {"lastModifiedDateTime"},
 		numberProperty: {"size"}, complexProperty: {"lastModifiedBy", "publication"}})
 	permissionType = newType("permission", []string{"id", "shareId"}, kinds{collectionProperty: {"roles", "grantedToIdentitiesV2"},

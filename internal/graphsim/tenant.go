@@ -29,8 +29,11 @@ type TenantSpec struct {
 	Groups       int `json:"groups"`       // every second one a Microsoft 365 group with a site
 	Sites        int `json:"sites"`        // team sites besides those of groups
 
-	// Libraries adds document libraries to each team and group site (at most 250).
-	Libraries int `json:"libraries"`
+	// Libraries adds document libraries to each team and group site (at most 250). LibraryColumns
+	// gives each library of such a site custom columns (at most 6, each of another kind), in which
+	// most files and folders have values.
+	Libraries      int `json:"libraries"`
+	LibraryColumns int `json:"libraryColumns"`
 	// Lists is how many lists each team and group site has, with ListItems items each;
 	// Pages how many pages.
 	Lists     int `json:"lists"`

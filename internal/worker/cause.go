@@ -124,6 +124,24 @@ func (t markedTarget) Folder(ctx context.Context, parent string, e repository.En
 	return id, fromGraph(err)
 }
 
+// Begin passes on that a folder is to be filled, if anybody wants to know.
+func (t markedTarget) Begin(ctx context.Context, id string, e repository.Entry, open engine.OpenPart) error {
+	beginner, ok := t.Target.(engine.Beginner)
+	if !ok {
+		return nil
+	}
+	return fromGraph(beginner.Begin(ctx, id, e, markedOpen(open)))
+}
+
+// End passes on that all is written, if anybody wants to know.
+func (t markedTarget) End(ctx context.Context) error {
+	ender, ok := t.Target.(engine.Ender)
+	if !ok {
+		return nil
+	}
+	return fromGraph(ender.End(ctx))
+}
+
 // Finish passes on what is to be done with a folder when it is full, if there is anything.
 func (t markedTarget) Finish(ctx context.Context, id string, e repository.Entry, raw []byte, open engine.OpenPart) error {
 	finisher, ok := t.Target.(engine.Finisher)

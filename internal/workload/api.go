@@ -249,6 +249,12 @@ type SiteReader[P Pages] interface {
 	Site(ctx context.Context, site string) (jsontext.Value, error)
 	ContentTypes(ctx context.Context, site, list, link string) (P, error)
 	ListItemChanges(ctx context.Context, site, list, link string) (P, error)
+	LibraryReader[P]
+}
+
+// LibraryReader reads drives that are libraries: with the row of each file in the library's list.
+type LibraryReader[P Pages] interface {
+	LibraryChanges(ctx context.Context, drive, link string) (P, error)
 }
 
 // SiteLister lists what a site holds.
@@ -274,7 +280,15 @@ type SiteWriter[P Pages] interface {
 	CreateColumn(ctx context.Context, site, list string, body []byte) error
 	CreateListItem(ctx context.Context, site, list string, body []byte) (id string, err error)
 	UpdateListItem(ctx context.Context, site, list, item string, fields []byte) error
+	LibraryWriter
 	PageWriter
+}
+
+// LibraryWriter writes what the files of a library have in the columns of its list.
+type LibraryWriter interface {
+	LibraryList(ctx context.Context, drive string) (list string, err error)
+	LibraryChild(ctx context.Context, drive, folder, name string) (jsontext.Value, error)
+	UpdateFileFields(ctx context.Context, drive, item string, fields []byte) error
 }
 
 // PageWriter writes the pages of a site.

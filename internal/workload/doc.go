@@ -48,7 +48,9 @@
 // and has the part "contentTypes.json"; of a library that is all, its files are a drive's. What the service
 // keeps for itself (system lists) is left out. Graph v1.0 says of an item's attachments only that there are
 // some: such an item has a problem. The files of pages in the pages library are saved, and come back
-// with the pages.
+// with the pages. The files of its libraries come with their rows in the list that a library is, "listItem" in their
+// JSON: the values of its columns and the content type. The drive has that list as its part "library.json", so that a
+// single file knows its columns. Where Graph refuses to show rows, an entry "columns of files" says so.
 //
 // # What is stored of a group
 //
@@ -74,5 +76,6 @@
 // only a restore that replaces, to the original place, writes them. A rule that forwards is restored switched off,
 // as are automatic replies, and every rule that is restored into a folder. A series is made on the clock of its original time zone, so that it does not move when
 // clocks change. A restored file
-// is found by its name, its size and its hash.
+// is found by its name, its size and its hash. Its values in the columns of a library are written behind it, and then
+// its times, which that changes; what it looks up in lists comes last. Its content type is kept, and not written.
 package workload

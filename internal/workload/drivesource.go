@@ -20,7 +20,7 @@ type driveSource[P Pages] struct {
 // NewDriveSource returns the source of a user's drives; user is the Entra object ID. Its collections are the
 // drives. Of each file as many old versions are saved as the options say.
 func NewDriveSource[P Pages](api DriveReader[P], user string, o tenantry.BackupOptions) engine.Source {
-	return &driveSource[P]{driveTree[P]{api, o.Versions}, user}
+	return &driveSource[P]{newDriveTree(api, o), user}
 }
 
 // Tree says that nothing moves from drive to drive.

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"path"
@@ -23,6 +24,11 @@ type driveTarget[P Pages] struct {
 	conflict    string
 	permissions bool
 	only        string // the one drive that is written into, "" any of the owner's
+	// find looks for a child of a folder: as DriveFinder.DriveChild, or with more of it.
+	find func(ctx context.Context, drive, folder, name string) (jsontext.Value, error)
+	// describe gives an item its values in the columns of a library; nil where there is none. It returns whether it
+	// changed the item, with an error when that lacks some of them.
+	describe func(ctx context.Context, w described) (changed bool, err error)
 
 	mu     sync.Mutex        // guards what follows
 	drives []ownDrive        // of the owner
@@ -52,7 +58,7 @@ func NewDriveTarget[P Pages](api DriveWriter[P], user string, req tenantry.Resto
 func newDriveTarget[P Pages](api DriveWriter[P], of, owner string, req tenantry.RestoreRequest) *driveTarget[P] {
 	return &driveTarget[P]{
 		api: api, of: of, owner: owner, folder: req.Folder, conflict: req.Conflict, permissions: req.Permissions,
-		tops: map[string]string{}, made: map[string]bool{},
+		find: api.DriveChild, tops: map[string]string{}, made: map[string]bool{},
 	}
 }
 
@@ -213,7 +219,7 @@ const maxMade = 100_000
 
 func (t *driveTarget[P]) child(ctx context.Context, parent, name string) (d driveItem, ok bool, err error) {
 	drive, folder, _ := strings.Cut(parent, "/")
-	raw, err := t.api.DriveChild(ctx, drive, folder, name)
+	raw, err := t.find(ctx, drive, folder, name)
 	if tenantry.KindOf(err) == tenantry.NotFound {
 		return d, false, nil
 	}
@@ -237,12 +243,21 @@ func (t *driveTarget[P]) Finish(ctx context.Context, id string, e repository.Ent
 	t.mu.Lock()
 	ours := t.made[id] || t.folder != ""
 	t.mu.Unlock()
+	var lost error
+	if ours && t.describe != nil {
+		if _, err := t.describe(ctx, described{stored: e.ID, drive: drive, item: folder, row: d.Row, like: &d}); err != nil {
+			if !isLost(err) {
+				return err
+			}
+			lost = err
+		}
+	}
 	if created, modified := d.fileTimes(); ours && !modified.IsZero() {
 		if err := t.api.SetItemTimes(ctx, drive, folder, created, modified); err != nil {
 			return err
 		}
 	}
-	return t.share(ctx, drive, folder, e, open)
+	return cmp.Or(t.share(ctx, drive, folder, e, open), lost)
 }
 
 // Item writes a file, unless it is there.
@@ -258,29 +273,53 @@ func (t *driveTarget[P]) Item(ctx context.Context, folder string, e repository.E
 	if folder, err = t.place(ctx, folder); err != nil {
 		return engine.Written{}, err
 	}
-	written, err := t.file(ctx, folder, d, content, open)
+	written, there, err := t.file(ctx, folder, d, content, open)
 	if err != nil {
 		return engine.Written{}, err
 	}
 	drive, _, _ := strings.Cut(folder, "/")
-	return written, t.share(ctx, drive, written.ID, e, open)
+	var lost error
+	if t.describe != nil && (!written.Existed || sameFile(there, d, content)) {
+		if lost = t.values(ctx, drive, e, d, there, written); lost != nil && !isLost(lost) {
+			return written, lost
+		}
+	}
+	return written, cmp.Or(t.share(ctx, drive, written.ID, e, open), lost)
 }
 
-func (t *driveTarget[P]) file(ctx context.Context, folder string, d driveItem, content repository.Part, open engine.OpenPart) (engine.Written, error) {
+// values gives a file its values in the columns of the library, and then the times that writing them has changed.
+func (t *driveTarget[P]) values(ctx context.Context, drive string, e repository.Entry, d, there driveItem, w engine.Written) error {
+	ask := described{stored: e.ID, drive: drive, item: w.ID, row: d.Row, like: &d}
+	if w.Existed {
+		ask.like, ask.existed, ask.there = &there, true, there.Row
+	}
+	changed, lost := t.describe(ctx, ask)
+	if created, modified := ask.like.fileTimes(); changed && !modified.IsZero() {
+		if err := t.api.SetItemTimes(ctx, drive, w.ID, created, modified); err != nil {
+			return err
+		}
+	}
+	return lost
+}
+
+// file returns what it found, too, where it left that.
+func (t *driveTarget[P]) file(ctx context.Context, folder string, d driveItem, content repository.Part, open engine.OpenPart) (w engine.Written, there driveItem, err error) {
 	for i, name := range names(d.Name, content) {
 		there, ok, err := t.child(ctx, folder, name)
 		switch {
 		case err != nil:
-			return engine.Written{}, err
+			return w, there, err
 		case !ok:
-			return t.upload(ctx, folder, name, "fail", d, content, open)
+			w, err = t.upload(ctx, folder, name, "fail", d, content, open)
+			return w, there, err
 		case sameFile(there, d, content) || i == 0 && t.conflict == conflictSkip:
-			return engine.Written{ID: there.ID, Existed: true}, nil
+			return engine.Written{ID: there.ID, Existed: true}, there, nil
 		case i == 0 && t.conflict == conflictReplace && there.kind() == kindFile:
-			return t.upload(ctx, folder, name, "replace", d, content, open)
+			w, err = t.upload(ctx, folder, name, "replace", d, content, open)
+			return w, there, err
 		}
 	}
-	return engine.Written{}, tenantry.Errorf(tenantry.Conflict, "restore file %s: its name and those of its copies are taken", d.Name)
+	return w, there, tenantry.Errorf(tenantry.Conflict, "restore file %s: its name and those of its copies are taken", d.Name)
 }
 
 func fileContent(e repository.Entry) (repository.Part, error) {

@@ -34,6 +34,12 @@ const (
 type driveTree[P Pages] struct {
 	api      DriveReader[P]
 	versions int // how many old versions of a file are saved
+	// changes reads a page of a drive, as DriveReader.DriveChanges or with more of each item.
+	changes func(ctx context.Context, drive, link string) (P, error)
+}
+
+func newDriveTree[P Pages](api DriveReader[P], o tenantry.BackupOptions) driveTree[P] {
+	return driveTree[P]{api, o.Versions, api.DriveChanges}
 }
 
 // listed returns the drive as an item that parent holds.
@@ -55,7 +61,7 @@ func (s *driveTree[P]) listed(parent string, raw jsontext.Value) (engine.Item, e
 // page reads a page of a drive's delta.
 func (s *driveTree[P]) page(ctx context.Context, collection, link string) (engine.Page, error) {
 	drive := strings.TrimPrefix(collection, driveID)
-	got, err := s.api.DriveChanges(ctx, drive, link)
+	got, err := s.changes(ctx, drive, link)
 	if err != nil {
 		return engine.Page{}, err
 	}
@@ -122,6 +128,7 @@ type driveItem struct {
 	Remote  *struct{}    `json:"remoteItem"`
 	Deleted *struct{}    `json:"deleted"`
 	Shared  *struct{}    `json:"shared"`
+	Row     *fileRow     `json:"listItem"`
 	// SharedChanged says that it is shown because its permissions changed ("driveItem: delta").
 	SharedChanged string `json:"@microsoft.graph.sharedChanged"`
 
@@ -200,6 +207,9 @@ func (s *driveTree[P]) item(list *changes, drive string, raw jsontext.Value, fro
 	}
 	if item.ETag == "" {
 		item.ETag = digest(raw)
+	}
+	if d.Row != nil {
+		item.ETag += rowPrefix + digest(d.Row.raw)
 	}
 	if d.SharedChanged != "" {
 		item.ETag = "" // told anew: it may be the version that is known

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -37,7 +38,10 @@ type column struct {
 }
 
 // builtIn are the columns that every list has.
-var builtIn = []string{"Title", "ContentType", "Attachments", "ID", "Modified", "Created", "Author", "Editor"}
+var builtIn = []string{"Title", "ContentType", "Attachments", "ID", "Modified", "Created", "Author", "Editor", fileName}
+
+// fileName is the column of a library that is the name of the file.
+const fileName = "FileLeafRef"
 
 // made reports whether a restore makes the column where it is missing.
 func (c *column) made() bool {
@@ -47,18 +51,21 @@ func (c *column) made() bool {
 // plain reports whether the column's values are written as they are.
 func (c *column) plain() bool {
 	return !c.ReadOnly && (!c.Hidden || c.Name == "Title") && c.Lookup == nil && c.Person == nil && c.Calculated == nil &&
-		c.Term == nil && c.Thumbnail == nil && c.Approval == nil && c.Name != "ContentType" && c.Name != "Attachments"
+		c.Term == nil && c.Thumbnail == nil && c.Approval == nil && c.Name != "ContentType" && c.Name != "Attachments" && c.Name != fileName
 }
 
-// listTarget is one list that is restored.
+// listTarget is one list that is restored, or the list that a library is.
 type listTarget struct {
 	site, id string
+	drive    string // of a library: where its files are
 	source   string // ID of the stored list, as Microsoft has it
 	original bool   // it is the list that was saved
 	columns  []column
 	present  map[string][]string          // by fingerprint of their plain values: IDs of items that are there
 	linked   map[string]map[string]string // by item: what its lookups say
 	ids      map[string]bool
+	unmade   map[string]bool   // columns that the service would not make
+	looks    map[string]string // by column of the target: the list that it looks up
 }
 
 func readColumns(raw []byte) ([]column, error) {
@@ -94,7 +101,7 @@ func (t *siteTarget[P]) list(ctx context.Context, site string, e repository.Entr
 	if err != nil {
 		return nil, err
 	}
-	l := &listTarget{site: site, source: n.ID, columns: columns}
+	l := &listTarget{site: site, source: n.ID, columns: columns, unmade: map[string]bool{}, looks: map[string]string{}}
 	if l.id, err = t.findOrMakeList(ctx, site, n, raw); err != nil {
 		return nil, err
 	}
@@ -154,6 +161,11 @@ func (t *siteTarget[P]) makeColumns(ctx context.Context, l *listTarget) error {
 	if err != nil {
 		return err
 	}
+	for _, c := range there {
+		if c.Lookup != nil {
+			l.looks[c.Name] = c.Lookup.ListID
+		}
+	}
 	for _, c := range l.columns {
 		if !c.made() || slices.ContainsFunc(there, func(o column) bool { return o.Name == c.Name }) {
 			continue
@@ -165,7 +177,15 @@ func (t *siteTarget[P]) makeColumns(ctx context.Context, l *listTarget) error {
 		if !ok {
 			continue
 		}
-		if err := t.api.CreateColumn(ctx, l.site, l.id, body); err != nil && tenantry.KindOf(err) != tenantry.Conflict {
+		switch err := t.api.CreateColumn(ctx, l.site, l.id, body); tenantry.KindOf(err) {
+		case "":
+			if c.Lookup != nil {
+				l.looks[c.Name] = t.mapped(l, c.Lookup.ListID)
+			}
+		case tenantry.Conflict:
+		case tenantry.Invalid, tenantry.Denied: // the items are worth more than one of their columns
+			l.unmade[c.Name] = true
+		default:
 			return err
 		}
 	}
@@ -251,6 +271,8 @@ func (l *listTarget) split(fields map[string]jsontext.Value) (plain map[string]j
 		id, single := fields[c.Name+lookupSuffix]
 		switch {
 		case (!ok || value.Kind() == 'n') && !single:
+		case l.unmade[c.Name] && !c.ReadOnly && !c.Hidden:
+			lost = append(lost, c.Name)
 		case c.plain():
 			plain[c.Name] = value
 		case c.ReadOnly || c.Hidden || c.Calculated != nil || c.Name == "ContentType" || c.Name == "Attachments":
@@ -292,7 +314,7 @@ func (t *siteTarget[P]) row(ctx context.Context, e repository.Entry, raw []byte)
 	t.links.note(l, within(e.ID), written.ID, linked)
 	t.mu.Unlock()
 	if len(lost) > 0 && !written.Existed {
-		return written, tenantry.Errorf(tenantry.Poison, "restored without what Graph cannot write: %s", strings.Join(lost, ", "))
+		return written, lostValues(lost)
 	}
 	return written, nil
 }
@@ -358,9 +380,13 @@ type lookups struct {
 
 type lookup struct {
 	list   *listTarget
-	item   string            // in the target
+	item   string            // in the target: of a list, or of the drive of a library
 	values map[string]string // by column: the stored item that it looks up
+	times  fileSpan          // of a file: to be set again
 }
+
+// fileSpan is when a file was made and changed.
+type fileSpan struct{ created, modified time.Time }
 
 // maxLinks bounds what is remembered of list items: some 100 bytes each.
 const maxLinks = 1_000_000
@@ -372,7 +398,16 @@ func (k *lookups) note(l *listTarget, stored, item string, linked map[string]str
 	}
 	k.items[l.source+"/"+stored] = item
 	if len(linked) > 0 {
-		k.pending = append(k.pending, lookup{l, item, linked})
+		k.pending = append(k.pending, lookup{list: l, item: item, values: linked})
+	}
+}
+
+// noteFile has a file linked, which no list item can look up: its ID among them is not known.
+func (k *lookups) noteFile(l *listTarget, item string, linked map[string]string, times fileSpan) {
+	if len(linked) > 0 && len(k.pending) < maxLinks {
+		k.pending = append(k.pending, lookup{l, item, linked, times})
+	} else {
+		k.dropped += len(linked)
 	}
 }
 
@@ -412,11 +447,8 @@ func (t *siteTarget[P]) link(ctx context.Context, k lookup) (missing int, err er
 		if of == "" {
 			of = k.list.source
 		}
-		item := t.links.items[of+"/"+stored]
-		if item == "" && t.mapped(k.list, of) == of { // the list itself is there, and was not restored
-			item = stored
-		}
-		if item == "" {
+		item := t.lookedUp(k.list, name, of, stored)
+		if item == "" || k.list.unmade[name] {
 			missing++
 		} else if k.list.linked[k.item][name] != item {
 			values[name+lookupSuffix] = item
@@ -429,8 +461,41 @@ func (t *siteTarget[P]) link(ctx context.Context, k lookup) (missing int, err er
 	if err != nil {
 		return missing, tenantry.E(tenantry.Internal, "write a list item", err)
 	}
-	if err := t.api.UpdateListItem(ctx, k.list.site, k.list.id, k.item, body); err != nil {
-		return missing, fmt.Errorf("link a list item: %w", err)
+	if k.list.drive != "" {
+		err = t.linkFile(ctx, k, body)
+	} else {
+		err = t.api.UpdateListItem(ctx, k.list.site, k.list.id, k.item, body)
 	}
-	return missing, nil
+	switch tenantry.KindOf(err) {
+	case "":
+		return missing, nil
+	case tenantry.Invalid, tenantry.NotFound: // what it looks up, or it, was deleted meanwhile
+		return missing + len(values), nil
+	}
+	return missing, fmt.Errorf("link what looks others up: %w", err)
+}
+
+// lookedUp is the item that stands for a stored one in the list which a column of the target looks up, "" if none does. A
+// library that was there has its columns already, and they may look up another list than the one that was restored: the
+// original, or one that nobody restored.
+func (t *siteTarget[P]) lookedUp(l *listTarget, column, of, stored string) (item string) {
+	mapped, looks := t.mapped(l, of), l.looks[column]
+	switch {
+	case looks != "" && looks == of && looks != mapped:
+		return stored
+	case looks != "" && looks != mapped:
+		return ""
+	}
+	if item = t.links.items[of+"/"+stored]; item == "" && mapped == of { // the list itself is there, and was not restored
+		item = stored
+	}
+	return item
+}
+
+// linkFile writes what a file looks up, and sets its times again, which that changes.
+func (t *siteTarget[P]) linkFile(ctx context.Context, k lookup, body []byte) error {
+	if err := t.api.UpdateFileFields(ctx, k.list.drive, k.item, body); err != nil || k.times.modified.IsZero() {
+		return err
+	}
+	return t.api.SetItemTimes(ctx, k.list.drive, k.item, k.times.created, k.times.modified)
 }

@@ -30,16 +30,6 @@ func (c *company) held(t *testing.T, site, folder string) []string {
 	var all []string
 	drives, err := c.truth.Drives(site)
 	must(t, err)
-	for _, d := range drives {
-		files, err := c.truth.DriveTruth(d.ID)
-		must(t, err)
-		for _, f := range files {
-			path, ok := strings.CutPrefix(f.Path, prefixed(folder, "/"))
-			if ok && d.Name != "Site Pages" {
-				all = append(all, fmt.Sprint("file ", d.Name, "/", path, " ", f.Size, f.SHA256, f.Modified.Unix()))
-			}
-		}
-	}
 	lists, err := c.truth.Lists(site)
 	must(t, err)
 	rows, err := c.truth.ListTruth(site)
@@ -47,6 +37,20 @@ func (c *company) held(t *testing.T, site, folder string) []string {
 	titles, names := map[string]string{}, map[string]string{}
 	for _, r := range rows {
 		titles[r.List+"/"+r.ID] = r.Fields["Title"]
+	}
+	looked := lookedUp(lists)
+	for _, d := range drives {
+		files, err := c.truth.DriveTruth(d.ID)
+		must(t, err)
+		for _, f := range files {
+			path, ok := strings.CutPrefix(f.Path, prefixed(folder, "/"))
+			if id, linked := f.Fields["RelatedLookupId"]; linked {
+				f.Fields["RelatedLookupId"] = titles[looked+"/"+strings.Trim(id, `"`)]
+			}
+			if ok && d.Name != "Site Pages" {
+				all = append(all, fmt.Sprint("file ", d.Name, "/", path, " ", f.Size, f.SHA256, f.Modified.Unix(), f.Fields))
+			}
+		}
 	}
 	for _, l := range lists {
 		if name, ok := strings.CutPrefix(l.Name, prefixed(folder, " - ")); ok && l.Drive == "" && !l.System {
@@ -78,6 +82,15 @@ func (c *company) held(t *testing.T, site, folder string) []string {
 	return all
 }
 
+// lookedUp is the list that the files of libraries look items up in: the first, "" if there is none.
+func lookedUp(lists []graphsim.ListTruth) string {
+	at := slices.IndexFunc(lists, func(l graphsim.ListTruth) bool { return l.Drive == "" && !l.System })
+	if at < 0 {
+		return ""
+	}
+	return lists[at].ID
+}
+
 func prefixed(folder, separator string) string {
 	if folder == "" {
 		return ""
@@ -88,7 +101,7 @@ func prefixed(folder, separator string) string {
 // TestSiteThereAndBack backs up a site with libraries, lists and pages, lets it change under faults, backs it up
 // again, and restores both snapshots into another site, twice: each is the truth of its time.
 func TestSiteThereAndBack(t *testing.T) {
-	c := newCompany(t, graphsim.TenantSpec{Users: 1, Sites: 2, Libraries: 1, FilesPerUser: 8, Lists: 2, ListItems: 25, Pages: 3}, graphsim.Options{PageSize: 10})
+	c := newCompany(t, graphsim.TenantSpec{Users: 1, Sites: 2, Libraries: 1, FilesPerUser: 8, Lists: 2, ListItems: 25, Pages: 3, LibraryColumns: 5}, graphsim.Options{PageSize: 10})
 	sites := c.teamSites(t)
 	from, to := sites[0].ID, sites[1].ID
 	s := tenantry.Series{Tenant: "t-1", Resource: tenantry.SiteResource(from), Workload: tenantry.SiteContent}
@@ -104,13 +117,17 @@ func TestSiteThereAndBack(t *testing.T) {
 	_, err = c.truth.NewListItem(from, lists[list].ID, map[string]any{"Title": "new", "RelatedLookupId": "3"})
 	must(t, err)
 	must(t, c.truth.EditListItem(from, lists[list].ID, "2", map[string]any{"Title": "changed", "Amount": nil}))
-	must(t, c.truth.DeleteListItem(from, lists[list].ID, "5"))
+	must(t, c.truth.DeleteListItem(from, lists[list].ID, c.unlinked(t, from, lists[list].ID)))
 	drives, err := c.truth.Drives(from)
 	must(t, err)
 	for _, d := range drives {
 		if d.Name != "Site Pages" {
 			_, err = c.truth.PutFile(d.ID, "New/"+d.Name+".txt", []byte(d.Name))
 			must(t, err)
+			if !d.System {
+				must(t, c.truth.SetFileFields(d.ID, "New/"+d.Name+".txt", map[string]any{"Client": d.Name, "Amount": 7}))
+				must(t, c.truth.SetFileFields(d.ID, "New", map[string]any{"Status": "signed"}))
+			}
 		}
 	}
 	for _, f := range []graphsim.Fault{
@@ -141,6 +158,34 @@ func TestSiteThereAndBack(t *testing.T) {
 	if idle := c.backup(t, s, src, engine.Limits{}); idle.Snapshot.Counts.Items != second.Snapshot.Counts.Items || idle.Counts.Items+idle.Counts.Bytes > 0 {
 		t.Errorf("a site at rest: %+v, then %+v", second.Snapshot.Counts, idle)
 	}
+}
+
+// unlinked is an item of a list that nothing of its site looks up: what points to a deleted item cannot be linked again.
+func (c *company) unlinked(t *testing.T, site, list string) string {
+	t.Helper()
+	linked := map[string]bool{}
+	note := func(fields map[string]string) { linked[strings.Trim(fields["RelatedLookupId"], `"`)] = true }
+	rows, err := c.truth.ListTruth(site)
+	must(t, err)
+	for _, r := range rows {
+		note(r.Fields)
+	}
+	drives, err := c.truth.Drives(site)
+	must(t, err)
+	for _, d := range drives {
+		files, err := c.truth.DriveTruth(d.ID)
+		must(t, err)
+		for _, f := range files {
+			note(f.Fields)
+		}
+	}
+	at := slices.IndexFunc(rows, func(r graphsim.ListItemTruth) bool {
+		return r.List == list && !linked[r.ID] && !slices.Contains([]string{"2", "3", "4"}, r.ID)
+	})
+	if at < 0 {
+		t.Fatal("everything is linked")
+	}
+	return rows[at].ID
 }
 
 // TestSiteInPlace restores a site over itself: what is there stays one, what was deleted comes back with the

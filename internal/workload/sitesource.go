@@ -41,7 +41,7 @@ type siteSource[P Pages] struct {
 // NewSiteSource returns the source of a site; site is Microsoft's ID of it. Its collections are the site and
 // those below it, which list drives, lists and pages, and these.
 func NewSiteSource[P Pages](api SiteReader[P], site string, o tenantry.BackupOptions) engine.Source {
-	return &siteSource[P]{driveTree[P]{api, o.Versions}, api, site}
+	return &siteSource[P]{newLibraries(api, o), api, site}
 }
 
 // Tree says that nothing moves from drive to drive or list to list.
@@ -58,7 +58,7 @@ func (s *siteSource[P]) Page(ctx context.Context, collection, link string) (engi
 		site, list, _ := strings.Cut(of, "|")
 		return s.rows(ctx, site, list, link)
 	case driveID:
-		return s.page(ctx, collection, link)
+		return s.files(ctx, collection, link)
 	}
 	raw, err := s.api.Site(ctx, s.site)
 	if err != nil {
@@ -111,14 +111,15 @@ func (c *changes) site(parent string, raw jsontext.Value) error {
 func (s *siteSource[P]) contents(ctx context.Context, site string) (engine.Page, error) {
 	list, parent := newChanges(16), siteID+site
 	list.put(engine.Item{ID: pagesID + site, Parent: parent, Kind: engine.KindFolder, Name: "Pages", ETag: "1", Collection: pagesID + site, Apart: true})
-	err := walk(func(link string) (P, error) { return s.api.Drives(ctx, ofSite, site, link) }, func(raw jsontext.Value) error {
-		item, err := s.listed(parent, raw)
-		list.put(item)
-		return err
+	libraries := map[string]jsontext.Value{} // by ID: the lists that are libraries, whole
+	err := walk(func(link string) (P, error) { return s.api.Lists(ctx, site, link) }, func(raw jsontext.Value) error {
+		return s.list(ctx, list, libraries, site, raw)
 	})
 	if err == nil {
-		err = walk(func(link string) (P, error) { return s.api.Lists(ctx, site, link) }, func(raw jsontext.Value) error {
-			return s.list(ctx, list, site, raw)
+		err = walk(func(link string) (P, error) { return s.api.Drives(ctx, ofSite, site, link) }, func(raw jsontext.Value) error {
+			item, err := s.library(parent, raw, libraries)
+			list.put(item)
+			return err
 		})
 	}
 	if err == nil {
@@ -131,7 +132,7 @@ func (s *siteSource[P]) contents(ctx context.Context, site string) (engine.Page,
 
 // list adds a list with its columns and content types: a change of those shows in nothing that the list of
 // lists tells.
-func (s *siteSource[P]) list(ctx context.Context, list *changes, site string, raw jsontext.Value) error {
+func (s *siteSource[P]) list(ctx context.Context, list *changes, libraries map[string]jsontext.Value, site string, raw jsontext.Value) error {
 	n, err := newNamed("a list", raw)
 	if err != nil {
 		return err
@@ -155,6 +156,7 @@ func (s *siteSource[P]) list(ctx context.Context, list *changes, site string, ra
 	}
 	if n.List.Template == libraryTemplate || n.List.Template == pagesTemplate {
 		item.ID, item.Kind = libraryID+site+"|"+n.ID, kindLibrary
+		libraries[n.ID] = whole
 	} else {
 		item.Collection, item.Apart = item.ID, true
 	}

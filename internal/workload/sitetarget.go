@@ -30,7 +30,8 @@ type siteTarget[P Pages] struct {
 }
 
 // NewSiteTarget returns the target that writes into a site; site is Microsoft's ID of it. Libraries are
-// restored as drives are (see NewDriveTarget). A list is restored into the one of its name, or into a new one;
+// restored as drives are (see NewDriveTarget), their files with their values in the columns of the library, which are made
+// where they are missing. A list is restored into the one of its name, or into a new one;
 // with req.Folder into one of a name of its own. An item that is there with the same values is left alone.
 // Pages that are not there with the same content are made anew; their files in the pages library come with
 // them. Sites below the site are restored into those of their name: Graph cannot make sites.
@@ -83,7 +84,9 @@ func (t *siteTarget[P]) drive(site, id string) *driveTarget[P] {
 		return d
 	}
 	if t.drives[site] == nil {
-		t.drives[site] = newDriveTarget(t.api, ofSite, site, t.req)
+		d := newDriveTarget(t.api, ofSite, site, t.req)
+		d.find, d.describe = t.api.LibraryChild, t.describe
+		t.drives[site] = d
 	}
 	return t.drives[site]
 }
@@ -122,17 +125,17 @@ func (t *siteTarget[P]) subsite(ctx context.Context, parent string, e repository
 	return found, err
 }
 
-// Finish ends a list or a site by writing the links between list items, whose targets have new IDs, and
-// a drive's folder as NewDriveTarget says.
+// Finish ends a drive's folder as NewDriveTarget says.
 func (t *siteTarget[P]) Finish(ctx context.Context, id string, e repository.Entry, raw []byte, open engine.OpenPart) error {
-	switch {
-	case strings.HasPrefix(e.ID, driveID):
-		return t.drive(t.site, e.ID).Finish(ctx, id, e, raw, open)
-	case e.Kind == kindList && len(t.req.Items) > 0, e.Kind == kindSite && id == siteID+t.site:
-		return t.connect(ctx)
+	if !strings.HasPrefix(e.ID, driveID) {
+		return nil
 	}
-	return nil
+	return t.drive(t.site, e.ID).Finish(ctx, id, e, raw, open)
 }
+
+// End writes the links between list items, and those of files to them: their targets have new IDs, which are known only
+// now.
+func (t *siteTarget[P]) End(ctx context.Context) error { return t.connect(ctx) }
 
 // Item writes a file, a list item or a page, unless it is there.
 func (t *siteTarget[P]) Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open engine.OpenPart) (engine.Written, error) {

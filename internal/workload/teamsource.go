@@ -50,7 +50,7 @@ type teamSource[P Pages] struct {
 // the channels really keep them, each once: those of standard channels share one, a private or shared channel
 // has its own.
 func NewTeamSource[P Pages](api TeamReader[P], team string, o tenantry.BackupOptions) engine.Source {
-	return &teamSource[P]{driveTree[P]{api, o.Versions}, api, team, time.Now}
+	return &teamSource[P]{newDriveTree[P](api, o), api, team, time.Now}
 }
 
 // Tree says that messages stay in their team and files in their drive.

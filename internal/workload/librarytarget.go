@@ -1,0 +1,182 @@
+package workload
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/tenantry/tenantry/internal/engine"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// maxLibraryBytes bounds the description of a list with its columns.
+const maxLibraryBytes = 16 << 20
+
+// Begin makes a library ready for the files of a stored one: it gets the columns that it has not.
+func (t *siteTarget[P]) Begin(ctx context.Context, id string, e repository.Entry, open engine.OpenPart) error {
+	at := slices.IndexFunc(e.Parts, func(p repository.Part) bool { return p.Name == libraryPart })
+	if !strings.HasPrefix(e.ID, driveID) || at < 0 {
+		return nil
+	}
+	t.mu.Lock()
+	_, known := t.lists[e.ID]
+	site := t.driveOf[e.ID].owner
+	t.mu.Unlock()
+	if known {
+		return nil
+	}
+	raw, err := readPart(ctx, open, e.Parts[at])
+	if err != nil {
+		return err
+	}
+	l, err := t.libraryFrom(raw)
+	if err != nil {
+		return err
+	}
+	l.site = site
+	l.drive, _, _ = strings.Cut(id, "/")
+	l.original = e.ID == driveID+l.drive
+	if slices.ContainsFunc(l.columns, func(c column) bool { return c.made() }) {
+		err = t.readyColumns(ctx, l)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lists[e.ID] = l
+	return err
+}
+
+func readPart(ctx context.Context, open engine.OpenPart, p repository.Part) ([]byte, error) {
+	body, err := open(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	raw, err := io.ReadAll(io.LimitReader(body, maxLibraryBytes))
+	if err != nil {
+		return nil, tenantry.E(tenantry.KindOf(err), "read what is stored of a library", err)
+	}
+	return raw, nil
+}
+
+func (t *siteTarget[P]) libraryFrom(raw []byte) (*listTarget, error) {
+	n, err := newNamed("a stored library", raw)
+	if err != nil {
+		return nil, err
+	}
+	columns, err := readColumns(raw)
+	return &listTarget{
+		source: n.ID, columns: columns, linked: map[string]map[string]string{}, unmade: map[string]bool{}, looks: map[string]string{},
+	}, err
+}
+
+// readyColumns makes the columns that the library has not. When that fails as a whole nothing is written into them.
+func (t *siteTarget[P]) readyColumns(ctx context.Context, l *listTarget) error {
+	err := func() (err error) {
+		if l.id, err = t.api.LibraryList(ctx, l.drive); err != nil {
+			return err
+		}
+		// What is looked up may be there without being restored.
+		if _, err = t.listed(listID+l.site, func(link string) (P, error) { return t.api.Lists(ctx, l.site, link) }); err != nil {
+			return err
+		}
+		return t.makeColumns(ctx, l)
+	}()
+	if err != nil {
+		for _, c := range l.columns {
+			l.unmade[c.Name] = c.made()
+		}
+	}
+	return err
+}
+
+// described is an item of a library that is to get its values.
+type described struct {
+	stored, drive, item string // IDs: as stored, and in the target
+	row                 *fileRow
+	like                *driveItem // has the times that the item is to have
+	existed             bool       // it was there, with the same content, and
+	there               *fileRow
+}
+
+// describe writes the values of a file or folder. Where one was there already that is not the restore's own, its values
+// stay, and those that it has not are filled in.
+func (t *siteTarget[P]) describe(ctx context.Context, w described) (changed bool, err error) {
+	tree, _ := treeOf(w.stored)
+	t.mu.Lock()
+	l := t.lists[tree]
+	t.mu.Unlock()
+	if l == nil || w.row == nil {
+		return false, nil
+	}
+	plain, linked, lost := l.split(w.row.Fields)
+	if w.there != nil {
+		ours := t.req.Folder != "" || t.req.Conflict == conflictReplace
+		leave(plain, w.there.Fields, ours)
+		t.settled(l, w, linked, ours)
+	}
+	if len(plain) > 0 {
+		body, err := json.Marshal(plain)
+		if err != nil {
+			return false, tenantry.E(tenantry.Internal, "write the values of a file", err)
+		}
+		if err := t.api.UpdateFileFields(ctx, w.drive, w.item, body); err != nil {
+			return false, err
+		}
+	}
+	created, modified := w.like.fileTimes()
+	t.mu.Lock()
+	t.links.noteFile(l, w.item, linked, fileSpan{created, modified})
+	t.mu.Unlock()
+	if len(lost) > 0 && !w.existed {
+		err = lostValues(lost)
+	}
+	return len(plain) > 0, err
+}
+
+// leave takes out of the values to write those that need not be, or must not be, written.
+func leave(plain, there map[string]jsontext.Value, ours bool) {
+	for name, value := range plain {
+		has, ok := there[name]
+		if ok = ok && has.Kind() != 'n'; ok && (!ours || sameField(has, value)) {
+			delete(plain, name)
+		}
+	}
+}
+
+// settled does so with links, and notes what those say that are there.
+func (t *siteTarget[P]) settled(l *listTarget, w described, linked map[string]string, ours bool) {
+	has := map[string]string{}
+	for name := range linked {
+		id, ok := w.there.Fields[name+lookupSuffix]
+		if ok && id.Kind() != 'n' {
+			has[name] = strings.Trim(string(id), `"`)
+			if !ours {
+				delete(linked, name)
+			}
+		}
+	}
+	if len(linked) > 0 && len(has) > 0 {
+		t.mu.Lock()
+		l.linked[w.item] = has
+		t.mu.Unlock()
+	}
+}
+
+func sameField(a, b jsontext.Value) bool {
+	return fingerprint(map[string]jsontext.Value{"": a}) == fingerprint(map[string]jsontext.Value{"": b})
+}
+
+// errLost marks what is restored all the same, without some of its values.
+var errLost = errors.New("some values cannot be written")
+
+func lostValues(names []string) error {
+	return tenantry.E(tenantry.Poison, "restored without what Graph cannot write: "+strings.Join(names, ", "), errLost)
+}
+
+func isLost(err error) bool { return errors.Is(err, errLost) }
