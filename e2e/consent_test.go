@@ -4,6 +4,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/tenantry/tenantry/internal/servertest"
 )
 
 // TestConsent walks the ways that a consent can go, as browsers and Microsoft walk them:
@@ -109,7 +111,7 @@ func TestConsent(t *testing.T) {
 			t.Fatalf("a tampered state started %d runs", n)
 		}
 		// Any api process takes the callback of another's, once.
-		addr := freeAddr(t)
+		addr := servertest.Addr(t)
 		spawn(t, "api2", addr, "http://"+addr+"/readyz", f.env, "api", "-listen", addr)
 		replica := *f
 		replica.api = "http://" + addr

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -212,15 +211,15 @@ func newFleetOf(t *testing.T, programs string, simArgs ...string) *fleet {
 	f.catalog = f.postgres.Database(t)
 	f.s3 = servertest.S3(t)
 
-	simAddr := freeAddr(t)
+	simAddr := servertest.Addr(t)
 	f.sim = "http://" + simAddr
-	adminAddr := freeAddr(t)
+	adminAddr := servertest.Addr(t)
 	f.simAdmin = "http://" + adminAddr
 	// Tests that want the corpus name it: the others count what is generated.
 	args := append([]string{"--addr", simAddr, "--admin", adminAddr, "--client-id", clientID, "--client-secret", clientSecret, "--corpus", ""}, simArgs...)
 	f.started["graphsim"] = spawn(t, "graphsim", simAddr, f.simAdmin+"/_sim/stats", nil, "graphsim", args...)
 
-	apiAddr := freeAddr(t)
+	apiAddr := servertest.Addr(t)
 	f.api = "http://" + apiAddr
 	bucket := fmt.Sprintf("s3://%s/e2e?endpoint=%s&region=%s", f.s3.Bucket, url.QueryEscape(f.s3.Endpoint), f.s3.Region)
 	f.env = []string{
@@ -255,7 +254,7 @@ func (f *fleet) run(program string, args ...string) string {
 // scheduler starts a scheduler: no Graph credential either.
 func (f *fleet) scheduler(name string) *process {
 	f.t.Helper()
-	addr := freeAddr(f.t)
+	addr := servertest.Addr(f.t)
 	p := spawn(f.t, name, addr, "http://"+addr+"/readyz", f.env, f.program("scheduler"), "-listen", addr)
 	f.started[name] = p
 	return p
@@ -264,7 +263,7 @@ func (f *fleet) scheduler(name string) *process {
 // worker starts a worker with the Graph credential and further settings.
 func (f *fleet) worker(name string, env ...string) *process {
 	f.t.Helper()
-	addr := freeAddr(f.t)
+	addr := servertest.Addr(f.t)
 	all := append(append([]string{}, f.env...), "TENANTRY_CLIENT_SECRET="+clientSecret)
 	p := spawn(f.t, name, addr, "http://"+addr+"/readyz", append(all, env...), f.program("worker"), "-listen", addr)
 	f.started[name] = p
@@ -395,14 +394,4 @@ func eventually(t *testing.T, what string, ok func() (bool, string)) {
 		}
 		<-tick.C
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

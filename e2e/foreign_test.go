@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tenantry/tenantry/internal/servertest"
 )
 
 // foreign is a simulator that clients reach as Microsoft's own hosts.
@@ -33,7 +35,7 @@ func newForeign(t *testing.T, args ...string) *foreign {
 	}
 	dir := t.TempDir()
 	f := &foreign{t: t, dir: dir, ca: filepath.Join(dir, "ca.pem")}
-	admin, proxy := freeAddr(t), freeAddr(t)
+	admin, proxy := servertest.Addr(t), servertest.Addr(t)
 	f.admin, f.proxy = "http://"+admin, "http://"+proxy
 	spawn(t, "graphsim", admin, f.admin+"/_sim/stats", nil, "graphsim", append([]string{"--addr", "127.0.0.1:0", "--admin", admin,
 		"--connect-proxy", proxy, "--ca-out", f.ca, "--client-id", clientID, "--client-secret", clientSecret, "--corpus", "", "--consent",

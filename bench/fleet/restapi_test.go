@@ -77,7 +77,7 @@ type restAPI struct {
 func startAPI(t testing.TB) *restAPI {
 	t.Helper()
 	programs, dir := build(t), t.TempDir()
-	addr := freeAddr(t)
+	addr := servertest.Addr(t)
 	a := &restAPI{
 		t: t, url: "http://" + addr, catalog: servertest.Postgres(t).Database(t),
 		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: askers}, Timeout: 30 * time.Second},

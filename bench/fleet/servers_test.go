@@ -181,7 +181,7 @@ func newFleetOf(t testing.TB, s servers, sim *simulator, workers int, settings .
 	f := &fleet{
 		t: t, programs: s.programs, sim: sim, catalog: s.postgres.Database(t), redis: servertest.StartRedis(t), all: map[string]*process{},
 	}
-	addr := freeAddr(t)
+	addr := servertest.Addr(t)
 	f.api = "http://" + addr
 	f.env = append([]string{
 		"TENANTRY_CATALOG=" + f.catalog, "TENANTRY_REDIS=" + f.redis.Addr,
@@ -198,7 +198,7 @@ func newFleetOf(t testing.TB, s servers, sim *simulator, workers int, settings .
 	}
 	f.token = strings.TrimSpace(out.String())
 	f.start("api", addr)
-	f.start("scheduler", freeAddr(t))
+	f.start("scheduler", servertest.Addr(t))
 	for range workers {
 		f.addWorker()
 	}
@@ -207,7 +207,7 @@ func newFleetOf(t testing.TB, s servers, sim *simulator, workers int, settings .
 
 func (f *fleet) addWorker() *process {
 	f.t.Helper()
-	w := f.start(fmt.Sprint("worker", len(f.workers)+1), freeAddr(f.t), "TENANTRY_CLIENT_SECRET="+clientSecret, "TENANTRY_LOG_LEVEL=info")
+	w := f.start(fmt.Sprint("worker", len(f.workers)+1), servertest.Addr(f.t), "TENANTRY_CLIENT_SECRET="+clientSecret, "TENANTRY_LOG_LEVEL=info")
 	f.workers = append(f.workers, w)
 	return w
 }
@@ -332,14 +332,4 @@ func eventually(t testing.TB, what string, every time.Duration, ok func() bool) 
 			t.Fatalf("waited %v for this: %s", patience, what)
 		}
 	}
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/tenantry/tenantry/internal/servertest"
 )
 
 // simulator is graphsim as a process of its own.
@@ -35,7 +37,7 @@ func newSimulator(t testing.TB, s servers, name string, clock float64, table map
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, admin := freeAddr(t), freeAddr(t)
+	addr, admin := servertest.Addr(t), servertest.Addr(t)
 	sim := &simulator{t: t, url: "http://" + addr, admin: "http://" + admin, clock: clock}
 	sim.proc = spawn(t, name, nil, filepath.Join(s.programs, "graphsim"), append([]string{
 		"--addr", addr, "--admin", admin, "--client-id", clientID, "--client-secret", clientSecret, "--corpus", "",

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -145,7 +144,7 @@ func TestOpenRefuses(t *testing.T) {
 	refused("no bucket there", tenantry.Shared, `bucket "missing" does not exist at `+srv.Endpoint, "s3://missing/"+at, good)
 	refused("wrong secret", tenantry.Shared, `access to bucket "tenantry"`, "s3://"+srv.Bucket+at,
 		blob.S3Options{AccessKey: srv.AccessKey, SecretKey: tenantry.NewSecret("wrong")})
-	refused("nobody listens", tenantry.Shared, "cannot be reached", "s3://b?endpoint=http://"+closedAddr(t), good)
+	refused("nobody listens", tenantry.Shared, "cannot be reached", "s3://b?endpoint=http://"+servertest.Addr(t), good)
 	refused("credentials in the URL", tenantry.Invalid, "credentials", "s3://key:"+srv.SecretKey+"@bucket"+at, good)
 	refused("half of the credentials", tenantry.Invalid, "both or neither", "s3://b"+at, blob.S3Options{AccessKey: "a"})
 	refused("unknown parameter", tenantry.Invalid, "secret", "s3://b?secret=x", good)
@@ -153,16 +152,6 @@ func TestOpenRefuses(t *testing.T) {
 	refused("other scheme", tenantry.Invalid, "ftp", "ftp://x/y", good)
 	refused("relative folder", tenantry.Invalid, "absolute", "file://x/y", good)
 	refused("no folder", tenantry.Shared, "make", "file:///dev/null/x", good)
-}
-
-func closedAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // proxy stands between a store and a real S3 server and tampers with what passes.

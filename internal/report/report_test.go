@@ -3,7 +3,6 @@ package report
 import (
 	"context"
 	"fmt"
-	"net"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -353,11 +352,9 @@ func TestServerTroubles(t *testing.T) {
 		h.now = h.now.Add(time.Millisecond)
 		h.ok(h.tenant.PutMail(t.Context(), catalog.Mail{Key: key, Event: "test", To: to, Subject: key, Plain: "p", HTML: "h"}, h.now))
 	}
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	h.ok(err)
-	addr := closed.Addr().String()
-	_ = closed.Close()
+	addr := servertest.Addr(t)
 	back := h.n.cfg.Sender
+	var err error
 	h.n.cfg.Sender, err = NewSMTP(SMTPOptions{Addr: addr, TLS: StartTLS, From: "backup@provider.example"})
 	h.ok(err)
 	for i := range 3 {

@@ -31,6 +31,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/servertest"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -341,17 +342,13 @@ func TestSMTPSends(t *testing.T) {
 // and no password to a stranger.
 func TestSMTPTrustsNobody(t *testing.T) {
 	t.Parallel()
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
+	closed := servertest.Addr(t)
 	signIn := func(o *SMTPOptions) { o.User, o.Password = "fleet", tenantry.NewSecret("open") }
 	for name, c := range map[string]struct {
 		office officeOptions
 		change func(*SMTPOptions)
 	}{
-		"nobody listens":        {officeOptions{}, func(o *SMTPOptions) { o.Addr = closed.Addr().String() }},
+		"nobody listens":        {officeOptions{}, func(o *SMTPOptions) { o.Addr = closed }},
 		"no STARTTLS":           {officeOptions{noTLS: true}, nil},
 		"no STARTTLS, sign-in":  {officeOptions{noTLS: true, signIn: true}, signIn},
 		"another's certificate": {officeOptions{otherName: "evil.example"}, signIn},

@@ -26,7 +26,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 )
 
-const startTimeout = 30 * time.Second
+// A slow machine that is busy with other packages takes its time to start a server.
+const startTimeout = 2 * time.Minute
 
 // Redis starts a redis-server and returns its address, "127.0.0.1:port".
 func Redis(t testing.TB) string {
@@ -45,7 +46,7 @@ type RedisServer struct {
 func StartRedis(t testing.TB) *RedisServer {
 	t.Helper()
 	skipShort(t, "redis-server")
-	s := &RedisServer{Addr: freeAddr(t), t: t}
+	s := &RedisServer{Addr: Addr(t), t: t}
 	s.Start()
 	t.Cleanup(func() { stop(s.cmd) })
 	return s
@@ -105,7 +106,7 @@ func Postgres(t testing.TB) *PostgresServer {
 			t.Fatal(err)
 		}
 	}
-	_, s.port, _ = net.SplitHostPort(freeAddr(t))
+	_, s.port, _ = net.SplitHostPort(Addr(t))
 	s.data = filepath.Join(dir, "data")
 	s.run(t, dir, "initdb", "-D", s.data, "-U", "tenantry", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
 	s.Start()
@@ -200,7 +201,7 @@ func S3Locks(t testing.TB) *S3Server {
 func newS3(t testing.TB) (s *S3Server, data, side string) {
 	t.Helper()
 	skipShort(t, "versitygw")
-	addr, dir := freeAddr(t), t.TempDir()
+	addr, dir := Addr(t), t.TempDir()
 	s = &S3Server{
 		Endpoint: "http://" + addr, Bucket: "tenantry",
 		AccessKey: "test-access", SecretKey: "test-secret-key", Region: "us-east-1", t: t,
@@ -271,16 +272,6 @@ func skipShort(t testing.TB, what string) {
 	if testing.Short() {
 		t.Skipf("SKIPPED because of -short: needs a real %s", what)
 	}
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func lookPath(t testing.TB, name string) string {

@@ -1,6 +1,7 @@
 package servertest_test
 
 import (
+	"net"
 	"net/http"
 	"testing"
 
@@ -31,5 +32,23 @@ func TestServersStart(t *testing.T) {
 	_ = answer.Body.Close()
 	if answer.StatusCode != http.StatusForbidden {
 		t.Fatalf("an anonymous list of buckets got %s, expected 403", answer.Status)
+	}
+}
+
+// An address is given once, and can be listened on.
+func TestAddr(t *testing.T) {
+	t.Parallel()
+	given := map[string]bool{}
+	for range 100 {
+		addr := servertest.Addr(t)
+		if given[addr] {
+			t.Fatalf("%s was given twice", addr)
+		}
+		given[addr] = true
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = l.Close() // nobody else is given it even so
 	}
 }
