@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -129,7 +130,7 @@ func TestKeys(t *testing.T) {
 
 func TestRebuildSnapshots(t *testing.T) {
 	bucket, keys := vaultWith(t)
-	dsn := "sqlite:" + filepath.Join(t.TempDir(), "catalog.db")
+	dsn := catalogtest.SQLite(t)
 	cat, err := catalog.Open(t.Context(), dsn)
 	must(t, err)
 	stale := catalog.SnapshotRow{Seq: 1, Time: time.Now(), Task: "task-0", Counts: tenantry.Counts{Items: 99}}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/api"
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/servertest/openid"
 	"github.com/tenantry/tenantry/internal/signin"
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -27,7 +28,7 @@ func newSignInAPI(t *testing.T) (address string, provider *openid.Server) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cat, err := catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	cat, err := catalog.Open(t.Context(), catalogtest.SQLite(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/api"
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
@@ -46,7 +47,7 @@ func (plainBudgets) Usage(context.Context, tenantry.TenantID) ([]throttle.Accoun
 
 func newOffice(t *testing.T, change ...func(*api.Config)) *office {
 	t.Helper()
-	cat, err := catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	cat, err := catalog.Open(t.Context(), catalogtest.SQLite(t))
 	must(t, err)
 	t.Cleanup(func() { must(t, cat.Close()) })
 	keys, err := repository.OpenKeyFile(filepath.Join(t.TempDir(), "keys"), true)

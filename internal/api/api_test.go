@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/api"
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -182,34 +182,12 @@ func (v *verdict) check(context.Context) error {
 	return v.err
 }
 
-// emptyCatalog is a migrated database: made once, since making it takes longer than
-// most tests.
-var emptyCatalog = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "api-test-")
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = os.RemoveAll(dir) }()
-	file := filepath.Join(dir, "catalog.db")
-	cat, err := catalog.Open(context.Background(), "sqlite:"+file)
-	if err != nil {
-		return nil, err
-	}
-	if err := cat.Close(); err != nil { // leaves everything in the one file
-		return nil, err
-	}
-	return os.ReadFile(file)
-})
-
 type option func(*api.Config)
 
 func newHouse(t *testing.T, options ...option) *house {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "catalog.db")
-	empty, err := emptyCatalog()
-	must(t, err)
-	must(t, os.WriteFile(file, empty, 0o600))
-	cat, err := catalog.Open(t.Context(), "sqlite:"+file)
+	dsn := catalogtest.SQLite(t)
+	cat, err := catalog.Open(t.Context(), dsn)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +198,7 @@ func newHouse(t *testing.T, options ...option) *house {
 	})
 	core, logs := observer.New(zap.DebugLevel)
 	h := &house{
-		t: t, catalog: cat, file: file, logs: logs, consent: &consent{}, ready: &verdict{}, called: map[string]bool{},
+		t: t, catalog: cat, file: strings.TrimPrefix(dsn, "sqlite:"), logs: logs, consent: &consent{}, ready: &verdict{}, called: map[string]bool{},
 		clock:   &clock{now: time.Date(2026, 11, 21, 10, 0, 0, 0, time.UTC)},
 		browser: &shelf{},
 	}
@@ -295,7 +273,7 @@ func (h *house) send(r *http.Request) reply {
 	h.clock.Add(time.Millisecond) // no two requests at once: listings by age are certain
 	client := &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Timeout:       10 * time.Second,
+		Timeout:       2 * time.Minute,
 	}
 	answer, err := client.Do(r)
 	if err != nil {

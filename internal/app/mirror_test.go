@@ -1,10 +1,10 @@
 package app
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
@@ -23,7 +23,7 @@ func TestMirrorSurvivesALostRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rdb.Close()
-	cat, err := catalog.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	cat, err := catalog.Open(ctx, catalogtest.SQLite(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestMirrorDoesNotResumeBlindly(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer rdb.Close()
-	cat, err := catalog.Open(ctx, "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	cat, err := catalog.Open(ctx, catalogtest.SQLite(t))
 	if err != nil {
 		t.Fatal(err)
 	}

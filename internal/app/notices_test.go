@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 )
 
 // What sends mails is checked before anything starts, and no error shows the password.
@@ -52,7 +53,7 @@ func TestMailConfiguration(t *testing.T) {
 
 // Without a mail server nobody is told anything, and the scheduler does without.
 func TestNoMailServer(t *testing.T) {
-	cat, err := catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	cat, err := catalog.Open(t.Context(), catalogtest.SQLite(t))
 	must(t, err)
 	defer cat.Close()
 	log := zap.NewNop().Sugar()

@@ -3,7 +3,6 @@ package app
 import (
 	"fmt"
 	"net/http"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -11,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/servertest"
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -26,7 +26,7 @@ func TestSchedulerKnowsWhatCools(t *testing.T) {
 	}
 	ctx := t.Context()
 	cfg := Defaults()
-	cfg.Redis, cfg.Catalog = servertest.Redis(t), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db")
+	cfg.Redis, cfg.Catalog = servertest.Redis(t), catalogtest.SQLite(t)
 	cfg.Listen, cfg.ClientID = "127.0.0.1:0", "app"
 	if err := cfg.Validate(RoleScheduler); err != nil {
 		t.Fatal(err)
@@ -121,10 +121,10 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// eventually polls another goroutine's or process's work for at most 20 s.
+// eventually polls another goroutine's or process's work for at most two minutes.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !holds(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain: %s", what)
 		}

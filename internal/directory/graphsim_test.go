@@ -2,7 +2,6 @@ package directory_test
 
 import (
 	"context"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/directory"
 	"github.com/tenantry/tenantry/internal/graph"
 	"github.com/tenantry/tenantry/internal/graphsim"
@@ -49,7 +49,7 @@ func newWorld(t *testing.T, spec graphsim.TenantSpec) *world {
 		ClientID: graphsim.DefaultClientID, Secret: tenantry.NewSecret(graphsim.DefaultSecret),
 	}, unlimited{})
 	w.must(err)
-	w.cat, err = catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	w.cat, err = catalog.Open(t.Context(), catalogtest.SQLite(t))
 	w.must(err)
 	t.Cleanup(func() { _ = w.cat.Close() })
 	w.must(w.cat.Fleet().AddTenant(t.Context(), catalog.TenantRow{

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/directory"
 	"github.com/tenantry/tenantry/internal/graph"
 	"github.com/tenantry/tenantry/internal/graphsim"
@@ -128,7 +129,7 @@ func newOffice(t *testing.T) *office {
 	w.must(err)
 	t.Cleanup(func() { _ = server.Close() })
 	w.sim = server.AddTenant(graphsim.TenantSpec{Domain: "contoso.example", Users: 2})
-	w.cat, err = catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	w.cat, err = catalog.Open(t.Context(), catalogtest.SQLite(t))
 	w.must(err)
 	t.Cleanup(func() { _ = w.cat.Close() })
 	ring, err := repository.OpenKeyFile(filepath.Join(t.TempDir(), "keys"), true)

@@ -3,7 +3,6 @@ package directory
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -11,15 +10,16 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/graph"
+	"github.com/tenantry/tenantry/internal/servertest"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { servertest.Main(m) }
 
 const (
 	contosoID = "11111111-1111-4111-8111-111111111111"
@@ -129,7 +129,7 @@ type fixture struct {
 
 func newFixture(t *testing.T, directory string) *fixture {
 	t.Helper()
-	cat, err := catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	cat, err := catalog.Open(t.Context(), catalogtest.SQLite(t))
 	if err != nil {
 		t.Fatal(err)
 	}

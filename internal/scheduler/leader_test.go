@@ -3,24 +3,23 @@ package scheduler
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hibiken/asynq"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/servertest"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	servertest.Main(m)
 }
 
 // watcher is an observer that lets a test wait for what it wants to see: conditions are
@@ -59,7 +58,7 @@ func (w *watcher) tickCount() int                 { w.mu.Lock(); defer w.mu.Unlo
 
 func (w *watcher) until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !holds() {
 		select {
 		case <-w.news:
@@ -93,7 +92,7 @@ func newHouse(t *testing.T) *house {
 	t.Parallel()
 	h := &house{t: t, redis: servertest.StartRedis(t), watch: newWatcher(), tenant: tenantry.NewTenantID()}
 	var err error
-	h.cat, err = catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	h.cat, err = catalog.Open(t.Context(), catalogtest.SQLite(t))
 	h.must(err)
 	t.Cleanup(func() { _ = h.cat.Close() })
 	h.client, err = queue.NewClient(queue.Options{URL: h.redis.Addr})

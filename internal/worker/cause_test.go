@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -106,7 +107,7 @@ func TestMarkedSourceLoads(t *testing.T) {
 // closedCatalog is what a real catalog says that cannot be reached.
 func closedCatalog(t *testing.T) error {
 	t.Helper()
-	cat, err := catalog.Open(t.Context(), "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	cat, err := catalog.Open(t.Context(), catalogtest.SQLite(t))
 	if err != nil {
 		t.Fatal(err)
 	}
