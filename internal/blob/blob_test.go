@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/blob/blobtest"
 	"github.com/tenantry/tenantry/internal/servertest"
@@ -30,7 +28,7 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("BLOB_TEST_FULL_DISK"); dir != "" {
 		os.Exit(fillDisk(dir))
 	}
-	goleak.VerifyTestMain(m)
+	servertest.Main(m)
 }
 
 func open(t *testing.T, url string, o blob.S3Options) blob.Store {

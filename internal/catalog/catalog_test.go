@@ -4,8 +4,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/servertest"
@@ -15,7 +13,7 @@ func TestMain(m *testing.M) {
 	if childMain() {
 		return
 	}
-	goleak.VerifyTestMain(m)
+	servertest.Main(m)
 }
 
 func open(t testing.TB, dsn string) *catalog.Catalog {

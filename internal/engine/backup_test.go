@@ -10,10 +10,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/servertest"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -21,7 +20,7 @@ func TestMain(m *testing.M) {
 	// A thousand cases take a second: the default of a hundred finds too little. A wish on the command
 	// line comes later and wins.
 	_ = flag.Set("rapid.checks", "1000")
-	goleak.VerifyTestMain(m)
+	servertest.Main(m)
 }
 
 // script is a source whose pages are written down.

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hibiken/asynq"
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 	"pgregory.net/rapid"
 
@@ -24,11 +23,11 @@ func TestMain(m *testing.M) {
 		serveUntilKilled(addr)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	servertest.Main(m)
 }
 
 // patience is how long a test waits for something that must happen.
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
 // onRedis runs a test on a real Redis and on the embedded one.
 func onRedis(t *testing.T, test func(t *testing.T, o Options)) {

@@ -27,7 +27,6 @@ import (
 
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -39,7 +38,7 @@ func TestMain(m *testing.M) {
 	if childMain() {
 		return
 	}
-	goleak.VerifyTestMain(m)
+	servertest.Main(m)
 }
 
 // received is a mail as the server took it.
@@ -122,7 +121,7 @@ func openOffice(t testing.TB, o officeOptions) *postOffice {
 	server := smtp.NewServer(smtp.BackendFunc(func(c *smtp.Conn) (smtp.Session, error) {
 		return &session{office: office, conn: c, options: o}, nil
 	}))
-	server.Domain, server.ReadTimeout, server.WriteTimeout = "localhost", 10*time.Second, 10*time.Second
+	server.Domain, server.ReadTimeout, server.WriteTimeout = "localhost", time.Minute, time.Minute
 	if !o.noTLS {
 		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}}
 	}
@@ -290,7 +289,7 @@ func testMail(to string) catalog.Mail {
 
 func send(t testing.TB, s Sender, mails ...catalog.Mail) []error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	return s.Send(ctx, mails)
 }

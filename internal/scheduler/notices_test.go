@@ -61,7 +61,7 @@ func TestOnlyTheLeaderTells(t *testing.T) {
 	}
 	told := func(r *teller, what string, holds func(fence int64) bool) {
 		t.Helper()
-		for deadline := time.After(30 * time.Second); ; {
+		for deadline := time.After(2 * time.Minute); ; {
 			select {
 			case <-r.news:
 				if holds(r.last()) {

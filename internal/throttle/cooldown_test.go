@@ -58,7 +58,7 @@ func TestCooldownReachesAQuietProcess(t *testing.T) {
 	held := mustTake(t, quiet, outlook("ada"))
 	defer held.Release()
 	mustTake(t, a, outlook("ada")).Done(http.StatusTooManyRequests, tooMany("60"))
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	for {
 		quiet.mu.Lock()
 		known := quiet.cooling["mailbox/t1/ada"] != nil
@@ -68,7 +68,7 @@ func TestCooldownReachesAQuietProcess(t *testing.T) {
 		}
 		select {
 		case <-deadline:
-			t.Fatal("not heard of within 10 s")
+			t.Fatal("not heard of within a minute")
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -54,7 +54,7 @@ func TestSyncEndsOnDrain(t *testing.T) {
 	_, stop := h.worker(h.config())
 	task := h.start(catalog.NewTask{Action: tenantry.Sync, Queue: queue.Directory})
 	h.until("the sync runs", func() bool { return h.dir.runs.Load() == 1 })
-	stop(20 * time.Second)
+	stop(time.Minute)
 	h.dir.hang.Store(false)
 	h.worker(h.config())
 	if got := h.done(task.ID); got.Counts.Items != 7 {

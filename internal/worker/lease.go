@@ -17,7 +17,7 @@ import (
 //	held --not renewed for nine tenths of the lease--> lost (every slice canceled)
 //	lost --renewed--> held (new slices only)
 type lease struct {
-	fleet    *catalog.Fleet
+	fleet    beats
 	process  catalog.Process
 	life     time.Duration
 	every    time.Duration
@@ -30,6 +30,12 @@ type lease struct {
 	mu   sync.Mutex
 	held context.Context // ends when the lease is lost
 	lose context.CancelCauseFunc
+}
+
+// beats is where leases stand: in the catalog. One renewal at a time is asked for.
+type beats interface {
+	Beat(ctx context.Context, p catalog.Process, ttl time.Duration) error
+	Leave(ctx context.Context, p tenantry.ProcessID) error
 }
 
 // errLeaseLost is why slices end when the process could not renew its lease. Their tasks

@@ -16,7 +16,7 @@ import (
 // impatient is a worker that hears of cancels at once.
 func (h *house) impatient() Config {
 	cfg := h.config()
-	cfg.CancelEvery, cfg.CancelGrace = 10*time.Millisecond, 10*time.Second
+	cfg.CancelEvery, cfg.CancelGrace = 10*time.Millisecond, time.Minute
 	return cfg
 }
 

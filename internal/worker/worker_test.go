@@ -11,11 +11,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"go.uber.org/zap"
 
 	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/repository"
@@ -24,7 +24,7 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { servertest.Main(m) }
 
 // house is a fleet around the worker that is the subject: a real catalog, Redis,
 // scheduler and repository. Only Microsoft 365 is a script.
@@ -47,7 +47,7 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	t.Parallel()
-	return newHouseOn(t, "sqlite:"+filepath.Join(t.TempDir(), "catalog.db"))
+	return newHouseOn(t, catalogtest.SQLite(t))
 }
 
 func newHouseOn(t *testing.T, dsn string) *house {
@@ -121,7 +121,7 @@ func (h *house) Ticked(time.Duration, error) {
 
 func (h *house) until(what string, holds func() bool) {
 	h.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	for !holds() {
 		select {
 		case <-h.news:
@@ -176,7 +176,7 @@ func (h *house) worker(cfg Config) (w *Worker, stop func(grace time.Duration)) {
 			h.must(w.Drain(ctx))
 		})
 	}
-	h.t.Cleanup(func() { stop(10 * time.Second) })
+	h.t.Cleanup(func() { stop(time.Minute) })
 	return w, stop
 }
 
@@ -526,7 +526,7 @@ func TestDrainLosesNothing(t *testing.T) {
 	task := h.backup()
 	<-third
 	drained := make(chan struct{})
-	go func() { defer close(drained); stop(20 * time.Second) }()
+	go func() { defer close(drained); stop(time.Minute) }()
 	<-w.running.draining
 	close(release) // the slice is let go on, and finds that it has to end
 	<-drained
