@@ -140,7 +140,7 @@ func fill(ctx context.Context, cat *catalog.Catalog, id tenantry.TenantID, n, ea
 	}
 	t := cat.Tenant(id)
 	for _, w := range tenantry.Workloads() {
-		if err := t.EnableWorkload(ctx, w, nil, false, now); err != nil {
+		if err := t.EnableWorkload(ctx, w, catalog.Enabling{}, now); err != nil {
 			return err
 		}
 	}

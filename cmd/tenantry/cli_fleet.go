@@ -20,7 +20,11 @@ func alarmsCommand(c *connection) *cobra.Command {
 			}
 			var rows [][]string
 			for _, a := range answer.JSON200.Items {
-				rows = append(rows, []string{"(all)", a.Cause, "", when(a.Since), a.Detail})
+				tenant := "(all)"
+				if a.Warning {
+					tenant = "(provider)"
+				}
+				rows = append(rows, []string{tenant, a.Cause, a.Subject, when(a.Since), a.Detail})
 			}
 			of, err := client.ListTenantAlarmsWithResponse(cmd.Context(), &apiclient.ListTenantAlarmsParams{})
 			if err != nil {

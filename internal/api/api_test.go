@@ -343,7 +343,7 @@ func (h *house) addConnected(name, directory string) tenantry.TenantID {
 	both := []tenantry.Workload{tenantry.Mailbox, tenantry.Drive}
 	now := h.clock.Now()
 	for _, w := range tenantry.Workloads() {
-		must(h.t, t.EnableWorkload(h.t.Context(), w, nil, false, now))
+		must(h.t, t.EnableWorkload(h.t.Context(), w, catalog.Enabling{}, now))
 	}
 	users := []catalog.Resource{
 		{ID: ada, Kind: tenantry.User, ObjectID: adaObject, Name: "Ada", Address: "ada@contoso.com", MailboxKind: "user", Licensed: true, State: tenantry.Active, StateAt: now, Workloads: both},

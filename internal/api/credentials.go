@@ -19,9 +19,6 @@ type Sealer interface {
 	Wrap(ctx context.Context, tenant tenantry.TenantID, key []byte) (wrapped []byte, keyID string, err error)
 }
 
-// expirySoon is how long before its end a credential is warned about.
-const expirySoon = 30 * 24 * time.Hour
-
 // Credential is how the fleet proves to Microsoft that it is an application. What is secret in it is never shown.
 type Credential struct {
 	ID          string                 `json:"id" example:"c-0123456789abcdef"`
@@ -43,7 +40,7 @@ func credentialOf(c catalog.Credential, now time.Time) Credential {
 	return Credential{
 		ID: c.ID, Purpose: c.Purpose, Kind: c.Kind, ClientID: c.ClientID, Label: c.Label, Fingerprint: c.Fingerprint, Expires: when(c.ExpiresAt),
 		Added: when(c.AddedAt), AddedBy: c.AddedBy, Accepted: when(c.AcceptedAt), Refused: when(c.RefusedAt), Refusal: c.Refusal,
-		Warning: c.Warning(now, expirySoon),
+		Warning: c.Warning(now),
 	}
 }
 
@@ -200,8 +197,10 @@ func (s *service) removeCredential(ctx context.Context, in *removeCredentialInpu
 	if err := t.RemoveCredential(ctx, in.Credential); err != nil {
 		return nil, err
 	}
-	if err := t.ClearAlarm(ctx, catalog.AlarmCredential, in.Credential); err != nil {
-		return nil, err
+	for _, cause := range catalog.CredentialAlarms() {
+		if err := t.ClearAlarm(ctx, cause, in.Credential); err != nil {
+			return nil, err
+		}
 	}
 	if row.State == tenantry.TenantConnected {
 		return nil, s.proveAgain(ctx, t)
@@ -226,7 +225,16 @@ func (s *service) listFleetCredentials(ctx context.Context, _ *fleetCredentialsI
 }
 
 func (s *service) removeFleetCredential(ctx context.Context, in *removeFleetCredentialInput) (*struct{}, error) {
-	return nil, s.Catalog.Fleet().RemoveCredential(ctx, in.Credential)
+	fleet := s.Catalog.Fleet()
+	if err := fleet.RemoveCredential(ctx, in.Credential); err != nil {
+		return nil, err
+	}
+	for _, cause := range catalog.CredentialAlarms() {
+		if err := fleet.EndWarning(ctx, cause, in.Credential); err != nil {
+			return nil, err
+		}
+	}
+	return nil, nil
 }
 
 // clientOf is the application that a consent of the tenant is for: its own, the provider's that was given by the

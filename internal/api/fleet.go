@@ -9,23 +9,29 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// Alarm is a shared cause that holds up every tenant.
+// Alarm is a shared cause that holds up every tenant, or a warning of one that will.
 type Alarm struct {
-	Cause  string     `json:"cause" doc:"credential, bucket, redis, catalog, graph, key" example:"bucket"`
-	Detail string     `json:"detail" doc:"What was seen"`
-	Since  *time.Time `json:"since,omitempty"`
-	Until  *time.Time `json:"until,omitempty" doc:"Admission is held up until then; then one task is tried, and the alarm goes on or ends"`
-	Times  int        `json:"times" doc:"How often it was seen"`
+	Cause   string     `json:"cause" doc:"credential, bucket, redis, catalog, graph, key; a warning: credential (the provider's ends within 30 days), credential_last (within a week, has ended, or is refused)" example:"bucket"`
+	Warning bool       `json:"warning" doc:"Nothing is held up yet"`
+	Subject string     `json:"subject,omitempty" doc:"Of a warning: which credential"`
+	Detail  string     `json:"detail" doc:"What was seen"`
+	Since   *time.Time `json:"since,omitempty"`
+	Until   *time.Time `json:"until,omitempty" doc:"Admission is held up until then; then one task is tried, and the alarm goes on or ends"`
+	Times   int        `json:"times" doc:"How often it was seen; of a warning 0"`
 }
 
 func alarmOf(a catalog.Alarm) Alarm {
 	return Alarm{Cause: a.Cause, Detail: a.Detail, Since: when(a.Since), Until: when(a.Until), Times: a.Times}
 }
 
+func warningOf(w catalog.ProviderWarning) Alarm {
+	return Alarm{Cause: w.Cause, Warning: true, Subject: w.Subject, Detail: w.Detail, Since: when(w.Since)}
+}
+
 // TenantAlarm is what is wrong with one tenant; others go on.
 type TenantAlarm struct {
 	Tenant  tenantry.TenantID `json:"tenant"`
-	Cause   string            `json:"cause" doc:"key: its key does not open; damage: what is stored of a series is damaged; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short" example:"key"`
+	Cause   string            `json:"cause" doc:"key: its key does not open; damage: what is stored of a series is damaged; credential: one of its own ends within 30 days; credential_last: within a week, has ended, or is refused; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short" example:"key"`
 	Subject string            `json:"subject,omitempty" doc:"The series, as resource/workload; absent: the whole tenant"`
 	Detail  string            `json:"detail" doc:"What was seen last"`
 	Since   *time.Time        `json:"since,omitempty"`
@@ -37,7 +43,7 @@ func tenantAlarmOf(a catalog.TenantAlarm) TenantAlarm {
 }
 
 type listTenantAlarmsInput struct {
-	Cause string `query:"cause" enum:"key,damage,mass_change,quota_soft,quota_hard" doc:"Only those of one cause"`
+	Cause string `query:"cause" enum:"key,damage,credential,credential_last,mass_change,quota_soft,quota_hard" doc:"Only those of one cause"`
 	PageQuery
 }
 
@@ -65,8 +71,8 @@ type Overview struct {
 	Ready     map[string]int64 `json:"ready" doc:"Tasks that wait, by queue"`
 	InFlight  map[string]int64 `json:"in_flight" doc:"Tasks that are admitted or running, by queue"`
 	Backups   map[string]int64 `json:"backups" doc:"Backup runs of the last 24 hours, by state: running, done, partial, failed"`
-	Alarms    []Alarm          `json:"alarms" nullable:"false" doc:"What holds up every tenant"`
-	Troubled  map[string]int64 `json:"troubled" doc:"Alarms of single tenants, by cause: key, damage, mass_change, quota_soft, quota_hard"`
+	Alarms    []Alarm          `json:"alarms" nullable:"false" doc:"What holds up every tenant, and warnings of what will"`
+	Troubled  map[string]int64 `json:"troubled" doc:"Alarms of single tenants, by cause: key, damage, credential, credential_last, mass_change, quota_soft, quota_hard"`
 	Processes map[string]int64 `json:"processes" doc:"Those that are alive, by role"`
 }
 
@@ -110,7 +116,7 @@ func (s *service) overview(ctx context.Context, _ *struct{}) (*body[Overview], e
 func (s *service) fleetRoutes() {
 	read(s, get("get-fleet", "fleet", "/v1/fleet", "Show the whole fleet in numbers"), s.overview)
 	read(s, get("list-backlogs", "fleet", "/v1/backlogs", "List the tenants with the most to do: backlog, what it waits for, budget"), s.listBacklogs)
-	read(s, get("list-alarms", "fleet", "/v1/alarms", "List what holds up every tenant now"), s.listAlarms)
+	read(s, get("list-alarms", "fleet", "/v1/alarms", "List what holds up every tenant now, and warnings of what will"), s.listAlarms)
 	read(s, get("list-tenant-alarms", "fleet", "/v1/tenant-alarms", "List what is wrong with single tenants; the others go on"), s.listTenantAlarms)
 	read(s, get("list-alarms-of-tenant", "fleet", "/v1/tenants/{tenant}/alarms", "List what is wrong with a tenant"), s.listAlarmsOfTenant)
 	read(s, get("list-processes", "fleet", "/v1/processes", "List the workers and schedulers that are alive"), s.listProcesses)
@@ -122,7 +128,15 @@ func (s *service) listAlarms(ctx context.Context, _ *struct{}) (*body[Page[Alarm
 	if err != nil {
 		return nil, err
 	}
-	return paged(rows, len(rows), alarmOf, nil), nil
+	warnings, err := s.Catalog.Fleet().Warnings(ctx, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	answer := paged(rows, len(rows), alarmOf, nil)
+	for _, w := range warnings {
+		answer.Body.Items = append(answer.Body.Items, warningOf(w))
+	}
+	return answer, nil
 }
 
 // listTenantAlarms pages by whole tenants: the cursor is the last one, whose alarms are all on the page.

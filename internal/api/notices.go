@@ -228,22 +228,26 @@ func (s *service) setPolicyNotices(ctx context.Context, in *setPolicyNoticesInpu
 	return s.putNotices(ctx, t, in.Policy, in.IfMatch, in.Body, "body")
 }
 
-// putNotices sets what was given at a place of the body. The time zone is the tenant's unless it is given.
-func (s *service) putNotices(ctx context.Context, t *catalog.Tenant, policy tenantry.PolicyID, m IfMatch, n NewNotices, at string) (*versioned[Notices], error) {
+// noticesFor checks what was given at a place of the body. The time zone is the tenant's unless it is given.
+func (s *service) noticesFor(ctx context.Context, t *catalog.Tenant, policy tenantry.PolicyID, n NewNotices, at string) (tenantry.Notices, error) {
 	settings, err := n.settings(at)
+	if err != nil || settings.Zone != "" {
+		return settings, err
+	}
+	policies, err := t.Policies(ctx)
+	for _, p := range policies {
+		if settings.Zone == "" || p.ID == policy {
+			settings.Zone = p.TimeZone
+		}
+	}
+	return settings, err
+}
+
+// putNotices sets what was given at a place of the body.
+func (s *service) putNotices(ctx context.Context, t *catalog.Tenant, policy tenantry.PolicyID, m IfMatch, n NewNotices, at string) (*versioned[Notices], error) {
+	settings, err := s.noticesFor(ctx, t, policy, n, at)
 	if err != nil {
 		return nil, err
-	}
-	if settings.Zone == "" {
-		policies, err := t.Policies(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range policies {
-			if settings.Zone == "" || p.ID == policy {
-				settings.Zone = p.TimeZone
-			}
-		}
 	}
 	err = s.change(ctx, t, m, noticeSettings(t, policy), func(ctx context.Context) error { return t.SetNotices(ctx, policy, settings, s.Now()) })
 	if err != nil {

@@ -98,9 +98,8 @@ type WorkloadPath struct {
 
 // EnableWorkload is how a workload is enabled.
 type EnableWorkload struct {
-	Trusted bool `json:"trusted,omitempty" doc:"Do not look for its permissions: the customer grants them another way, such as Exchange's RBAC for Applications"`
-	// Notices replace those of the tenant.
-	Notices *NewNotices `json:"notices,omitempty" doc:"Who is told how its first backup goes, and what of it later; without it as it is set"`
+	Trusted bool        `json:"trusted,omitempty" doc:"Do not look for its permissions: the customer grants them another way, such as Exchange's RBAC for Applications"`
+	Notices *NewNotices `json:"notices,omitempty" doc:"Who is told how the first backup of this workload goes; without it whoever is told about the tenant. Reports and trouble come by the tenant's notices: these become its own where it has none, and their addresses join its own where it has"`
 }
 
 type enableInput struct {
@@ -160,13 +159,17 @@ func (s *service) enableWorkload(ctx context.Context, in *enableInput) (*body[Wo
 	if err != nil {
 		return nil, err
 	}
+	enabling := catalog.Enabling{Trusted: in.trusted()}
 	if in.Body != nil && in.Body.Notices != nil {
-		if _, err := s.putNotices(ctx, t, "", IfMatch{}, *in.Body.Notices, "body.notices"); err != nil {
+		told, err := s.noticesFor(ctx, t, "", *in.Body.Notices, "body.notices")
+		if err != nil {
 			return nil, err
 		}
+		enabling.Told = &told
 	}
 	missing, _ := tenantry.Missing(tenantry.PermissionsFor(tenantry.ToBackup, in.Workload), tenant.Roles)
-	if err := t.EnableWorkload(ctx, in.Workload, missing, in.trusted(), s.Now()); err != nil {
+	enabling.Missing = missing
+	if err := t.EnableWorkload(ctx, in.Workload, enabling, s.Now()); err != nil {
 		return nil, err
 	}
 	var link string

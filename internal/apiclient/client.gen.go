@@ -1537,25 +1537,31 @@ func (e WorkloadStatusState) Valid() bool {
 
 // Defines values for ListTenantAlarmsParamsCause.
 const (
-	Damage     ListTenantAlarmsParamsCause = "damage"
-	Key        ListTenantAlarmsParamsCause = "key"
-	MassChange ListTenantAlarmsParamsCause = "mass_change"
-	QuotaHard  ListTenantAlarmsParamsCause = "quota_hard"
-	QuotaSoft  ListTenantAlarmsParamsCause = "quota_soft"
+	ListTenantAlarmsParamsCauseCredential     ListTenantAlarmsParamsCause = "credential"
+	ListTenantAlarmsParamsCauseCredentialLast ListTenantAlarmsParamsCause = "credential_last"
+	ListTenantAlarmsParamsCauseDamage         ListTenantAlarmsParamsCause = "damage"
+	ListTenantAlarmsParamsCauseKey            ListTenantAlarmsParamsCause = "key"
+	ListTenantAlarmsParamsCauseMassChange     ListTenantAlarmsParamsCause = "mass_change"
+	ListTenantAlarmsParamsCauseQuotaHard      ListTenantAlarmsParamsCause = "quota_hard"
+	ListTenantAlarmsParamsCauseQuotaSoft      ListTenantAlarmsParamsCause = "quota_soft"
 )
 
 // Valid indicates whether the value is a known member of the ListTenantAlarmsParamsCause enum.
 func (e ListTenantAlarmsParamsCause) Valid() bool {
 	switch e {
-	case Damage:
+	case ListTenantAlarmsParamsCauseCredential:
 		return true
-	case Key:
+	case ListTenantAlarmsParamsCauseCredentialLast:
 		return true
-	case MassChange:
+	case ListTenantAlarmsParamsCauseDamage:
 		return true
-	case QuotaHard:
+	case ListTenantAlarmsParamsCauseKey:
 		return true
-	case QuotaSoft:
+	case ListTenantAlarmsParamsCauseMassChange:
+		return true
+	case ListTenantAlarmsParamsCauseQuotaHard:
+		return true
+	case ListTenantAlarmsParamsCauseQuotaSoft:
 		return true
 	default:
 		return false
@@ -2068,7 +2074,7 @@ type Activation struct {
 
 // Alarm defines model for Alarm.
 type Alarm struct {
-	// Cause credential, bucket, redis, catalog, graph, key
+	// Cause credential, bucket, redis, catalog, graph, key; a warning: credential (the provider's ends within 30 days), credential_last (within a week, has ended, or is refused)
 	//
 	// Example: bucket
 	Cause string `json:"cause"`
@@ -2077,11 +2083,17 @@ type Alarm struct {
 	Detail string    `json:"detail"`
 	Since  time.Time `json:"since,omitempty,omitzero"`
 
-	// Times How often it was seen
+	// Subject Of a warning: which credential
+	Subject string `json:"subject,omitempty,omitzero"`
+
+	// Times How often it was seen; of a warning 0
 	Times int64 `json:"times"`
 
 	// Until Admission is held up until then; then one task is tried, and the alarm goes on or ends
 	Until time.Time `json:"until,omitempty,omitzero"`
+
+	// Warning Nothing is held up yet
+	Warning bool `json:"warning"`
 }
 
 // Archive defines model for Archive.
@@ -3144,7 +3156,7 @@ type NoticesWeekday string
 
 // Overview defines model for Overview.
 type Overview struct {
-	// Alarms What holds up every tenant
+	// Alarms What holds up every tenant, and warnings of what will
 	Alarms []Alarm `json:"alarms"`
 
 	// Backups Backup runs of the last 24 hours, by state: running, done, partial, failed
@@ -3166,7 +3178,7 @@ type Overview struct {
 	// Tenants By state: pending, connected, disconnected, refused, ...
 	Tenants map[string]int64 `json:"tenants"`
 
-	// Troubled Alarms of single tenants, by cause: key, damage, mass_change, quota_soft, quota_hard
+	// Troubled Alarms of single tenants, by cause: key, damage, credential, credential_last, mass_change, quota_soft, quota_hard
 	Troubled map[string]int64 `json:"troubled"`
 
 	// Unsaved Of these, those without any snapshot
@@ -4096,7 +4108,7 @@ type TenantState string
 
 // TenantAlarm defines model for TenantAlarm.
 type TenantAlarm struct {
-	// Cause key: its key does not open; damage: what is stored of a series is damaged; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short
+	// Cause key: its key does not open; damage: what is stored of a series is damaged; credential: one of its own ends within 30 days; credential_last: within a week, has ended, or is refused; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short
 	//
 	// Example: key
 	Cause string `json:"cause"`
@@ -4868,7 +4880,7 @@ func WithRequestEditorFn(fn RequestEditorFn) ClientOption {
 // The interface specification for the client above.
 type ClientInterface interface {
 
-	// ListAlarms List what holds up every tenant now
+	// ListAlarms List what holds up every tenant now, and warnings of what will
 	//
 	// Corresponds with GET /v1/alarms (the `ListAlarms` operationId).
 	ListAlarms(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -5694,7 +5706,7 @@ type ClientInterface interface {
 	RevokeWorker(ctx context.Context, worker string, reqEditors ...RequestEditorFn) (*http.Response, error)
 }
 
-// ListAlarms List what holds up every tenant now
+// ListAlarms List what holds up every tenant now, and warnings of what will
 //
 // Corresponds with GET /v1/alarms (the `ListAlarms` operationId).
 func (c *Client) ListAlarms(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -13778,7 +13790,7 @@ func WithBaseURL(baseURL string) ClientOption {
 // ClientWithResponsesInterface is the interface specification for the client with responses above.
 type ClientWithResponsesInterface interface {
 
-	// ListAlarmsWithResponse List what holds up every tenant now
+	// ListAlarmsWithResponse List what holds up every tenant now, and warnings of what will
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -20213,7 +20225,7 @@ func (r RevokeWorkerResponse) ContentType() string {
 	return ""
 }
 
-// ListAlarmsWithResponse List what holds up every tenant now
+// ListAlarmsWithResponse List what holds up every tenant now, and warnings of what will
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -61,6 +61,8 @@ type Config struct {
 	Certificate  string
 	LimitsFile   string
 
+	ClientSecretEnds string
+
 	FederatedTokenFile string
 	Pool               string
 
@@ -166,6 +168,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.LoginURL, "login-url", "", "`URL` of the login host instead of the cloud's, for a simulator")
 	fs.StringVar(&c.ClientID, "client-id", "", "`ID` of the Entra application (api, worker, scheduler); no secret")
 	fs.Var((*secretFlag)(&c.ClientSecret), "client-secret", "`SECRET` of the application (worker); better in the environment or the file than on the command line")
+	fs.StringVar(&c.ClientSecretEnds, "client-secret-ends", "", "`DATE` on which client-secret ends (YYYY-MM-DD), as Entra shows it: you are warned 30 days and a week before (worker)")
 	fs.StringVar(&c.Certificate, "certificate", "", "PEM `FILE` with the application's certificate and key, instead of a secret (worker)")
 	fs.StringVar(&c.FederatedTokenFile, "federated-token-file", "", "`FILE` with a token of an issuer that the application trusts, read for every sign-in, instead of a secret; tenants' federated credentials use it, too (worker)")
 	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits (api, worker, scheduler)")
@@ -340,6 +343,9 @@ func (c Config) validateWorker(bad complain) {
 	if both := !c.ClientSecret.IsZero() && c.Certificate != ""; both || (c.ClientSecret.IsZero() && c.Certificate == "" && c.FederatedTokenFile == "") {
 		wrong := map[bool]string{true: "(not set)", false: "(set)"}[c.ClientSecret.IsZero()]
 		bad("client-secret", wrong, "a secret if certificate is empty, and empty if certificate names a PEM file: exactly one of the two, unless federated-token-file stands for both")
+	}
+	if _, err := secretEnds(c.ClientSecretEnds); c.ClientSecretEnds != "" && err != nil {
+		bad("client-secret-ends", c.ClientSecretEnds, "empty or a day such as 2027-01-31")
 	}
 	if c.Certificate != "" {
 		if _, err := os.Stat(c.Certificate); err != nil {

@@ -69,6 +69,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 
 	guard := newKeyGuard(repos, keyAlarms{cat}, receipt, metrics, p.log)
 	p.background(guard.run)
+	p.background(expiryWatch{cat.Fleet(), cfg, p.log}.run)
 	w, err := worker.New(worker.Config{
 		Catalog: cat, Queue: options, Repositories: repos, Workloads: workloads{client},
 		Directory: dir, Observer: newWorkerMetrics(metrics), Tracer: tracer, Log: p.log.Sugar(),

@@ -171,8 +171,29 @@ func (t *Tenant) SetRestoreRoles(ctx context.Context, roles []string) error {
 	return t.update(ctx, "set roles for restores", "restore_roles = ?", joinRoles(roles))
 }
 
-// Warning says what a person should see to: it is refused, has ended, or ends within soon; "" if nothing.
-func (c Credential) Warning(now time.Time, soon time.Duration) string {
+// How long before the end of a credential people are told: first, and last.
+const (
+	CredentialSoon = 30 * day
+	CredentialLast = 7 * day
+)
+
+// Alarm is the cause of the alarm that a credential raises: AlarmCredential, AlarmCredentialLast, "" for none. A
+// later stage has a cause of its own, so that people are told again.
+func (c Credential) Alarm(now time.Time) string {
+	switch {
+	case c.Warning(now) == "":
+		return ""
+	case c.Refusal != "" || c.ExpiresAt.Sub(now) < CredentialLast:
+		return AlarmCredentialLast
+	}
+	return AlarmCredential
+}
+
+// CredentialAlarms lists the causes of alarms about credentials.
+func CredentialAlarms() []string { return []string{AlarmCredential, AlarmCredentialLast} }
+
+// Warning says what a person should see to: it is refused, has ended, or ends within CredentialSoon; "" if nothing.
+func (c Credential) Warning(now time.Time) string {
 	ends := c.ExpiresAt.UTC().Format(time.DateOnly)
 	switch {
 	case c.Refusal != "":
@@ -181,7 +202,7 @@ func (c Credential) Warning(now time.Time, soon time.Duration) string {
 		return ""
 	case !now.Before(c.ExpiresAt):
 		return "it ended on " + ends + ": add another and remove this one"
-	case c.ExpiresAt.Sub(now) < soon:
+	case c.ExpiresAt.Sub(now) < CredentialSoon:
 		return "it ends on " + ends + ": add another before that"
 	}
 	return ""

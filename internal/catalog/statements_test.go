@@ -189,8 +189,8 @@ func TestTenantStatements(t *testing.T) {
 			{"SetSize", func() error { return a.SetSize(ctx, 1, 1) }},
 			{"SyncDone", func() error { return a.SyncDone(ctx, now, now) }},
 			{"StartConsent", func() error { return a.StartConsent(ctx, "hash", now) }},
-			{"EnableWorkload", func() error { return a.EnableWorkload(ctx, tenantry.Mailbox, nil, false, now) }},
-			{"EnableWorkload", func() error { return a.EnableWorkload(ctx, tenantry.Drive, nil, false, now) }},
+			{"EnableWorkload", func() error { return a.EnableWorkload(ctx, tenantry.Mailbox, Enabling{}, now) }},
+			{"EnableWorkload", func() error { return a.EnableWorkload(ctx, tenantry.Drive, Enabling{}, now) }},
 			{"AddPolicy", func() error { return a.AddPolicy(ctx, plan, now) }},
 			{"ApplySync", func() error { return a.ApplySync(ctx, tenantry.User, users, "link", now) }},
 			{"ApplySync", func() error {

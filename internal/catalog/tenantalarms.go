@@ -15,8 +15,10 @@ const (
 	AlarmKey = "key"
 	// AlarmDamage: what is stored of a series is damaged, until a backup has healed it.
 	AlarmDamage = "damage"
-	// AlarmCredential: a credential of its own ends soon, has ended, or is refused.
+	// AlarmCredential: a credential of its own ends within CredentialSoon.
 	AlarmCredential = "credential"
+	// AlarmCredentialLast: a credential of its own ends within CredentialLast, has ended, or is refused.
+	AlarmCredentialLast = "credential_last"
 	// AlarmMassChange: the pruning of a series is suspended, until that is acknowledged.
 	AlarmMassChange = "mass_change"
 )

@@ -9,58 +9,6 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// FirstStage is how far the first backup of a policy has come, as far as mails tell it.
-type FirstStage string
-
-// The stages of a first backup.
-//
-//	new --somebody is told that it was accepted--> accepted --what it covers is known--> listed --all was tried--> ended
-const (
-	FirstNew      FirstStage = "new"
-	FirstAccepted FirstStage = "accepted"
-	FirstListed   FirstStage = "listed"
-	FirstEnded    FirstStage = "ended"
-)
-
-// FirstBackup is the first backup of a policy that has not ended.
-type FirstBackup struct {
-	Tenant  tenantry.TenantID
-	Policy  tenantry.PolicyID
-	Stage   FirstStage
-	BegunAt time.Time // when the policy was activated
-	ToldAt  time.Time // of the last mail about it
-	// Rest is how much longer than others it need not be looked at; for Post alone.
-	Rest time.Duration
-}
-
-// FirstBackups lists first backups that have not ended and were not looked at since a time, the longest first,
-// and notes those of policies that were activated since the last call.
-func (f *Fleet) FirstBackups(ctx context.Context, before time.Time, limit int) ([]FirstBackup, error) {
-	const op = "list first backups"
-	err := f.c.one(ctx, op, nil, `INSERT INTO first_backups (tenant, policy, stage, begun_at, told_at, looked_at)
-		SELECT p.tenant, p.id, 'new', CASE WHEN p.activated_at > 0 THEN p.activated_at ELSE p.created_at END, 0, 0 FROM policies p
-		WHERE p.state = 'active' AND NOT EXISTS (SELECT 1 FROM first_backups b WHERE b.tenant = p.tenant AND b.policy = p.id)
-		ON CONFLICT (tenant, policy) DO NOTHING`)
-	if err != nil {
-		return nil, err
-	}
-	var found []struct {
-		Tenant  tenantry.TenantID
-		Policy  tenantry.PolicyID
-		Stage   FirstStage
-		BegunAt int64
-		ToldAt  int64
-	}
-	err = f.c.read(ctx, op, &found, `SELECT b.tenant, b.policy, b.stage, b.begun_at, b.told_at FROM first_backups b
-		JOIN policies p ON p.tenant = b.tenant AND p.id = b.policy AND p.state <> 'deleted'
-		WHERE b.stage <> 'ended' AND b.looked_at < ? ORDER BY b.looked_at, b.tenant, b.policy LIMIT ?`, micros(before), page(limit))
-	out := make([]FirstBackup, len(found))
-	for i, row := range found {
-		out[i] = FirstBackup{Tenant: row.Tenant, Policy: row.Policy, Stage: row.Stage, BegunAt: fromMicros(row.BegunAt), ToldAt: fromMicros(row.ToldAt)}
-	}
-	return out, err
-}
-
 // The causes of trouble that are not failures ("failed/ACTION/KIND"), alarms of a tenant ("alarm/CAUSE") or workloads that failed ("workload/NAME").
 const (
 	TroubleFailed       = "failed/"
@@ -98,12 +46,13 @@ const troubleLimit = 5000
 // Troubles lists what is counted otherwise than last time (failures only rise; alarms and lost consents come
 // and go), what is untold, and what was told since a time: at most 5000, by tenant and cause. Stale backups
 // and shared causes are counted by their own callers: their Now is what was seen.
-func (f *Fleet) Troubles(ctx context.Context, toldSince time.Time) ([]Trouble, error) {
+func (f *Fleet) Troubles(ctx context.Context, toldSince, now time.Time) ([]Trouble, error) {
 	var found []troubleRow
 	err := f.c.read(ctx, "look at troubles", &found, `
 		WITH measured AS (
 			SELECT tenant, 'failed/' || account AS cause, amount AS n FROM ledger WHERE run = '' AND day = 0 AND entry = ?0
 			UNION ALL SELECT tenant, 'alarm/' || cause, count(*) FROM tenant_alarms GROUP BY tenant, cause
+			UNION ALL SELECT '', 'alarm/' || cause, count(*) FROM provider_warnings WHERE seen > ?3 GROUP BY cause
 			UNION ALL SELECT id, 'disconnected', 1 FROM tenants WHERE state = 'disconnected'
 			UNION ALL SELECT tenant, 'workload/' || workload, 1 FROM tenant_workloads WHERE enabled AND state = 'failed'
 		)
@@ -115,7 +64,7 @@ func (f *Fleet) Troubles(ctx context.Context, toldSince time.Time) ([]Trouble, e
 		SELECT t.tenant, t.cause, t.seen, t.untold, t.since, t.told_at,
 			CASE WHEN t.cause LIKE 'alarm/%' OR t.cause LIKE 'workload/%' OR t.cause = 'disconnected' THEN 0 ELSE t.seen END
 		FROM troubles t WHERE (t.seen > 0 OR t.untold > 0) AND NOT EXISTS (SELECT 1 FROM measured m WHERE m.tenant = t.tenant AND m.cause = t.cause)
-		ORDER BY 1, 2 LIMIT ?2`, entryFailed, micros(toldSince), troubleLimit)
+		ORDER BY 1, 2 LIMIT ?2`, entryFailed, micros(toldSince), troubleLimit, micros(now.Add(-WarningMemory)))
 	out := make([]Trouble, len(found))
 	for i, row := range found {
 		out[i] = Trouble{row.Tenant, row.Cause, row.Seen, row.Untold, fromMicros(row.Since), fromMicros(row.ToldAt), row.Now}
@@ -138,7 +87,7 @@ type Posting struct {
 }
 
 // Post writes mails down, each key once for each address, and what they tell, guarded by the leader's fence
-// (Fenced). Conflict: the report is not due any more as it was. Returns how many mails are new.
+// (Fenced). Conflict: the report is not due any more as it was, or the workload was enabled anew. Returns how many mails are new.
 func (f *Fleet) Post(ctx context.Context, fence int64, p Posting, now time.Time) (fresh int64, err error) {
 	const op = "post mails"
 	err = f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
@@ -156,9 +105,7 @@ func (f *Fleet) Post(ctx context.Context, fence int64, p Posting, now time.Time)
 			}
 		}
 		if b := p.First; b != nil {
-			_, err := exec(ctx, tx, "UPDATE first_backups SET stage = ?, told_at = ?, looked_at = ? WHERE tenant = ? AND policy = ?",
-				b.Stage, micros(b.ToldAt), micros(now.Add(b.Rest)), b.Tenant, b.Policy)
-			if err != nil {
+			if err := moveFirstBackup(ctx, tx, op, *b, now); err != nil {
 				return err
 			}
 		}

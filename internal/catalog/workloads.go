@@ -90,41 +90,66 @@ func (t *Tenant) workloads(ctx context.Context, op string, db bun.IDB) ([]Worklo
 	return rows, nil
 }
 
-// EnableWorkload enables a workload, which lacks the given permissions: none, or ask for them. trusted says
-// that they are not to be looked for. What it protects is enrolled in the same transaction. Asked again it
-// tries again what failed. NotFound: no such tenant.
-func (t *Tenant) EnableWorkload(ctx context.Context, w tenantry.Workload, missing []string, trusted bool, now time.Time) error {
-	return t.moveWorkloads(ctx, "enable "+string(w), now, func(r WorkloadRow) WorkloadRow {
+// Enabling is how a workload is enabled.
+type Enabling struct {
+	Missing []string // the permissions that it lacks: none, or ask for them
+	Trusted bool     // they are not to be looked for
+	// Told is who is told of its first backup; nil: whoever is told about the tenant. Those who are named are told
+	// about the tenant later: the settings become its own where it has none, else their addresses join its own.
+	Told *tenantry.Notices
+}
+
+// EnableWorkload enables a workload. What it protects is enrolled in the same transaction. Asked again it
+// tries again what failed. Invalid names a field of Told; NotFound: no such tenant.
+func (t *Tenant) EnableWorkload(ctx context.Context, w tenantry.Workload, e Enabling, now time.Time) error {
+	if e.Told != nil {
+		if err := e.Told.Validate(); err != nil {
+			return err
+		}
+	}
+	enable := func(r WorkloadRow) WorkloadRow {
 		if r.Workload != w {
 			return r
 		}
-		r.Enabled, r.Trusted = true, trusted
+		r.Enabled, r.Trusted = true, e.Trusted
 		switch {
-		case len(missing) > 0 && !trusted:
-			return r.lacks(missing)
+		case len(e.Missing) > 0 && !e.Trusted:
+			return r.lacks(e.Missing)
 		case r.State != tenantry.Listing && r.State != tenantry.Ready:
 			return r.to(tenantry.Enabling, "", "")
 		}
 		return r
-	})
+	}
+	note := func(ctx context.Context, tx bun.Tx, before []WorkloadRow) error {
+		i := slices.IndexFunc(before, func(r WorkloadRow) bool { return r.Workload == w })
+		if i < 0 {
+			return nil
+		}
+		return t.noteEnabled(ctx, tx, before[i], e.Told, now)
+	}
+	return t.moveWorkloads(ctx, "enable "+string(w), now, enable, note)
 }
 
 // DisableWorkload disables a workload: what it protected is protected no more, its backups stay. missing are
 // the permissions it lacks. NotFound: no such tenant.
 func (t *Tenant) DisableWorkload(ctx context.Context, w tenantry.Workload, missing []string, now time.Time) error {
-	return t.moveWorkloads(ctx, "disable "+string(w), now, func(r WorkloadRow) WorkloadRow {
+	disable := func(r WorkloadRow) WorkloadRow {
 		if r.Workload != w {
 			return r
 		}
 		r.Enabled, r.Trusted = false, false
 		return r.authorised(missing)
+	}
+	return t.moveWorkloads(ctx, "disable "+string(w), now, disable, func(ctx context.Context, tx bun.Tx, _ []WorkloadRow) error {
+		_, err := exec(ctx, tx, "UPDATE enablings SET stage = 'ended' WHERE tenant = ? AND workload = ?", t.id, w)
+		return err
 	})
 }
 
 // AuthoriseWorkloads notes which permissions each workload lacks, as a token has just proved; a workload that
 // is not in the map lacks none. NotFound: no such tenant.
 func (t *Tenant) AuthoriseWorkloads(ctx context.Context, missing map[tenantry.Workload][]string, now time.Time) error {
-	return t.moveWorkloads(ctx, "authorise workloads", now, func(r WorkloadRow) WorkloadRow { return r.authorised(missing[r.Workload]) })
+	return t.moveWorkloads(ctx, "authorise workloads", now, func(r WorkloadRow) WorkloadRow { return r.authorised(missing[r.Workload]) }, nil)
 }
 
 // ListingBegan notes that a sync reads what the enabled workloads protect. NotFound: no such tenant.
@@ -134,7 +159,7 @@ func (t *Tenant) ListingBegan(ctx context.Context, now time.Time) error {
 			return r.to(tenantry.Listing, "", "")
 		}
 		return r
-	})
+	}, nil)
 }
 
 // ListingEnded notes that a sync has listed everything, but for the kinds of resource in the map, each with
@@ -151,7 +176,7 @@ func (t *Tenant) ListingEnded(ctx context.Context, failed map[tenantry.ResourceK
 			return r.to(tenantry.Ready, "", "")
 		}
 		return r
-	})
+	}, nil)
 }
 
 // authorised is the row once it is known which permissions it lacks.
@@ -183,8 +208,11 @@ func (r WorkloadRow) to(s tenantry.EnableState, reason, remedy string) WorkloadR
 	return r
 }
 
-// moveWorkloads writes what move makes of each row, and enrols what that protects, or protects no more.
-func (t *Tenant) moveWorkloads(ctx context.Context, what string, now time.Time, move func(WorkloadRow) WorkloadRow) error {
+// moveWorkloads writes what move makes of each row, and enrols what that protects, or protects no more. In the same
+// transaction it calls also, unless that is nil, with the rows as they were.
+func (t *Tenant) moveWorkloads(ctx context.Context, what string, now time.Time, move func(WorkloadRow) WorkloadRow,
+	also func(context.Context, bun.Tx, []WorkloadRow) error,
+) error {
 	op := fmt.Sprintf("%s of tenant %s", what, t.id)
 	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
 		if err := t.lockEnrolment(ctx, tx, op); err != nil {
@@ -210,6 +238,11 @@ func (t *Tenant) moveWorkloads(ctx context.Context, what string, now time.Time, 
 			})
 			if kind := tenantry.KindOfWorkload(r.Workload); next.Protected() != r.Protected() && !slices.Contains(kinds, kind) {
 				kinds = append(kinds, kind)
+			}
+		}
+		if also != nil {
+			if err := also(ctx, tx, before); err != nil {
+				return err
 			}
 		}
 		if err := writeWorkloads(ctx, tx, changed); err != nil || len(kinds) == 0 {

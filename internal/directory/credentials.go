@@ -2,13 +2,9 @@ package directory
 
 import (
 	"context"
-	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
 )
-
-// expirySoon is how long before the end of a tenant's own credential an alarm is raised.
-const expirySoon = 30 * 24 * time.Hour
 
 // watchCredentials raises an alarm for each of the tenant's own credentials that is refused or ends soon, and
 // clears those of the others.
@@ -19,14 +15,16 @@ func (d *Directory) watchCredentials(ctx context.Context, scope *catalog.Tenant)
 	}
 	now := d.cfg.Now()
 	for _, c := range list {
-		warning := c.Warning(now, expirySoon)
-		if warning == "" {
-			err = scope.ClearAlarm(ctx, catalog.AlarmCredential, c.ID)
-		} else {
-			err = scope.RaiseAlarm(ctx, catalog.AlarmCredential, c.ID, "credential "+c.ID+" of application "+c.ClientID+": "+warning, now)
-		}
-		if err != nil {
-			return err
+		raised := c.Alarm(now)
+		for _, cause := range catalog.CredentialAlarms() {
+			if cause == raised {
+				err = scope.RaiseAlarm(ctx, cause, c.ID, "credential "+c.ID+" of application "+c.ClientID+": "+c.Warning(now), now)
+			} else {
+				err = scope.ClearAlarm(ctx, cause, c.ID)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil

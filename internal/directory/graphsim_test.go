@@ -222,8 +222,8 @@ func TestWorkloadsGetOnBoard(t *testing.T) {
 	expect("mail alone consented", "authorised unauthorised unauthorised authorised authorised")
 
 	now := time.Now()
-	w.must(scope.EnableWorkload(t.Context(), tenantry.Mailbox, nil, false, now))
-	w.must(scope.EnableWorkload(t.Context(), tenantry.SiteContent, []string{"Sites.Read.All"}, false, now))
+	w.must(scope.EnableWorkload(t.Context(), tenantry.Mailbox, catalog.Enabling{}, now))
+	w.must(scope.EnableWorkload(t.Context(), tenantry.SiteContent, catalog.Enabling{Missing: []string{"Sites.Read.All"}}, now))
 	w.sync()
 	expect("mail enabled", "ready unauthorised unauthorised authorised authorised")
 

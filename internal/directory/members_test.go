@@ -19,7 +19,7 @@ func TestGroupsOfPolicies(t *testing.T) {
 	w.sim.Consent()
 	w.must(w.dir.Connect(t.Context(), w.id, w.conn))
 	scope := w.cat.Tenant(w.id)
-	w.must(scope.EnableWorkload(t.Context(), tenantry.Mailbox, nil, true, time.Now()))
+	w.must(scope.EnableWorkload(t.Context(), tenantry.Mailbox, catalog.Enabling{Trusted: true}, time.Now()))
 	w.sync()
 	users, group, nested := w.sim.Users(), w.sim.Groups()[0].ID, w.sim.Groups()[1].ID
 	for i, u := range users {

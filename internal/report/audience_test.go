@@ -17,16 +17,16 @@ func TestAudience(t *testing.T) {
 	}
 	for name, c := range map[string]struct {
 		tenant, one, two *tenantry.Notices
-		problems, ofOne  []string
+		problems, first  []string
 	}{
 		"nobody":                 {},
-		"the tenant's":           {tenant: ptr(n(true, false, "a@x.example")), problems: []string{"a@x.example"}, ofOne: []string{"a@x.example"}},
-		"a policy's":             {tenant: ptr(n(true, false, "a@x.example")), one: ptr(n(false, false, "b@x.example")), problems: []string{"a@x.example"}, ofOne: []string{"b@x.example"}},
-		"policies' alone":        {one: ptr(n(true, false, "b@x.example", "c@x.example")), two: ptr(n(true, false, "c@x.example", "d@x.example")), problems: []string{"b@x.example", "c@x.example", "d@x.example"}, ofOne: []string{"b@x.example", "c@x.example"}},
-		"policies' instead":      {tenant: ptr(n(false, false, "a@x.example")), one: ptr(n(true, false, "b@x.example")), problems: []string{"b@x.example"}, ofOne: []string{"b@x.example"}},
+		"the tenant's":           {tenant: ptr(n(true, false, "a@x.example")), problems: []string{"a@x.example"}, first: []string{"a@x.example"}},
+		"a policy's":             {tenant: ptr(n(true, false, "a@x.example")), one: ptr(n(false, false, "b@x.example")), problems: []string{"a@x.example"}, first: []string{"a@x.example"}},
+		"policies' alone":        {one: ptr(n(true, false, "b@x.example", "c@x.example")), two: ptr(n(true, false, "c@x.example", "d@x.example")), problems: []string{"b@x.example", "c@x.example", "d@x.example"}},
+		"policies' instead":      {tenant: ptr(n(false, false, "a@x.example")), one: ptr(n(true, false, "b@x.example")), problems: []string{"b@x.example"}, first: []string{"a@x.example"}},
 		"a stopped policy's":     {one: ptr(n(true, true, "b@x.example")), two: ptr(n(true, false, "d@x.example")), problems: []string{"d@x.example"}},
 		"a tenant that stopped":  {tenant: ptr(n(true, true, "a@x.example")), two: ptr(n(true, false, "d@x.example"))},
-		"a tenant, not of those": {tenant: ptr(n(false, false, "a@x.example")), ofOne: []string{"a@x.example"}},
+		"a tenant, not of those": {tenant: ptr(n(false, false, "a@x.example")), first: []string{"a@x.example"}},
 	} {
 		var told audience
 		for policy, settings := range map[tenantry.PolicyID]*tenantry.Notices{"": c.tenant, "p-1": c.one, "p-2": c.two} {
@@ -38,8 +38,8 @@ func TestAudience(t *testing.T) {
 		if got := heard(told.ofProblems()); !slices.Equal(got, c.problems) {
 			t.Errorf("%s: of trouble hear %v, want %v", name, got, c.problems)
 		}
-		if got := heard(told.ofPolicy("p-1")); !slices.Equal(got, c.ofOne) {
-			t.Errorf("%s: of the policy hear %v, want %v", name, got, c.ofOne)
+		if got := heard(told.ofEnabling(nil)); !slices.Equal(got, c.first) {
+			t.Errorf("%s: of a first backup hear %v, want %v", name, got, c.first)
 		}
 	}
 }

@@ -6,10 +6,11 @@
 // cannot tell it twice; a mail that was written down is sent at least once, with the same Message-ID
 // each time (see catalog.Mail for its states).
 //
-// A first backup of a policy:
+// A first backup begins when somebody enables a workload of a tenant, who may name whom to tell:
 //
 //	new --> accepted --listed by a directory sync--> listed --every 6 hours: progress--> listed
-//	listed --everything was tried--> ended (completed, or failed when nothing was saved)
+//	listed --everything that policies cover was tried--> ended (completed, or failed when nothing was saved)
+//	accepted --permissions are gone, or listing failed--> failed (with the remedy) --listed after all--> listed
 //
 // A trouble of a tenant has a cause: tasks of an action that failed for a kind of error, an alarm, a lost
 // consent, stale backups. What is new of it is untold until a mail tells it:

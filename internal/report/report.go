@@ -112,18 +112,19 @@ func (n *Notifier) audience(ctx context.Context, tenant tenantry.TenantID) (audi
 	return n.cfg.Catalog.Tenant(tenant).Notices(ctx)
 }
 
-// ofPolicy is who is told about a policy: as is set for it, else as is set for the tenant.
-func (a audience) ofPolicy(policy tenantry.PolicyID) tenantry.Notices {
+// ofEnabling is who is told of the first backup of a workload: who was named when it was enabled, else as is set
+// for the tenant. What is stopped for the tenant is stopped for these, too.
+func (a audience) ofEnabling(named *tenantry.Notices) tenantry.Notices {
 	var whole tenantry.Notices
 	for _, row := range a {
-		switch row.Policy {
-		case policy:
-			return row.Settings
-		case "":
+		if row.Policy == "" {
 			whole = row.Settings
 		}
 	}
-	return whole
+	if named == nil || whole.Stopped {
+		return whole
+	}
+	return *named
 }
 
 // ofProblems is who is told of trouble of a tenant: those who are set for the tenant, else all those together who

@@ -51,7 +51,7 @@ func newHouse(t *testing.T, dsn string) *house {
 		ID: tenantID, Name: "Contoso", Directory: "contoso.example", State: tenantry.TenantConnected, AddedAt: h.now, NextSyncAt: h.now.Add(time.Hour),
 	}))
 	h.tenant = cat.Tenant(tenantID)
-	h.ok(h.tenant.EnableWorkload(t.Context(), tenantry.Mailbox, nil, false, h.now))
+	h.ok(h.tenant.EnableWorkload(t.Context(), tenantry.Mailbox, catalog.Enabling{}, h.now))
 	h.lead("scheduler@1")
 	return h
 }
@@ -144,6 +144,19 @@ func (h *house) backup(policy string, n int, kind tenantry.Kind) {
 	}
 }
 
+// enable enables a workload; told is who is named.
+func (h *house) enable(w tenantry.Workload, told *tenantry.Notices) {
+	h.t.Helper()
+	h.ok(h.tenant.EnableWorkload(h.t.Context(), w, catalog.Enabling{Told: told}, h.now))
+}
+
+// listed ends a listing of what is enabled, but for those kinds.
+func (h *house) listed(failed map[tenantry.ResourceKind]string) {
+	h.t.Helper()
+	h.ok(h.tenant.ListingBegan(h.t.Context(), h.now))
+	h.ok(h.tenant.ListingEnded(h.t.Context(), failed, h.now))
+}
+
 func (h *house) notices(policy string, n tenantry.Notices) {
 	h.t.Helper()
 	h.ok(h.tenant.SetNotices(h.t.Context(), tenantry.PolicyID(policy), n, h.now))
@@ -161,32 +174,34 @@ func (h *house) got(address string, want ...string) {
 	}
 }
 
-// The course of a first backup, as a policy's and a tenant's people hear of it; nothing in any mail names a person
-// or a mail.
+// The course of a first backup from the enabling on, as those who were named and the tenant's people hear of it;
+// nothing in any mail names a person or a mail.
 func TestFirstBackupIsTold(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, "")
 	h.notices("", tenantry.Notices{To: []string{ada}})
-	h.policy("p-1", "Nightly")
-	h.notices("p-1", tenantry.Notices{To: []string{boss}, Events: []string{tenantry.EventAccepted, tenantry.EventFailed}})
-	h.policy("p-0", "All") // of two of the same moment the one with the lower ID protects
 	h.round()
-	h.got(ada, `Contoso: backup "All" was accepted`)
-	h.users(3)
+	h.got(ada, "Contoso: Mailboxes: backup was accepted")
 	h.pass(time.Minute)
-	h.got(ada, `Contoso: backup "All": 3 mailboxes, drives and sites listed`)
+	h.users(3)
+	h.listed(nil)
+	h.pass(time.Minute)
+	h.got(ada, "Contoso: Mailboxes: 3 listed")
+	h.pass(24 * time.Hour) // no policy covers them
+	h.got(ada)
+	h.policy("p-0", "All")
 	h.backup("p-0", 0, "")
+	h.pass(time.Minute)
+	h.got(ada, "Contoso: Mailboxes: first backup, 33 % done")
 	h.pass(5 * time.Hour)
 	h.got(ada)
 	h.pass(time.Hour)
-	h.got(ada, `Contoso: first backup "All": 33 % done`)
-	h.pass(time.Hour)
-	h.got(ada)
+	h.got(ada, "Contoso: Mailboxes: first backup, 33 % done")
 	h.backup("p-0", 1, tenantry.Denied)
 	h.backup("p-0", 2, "")
 	h.pass(time.Hour)
 	mails := h.office.taken()
-	h.got(ada, `Contoso: first backup "All" is complete`)
+	h.got(ada, "Contoso: Mailboxes: first backup is complete")
 	_, parts := mails[0].parsed(t)
 	for _, want := range []string{"1 has no restore point", "Mailboxes", "Microsoft refuses access"} {
 		if !strings.Contains(parts["text/plain"], want) || !strings.Contains(parts["text/html"], want) {
@@ -198,8 +213,43 @@ func TestFirstBackupIsTold(t *testing.T) {
 			t.Errorf("the mail says %q:\n%s", secret, mails[0].data)
 		}
 	}
+	h.policy("p-1", "More") // mails of a first backup follow the enabling, not a policy
 	h.pass(30 * 24 * time.Hour)
 	h.got(ada)
+}
+
+// Who is named when a workload is enabled is told of that one's first backup.
+func TestWhoIsNamedIsTold(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "")
+	h.enable(tenantry.Mailbox, &tenantry.Notices{To: []string{ada}})
+	h.enable(tenantry.SiteContent, &tenantry.Notices{To: []string{boss}, Events: []string{tenantry.EventAccepted, tenantry.EventFailed}})
+	h.round()
+	if got := h.office.to(t, boss); strings.Join(got, "") != "Contoso: Sites: backup was accepted" {
+		t.Errorf("the boss got %q", got)
+	}
+	h.got(ada, "Contoso: Mailboxes: backup was accepted")
+	h.listed(map[tenantry.ResourceKind]string{tenantry.Site: "Microsoft refuses it"})
+	h.pass(time.Minute)
+	parts := map[string]string{}
+	for _, m := range h.office.taken() {
+		if m.to == boss {
+			_, parts = m.parsed(t)
+		}
+	}
+	if !strings.Contains(parts["text/plain"], "Microsoft refuses it") || !strings.Contains(parts["text/plain"], "enable the workload again") {
+		t.Errorf("the mail has no reason, or no remedy:\n%s", parts["text/plain"])
+	}
+	h.got(boss, "Contoso: Sites: cannot be backed up")
+	h.pass(time.Minute)
+	h.got(boss)
+	h.enable(tenantry.SiteContent, nil) // tries again, and begins anew: as it was said before
+	h.pass(time.Minute)
+	h.got(boss, "Contoso: Sites: backup was accepted")
+	h.notices("", tenantry.Notices{To: []string{ada}, Stopped: true})
+	h.listed(map[tenantry.ResourceKind]string{tenantry.Site: "Microsoft refuses it"})
+	h.pass(time.Minute)
+	h.got(boss)
 }
 
 func userIDText(n int) string { return string(userID(n)) }
@@ -207,23 +257,59 @@ func userIDText(n int) string { return string(userID(n)) }
 func TestFailedFirstBackupIsTold(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, "")
+	h.notices("", tenantry.Notices{To: []string{boss}, Events: []string{tenantry.EventAccepted, tenantry.EventFailed}})
 	h.users(1)
+	h.listed(nil)
 	h.policy("p-1", "Nightly")
-	h.notices("p-1", tenantry.Notices{To: []string{boss}, Events: []string{tenantry.EventAccepted, tenantry.EventFailed}})
 	h.round()
-	h.got(boss, `Contoso: backup "Nightly" was accepted`)
+	h.got(boss, "Contoso: Mailboxes: backup was accepted")
 	h.backup("p-1", 0, tenantry.Denied)
 	h.pass(time.Minute)
-	h.got(boss, `Contoso: first backup "Nightly" failed`)
+	h.got(boss, "Contoso: Mailboxes: first backup failed")
 
-	// Whoever is asked to be told nothing is told nothing; and of a policy that was there before, nothing begins.
-	h.ok(h.tenant.DeletePolicy(t.Context(), "p-1", h.now))
-	h.policy("p-2", "Quiet")
-	h.notices("p-2", tenantry.Notices{To: []string{boss}, Stopped: true})
+	// Whoever is asked to be told nothing is told nothing; and of what ended meanwhile nothing begins.
+	h.notices("", tenantry.Notices{To: []string{boss}, Stopped: true})
+	h.ok(h.tenant.DisableWorkload(t.Context(), tenantry.Mailbox, nil, h.now))
+	h.enable(tenantry.Mailbox, nil)
+	h.listed(nil)
+	h.backup("p-1", 0, "")
 	h.pass(time.Minute)
-	h.notices("p-2", tenantry.Notices{To: []string{boss}})
+	h.notices("", tenantry.Notices{To: []string{boss}})
 	h.pass(time.Minute)
 	h.got(boss)
+}
+
+// A credential of the provider's that ends is told twice, in time and last, and stands in the provider's report.
+func TestOwnCredentialIsTold(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, "")
+	fleet := h.cat.Fleet()
+	h.ok(fleet.SetNotices(t.Context(), tenantry.Notices{To: []string{boss}, Problems: true}, h.now))
+	warn := func(cause string) {
+		h.ok(fleet.Warn(t.Context(), catalog.ProviderWarning{Cause: cause, Subject: "c-1", Detail: "it ends"}, h.now))
+	}
+	warn(catalog.AlarmCredential)
+	h.round()
+	h.got(boss)
+	h.pass(3 * time.Minute)
+	h.got(boss, "The fleet: Alarm: a credential ends within 30 days: add another one")
+	warn(catalog.AlarmCredential)
+	h.pass(time.Minute)
+	h.got(boss)
+	h.ok(fleet.EndWarning(t.Context(), catalog.AlarmCredential, "c-1"))
+	h.pass(48 * time.Hour)
+	warn(catalog.AlarmCredentialLast)
+	h.round()
+	h.pass(3 * time.Minute)
+	h.got(boss, "The fleet: Alarm: a credential ends within a week, has ended, or is refused: add another one now")
+	h.ok(fleet.SetNotices(t.Context(), tenantry.Notices{To: []string{boss}, Report: tenantry.ReportDaily}, h.now))
+	h.ok(fleet.ReportNow(t.Context(), h.now))
+	h.round()
+	mails := h.office.taken()
+	_, parts := mails[0].parsed(t)
+	if !strings.Contains(parts["text/plain"], "a credential ends within a week") {
+		t.Errorf("the report does not name it:\n%s", parts["text/plain"])
+	}
 }
 
 // Reports come at their time, once, with what happened since the last.
@@ -403,6 +489,7 @@ func TestTwoSchedulers(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, servertest.Postgres(t).Database(t))
 	h.users(2)
+	h.listed(nil)
 	h.notices("", tenantry.Notices{To: []string{ada, boss}, Report: tenantry.ReportDaily})
 	h.policy("p-1", "Nightly")
 	h.backup("p-1", 0, "")

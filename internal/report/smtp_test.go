@@ -139,7 +139,8 @@ func openOffice(t testing.TB, o officeOptions) *postOffice {
 	}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Serve(listener) }()
-	t.Cleanup(func() { _ = server.Close(); <-done })
+	// The listener itself, too: a server that is closed before it serves would serve for ever.
+	t.Cleanup(func() { _ = server.Close(); _ = listener.Close(); <-done })
 	return office
 }
 

@@ -91,8 +91,7 @@ func (n *Notifier) summary(ctx context.Context, row catalog.NoticeRow, now time.
 	if err != nil {
 		return letter{}, err
 	}
-	s := firstStanding{workloads: standings}
-	all := s.sum()
+	all := sum(standings)
 	failed := int64(0)
 	for _, count := range failures {
 		failed += count
@@ -124,6 +123,17 @@ func (n *Notifier) summary(ctx context.Context, row catalog.NoticeRow, now time.
 		}
 	}
 	return l, nil
+}
+
+// sum adds workloads up.
+func sum(workloads []catalog.WorkloadStanding) (all catalog.WorkloadStanding) {
+	for _, w := range workloads {
+		all.Total += w.Total
+		all.Tried += w.Tried
+		all.Saved += w.Saved
+		all.Stale += w.Stale
+	}
+	return all
 }
 
 func period(row catalog.NoticeRow, now time.Time) string {
@@ -189,11 +199,19 @@ func (n *Notifier) fleetSummary(ctx context.Context, row catalog.NoticeRow, now 
 	for _, a := range alarms {
 		waits.rows = append(waits.rows, []string{causeWords(catalog.TroubleShared + a.Cause), a.Since.In(row.Settings.Location()).Format(dateTime)})
 	}
+	warnings, err := n.fleet.Warnings(ctx, now)
+	if err != nil {
+		return letter{}, err
+	}
+	own := table{Caption: "What is yours to see to", Header: []string{"Warning", "Since"}}
+	for _, w := range warnings {
+		own.rows = append(own.rows, []string{causeWords(catalog.TroubleAlarm + w.Cause), w.Since.In(row.Settings.Location()).Format(dateTime)})
+	}
 	single := table{Caption: "Alarms of single tenants", Header: []string{"Alarm", "How many"}}
 	for _, cause := range slices.Sorted(maps.Keys(o.TenantAlarms)) {
 		single.rows = append(single.rows, []string{causeWords(catalog.TroubleAlarm + cause), number(o.TenantAlarms[cause])})
 	}
-	for _, t := range []table{waits, single} {
+	for _, t := range []table{waits, own, single} {
 		if len(t.rows) > 0 {
 			l.tables = append(l.tables, t)
 		}

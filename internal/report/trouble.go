@@ -42,7 +42,7 @@ func (n *Notifier) troubles(ctx context.Context, fence int64) error {
 
 // wrong reads all that may have to be told.
 func (n *Notifier) wrong(ctx context.Context, now time.Time) (*wrong, error) {
-	list, err := n.fleet.Troubles(ctx, now.Add(-toldMemory))
+	list, err := n.fleet.Troubles(ctx, now.Add(-toldMemory), now)
 	if err != nil {
 		return nil, err
 	}
@@ -86,8 +86,7 @@ func (n *Notifier) lookForStale(ctx context.Context, w *wrong) error {
 		if err != nil {
 			return err
 		}
-		s := firstStanding{workloads: standings}
-		w.count(tenant, catalog.TroubleStale, s.sum().Stale)
+		w.count(tenant, catalog.TroubleStale, sum(standings).Stale)
 		w.looked[tenant] = true
 	}
 	return nil

@@ -94,7 +94,10 @@ var kindWords = map[tenantry.Kind]string{
 var alarmWords = map[string]string{
 	catalog.AlarmKey:        "the key does not open: nothing can be read or backed up until it is put back",
 	catalog.AlarmDamage:     "stored data is damaged; the next backup fetches it again",
-	catalog.AlarmCredential: "a credential ends soon, has ended, or is refused: add another one",
+	catalog.AlarmCredential: "a credential ends within 30 days: add another one",
+
+	catalog.AlarmCredentialLast: "a credential ends within a week, has ended, or is refused: add another one now",
+
 	catalog.AlarmQuotaSoft:  "the seats are nearly used up",
 	catalog.AlarmQuotaHard:  "the seats are used up: newcomers are not protected",
 	catalog.AlarmMassChange: "unusually much was deleted or changed between two backups: old restore points are kept until somebody acknowledges it. If nobody did this on purpose, it may be an attack",

@@ -248,7 +248,7 @@ func (h *house) ranOnce(runs *sync.Map, want int) {
 func TestDuePolicyRuns(t *testing.T) {
 	h := newHouse(t)
 	h.users(7)
-	h.must(h.cat.Tenant(h.tenant).EnableWorkload(t.Context(), tenantry.Mailbox, nil, false, h.now()))
+	h.must(h.cat.Tenant(h.tenant).EnableWorkload(t.Context(), tenantry.Mailbox, catalog.Enabling{}, h.now()))
 	h.must(h.cat.Tenant(h.tenant).AddPolicy(t.Context(), catalog.Policy{
 		ID: tenantry.NewPolicyID(), Name: "all", Kinds: []tenantry.ResourceKind{tenantry.User},
 		Workloads: []tenantry.Workload{tenantry.Mailbox}, At: 60, Window: 120, TimeZone: "Europe/Berlin", CreatedAt: h.now(),

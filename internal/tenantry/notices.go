@@ -37,11 +37,11 @@ const (
 
 // The mails of a first backup.
 const (
-	EventAccepted  = "accepted"  // a policy was added: it will be backed up
-	EventListed    = "listed"    // what it covers is known
+	EventAccepted  = "accepted"  // a workload was enabled
+	EventListed    = "listed"    // what there is of it is known
 	EventProgress  = "progress"  // every six hours until the end
 	EventCompleted = "completed" // everything was tried, and something was saved
-	EventFailed    = "failed"    // everything was tried, and nothing was saved
+	EventFailed    = "failed"    // everything was tried, and nothing was saved; or it cannot be listed
 )
 
 // FirstBackupEvents lists them in their order.

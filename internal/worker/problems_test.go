@@ -99,7 +99,7 @@ func (r *restless) Page(_ context.Context, collection, _ string) (engine.Page, e
 func TestARestlessSourceIsBackedUpSoon(t *testing.T) {
 	h := newHouse(t)
 	now := time.Now()
-	h.must(h.scope().EnableWorkload(t.Context(), tenantry.Drive, nil, false, now))
+	h.must(h.scope().EnableWorkload(t.Context(), tenantry.Drive, catalog.Enabling{}, now))
 	h.must(h.scope().AddPolicy(t.Context(), catalog.Policy{
 		ID: "p-late", Name: "late", Kinds: []tenantry.ResourceKind{tenantry.User}, Workloads: []tenantry.Workload{tenantry.Drive},
 		At: (now.UTC().Hour()*60 + 12*60) % (24 * 60), Window: 1, TimeZone: "UTC",

@@ -97,6 +97,8 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Outbox", testOutbox},
 		{"OutboxRace", testOutboxRace},
 		{"FirstBackups", testFirstBackups},
+		{"EnablingNotices", testEnablingNotices},
+		{"Warnings", testWarnings},
 		{"Troubles", testTroubles},
 		{"Model", testModel},
 	} {
@@ -170,7 +172,7 @@ func (w *world) tenant(name string) *catalog.Tenant {
 		ID: id, Name: name, Directory: name + ".example", State: tenantry.TenantConnected, AddedAt: now, NextSyncAt: now.Add(time.Hour),
 	}))
 	for _, load := range tenantry.Workloads() {
-		w.ok(w.c.Tenant(id).EnableWorkload(w.ctx, load, nil, false, now))
+		w.ok(w.c.Tenant(id).EnableWorkload(w.ctx, load, catalog.Enabling{}, now))
 	}
 	return w.c.Tenant(id)
 }

@@ -193,17 +193,22 @@ func testOutboxRace(_ *testing.T, w *world) {
 	expect(w, "mails of one tenant that may wait", n, 460)
 }
 
-// testFirstBackups: policies that come are noted, tell how far they are, and end.
+// testFirstBackups: workloads that are enabled tell how far their first backup is, and end; enabled anew they begin anew.
 func testFirstBackups(_ *testing.T, w *world) {
 	t := w.enrolled("first", 3)
-	firsts := func(before time.Time) []catalog.FirstBackup {
+	firsts := func(before time.Time) (list []catalog.FirstBackup) {
 		w.t.Helper()
-		list, err := w.f.FirstBackups(w.ctx, before, 0)
+		all, err := w.f.FirstBackups(w.ctx, before, 0)
 		w.ok(err)
+		for _, b := range all {
+			if b.Workload == tenantry.Mailbox {
+				list = append(list, b)
+			}
+		}
 		return list
 	}
 	list := firsts(now)
-	if len(list) != 1 || list[0].Policy != "p-daily" || list[0].Stage != catalog.FirstNew || list[0].BegunAt.IsZero() {
+	if len(list) != 1 || list[0].Tenant != "t-first" || list[0].Stage != catalog.FirstNew || !list[0].BegunAt.Equal(now) || list[0].Told != nil {
 		w.t.Fatalf("first backups %+v", list)
 	}
 	standing := func(at time.Time) catalog.WorkloadStanding {
@@ -236,6 +241,19 @@ func testFirstBackups(_ *testing.T, w *world) {
 	_, err = w.f.Post(w.ctx, fence, catalog.Posting{First: &list[0]}, now)
 	w.ok(err)
 	expect(w, "first backups after the end", len(firsts(now.Add(time.Hour))), 0)
+	w.ok(t.EnableWorkload(w.ctx, tenantry.Mailbox, catalog.Enabling{}, now)) // it is enabled
+	expect(w, "first backups after enabling what is enabled", len(firsts(now.Add(time.Hour))), 0)
+	w.ok(t.DisableWorkload(w.ctx, tenantry.Mailbox, nil, now))
+	w.ok(t.EnableWorkload(w.ctx, tenantry.Mailbox, catalog.Enabling{Told: &telling}, now.Add(time.Minute)))
+	anew := firsts(now.Add(time.Hour))
+	if len(anew) != 1 || anew[0].Stage != catalog.FirstNew || !anew[0].ToldAt.IsZero() || !cmp.Equal(anew[0].Told, &telling) {
+		w.t.Fatalf("first backups %+v", anew)
+	}
+	_, err = w.f.Post(w.ctx, fence, catalog.Posting{First: &list[0]}, now)
+	w.kind(err, tenantry.Conflict) // of the one before
+	w.ok(t.DisableWorkload(w.ctx, tenantry.Mailbox, nil, now))
+	expect(w, "first backups of what is disabled", len(firsts(now.Add(time.Hour))), 0)
+	w.ok(t.EnableWorkload(w.ctx, tenantry.Mailbox, catalog.Enabling{}, now))
 
 	activity, err := t.Activity(w.ctx, "", now.Add(-time.Hour), now.Add(time.Hour))
 	w.ok(err)
@@ -255,12 +273,70 @@ func testFirstBackups(_ *testing.T, w *world) {
 	}
 }
 
+// testEnablingNotices: who is named when a workload is enabled is told of the tenant, too, and takes nobody's place.
+func testEnablingNotices(_ *testing.T, w *world) {
+	t := w.tenant("named")
+	whole := func() tenantry.Notices {
+		w.t.Helper()
+		rows, err := t.Notices(w.ctx)
+		w.ok(err)
+		if len(rows) != 1 || rows[0].Policy != "" {
+			w.t.Fatalf("notices %+v", rows)
+		}
+		return rows[0].Settings
+	}
+	bad := tenantry.Notices{To: []string{"a\r\nb"}}
+	w.kind(t.EnableWorkload(w.ctx, tenantry.Mailbox, catalog.Enabling{Told: &bad}, now), tenantry.Invalid)
+	w.ok(t.EnableWorkload(w.ctx, tenantry.Mailbox, catalog.Enabling{Told: &telling}, now))
+	expect(w, "notices", cmp.Diff(telling, whole()), "")
+	other := tenantry.Notices{To: []string{"bob@contoso.com", telling.To[0]}, Report: tenantry.ReportWeekly}
+	w.ok(t.EnableWorkload(w.ctx, tenantry.SiteContent, catalog.Enabling{Told: &other}, now))
+	joined := telling
+	joined.To = []string{telling.To[0], "bob@contoso.com"}
+	expect(w, "notices", cmp.Diff(joined, whole()), "")
+	list, err := w.f.FirstBackups(w.ctx, now, 0)
+	w.ok(err)
+	told := map[tenantry.Workload]*tenantry.Notices{}
+	for _, b := range list {
+		if b.Told != nil {
+			told[b.Workload] = b.Told
+		}
+	}
+	expect(w, "told of first backups", cmp.Diff(map[tenantry.Workload]*tenantry.Notices{tenantry.Mailbox: &telling, tenantry.SiteContent: &other}, told), "")
+}
+
+// testWarnings: what is wrong with something of the provider's is told until it ends, or nobody has seen it for long.
+func testWarnings(_ *testing.T, w *world) {
+	later := now.Add(time.Hour)
+	warning := catalog.ProviderWarning{Cause: catalog.AlarmCredential, Subject: "c-1", Detail: "soon", Since: now, Seen: later}
+	warnings := func(at time.Time) []catalog.ProviderWarning {
+		w.t.Helper()
+		list, err := w.f.Warnings(w.ctx, at)
+		w.ok(err)
+		return list
+	}
+	w.ok(w.f.Warn(w.ctx, catalog.ProviderWarning{Cause: warning.Cause, Subject: "c-1", Detail: "first"}, now))
+	w.ok(w.f.Warn(w.ctx, warning, later))
+	w.ok(w.f.Warn(w.ctx, catalog.ProviderWarning{Cause: catalog.AlarmCredentialLast, Subject: "c-2"}, later))
+	expect(w, "warnings", cmp.Diff([]catalog.ProviderWarning{warning, {Cause: catalog.AlarmCredentialLast, Subject: "c-2", Since: later, Seen: later}}, warnings(later)), "")
+	found, err := w.f.Troubles(w.ctx, now, later)
+	w.ok(err)
+	expect(w, "troubles", cmp.Diff([]catalog.Trouble{{Cause: "alarm/credential", Now: 1}, {Cause: "alarm/credential_last", Now: 1}}, found), "")
+	w.ok(w.f.EndWarning(w.ctx, catalog.AlarmCredentialLast, "c-2"))
+	w.ok(w.f.EndWarning(w.ctx, catalog.AlarmCredentialLast, "c-2"))
+	expect(w, "warnings", len(warnings(later)), 1)
+	long := later.Add(catalog.WarningMemory)
+	expect(w, "warnings that nobody sees", len(warnings(long)), 0)
+	w.ok(w.f.Warn(w.ctx, warning, long))
+	expect(w, "a warning that comes again begins anew", warnings(long)[0].Since, long)
+}
+
 // testTroubles: failures only rise, alarms come and go, and what was told is remembered.
 func testTroubles(_ *testing.T, w *world) {
 	t, fence := w.tenant("a"), w.lead()
 	troubles := func() map[string]catalog.Trouble {
 		w.t.Helper()
-		list, err := w.f.Troubles(w.ctx, now)
+		list, err := w.f.Troubles(w.ctx, now, now)
 		w.ok(err)
 		out := map[string]catalog.Trouble{}
 		for _, trouble := range list {

@@ -103,7 +103,7 @@ func testScope(_ *testing.T, w *world) {
 		"SetRoles":       func() any { return mine.SetRoles(w.ctx, []string{"Mail.Read"}) },
 		"Workloads":      func() any { list, _ := mine.Workloads(w.ctx); return list },
 		"Eligible":       func() any { counts, _ := mine.Eligible(w.ctx); return counts[tenantry.Drive] },
-		"EnableWorkload": func() any { return mine.EnableWorkload(w.ctx, tenantry.Drive, nil, true, after) },
+		"EnableWorkload": func() any { return mine.EnableWorkload(w.ctx, tenantry.Drive, catalog.Enabling{Trusted: true}, after) },
 		"DisableWorkload": func() any {
 			return mine.DisableWorkload(w.ctx, tenantry.SiteContent, []string{"Sites.Read.All"}, after)
 		},

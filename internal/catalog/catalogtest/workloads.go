@@ -43,7 +43,7 @@ func testWorkloads(_ *testing.T, w *world) {
 	mail("the consent is narrower", tenantry.Unauthorised)
 	expect(w, "drive beside it", w.states(a)[tenantry.Drive], tenantry.Authorised)
 
-	w.ok(a.EnableWorkload(w.ctx, tenantry.Mailbox, lacks[tenantry.Mailbox], false, now))
+	w.ok(a.EnableWorkload(w.ctx, tenantry.Mailbox, catalog.Enabling{Missing: lacks[tenantry.Mailbox]}, now))
 	mail("enabled without consent", tenantry.Unauthorised)
 	rows, err := a.Workloads(w.ctx)
 	w.ok(err)
@@ -80,21 +80,21 @@ func testWorkloads(_ *testing.T, w *world) {
 	mail("repaired", tenantry.Enabling)
 	w.ok(a.DisableWorkload(w.ctx, tenantry.Mailbox, nil, later))
 	mail("disabled", tenantry.Authorised)
-	w.ok(a.EnableWorkload(w.ctx, tenantry.Mailbox, lacks[tenantry.Mailbox], true, later))
+	w.ok(a.EnableWorkload(w.ctx, tenantry.Mailbox, catalog.Enabling{Missing: lacks[tenantry.Mailbox], Trusted: true}, later))
 	mail("enabled on trust", tenantry.Enabling)
 	w.ok(a.AuthoriseWorkloads(w.ctx, lacks, later))
 	mail("a look at a trusted one", tenantry.Enabling)
 
-	w.ok(a.EnableWorkload(w.ctx, tenantry.SiteContent, nil, false, later))
+	w.ok(a.EnableWorkload(w.ctx, tenantry.SiteContent, catalog.Enabling{}, later))
 	w.ok(a.ListingEnded(w.ctx, map[tenantry.ResourceKind]string{tenantry.Site: "no SharePoint"}, later))
 	expect(w, "sites that cannot be listed", w.states(a)[tenantry.SiteContent], tenantry.Failed)
-	w.ok(a.EnableWorkload(w.ctx, tenantry.SiteContent, nil, false, later))
+	w.ok(a.EnableWorkload(w.ctx, tenantry.SiteContent, catalog.Enabling{}, later))
 	expect(w, "tried again", w.states(a)[tenantry.SiteContent], tenantry.Enabling)
 
 	nobody := w.c.Tenant("t-none")
 	_, err = nobody.Workloads(w.ctx)
 	w.kind(err, tenantry.NotFound)
-	w.kind(nobody.EnableWorkload(w.ctx, tenantry.Mailbox, nil, false, now), tenantry.NotFound)
+	w.kind(nobody.EnableWorkload(w.ctx, tenantry.Mailbox, catalog.Enabling{}, now), tenantry.NotFound)
 }
 
 // Nothing is enrolled before its workload is enabled and permitted, and nothing is after it was disabled.
@@ -104,11 +104,11 @@ func testNothingBeforeEnabled(_ *testing.T, w *world) {
 	w.ok(a.AddPolicy(w.ctx, policy("daily"), now))
 	w.ok(a.ApplySync(w.ctx, tenantry.User, users(3), "2", now))
 	expect(w, "enrolled", len(w.due()), 0)
-	w.ok(a.EnableWorkload(w.ctx, tenantry.Mailbox, []string{"Mail.Read"}, false, now))
+	w.ok(a.EnableWorkload(w.ctx, tenantry.Mailbox, catalog.Enabling{Missing: []string{"Mail.Read"}}, now))
 	expect(w, "enrolled without permission", len(w.due()), 0)
 	w.ok(a.AuthoriseWorkloads(w.ctx, nil, now))
 	expect(w, "enrolled mailboxes", len(w.due()), 3)
-	w.ok(a.EnableWorkload(w.ctx, tenantry.Drive, nil, false, now))
+	w.ok(a.EnableWorkload(w.ctx, tenantry.Drive, catalog.Enabling{}, now))
 	expect(w, "enrolled mailboxes and drives", len(w.due()), 6)
 	eligible, err := a.Eligible(w.ctx)
 	w.ok(err)
