@@ -256,7 +256,7 @@ func (f *fleet) metric(name string) (sum float64) {
 // have used, by name.
 func (f *fleet) cpu(s servers) map[string]float64 {
 	used := map[string]float64{
-		"graphsim": cpuSeconds(f.sim.proc.cmd.Process.Pid), "redis": cpuOf("redis-server", f.redis.Addr), "postgres": cpuOf("postgres", ""),
+		"graphsim": cpuSeconds(f.sim.proc.cmd.Process.Pid), "redis": f.redis.CPU().Seconds(), "postgres": s.postgres.CPU().Seconds(),
 		"bench": cpuSeconds(os.Getpid()),
 	}
 	for name, p := range f.all {
@@ -282,45 +282,6 @@ func cpuSeconds(pid int) float64 {
 		ticks += n
 	}
 	return ticks * clockTick
-}
-
-// cpuOf is the CPU time of the servers below this process: those of a name whose command
-// line, or that of their parent, belongs to the benchmark.
-func cpuOf(name, address string) (sum float64) {
-	for pid := range descendants(os.Getpid()) {
-		line, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		_, port, _ := net.SplitHostPort(address)
-		if strings.Contains(string(line), name) && strings.Contains(string(line), port) {
-			sum += cpuSeconds(pid)
-		}
-	}
-	return sum
-}
-
-// descendants are the processes below one.
-func descendants(root int) map[int]bool {
-	parent := map[int]int{}
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		data, _ := os.ReadFile("/proc/" + e.Name() + "/stat")
-		_, rest, _ := strings.Cut(string(data), ") ")
-		if fields := strings.Fields(rest); len(fields) > 1 {
-			parent[pid], _ = strconv.Atoi(fields[1])
-		}
-	}
-	below := map[int]bool{}
-	for pid := range parent {
-		for at := pid; at > 1; at = parent[at] {
-			if at == root && pid != root {
-				below[pid] = true
-			}
-		}
-	}
-	return below
 }
 
 // eventually polls what other processes do, which only their interface shows.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -42,27 +43,60 @@ const (
 // time begins, so that sending them costs it nothing. Ours stand in SQL then; that they are
 // admitted, sent and claimed is within their time.
 func BenchmarkEfficiency(b *testing.B) {
-	type round struct{ raw, ours float64 }
+	type round struct{ raw, ours served }
 	rounds := make([]round, noopRounds)
 	for i := range rounds {
 		rounds[i] = round{rawAsynq(b), wholeFleet(b)}
 	}
-	slices.SortFunc(rounds, func(a, b round) int { return cmp.Compare(a.ours/a.raw, b.ours/b.raw) })
+	slices.SortFunc(rounds, func(a, b round) int { return cmp.Compare(a.ours.rate/a.raw.rate, b.ours.rate/b.raw.rate) })
 	middle := rounds[len(rounds)/2]
-	fmt.Printf("queue.raw_tasks_per_s %.0f 1/s\n", middle.raw)
-	fmt.Printf("queue.fleet_tasks_per_s %.0f 1/s\n", middle.ours)
-	fmt.Printf("queue.efficiency %.2f ratio\n", middle.ours/middle.raw)
+	fmt.Printf("queue.raw_tasks_per_s %.0f 1/s\n", middle.raw.rate)
+	fmt.Printf("queue.fleet_tasks_per_s %.0f 1/s\n", middle.ours.rate)
+	fmt.Printf("queue.raw_cpu_us %.0f us\n", middle.raw.cpu())
+	fmt.Printf("queue.fleet_cpu_us %.0f us\n", middle.ours.cpu())
+	fmt.Printf("# CPU of a task: raw asynq %s; the fleet %s.\n", middle.raw, middle.ours)
+	fmt.Printf("queue.efficiency %.2f ratio\n", middle.ours.rate/middle.raw.rate)
+}
+
+// served is how many tasks were done a second, and the CPU time that each of them cost, in
+// microseconds: of Redis, of Postgres, and of this process, which is everybody else.
+type served struct{ rate, redis, postgres, own float64 }
+
+func (s served) cpu() float64 { return s.redis + s.postgres + s.own }
+
+func (s served) String() string {
+	return fmt.Sprintf("Redis %.0f us, Postgres %.0f, the rest %.0f", s.redis, s.postgres, s.own)
+}
+
+// measure measures the tasks that are served from now on until the function is called that it
+// returns. postgres may be nil.
+func measure(redis *servertest.RedisServer, postgres *servertest.PostgresServer) func() served {
+	read := func() (of [3]time.Duration) {
+		of[0] = redis.CPU()
+		if postgres != nil {
+			of[1] = postgres.CPU()
+		}
+		of[2] = servertest.CPU(os.Getpid()) - of[0] - of[1]
+		return of
+	}
+	before, began := read(), time.Now()
+	return func() served {
+		took, after := time.Since(began), read()
+		each := func(i int) float64 { return float64((after[i] - before[i]).Microseconds()) / noops }
+		return served{rate: noops / took.Seconds(), redis: each(0), postgres: each(1), own: each(2)}
+	}
 }
 
 // rawAsynq serves tasks that were sent before, and returns how many a second.
-func rawAsynq(b *testing.B) float64 {
-	addr := servertest.Redis(b)
+func rawAsynq(b *testing.B) served {
+	redis := servertest.StartRedis(b)
+	addr := redis.Addr
 	client := asynq.NewClient(asynq.RedisClientOpt{Addr: addr})
 	defer client.Close()
 	send(b, client)
 	var done atomic.Int64
 	all := make(chan struct{})
-	began := time.Now()
+	end := measure(redis, nil)
 	for range noopWorkers {
 		s := asynq.NewServer(asynq.RedisClientOpt{Addr: addr}, asynq.Config{
 			Concurrency: noopSlots, TaskCheckInterval: 100 * time.Millisecond, LogLevel: asynq.FatalLevel,
@@ -76,7 +110,7 @@ func rawAsynq(b *testing.B) float64 {
 		defer s.Shutdown()
 	}
 	<-all
-	return noops / time.Since(began).Seconds()
+	return end()
 }
 
 // send enqueues all tasks of the comparison.
@@ -95,10 +129,11 @@ func send(b *testing.B, client *asynq.Client) {
 }
 
 // wholeFleet runs as many tasks, which stand in SQL before, to their end.
-func wholeFleet(b *testing.B) float64 {
+func wholeFleet(b *testing.B) served {
 	ctx := b.Context()
-	options := queue.Options{URL: servertest.Redis(b)}
-	dsn := servertest.Postgres(b).Database(b)
+	redis, postgres := servertest.StartRedis(b), servertest.Postgres(b)
+	options := queue.Options{URL: redis.Addr}
+	dsn := postgres.Database(b)
 	cat, err := catalog.Open(ctx, dsn)
 	check(b, err)
 	defer cat.Close()
@@ -130,11 +165,11 @@ func wholeFleet(b *testing.B) float64 {
 	defer deliveries.Close()
 	s, err := scheduler.New(scheduler.Config{Catalog: cat, Deliveries: deliveries, Log: zap.NewNop().Sugar()})
 	check(b, err)
-	began := time.Now()
+	end := measure(redis, postgres)
 	check(b, s.Start(ctx))
 	defer func() { _ = s.Stop(context.Background()) }()
 	<-dir.all
-	return noops / time.Since(began).Seconds()
+	return end()
 }
 
 // idle is a directory whose connects do nothing, and the rest of a worker's needs.
