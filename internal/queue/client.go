@@ -34,6 +34,7 @@ func NewClient(o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	rdb = sendTogether(rdb)
 	return &Client{rdb: rdb, asynq: asynq.NewClientFromRedisClient(rdb)}, nil
 }
 

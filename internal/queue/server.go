@@ -89,7 +89,7 @@ func NewServer(o Options, slots map[string]int, h Handler, log Logger) (*Server,
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{rdb: rdb, handle: h, log: log, settle: settleGrace, drained: make(chan struct{})}
+	s := &Server{rdb: sendTogether(rdb), handle: h, log: log, settle: settleGrace, drained: make(chan struct{})}
 	s.grace, s.endGrace = context.WithCancel(context.Background())
 	if n := slots[urgent]; n > 0 {
 		s.pools = append(s.pools, s.newPool(n, map[string]int{urgent: 1}, interactiveCheck))
