@@ -202,6 +202,12 @@ func newFleet(t *testing.T, simArgs ...string) *fleet {
 // newFleetOf is newFleet with the programs of another folder; the simulator is always this one.
 func newFleetOf(t *testing.T, programs string, simArgs ...string) *fleet {
 	t.Helper()
+	return newFleetOn(t, programs, servertest.S3, simArgs...)
+}
+
+// newFleetOn is newFleetOf with a bucket of the given server.
+func newFleetOn(t *testing.T, programs string, bucketOf func(testing.TB) *servertest.S3Server, simArgs ...string) *fleet {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("SKIPPED because of -short: starts a whole fleet")
 	}
@@ -209,7 +215,7 @@ func newFleetOf(t *testing.T, programs string, simArgs ...string) *fleet {
 	f.redis = servertest.StartRedis(t)
 	f.postgres = servertest.Postgres(t)
 	f.catalog = f.postgres.Database(t)
-	f.s3 = servertest.S3(t)
+	f.s3 = bucketOf(t)
 
 	simAddr := servertest.Addr(t)
 	f.sim = "http://" + simAddr

@@ -55,10 +55,22 @@ func TestTotalLoss(t *testing.T) {
 // lose loses the whole fleet, SQL and Redis, and starts an empty one on the same bucket and keys.
 func (f *fleet) lose() {
 	f.t.Helper()
+	f.die()
+	f.begin()
+}
+
+// die ends all programs of the fleet and Redis as a crash would.
+func (f *fleet) die() {
+	f.t.Helper()
 	for _, name := range []string{"worker", "scheduler", "api"} {
 		f.started[name].kill()
 	}
 	f.redis.Kill()
+}
+
+// begin starts an empty Redis and the api on an empty database.
+func (f *fleet) begin() {
+	f.t.Helper()
 	f.redis.Start()
 	old := f.catalog
 	f.catalog = f.postgres.Database(f.t)

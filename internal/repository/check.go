@@ -3,6 +3,7 @@ package repository
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 
@@ -36,8 +37,9 @@ type Checked struct {
 // that cannot be read ends it with Corrupt, a store that cannot be reached with its kind.
 // report is not called concurrently.
 //
-// Memory: about 100 MB, whatever the snapshot has. One of more than 150,000 items has its index read
-// several times, each time for a part of the frames and chunks; those are read once all the same.
+// Memory: what the index and eight frames take, and some 100 bytes for each frame and each chunk, of those of a pass:
+// a snapshot of more than 50 GB has its index read several times, each time for a part of its frames and chunks; those
+// are read once all the same. Who needs what was found damaged is looked up at the end, in one more reading of the index.
 func (r *Repository) Check(ctx context.Context, s tenantry.Series, seq int64, report func(Problem)) (Checked, error) {
 	rd, err := r.OpenSnapshot(ctx, s, seq)
 	if err != nil {
@@ -57,18 +59,21 @@ func (c *checker) checkAll(ctx context.Context) error {
 	return c.checkChunks(ctx)
 }
 
-// passItems is about how many items' places are known at a time, some 300 bytes each.
-const passItems = 150_000
+// passBytes is how much content, in the smallest chunks, has its places known at a time: 400,000 of them.
+const passBytes = 400_000 * minChunk
 
-// newChecker returns a checker that needs as many passes as the snapshot has items for.
+// newChecker returns a checker that needs as many passes as the snapshot has content for.
 func newChecker(rd *Reader, report func(Problem)) *checker {
-	return &checker{rd: rd, report: report, of: int(min(256, 1+rd.head.Counts.GetItems()/passItems))}
+	return &checker{
+		rd: rd, report: report, of: int(min(256, 1+max(0, rd.head.Counts.GetBytes())/passBytes)),
+		badFrames: map[frameKey]fault{}, badChunks: map[chunk]error{},
+	}
 }
 
 // passes has each part of the frames and chunks collected and checked.
 func (c *checker) passes(ctx context.Context, check func(context.Context) error) error {
 	for c.pass = range c.of {
-		c.uses, c.chunks = c.uses[:0], map[chunk][]string{}
+		c.frames, c.chunks = map[frameKey]uint64{}, map[chunk]struct{}{}
 		if err := c.collect(ctx); err != nil {
 			return err
 		}
@@ -76,38 +81,45 @@ func (c *checker) passes(ctx context.Context, check func(context.Context) error)
 			return err
 		}
 	}
-	return nil
+	if len(c.badFrames)+len(c.badChunks) == 0 {
+		return nil
+	}
+	return c.blame(ctx)
 }
 
 // mine reports whether a chunk whose random name begins so is of this pass.
 func (c *checker) mine(first byte) bool { return int(first)*c.of/256 == c.pass }
 
 // mineFrame is mine for a frame of a pack. Frames of one pack are spread over all passes, since a few packs may have
-// everything; not where packs are looked at as a whole.
-func (c *checker) mineFrame(pack packID, frame uint32) bool {
-	if c.wholePacks {
-		frame = 0
-	}
-	return c.mine(pack[0] + byte(frame*97))
-}
+// everything; where packs are looked at as a whole, frame is 0.
+func (c *checker) mineFrame(at frameKey) bool { return c.mine(at.pack[0] + byte(at.frame*97)) }
 
-// use says that an entry has bytes in a frame.
-type use struct {
-	frame frameKey
-	end   uint64 // of them, in the frame's plain bytes
-	entry string
+// frameOf is the frame that a Ref is about; the first one where packs are looked at as a whole.
+func (c *checker) frameOf(direct Ref) frameKey {
+	if c.wholePacks {
+		return frameKey{direct.pack, 0}
+	}
+	return frameKey{direct.pack, direct.frame}
 }
 
 type checker struct {
 	rd         *Reader
 	pass, of   int // which part of frames and chunks is checked, of how many
-	uses       []use
 	wholePacks bool
-	chunks     map[chunk][]string // who needs a chunk; only the first for each part
+	frames     map[frameKey]uint64 // of the pass, and how many plain bytes of each are needed
+	chunks     map[chunk]struct{}  // of the pass
 
-	mu     sync.Mutex // guards what follows
-	report func(Problem)
-	done   Checked
+	mu        sync.Mutex // guards what follows
+	badFrames map[frameKey]fault
+	badChunks map[chunk]error
+	report    func(Problem)
+	done      Checked
+}
+
+// fault is what is wrong with a frame, for those who need more than so many plain bytes of it.
+type fault struct {
+	err  error
+	good uint64
 }
 
 // collect notes where the content of all entries is.
@@ -136,12 +148,6 @@ func (c *checker) collect(ctx context.Context) error {
 	if c.done.Items = items; places != items {
 		return tenantry.Errorf(tenantry.Corrupt, "series %s: snapshot %d has %d items and %d places of items", c.rd.series, c.rd.head.Seq, items, places)
 	}
-	slices.SortFunc(c.uses, func(a, b use) int {
-		if d := slices.Compare(a.frame.pack[:], b.frame.pack[:]); d != 0 {
-			return d
-		}
-		return cmp.Compare(a.frame.frame, b.frame.frame)
-	})
 	return nil
 }
 
@@ -151,11 +157,11 @@ func (c *checker) noteEntry(ctx context.Context, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if err := c.note(ctx, &e, e.ID, e.Payload, -1); err != nil {
+	if err := c.note(ctx, &e, e.Payload, -1); err != nil {
 		return err
 	}
 	for i := range e.Parts {
-		if err := c.note(ctx, &e, e.ID, e.Parts[i].Ref, e.Parts[i].Size); err != nil {
+		if err := c.note(ctx, &e, e.Parts[i].Ref, e.Parts[i].Size); err != nil {
 			return err
 		}
 	}
@@ -163,7 +169,7 @@ func (c *checker) noteEntry(ctx context.Context, value []byte) error {
 }
 
 // note notes one Ref of an entry. size is what it must add up to; -1 if nobody said.
-func (c *checker) note(ctx context.Context, e *Entry, at string, r Ref, size int64) error {
+func (c *checker) note(ctx context.Context, e *Entry, r Ref, size int64) error {
 	direct, err := c.rd.resolve(ctx, r)
 	if err != nil {
 		if abort(ctx, err) {
@@ -178,57 +184,52 @@ func (c *checker) note(ctx context.Context, e *Entry, at string, r Ref, size int
 		c.problem(e, tenantry.Errorf(tenantry.Corrupt, "%d bytes are stored of %d", got, size))
 	}
 	for _, part := range direct.chunks {
-		if !c.mine(part.hash[0]) {
-			continue
-		}
-		if who := c.chunks[part]; len(who) == 0 || who[len(who)-1] != at {
-			c.chunks[part] = append(who, at)
+		if c.mine(part.hash[0]) {
+			c.chunks[part] = struct{}{}
 		}
 	}
-	if direct.length > 0 && c.mineFrame(direct.pack, direct.frame) {
-		c.uses = append(c.uses, use{frame: frameKey{direct.pack, direct.frame}, end: uint64(direct.offset) + uint64(direct.length), entry: at})
+	if at := c.frameOf(direct); direct.length > 0 && c.mineFrame(at) {
+		c.frames[at] = max(c.frames[at], direct.end())
 	}
 	return nil
 }
 
-// checkFrames reads every frame that is used, once.
+// end is where the bytes of a Ref end in the frame's plain bytes.
+func (r Ref) end() uint64 { return uint64(r.offset) + uint64(r.length) }
+
+// checkFrames reads every frame that is used, once, in the order of packs.
 func (c *checker) checkFrames(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(checkers)
-	for begin := 0; begin < len(c.uses); {
-		end := begin + 1
-		for end < len(c.uses) && c.uses[end].frame == c.uses[begin].frame {
-			end++
-		}
-		uses := c.uses[begin:end]
-		group.Go(func() error { return c.checkFrame(ctx, uses) })
-		begin = end
+	for _, at := range slices.SortedFunc(maps.Keys(c.frames), frameKey.compare) {
+		needed := c.frames[at]
+		group.Go(func() error { return c.checkFrame(ctx, at, needed) })
 	}
 	return group.Wait()
 }
 
-func (c *checker) checkFrame(ctx context.Context, uses []use) error {
-	p, err := c.rd.packFor(ctx, uses[0].frame.pack)
+func (k frameKey) compare(o frameKey) int {
+	return cmp.Or(slices.Compare(k.pack[:], o.pack[:]), cmp.Compare(k.frame, o.frame))
+}
+
+func (c *checker) checkFrame(ctx context.Context, at frameKey, needed uint64) error {
+	p, err := c.rd.packFor(ctx, at.pack)
 	var plain []byte
 	if err == nil {
-		plain, err = c.rd.repo.frame(ctx, p, uses[0].frame.frame)
+		plain, err = c.rd.repo.frame(ctx, p, at.frame)
 	}
 	if abort(ctx, err) {
 		return err
 	}
+	good := uint64(0)
+	if err == nil && needed > uint64(len(plain)) {
+		err, good = tenantry.Errorf(tenantry.Corrupt, "object %s: frame %d is shorter than the item", c.rd.repo.object(p.name), at.frame), uint64(len(plain))
+	}
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.done.Bytes += int64(len(plain))
-	c.mu.Unlock()
-	for _, u := range uses {
-		reason := err
-		if reason == nil && u.end > uint64(len(plain)) {
-			reason = tenantry.Errorf(tenantry.Corrupt, "object %s: frame %d is shorter than the item", c.rd.repo.object(p.name), u.frame.frame)
-		}
-		if reason != nil {
-			if err := c.blame(ctx, u.entry, reason); err != nil {
-				return err
-			}
-		}
+	if err != nil {
+		c.badFrames[at] = fault{err, good}
 	}
 	return nil
 }
@@ -237,28 +238,27 @@ func (c *checker) checkFrame(ctx context.Context, uses []use) error {
 func (c *checker) checkChunks(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(checkers)
-	for part, who := range c.chunks {
+	for part := range c.chunks {
 		group.Go(func() error {
 			plain, err := c.rd.repo.readChunk(ctx, part)
 			if abort(ctx, err) {
 				return err
 			}
-			c.mu.Lock()
-			c.done.Chunks++
-			c.done.Bytes += int64(len(plain))
-			c.mu.Unlock()
-			if err == nil {
-				return nil
-			}
-			for _, at := range who {
-				if err := c.blame(ctx, at, err); err != nil {
-					return err
-				}
-			}
+			c.checkedChunk(part, len(plain), err)
 			return nil
 		})
 	}
 	return group.Wait()
+}
+
+func (c *checker) checkedChunk(part chunk, size int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.done.Chunks++
+	c.done.Bytes += int64(size)
+	if err != nil {
+		c.badChunks[part] = err
+	}
 }
 
 // abort reports whether an error is not about stored data: then checking on is pointless.
@@ -273,12 +273,37 @@ func abort(ctx context.Context, err error) bool {
 	return true
 }
 
-func (c *checker) blame(ctx context.Context, at string, reason error) error {
-	e, _, err := c.rd.Lookup(ctx, at)
-	if err != nil {
-		return err
+// blame reports what was found damaged to every entry that needs it, once for each object.
+func (c *checker) blame(ctx context.Context) error {
+	for e, err := range c.rd.Entries(ctx) {
+		if err != nil {
+			return err
+		}
+		var told []string
+		tell := func(err error) {
+			if err != nil && !slices.Contains(told, err.Error()) {
+				told = append(told, err.Error())
+				c.problem(&e, err)
+			}
+		}
+		for r := range e.refs() {
+			direct, err := c.rd.resolve(ctx, r)
+			if abort(ctx, err) {
+				return err
+			}
+			if err != nil {
+				continue // reported when it was met first
+			}
+			if direct.length > 0 {
+				if bad := c.badFrames[c.frameOf(direct)]; direct.end() > bad.good {
+					tell(bad.err)
+				}
+			}
+			for _, part := range direct.chunks {
+				tell(c.badChunks[part])
+			}
+		}
 	}
-	c.problem(&e, reason)
 	return nil
 }
 

@@ -2,7 +2,6 @@ package repository
 
 import (
 	"context"
-	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -30,49 +29,29 @@ func (r *Repository) CheckQuick(ctx context.Context, s tenantry.Series, seq int6
 func (c *checker) lookAtAll(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(checkers)
-	for begin := 0; begin < len(c.uses); {
-		end := begin + 1
-		for end < len(c.uses) && c.uses[end].frame.pack == c.uses[begin].frame.pack {
-			end++
-		}
-		uses := c.uses[begin:end]
+	for at := range c.frames {
 		group.Go(func() error {
-			fault := c.lookAtPack(ctx, uses[0].frame.pack)
-			if fault == nil {
-				return nil
+			err := c.lookAtPack(ctx, at.pack)
+			if err == nil || abort(ctx, err) {
+				return err
 			}
-			users := make([]string, len(uses))
-			for i, u := range uses {
-				users[i] = u.entry
-			}
-			slices.Sort(users)
-			return c.blameAll(ctx, slices.Compact(users), fault)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.badFrames[at] = fault{err: err}
+			return nil
 		})
-		begin = end
 	}
-	for part, who := range c.chunks {
+	for part := range c.chunks {
 		group.Go(func() error {
 			err := c.lookAtChunk(ctx, part)
-			c.mu.Lock()
-			c.done.Chunks++
-			c.mu.Unlock()
-			return c.blameAll(ctx, who, err)
+			if abort(ctx, err) {
+				return err
+			}
+			c.checkedChunk(part, 0, err)
+			return nil
 		})
 	}
 	return group.Wait()
-}
-
-// blameAll reports a fault of an object to every entry that needs it, once each.
-func (c *checker) blameAll(ctx context.Context, who []string, fault error) error {
-	if fault == nil || abort(ctx, fault) {
-		return fault
-	}
-	for _, at := range who {
-		if err := c.blame(ctx, at, fault); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (c *checker) lookAtPack(ctx context.Context, id packID) error {
