@@ -161,6 +161,21 @@ func progress(p apiclient.Counts) string {
 	return text
 }
 
+// freed is what a run that deletes has done: its items are objects of the bucket.
+func freed(p apiclient.Counts) []string {
+	out := []string{"freed", fmt.Sprintf("%s in %s objects", byteSize(p.Bytes), count(p.Items))}
+	if p.Skipped > 0 {
+		out = append(out, "locked", count(p.Skipped)+" objects stay until their locks end")
+	}
+	if p.Total > 0 {
+		out = append(out, "dropped", count(p.Total)+" snapshots")
+	}
+	if p.Stored > 0 {
+		out = append(out, "written", byteSize(p.Stored)+" anew")
+	}
+	return out
+}
+
 func read(p apiclient.Counts, e apiclient.Estimate) string {
 	if e.Bytes > p.Bytes {
 		return byteSize(p.Bytes) + " of about " + byteSize(e.Bytes)
@@ -185,11 +200,18 @@ func mayEnd(e apiclient.Estimate) string {
 }
 
 func showRun(cmd *cobra.Command, r *apiclient.Run) error {
-	err := fields(cmd, "id", r.Id, "reference", r.Reference, "tenant", r.Tenant, "policy", r.Policy, "action", string(r.Action), "trigger", string(r.Trigger),
+	about := []string{
+		"id", r.Id, "reference", r.Reference, "tenant", r.Tenant, "policy", r.Policy, "action", string(r.Action), "trigger", string(r.Trigger),
 		"retry of", r.RetryOf, "state", string(r.State), "canceled", when(r.CanceledAt),
 		"tasks", fmt.Sprintf("%d, %d done, %d failed, %d canceled", r.Tasks, r.TasksDone, r.TasksFailed, r.TasksCanceled),
-		"items", progress(r.Progress), "read", read(r.Progress, r.Estimate), "stored", byteSize(r.Progress.Stored),
-		"started", when(r.CreatedAt), "ended", when(r.EndedAt), "rate", rate(r.Estimate), "may end", mayEnd(r.Estimate))
+	}
+	switch r.Action {
+	case apiclient.RunActionPrune, apiclient.RunActionCollect:
+		about = append(about, freed(r.Progress)...)
+	default:
+		about = append(about, "items", progress(r.Progress), "read", read(r.Progress, r.Estimate), "stored", byteSize(r.Progress.Stored))
+	}
+	err := fields(cmd, append(about, "started", when(r.CreatedAt), "ended", when(r.EndedAt), "rate", rate(r.Estimate), "may end", mayEnd(r.Estimate))...)
 	if err != nil || len(r.Problems) == 0 {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tenantry/tenantry/internal/apiclient"
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -258,5 +259,19 @@ func TestNamesStandForIDs(t *testing.T) {
 	o.shows([]string{"pending"}, "tenants", "add", "Contoso", "contoso.example")
 	if _, err := o.run("tenants", "show", "Contoso"); tenantry.KindOf(err) != tenantry.Conflict || !strings.Contains(err.Error(), tenant) {
 		t.Errorf("two of a name: %v", err)
+	}
+}
+
+// A run that deletes says so in its own words: its items are objects.
+func TestFreedIsSaid(t *testing.T) {
+	got := freed(apiclient.Counts{Items: 12, Bytes: 3 << 20, Skipped: 2, Total: 4, Stored: 2048})
+	want := []string{
+		"freed", "3.0 MiB in 12 objects", "locked", "2 objects stay until their locks end", "dropped", "4 snapshots", "written", "2.0 KiB anew",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q, expected %q", got, want)
+	}
+	if got := freed(apiclient.Counts{}); !slices.Equal(got, []string{"freed", "0 B in 0 objects"}) {
+		t.Errorf("of a run that found nothing: %q", got)
 	}
 }

@@ -109,6 +109,8 @@ type checker struct {
 	frames     map[frameKey]uint64 // of the pass, and how many plain bytes of each are needed
 	chunks     map[chunk]struct{}  // of the pass
 
+	opening sync.Mutex // held while a pack is opened
+
 	mu        sync.Mutex // guards what follows
 	badFrames map[frameKey]fault
 	badChunks map[chunk]error
@@ -197,23 +199,50 @@ func (c *checker) note(ctx context.Context, e *Entry, r Ref, size int64) error {
 // end is where the bytes of a Ref end in the frame's plain bytes.
 func (r Ref) end() uint64 { return uint64(r.offset) + uint64(r.length) }
 
-// checkFrames reads every frame that is used, once, in the order of packs.
+// checkFrames reads every frame that is used, once, pack after pack, several packs at once.
 func (c *checker) checkFrames(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(checkers)
-	for _, at := range slices.SortedFunc(maps.Keys(c.frames), frameKey.compare) {
-		needed := c.frames[at]
-		group.Go(func() error { return c.checkFrame(ctx, at, needed) })
+	frames := slices.SortedFunc(maps.Keys(c.frames), frameKey.compare)
+	for len(frames) > 0 {
+		end := slices.IndexFunc(frames, func(at frameKey) bool { return at.pack != frames[0].pack })
+		if end < 0 {
+			end = len(frames)
+		}
+		ofPack := frames[:end]
+		frames = frames[end:]
+		group.Go(func() error { return c.checkPack(ctx, ofPack) })
 	}
 	return group.Wait()
+}
+
+// checkPack reads frames of one pack.
+func (c *checker) checkPack(ctx context.Context, frames []frameKey) error {
+	p, err := c.openPack(ctx, frames[0].pack)
+	if abort(ctx, err) {
+		return err
+	}
+	for _, at := range frames {
+		if err := c.checkFrame(ctx, p, err, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openPack opens one pack after the other: a footer has up to 8 MiB where a run of the index was written with it.
+func (c *checker) openPack(ctx context.Context, id packID) (*packReader, error) {
+	c.opening.Lock()
+	defer c.opening.Unlock()
+	return c.rd.packFor(ctx, id)
 }
 
 func (k frameKey) compare(o frameKey) int {
 	return cmp.Or(slices.Compare(k.pack[:], o.pack[:]), cmp.Compare(k.frame, o.frame))
 }
 
-func (c *checker) checkFrame(ctx context.Context, at frameKey, needed uint64) error {
-	p, err := c.rd.packFor(ctx, at.pack)
+// checkFrame reads one frame of a pack, which could not be opened if err is not nil.
+func (c *checker) checkFrame(ctx context.Context, p *packReader, err error, at frameKey) error {
 	var plain []byte
 	if err == nil {
 		plain, err = c.rd.repo.frame(ctx, p, at.frame)
@@ -221,7 +250,7 @@ func (c *checker) checkFrame(ctx context.Context, at frameKey, needed uint64) er
 	if abort(ctx, err) {
 		return err
 	}
-	good := uint64(0)
+	good, needed := uint64(0), c.frames[at]
 	if err == nil && needed > uint64(len(plain)) {
 		err, good = tenantry.Errorf(tenantry.Corrupt, "object %s: frame %d is shorter than the item", c.rd.repo.object(p.name), at.frame), uint64(len(plain))
 	}

@@ -37,6 +37,15 @@ type Snapshot struct {
 	Counts tenantry.Counts // items in the snapshot, bytes of payload, skipped = entries with a problem
 }
 
+// lean drops the filters of the segments, which only look-ups need and which can be megabytes: who holds many manifests
+// at once holds them so.
+func (m manifest) lean() manifest {
+	for _, s := range m.Segments {
+		s.Filter, s.Prints = nil, nil
+	}
+	return m
+}
+
 // Head is what the newest manifest of a series says.
 type Head struct {
 	Seq    int64 // 0: the series is empty

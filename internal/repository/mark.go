@@ -45,7 +45,7 @@ func (r *Repository) readPast(ctx context.Context, s tenantry.Series, listed []b
 		if err != nil {
 			return p, missing(err)
 		}
-		p.manifests[seq], p.floor = m, seq
+		p.manifests[seq], p.floor = m.lean(), seq
 		for _, snapshot := range m.Live {
 			live[snapshot.Seq] = true
 		}
@@ -68,7 +68,7 @@ func (r *Repository) readPast(ctx context.Context, s tenantry.Series, listed []b
 		if err != nil {
 			return p, err
 		}
-		p.manifests[seq] = m
+		p.manifests[seq] = m.lean()
 	}
 	return p, nil
 }

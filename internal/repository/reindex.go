@@ -110,7 +110,7 @@ func (r *reindexer) damagedSnapshots(ctx context.Context) ([]manifest, error) {
 			return nil, err
 		}
 		if damage != nil {
-			damaged = append(damaged, m)
+			damaged = append(damaged, m.lean())
 		}
 	}
 	return damaged, nil

@@ -48,15 +48,16 @@ func (j *job) prune(ctx context.Context) (end, error) {
 			return end{}, err
 		}
 	}
-	if err := j.tidy(ctx, writer); err != nil {
+	said, err := j.tidy(ctx, writer)
+	if err != nil {
 		return end{}, err
 	}
 	freed, err := writer.Sweep(ctx)
 	if err == nil {
 		err = j.retain(ctx)
 	}
-	e := end{done: err == nil, counts: freedCounts(freed)}
-	e.counts.Total = int64(dropped)
+	e := end{done: err == nil, counts: freedCounts(freed), reason: said}
+	e.counts.Total, e.counts.Stored = int64(dropped), writer.Stored()
 	if standing.Suspended != "" {
 		e.reason = "pruning is suspended until it is acknowledged: " + standing.Suspended
 	}
@@ -68,18 +69,19 @@ const compactBytes = 256 << 20
 
 // tidy folds the index of the series and, on the days on which that is its turn, compacts its packs. What locks keep for
 // as long as a snapshot stays is no reason to wait; a series that is under suspicion or on hold is tidied too: no
-// snapshot loses anything by it.
-func (j *job) tidy(ctx context.Context, writer *repository.Writer) error {
+// snapshot loses anything by it. It says what is worth saying of it.
+func (j *job) tidy(ctx context.Context, writer *repository.Writer) (said string, err error) {
 	repo, err := j.cfg.Repositories.Open(ctx, j.claim.Tenant)
 	if err != nil {
-		return fromBucket(err)
+		return "", fromBucket(err)
 	}
 	if repo.CompactDue(j.claim.Series(), j.cfg.Now()) {
 		done, err := writer.Compact(ctx, repository.CompactLimits{Budget: compactBytes})
 		if err != nil {
-			return fromBucket(err)
+			return "", fromBucket(err)
 		}
 		if done.Packs > 0 {
+			said = fmt.Sprintf("%d bytes of %d mostly dead packs were written anew; their %d bytes are freed with the last snapshot that needs them", done.Moved, done.Packs, done.Frees)
 			j.log.Infow("mostly dead packs were written anew", "packs", done.Packs, "moved", done.Moved, "frees", done.Frees)
 		}
 	}
@@ -87,7 +89,7 @@ func (j *job) tidy(ctx context.Context, writer *repository.Writer) error {
 	if runs > 0 {
 		j.log.Debugw("runs of the index were folded", "runs", runs)
 	}
-	return fromBucket(err)
+	return said, fromBucket(err)
 }
 
 // retain extends the locks of what live snapshots need, on the days on which that is the series' turn.
