@@ -28,12 +28,7 @@ func started(cmd *cobra.Command, client *apiclient.ClientWithResponses, run *api
 // watched shows progress until the run has ended, then the run: a bar on a terminal, lines
 // elsewhere. A run that failed or was canceled is an error, so that scripts notice.
 func watched(cmd *cobra.Command, client *apiclient.ClientWithResponses, run *apiclient.Run) error {
-	var p runProgress = &runLines{out: cmd.ErrOrStderr()}
-	if isTerminal(cmd.ErrOrStderr()) {
-		p = newRunBar(cmd, run)
-	}
-	last, err := apiclient.WatchRun(cmd.Context(), client, run.Tenant, run.Id, p.show)
-	p.stop()
+	last, err := followed(cmd, client, run)
 	if err != nil {
 		return err
 	}
@@ -41,6 +36,31 @@ func watched(cmd *cobra.Command, client *apiclient.ClientWithResponses, run *api
 	if err := showRun(cmd, last); err != nil {
 		return err
 	}
+	return endedBadly(last)
+}
+
+// awaited follows a run whose result is shown in its place.
+func awaited(cmd *cobra.Command, client *apiclient.ClientWithResponses, run *apiclient.Run) error {
+	last, err := followed(cmd, client, run)
+	if err != nil {
+		return err
+	}
+	return endedBadly(last)
+}
+
+// followed shows how a run gets on, until it has ended.
+func followed(cmd *cobra.Command, client *apiclient.ClientWithResponses, run *apiclient.Run) (*apiclient.Run, error) {
+	var p runProgress = &runLines{out: cmd.ErrOrStderr()}
+	if isTerminal(cmd.ErrOrStderr()) {
+		p = newRunBar(cmd, run)
+	}
+	last, err := apiclient.WatchRun(cmd.Context(), client, run.Tenant, run.Id, p.show)
+	p.stop()
+	return last, err
+}
+
+// endedBadly says so of a run that has not done what it was for.
+func endedBadly(last *apiclient.Run) error {
 	switch last.State {
 	case apiclient.RunStateFailed, apiclient.RunStateCanceled:
 		return &tenantry.Error{Kind: tenantry.Conflict, Code: codeRun, Op: fmt.Sprintf("run %s has %s", last.Id, ended[last.State])}

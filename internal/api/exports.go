@@ -22,6 +22,8 @@ type Archives interface {
 	Archive(ctx context.Context, t tenantry.TenantID, task tenantry.TaskID) (Archive, error)
 	// Open opens one; ctx bounds what is read.
 	Open(ctx context.Context, t tenantry.TenantID, task tenantry.TaskID) (io.ReadSeeker, Archive, error)
+	// RemovedAt is when an archive that was made at a time is removed, or soon after.
+	RemovedAt(made time.Time) time.Time
 }
 
 // Archive is a file to fetch.

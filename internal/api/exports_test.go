@@ -29,6 +29,8 @@ func (a attic) Open(ctx context.Context, t tenantry.TenantID, task tenantry.Task
 	return &worn{bytes.NewReader([]byte(a.content)), a.failAt}, found, err
 }
 
+func (a attic) RemovedAt(made time.Time) time.Time { return made.Add(7 * 24 * time.Hour) }
+
 // worn is content that cannot be read to its end.
 type worn struct {
 	*bytes.Reader

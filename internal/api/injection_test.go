@@ -43,6 +43,7 @@ func bodies() map[string]map[string]any {
 		"preview-restore":      {"resource": string(ada), "workload": "mailbox", "snapshot": 7, "items": []string{"i1"}, "folder": "Restored"},
 		"start-restore":        {"resource": ada, "workload": "mailbox", "snapshot": 7},
 		"start-export":         {"resource": ada, "workload": "mailbox", "snapshot": 7},
+		"start-search":         {"text": "invoice"},
 		"start-verification":   {"resource": ada, "workload": "mailbox", "snapshot": 7},
 		"start-consent":        {"purpose": "backup"},
 		"add-pool":             {"name": "munich"},

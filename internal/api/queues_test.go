@@ -118,7 +118,7 @@ func TestEveryWriteIsAudited(t *testing.T) {
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
 	for _, op := range operations(t) {
-		looks := slices.Contains([]string{"browse-items", "compare-snapshots", "get-item", "search-snapshot", "search-tenant", "fetch-export"}, op.id)
+		looks := slices.Contains([]string{"browse-items", "compare-snapshots", "get-item", "search-snapshot", "search-tenant", "list-found", "fetch-export"}, op.id)
 		writes := looks || (op.method != "GET" && op.id != "preview-policy" && op.id != "propose-retention")
 		before := h.audited(op.id)
 		got := h.call(op.method, op.filled(id), bodies()[op.id])

@@ -79,6 +79,7 @@ var needs = map[string]permission{
 	"start-run": toRun, "list-runs": toLook, "get-run": toLook, "find-runs": toLook, "watch-run": toLook, "list-failures": toLook, "cancel-run": toSteer, "retry-run": toSteer, "list-tasks": toLook, "get-task": toLook,
 	"start-verification": toRun, "start-repair": toRun, "start-restore": toRestore, "preview-restore": toRestore,
 	"list-snapshots": toLook, "browse-items": toOpen, "get-item": toOpen, "compare-snapshots": toOpen, "search-snapshot": toOpen, "search-tenant": toOpen,
+	"start-search": toOpen, "get-search": toOpen, "list-found": toOpen,
 	"start-export": toRestore, "get-export": toRestore, "fetch-export": toRestore,
 	"list-notices": toLook, "set-notices": toProtect, "set-policy-notices": toProtect, "remove-notices": toProtect, "test-notices": toProtect, "send-report": toProtect, "list-mails": toLook,
 	"get-fleet-notices": toWatch, "set-fleet-notices": toManage, "test-fleet-notices": toManage, "send-fleet-report": toManage, "list-fleet-mails": toWatch,
@@ -89,7 +90,7 @@ var needs = map[string]permission{
 // Whoever may run may cancel anything: ending a restore shows nobody's content.
 var starts = map[tenantry.Action]permission{
 	tenantry.Connect: toProtect, tenantry.Sync: toRun, tenantry.Backup: toRun, tenantry.Verify: toRun, tenantry.Repair: toRun,
-	tenantry.Patrol: toRun, tenantry.Restore: toRestore, tenantry.Export: toRestore, tenantry.Prune: toRetain, tenantry.Collect: toRetain,
+	tenantry.Patrol: toRun, tenantry.Restore: toRestore, tenantry.Export: toRestore, tenantry.Search: toOpen, tenantry.Prune: toRetain, tenantry.Collect: toRetain,
 }
 
 // scoped are the operations over the fleet that a token of one tenant may use: they show

@@ -19,7 +19,7 @@ var (
 		preview-policy list-policies get-policy forecast-policy get-planning get-licensing list-seats fetch-seats get-coverage get-protection preview-retention propose-retention list-holds list-runs get-run find-runs watch-run list-failures list-tasks get-task
 		list-snapshots list-alarms-of-tenant list-workloads get-registration
 		list-notices list-mails`)
-	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-restore preview-restore start-export get-export fetch-export")
+	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-search get-search list-found start-restore preview-restore start-export get-export fetch-export")
 	steers   = strings.Fields("cancel-run retry-run")
 	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy change-policy activate-policy pause-policy delete-policy assign-seats revoke-seats")
 	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices send-report add-credential list-credentials remove-credential start-registration cancel-registration")

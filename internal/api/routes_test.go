@@ -19,7 +19,7 @@ import (
 func TestEveryOperation(t *testing.T) {
 	t.Parallel()
 	book := openBook(t)
-	h := newHouse(t, func(c *api.Config) { c.Budgets, c.Archives, c.Gateway = book, attic{content: "zip"}, &door{} })
+	h := newHouse(t, func(c *api.Config) { c.Budgets, c.Archives, c.Gateway = book, attic{content: "{}\n"}, &door{} })
 	h.browser.items = []api.BrowseItem{
 		{ID: "inbox", Kind: "folder", Name: "Inbox"},
 		{ID: "i1", Parent: "inbox", Kind: "message", Name: "Hello", Size: 12},
@@ -196,6 +196,10 @@ func TestEveryOperation(t *testing.T) {
 	must(t, h.catalog.Tenant(id).Settle(t.Context(), h.claim(id, tenantry.RunID(export.text("id"))), catalog.Settlement{State: catalog.TaskDone}, h.clock.Now()))
 	call("get-export", 200, "GET", base+"/exports/"+export.text("id"), nil, map[string]any{"size": 3})
 	call("fetch-export", 200, "GET", base+"/exports/"+export.text("id")+"/content", nil, nil)
+	search := call("start-search", 201, "POST", base+"/searches", map[string]any{"text": "Hello", "all": true}, map[string]any{"action": "search", "tasks": 1})
+	must(t, h.catalog.Tenant(id).Settle(t.Context(), h.claim(id, tenantry.RunID(search.text("id"))), catalog.Settlement{State: catalog.TaskDone}, h.clock.Now()))
+	call("get-search", 200, "GET", base+"/searches/"+search.text("id"), nil, map[string]any{"found": 0, "more": false})
+	call("list-found", 200, "GET", base+"/searches/"+search.text("id")+"/items", nil, map[string]any{"items.0": nil, "next": nil})
 	call("start-verification", 201, "POST", base+"/verifications", map[string]any{"resource": ada, "workload": "mailbox", "snapshot": seq},
 		map[string]any{"action": "verify"})
 
@@ -206,7 +210,7 @@ func TestEveryOperation(t *testing.T) {
 	must(t, h.catalog.Fleet().Pause(t.Context(), "bucket", "no such bucket", h.clock.Now().Add(1e12), h.clock.Now()))
 	call("list-alarms", 200, "GET", "/v1/alarms", nil, map[string]any{"items.0.cause": "bucket", "items.0.detail": "no such bucket"})
 	call("get-fleet", 200, "GET", "/v1/fleet", nil, map[string]any{"tenants.connected": 1, "tenants.pending": 1, "resources.active": 2, "resources.gone": 1,
-		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 3, "ready.interactive": 6, "backups.canceled": 1})
+		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 4, "ready.interactive": 6, "backups.canceled": 1})
 	call("list-backlogs", 200, "GET", "/v1/backlogs?limit=1", nil, map[string]any{"items.0.tenant": string(id), "items.0.name": "Contoso", "items.0.in_flight": 0,
 		"items.0.tightest.share": 1, "items.1": nil})
 	call("list-processes", 200, "GET", "/v1/processes", nil, map[string]any{"items.0.role": "worker", "items.0.slots.interactive": 2})

@@ -31,7 +31,7 @@ type Run struct {
 	Tenant        tenantry.TenantID `json:"tenant"`
 	Policy        tenantry.PolicyID `json:"policy,omitempty"`
 	PolicyName    string            `json:"policy_name,omitempty" doc:"As it is called now, also when it was deleted"`
-	Action        tenantry.Action   `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair"`
+	Action        tenantry.Action   `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair,search"`
 	Trigger       string            `json:"trigger" enum:"schedule,manual,system"`
 	State         catalog.RunState  `json:"state" enum:"running,done,partial,failed,canceled" doc:"partial: some tasks succeeded; failed: none did, and some failed; canceled: all were canceled"`
 	RetryOf       tenantry.RunID    `json:"retry_of,omitempty" doc:"The run whose failed tasks it tries again"`
@@ -77,7 +77,7 @@ type Task struct {
 	Run       tenantry.RunID      `json:"run"`
 	Resource  tenantry.ResourceID `json:"resource,omitempty"`
 	Workload  tenantry.Workload   `json:"workload,omitempty"`
-	Action    tenantry.Action     `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair"`
+	Action    tenantry.Action     `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair,search"`
 	Queue     string              `json:"queue"`
 	State     catalog.TaskState   `json:"state" enum:"ready,admitted,running,done,failed,canceled"`
 	Attempt   int                 `json:"attempt" doc:"Failures since the last progress"`
@@ -144,7 +144,7 @@ func (in *startRunInput) audit() (tenantry.TenantID, any) { return in.Tenant, in
 type listRunsInput struct {
 	TenantPath
 	PageQuery
-	Action tenantry.Action   `query:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair" doc:"Only runs of this kind"`
+	Action tenantry.Action   `query:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair,search" doc:"Only runs of this kind"`
 	State  catalog.RunState  `query:"state" enum:"running,done,partial,failed,canceled" doc:"Only runs that stand so"`
 	Policy tenantry.PolicyID `query:"policy" maxLength:"64" doc:"Only runs of this policy"`
 }

@@ -17,6 +17,8 @@ const (
 	searchedAtOnce = 8
 	// searchTime is how long a search of a tenant goes on before it answers with what it has.
 	searchTime = handlerTimeout / 3
+	// fewSeries is how many a search looks into that nobody need make a task.
+	fewSeries = 32
 )
 
 // Search is what to look for. What is not given does not matter; all that is given must hold.
@@ -86,6 +88,7 @@ type SearchPage struct {
 	Items      []FoundItem        `json:"items" nullable:"false" doc:"By resource and workload; a page may have few or none and still a next"`
 	Unreadable []UnreadableSeries `json:"unreadable" nullable:"false" doc:"What could not be searched, because it is damaged or its key is missing"`
 	Next       string             `json:"next,omitempty" doc:"Pass it as 'after' to go on; absent when everything was searched"`
+	Many       bool               `json:"many" doc:"On the first page: there are more than a few series; start-search does it as a task, which needs nobody to wait"`
 }
 
 func (s *service) searchSnapshot(ctx context.Context, in *searchSnapshotInput) (*body[Page[BrowseItem]], error) {
@@ -117,6 +120,13 @@ func (s *service) searchTenant(ctx context.Context, in *searchTenantInput) (*bod
 		return nil, err
 	}
 	page := SearchPage{Items: []FoundItem{}, Unreadable: []UnreadableSeries{}}
+	if in.After == "" {
+		few, err := t.NewestSnapshots(ctx, "", "", fewSeries+1)
+		if err != nil {
+			return nil, err
+		}
+		page.Many = len(few) > fewSeries
+	}
 	begun := time.Now()
 	for {
 		batch, err := at.batch(ctx, t)

@@ -114,6 +114,7 @@ func (s *service) snapshotRoutes() {
 	write(s, get("compare-snapshots", tag, all+"/{snapshot}/changes", "List what was added, changed and removed since an earlier snapshot"), s.compareSnapshots)
 	write(s, get("search-snapshot", tag, all+"/{snapshot}/search", "Search a snapshot"), s.searchSnapshot)
 	write(s, get("search-tenant", tag, "/v1/tenants/{tenant}/search", "Search the newest snapshots of all of a tenant"), s.searchTenant)
+	s.searchRoutes()
 	write(s, get("get-item", tag, all+"/{snapshot}/items/{item}", "Show one item of a snapshot"), s.browseItem)
 }
 

@@ -746,6 +746,33 @@ func (e NewRunWorkloads) Valid() bool {
 	}
 }
 
+// Defines values for NewSearchWorkload.
+const (
+	NewSearchWorkloadDrive   NewSearchWorkload = "drive"
+	NewSearchWorkloadGroup   NewSearchWorkload = "group"
+	NewSearchWorkloadMailbox NewSearchWorkload = "mailbox"
+	NewSearchWorkloadSite    NewSearchWorkload = "site"
+	NewSearchWorkloadTeam    NewSearchWorkload = "team"
+)
+
+// Valid indicates whether the value is a known member of the NewSearchWorkload enum.
+func (e NewSearchWorkload) Valid() bool {
+	switch e {
+	case NewSearchWorkloadDrive:
+		return true
+	case NewSearchWorkloadGroup:
+		return true
+	case NewSearchWorkloadMailbox:
+		return true
+	case NewSearchWorkloadSite:
+		return true
+	case NewSearchWorkloadTeam:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewTenantSeats.
 const (
 	NewTenantSeatsAutomatic NewTenantSeats = "automatic"
@@ -1131,6 +1158,7 @@ const (
 	RunActionPrune   RunAction = "prune"
 	RunActionRepair  RunAction = "repair"
 	RunActionRestore RunAction = "restore"
+	RunActionSearch  RunAction = "search"
 	RunActionSync    RunAction = "sync"
 	RunActionVerify  RunAction = "verify"
 )
@@ -1153,6 +1181,8 @@ func (e RunAction) Valid() bool {
 	case RunActionRepair:
 		return true
 	case RunActionRestore:
+		return true
+	case RunActionSearch:
 		return true
 	case RunActionSync:
 		return true
@@ -1248,6 +1278,7 @@ const (
 	TaskActionPrune   TaskAction = "prune"
 	TaskActionRepair  TaskAction = "repair"
 	TaskActionRestore TaskAction = "restore"
+	TaskActionSearch  TaskAction = "search"
 	TaskActionSync    TaskAction = "sync"
 	TaskActionVerify  TaskAction = "verify"
 )
@@ -1270,6 +1301,8 @@ func (e TaskAction) Valid() bool {
 	case TaskActionRepair:
 		return true
 	case TaskActionRestore:
+		return true
+	case TaskActionSearch:
 		return true
 	case TaskActionSync:
 		return true
@@ -1881,6 +1914,7 @@ const (
 	ListRunsParamsActionPrune   ListRunsParamsAction = "prune"
 	ListRunsParamsActionRepair  ListRunsParamsAction = "repair"
 	ListRunsParamsActionRestore ListRunsParamsAction = "restore"
+	ListRunsParamsActionSearch  ListRunsParamsAction = "search"
 	ListRunsParamsActionSync    ListRunsParamsAction = "sync"
 	ListRunsParamsActionVerify  ListRunsParamsAction = "verify"
 )
@@ -1903,6 +1937,8 @@ func (e ListRunsParamsAction) Valid() bool {
 	case ListRunsParamsActionRepair:
 		return true
 	case ListRunsParamsActionRestore:
+		return true
+	case ListRunsParamsActionSearch:
 		return true
 	case ListRunsParamsActionSync:
 		return true
@@ -3038,6 +3074,43 @@ type NewRun struct {
 // NewRunWorkloads defines model for NewRun.Workloads.
 type NewRunWorkloads string
 
+// NewSearch defines model for NewSearch.
+type NewSearch struct {
+	// All In all snapshots: also what was deleted or changed since, each version once, by the newest snapshot that has it
+	All bool `json:"all,omitempty,omitzero"`
+
+	// Before Received, or else changed, before that time
+	Before time.Time `json:"before,omitempty,omitzero"`
+
+	// From In the sender, in any case
+	From string `json:"from,omitempty,omitzero"`
+
+	// In In the name of the folder it lies in directly, in any case
+	//
+	// Example: Inbox
+	In string `json:"in,omitempty,omitzero"`
+
+	// Kind Exactly
+	//
+	// Example: message
+	Kind string `json:"kind,omitempty,omitzero"`
+
+	// Since Received, or else changed, at that time or later
+	Since time.Time `json:"since,omitempty,omitzero"`
+
+	// Text In the name (a subject, a file's name) or the sender, in any case
+	Text string `json:"text,omitempty,omitzero"`
+
+	// To In the recipients, or those invited, in any case
+	To string `json:"to,omitempty,omitzero"`
+
+	// Workload Only in this workload
+	Workload NewSearchWorkload `json:"workload,omitempty,omitzero"`
+}
+
+// NewSearchWorkload Only in this workload
+type NewSearchWorkload string
+
 // NewTenant defines model for NewTenant.
 type NewTenant struct {
 	// ApplicationName What an application is called that is registered in its Microsoft tenant; absent: the fleet's name for it
@@ -3236,6 +3309,14 @@ type PageCredential struct {
 // PageEnrolment defines model for PageEnrolment.
 type PageEnrolment struct {
 	Items []Enrolment `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PageFoundItem defines model for PageFoundItem.
+type PageFoundItem struct {
+	Items []FoundItem `json:"items"`
 
 	// Next Pass it as 'after' for the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
@@ -3929,10 +4010,35 @@ type SearchPage struct {
 	// Items By resource and workload; a page may have few or none and still a next
 	Items []FoundItem `json:"items"`
 
+	// Many On the first page: there are more than a few series; start-search does it as a task, which needs nobody to wait
+	Many bool `json:"many"`
+
 	// Next Pass it as 'after' to go on; absent when everything was searched
 	Next string `json:"next,omitempty,omitzero"`
 
 	// Unreadable What could not be searched, because it is damaged or its key is missing
+	Unreadable []UnreadableSeries `json:"unreadable"`
+}
+
+// SearchResult defines model for SearchResult.
+type SearchResult struct {
+	// Examined Items looked at
+	Examined int64 `json:"examined"`
+
+	// Found Items
+	Found  int64     `json:"found"`
+	MadeAt time.Time `json:"made_at"`
+
+	// More It found as much as it may: 10,000 in one series, 100,000 in all. Ask more narrowly
+	More bool `json:"more"`
+
+	// RemovedAt When the result is removed, or soon after
+	RemovedAt time.Time `json:"removed_at"`
+
+	// Snapshots Looked into
+	Snapshots int64 `json:"snapshots"`
+
+	// Unreadable What could not be searched, because it is damaged or its key is missing; at most 200
 	Unreadable []UnreadableSeries `json:"unreadable"`
 }
 
@@ -4683,6 +4789,15 @@ type SearchTenantParams struct {
 // SearchTenantParamsWorkload defines parameters for SearchTenant.
 type SearchTenantParamsWorkload string
 
+// ListFoundParams defines parameters for ListFound.
+type ListFoundParams struct {
+	// After 'next' of the page before
+	After *string `form:"after,omitempty" json:"after,omitempty"`
+
+	// Limit Entries on a page
+	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
 // ListSeatsParams defines parameters for ListSeats.
 type ListSeatsParams struct {
 	// Month Of UTC; without it the present one
@@ -4790,6 +4905,9 @@ type PreviewRestoreJSONRequestBody = NewRestore
 
 // StartRunJSONRequestBody defines body for StartRun for application/json ContentType.
 type StartRunJSONRequestBody = NewRun
+
+// StartSearchJSONRequestBody defines body for StartSearch for application/json ContentType.
+type StartSearchJSONRequestBody = NewSearch
 
 // AssignSeatsJSONRequestBody defines body for AssignSeats for application/json ContentType.
 type AssignSeatsJSONRequestBody = SeatChange
@@ -5589,6 +5707,30 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/search (the `SearchTenant` operationId).
 	SearchTenant(ctx context.Context, tenant string, params *SearchTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartSearchWithBody Search the snapshots of a tenant as a task, the newest of each series or all
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/searches (the `StartSearch` operationId).
+	StartSearchWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// StartSearch Search the snapshots of a tenant as a task, the newest of each series or all
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/searches (the `StartSearch` operationId).
+	StartSearch(ctx context.Context, tenant string, body StartSearchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// GetSearch Describe what a search task found
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/searches/{run} (the `GetSearch` operationId).
+	GetSearch(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListFound List what a search task found
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/searches/{run}/items (the `ListFound` operationId).
+	ListFound(ctx context.Context, tenant string, run string, params *ListFoundParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListSeats List who had a seat in a month, and by which rule
 	//
@@ -7626,6 +7768,70 @@ func (c *Client) GetTask(ctx context.Context, tenant string, run string, task st
 // Corresponds with GET /v1/tenants/{tenant}/search (the `SearchTenant` operationId).
 func (c *Client) SearchTenant(ctx context.Context, tenant string, params *SearchTenantParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewSearchTenantRequest(c.Server, tenant, params)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartSearchWithBody Search the snapshots of a tenant as a task, the newest of each series or all
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/searches (the `StartSearch` operationId).
+func (c *Client) StartSearchWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartSearchRequestWithBody(c.Server, tenant, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// StartSearch Search the snapshots of a tenant as a task, the newest of each series or all
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/tenants/{tenant}/searches (the `StartSearch` operationId).
+func (c *Client) StartSearch(ctx context.Context, tenant string, body StartSearchJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewStartSearchRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// GetSearch Describe what a search task found
+//
+// Corresponds with GET /v1/tenants/{tenant}/searches/{run} (the `GetSearch` operationId).
+func (c *Client) GetSearch(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetSearchRequest(c.Server, tenant, run)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListFound List what a search task found
+//
+// Corresponds with GET /v1/tenants/{tenant}/searches/{run}/items (the `ListFound` operationId).
+func (c *Client) ListFound(ctx context.Context, tenant string, run string, params *ListFoundParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListFoundRequest(c.Server, tenant, run, params)
 	if err != nil {
 		return nil, err
 	}
@@ -13102,6 +13308,174 @@ func NewSearchTenantRequest(server string, tenant string, params *SearchTenantPa
 	return req, nil
 }
 
+// NewStartSearchRequest calls the generic StartSearch builder with application/json body
+func NewStartSearchRequest(server string, tenant string, body StartSearchJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewStartSearchRequestWithBody(server, tenant, "application/json", bodyReader)
+}
+
+// NewStartSearchRequestWithBody constructs an http.Request for the StartSearch method, with any body, and a specified content type
+func NewStartSearchRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/searches", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewGetSearchRequest constructs an http.Request for the GetSearch method
+func NewGetSearchRequest(server string, tenant string, run string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "run", run, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/searches/%s", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListFoundRequest constructs an http.Request for the ListFound method
+func NewListFoundRequest(server string, tenant string, run string, params *ListFoundParams) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "run", run, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/searches/%s/items", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.After != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "after", *params.After, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Limit != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "limit", *params.Limit, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "integer", Format: "int64"}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListSeatsRequest constructs an http.Request for the ListSeats method
 func NewListSeatsRequest(server string, tenant string, params *ListSeatsParams) (*http.Request, error) {
 	var err error
@@ -14643,6 +15017,34 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/search (the `SearchTenant` operationId).
 	SearchTenantWithResponse(ctx context.Context, tenant string, params *SearchTenantParams, reqEditors ...RequestEditorFn) (*SearchTenantResponse, error)
+
+	// StartSearchWithBodyWithResponse Search the snapshots of a tenant as a task, the newest of each series or all
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/searches (the `StartSearch` operationId).
+	StartSearchWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartSearchResponse, error)
+
+	// StartSearchWithResponse Search the snapshots of a tenant as a task, the newest of each series or all
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/searches (the `StartSearch` operationId).
+	StartSearchWithResponse(ctx context.Context, tenant string, body StartSearchJSONRequestBody, reqEditors ...RequestEditorFn) (*StartSearchResponse, error)
+
+	// GetSearchWithResponse Describe what a search task found
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/searches/{run} (the `GetSearch` operationId).
+	GetSearchWithResponse(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*GetSearchResponse, error)
+
+	// ListFoundWithResponse List what a search task found
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/searches/{run}/items (the `ListFound` operationId).
+	ListFoundWithResponse(ctx context.Context, tenant string, run string, params *ListFoundParams, reqEditors ...RequestEditorFn) (*ListFoundResponse, error)
 
 	// ListSeatsWithResponse List who had a seat in a month, and by which rule
 	//
@@ -19546,6 +19948,157 @@ func (r SearchTenantResponse) ContentType() string {
 	return ""
 }
 
+// StartSearchResponse201Headers the declared response headers of an HTTP 201 response for StartSearch
+type StartSearchResponse201Headers struct {
+	Location string
+}
+
+type StartSearchResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON201 the response for an HTTP 201 `application/json` response
+	JSON201 *Run
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *StartSearchResponse201Headers
+}
+
+// GetJSON201 returns the response for an HTTP 201 `application/json` response
+func (r StartSearchResponse) GetJSON201() *Run {
+	return r.JSON201
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r StartSearchResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r StartSearchResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r StartSearchResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r StartSearchResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r StartSearchResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type GetSearchResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *SearchResult
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetSearchResponse) GetJSON200() *SearchResult {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetSearchResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetSearchResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetSearchResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetSearchResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetSearchResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListFoundResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageFoundItem
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListFoundResponse) GetJSON200() *PageFoundItem {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListFoundResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListFoundResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListFoundResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListFoundResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListFoundResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type ListSeatsResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21809,6 +22362,58 @@ func (c *ClientWithResponses) SearchTenantWithResponse(ctx context.Context, tena
 		return nil, err
 	}
 	return ParseSearchTenantResponse(rsp)
+}
+
+// StartSearchWithBodyWithResponse Search the snapshots of a tenant as a task, the newest of each series or all
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/searches (the `StartSearch` operationId).
+func (c *ClientWithResponses) StartSearchWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*StartSearchResponse, error) {
+	rsp, err := c.StartSearchWithBody(ctx, tenant, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartSearchResponse(rsp)
+}
+
+// StartSearchWithResponse Search the snapshots of a tenant as a task, the newest of each series or all
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/searches (the `StartSearch` operationId).
+func (c *ClientWithResponses) StartSearchWithResponse(ctx context.Context, tenant string, body StartSearchJSONRequestBody, reqEditors ...RequestEditorFn) (*StartSearchResponse, error) {
+	rsp, err := c.StartSearch(ctx, tenant, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseStartSearchResponse(rsp)
+}
+
+// GetSearchWithResponse Describe what a search task found
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/searches/{run} (the `GetSearch` operationId).
+func (c *ClientWithResponses) GetSearchWithResponse(ctx context.Context, tenant string, run string, reqEditors ...RequestEditorFn) (*GetSearchResponse, error) {
+	rsp, err := c.GetSearch(ctx, tenant, run, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetSearchResponse(rsp)
+}
+
+// ListFoundWithResponse List what a search task found
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/searches/{run}/items (the `ListFound` operationId).
+func (c *ClientWithResponses) ListFoundWithResponse(ctx context.Context, tenant string, run string, params *ListFoundParams, reqEditors ...RequestEditorFn) (*ListFoundResponse, error) {
+	rsp, err := c.ListFound(ctx, tenant, run, params, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListFoundResponse(rsp)
 }
 
 // ListSeatsWithResponse List who had a seat in a month, and by which rule
@@ -25579,6 +26184,118 @@ func ParseSearchTenantResponse(rsp *http.Response) (*SearchTenantResponse, error
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest SearchPage
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseStartSearchResponse parses an HTTP response from a StartSearchWithResponse call
+func ParseStartSearchResponse(rsp *http.Response) (*StartSearchResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &StartSearchResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 201:
+		var dest Run
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON201 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers StartSearchResponse201Headers
+		if values := rsp.Header.Values("Location"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.Location = value
+		}
+		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseGetSearchResponse parses an HTTP response from a GetSearchWithResponse call
+func ParseGetSearchResponse(rsp *http.Response) (*GetSearchResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetSearchResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest SearchResult
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListFoundResponse parses an HTTP response from a ListFoundWithResponse call
+func ParseListFoundResponse(rsp *http.Response) (*ListFoundResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListFoundResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageFoundItem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

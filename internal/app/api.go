@@ -68,7 +68,7 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	metrics := newMeter(RoleAPI)
 	closing := make(chan struct{})
 	handler, err := api.New(api.Config{
-		Catalog: cat, Consent: consent{graphConfig(cfg)}, Keys: repos.ring, Browser: newBrowser(repos), Archives: archives{repos}, Budgets: book, Limits: limits, Monitor: monitor, SignIn: people,
+		Catalog: cat, Consent: consent{graphConfig(cfg)}, Keys: repos.ring, Browser: newBrowser(repos), Archives: archives{repos, cfg.KeepArchives}, Budgets: book, Limits: limits, Monitor: monitor, SignIn: people,
 		PublicURL: cfg.PublicURL, Rate: cfg.APIRate, Logger: p.log, Metrics: metricsHandler(metrics), Closing: closing,
 		Ready: readiness(map[string]pinger{"catalog": cat, "redis": deliveries}),
 	})

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/api"
 	"github.com/tenantry/tenantry/internal/repository"
@@ -10,7 +11,10 @@ import (
 )
 
 // archives reads what exports made, for the API.
-type archives struct{ repos *repositories }
+type archives struct {
+	repos *repositories
+	keep  time.Duration
+}
 
 // Archive describes the archive of a task.
 func (a archives) Archive(ctx context.Context, t tenantry.TenantID, task tenantry.TaskID) (api.Archive, error) {
@@ -31,6 +35,9 @@ func (a archives) Open(ctx context.Context, t tenantry.TenantID, task tenantry.T
 	content, found, err := repo.OpenArchive(ctx, string(task))
 	return content, archiveOf(found), err
 }
+
+// RemovedAt says when an archive is removed, if workers keep them as long as this process was told.
+func (a archives) RemovedAt(made time.Time) time.Time { return made.Add(a.keep) }
 
 func archiveOf(a repository.Archive) api.Archive {
 	return api.Archive{Name: a.Name, Size: a.Size, Made: a.Made}

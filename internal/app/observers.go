@@ -20,7 +20,7 @@ const noAccount = "none"
 // The labels of all metrics.
 var (
 	byQueue   = label{"queue", queue.Names()}
-	byAction  = label{"action", []string{"connect", "sync", "backup", "restore", "verify", "prune", "collect", "export", "patrol", "repair"}}
+	byAction  = label{"action", []string{"connect", "sync", "backup", "restore", "verify", "prune", "collect", "export", "patrol", "repair", "search"}}
 	byResult  = label{"result", []string{"done", "more", "parked", "retry", "failed", "dropped"}}
 	byAccount = label{"account", append(throttle.AccountNames(), noAccount)}
 	byCause   = label{"cause", []string{"queue", "worker", "storage", "retry", "graph"}}

@@ -27,7 +27,7 @@ const (
 // Microsoft nothing: what is stored can be verified, exported and pruned for ever.
 const (
 	blocked    = "state IN ('disconnected', 'refused')"
-	unblocked  = "action IN ('connect', 'verify', 'export', 'prune', 'collect', 'patrol', 'repair')"
+	unblocked  = "action IN ('connect', 'verify', 'export', 'prune', 'collect', 'patrol', 'repair', 'search')"
 	withoutAny = "queue IN ('backup', 'directory')" // queues that have none of them
 )
 

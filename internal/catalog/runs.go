@@ -228,7 +228,7 @@ func (t *Tenant) newRows(op string, action tenantry.Action, trigger string, task
 // ofTenant reports whether tasks of an action are about a tenant as a whole.
 func ofTenant(a tenantry.Action) bool {
 	switch a {
-	case tenantry.Connect, tenantry.Sync, tenantry.Collect, tenantry.Patrol:
+	case tenantry.Connect, tenantry.Sync, tenantry.Collect, tenantry.Patrol, tenantry.Search:
 		return true
 	}
 	return false

@@ -82,7 +82,7 @@ const interactiveTasks = 100
 // defaultQueue is the queue of a task that names none, in a run of so many.
 func defaultQueue(action tenantry.Action, trigger string, tasks int) string {
 	switch action {
-	case tenantry.Connect, tenantry.Restore, tenantry.Export:
+	case tenantry.Connect, tenantry.Restore, tenantry.Export, tenantry.Search:
 		return queueInteractive
 	case tenantry.Sync:
 		return queueDirectory

@@ -65,7 +65,7 @@ func workloadWord(w tenantry.Workload) string { return cmp.Or(workloadWords[w], 
 var actionWords = map[tenantry.Action]string{
 	tenantry.Connect: "Connections", tenantry.Sync: "Directory syncs", tenantry.Backup: "Backups", tenantry.Restore: "Restores",
 	tenantry.Verify: "Verifications", tenantry.Prune: "Prunes", tenantry.Collect: "Collections", tenantry.Export: "Exports",
-	tenantry.Patrol: "Patrols", tenantry.Repair: "Repairs",
+	tenantry.Patrol: "Patrols", tenantry.Repair: "Repairs", tenantry.Search: "Searches",
 }
 
 func actionWord(a tenantry.Action) string { return cmp.Or(actionWords[a], string(a)) }

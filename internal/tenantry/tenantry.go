@@ -160,6 +160,7 @@ const (
 	Collect Action = "collect" // delete content that no series of a tenant needs any more
 	Export  Action = "export"  // a snapshot, or part of it, as files in an archive to fetch
 	Patrol  Action = "patrol"  // read a day's share of all that a tenant has stored
+	Search  Action = "search"  // look for items in the snapshots of a tenant, or in all of them
 	Repair  Action = "repair"  // have the next backup fetch again what is damaged of a series
 )
 
@@ -183,7 +184,7 @@ func ServiceOf(a Action, w Workload) Service {
 	switch a {
 	case Connect, Sync:
 		return Identity
-	case Verify, Prune, Collect, Export, Patrol, Repair:
+	case Verify, Prune, Collect, Export, Patrol, Repair, Search:
 		return NoService
 	}
 	switch w {
@@ -294,6 +295,55 @@ func (o BackupOptions) Validate() error {
 		return Errorf(Invalid, "options: versions %d is not in 0..%d", o.Versions, MaxVersions)
 	}
 	return nil
+}
+
+// SearchRequest is the parameter of a search task: what is not given does not matter, all that is given must hold. Text
+// is looked for in any case.
+type SearchRequest struct {
+	Text     string    `json:"text,omitempty"`     // in the name or the sender
+	From     string    `json:"from,omitempty"`     // in the sender
+	To       string    `json:"to,omitempty"`       // in the recipients
+	In       string    `json:"in,omitempty"`       // in the name of the folder it lies in
+	Kind     string    `json:"kind,omitempty"`     // exactly
+	Since    time.Time `json:"since,omitzero"`     // received, or else changed, at that time or later
+	Before   time.Time `json:"before,omitzero"`    // and before that time
+	Workload Workload  `json:"workload,omitempty"` // only in this one
+	All      bool      `json:"all,omitempty"`      // in all snapshots, not only in the newest of each series
+}
+
+// FoundItem is an item that a search found, as the archive of its task has it: a line of JSON each.
+type FoundItem struct {
+	Resource ResourceID `json:"resource"`
+	Workload Workload   `json:"workload"`
+	Snapshot int64      `json:"snapshot"` // the newest that has this version of it
+	ID       string     `json:"id"`
+	Parent   string     `json:"parent,omitempty"`
+	Kind     string     `json:"kind"`
+	Name     string     `json:"name"`
+	Size     int64      `json:"size"`
+	Parts    int        `json:"parts"`
+	Problem  string     `json:"problem,omitempty"`
+	From     string     `json:"from,omitempty"`
+	To       string     `json:"to,omitempty"`
+	Modified time.Time  `json:"modified,omitzero"`
+	Date     time.Time  `json:"date,omitzero"`
+}
+
+// UnreadableSnapshot is one that a search could not look into.
+type UnreadableSnapshot struct {
+	Resource ResourceID `json:"resource"`
+	Workload Workload   `json:"workload"`
+	Snapshot int64      `json:"snapshot"`
+	Kind     Kind       `json:"kind"`
+}
+
+// SearchSummary ends the archive of a search, as its last line.
+type SearchSummary struct {
+	Found      int64                `json:"found"`          // items
+	Snapshots  int64                `json:"snapshots"`      // looked into
+	Examined   int64                `json:"examined"`       // items looked at
+	More       bool                 `json:"more,omitempty"` // it found as much as it may: there may be more
+	Unreadable []UnreadableSnapshot `json:"unreadable,omitempty"`
 }
 
 // ExportRequest is the parameter of an export task; the task itself names the series.

@@ -140,6 +140,8 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 		return j.export(ctx, progress)
 	case tenantry.Repair:
 		return j.repair(ctx)
+	case tenantry.Search:
+		return j.search(ctx, progress)
 	}
 	return end{}, tenantry.Errorf(tenantry.Invalid, "this worker does not know the action %q", j.claim.Action)
 }
@@ -148,7 +150,7 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 // connected for that.
 func needsTenant(a tenantry.Action) bool {
 	switch a {
-	case tenantry.Connect, tenantry.Verify, tenantry.Prune, tenantry.Collect, tenantry.Export, tenantry.Patrol, tenantry.Repair:
+	case tenantry.Connect, tenantry.Verify, tenantry.Prune, tenantry.Collect, tenantry.Export, tenantry.Patrol, tenantry.Repair, tenantry.Search:
 		return false
 	}
 	return true
