@@ -32,11 +32,19 @@ func sqliteDSN(t testing.TB) string {
 
 func TestSQLite(t *testing.T) {
 	t.Parallel()
-	catalogtest.Run(t, func(t *testing.T) *catalog.Catalog { return open(t, sqliteDSN(t)) })
+	catalogtest.Run(t, func(t *testing.T) *catalog.Catalog { return open(t, catalogtest.SQLite(t)) })
 }
 
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	server := servertest.Postgres(t)
-	catalogtest.Run(t, func(t *testing.T) *catalog.Catalog { return open(t, server.Database(t)) })
+	migrated := server.Database(t) // once: it takes longer than most of the cases
+	c, err := catalog.Open(t.Context(), migrated)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	catalogtest.Run(t, func(t *testing.T) *catalog.Catalog { return open(t, server.Copy(t, migrated)) })
 }

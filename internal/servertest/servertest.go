@@ -11,12 +11,15 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/user"
 	"path/filepath"
 	"sort"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -88,6 +91,7 @@ type PostgresServer struct {
 	as              *syscall.Credential
 	t               testing.TB
 	cmd             *exec.Cmd
+	databases       atomic.Int64 // made so far
 }
 
 // Postgres starts a Postgres of its own.
@@ -134,8 +138,24 @@ func (s *PostgresServer) Stop() {
 // Database creates a fresh database and returns its DSN, "postgres://...".
 func (s *PostgresServer) Database(t testing.TB) string {
 	t.Helper()
-	name := "t" + strconv.FormatInt(time.Now().UnixNano(), 36)
-	s.run(t, "/", "createdb", "-h", "127.0.0.1", "-p", s.port, "-U", "tenantry", name)
+	return s.create(t)
+}
+
+// Copy creates a database that holds what another one of this server does, and returns its DSN. Nobody may be
+// connected to the other one; it can be copied several times at once.
+func (s *PostgresServer) Copy(t testing.TB, dsn string) string {
+	t.Helper()
+	of, err := url.Parse(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.create(t, "--template", strings.TrimPrefix(of.Path, "/"))
+}
+
+func (s *PostgresServer) create(t testing.TB, options ...string) string {
+	t.Helper()
+	name := fmt.Sprint("t", s.databases.Add(1))
+	s.run(t, "/", "createdb", append(options, "-h", "127.0.0.1", "-p", s.port, "-U", "tenantry", name)...)
 	return fmt.Sprintf("postgres://tenantry@127.0.0.1:%s/%s?sslmode=disable", s.port, name)
 }
 

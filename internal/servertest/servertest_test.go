@@ -18,6 +18,13 @@ func TestServersStart(t *testing.T) {
 		t.Fatalf("two databases share the DSN %s", a)
 	}
 
+	first := pg.Database(t)
+	for range 3 {
+		if second := pg.Copy(t, first); second == first {
+			t.Fatalf("a copy shares the DSN %s", first)
+		}
+	}
+
 	pg.Stop()
 	pg.Start()
 	pg.Database(t)
