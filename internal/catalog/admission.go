@@ -13,14 +13,14 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// LoadDepth is how far Loads counts the ready tasks of one flow in one queue. A dispatcher
-// looks no deeper in one tick, and counting all of 1,000,000 would take its whole tick.
-// Where many flows wait, each gets fewer slots and is counted less far: together about
-// loadBudget, each at least loadDepthMin.
+// LoadDepth is how far Loads counts the ready tasks of one flow in one queue at most. A
+// dispatcher looks no deeper in one tick, and counting all of 1,000,000 would take its whole
+// tick. Where many flows wait, each gets fewer slots and is counted less far: together about
+// loadBudget, each at least GlanceDepth, which is enough for a tick that finds few free slots.
 const (
-	LoadDepth    = 128
-	loadDepthMin = 16
-	loadBudget   = 32768
+	LoadDepth   = 128
+	GlanceDepth = 16
+	loadBudget  = 32768
 )
 
 // blocked is the condition on a tenant's row under which only connects run and what asks
@@ -42,19 +42,20 @@ type Load struct {
 	Licences int64
 	Seconds  float64 // that a slice of the flow held its slot lately; 0 unknown
 	Units    float64 // that such a slice cost in Graph's resource units
-	Ready    int     // admissible now (not_before passed, tenant connected), at most LoadDepth
+	Ready    int     // admissible now (not_before passed, tenant connected), as far as they were counted
 	InFlight int     // admitted + running
 	Virtual  float64 // the tenant's virtual time spent so far, kept over leader changes
 }
 
 // Loads lists the flows and queues that have admissible tasks or tasks in flight, by tenant,
-// queue and service. Its cost is three index descents per flow and queue that has ready
-// tasks and the entries counted (see LoadDepth), whatever the backlog.
-func (f *Fleet) Loads(ctx context.Context, now time.Time) ([]Load, error) {
+// queue and service; ready ones are counted up to depth, from GlanceDepth to LoadDepth. Its
+// cost is three index descents per flow and queue that has ready tasks and the entries
+// counted, whatever the backlog.
+func (f *Fleet) Loads(ctx context.Context, now time.Time, depth int) ([]Load, error) {
 	var found []Load
 	err := f.c.look(ctx, "read loads", step{
 		query: loadsQuery,
-		args:  []any{micros(now), number(LoadDepth), number(loadBudget), number(loadDepthMin)},
+		args:  []any{micros(now), number(depth), number(loadBudget), number(GlanceDepth)},
 		row: func(scan scanRow) error {
 			var l Load
 			err := scan(&l.Tenant, &l.Queue, &l.Service, &l.Weight, &l.Users, &l.Licences, &l.Seconds, &l.Units, &l.Ready, &l.InFlight, &l.Virtual)

@@ -66,7 +66,7 @@ func everyStep(t *testing.T, c *Catalog, now time.Time) {
 		Delays: tenantry.Delays{Queue: time.Second},
 	}}
 	for _, s := range settlements {
-		loads, err := c.Fleet().Loads(ctx, now.Add(time.Hour))
+		loads, err := c.Fleet().Loads(ctx, now.Add(time.Hour), LoadDepth)
 		ok(t, err)
 		if len(loads) != 1 || loads[0].Ready != 1 {
 			t.Fatalf("loads: %+v", loads)

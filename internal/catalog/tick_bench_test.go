@@ -43,7 +43,7 @@ func benchmarkTick(b *testing.B, tenants, each int) {
 	}
 	var loads, admit, all, next time.Duration
 	for b.Loop() {
-		loads += timed(b, func() error { _, err := f.Loads(b.Context(), now); return err })
+		loads += timed(b, func() error { _, err := f.Loads(b.Context(), now, LoadDepth); return err })
 		next += timed(b, func() error { _, err := f.NextReady(b.Context(), now); return err })
 		all += timed(b, func() error { _, err := f.Backlogs(b.Context(), now); return err })
 		picks := make([]Pick, 400)

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -327,6 +328,34 @@ func (f *fleet) tick() []catalog.Pick {
 
 // Nobody starves and bypass is bounded: between two picks of a tenant that always has
 // work and room, any other gets at most ceil(v/w)+1 per started pick of it.
+// A count that was cut short either gives the picks of the whole one, or says that it may not.
+func TestAGlanceTells(t *testing.T) {
+	two := Situation{
+		Slots: map[string]int{queue.Backup: 4}, TenantCap: 8,
+		Loads: []catalog.Load{backup("a", 10, 3, 0, 0), backup("b", 10, 3, 0, 0)},
+	}
+	if picks := Pick(two); two.tells(picks, 3) || !two.tells(picks, 4) {
+		t.Errorf("picks of all that was counted tell only when nothing was left out: %+v", picks)
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		whole := situations(t)
+		depth := rapid.IntRange(1, 20).Draw(t, "depth")
+		glance := whole
+		glance.Loads = slices.Clone(whole.Loads)
+		for i := range glance.Loads {
+			l := &glance.Loads[i]
+			l.Ready = min(l.Ready, depth)
+		}
+		picks := Pick(glance)
+		if !glance.tells(picks, depth) {
+			return
+		}
+		if diff := cmp.Diff(Pick(whole), picks); diff != "" {
+			t.Fatalf("a glance of %d gives other picks:\n%s", depth, diff)
+		}
+	})
+}
+
 func TestNobodyStarves(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 12).Draw(t, "tenants")

@@ -62,6 +62,7 @@ type term struct {
 
 	offers     chan error               // of the last admission; of the ticks
 	dueAt      time.Time                // when what is due was read last; of the ticks
+	countedAt  time.Time                // when loads were counted in full; of the ticks
 	probe      *probe                   // the probe under way; of the ticks
 	cooling    map[Flow]time.Time       // as read last; of the ticks
 	cooledAt   time.Time                // when that was; of the ticks

@@ -44,7 +44,7 @@ type Observer interface {
 	Leading(bool)
 	// Ticked tells how long one tick of the leader took and whether it failed.
 	Ticked(took time.Duration, err error)
-	// Backlog tells, in each tick, what waits and runs per queue.
+	// Backlog tells, once in each Tick and more often in between, what waits and runs per queue.
 	Backlog(map[string]QueueLoad)
 	// Moved counts tasks: "started" (became due), "admitted", "offered" (again),
 	// "readmitted" (their delivery was lost), "reaped" (their process died).

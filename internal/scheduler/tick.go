@@ -163,15 +163,10 @@ func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	s, parts, err := t.situation(ctx, now)
-	if err != nil {
+	s, picks, err := t.choose(ctx, now, gate)
+	if err != nil || gate == shut {
 		return false, err
 	}
-	t.observe(s)
-	if gate == shut {
-		return false, nil
-	}
-	picks := t.pick(parts, gate)
 	if len(picks) == 0 {
 		return s.waits(), nil
 	}
@@ -188,6 +183,45 @@ func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) 
 	}
 	t.enqueue(ctx, interleave(tasks))
 	return true, nil
+}
+
+// choose looks at the fleet and picks. Mostly a glance at what is ready tells whose turn it
+// is: few slots are free, and many flows want them. All that counts is counted where a glance
+// was too short to tell, and once in each Tick for those who watch.
+func (t *term) choose(ctx context.Context, now time.Time, g gate) (Situation, []catalog.Pick, error) {
+	if now.Sub(t.countedAt).Abs() < t.cfg.Tick && g != shut {
+		s, parts, err := t.situation(ctx, now, catalog.GlanceDepth)
+		if err != nil {
+			return s, nil, err
+		}
+		if picks := t.pick(parts, g); s.tells(picks, catalog.GlanceDepth) {
+			return s, picks, nil
+		}
+	}
+	s, parts, err := t.situation(ctx, now, catalog.LoadDepth)
+	if err != nil {
+		return s, nil, err
+	}
+	t.countedAt = now
+	t.observe(s)
+	if g == shut {
+		return s, nil, nil
+	}
+	return s, t.pick(parts, g), nil
+}
+
+// tells reports whether picks are those that any deeper count would have given: no flow that
+// may have more tasks ready than were counted has got all that were.
+func (s Situation) tells(picks []catalog.Pick, depth int) bool {
+	cut := make(map[pickKey]bool)
+	for _, l := range s.Loads {
+		if l.Ready >= depth {
+			cut[pickKey{Flow{l.Tenant, l.Service}, l.Queue}] = true
+		}
+	}
+	return !slices.ContainsFunc(picks, func(p catalog.Pick) bool {
+		return p.N >= depth && cut[pickKey{Flow{p.Tenant, p.Service}, p.Queue}]
+	})
 }
 
 // pick chooses in each pool by itself. A probe is one task, of the first pool that has one.
@@ -215,8 +249,9 @@ func probes(s Situation) []catalog.Pick {
 	return Pick(s)
 }
 
-// situation is that of the whole fleet, and of each of its pools.
-func (t *term) situation(ctx context.Context, now time.Time) (Situation, []Situation, error) {
+// situation is that of the whole fleet, and of each of its pools, with ready tasks counted to
+// a depth.
+func (t *term) situation(ctx context.Context, now time.Time, depth int) (Situation, []Situation, error) {
 	s := Situation{Now: now, TenantCap: t.cfg.TenantCap, Slots: map[string]int{}}
 	processes, err := t.fleet.Processes(ctx)
 	if err != nil {
@@ -237,7 +272,7 @@ func (t *term) situation(ctx context.Context, now time.Time) (Situation, []Situa
 	if err := t.readPools(ctx, now); err != nil {
 		return s, nil, err
 	}
-	if s.Loads, err = t.fleet.Loads(ctx, now); err != nil {
+	if s.Loads, err = t.fleet.Loads(ctx, now, depth); err != nil {
 		return s, nil, err
 	}
 	if s.waits() {

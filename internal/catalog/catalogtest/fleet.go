@@ -250,7 +250,7 @@ func testLoads(_ *testing.T, w *world) {
 	c := w.claimAll(b, p, tasks[backup:backup+1], 1)[0]
 	w.ok(b.SetSize(w.ctx, 9, 7))
 	w.ok(b.Settle(w.ctx, c, catalog.Settlement{State: catalog.TaskReady, NotBefore: now.Add(time.Hour), Took: 2 * time.Second, Units: 40}, now))
-	got, err := w.f.Loads(w.ctx, now)
+	got, err := w.f.Loads(w.ctx, now, catalog.LoadDepth)
 	w.ok(err)
 	expected := []catalog.Load{
 		{Tenant: "t-a", Queue: "backup", Service: tenantry.Outlook, Weight: 10, Ready: catalog.LoadDepth},
@@ -261,6 +261,12 @@ func testLoads(_ *testing.T, w *world) {
 	}
 	if diff := cmp.Diff(expected, got); diff != "" {
 		w.t.Fatal(diff)
+	}
+	expected[0].Ready = catalog.GlanceDepth
+	got, err = w.f.Loads(w.ctx, now, catalog.GlanceDepth)
+	w.ok(err)
+	if diff := cmp.Diff(expected, got); diff != "" {
+		w.t.Fatalf("at a glance: %s", diff)
 	}
 	backlog, err := w.f.Backlogs(w.ctx, now)
 	w.ok(err)
@@ -279,7 +285,7 @@ func testPace(_ *testing.T, w *world) {
 	a, p := w.tenant("a"), w.worker("1")
 	pace := func() (seconds, units float64) {
 		w.start(a, tenantry.Restore, mailboxes(1)) // so that the flow is listed
-		loads, err := w.f.Loads(w.ctx, now)
+		loads, err := w.f.Loads(w.ctx, now, catalog.LoadDepth)
 		w.ok(err)
 		return loads[0].Seconds, loads[0].Units
 	}
@@ -312,7 +318,7 @@ func testLoadsBlocked(_ *testing.T, w *world) {
 	w.start(a, tenantry.Connect, []catalog.NewTask{{}})
 	w.start(a, tenantry.Verify, mailboxes(2))
 	w.ok(a.SetState(w.ctx, tenantry.TenantDisconnected, "consent revoked"))
-	got, err := w.f.Loads(w.ctx, now)
+	got, err := w.f.Loads(w.ctx, now, catalog.LoadDepth)
 	w.ok(err)
 	ready := map[string]int{}
 	for _, l := range got {
