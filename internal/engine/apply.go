@@ -3,9 +3,10 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -145,6 +146,9 @@ type change struct {
 	passing error // Transient, or throttled, of what its parts answered last
 	aside   bool  // the item waits to be asked for again
 	counts  bool  // it is one more that the task has done, once it is stored
+
+	unfinished []repository.Part // of contents of which a part is stored: see unfinished.go
+	commit     func() error      // commits what the slice has; with the batch locked
 }
 
 // compare decides what a listed item changes, without reading its content.
@@ -160,7 +164,9 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 	if err := b.await(ctx, item); err != nil {
 		return change{}, err
 	}
-	c := change{item: item, stored: stored, known: known, dirty: !indexed, lister: collection, good: b.good(stored, known)}
+	c := change{item: item, known: known, dirty: !indexed, lister: collection, good: b.good(stored, known)}
+	c.take(stored)
+	stored = c.stored
 	c.entry = repository.Entry{
 		ID: item.ID, Parent: item.Parent, Kind: item.Kind, Name: item.Name, ETag: joinVersion(item.ETag, item.Content),
 		Modified: item.Modified, Size: item.Size, Collection: item.Collection, From: item.From, To: item.To, Date: item.Date,
@@ -247,6 +253,9 @@ func sameShape(a, b repository.Entry) bool {
 // store brings a decided change into the index.
 func (b *backup) store(ctx context.Context, c change) error {
 	e := c.entry
+	if c.aside {
+		e.Parts = slices.Concat(e.Parts, c.unfinished)
+	}
 	if c.counts {
 		b.add(tenantry.Counts{Items: 1})
 	}
@@ -289,27 +298,40 @@ func (b *backup) note(c change) {
 }
 
 // fetchAll reads the parts of a batch of items, several at once, and stores what came of it. An item
-// that was read stays stored when another one ends the slice.
+// that was read stays stored when another one ends the slice. Where a long one meets the end of the slice, no other
+// begins.
 func (b *backup) fetchAll(ctx context.Context, batch []change) error {
-	var mu sync.Mutex // guards the plan, what is remembered and what is in trouble
+	var over atomic.Bool
+	commit := func() error { return b.checkpoint(ctx) } // not cut off by an item that ends the slice
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(b.limits.Concurrency)
 	for _, c := range batch {
+		if over.Load() {
+			break
+		}
+		c.commit = commit
 		g.Go(func() error {
 			if err := ctx.Err(); err != nil {
 				return err // another one has ended the slice
 			}
 			moved, err := b.fetch(ctx, &c)
+			if errors.Is(err, errSliceOver) {
+				over.Store(true)
+				return nil
+			}
 			if err != nil {
 				return err
 			}
-			mu.Lock()
-			defer mu.Unlock()
+			b.batch.Lock()
+			defer b.batch.Unlock()
 			b.again = b.again || moved
 			return b.conclude(ctx, c)
 		})
 	}
-	return g.Wait()
+	if err := g.Wait(); err != nil || !over.Load() {
+		return err
+	}
+	return errSliceOver
 }
 
 // An entry's ETag holds the item's version and, behind a line feed, that of its separate content.

@@ -195,7 +195,9 @@ func (b *backup) retry(src Rereader, id string, e repository.Entry, indexed bool
 	case tried && time.Now().Before(until):
 		return c, false // we were told to come back later
 	}
-	c = change{stored: e, known: true, entry: e, good: e.Good}
+	c = change{known: true, good: e.Good}
+	c.take(e)
+	c.entry = c.stored
 	if c.item.Parts = src.Reread(e); c.item.Parts == nil {
 		b.plan.served(id) // nobody can ask again: it stays as it is
 		return c, false

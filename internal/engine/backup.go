@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/repository"
@@ -24,7 +25,7 @@ const (
 )
 
 // errSliceOver ends a slice in good order.
-var errSliceOver = errors.New("slice is over")
+var errSliceOver = tenantry.Errorf(tenantry.Canceled, "slice is over")
 
 // backup is one slice of a backup.
 type backup struct {
@@ -49,6 +50,9 @@ type backup struct {
 	lost      map[string]error            // collections that were not found
 	refusals  map[string]error            // collections that were refused
 	gone      map[string]repository.Entry // removed in this slice: their content is known
+
+	// batch guards all of this while a batch of items is fetched, and so do its goroutines.
+	batch sync.Mutex
 
 	troubled int                  // items that answered Transient with none read in between
 	passing  error                // what the last of them answered

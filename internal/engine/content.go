@@ -45,7 +45,7 @@ func (b *backup) fetch(ctx context.Context, c *change) (moved bool, err error) {
 		if known, ok := c.unchanged(p); ok {
 			part, err = known, nil
 		} else if passing < maxTroubled {
-			part, err = b.fetchPart(ctx, p)
+			part, err = b.fetchPart(ctx, c, p)
 		}
 		switch {
 		case err == nil || oneBadItem(err):
@@ -103,7 +103,10 @@ func (c *change) partly(reasons []string, cause error) {
 }
 
 // fetchPart stores one part, trying a second time when the answer was one that nobody expects.
-func (b *backup) fetchPart(ctx context.Context, p ItemPart) (repository.Part, error) {
+func (b *backup) fetchPart(ctx context.Context, c *change, p ItemPart) (repository.Part, error) {
+	if p.resumable() && p.Size > b.limits.ContentBytes {
+		return b.fetchLong(ctx, c, p)
+	}
 	return twice(ctx, func(ctx context.Context) (repository.Part, error) {
 		body, err := p.Open(ctx)
 		if err != nil {

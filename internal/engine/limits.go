@@ -21,6 +21,9 @@ type Limits struct {
 	CheckpointBytes int64
 	// CheckpointTime since the last one makes a checkpoint; default 5 minutes.
 	CheckpointTime time.Duration
+	// ContentBytes of one part are read before what is stored of it is committed, too: a killed worker's successor goes on
+	// there. Default 64 MiB.
+	ContentBytes int64
 	// Concurrency is how many items are fetched or written at once; default 4, which is what
 	// Graph allows for one mailbox.
 	Concurrency int
@@ -32,6 +35,7 @@ func (l Limits) orDefault() Limits {
 		SlicePages:      cmp.Or(l.SlicePages, 1000),
 		CheckpointBytes: cmp.Or(l.CheckpointBytes, 8<<20),
 		CheckpointTime:  cmp.Or(l.CheckpointTime, 5*time.Minute),
+		ContentBytes:    cmp.Or(l.ContentBytes, 64<<20),
 		Concurrency:     cmp.Or(l.Concurrency, 4),
 	}
 }

@@ -158,6 +158,11 @@ func (m *memory) PutContent(_ context.Context, r io.Reader) (repository.Part, er
 	return repository.Part{Size: int64(len(b)), Digest: b}, nil
 }
 
+// Stream is for what is resumed, which no source of these tests tells of.
+func (m *memory) Stream(context.Context, repository.Part) (*repository.Stream, error) {
+	return nil, tenantry.Errorf(tenantry.Internal, "there are no streams in memory")
+}
+
 func (m *memory) Cursor(c string) (repository.Cursor, bool) { v, ok := m.now.cursors[c]; return v, ok }
 func (m *memory) SetCursor(c string, cur repository.Cursor) { m.now.cursors[c] = cur }
 func (m *memory) DropCursor(c string)                       { delete(m.now.cursors, c) }

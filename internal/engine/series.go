@@ -33,6 +33,8 @@ type Index interface {
 type Content interface {
 	PutPayload(ctx context.Context, b []byte) (repository.Ref, error)
 	PutContent(ctx context.Context, r io.Reader) (repository.Part, error)
+	// Stream stores a content in several calls, so that what is stored of it can be committed between them.
+	Stream(ctx context.Context, from repository.Part) (*repository.Stream, error)
 }
 
 // Cursors keeps how far each collection was read.

@@ -111,6 +111,11 @@ type ItemPart struct {
 	// Throttled ends the slice; it counts against the item if its chain has a method Answered() int (the
 	// HTTP status), which tells an answer of the service from a refusal before the request was made.
 	Open func(ctx context.Context) (io.ReadCloser, error)
+	// Resume is Open where the first size bytes are stored already: it takes them from stored, and asks for the others
+	// alone. Errors are those of Open. Called only if Same is not empty and what it was when those bytes were stored.
+	Resume func(ctx context.Context, stored io.Reader, size int64) (io.ReadCloser, error)
+	// Same identifies the content for Resume. nil and "": a part that is interrupted is read anew.
+	Same string
 }
 
 // Target writes items back to Microsoft 365. Folder is called from one goroutine at a time, Item

@@ -25,6 +25,7 @@ const (
 type chunkList struct {
 	pages [][]chunk
 	n     int
+	size  int64 // plain bytes
 }
 
 // add appends a chunk and returns where it stays.
@@ -40,6 +41,7 @@ func (l *chunkList) add(c chunk) *chunk {
 	}
 	l.pages[last] = append(l.pages[last], c)
 	l.n++
+	l.size += int64(c.size)
 	return &l.pages[last][len(l.pages[last])-1]
 }
 

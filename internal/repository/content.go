@@ -64,13 +64,12 @@ func (w *Writer) PutContent(ctx context.Context, r io.Reader) (Part, error) {
 		part.Ref, err = w.putOnce(ctx, (*begin)[:n], [32]byte(part.Digest))
 		return part, err
 	}
-	all := io.TeeReader(io.MultiReader(bytes.NewReader((*begin)[:n]), r), digest)
-	chunks, size, err := w.putChunks(ctx, all)
+	chunks, err := w.putChunks(ctx, streamBounds(w.streams), io.MultiReader(bytes.NewReader((*begin)[:n]), r), digest)
 	if err != nil {
 		return Part{}, err
 	}
 	ref, err := w.refTo(ctx, chunks, 0)
-	return Part{Size: size, Digest: digest.Sum(nil), Ref: ref}, err
+	return Part{Size: chunks.size, Digest: digest.Sum(nil), Ref: ref}, err
 }
 
 // PutPayload stores a payload (an item's raw bytes) in the current pack; one of 128 KiB
@@ -88,7 +87,7 @@ func (w *Writer) putBytes(ctx context.Context, b []byte) (Ref, error) {
 	if len(b) < smallContent {
 		return w.putSmall(ctx, payloadLane, b)
 	}
-	chunks, _, err := w.putChunks(ctx, bytes.NewReader(b))
+	chunks, err := w.putChunks(ctx, streamBounds(w.streams), bytes.NewReader(b), nil)
 	if err != nil {
 		return Ref{}, err
 	}
@@ -112,69 +111,116 @@ func (w *Writer) refTo(ctx context.Context, chunks *chunkList, depth uint8) (Ref
 			ref.depth = depth
 			return ref, err
 		}
-		if chunks, _, err = w.putChunks(ctx, io.MultiReader(bytes.NewReader(begin), list)); err != nil {
+		if chunks, err = w.putChunks(ctx, listBounds(w.lists), io.MultiReader(bytes.NewReader(begin), list), nil); err != nil {
 			return Ref{}, err
 		}
 	}
 	return Ref{chunks: chunks.flat(), depth: depth}, nil
 }
 
-// putChunks cuts r into chunks and stores those that the tenant does not have yet.
-func (w *Writer) putChunks(ctx context.Context, r io.Reader) (*chunkList, int64, error) {
-	release, err := acquireBoth(ctx, w.streams, streamSlots)
+// bounds are the slots, of a writer and of the process, that a content takes while it is cut.
+type bounds struct{ own, process chan struct{} }
+
+func streamBounds(own chan struct{}) bounds { return bounds{own, streamSlots} }
+
+// listBounds are those of lists of chunks, which are stored while a content still holds its own.
+func listBounds(own chan struct{}) bounds { return bounds{own, listSlots} }
+
+// putChunks cuts r into chunks, stores those that the tenant does not have yet, and hashes all of them, if there is
+// a digest.
+func (w *Writer) putChunks(ctx context.Context, within bounds, r io.Reader, digest *blake3.Hasher) (*chunkList, error) {
+	c, err := w.newCutting(ctx, within, &chunkList{}, digest)
 	if err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	defer release()
-	buffer := chunkBuffers.Get().(*[]byte)
-	defer chunkBuffers.Put(buffer)
-	cutter, err := chunkers.NewChunkerBuffer(chunkAlgorithm, r,
-		&chunkers.ChunkerOpts{MinSize: minChunk, NormalSize: averageChunk, MaxSize: maxChunk, Key: w.repo.keys.gear}, *buffer)
-	if err != nil {
-		return nil, 0, tenantry.E(tenantry.Internal, "make a chunker", err)
+	defer c.end()
+	if err := c.begin(r); err != nil {
+		return nil, err
 	}
-	return w.storeChunks(ctx, cutter)
+	_, err = c.store(ctx, nil)
+	return c.chunks, err
 }
 
-// storeChunks stores what the cutter cuts, a few at a time. On an error it waits for
-// those under way.
-func (w *Writer) storeChunks(ctx context.Context, cutter *chunkers.Chunker) (stored *chunkList, size int64, err error) {
-	stored = &chunkList{}
+// cutting is one content that is being cut into chunks. Not safe for concurrent use.
+type cutting struct {
+	w       *Writer
+	chunks  *chunkList
+	digest  *blake3.Hasher // of the chunks; nil: nobody asks
+	cutter  *chunkers.Chunker
+	buffer  *[]byte
+	release func()
+}
+
+// newCutting waits for a slot; end gives it back.
+func (w *Writer) newCutting(ctx context.Context, within bounds, chunks *chunkList, digest *blake3.Hasher) (*cutting, error) {
+	release, err := acquireBoth(ctx, within.own, within.process)
+	if err != nil {
+		return nil, err
+	}
+	return &cutting{w: w, chunks: chunks, digest: digest, buffer: chunkBuffers.Get().(*[]byte), release: release}, nil
+}
+
+// begin says where what follows the chunks comes from.
+func (c *cutting) begin(r io.Reader) (err error) {
+	c.cutter, err = chunkers.NewChunkerBuffer(chunkAlgorithm, r,
+		&chunkers.ChunkerOpts{MinSize: minChunk, NormalSize: averageChunk, MaxSize: maxChunk, Key: c.w.repo.keys.gear}, *c.buffer)
+	if err != nil {
+		return tenantry.E(tenantry.Internal, "make a chunker", err)
+	}
+	return nil
+}
+
+func (c *cutting) end() {
+	if c.buffer != nil {
+		chunkBuffers.Put(c.buffer)
+		c.buffer = nil
+		c.release()
+	}
+}
+
+// store stores chunks, a few at a time, until the content ends (then it returns true) or there are enough: that is asked
+// behind each chunk, of all of them; nil: never. It returns when all that it has cut are durable. On an error it waits
+// for those under way.
+func (c *cutting) store(ctx context.Context, enough func(size int64) bool) (end bool, err error) {
+	w := c.w
 	group, ctx := errgroup.WithContext(ctx)
-	for {
-		piece, readErr := cutter.Next()
-		end := readErr == io.EOF //nolint:errorlint // only io.EOF itself is an end; a wrapped one is a cut connection
+	for !end {
+		piece, readErr := c.cutter.Next()
+		end = readErr == io.EOF //nolint:errorlint // only io.EOF itself is an end; a wrapped one is a cut connection
 		if readErr != nil && !end {
 			err = fmt.Errorf("read content: %w", readErr)
 			break
 		}
-		if len(piece) > 0 {
-			var release func()
-			if release, err = acquireBoth(ctx, w.chunks, chunkSlots); err != nil {
-				break
-			}
-			buffers := &chunkBuffers
-			if len(piece) <= usualChunk {
-				buffers = &usualBuffers
-			}
-			plain := buffers.Get().(*[]byte)
-			n := copy(*plain, piece)
-			c := stored.add(chunk{size: uint32(n)})
-			size += int64(n)
-			group.Go(func() error {
-				defer release()
-				defer buffers.Put(plain)
-				return w.storeChunk(ctx, c, (*plain)[:n])
-			})
+		if len(piece) == 0 {
+			continue
 		}
-		if end {
+		var release func()
+		if release, err = acquireBoth(ctx, w.chunks, chunkSlots); err != nil {
+			break
+		}
+		buffers := &chunkBuffers
+		if len(piece) <= usualChunk {
+			buffers = &usualBuffers
+		}
+		plain := buffers.Get().(*[]byte)
+		n := copy(*plain, piece)
+		stored := c.chunks.add(chunk{size: uint32(n)})
+		if c.digest != nil {
+			_, _ = c.digest.Write(piece)
+		}
+		group.Go(func() error {
+			defer release()
+			defer buffers.Put(plain)
+			return w.storeChunk(ctx, stored, (*plain)[:n])
+		})
+		if enough != nil && enough(c.chunks.size) {
 			break
 		}
 	}
 	if waitErr := group.Wait(); waitErr != nil {
 		err = waitErr // the first cause; what the loop saw is its echo
 	}
-	return stored, size, err
+	return end && err == nil, err
 }
 
 // storeChunk fills in c's name and stores it unless it is there already.

@@ -14,7 +14,9 @@ const (
 	earlyPack    = 1 << 20
 	// processStreams, processChunks and processUploads are contentStreams, chunkUploads and packUploads of all
 	// writers.
+	// processLists is how many lists of chunks are stored at once.
 	processStreams = 12
+	processLists   = 2
 	processChunks  = 8
 	processUploads = 16
 )
@@ -22,6 +24,7 @@ const (
 var (
 	packBytes   atomic.Int64
 	streamSlots = make(chan struct{}, processStreams)
+	listSlots   = make(chan struct{}, processLists)
 	chunkSlots  = make(chan struct{}, processChunks)
 	uploadSlots = make(chan struct{}, processUploads)
 )

@@ -69,11 +69,11 @@ type Writer struct {
 	pending int64 // bytes of packs cut and not committed
 	saved   int64 // size of mem at the last commit
 
-	streams, chunks, uploads chan struct{}
-	uploading                *errgroup.Group
-	ctx                      context.Context // ends with Close
-	cancel                   context.CancelFunc
-	stored                   atomic.Int64
+	streams, lists, chunks, uploads chan struct{}
+	uploading                       *errgroup.Group
+	ctx                             context.Context // ends with Close
+	cancel                          context.CancelFunc
+	stored                          atomic.Int64
 }
 
 // Begin takes the series for writing under the fence: it reads the head, refuses a head of
@@ -127,7 +127,7 @@ func (r *Repository) newWriter(ctx context.Context, s tenantry.Series, f Fence, 
 	w := &Writer{
 		repo: r, series: s, fence: f, head: head,
 		index: r.newIndex(s, head.Segments), mem: mem, saved: mem.size, lastChanges: head.Changed, packNumber: head.PackNumber, runNumber: head.RunNumber, cursors: make(map[string]Cursor, len(head.Cursors)), counts: toCounts(head.Counts),
-		hits: hits{repo: r}, streams: make(chan struct{}, contentStreams), chunks: make(chan struct{}, chunkUploads),
+		hits: hits{repo: r}, streams: make(chan struct{}, contentStreams), lists: make(chan struct{}, 1), chunks: make(chan struct{}, chunkUploads),
 		uploads: make(chan struct{}, packUploads), uploading: &errgroup.Group{},
 	}
 	w.index.whole = mediumSegment

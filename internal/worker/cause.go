@@ -111,6 +111,12 @@ func markedParts(list func(context.Context) ([]engine.ItemPart, error)) func(con
 				r, err := p.Open(ctx)
 				return r, fromGraph(err)
 			}
+			if p.Resume != nil {
+				parts[i].Resume = func(ctx context.Context, stored io.Reader, size int64) (io.ReadCloser, error) {
+					r, err := p.Resume(ctx, stored, size)
+					return r, fromGraph(err)
+				}
+			}
 		}
 		return parts, fromGraph(err)
 	}

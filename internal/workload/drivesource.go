@@ -43,14 +43,15 @@ func (s *driveSource[P]) Page(ctx context.Context, collection, link string) (eng
 // checked streams a file and holds what came against the size and the hash that the service named with
 // the item. It ends in Conflict if they differ: the file has changed under way, or was damaged.
 type checked struct {
-	io.ReadCloser
+	io.Reader
+	io.Closer
 	size int64
 	want string // hash, "" unknown
 	hash quickXor
 }
 
 func (c *checked) Read(p []byte) (int, error) {
-	n, err := c.ReadCloser.Read(p)
+	n, err := c.Reader.Read(p)
 	_, _ = c.hash.Write(p[:n]) // never fails
 	if !errors.Is(err, io.EOF) {
 		return n, err

@@ -165,6 +165,15 @@ const (
 	versionsLine  = "versions"
 )
 
+// same identifies the bytes of a file for as long as they are being read, by its version where there is no hash. Empty
+// if neither is known.
+func (d *driveItem) same() string {
+	if content := d.content(); content != "" || d.ETag == "" {
+		return content
+	}
+	return fmt.Sprintf("etag:%s:%d", d.ETag, d.Size)
+}
+
 func (d *driveItem) hash() string {
 	if d.File == nil {
 		return ""
@@ -298,18 +307,23 @@ func (s *driveTree[P]) parts(ctx context.Context, drive string, d driveItem) ([]
 
 func (s *driveTree[P]) content(drive string, d driveItem) engine.ItemPart {
 	from := d.from
+	resume := func(ctx context.Context, stored io.Reader, size int64) (io.ReadCloser, error) {
+		switch { // a range of nothing answers 416
+		case d.Size == 0:
+			return bytesBody(nil), nil
+		case d.Size <= size:
+			return &checked{Reader: stored, Closer: bytesBody(nil), size: d.Size, want: d.hash()}, nil
+		}
+		body, err := s.api.Download(ctx, drive, d.ID, from.take(d.ID), size)
+		if err != nil {
+			return nil, err
+		}
+		return &checked{Reader: io.MultiReader(stored, body), Closer: body, size: d.Size, want: d.hash()}, nil
+	}
 	return engine.ItemPart{
 		Name: contentPart, Size: d.Size, Version: d.content(),
-		Open: func(ctx context.Context) (io.ReadCloser, error) {
-			if d.Size == 0 {
-				return bytesBody(nil), nil // a range of nothing answers 416
-			}
-			body, err := s.api.Download(ctx, drive, d.ID, from.take(d.ID), 0)
-			if err != nil {
-				return nil, err
-			}
-			return &checked{ReadCloser: body, size: d.Size, want: d.hash()}, nil
-		},
+		Open:   func(ctx context.Context) (io.ReadCloser, error) { return resume(ctx, bytesBody(nil), 0) },
+		Resume: resume, Same: d.same(),
 	}
 }
 
@@ -348,7 +362,7 @@ func (s *driveTree[P]) oldVersions(ctx context.Context, drive, item string) ([]e
 				if err != nil {
 					return nil, err
 				}
-				return &checked{ReadCloser: body, size: v.Size}, nil
+				return &checked{Reader: body, Closer: body, size: v.Size}, nil
 			},
 		})
 	}

@@ -82,7 +82,7 @@ func TestCheckedDownload(t *testing.T) {
 		"shorter than was named": {"hell", "", 5, tenantry.Conflict},
 		"longer than was named":  {"hello!", "", 5, tenantry.Conflict},
 	} {
-		_, err := io.ReadAll(&checked{ReadCloser: io.NopCloser(strings.NewReader(c.body)), size: c.size, want: c.hash})
+		_, err := io.ReadAll(&checked{Reader: strings.NewReader(c.body), size: c.size, want: c.hash})
 		if tenantry.KindOf(err) != c.kind {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -40,6 +40,7 @@ type company struct {
 	truth *graphsim.Tenant
 	graph *graph.Tenant
 	repo  *repository.Repository
+	store blob.Store
 	users []graphsim.UserInfo
 	epoch atomic.Int64
 }
@@ -71,6 +72,7 @@ func newCompany(t *testing.T, spec graphsim.TenantSpec, o graphsim.Options) *com
 			_ = closer.Close()
 		}
 	})
+	c.store = store
 	ring, err := repository.OpenKeyFile(filepath.Join(dir, "keys.json"), true)
 	must(t, err)
 	c.repo, err = repository.Open(t.Context(), store, ring, "t-1")
