@@ -10,9 +10,9 @@ import (
 	"github.com/tenantry/tenantry/internal/throttle"
 )
 
-// Estimate says how a run gets on, by what it has done so far, and by what Microsoft allows for the rest.
+// Estimate says how a run, or a single task, gets on, by what it has done so far, and by what Microsoft allows for the rest.
 type Estimate struct {
-	ItemsPerSecond float64    `json:"items_per_second" doc:"Since the run began, waiting included"`
+	ItemsPerSecond float64    `json:"items_per_second" doc:"Since it began, waiting included"`
 	BytesPerSecond float64    `json:"bytes_per_second"`
 	Items          int64      `json:"items,omitempty" doc:"Items expected in all: as listed, or as many for each task as those that ended had; absent while unknown"`
 	Bytes          int64      `json:"bytes,omitempty" doc:"Bytes expected in all, if the rest are as large as those so far"`
@@ -47,6 +47,24 @@ func (e *Estimate) allow(l throttle.Limits, size throttle.Size, r catalog.Run, s
 	if at := now.Add(found.Takes); e.CompletesAt == nil || at.After(*e.CompletesAt) {
 		e.CompletesAt = when(at)
 	}
+}
+
+// asRun is a task that is under way as a run of its own, for an estimate; ok is false for any other.
+func asRun(t catalog.Task) (r catalog.Run, ok bool) {
+	switch t.State {
+	case catalog.TaskDone, catalog.TaskFailed, catalog.TaskCanceled:
+		return r, false
+	}
+	return catalog.Run{Action: t.Action, State: catalog.RunRunning, Tasks: 1, Counts: t.Counts, CreatedAt: t.StartedAt}, !t.StartedAt.IsZero()
+}
+
+// shareOf is what a task's items have cost so far, if each item of its run cost as much of the service that the task asks.
+func shareOf(spent map[tenantry.Service]int64, t catalog.Task, run catalog.Run) map[tenantry.Service]int64 {
+	units, ok := spent[t.Service]
+	if !ok || run.Counts.Items < t.Counts.Items || t.Counts.Items == 0 {
+		return spent
+	}
+	return map[tenantry.Service]int64{t.Service: int64(float64(units) * float64(t.Counts.Items) / float64(run.Counts.Items))}
 }
 
 // longest is what no estimate exceeds: it says nothing then.

@@ -63,3 +63,42 @@ func TestEstimate(t *testing.T) {
 		}
 	}
 }
+
+// A single task is estimated as a run of its own, by its share of what the run's items cost; one that has ended, or has
+// not begun, is not.
+func TestEstimateOfATask(t *testing.T) {
+	began := time.Date(2026, 11, 21, 8, 0, 0, 0, time.UTC)
+	now := began.Add(100 * time.Second)
+	task := catalog.Task{
+		State: catalog.TaskRunning, Action: tenantry.Backup, Service: tenantry.Outlook, StartedAt: began, CreatedAt: began.Add(-time.Hour),
+		Counts: tenantry.Counts{Items: 100, Total: 400, Bytes: 1000},
+	}
+	run, ok := asRun(task)
+	if !ok {
+		t.Fatal("a running task is not estimated")
+	}
+	e := estimateOf(run, now)
+	if e == nil || e.ItemsPerSecond != 1 || e.BytesPerSecond != 10 || e.Items != 400 || e.Bytes != 4000 || e.CompletesAt == nil || e.CompletesAt.Sub(now) != 300*time.Second {
+		t.Fatalf("%+v", e)
+	}
+	whole := catalog.Run{Tasks: 3, Counts: tenantry.Counts{Items: 1000}}
+	share := shareOf(map[tenantry.Service]int64{tenantry.Outlook: 300_000, tenantry.SharePoint: 7}, task, whole)
+	if len(share) != 1 || share[tenantry.Outlook] != 30_000 {
+		t.Errorf("its share is %v", share)
+	}
+	e.allow(throttle.Documented(), throttle.Size{Users: 10, Licences: 10}, run, share, now)
+	if e.Binding != "outlook/requests" || e.CompletesAt.Sub(now) < 80*time.Minute {
+		t.Errorf("by the budget: %+v", e)
+	}
+	for name, change := range map[string]func(*catalog.Task){
+		"ended":     func(t *catalog.Task) { t.State = catalog.TaskDone },
+		"canceled":  func(t *catalog.Task) { t.State = catalog.TaskCanceled },
+		"not begun": func(t *catalog.Task) { t.StartedAt = time.Time{} },
+	} {
+		other := task
+		change(&other)
+		if _, ok := asRun(other); ok {
+			t.Errorf("%s: it is estimated", name)
+		}
+	}
+}

@@ -37,6 +37,9 @@ var unitsPerItem = map[tenantry.Workload]float64{
 
 func (s *service) previewRestore(ctx context.Context, in *restoreInput) (*body[RestorePreview], error) {
 	n := in.Body
+	if err := n.writable(); err != nil {
+		return nil, err
+	}
 	if err := n.place(s.Now()); err != nil {
 		return nil, err
 	}
@@ -72,6 +75,9 @@ func (s *service) previewRestore(ctx context.Context, in *restoreInput) (*body[R
 	}
 	p.permissions(n.Workload, restoreRoles(row))
 	p.time(s.Limits, row, n.Workload, s.Now())
+	if n.Workload == tenantry.TeamContent {
+		p.Warnings = append(p.Warnings, "only files are written: messages, members and settings, which are counted here, are exported")
+	}
 	p.warn(row)
 	return &body[RestorePreview]{p}, nil
 }

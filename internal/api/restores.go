@@ -74,8 +74,8 @@ func (s *service) startRepair(ctx context.Context, in *repairInput) (*created[Ru
 
 func (s *service) startRestore(ctx context.Context, in *restoreInput) (*created[Run], error) {
 	n := in.Body
-	if n.Workload == tenantry.GroupContent {
-		return nil, invalid("body.workload", n.Workload, "Microsoft lets no application write conversations and events of groups")
+	if err := n.writable(); err != nil {
+		return nil, err
 	}
 	if err := n.place(s.Now()); err != nil {
 		return nil, err
@@ -98,6 +98,14 @@ func (s *service) startRestore(ctx context.Context, in *restoreInput) (*created[
 		Snapshot: n.Snapshot, Items: n.Items, To: n.To, Folder: n.Folder, Conflict: n.Conflict,
 		Permissions: n.Permissions,
 	})
+}
+
+// writable refuses what no application may write, also in a preview.
+func (n *NewRestore) writable() error {
+	if n.Workload == tenantry.GroupContent {
+		return invalid("body.workload", n.Workload, "Microsoft lets no application write conversations and events of groups: export them. Files, lists and pages of a group are its site's, which is a resource of its own")
+	}
+	return nil
 }
 
 // place settles where a restore goes: unless it names a folder, or wants the original places, a new folder that is

@@ -91,6 +91,7 @@ type Task struct {
 	CreatedAt *time.Time          `json:"created_at,omitempty"`
 	StartedAt *time.Time          `json:"started_at,omitempty"`
 	EndedAt   *time.Time          `json:"ended_at,omitempty"`
+	Estimate  *Estimate           `json:"estimate,omitempty" doc:"On a single task that is under way: its rate, and when it may end"`
 	Problems  []ItemProblem       `json:"problems,omitempty" nullable:"false" doc:"On a single task: items it could not take, at most 100; progress.skipped counts them all"`
 }
 
@@ -453,6 +454,16 @@ func (s *service) getTask(ctx context.Context, in *taskInput) (*body[Task], erro
 	}
 	for _, p := range rows {
 		task.Problems = append(task.Problems, itemProblem(p, row, next))
+	}
+	if alone, ok := asRun(row); ok {
+		ledger, err := t.RunLedger(ctx, run.ID)
+		if err != nil {
+			return nil, err
+		}
+		ledger.Units = shareOf(ledger.Units, row, run)
+		if task.Estimate, err = s.estimate(ctx, t, alone, ledger); err != nil {
+			return nil, err
+		}
 	}
 	return &body[Task]{task}, nil
 }

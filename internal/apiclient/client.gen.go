@@ -2484,7 +2484,7 @@ type Estimate struct {
 	// Items Items expected in all: as listed, or as many for each task as those that ended had; absent while unknown
 	Items int64 `json:"items,omitempty,omitzero"`
 
-	// ItemsPerSecond Since the run began, waiting included
+	// ItemsPerSecond Since it began, waiting included
 	ItemsPerSecond float64 `json:"items_per_second"`
 
 	// TakesSeconds How long the rest takes at least, by what Microsoft allows, from full accounts on
@@ -4110,6 +4110,7 @@ type Task struct {
 	CreatedAt time.Time `json:"created_at,omitempty,omitzero"`
 	Delays    Delays    `json:"delays,omitempty,omitzero"`
 	EndedAt   time.Time `json:"ended_at,omitempty,omitzero"`
+	Estimate  Estimate  `json:"estimate,omitempty,omitzero"`
 	Id        string    `json:"id"`
 
 	// Kind Kind of the last error
