@@ -37,8 +37,9 @@ const (
 // overrides the older. It reads blocks as they are needed and keeps the last few; it never
 // reads a run whole unless it is scanned whole. Safe for concurrent use.
 //
-// Memory: 128 blocks of 64 KiB, 4 MiB of blocks as they are stored, and per segment that was touched its directory
-// and filter, about 1 % of its plain bytes, and all of it if it is small.
+// Memory: 128 blocks of 64 KiB, 4 MiB of blocks as they are stored (16 MiB where the process has room, see memory.go), the
+// filters that the manifest has, and per segment that was touched its directory and filter, about 1 % of its plain bytes,
+// and all of it if it is small.
 type index struct {
 	repo   *Repository
 	series tenantry.Series

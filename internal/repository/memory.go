@@ -3,6 +3,8 @@ package repository
 import (
 	"context"
 	"sync/atomic"
+
+	pb "github.com/tenantry/tenantry/proto/repository/v1"
 )
 
 // What the writers of a process hold together, however many of them there are: each may use what is said at
@@ -19,15 +21,39 @@ const (
 	processLists   = 2
 	processChunks  = 8
 	processUploads = 16
+	// processIndexes is how many bytes of segments the writers of large series may hold beyond maxStored each, so that
+	// many look-ups in a mailbox of up to some 150,000 items read each segment once; who comes later reads block by block.
+	processIndexes = 32 << 20
+	largeIndex     = 16 << 20
 )
 
 var (
 	packBytes   atomic.Int64
+	indexBytes  atomic.Int64
 	streamSlots = make(chan struct{}, processStreams)
 	listSlots   = make(chan struct{}, processLists)
 	chunkSlots  = make(chan struct{}, processChunks)
 	uploadSlots = make(chan struct{}, processUploads)
 )
+
+// reserveIndex returns how many bytes beyond maxStored the segments may take that have the IDs of a series; 0 where
+// they need no more, or far more, or others have taken what there is.
+func reserveIndex(segments []*pb.Segment) int64 {
+	need := int64(0)
+	for _, m := range segments {
+		if m.First[0] == idSpace && m.Size > smallSegment {
+			need += m.Size
+		}
+	}
+	if need <= maxStored || need > largeIndex {
+		return 0
+	}
+	if indexBytes.Add(need-maxStored) > processIndexes {
+		indexBytes.Add(maxStored - need)
+		return 0
+	}
+	return need - maxStored
+}
 
 // acquireBoth takes a slot of the writer and one of the process. Nobody who holds a slot of one kind waits
 // for another of the same kind, and those that are waited for while one is held do not wait themselves.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
+	pb "github.com/tenantry/tenantry/proto/repository/v1"
 )
 
 // However many writers a process has, their packs together stay within the bound, and none of it is still
@@ -109,5 +110,58 @@ func TestSegmentsAreReadWholeWithinABound(t *testing.T) {
 		if held > room || (held > 0) != fits || held != next.index.held.Load() || table.meta.Size <= smallSegment {
 			t.Errorf("with room for %d: %d bytes of %d are held, %d counted", room, held, table.meta.Size, next.index.held.Load())
 		}
+	}
+}
+
+// Writers of large series hold their segments as long as the process has room, and give it back.
+func TestLargeIndexesShareRoom(t *testing.T) {
+	repo := testRepository(t)
+	before := indexBytes.Load()
+	of := func(sizes ...int64) manifest {
+		m := &pb.Manifest{}
+		for i, size := range sizes {
+			m.Segments = append(m.Segments, &pb.Segment{Id: make([]byte, 16), Size: size, First: []byte{idSpace, byte(i)}, Last: []byte{idSpace, byte(i)}})
+		}
+		m.Segments = append(m.Segments, &pb.Segment{Id: make([]byte, 16), Size: 8 << 20, First: []byte{placeSpace}, Last: []byte{placeSpace}})
+		return manifest{Manifest: m}
+	}
+	begin := func(head manifest) *Writer {
+		w, err := repo.newWriter(t.Context(), testSeries, Fence{Epoch: 1, Task: "task"}, head)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	for _, c := range []struct {
+		head manifest
+		room int64
+	}{{of(), maxStored}, {of(3 << 20), maxStored}, {of(8<<20, 2<<20), 10 << 20}, {of(8<<20, 8<<20, 8<<20), maxStored}} {
+		w := begin(c.head)
+		if w.index.room != c.room {
+			t.Errorf("%d segments have room for %d bytes, expected %d", len(c.head.Segments), w.index.room, c.room)
+		}
+		w.Close()
+		w.Close()
+	}
+	var all []*Writer
+	granted := 0
+	for range 20 {
+		w := begin(of(8<<20, 8<<20))
+		defer w.Close()
+		if all = append(all, w); w.index.room > maxStored {
+			granted++
+		}
+		if held := indexBytes.Load() - before; held > processIndexes {
+			t.Fatalf("%d bytes are granted", held)
+		}
+	}
+	if granted != processIndexes/(largeIndex-maxStored) {
+		t.Errorf("%d of 20 writers have room for all", granted)
+	}
+	for _, w := range all {
+		w.Close()
+	}
+	if left := indexBytes.Load() - before; left != 0 {
+		t.Errorf("%d bytes are still granted", left)
 	}
 }

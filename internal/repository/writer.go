@@ -34,7 +34,7 @@ type Fence struct {
 // each), four buffers for cutting (4 MiB each; all writers of a process together hold no more than is said in
 // memory.go), where 8,192 small contents are (2 MB), changes of the index (8 MiB, and the same again while
 // they are written or listed), and of the index itself what is said at type index: nothing that
-// grows with the series but 1 % of the segments that are touched.
+// grows with the series but 1 % of the segments that are touched, and 3 bytes for each ID, up to 4 MiB.
 type Writer struct {
 	repo   *Repository
 	series tenantry.Series
@@ -59,6 +59,7 @@ type Writer struct {
 
 	index                 *index // replaced parts of only with life held for writing
 	packNumber, runNumber uint64 // of the newest ones
+	reserved              int64  // bytes of segments that it may hold beyond maxStored; until Close
 	spilled               int64  // records that this writer has written as runs; with life held for writing
 
 	state   sync.Mutex // guards what follows
@@ -131,6 +132,8 @@ func (r *Repository) newWriter(ctx context.Context, s tenantry.Series, f Fence, 
 		uploads: make(chan struct{}, packUploads), uploading: &errgroup.Group{},
 	}
 	w.index.whole = mediumSegment
+	w.reserved = reserveIndex(head.Segments)
+	w.index.room += w.reserved
 	// Uploads outlive the call that cut a pack, so they end with the writer, not with a call.
 	w.ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, c := range head.Cursors {
@@ -401,5 +404,7 @@ func (w *Writer) Close() {
 		w.pack.release()
 	}
 	w.index, w.mem, w.pack = w.repo.newIndex(w.series, nil), newMemtable(), nil
+	indexBytes.Add(-w.reserved)
+	w.reserved = 0
 	w.recent.forget()
 }

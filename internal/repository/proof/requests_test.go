@@ -193,6 +193,7 @@ func TestRequestsOfALongLife(t *testing.T) {
 	for _, c := range []promise{
 		{items: 2_000, found: 4, bytes: 3 << 20},
 		{items: 18_000, found: 6, bytes: 8 << 20},
+		{items: 60_000, found: 8, bytes: 16 << 20},
 		{items: 1_000_000, found: 50 + 12, bytes: 12 << 20},
 	} {
 		t.Run(fmt.Sprint(c.items), func(t *testing.T) {
@@ -201,7 +202,7 @@ func TestRequestsOfALongLife(t *testing.T) {
 			g.fold()
 			t.Log("mails that lie anywhere")
 			g.live(c, false)
-			if c.items > 18_000 {
+			if c.items > 100_000 {
 				t.Log("mails of the last days")
 				g.live(c, true)
 			}
