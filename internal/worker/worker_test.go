@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -441,10 +442,12 @@ func TestALongWaitFreesTheSlot(t *testing.T) {
 // A task tells what it waited for and spent: in the queue and for a slot, for Graph in
 // place and parked, in the bucket.
 func TestDelaysAreBooked(t *testing.T) {
-	h := newHouse(t)
+	t.Parallel()
+	dsn := catalogtest.SQLite(t)
+	h := newHouseOn(t, dsn)
 	h.store = blob.Metered(h.store)
 	h.worker(h.config())
-	const parking = time.Second // from the error on; some of it passes until the task is settled
+	const parking = time.Hour // from the error on; some of it passes until the task is settled
 	parked := false
 	h.source.before(func(ctx context.Context, link string) error {
 		m := tenantry.MeterOf(ctx)
@@ -458,7 +461,13 @@ func TestDelaysAreBooked(t *testing.T) {
 		end()
 		return nil
 	})
-	task := h.done(h.backup().ID)
+	task := h.backup()
+	h.until("the task is parked", func() bool {
+		now := h.task(task.ID)
+		return now.State == catalog.TaskReady && now.Kind == tenantry.Throttled
+	})
+	h.unpark(dsn, task.ID)
+	task = h.done(task.ID)
 	d := task.Delays
 	if park := d.Graph["sharepoint/minute"]; park <= 0 || park > parking {
 		t.Errorf("parked for %v", park)
@@ -477,6 +486,21 @@ func TestDelaysAreBooked(t *testing.T) {
 	if off := ledger.Delays.GraphTotal() - d.GraphTotal(); off < -time.Millisecond || off > time.Millisecond {
 		t.Errorf("the run waited %+v, its task %+v", ledger.Delays, d)
 	}
+}
+
+// unpark lets the time pass for which a task is parked.
+func (h *house) unpark(dsn string, id tenantry.TaskID) {
+	h.t.Helper()
+	db, err := sql.Open("sqlite", strings.TrimPrefix(dsn, "sqlite:"))
+	h.must(err)
+	defer func() { _ = db.Close() }()
+	done, err := db.ExecContext(h.t.Context(), "PRAGMA busy_timeout = 60000; UPDATE tasks SET not_before = ? WHERE id = ? AND state = 'ready'",
+		time.Now().UnixMicro(), id)
+	h.must(err)
+	if n, err := done.RowsAffected(); n != 1 || err != nil {
+		h.t.Fatalf("%d tasks are parked (%v)", n, err)
+	}
+	h.must(h.cat.Fleet().Wake(h.t.Context()))
 }
 
 func TestBucketDownIsAnAlarmOfTheBucket(t *testing.T) {
