@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"time"
 
@@ -142,11 +143,20 @@ func stateOf(exists bool, state string, leased bool) State {
 	return Settled
 }
 
-// Paused lists the queues that an operator has paused in asynqmon.
+// Paused lists the queues, by name, that an operator has paused in asynqmon: those of every
+// pool, with their pools' names.
 func (c *Client) Paused(ctx context.Context) ([]string, error) {
-	paused := make(map[string]*redis.IntCmd)
-	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, q := range Names() {
+	known, err := c.rdb.SMembers(ctx, queuesKey).Result()
+	if err != nil {
+		return nil, redisError("list queues", err)
+	}
+	known = slices.DeleteFunc(known, func(q string) bool { return checkQueue(q) != nil })
+	known = append(known, Names()...)
+	slices.Sort(known)
+	known = slices.Compact(known)
+	paused := make(map[string]*redis.IntCmd, len(known))
+	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, q := range known {
 			paused[q] = p.Exists(ctx, pausedKey(q))
 		}
 		return nil
@@ -154,13 +164,7 @@ func (c *Client) Paused(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, redisError("list paused queues", err)
 	}
-	var names []string
-	for _, q := range Names() {
-		if paused[q].Val() > 0 {
-			names = append(names, q)
-		}
-	}
-	return names, nil
+	return slices.DeleteFunc(known, func(q string) bool { return paused[q].Val() == 0 }), nil
 }
 
 // Depth returns, for each queue, how many deliveries are pending or active, in one

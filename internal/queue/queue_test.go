@@ -252,8 +252,13 @@ func TestArchivedAndDeletedByHand(t *testing.T) {
 	if err := look.PauseQueue(Backup); err != nil {
 		t.Fatal(err)
 	}
+	enqueue(t, c, In("munich", Backup), ref(4), Pending)
+	enqueue(t, c, In("oslo", Backup), ref(5), Pending)
+	if err := look.PauseQueue(In("munich", Backup)); err != nil {
+		t.Fatal(err)
+	}
 	paused, err := c.Paused(t.Context())
-	if d := cmp.Diff([]string{Backup}, paused); d != "" || err != nil {
+	if d := cmp.Diff([]string{Backup, "munich.backup"}, paused); d != "" || err != nil {
 		t.Error(d, err)
 	}
 }

@@ -422,6 +422,35 @@ func TestPausedQueueGetsNothing(t *testing.T) {
 	h.ranOnce(runs, 2)
 }
 
+// A pause is one queue's of one pool: that of another pool goes on.
+func TestPausedQueueOfAPool(t *testing.T) {
+	h := newHouse(t)
+	pooled := queue.In("munich", queue.Backup)
+	h.must(h.cat.Fleet().AddPool(t.Context(), catalog.Pool{Name: "munich", AddedAt: h.now()}))
+	h.tenant = tenantry.NewTenantID()
+	h.must(h.cat.Fleet().AddTenant(t.Context(), catalog.TenantRow{
+		ID: h.tenant, State: tenantry.TenantConnected, Weight: 10, Pool: "munich", AddedAt: h.now(), NextSyncAt: h.now().Add(1000 * time.Hour),
+	}))
+	h.must(h.cat.Fleet().Beat(t.Context(), catalog.Process{
+		ID: "worker@munich", Role: "worker", Pool: "munich", Slots: map[string]int{queue.Backup: 2},
+	}, time.Hour))
+	_, err := h.client.Enqueue(t.Context(), pooled, queue.Ref{Tenant: h.tenant, Task: "another", Admission: 1}) // as asynqmon lists it
+	h.must(err)
+	inspector := asynq.NewInspector(asynq.RedisClientOpt{Addr: h.redis.Addr})
+	t.Cleanup(func() { _ = inspector.Close() })
+	h.must(inspector.PauseQueue(queue.Backup))
+	h.must(inspector.PauseQueue(pooled))
+	h.start()
+	h.watch.until(t, "the leader knows", func() bool { return h.watch.load(queue.Backup).Paused })
+	run := h.run(2)
+	h.watch.someTicks(t, 5)
+	if n := h.tasks(run.ID, catalog.TaskReady); n != 2 {
+		t.Fatalf("%d of 2 tasks wait", n)
+	}
+	h.must(inspector.UnpauseQueue(pooled))
+	h.watch.until(t, "the tasks are admitted", func() bool { return h.tasks(run.ID, catalog.TaskAdmitted) == 2 })
+}
+
 func TestAlarmStopsAdmissionThenProbes(t *testing.T) {
 	h := newHouse(t)
 	h.users(6)

@@ -140,7 +140,7 @@ func (t *term) sweep(ctx context.Context) error {
 
 // redisView is what Redis says of the queues.
 type redisView struct {
-	paused map[string]bool // by an operator
+	paused map[string]bool // by an operator; queues of pools by their names in Redis
 	depth  map[string]int
 }
 

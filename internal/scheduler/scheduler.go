@@ -19,7 +19,7 @@ type Deliveries interface {
 	// Enqueue offers an admission; one that is in Redis already is not offered twice,
 	// and its state is returned.
 	Enqueue(ctx context.Context, queue string, r queue.Ref) (queue.State, error)
-	// Paused lists the queues that an operator has paused.
+	// Paused lists the queues that an operator has paused, by their names in Redis.
 	Paused(ctx context.Context) ([]string, error)
 	// Depth is how many deliveries Redis holds, waiting or in hands, by queue.
 	Depth(ctx context.Context) (map[string]int, error)

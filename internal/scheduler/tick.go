@@ -263,7 +263,7 @@ func (t *term) situation(ctx context.Context, now time.Time, depth int) (Situati
 			slots[p.Pool] = map[string]int{}
 		}
 		for q, n := range p.Slots {
-			if !paused[q] {
+			if !paused[queue.In(p.Pool, q)] {
 				s.Slots[q] += n
 				slots[p.Pool][q] += n
 			}
