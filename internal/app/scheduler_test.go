@@ -103,7 +103,9 @@ func sixTasks(t *testing.T, cat *catalog.Catalog, tenant tenantry.TenantID) tena
 	return run.ID
 }
 
-// coolSharePoint plays a worker that SharePoint answers with 429, and returns until when.
+// coolSharePoint plays a worker that SharePoint answers with 429, and returns the time before
+// which nobody may ask it again: by the clock of this machine before the answer, in Redis's
+// milliseconds. What is read from the book later is later by what lies between two readings.
 func coolSharePoint(t *testing.T, cat *catalog.Catalog, rdb redis.UniversalClient, tenant tenantry.TenantID) time.Time {
 	t.Helper()
 	book := throttle.New(rdb, "app", throttle.Documented(), newSizes(cat).of)
@@ -111,14 +113,15 @@ func coolSharePoint(t *testing.T, cat *catalog.Catalog, rdb redis.UniversalClien
 	must(t, book.Resume(t.Context(), nil))
 	permit, err := book.Acquire(t.Context(), throttle.Call{Tenant: tenant, Service: tenantry.SharePoint})
 	must(t, err)
-	permit.Done(http.StatusTooManyRequests, http.Header{"Retry-After": {"3"}})
+	answered := time.Now().Truncate(time.Millisecond)
+	permit.Done(http.StatusTooManyRequests, http.Header{"Retry-After": {"8"}})
 	permit.Release()
 	list, err := book.Cooling(t.Context())
 	must(t, err)
 	if len(list) != 1 {
 		t.Fatalf("one scope cools, listed are %+v", list)
 	}
-	return list[0].Until
+	return answered.Add(8 * time.Second)
 }
 
 func must(t *testing.T, err error) {
