@@ -1,7 +1,9 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -9,9 +11,14 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// Pool is a pool of workers. A tenant belongs to one, and only its workers do the tenant's work.
+// DefaultRegion is the data region that every fleet has.
+const DefaultRegion = "default"
+
+// Pool is a pool of workers. A tenant belongs to one, and only its workers do the tenant's work. A pool works for one
+// region: it has that region's tenants alone, and its workers need no other bucket.
 type Pool struct {
 	Name    string
+	Region  string // default DefaultRegion; never changes
 	Note    string
 	AddedAt time.Time // zero: the main pool, which was always there
 	Tenants int64     // that belong to it
@@ -19,22 +26,24 @@ type Pool struct {
 
 // AddPool adds a pool. Conflict: it is there.
 func (f *Fleet) AddPool(ctx context.Context, p Pool) error {
-	return f.c.one(ctx, "add pool "+p.Name, nil, "INSERT INTO pools (name, note, added_at) VALUES (?, ?, ?)", p.Name, p.Note, micros(p.AddedAt))
+	return f.c.one(ctx, "add pool "+p.Name, nil, "INSERT INTO pools (name, region, note, added_at) VALUES (?, ?, ?, ?)",
+		p.Name, cmp.Or(p.Region, DefaultRegion), p.Note, micros(p.AddedAt))
 }
 
 // Pools lists the pools by name: a provider has a few.
 func (f *Fleet) Pools(ctx context.Context) ([]Pool, error) {
 	var found []struct {
 		Name    string
+		Region  string
 		Note    string
 		AddedAt int64
 		Tenants int64
 	}
-	err := f.c.read(ctx, "list pools", &found, `SELECT p.name, p.note, p.added_at, (SELECT count(*) FROM tenants t WHERE t.pool = p.name) AS tenants
+	err := f.c.read(ctx, "list pools", &found, `SELECT p.name, p.region, p.note, p.added_at, (SELECT count(*) FROM tenants t WHERE t.pool = p.name) AS tenants
 		FROM pools p ORDER BY p.name LIMIT 1000`)
 	out := make([]Pool, len(found))
 	for i, row := range found {
-		out[i] = Pool{Name: row.Name, Note: row.Note, AddedAt: fromMicros(row.AddedAt), Tenants: row.Tenants}
+		out[i] = Pool{Name: row.Name, Region: cmp.Or(row.Region, DefaultRegion), Note: row.Note, AddedAt: fromMicros(row.AddedAt), Tenants: row.Tenants}
 	}
 	return out, err
 }
@@ -72,28 +81,58 @@ func (f *Fleet) RemovePool(ctx context.Context, name string) error {
 	})
 }
 
-// PooledTenants returns the tenants that belong to another pool than the main one, and to which.
-func (f *Fleet) PooledTenants(ctx context.Context) (map[tenantry.TenantID]string, error) {
+// Place is where a tenant's work is done: by whose workers, on which region's data, in which of Microsoft's clouds.
+type Place struct {
+	Pool, Region, Cloud string
+}
+
+// PlacedTenants returns the places of the tenants that are elsewhere than most: in another pool than the main one, in
+// another region than the default one, or in another cloud than the fleet's own.
+func (f *Fleet) PlacedTenants(ctx context.Context, cloud string) (map[tenantry.TenantID]Place, error) {
 	var found []struct {
-		ID   tenantry.TenantID
-		Pool string
+		ID                  tenantry.TenantID
+		Pool, Region, Cloud string
 	}
-	err := f.c.read(ctx, "list tenants of pools", &found, "SELECT id, pool FROM tenants WHERE pool <> ?", MainPool)
-	out := make(map[tenantry.TenantID]string, len(found))
+	err := f.c.read(ctx, "list tenants that are elsewhere", &found,
+		"SELECT id, pool, region, cloud FROM tenants WHERE pool <> ? OR region NOT IN ('', ?) OR cloud NOT IN ('', ?)", MainPool, DefaultRegion, cloud)
+	out := make(map[tenantry.TenantID]Place, len(found))
 	for _, row := range found {
-		out[row.ID] = row.Pool
+		out[row.ID] = Place{row.Pool, cmp.Or(row.Region, DefaultRegion), cmp.Or(row.Cloud, cloud)}
 	}
 	return out, err
 }
 
-// poolExists returns Invalid unless the pool is there.
-func poolExists(ctx context.Context, tx bun.Tx, op, name string) error {
+// TenantsByRegion counts the tenants of each region that has any.
+func (f *Fleet) TenantsByRegion(ctx context.Context) (map[string]int64, error) {
+	var found []struct {
+		Region string
+		N      int64
+	}
+	err := f.c.read(ctx, "count tenants by region", &found, "SELECT region, count(*) AS n FROM tenants GROUP BY region")
+	out := make(map[string]int64, len(found))
+	for _, row := range found {
+		out[cmp.Or(row.Region, DefaultRegion)] += row.N
+	}
+	return out, err
+}
+
+// poolServes returns Invalid, with the code "pool", unless the pool is there and works for the region.
+func poolServes(ctx context.Context, tx bun.Tx, op, pool, region string) error {
 	var found []string
-	if err := scan(ctx, tx, &found, "SELECT name FROM pools WHERE name = ?", name); err != nil {
+	if err := scan(ctx, tx, &found, "SELECT region FROM pools WHERE name = ?", pool); err != nil {
 		return err
 	}
+	refused := func(format string, args ...any) error {
+		return &tenantry.Error{Kind: tenantry.Invalid, Op: op, Code: codePool, Err: fmt.Errorf(format, args...)}
+	}
 	if len(found) == 0 {
-		return tenantry.Errorf(tenantry.Invalid, "%s: there is no pool %q", op, name)
+		return refused("there is no pool %q", pool)
+	}
+	if of := cmp.Or(found[0], DefaultRegion); of != region {
+		return refused("the workers of pool %q are in the region %q, and the tenant is in %q", pool, of, region)
 	}
 	return nil
 }
+
+// codePool is the code of refusals that a pool is the reason of.
+const codePool = "pool"

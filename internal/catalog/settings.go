@@ -16,12 +16,15 @@ type TenantChange struct {
 	Weight          *int           // service level, 1 to 100: the tenant's share when the fleet is busy
 	ApplicationName *string        // "" is a name of ours
 	SyncEvery       *time.Duration // 0 is a day; a sync that is planned is planned anew
+	Cloud           *string        // only before the tenant's consent was proved
+	Region          *string        // only while the tenant has no data, and together with a pool of that region
 	Pool            *string        // what waits is done there, what runs ends where it is
 	Seats           *SeatMode      // changed to manual, those who have a seat keep it
 }
 
 // ChangeTenant makes all of the change or none. NotFound: no such tenant; Invalid: a weight or an interval out of
-// range, no such mode of seats, no such pool.
+// range, no such mode of seats; with the code "pool": no such pool, or one of another region. Conflict, with the code
+// "region" or "cloud": the tenant cannot leave it any more.
 func (f *Fleet) ChangeTenant(ctx context.Context, id tenantry.TenantID, c TenantChange, now time.Time) error {
 	const what = "change settings"
 	t := f.c.Tenant(id)
@@ -73,11 +76,8 @@ func (t *Tenant) set(ctx context.Context, tx bun.Tx, op string, c TenantChange, 
 	if c.Seats != nil {
 		add("seat_mode = ?", *c.Seats)
 	}
-	if c.Pool != nil {
-		if err := poolExists(ctx, tx, op, *c.Pool); err != nil {
-			return err
-		}
-		add("pool = ?", *c.Pool)
+	if err := t.move(ctx, tx, op, c, add); err != nil {
+		return err
 	}
 	if c.SyncEvery != nil {
 		next, err := t.replanned(ctx, tx, *c.SyncEvery, now)

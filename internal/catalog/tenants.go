@@ -26,7 +26,9 @@ type TenantRow struct {
 	RestoreRoles                             []string  // likewise, by which restores write
 	AddedAt, StateAt, LastSyncAt, NextSyncAt time.Time // zero = never
 
-	Pool            string        // whose workers do its work, default MainPool
+	Cloud           string        // Microsoft's, in which it lives: global, gcchigh, dod, china; "" the fleet's own
+	Region          string        // where its data lies, default DefaultRegion
+	Pool            string        // whose workers do its work: one of its region, default MainPool
 	ApplicationName string        // of an application that is registered for it, "" a name of ours
 	SyncEvery       time.Duration // between two syncs of its directory, 0 a day
 	Seats           SeatMode      // how its seats are given, default SeatsAutomatic
@@ -56,6 +58,8 @@ type tenantRow struct {
 	LastSyncAt  int64
 	NextSyncAt  int64
 
+	Cloud           string
+	Region          string
 	Pool            string
 	ApplicationName string
 	SyncEvery       int64
@@ -64,13 +68,13 @@ type tenantRow struct {
 }
 
 const tenantColumns bun.Safe = `id, name, directory, directory_id, state, reason, weight, licences, users, roles,
-	added_at, state_at, last_sync_at, next_sync_at, pool, application_name, sync_every, seat_mode, restore_roles`
+	added_at, state_at, last_sync_at, next_sync_at, cloud, region, pool, application_name, sync_every, seat_mode, restore_roles`
 
 // columns is where the values of tenantColumns go.
 func (r *tenantRow) columns() []any {
 	return []any{
 		&r.ID, &r.Name, &r.Directory, &r.DirectoryID, &r.State, &r.Reason, &r.Weight, &r.Licences, &r.Users, &r.Roles,
-		&r.AddedAt, &r.StateAt, &r.LastSyncAt, &r.NextSyncAt, &r.Pool, &r.ApplicationName, &r.SyncEvery, &r.SeatMode, &r.RestoreRoles,
+		&r.AddedAt, &r.StateAt, &r.LastSyncAt, &r.NextSyncAt, &r.Cloud, &r.Region, &r.Pool, &r.ApplicationName, &r.SyncEvery, &r.SeatMode, &r.RestoreRoles,
 	}
 }
 
@@ -80,7 +84,7 @@ func (r tenantRow) tenant() TenantRow {
 		Weight: r.Weight, Licences: r.Licences, Users: r.Users, Roles: rolesOf(r.Roles),
 		AddedAt: fromMicros(r.AddedAt), StateAt: fromMicros(r.StateAt),
 		LastSyncAt: fromMicros(r.LastSyncAt), NextSyncAt: fromMicros(r.NextSyncAt),
-		Pool: r.Pool, ApplicationName: r.ApplicationName,
+		Cloud: r.Cloud, Region: cmp.Or(r.Region, DefaultRegion), Pool: r.Pool, ApplicationName: r.ApplicationName,
 		SyncEvery: time.Duration(r.SyncEvery) * time.Microsecond, Seats: r.SeatMode, RestoreRoles: rolesOf(r.RestoreRoles),
 	}
 }
@@ -94,9 +98,9 @@ func rolesOf(text string) []string {
 }
 
 // AddTenant inserts a tenant, of which no workload is enabled. A zero State is pending, a zero Weight 10, a zero AddedAt
-// now, no Pool the main one, no Seats automatic. Invalid: no ID, a weight or an interval out of range, no such mode
-// of seats, no such pool. Conflict: its ID, Directory or DirectoryID
-// is there already.
+// now, no Region the default one, no Pool the main one, no Seats automatic. Invalid: no ID, a weight or an interval out
+// of range, no such mode of seats; with the code "pool": no such pool, or one of another region. Conflict: its ID,
+// Directory or DirectoryID is there already.
 func (f *Fleet) AddTenant(ctx context.Context, t TenantRow) error {
 	op := "add tenant " + string(t.ID)
 	if t.State == "" {
@@ -105,7 +109,7 @@ func (f *Fleet) AddTenant(ctx context.Context, t TenantRow) error {
 	if t.Weight == 0 {
 		t.Weight = defaultWeight
 	}
-	t.Pool, t.Seats = cmp.Or(t.Pool, MainPool), cmp.Or(t.Seats, SeatsAutomatic)
+	t.Region, t.Pool, t.Seats = cmp.Or(t.Region, DefaultRegion), cmp.Or(t.Pool, MainPool), cmp.Or(t.Seats, SeatsAutomatic)
 	if t.AddedAt.IsZero() {
 		t.AddedAt = time.Now()
 	}
@@ -122,12 +126,12 @@ func (f *Fleet) AddTenant(ctx context.Context, t TenantRow) error {
 		ID: t.ID, Name: t.Name, Directory: t.Directory, DirectoryID: t.DirectoryID, State: t.State, Reason: t.Reason,
 		Weight: t.Weight, Licences: t.Licences, Users: t.Users,
 		AddedAt: micros(t.AddedAt), StateAt: micros(t.StateAt), LastSyncAt: micros(t.LastSyncAt), NextSyncAt: micros(t.NextSyncAt),
-		Pool: t.Pool, ApplicationName: t.ApplicationName,
+		Cloud: t.Cloud, Region: t.Region, Pool: t.Pool, ApplicationName: t.ApplicationName,
 		SyncEvery: t.SyncEvery.Microseconds(), SeatMode: t.Seats,
 	}
 	workloads := freshWorkloads(t.ID, t.AddedAt)
 	return f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
-		if err := poolExists(ctx, tx, op, row.Pool); err != nil {
+		if err := poolServes(ctx, tx, op, row.Pool, row.Region); err != nil {
 			return err
 		}
 		if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil {

@@ -24,6 +24,10 @@
 //	probing --alarm raised again--> open
 //	probing --the probe ended, or ran a minute, without it--> closed (alarm resumed)
 //
+// Where tenants are in several regions or clouds, each has such a state of its own: a bucket, or its keys, stops the
+// tenants of its region, an application or Graph those of its cloud ("bucket@REGION", "credential@CLOUD"; without
+// a name the default region, the fleet's own cloud). Redis and SQL stop everybody.
+//
 // What the leader decides is pure (Pick, Demand); what it does is SQL and Redis only.
 // It never talks to Microsoft and needs no credential.
 package scheduler

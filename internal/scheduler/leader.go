@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -60,14 +59,13 @@ type term struct {
 	*Scheduler
 	fence int64
 
-	offers     chan error               // of the last admission; of the ticks
-	dueAt      time.Time                // when what is due was read last; of the ticks
-	countedAt  time.Time                // when loads were counted in full; of the ticks
-	probe      *probe                   // the probe under way; of the ticks
-	cooling    map[Flow]time.Time       // as read last; of the ticks
-	cooledAt   time.Time                // when that was; of the ticks
-	alarms     map[string]catalog.Alarm // not known to be over, by cause; of the ticks
-	seenActive map[string]bool          // deliveries found active and unclaimed; of the sweeps
+	offers     chan error         // of the last admission; of the ticks
+	dueAt      time.Time          // when what is due was read last; of the ticks
+	countedAt  time.Time          // when loads were counted in full; of the ticks
+	cooling    map[Flow]time.Time // as read last; of the ticks
+	cooledAt   time.Time          // when that was; of the ticks
+	watches    map[scope]*watch   // alarms that are not known to be over; of the ticks
+	seenActive map[string]bool    // deliveries found active and unclaimed; of the sweeps
 }
 
 // renew keeps the lease. It ends the term when another holds it, when this process got

@@ -110,7 +110,7 @@ func (t *term) sweep(ctx context.Context) error {
 	if err := t.look(ctx); err != nil {
 		return t.redisFailed(ctx, redisError{err})
 	}
-	if err := t.readPools(ctx, t.cfg.Now()); err != nil {
+	if err := t.readPlaces(ctx, t.cfg.Now()); err != nil {
 		return err
 	}
 	tasks, err := t.fleet.Unclaimed(ctx, t.cfg.Now().Add(-t.cfg.Unclaimed), sweepLimit)

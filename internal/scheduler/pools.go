@@ -11,35 +11,41 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// poolsEvery is how often it is read which tenants belong to other pools than the main one.
-const poolsEvery = time.Second
+// placesEvery is how often it is read which tenants are elsewhere than most.
+const placesEvery = time.Second
 
-// pooled is which tenants belong to another pool than the main one, as read last.
-type pooled struct {
-	of map[tenantry.TenantID]string
+// places are those of the tenants that are elsewhere than most, as read last: in another pool than the main one, in
+// another region, in another cloud.
+type places struct {
+	of map[tenantry.TenantID]catalog.Place
 	at time.Time
 }
 
-// readPools reads which tenants belong to which pool, when that is old.
-func (t *term) readPools(ctx context.Context, now time.Time) error {
-	if known := t.pools.Load(); known != nil && now.Sub(known.at).Abs() < poolsEvery {
+// readPlaces reads which tenants are elsewhere, when that is old.
+func (t *term) readPlaces(ctx context.Context, now time.Time) error {
+	if known := t.places.Load(); known != nil && now.Sub(known.at).Abs() < placesEvery {
 		return nil
 	}
-	of, err := t.fleet.PooledTenants(ctx)
+	of, err := t.fleet.PlacedTenants(ctx, t.cfg.Cloud)
 	if err != nil {
 		return err
 	}
-	t.pools.Store(&pooled{of, now})
+	t.places.Store(&places{of, now})
 	return nil
 }
 
-// poolOf is the pool that a tenant belongs to.
-func (s *Scheduler) poolOf(id tenantry.TenantID) string {
-	if known := s.pools.Load(); known != nil && known.of[id] != "" {
-		return known.of[id]
+// placeOf is where a tenant is.
+func (s *Scheduler) placeOf(id tenantry.TenantID) catalog.Place {
+	if known := s.places.Load(); known != nil {
+		if place, elsewhere := known.of[id]; elsewhere {
+			return place
+		}
 	}
-	return queue.MainPool
+	return catalog.Place{Pool: queue.MainPool, Region: catalog.DefaultRegion, Cloud: s.cfg.Cloud}
 }
+
+// poolOf is the pool that a tenant belongs to.
+func (s *Scheduler) poolOf(id tenantry.TenantID) string { return s.placeOf(id).Pool }
 
 // queueOf is the queue in Redis through which a task reaches the workers of its tenant's pool.
 func (s *Scheduler) queueOf(task catalog.Task) string {

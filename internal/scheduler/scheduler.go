@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -87,6 +88,8 @@ type Config struct {
 	Log        Logger
 	ID         tenantry.ProcessID // default: fresh, with the host's name
 
+	// Cloud is Microsoft's cloud in which tenants are that say nothing else (default global).
+	Cloud string
 	// TenantCap is how many tasks of one tenant may be in flight in one queue; flows that
 	// Microsoft limits as a whole get fewer, see Pick
 	// (default: half of its slots, at least 4).
@@ -126,7 +129,7 @@ type Scheduler struct {
 
 	leading  atomic.Bool
 	redis    atomic.Pointer[redisView] // what the last sweep saw
-	pools    atomic.Pointer[pooled]
+	places   atomic.Pointer[places]
 	troubles troubles
 }
 
@@ -145,6 +148,7 @@ func New(cfg Config) (*Scheduler, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.Cloud = cmp.Or(cfg.Cloud, "global")
 	setDefault(&cfg.KeepTasks, 90*24*time.Hour)
 	setDefault(&cfg.SyncRetry, time.Hour)
 	setDefault(&cfg.LeaseTime, 10*time.Second)

@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -159,16 +160,19 @@ func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) 
 	if err := t.offered(look); err != nil {
 		return false, err
 	}
-	gate, err := t.gate(ctx, now)
+	if err := t.readPlaces(ctx, now); err != nil {
+		return false, err
+	}
+	gates, err := t.gates(ctx, now)
 	if err != nil {
 		return false, err
 	}
-	s, picks, err := t.choose(ctx, now, gate)
-	if err != nil || gate == shut {
+	picks, waits, err := t.choose(ctx, now, gates)
+	if err != nil {
 		return false, err
 	}
 	if len(picks) == 0 {
-		return s.waits(), nil
+		return waits, nil
 	}
 	if err := t.offered(wait); err != nil {
 		return false, err
@@ -178,36 +182,35 @@ func (t *term) admit(ctx context.Context, now time.Time) (busy bool, err error) 
 		return false, err
 	}
 	t.cfg.Observer.Moved("admitted", len(tasks))
-	if gate == probing && len(tasks) > 0 {
-		t.probe = &probe{task: tasks[0], since: now}
-	}
+	t.noteProbes(tasks, gates, now)
 	t.enqueue(ctx, interleave(tasks))
 	return true, nil
 }
 
 // choose looks at the fleet and picks. Mostly a glance at what is ready tells whose turn it
 // is: few slots are free, and many flows want them. All that counts is counted where a glance
-// was too short to tell, and once in each Tick for those who watch.
-func (t *term) choose(ctx context.Context, now time.Time, g gate) (Situation, []catalog.Pick, error) {
-	if now.Sub(t.countedAt).Abs() < t.cfg.Tick && g != shut {
+// was too short to tell, and once in each Tick for those who watch. waits is as pick has it.
+func (t *term) choose(ctx context.Context, now time.Time, gates map[scope]gate) (picks []catalog.Pick, waits bool, err error) {
+	if now.Sub(t.countedAt).Abs() < t.cfg.Tick && gates[everywhere] != shut {
 		s, parts, err := t.situation(ctx, now, catalog.GlanceDepth)
 		if err != nil {
-			return s, nil, err
+			return nil, false, err
 		}
-		if picks := t.pick(parts, g); s.tells(picks, catalog.GlanceDepth) {
-			return s, picks, nil
+		if picks, waits = t.pick(parts, gates); s.tells(picks, catalog.GlanceDepth) {
+			return picks, waits, nil
 		}
 	}
 	s, parts, err := t.situation(ctx, now, catalog.LoadDepth)
 	if err != nil {
-		return s, nil, err
+		return nil, false, err
 	}
 	t.countedAt = now
 	t.observe(s)
-	if g == shut {
-		return s, nil, nil
+	if gates[everywhere] == shut {
+		return nil, false, nil
 	}
-	return s, t.pick(parts, g), nil
+	picks, waits = t.pick(parts, gates)
+	return picks, waits, nil
 }
 
 // tells reports whether picks are those that any deeper count would have given: no flow that
@@ -224,17 +227,48 @@ func (s Situation) tells(picks []catalog.Pick, depth int) bool {
 	})
 }
 
-// pick chooses in each pool by itself. A probe is one task, of the first pool that has one.
-func (t *term) pick(parts []Situation, g gate) []catalog.Pick {
-	var picks []catalog.Pick
+// pick chooses in each pool by itself, among tenants that no alarm stops. In a scope that is to be probed it picks a
+// single task, of the first pool that has one: of a tenant that no other scope shuts out, for which the same task is
+// the probe of all its scopes. waits: tenants that may have tasks admitted have some left.
+func (t *term) pick(parts []Situation, gates map[scope]gate) (picks []catalog.Pick, waits bool) {
 	for _, s := range parts {
-		if g == open {
-			picks = append(picks, Pick(s)...)
-		} else if picks := probes(s); len(picks) > 0 {
-			return picks
+		s = s.of(func(id tenantry.TenantID) bool { return len(t.stoppedBy(id, gates)) == 0 })
+		picks = append(picks, Pick(s)...)
+		waits = waits || s.waits()
+	}
+	probed := map[scope]bool{}
+	for _, sc := range slices.Sorted(maps.Keys(gates)) {
+		for _, s := range parts {
+			if gates[sc] != probing || probed[sc] {
+				break
+			}
+			s = s.of(func(id tenantry.TenantID) bool { return t.mayProbe(id, sc, gates, probed) })
+			waits = waits || s.waits()
+			for _, pick := range probes(s) {
+				picks = append(picks, pick)
+				for _, also := range t.stoppedBy(pick.Tenant, gates) {
+					probed[also] = true
+				}
+			}
 		}
 	}
-	return picks
+	return picks, waits
+}
+
+// of is the situation in which only some tenants have tasks that are ready. What all have in flight stays.
+func (s Situation) of(some func(tenantry.TenantID) bool) Situation {
+	for i, l := range s.Loads {
+		if l.Ready > 0 && !some(l.Tenant) {
+			s.Loads = slices.Clone(s.Loads)
+			for j := i; j < len(s.Loads); j++ {
+				if !some(s.Loads[j].Tenant) {
+					s.Loads[j].Ready = 0
+				}
+			}
+			return s
+		}
+	}
+	return s
 }
 
 func probes(s Situation) []catalog.Pick {
@@ -268,9 +302,6 @@ func (t *term) situation(ctx context.Context, now time.Time, depth int) (Situati
 				slots[p.Pool][q] += n
 			}
 		}
-	}
-	if err := t.readPools(ctx, now); err != nil {
-		return s, nil, err
 	}
 	if s.Loads, err = t.fleet.Loads(ctx, now, depth); err != nil {
 		return s, nil, err

@@ -23,6 +23,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Tenants", testTenants},
 		{"TenantSettings", testTenantSettings},
 		{"RemoteWorkers", testRemoteWorkers},
+		{"Places", testPlaces},
 		{"Exclusive", testExclusive},
 		{"Consents", testConsents},
 		{"Tokens", testTokens},

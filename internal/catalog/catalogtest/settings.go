@@ -16,7 +16,7 @@ func testTenantSettings(t *testing.T, w *world) {
 	w.ok(w.f.AddPool(w.ctx, catalog.Pool{Name: "munich", AddedAt: now}))
 	given := catalog.TenantRow{
 		ID: "t-given", Name: "Given", Directory: "given.example", State: tenantry.TenantPending, Weight: 20, AddedAt: now, StateAt: now,
-		Pool: "munich", ApplicationName: "It's \"ours\" ?", SyncEvery: 6 * time.Hour, Seats: catalog.SeatsManual,
+		Cloud: "gcchigh", Region: catalog.DefaultRegion, Pool: "munich", ApplicationName: "It's \"ours\" ?", SyncEvery: 6 * time.Hour, Seats: catalog.SeatsManual,
 	}
 	w.ok(w.f.AddTenant(w.ctx, given))
 	w.settings(given)

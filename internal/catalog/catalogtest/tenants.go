@@ -25,7 +25,7 @@ func testTenants(_ *testing.T, w *world) {
 	w.ok(err)
 	expected := catalog.TenantRow{
 		ID: "t-a", Name: "It's \"A\" ? \\", Directory: "a.example", State: tenantry.TenantPending, Weight: 10, AddedAt: now, StateAt: now,
-		Pool: catalog.MainPool, Seats: catalog.SeatsAutomatic,
+		Region: catalog.DefaultRegion, Pool: catalog.MainPool, Seats: catalog.SeatsAutomatic,
 	}
 	if diff := cmp.Diff(expected, got); diff != "" {
 		w.t.Fatal(diff)
@@ -53,7 +53,7 @@ func testTenants(_ *testing.T, w *world) {
 	expected = catalog.TenantRow{
 		ID: "t-a", Name: expected.Name, Directory: "a.example", DirectoryID: "guid-1", State: tenantry.TenantConnected, Reason: "again",
 		Weight: 30, Users: 100, Licences: 90, AddedAt: now, LastSyncAt: now, NextSyncAt: now.Add(time.Hour),
-		Pool: catalog.MainPool, Seats: catalog.SeatsAutomatic,
+		Region: catalog.DefaultRegion, Pool: catalog.MainPool, Seats: catalog.SeatsAutomatic,
 	}
 	if diff := cmp.Diff(expected, again); diff != "" {
 		w.t.Fatal(diff)
