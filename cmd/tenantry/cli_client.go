@@ -28,7 +28,7 @@ const (
 func clientCommands() []*cobra.Command {
 	c := &connection{}
 	commands := []*cobra.Command{
-		tenantsCommand(c), workloadsCommand(c), credentialsCommand(c), poolsCommand(c), workersCommand(c), resourcesCommand(c), policiesCommand(c), seatsCommand(c), coverageCommand(c), runsCommand(c),
+		tenantsCommand(c), workloadsCommand(c), credentialsCommand(c), poolsCommand(c), regionsCommand(c), workersCommand(c), resourcesCommand(c), policiesCommand(c), seatsCommand(c), coverageCommand(c), runsCommand(c),
 		snapshotsCommand(c), browseCommand(c), compareCommand(c), searchCommand(c), exportCommand(c), restoreCommand(c), verifyCommand(c), repairCommand(c),
 		fleetCommand(c), topCommand(c), alarmsCommand(c), processesCommand(c), holdsCommand(c), pruneCommand(c), noticesCommand(c), tokensCommand(c), whoamiCommand(c), auditCommand(c),
 		loginCommand(c), logoutCommand(c),

@@ -26,7 +26,7 @@ import (
 // given on the command line instead.
 type keysOptions struct {
 	output
-	config, bucket, keyFile, kmsFleet, catalog string
+	config, region, bucket, keyFile, kmsFleet, catalog string
 }
 
 // keysCommand works on bucket and keys directly: the API never sees a key.
@@ -40,6 +40,7 @@ func keysCommand() *cobra.Command {
 
 func (o *keysOptions) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.config, "config", "", "YAML `FILE` of the fleet (the environment counts, too)")
+	flags.StringVar(&o.region, "region", "", "data `REGION` of the fleet's configuration whose bucket and keys are meant (default: default)")
 	flags.StringVar(&o.bucket, "bucket", "", "`URL` of the storage, as the fleet's")
 	flags.StringVar(&o.keyFile, "key-file", "", "`FILE` with the wrapping keys")
 	flags.StringVar(&o.kmsFleet, "kms-fleet", "", "`NAME` of the fleet in AWS KMS, instead of a key file")
@@ -111,13 +112,17 @@ func adoptions(flags []string) (map[tenantry.TenantID]app.Adoption, error) {
 func (o *keysOptions) load() (app.Config, error) {
 	var args []string
 	for name, value := range map[string]string{
-		"config": o.config, "bucket": o.bucket, "key-file": o.keyFile, "kms-fleet": o.kmsFleet, "catalog": o.catalog,
+		"config": o.config, "region": o.region, "bucket": o.bucket, "key-file": o.keyFile, "kms-fleet": o.kmsFleet, "catalog": o.catalog,
 	} {
 		if value != "" {
 			args = append(args, "-"+name, value)
 		}
 	}
-	return app.Load(app.RoleKeys, args, io.Discard)
+	cfg, err := app.Load(app.RoleKeys, args, io.Discard)
+	if err != nil {
+		return cfg, err
+	}
+	return cfg.In(cfg.Region)
 }
 
 // open opens bucket and keys.

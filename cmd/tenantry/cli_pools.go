@@ -10,10 +10,10 @@ func poolsCommand(c *connection) *cobra.Command {
 	return group("pools", "Pools of workers: a tenant's work is done by those of its own", c.poolsList(), c.poolsAdd(), c.poolsRemove(), c.poolsAssign(), c.poolsEnrol(), c.poolsTokens(), c.poolsRevokeToken())
 }
 
-const poolHeader = "NAME TENANTS WORKERS BACKUP-SLOTS NOTE"
+const poolHeader = "NAME REGION TENANTS WORKERS BACKUP-SLOTS NOTE"
 
 func poolRow(p apiclient.Pool) []string {
-	return []string{p.Name, count(p.Tenants), count(p.Workers), count(p.Slots["backup"]), p.Note}
+	return []string{p.Name, p.Region, count(p.Tenants), count(p.Workers), count(p.Slots["backup"]), p.Note}
 }
 
 func (c *connection) poolsList() *cobra.Command {
@@ -31,16 +31,17 @@ func (c *connection) poolsList() *cobra.Command {
 }
 
 func (c *connection) poolsAdd() *cobra.Command {
-	var note string
+	var note, region string
 	command := c.action("add NAME", "Add a pool; its workers are started with -pool NAME", 1,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			answer, err := client.AddPoolWithResponse(cmd.Context(), apiclient.NewPool{Name: args[0], Note: note})
+			answer, err := client.AddPoolWithResponse(cmd.Context(), apiclient.NewPool{Name: args[0], Note: note, Region: region})
 			if err != nil {
 				return err
 			}
 			return table(cmd, poolHeader, [][]string{poolRow(*answer.JSON201)}, false)
 		})
 	command.Flags().StringVar(&note, "note", "", "what it is for")
+	command.Flags().StringVar(&region, "region", "default", "data region that it works for, for good; its workers are started with -region NAME")
 	return command
 }
 

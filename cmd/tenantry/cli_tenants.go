@@ -16,7 +16,7 @@ func tenantsCommand(c *connection) *cobra.Command {
 }
 
 func (c *connection) tenantsList() *cobra.Command {
-	return listing(c, "list", "List tenants", "ID NAME DIRECTORY STATE USERS SYNCED REASON",
+	return listing(c, "list", "List tenants", "ID NAME DIRECTORY STATE REGION CLOUD USERS SYNCED REASON",
 		func(a asking) ([]apiclient.Tenant, string, error) {
 			answer, err := a.client.ListTenantsWithResponse(a.ctx, &apiclient.ListTenantsParams{After: a.after, Limit: a.limit})
 			if err != nil {
@@ -25,7 +25,7 @@ func (c *connection) tenantsList() *cobra.Command {
 			return answer.JSON200.Items, answer.JSON200.Next, nil
 		},
 		func(t apiclient.Tenant) []string {
-			return []string{t.Id, t.Name, t.Directory, string(t.State), count(t.Users), when(t.LastSyncAt), t.Reason}
+			return []string{t.Id, t.Name, t.Directory, string(t.State), t.Region, t.Cloud, count(t.Users), when(t.LastSyncAt), t.Reason}
 		})
 }
 
@@ -33,13 +33,16 @@ func (c *connection) tenantsList() *cobra.Command {
 type tenantFlags struct {
 	weight, syncHours        int64
 	application, pool, seats string
+	cloud, region            string
 }
 
 func (f *tenantFlags) register(flags *pflag.FlagSet) {
 	flags.Int64Var(&f.weight, "weight", 10, "service level, 1 to 100: its share when the fleet is busy")
 	flags.Int64Var(&f.syncHours, "sync-hours", 24, "hours between two syncs of its users, groups and sites, 1 to 168")
 	flags.StringVar(&f.application, "application-name", "", "what an application is called that is registered in its Microsoft tenant (empty: the fleet's name for it)")
-	flags.StringVar(&f.pool, "pool", "main", "pool whose workers do its work")
+	flags.StringVar(&f.cloud, "cloud", "", "Microsoft's cloud in which it lives: global, gcchigh, dod, china (empty: the fleet's own; see tenantry regions clouds)")
+	flags.StringVar(&f.region, "region", "", "data region in whose bucket its backups lie (empty: the fleet's default; see tenantry regions list)")
+	flags.StringVar(&f.pool, "pool", "", "pool whose workers do its work (empty: that of its region, main in the default one)")
 	flags.StringVar(&f.seats, "seats", "automatic", "automatic, or manual: those alone are protected who were given a seat")
 }
 
@@ -58,6 +61,12 @@ func (f *tenantFlags) change(flags *pflag.FlagSet) apiclient.TenantChange {
 	if flags.Changed("pool") {
 		c.Pool = &f.pool
 	}
+	if flags.Changed("region") {
+		c.Region = &f.region
+	}
+	if flags.Changed("cloud") {
+		c.Cloud = new(apiclient.TenantChangeCloud(f.cloud))
+	}
 	if flags.Changed("seats") {
 		c.Seats = new(apiclient.TenantChangeSeats(f.seats))
 	}
@@ -70,7 +79,7 @@ func (c *connection) tenantsAdd() *cobra.Command {
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			answer, err := client.AddTenantWithResponse(cmd.Context(), apiclient.NewTenant{
 				Name: args[0], Directory: args[1], Weight: f.weight, SyncHours: f.syncHours,
-				ApplicationName: f.application, Pool: f.pool, Seats: apiclient.NewTenantSeats(f.seats),
+				ApplicationName: f.application, Pool: f.pool, Region: f.region, Cloud: apiclient.NewTenantCloud(f.cloud), Seats: apiclient.NewTenantSeats(f.seats),
 			})
 			if err != nil {
 				return err
@@ -108,14 +117,14 @@ func (c *connection) tenantsSet() *cobra.Command {
 		})
 	f.register(command.Flags())
 	command.Flags().StringVar(&name, "name", "", "what people call the customer")
-	command.MarkFlagsOneRequired("name", "weight", "sync-hours", "application-name", "pool", "seats")
+	command.MarkFlagsOneRequired("name", "weight", "sync-hours", "application-name", "pool", "region", "cloud", "seats")
 	return command
 }
 
 func showTenant(cmd *cobra.Command, t *apiclient.Tenant) error {
 	return fields(cmd, "id", t.Id, "name", t.Name, "directory", t.Directory, "proved", t.DirectoryId,
 		"state", string(t.State), "since", when(t.StateAt), "reason", t.Reason, "weight", count(t.Weight),
-		"pool", t.Pool, "application", t.ApplicationName, "sync every", count(t.SyncHours)+" h", "seats", string(t.Seats), "users", count(t.Users), "licences", count(t.Licences), "added", when(t.AddedAt),
+		"cloud", t.Cloud, "region", t.Region, "pool", t.Pool, "application", t.ApplicationName, "sync every", count(t.SyncHours)+" h", "seats", string(t.Seats), "users", count(t.Users), "licences", count(t.Licences), "added", when(t.AddedAt),
 		"last sync", when(t.LastSyncAt), "next sync", when(t.NextSyncAt), "resources", resourceCounts(t.Resources))
 }
 

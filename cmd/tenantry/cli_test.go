@@ -30,7 +30,7 @@ type office struct {
 
 type plainConsent struct{}
 
-func (plainConsent) URL(_, directory, state, _ string) (string, error) {
+func (plainConsent) URL(_, _, directory, state, _ string) (string, error) {
 	return "https://login.example/" + directory + "?state=" + state, nil
 }
 

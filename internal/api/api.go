@@ -72,9 +72,9 @@ const (
 )
 
 // Consent tells where an administrator consents. It is called once per consent
-// request, from any goroutine; directory is a GUID or a domain.
+// request, from any goroutine; directory is a GUID or a domain, cloud the name of the one it lives in.
 type Consent interface {
-	URL(clientID, directory, state, redirect string) (string, error)
+	URL(cloud, clientID, directory, state, redirect string) (string, error)
 }
 
 // Config is what the API is built from. Catalog and PublicURL are required.
@@ -82,6 +82,8 @@ type Config struct {
 	Catalog *catalog.Catalog
 	// Consent builds consent URLs. Without it asking for consent answers 503.
 	Consent Consent
+	// Places are the data regions and clouds that tenants may be in.
+	Places Places
 	// Keys wrap credentials. Without them adding one answers 503.
 	Keys Sealer
 	// Browser reads indexes of snapshots. Without it browsing answers 503.
@@ -182,6 +184,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 		return nil, nil, err
 	}
 	mux := http.NewServeMux()
+	cfg.Places = cfg.Places.complete()
 	s := &service{Config: cfg, public: public, pages: pages, callbacks: make(chan struct{}, callbackLimit)}
 	s.callers = newLimiters(cfg.Rate, int(max(1, 2*cfg.Rate)))
 	s.strangers = newLimiters(min(strangerRate, cfg.Rate), strangerBurst)
@@ -195,6 +198,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	s.registrationRoutes()
 	s.poolRoutes()
 	s.enrolmentRoutes()
+	s.placeRoutes()
 	s.resourceRoutes()
 	s.policyRoutes()
 	s.seatRoutes()

@@ -75,7 +75,7 @@ func (c *clock) Add(d time.Duration) {
 // consent builds URLs that tests can take apart.
 type consent struct{}
 
-func (consent) URL(client, directory, state, redirect string) (string, error) {
+func (consent) URL(_, client, directory, state, redirect string) (string, error) {
 	q := url.Values{"state": {state}, "redirect_uri": {redirect}}
 	if client != "" {
 		q.Set("client_id", client)

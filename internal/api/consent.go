@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -80,7 +81,7 @@ func (s *service) startConsent(ctx context.Context, in *consentInput) (*body[Con
 
 // consentLink makes a one-time link.
 func (s *service) consentLink(ctx context.Context, t *catalog.Tenant, row catalog.TenantRow, purpose tenantry.Purpose) (ConsentLink, error) {
-	client, err := s.clientOf(ctx, t, purpose)
+	client, err := s.clientOf(ctx, t, row, purpose)
 	if err != nil {
 		return ConsentLink{}, err
 	}
@@ -89,7 +90,7 @@ func (s *service) consentLink(ctx context.Context, t *catalog.Tenant, row catalo
 		return ConsentLink{}, err
 	}
 	expires := s.Now().Add(consentLife).UTC()
-	link, err := s.Consent.URL(client, expected(row), state, s.public.String()+callbackPath)
+	link, err := s.Consent.URL(cmp.Or(row.Cloud, s.Places.Cloud), client, expected(row), state, s.public.String()+callbackPath)
 	if err != nil {
 		return ConsentLink{}, err
 	}

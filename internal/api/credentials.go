@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -239,14 +240,16 @@ func (s *service) removeFleetCredential(ctx context.Context, in *removeFleetCred
 
 // clientOf is the application that a consent of the tenant is for: its own, the provider's that was given by the
 // API, or the configured one ("").
-func (s *service) clientOf(ctx context.Context, t *catalog.Tenant, purpose tenantry.Purpose) (string, error) {
+func (s *service) clientOf(ctx context.Context, t *catalog.Tenant, row catalog.TenantRow, purpose tenantry.Purpose) (string, error) {
 	own, err := t.Credentials(ctx)
 	if err != nil {
 		return "", err
 	}
-	fleet, err := s.Catalog.Fleet().Credentials(ctx)
-	if err != nil {
-		return "", err
+	var fleet []catalog.Credential
+	if cmp.Or(row.Cloud, s.Places.Cloud) == s.Places.Cloud { // those given by the API are of that cloud's application
+		if fleet, err = s.Catalog.Fleet().Credentials(ctx); err != nil {
+			return "", err
+		}
 	}
 	for _, c := range append(own, fleet...) {
 		if c.Purpose == purpose {

@@ -31,7 +31,7 @@ func warningOf(w catalog.ProviderWarning) Alarm {
 // TenantAlarm is what is wrong with one tenant; others go on.
 type TenantAlarm struct {
 	Tenant  tenantry.TenantID `json:"tenant"`
-	Cause   string            `json:"cause" doc:"key: its key does not open; damage: what is stored of a series is damaged; credential: one of its own ends within 30 days; credential_last: within a week, has ended, or is refused; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short" example:"key"`
+	Cause   string            `json:"cause" doc:"key: its key does not open; damage: what is stored of a series is damaged; place: no worker of its pool can reach its data region or its cloud; credential: one of its own ends within 30 days; credential_last: within a week, has ended, or is refused; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short" example:"key"`
 	Subject string            `json:"subject,omitempty" doc:"The series, as resource/workload; absent: the whole tenant"`
 	Detail  string            `json:"detail" doc:"What was seen last"`
 	Since   *time.Time        `json:"since,omitempty"`
@@ -43,7 +43,7 @@ func tenantAlarmOf(a catalog.TenantAlarm) TenantAlarm {
 }
 
 type listTenantAlarmsInput struct {
-	Cause string `query:"cause" enum:"key,damage,credential,credential_last,mass_change,quota_soft,quota_hard" doc:"Only those of one cause"`
+	Cause string `query:"cause" enum:"key,damage,place,credential,credential_last,mass_change,quota_soft,quota_hard" doc:"Only those of one cause"`
 	PageQuery
 }
 
@@ -72,7 +72,7 @@ type Overview struct {
 	InFlight  map[string]int64 `json:"in_flight" doc:"Tasks that are admitted or running, by queue"`
 	Backups   map[string]int64 `json:"backups" doc:"Backup runs of the last 24 hours, by state: running, done, partial, failed"`
 	Alarms    []Alarm          `json:"alarms" nullable:"false" doc:"What holds up every tenant, and warnings of what will"`
-	Troubled  map[string]int64 `json:"troubled" doc:"Alarms of single tenants, by cause: key, damage, credential, credential_last, mass_change, quota_soft, quota_hard"`
+	Troubled  map[string]int64 `json:"troubled" doc:"Alarms of single tenants, by cause: key, damage, place, credential, credential_last, mass_change, quota_soft, quota_hard"`
 	Processes map[string]int64 `json:"processes" doc:"Those that are alive, by role"`
 }
 

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -12,6 +13,7 @@ import (
 // Pool is a pool of workers: what a tenant belongs to, and the only workers that do its work.
 type Pool struct {
 	Name    string         `json:"name" example:"munich"`
+	Region  string         `json:"region" doc:"Data region that it works for: tenants of others cannot belong to it" example:"default"`
 	Note    string         `json:"note,omitempty"`
 	Added   *time.Time     `json:"added,omitempty"`
 	Tenants int64          `json:"tenants" doc:"That belong to it"`
@@ -21,8 +23,9 @@ type Pool struct {
 
 // NewPool is what adds a pool.
 type NewPool struct {
-	Name string `json:"name" pattern:"^[a-z][a-z0-9-]{0,39}$" doc:"Its workers are started with it: -pool NAME" example:"munich"`
-	Note string `json:"note,omitempty" maxLength:"200"`
+	Name   string `json:"name" pattern:"^[a-z][a-z0-9-]{0,39}$" doc:"Its workers are started with it: -pool NAME" example:"munich"`
+	Region string `json:"region,omitempty" pattern:"^[a-z][a-z0-9-]{0,39}$" default:"default" doc:"Data region that it works for, for good (list-regions); its workers are started with it: -region NAME"`
+	Note   string `json:"note,omitempty" maxLength:"200"`
 }
 
 type addPoolInput struct{ Body NewPool }
@@ -58,11 +61,15 @@ func (s *service) poolRoutes() {
 }
 
 func (s *service) addPool(ctx context.Context, in *addPoolInput) (*created[Pool], error) {
-	p := catalog.Pool{Name: in.Body.Name, Note: in.Body.Note, AddedAt: s.Now()}
+	region, err := s.Places.region(cmp.Or(in.Body.Region, catalog.DefaultRegion))
+	if err != nil {
+		return nil, err
+	}
+	p := catalog.Pool{Name: in.Body.Name, Region: region, Note: in.Body.Note, AddedAt: s.Now()}
 	if err := s.Catalog.Fleet().AddPool(ctx, p); err != nil {
 		return nil, err
 	}
-	return &created[Pool]{"/v1/pools/" + p.Name, Pool{Name: p.Name, Note: p.Note, Added: when(p.AddedAt), Slots: map[string]int{}}}, nil
+	return &created[Pool]{"/v1/pools/" + p.Name, Pool{Name: p.Name, Region: p.Region, Note: p.Note, Added: when(p.AddedAt), Slots: map[string]int{}}}, nil
 }
 
 func (s *service) listPools(ctx context.Context, _ *listPoolsInput) (*body[Page[Pool]], error) {
@@ -75,7 +82,7 @@ func (s *service) listPools(ctx context.Context, _ *listPoolsInput) (*body[Page[
 		return nil, err
 	}
 	of := func(row catalog.Pool) Pool {
-		p := Pool{Name: row.Name, Note: row.Note, Added: when(row.AddedAt), Tenants: row.Tenants, Slots: map[string]int{}}
+		p := Pool{Name: row.Name, Region: row.Region, Note: row.Note, Added: when(row.AddedAt), Tenants: row.Tenants, Slots: map[string]int{}}
 		for _, process := range processes {
 			if process.Role == "worker" && process.Pool == row.Name {
 				p.Workers++
@@ -99,7 +106,7 @@ func (s *service) setPool(ctx context.Context, in *setPoolInput) (*versioned[Ten
 	}
 	change := catalog.TenantChange{Pool: &in.Body.Pool}
 	if err := s.Catalog.Fleet().ChangeTenant(ctx, in.Tenant, change, s.Now()); err != nil {
-		return nil, poolRefused(err, in.Body.Pool)
+		return nil, s.Places.refused(err, "", in.Body.Pool, true)
 	}
 	return s.getTenant(ctx, &tenantInput{in.TenantPath})
 }

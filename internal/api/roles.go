@@ -63,7 +63,7 @@ var needs = map[string]permission{
 	"list-workloads": toLook, "enable-workload": toProtect, "disable-workload": toProtect, "probe-tenant": toProtect,
 	"add-credential": toProtect, "list-credentials": toProtect, "remove-credential": toProtect,
 	"start-registration": toProtect, "get-registration": toLook, "cancel-registration": toProtect,
-	"add-pool": toManage, "remove-pool": toManage, "set-pool": toManage, "list-pools": toWatch,
+	"add-pool": toManage, "remove-pool": toManage, "set-pool": toManage, "list-pools": toWatch, "list-regions": toWatch, "list-clouds": toWatch,
 	"add-enrolment": toManage, "list-enrolments": toWatch, "revoke-enrolment": toManage, "list-workers": toWatch, "revoke-worker": toManage,
 	"add-fleet-credential": toManage, "list-fleet-credentials": toManage, "remove-fleet-credential": toManage,
 	"list-audit": toAudit, "list-fleet-audit": toAudit,

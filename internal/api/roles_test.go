@@ -23,7 +23,7 @@ var (
 	steers   = strings.Fields("cancel-run retry-run")
 	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy change-policy activate-policy pause-policy delete-policy assign-seats revoke-seats")
 	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices send-report add-credential list-credentials remove-credential start-registration cancel-registration")
-	watches  = strings.Fields("get-fleet list-backlogs list-alarms list-tenant-alarms list-processes list-pools list-enrolments list-workers count-seats fetch-seat-counts get-fleet-coverage get-fleet-notices list-fleet-mails")
+	watches  = strings.Fields("get-fleet list-backlogs list-alarms list-tenant-alarms list-processes list-pools list-regions list-clouds list-enrolments list-workers count-seats fetch-seat-counts get-fleet-coverage get-fleet-notices list-fleet-mails")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")
 	manages  = strings.Fields(`add-tenant change-tenant set-planning set-licensing set-retention set-hold lift-hold start-prune

@@ -65,6 +65,8 @@ func TestEveryOperation(t *testing.T) {
 	call("add-pool", 201, "POST", "/v1/pools", map[string]any{"name": "munich", "note": "on premises"}, map[string]any{"name": "munich", "workers": 0})
 	call("set-pool", 200, "PUT", base+"/pool", map[string]any{"pool": "munich"}, map[string]any{"pool": "munich"})
 	call("list-pools", 200, "GET", "/v1/pools", nil, map[string]any{"items.1.name": "munich", "items.1.tenants": 1, "items.0.name": "main"})
+	call("list-regions", 200, "GET", "/v1/regions", nil, map[string]any{"items.0.name": "default", "items.0.default": true, "items.0.pool": "main", "items.0.pools.1": "munich", "items.0.known": true})
+	call("list-clouds", 200, "GET", "/v1/clouds", nil, map[string]any{"items.0.name": "global", "items.0.default": true})
 	h.want(409, "DELETE", "/v1/pools/munich", nil)
 	h.want(422, "PUT", base+"/pool", map[string]any{"pool": "atlantis"})
 	call("change-tenant", 200, "PATCH", base, map[string]any{"name": " Contoso Ltd ", "application_name": "Our backup", "sync_hours": 6, "pool": "main", "seats": "manual"},

@@ -21,7 +21,9 @@ type Tenant struct {
 	DirectoryID string               `json:"directory_id,omitempty" doc:"The Microsoft tenant that is proved to have consented"`
 	State       tenantry.TenantState `json:"state" enum:"pending,connected,refused,disconnected"`
 	Reason      string               `json:"reason,omitempty" doc:"Why it is in this state, for a person"`
-	Pool        string               `json:"pool" doc:"Pool of workers that does its work"`
+	Cloud       string               `json:"cloud" doc:"Microsoft's cloud in which it lives" example:"global"`
+	Region      string               `json:"region" doc:"Data region: in whose bucket its backups lie" example:"default"`
+	Pool        string               `json:"pool" doc:"Pool of workers that does its work, one of its region"`
 	Weight      int                  `json:"weight" doc:"Service level: its share when the fleet is busy"`
 	SyncHours   int                  `json:"sync_hours" doc:"Hours between two syncs of its directory"`
 	Application string               `json:"application_name,omitempty" doc:"What an application is called that is registered for it; absent: the fleet's name for it"`
@@ -36,10 +38,10 @@ type Tenant struct {
 	Resources *ResourceCounts `json:"resources,omitempty" doc:"On a single tenant: what it has"`
 }
 
-func tenantOf(r catalog.TenantRow) Tenant {
+func (s *service) tenantOf(r catalog.TenantRow) Tenant {
 	return Tenant{
 		ID: r.ID, Name: r.Name, Directory: r.Directory, DirectoryID: r.DirectoryID,
-		State: r.State, Reason: r.Reason, Pool: r.Pool, Weight: r.Weight,
+		State: r.State, Reason: r.Reason, Cloud: cmp.Or(r.Cloud, s.Places.Cloud), Region: r.Region, Pool: r.Pool, Weight: r.Weight,
 		SyncHours: int(cmp.Or(r.SyncEvery, catalog.DefaultSyncEvery) / time.Hour), Application: r.ApplicationName, Seats: r.Seats, Users: r.Users, Licences: r.Licences,
 		AddedAt: when(r.AddedAt), StateAt: when(r.StateAt), LastSyncAt: when(r.LastSyncAt), NextSyncAt: when(r.NextSyncAt),
 	}
@@ -53,7 +55,9 @@ type NewTenant struct {
 
 	ApplicationName string           `json:"application_name,omitempty" maxLength:"120" doc:"What an application is called that is registered in its Microsoft tenant; absent: the fleet's name for it" example:"Contoso backup"`
 	SyncHours       int              `json:"sync_hours,omitempty" minimum:"1" maximum:"168" default:"24" doc:"Hours between two syncs of its directory"`
-	Pool            string           `json:"pool,omitempty" pattern:"^[a-z][a-z0-9-]{0,39}$" default:"main" doc:"Whose workers do its work: main, or a pool that was added"`
+	Cloud           string           `json:"cloud,omitempty" enum:"global,gcchigh,dod,china" doc:"Microsoft's cloud in which it lives, one in which the fleet has an application (list-clouds); absent: the fleet's own"`
+	Region          string           `json:"region,omitempty" pattern:"^[a-z][a-z0-9-]{0,39}$" doc:"Data region: in whose bucket its backups lie (list-regions); absent: the fleet's default. It cannot be changed once there are any" example:"default"`
+	Pool            string           `json:"pool,omitempty" pattern:"^[a-z][a-z0-9-]{0,39}$" doc:"Whose workers do its work: a pool of its region; absent: that of the region, main in the default one" example:"main"`
 	Seats           catalog.SeatMode `json:"seats,omitempty" enum:"automatic,manual" default:"automatic" doc:"automatic: whoever is to be protected and needs a seat gets one; manual: those alone are protected who were given one"`
 }
 
@@ -63,12 +67,14 @@ type TenantChange struct {
 	Weight          *int              `json:"weight,omitempty" minimum:"1" maximum:"100" doc:"Service level: its share when the fleet is busy. A tenant of 20 gets twice the tasks of one of 10"`
 	ApplicationName *string           `json:"application_name,omitempty" maxLength:"120" doc:"What an application is called that is registered in its Microsoft tenant from now on; empty: the fleet's name for it"`
 	SyncHours       *int              `json:"sync_hours,omitempty" minimum:"1" maximum:"168" doc:"Hours between two syncs of its directory; the next one is planned anew"`
+	Cloud           *string           `json:"cloud,omitempty" enum:"global,gcchigh,dod,china" doc:"Microsoft's cloud in which it lives; only before its consent was proved"`
+	Region          *string           `json:"region,omitempty" pattern:"^[a-z][a-z0-9-]{0,39}$" doc:"Data region; only while nothing of it is in the other one: no backups, no tasks under way, no credentials of its own. Its pool becomes that of the region, unless one is given"`
 	Pool            *string           `json:"pool,omitempty" pattern:"^[a-z][a-z0-9-]{0,39}$" doc:"Whose workers do its work: main, or a pool that was added. What waits is done there, what runs ends where it is"`
 	Seats           *catalog.SeatMode `json:"seats,omitempty" enum:"automatic,manual" doc:"How its seats are given. Changed to manual, those who have a seat keep it"`
 }
 
 // change is the catalog's words for it.
-func (c TenantChange) change() (catalog.TenantChange, error) {
+func (c TenantChange) change(places Places) (catalog.TenantChange, error) {
 	out := catalog.TenantChange{Weight: c.Weight, Pool: c.Pool, Seats: c.Seats}
 	if c.Name != nil {
 		name, err := customerName(*c.Name)
@@ -84,10 +90,32 @@ func (c TenantChange) change() (catalog.TenantChange, error) {
 		}
 		out.ApplicationName = &name
 	}
+	if c.Region != nil {
+		name, err := places.region(*c.Region)
+		if err != nil {
+			return out, err
+		}
+		out.Region = &name
+	}
+	if c.Cloud != nil {
+		name, err := places.cloud(*c.Cloud)
+		if err != nil {
+			return out, err
+		}
+		out.Cloud = &name
+	}
 	if c.SyncHours != nil {
 		out.SyncEvery = new(hours(*c.SyncHours))
 	}
 	return out, nil
+}
+
+// value is what a pointer points at, "" for none.
+func value(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 func hours(n int) time.Duration { return time.Duration(n) * time.Hour }
@@ -106,14 +134,6 @@ func nameOfApplication(given string) (string, error) {
 		return "", invalid("body.application_name", given, "must be a name without control characters")
 	}
 	return name, nil
-}
-
-// poolRefused names the field in an error of the catalog: all else was validated before.
-func poolRefused(err error, pool string) error {
-	if tenantry.KindOf(err) == tenantry.Invalid {
-		return invalid("body.pool", pool, "there is no such pool: add it first")
-	}
-	return err
 }
 
 type changeTenantInput struct {
@@ -165,21 +185,22 @@ func (s *service) tenantRoutes() {
 }
 
 func (s *service) addTenant(ctx context.Context, in *addTenantInput) (*created[Tenant], error) {
-	row, err := newTenantRow(in.Body, s.Now())
+	row, err := s.newTenantRow(in.Body)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.Catalog.Fleet().AddTenant(ctx, row); err != nil {
-		return nil, poolRefused(err, row.Pool)
+		return nil, s.Places.refused(err, row.Region, row.Pool, in.Body.Pool != "")
 	}
 	_, row, err = s.tenant(ctx, row.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &created[Tenant]{"/v1/tenants/" + string(row.ID), tenantOf(row)}, nil
+	return &created[Tenant]{"/v1/tenants/" + string(row.ID), s.tenantOf(row)}, nil
 }
 
-func newTenantRow(n NewTenant, now time.Time) (catalog.TenantRow, error) {
+func (s *service) newTenantRow(n NewTenant) (catalog.TenantRow, error) {
+	now := s.Now()
 	name, err := customerName(n.Name)
 	if err != nil {
 		return catalog.TenantRow{}, err
@@ -192,10 +213,19 @@ func newTenantRow(n NewTenant, now time.Time) (catalog.TenantRow, error) {
 	if !guidPattern.MatchString(directory) && !domainPattern.MatchString(directory) {
 		return catalog.TenantRow{}, invalid("body.directory", n.Directory, "must be the GUID or a domain of a Microsoft tenant")
 	}
+	region, err := s.Places.region(n.Region)
+	if err != nil {
+		return catalog.TenantRow{}, err
+	}
+	cloud, err := s.Places.cloud(n.Cloud)
+	if err != nil {
+		return catalog.TenantRow{}, err
+	}
 	return catalog.TenantRow{
 		ID: tenantry.NewTenantID(), Name: name, Directory: directory, State: tenantry.TenantPending,
 		Weight: n.Weight, AddedAt: now, StateAt: now,
-		ApplicationName: application, SyncEvery: hours(n.SyncHours), Pool: n.Pool, Seats: n.Seats,
+		ApplicationName: application, SyncEvery: hours(n.SyncHours), Seats: n.Seats,
+		Cloud: cloud, Region: region, Pool: cmp.Or(n.Pool, s.Places.Pools[region]),
 	}, nil
 }
 
@@ -205,18 +235,18 @@ func (s *service) listTenants(ctx context.Context, in *PageQuery) (*body[Page[Te
 		if err != nil {
 			return nil, err
 		}
-		return paged([]catalog.TenantRow{row}, in.Limit, tenantOf, nil), nil
+		return paged([]catalog.TenantRow{row}, in.Limit, s.tenantOf, nil), nil
 	}
 	rows, err := s.Catalog.Fleet().Tenants(ctx, tenantry.TenantID(in.After), in.Limit+1)
 	if err != nil {
 		return nil, err
 	}
-	return paged(rows, in.Limit, tenantOf, func(r catalog.TenantRow) string { return string(r.ID) }), nil
+	return paged(rows, in.Limit, s.tenantOf, func(r catalog.TenantRow) string { return string(r.ID) }), nil
 }
 
 // tenantSettings are what people can change of a tenant; the rest the fleet finds out.
 func tenantSettings(r catalog.TenantRow) any {
-	return []any{r.Name, r.Weight, r.Pool, r.ApplicationName, r.SyncEvery, r.Seats}
+	return []any{r.Name, r.Weight, r.Cloud, r.Region, r.Pool, r.ApplicationName, r.SyncEvery, r.Seats}
 }
 
 func (s *service) getTenant(ctx context.Context, in *tenantInput) (*versioned[Tenant], error) {
@@ -228,7 +258,7 @@ func (s *service) getTenant(ctx context.Context, in *tenantInput) (*versioned[Te
 	if err != nil {
 		return nil, err
 	}
-	tenant := tenantOf(row)
+	tenant := s.tenantOf(row)
 	tenant.Resources = &ResourceCounts{
 		Active: counts[tenantry.Active], Inactive: counts[tenantry.Inactive], Gone: counts[tenantry.Gone],
 	}
@@ -236,23 +266,24 @@ func (s *service) getTenant(ctx context.Context, in *tenantInput) (*versioned[Te
 }
 
 func (s *service) changeTenant(ctx context.Context, in *changeTenantInput) (*versioned[Tenant], error) {
-	t, _, err := s.tenant(ctx, in.Tenant)
+	t, row, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	change, err := in.Body.change()
+	change, err := in.Body.change(s.Places)
 	if err != nil {
 		return nil, err
 	}
+	if cmp.Or(row.Cloud, s.Places.Cloud) == value(change.Cloud) {
+		change.Cloud = nil
+	}
+	s.Places.setPlace(&change, row)
 	err = s.change(ctx, t, in.IfMatch, func(ctx context.Context) (any, error) { row, err := t.Get(ctx); return tenantSettings(row), err },
 		func(ctx context.Context) error {
 			return s.Catalog.Fleet().ChangeTenant(ctx, in.Tenant, change, s.Now())
 		})
 	if err != nil {
-		if change.Pool != nil {
-			err = poolRefused(err, *change.Pool)
-		}
-		return nil, err
+		return nil, s.Places.refused(err, value(change.Region), value(change.Pool), in.Body.Pool != nil || change.Region == nil)
 	}
 	s.wake(ctx) // a sync may be due sooner, and seats may let more be backed up
 	return s.getTenant(ctx, &tenantInput{in.TenantPath})

@@ -773,6 +773,30 @@ func (e NewSearchWorkload) Valid() bool {
 	}
 }
 
+// Defines values for NewTenantCloud.
+const (
+	NewTenantCloudChina   NewTenantCloud = "china"
+	NewTenantCloudDod     NewTenantCloud = "dod"
+	NewTenantCloudGcchigh NewTenantCloud = "gcchigh"
+	NewTenantCloudGlobal  NewTenantCloud = "global"
+)
+
+// Valid indicates whether the value is a known member of the NewTenantCloud enum.
+func (e NewTenantCloud) Valid() bool {
+	switch e {
+	case NewTenantCloudChina:
+		return true
+	case NewTenantCloudDod:
+		return true
+	case NewTenantCloudGcchigh:
+		return true
+	case NewTenantCloudGlobal:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewTenantSeats.
 const (
 	NewTenantSeatsAutomatic NewTenantSeats = "automatic"
@@ -1415,6 +1439,30 @@ func (e TenantState) Valid() bool {
 	}
 }
 
+// Defines values for TenantChangeCloud.
+const (
+	TenantChangeCloudChina   TenantChangeCloud = "china"
+	TenantChangeCloudDod     TenantChangeCloud = "dod"
+	TenantChangeCloudGcchigh TenantChangeCloud = "gcchigh"
+	TenantChangeCloudGlobal  TenantChangeCloud = "global"
+)
+
+// Valid indicates whether the value is a known member of the TenantChangeCloud enum.
+func (e TenantChangeCloud) Valid() bool {
+	switch e {
+	case TenantChangeCloudChina:
+		return true
+	case TenantChangeCloudDod:
+		return true
+	case TenantChangeCloudGcchigh:
+		return true
+	case TenantChangeCloudGlobal:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TenantChangeSeats.
 const (
 	TenantChangeSeatsAutomatic TenantChangeSeats = "automatic"
@@ -1575,6 +1623,7 @@ const (
 	ListTenantAlarmsParamsCauseDamage         ListTenantAlarmsParamsCause = "damage"
 	ListTenantAlarmsParamsCauseKey            ListTenantAlarmsParamsCause = "key"
 	ListTenantAlarmsParamsCauseMassChange     ListTenantAlarmsParamsCause = "mass_change"
+	ListTenantAlarmsParamsCausePlace          ListTenantAlarmsParamsCause = "place"
 	ListTenantAlarmsParamsCauseQuotaHard      ListTenantAlarmsParamsCause = "quota_hard"
 	ListTenantAlarmsParamsCauseQuotaSoft      ListTenantAlarmsParamsCause = "quota_soft"
 )
@@ -1591,6 +1640,8 @@ func (e ListTenantAlarmsParamsCause) Valid() bool {
 	case ListTenantAlarmsParamsCauseKey:
 		return true
 	case ListTenantAlarmsParamsCauseMassChange:
+		return true
+	case ListTenantAlarmsParamsCausePlace:
 		return true
 	case ListTenantAlarmsParamsCauseQuotaHard:
 		return true
@@ -2300,6 +2351,24 @@ type ChangedItem struct {
 
 // ChangedItemWhat Changed: its content, its name or the folder it lies in
 type ChangedItemWhat string
+
+// Cloud defines model for Cloud.
+type Cloud struct {
+	// Default New tenants are in it that name none
+	Default bool `json:"default"`
+
+	// Graph Address of Microsoft Graph
+	Graph string `json:"graph,omitempty,omitzero"`
+
+	// Lacks What Graph does not have there, and what is done instead
+	Lacks []string `json:"lacks"`
+
+	// Login Where administrators sign in
+	Login string `json:"login,omitempty,omitzero"`
+
+	// Name Example: gcchigh
+	Name string `json:"name"`
+}
 
 // ConsentLink defines model for ConsentLink.
 type ConsentLink struct {
@@ -3014,6 +3083,9 @@ type NewPool struct {
 	// Example: munich
 	Name string `json:"name"`
 	Note string `json:"note,omitempty,omitzero"`
+
+	// Region Data region that it works for, for good (list-regions); its workers are started with it: -region NAME
+	Region string `json:"region,omitempty,omitzero"`
 }
 
 // NewRegistration defines model for NewRegistration.
@@ -3118,6 +3190,9 @@ type NewTenant struct {
 	// Example: Contoso backup
 	ApplicationName string `json:"application_name,omitempty,omitzero"`
 
+	// Cloud Microsoft's cloud in which it lives, one in which the fleet has an application (list-clouds); absent: the fleet's own
+	Cloud NewTenantCloud `json:"cloud,omitempty,omitzero"`
+
 	// Directory The Microsoft tenant that is expected to consent: its GUID, or one of its domains
 	//
 	// Example: contoso.com
@@ -3126,8 +3201,15 @@ type NewTenant struct {
 	// Name What people call the customer
 	Name string `json:"name"`
 
-	// Pool Whose workers do its work: main, or a pool that was added
+	// Pool Whose workers do its work: a pool of its region; absent: that of the region, main in the default one
+	//
+	// Example: main
 	Pool string `json:"pool,omitempty,omitzero"`
+
+	// Region Data region: in whose bucket its backups lie (list-regions); absent: the fleet's default. It cannot be changed once there are any
+	//
+	// Example: default
+	Region string `json:"region,omitempty,omitzero"`
 
 	// Seats automatic: whoever is to be protected and needs a seat gets one; manual: those alone are protected who were given one
 	Seats NewTenantSeats `json:"seats,omitempty,omitzero"`
@@ -3138,6 +3220,9 @@ type NewTenant struct {
 	// Weight Service level: its share when the fleet is busy
 	Weight int64 `json:"weight,omitempty,omitzero"`
 }
+
+// NewTenantCloud Microsoft's cloud in which it lives, one in which the fleet has an application (list-clouds); absent: the fleet's own
+type NewTenantCloud string
 
 // NewTenantSeats automatic: whoever is to be protected and needs a seat gets one; manual: those alone are protected who were given one
 type NewTenantSeats string
@@ -3251,7 +3336,7 @@ type Overview struct {
 	// Tenants By state: pending, connected, disconnected, refused, ...
 	Tenants map[string]int64 `json:"tenants"`
 
-	// Troubled Alarms of single tenants, by cause: key, damage, credential, credential_last, mass_change, quota_soft, quota_hard
+	// Troubled Alarms of single tenants, by cause: key, damage, place, credential, credential_last, mass_change, quota_soft, quota_hard
 	Troubled map[string]int64 `json:"troubled"`
 
 	// Unsaved Of these, those without any snapshot
@@ -3293,6 +3378,14 @@ type PageBrowseItem struct {
 // PageChangedItem defines model for PageChangedItem.
 type PageChangedItem struct {
 	Items []ChangedItem `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PageCloud defines model for PageCloud.
+type PageCloud struct {
+	Items []Cloud `json:"items"`
 
 	// Next Pass it as 'after' for the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
@@ -3373,6 +3466,14 @@ type PagePool struct {
 // PageProcess defines model for PageProcess.
 type PageProcess struct {
 	Items []Process `json:"items"`
+
+	// Next Pass it as 'after' for the next page; absent on the last
+	Next string `json:"next,omitempty,omitzero"`
+}
+
+// PageRegion defines model for PageRegion.
+type PageRegion struct {
+	Items []Region `json:"items"`
 
 	// Next Pass it as 'after' for the next page; absent on the last
 	Next string `json:"next,omitempty,omitzero"`
@@ -3659,6 +3760,11 @@ type Pool struct {
 	Name string `json:"name"`
 	Note string `json:"note,omitempty,omitzero"`
 
+	// Region Data region that it works for: tenants of others cannot belong to it
+	//
+	// Example: default
+	Region string `json:"region"`
+
 	// Slots What they can run at once, by queue
 	Slots map[string]int64 `json:"slots"`
 
@@ -3766,6 +3872,30 @@ type Readiness struct {
 
 	// Reason Why it would fail
 	Reason string `json:"reason,omitempty,omitzero"`
+}
+
+// Region defines model for Region.
+type Region struct {
+	// Default New tenants belong to it that name none
+	Default bool `json:"default"`
+
+	// Known This API has its bucket; false: tenants belong to it, and the configuration does not name it
+	Known bool `json:"known"`
+
+	// Name Example: au
+	Name string `json:"name"`
+
+	// Pool Pool of its tenants that name none. It has to be added, with this region
+	Pool string `json:"pool"`
+
+	// Pools Pools that work for it
+	Pools []string `json:"pools"`
+
+	// Tenants That belong to it
+	Tenants int64 `json:"tenants"`
+
+	// Workers That live, in all of its pools: without any its tenants wait
+	Workers int64 `json:"workers"`
 }
 
 // Registration defines model for Registration.
@@ -4172,6 +4302,11 @@ type Tenant struct {
 	// ApplicationName What an application is called that is registered for it; absent: the fleet's name for it
 	ApplicationName string `json:"application_name,omitempty,omitzero"`
 
+	// Cloud Microsoft's cloud in which it lives
+	//
+	// Example: global
+	Cloud string `json:"cloud"`
+
 	// Directory The Microsoft tenant that is expected to consent: GUID or domain
 	Directory string `json:"directory"`
 
@@ -4183,11 +4318,16 @@ type Tenant struct {
 	Name        string    `json:"name"`
 	NextSyncAt  time.Time `json:"next_sync_at,omitempty,omitzero"`
 
-	// Pool Pool of workers that does its work
+	// Pool Pool of workers that does its work, one of its region
 	Pool string `json:"pool"`
 
 	// Reason Why it is in this state, for a person
-	Reason    string         `json:"reason,omitempty,omitzero"`
+	Reason string `json:"reason,omitempty,omitzero"`
+
+	// Region Data region: in whose bucket its backups lie
+	//
+	// Example: default
+	Region    string         `json:"region"`
 	Resources ResourceCounts `json:"resources,omitempty,omitzero"`
 
 	// Seats How its seats are given: see its licensing
@@ -4215,7 +4355,7 @@ type TenantState string
 
 // TenantAlarm defines model for TenantAlarm.
 type TenantAlarm struct {
-	// Cause key: its key does not open; damage: what is stored of a series is damaged; credential: one of its own ends within 30 days; credential_last: within a week, has ended, or is refused; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short
+	// Cause key: its key does not open; damage: what is stored of a series is damaged; place: no worker of its pool can reach its data region or its cloud; credential: one of its own ends within 30 days; credential_last: within a week, has ended, or is refused; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short
 	//
 	// Example: key
 	Cause string `json:"cause"`
@@ -4237,11 +4377,17 @@ type TenantChange struct {
 	// ApplicationName What an application is called that is registered in its Microsoft tenant from now on; empty: the fleet's name for it
 	ApplicationName *string `json:"application_name,omitempty"`
 
+	// Cloud Microsoft's cloud in which it lives; only before its consent was proved
+	Cloud *TenantChangeCloud `json:"cloud,omitempty"`
+
 	// Name What people call the customer
 	Name *string `json:"name,omitempty"`
 
 	// Pool Whose workers do its work: main, or a pool that was added. What waits is done there, what runs ends where it is
 	Pool *string `json:"pool,omitempty"`
+
+	// Region Data region; only while nothing of it is in the other one: no backups, no tasks under way, no credentials of its own. Its pool becomes that of the region, unless one is given
+	Region *string `json:"region,omitempty"`
 
 	// Seats How its seats are given. Changed to manual, those who have a seat keep it
 	Seats *TenantChangeSeats `json:"seats,omitempty"`
@@ -4252,6 +4398,9 @@ type TenantChange struct {
 	// Weight Service level: its share when the fleet is busy. A tenant of 20 gets twice the tasks of one of 10
 	Weight *int64 `json:"weight,omitempty"`
 }
+
+// TenantChangeCloud Microsoft's cloud in which it lives; only before its consent was proved
+type TenantChangeCloud string
 
 // TenantChangeSeats How its seats are given. Changed to manual, those who have a seat keep it
 type TenantChangeSeats string
@@ -5014,6 +5163,11 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/backlogs (the `ListBacklogs` operationId).
 	ListBacklogs(ctx context.Context, params *ListBacklogsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// ListClouds List Microsoft's clouds in which the fleet has an application
+	//
+	// Corresponds with GET /v1/clouds (the `ListClouds` operationId).
+	ListClouds(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// GetFleetCoverage Count the resources of all tenants by how well they are protected
 	//
 	// Corresponds with GET /v1/coverage (the `GetFleetCoverage` operationId).
@@ -5134,6 +5288,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/processes (the `ListProcesses` operationId).
 	ListProcesses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ListRegions List the data regions, and who works there
+	//
+	// Corresponds with GET /v1/regions (the `ListRegions` operationId).
+	ListRegions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// FindRuns Find a run by its reference
 	//
@@ -5894,6 +6053,21 @@ func (c *Client) ListBacklogs(ctx context.Context, params *ListBacklogsParams, r
 	return c.Client.Do(req)
 }
 
+// ListClouds List Microsoft's clouds in which the fleet has an application
+//
+// Corresponds with GET /v1/clouds (the `ListClouds` operationId).
+func (c *Client) ListClouds(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListCloudsRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // GetFleetCoverage Count the resources of all tenants by how well they are protected
 //
 // Corresponds with GET /v1/coverage (the `GetFleetCoverage` operationId).
@@ -6215,6 +6389,21 @@ func (c *Client) RevokeEnrolment(ctx context.Context, pool string, enrolment str
 // Corresponds with GET /v1/processes (the `ListProcesses` operationId).
 func (c *Client) ListProcesses(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewListProcessesRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// ListRegions List the data regions, and who works there
+//
+// Corresponds with GET /v1/regions (the `ListRegions` operationId).
+func (c *Client) ListRegions(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewListRegionsRequest(c.Server)
 	if err != nil {
 		return nil, err
 	}
@@ -8295,6 +8484,33 @@ func NewListBacklogsRequest(server string, params *ListBacklogsParams) (*http.Re
 	return req, nil
 }
 
+// NewListCloudsRequest constructs an http.Request for the ListClouds method
+func NewListCloudsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/clouds")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewGetFleetCoverageRequest constructs an http.Request for the GetFleetCoverage method
 func NewGetFleetCoverageRequest(server string, params *GetFleetCoverageParams) (*http.Request, error) {
 	var err error
@@ -8922,6 +9138,33 @@ func NewListProcessesRequest(server string) (*http.Request, error) {
 	}
 
 	operationPath := fmt.Sprintf("/v1/processes")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewListRegionsRequest constructs an http.Request for the ListRegions method
+func NewListRegionsRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/regions")
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -14186,6 +14429,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/backlogs (the `ListBacklogs` operationId).
 	ListBacklogsWithResponse(ctx context.Context, params *ListBacklogsParams, reqEditors ...RequestEditorFn) (*ListBacklogsResponse, error)
 
+	// ListCloudsWithResponse List Microsoft's clouds in which the fleet has an application
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/clouds (the `ListClouds` operationId).
+	ListCloudsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListCloudsResponse, error)
+
 	// GetFleetCoverageWithResponse Count the resources of all tenants by how well they are protected
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -14332,6 +14582,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/processes (the `ListProcesses` operationId).
 	ListProcessesWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListProcessesResponse, error)
+
+	// ListRegionsWithResponse List the data regions, and who works there
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/regions (the `ListRegions` operationId).
+	ListRegionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListRegionsResponse, error)
 
 	// FindRunsWithResponse Find a run by its reference
 	//
@@ -15325,6 +15582,54 @@ func (r ListBacklogsResponse) ContentType() string {
 	return ""
 }
 
+type ListCloudsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageCloud
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListCloudsResponse) GetJSON200() *PageCloud {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListCloudsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListCloudsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListCloudsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListCloudsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListCloudsResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 type GetFleetCoverageResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -16135,6 +16440,54 @@ func (r ListProcessesResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r ListProcessesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type ListRegionsResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *PageRegion
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r ListRegionsResponse) GetJSON200() *PageRegion {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r ListRegionsResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r ListRegionsResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r ListRegionsResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r ListRegionsResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r ListRegionsResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -20818,6 +21171,19 @@ func (c *ClientWithResponses) ListBacklogsWithResponse(ctx context.Context, para
 	return ParseListBacklogsResponse(rsp)
 }
 
+// ListCloudsWithResponse List Microsoft's clouds in which the fleet has an application
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/clouds (the `ListClouds` operationId).
+func (c *ClientWithResponses) ListCloudsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListCloudsResponse, error) {
+	rsp, err := c.ListClouds(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListCloudsResponse(rsp)
+}
+
 // GetFleetCoverageWithResponse Count the resources of all tenants by how well they are protected
 //
 // Returns a wrapper object for the known response body format(s).
@@ -21089,6 +21455,19 @@ func (c *ClientWithResponses) ListProcessesWithResponse(ctx context.Context, req
 		return nil, err
 	}
 	return ParseListProcessesResponse(rsp)
+}
+
+// ListRegionsWithResponse List the data regions, and who works there
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/regions (the `ListRegions` operationId).
+func (c *ClientWithResponses) ListRegionsWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*ListRegionsResponse, error) {
+	rsp, err := c.ListRegions(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseListRegionsResponse(rsp)
 }
 
 // FindRunsWithResponse Find a run by its reference
@@ -22763,6 +23142,39 @@ func ParseListBacklogsResponse(rsp *http.Response) (*ListBacklogsResponse, error
 	return response, nil
 }
 
+// ParseListCloudsResponse parses an HTTP response from a ListCloudsWithResponse call
+func ParseListCloudsResponse(rsp *http.Response) (*ListCloudsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListCloudsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageCloud
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseGetFleetCoverageResponse parses an HTTP response from a GetFleetCoverageWithResponse call
 func ParseGetFleetCoverageResponse(rsp *http.Response) (*GetFleetCoverageResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -23352,6 +23764,39 @@ func ParseListProcessesResponse(rsp *http.Response) (*ListProcessesResponse, err
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest PageProcess
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseListRegionsResponse parses an HTTP response from a ListRegionsWithResponse call
+func ParseListRegionsResponse(rsp *http.Response) (*ListRegionsResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &ListRegionsResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest PageRegion
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -15,7 +15,6 @@ import (
 	"github.com/tenantry/tenantry/internal/queue"
 	"github.com/tenantry/tenantry/internal/signin"
 	"github.com/tenantry/tenantry/internal/tenantry"
-	"github.com/tenantry/tenantry/internal/throttle"
 )
 
 // apiGC lets an api's garbage grow to four times what lives, which is some megabytes:
@@ -38,7 +37,7 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 		return err
 	}
 	p.closes(deliveries.Close)
-	repos, err := openStorage(ctx, cfg)
+	repos, err := openRegions(ctx, cfg, cat, p.log)
 	if err != nil {
 		return err
 	}
@@ -57,9 +56,7 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	// It only reads the book, by the application's ID.
-	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
-	p.onStop(book.Close)
+	books := p.openBooks(cfg, rdb, limits, cat)
 
 	people, err := signIn(cfg)
 	if err != nil {
@@ -68,7 +65,7 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	metrics := newMeter(RoleAPI)
 	closing := make(chan struct{})
 	handler, err := api.New(api.Config{
-		Catalog: cat, Consent: consent{graphConfig(cfg)}, Keys: repos.ring, Browser: newBrowser(repos), Archives: archives{repos, cfg.KeepArchives}, Budgets: book, Limits: limits, Monitor: monitor, SignIn: people,
+		Catalog: cat, Consent: consent{cfg}, Keys: repos, Places: placesOf(cfg), Browser: newBrowser(repos), Archives: archives{repos, cfg.KeepArchives}, Budgets: books, Limits: limits, Monitor: monitor, SignIn: people,
 		PublicURL: cfg.PublicURL, Rate: cfg.APIRate, Logger: p.log, Metrics: metricsHandler(metrics), Closing: closing,
 		Ready: readiness(map[string]pinger{"catalog": cat, "redis": deliveries}),
 	})
@@ -112,13 +109,31 @@ func openStorage(ctx context.Context, cfg Config) (*repositories, error) {
 	return newRepositories(vault.Store, vault.Keys), nil
 }
 
-// consent builds consent URLs without a Graph credential.
-type consent struct{ cfg graph.Config }
+// consent builds consent URLs without a Graph credential, for any cloud in which the fleet has an application.
+type consent struct{ cfg Config }
 
-func (c consent) URL(clientID, directory, state, redirect string) (string, error) {
-	cfg := c.cfg
+// URL implements api.Consent.
+func (c consent) URL(cloud, clientID, directory, state, redirect string) (string, error) {
+	in, ok := c.cfg.at(cloud)
+	if !ok {
+		return "", tenantry.Errorf(tenantry.Shared, "this program has no application in the cloud %q", cloud)
+	}
+	cfg := graphConfig(in)
 	cfg.ClientID = cmp.Or(clientID, cfg.ClientID)
 	return graph.ConsentURL(cfg, directory, state, redirect)
+}
+
+// placesOf are the regions and clouds of the configuration, for the API.
+func placesOf(cfg Config) api.Places {
+	p := api.Places{Region: cmp.Or(cfg.DefaultRegion, catalog.DefaultRegion), Cloud: cfg.Cloud, Pools: map[string]string{}}
+	for _, name := range cfg.RegionNames() {
+		p.Pools[name] = cfg.poolOf(name)
+	}
+	for _, name := range cfg.cloudNames() {
+		c := graph.CloudOf(name)
+		p.Clouds = append(p.Clouds, api.Cloud{Name: c.Name, Login: c.Login, Graph: c.Graph, Lacks: c.Lacks})
+	}
+	return p
 }
 
 // describe says for asynqmon what a delivery is about.

@@ -12,7 +12,7 @@ import (
 
 // archives reads what exports made, for the API.
 type archives struct {
-	repos *repositories
+	repos opener
 	keep  time.Duration
 }
 

@@ -20,7 +20,7 @@ const openReaders = 16
 // browser reads indexes of snapshots for the API. It reads no content. Safe for
 // concurrent use.
 type browser struct {
-	repos *repositories
+	repos opener
 
 	mu    sync.Mutex
 	open  map[string]*list.Element
@@ -32,7 +32,7 @@ type openReader struct {
 	reader *repository.Reader
 }
 
-func newBrowser(repos *repositories) *browser {
+func newBrowser(repos opener) *browser {
 	return &browser{repos: repos, open: map[string]*list.Element{}, order: list.New()}
 }
 

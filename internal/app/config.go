@@ -16,6 +16,7 @@ import (
 	"github.com/peterbourgon/ff/v3"
 	"github.com/peterbourgon/ff/v3/ffyaml"
 
+	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -65,6 +66,15 @@ type Config struct {
 
 	FederatedTokenFile string
 	Pool               string
+
+	S3AccessKey   string
+	S3SecretKey   tenantry.Secret
+	Region        string
+	RegionsFile   string
+	DefaultRegion string
+	CloudsFile    string
+	regions       map[string]Config // that RegionsFile names, by name
+	clouds        map[string]Config // that CloudsFile names, by name
 
 	PublicURL      string
 	TLSCertificate string
@@ -130,6 +140,9 @@ func Load(role Role, args []string, out io.Writer) (Config, error) {
 	if fs.NArg() > 0 {
 		return c, tenantry.Errorf(tenantry.Invalid, "configuration: unexpected argument %q: see -help", fs.Arg(0))
 	}
+	if err := c.readPlaces(); err != nil {
+		return c, err
+	}
 	return c, c.Validate(role)
 }
 
@@ -153,24 +166,15 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 		"`DSN` of the catalog: sqlite:PATH (one machine) or postgres://USER:PASSWORD@HOST/DB (a fleet)")
 	fs.BoolVar(&c.Migrate, "migrate", true, "bring the catalog's schema to what this release needs when a program starts; false: refuse an older one, because tenantry migrate is run apart")
 	fs.StringVar(&c.Redis, "redis", "127.0.0.1:6379", "`ADDRESS` of Redis or Valkey: HOST:PORT or redis://USER:PASSWORD@HOST:PORT/DB")
-	fs.StringVar(&c.Bucket, "bucket", "file:backups",
-		"`URL` of the storage: file:FOLDER, or s3://BUCKET/PREFIX?endpoint=URL&region=NAME with credentials from AWS_* as usual")
-	fs.StringVar(&c.LockMode, "lock-mode", "", "`MODE` of object locks on everything that is written: empty (none), governance or compliance; needs a bucket made with object locks")
-	fs.DurationVar(&c.LockFor, "lock-for", 30*24*time.Hour, "`TIME` that objects are locked from their last use on: as long as the longest snapshot is to be kept")
-	fs.StringVar(&c.KeyFile, "key-file", "tenantry.keys", "`FILE` with the wrapping key of every tenant; without it no backup can be read: keep a copy elsewhere")
-	fs.StringVar(&c.KMSFleet, "kms-fleet", "", "`NAME` of this fleet in AWS KMS, which then holds the wrapping keys instead of key-file")
-	fs.StringVar(&c.KMSRegion, "kms-region", "", "`REGION` of KMS; empty: as AWS programs find it")
-	fs.StringVar(&c.KMSEndpoint, "kms-endpoint", "", "`URL` of KMS instead of AWS's own")
-	fs.StringVar(&c.Escrow, "escrow", "", "`FILE` with the receipt of a tested escrow copy of the keys (tenantry keys check-escrow), or none to run without; a worker on a bucket needs either")
+	c.Bucket, c.LockFor, c.KeyFile = "file:backups", 30*24*time.Hour, "tenantry.keys"
+	c.storageFlags(fs)
+	fs.StringVar(&c.RegionsFile, "regions-file", "", "YAML `FILE` with further data regions, each with bucket, pool and what else differs there (api, worker)")
+	fs.StringVar(&c.DefaultRegion, "default-region", "", "`NAME` of the data region of new tenants that name none; empty: default, whose bucket is bucket (api)")
+	fs.StringVar(&c.Region, "region", "", "`NAME` of the data region whose tenants a worker works for, with that region's bucket and no other; empty: default (worker)")
 
 	fs.StringVar(&c.Cloud, "cloud", "global", "Microsoft `CLOUD`: global, gcchigh, dod, china")
-	fs.StringVar(&c.GraphURL, "graph-url", "", "`URL` of Graph instead of the cloud's, for a simulator")
-	fs.StringVar(&c.LoginURL, "login-url", "", "`URL` of the login host instead of the cloud's, for a simulator")
-	fs.StringVar(&c.ClientID, "client-id", "", "`ID` of the Entra application (api, worker, scheduler); no secret")
-	fs.Var((*secretFlag)(&c.ClientSecret), "client-secret", "`SECRET` of the application (worker); better in the environment or the file than on the command line")
-	fs.StringVar(&c.ClientSecretEnds, "client-secret-ends", "", "`DATE` on which client-secret ends (YYYY-MM-DD), as Entra shows it: you are warned 30 days and a week before (worker)")
-	fs.StringVar(&c.Certificate, "certificate", "", "PEM `FILE` with the application's certificate and key, instead of a secret (worker)")
-	fs.StringVar(&c.FederatedTokenFile, "federated-token-file", "", "`FILE` with a token of an issuer that the application trusts, read for every sign-in, instead of a secret; tenants' federated credentials use it, too (worker)")
+	c.cloudFlags(fs)
+	fs.StringVar(&c.CloudsFile, "clouds-file", "", "YAML `FILE` with further Microsoft clouds, each with the application that is registered there (api, worker, scheduler)")
 	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits (api, worker, scheduler)")
 
 	fs.StringVar(&c.PublicURL, "public-url", "http://127.0.0.1:8080", "`URL` under which browsers reach the API: consent comes back to it (api)")
@@ -189,7 +193,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.TracesEndpoint, "traces-endpoint", "", "`URL` of an OTLP receiver over HTTP, for example http://127.0.0.1:4318; empty: no traces (worker)")
 	fs.Float64Var(&c.TracesRatio, "traces-ratio", 1, "`SHARE` of tasks whose traces are sent, above 0 and at most 1 (worker)")
 
-	fs.StringVar(&c.Pool, "pool", "main", "`NAME` of the pool of workers: it does the work of the tenants that belong to it, and of no other (worker)")
+	fs.StringVar(&c.Pool, "pool", "", "`NAME` of the pool of workers: it does the work of the tenants that belong to it, and of no other; empty: main, or that of region (worker)")
 	fs.IntVar(&c.SlotsInteractive, "slots-interactive", 4, "`TASKS` of restores, run-now and connects at once (worker)")
 	fs.IntVar(&c.SlotsDirectory, "slots-directory", 2, "directory syncs at once, in `TASKS` (worker)")
 	fs.IntVar(&c.SlotsBackup, "slots-backup", 16, "backups at once, in `TASKS` (worker)")
@@ -256,11 +260,14 @@ func (c Config) Validate(role Role) error {
 	if _, _, err := net.SplitHostPort(c.Redis); err != nil && !hasPrefix(c.Redis, "redis://", "rediss://") {
 		bad("redis", redactURL(c.Redis), "HOST:PORT or redis://USER:PASSWORD@HOST:PORT/DB")
 	}
-	if role == RoleAPI || role == RoleWorker || role == RoleKeys {
+	if ofRegion := c.Region != "" && c.Region != catalog.DefaultRegion; role == RoleAPI || role == RoleKeys || (role == RoleWorker && !ofRegion) {
 		c.validateStorage(bad)
 	}
 	if role == RoleAPI || role == RoleWorker {
 		c.validateGraph(bad)
+	}
+	if role != RoleInit {
+		c.validatePlaces(role, bad)
 	}
 	if role != RoleInit && role != RoleKeys && c.ClientID == "" {
 		bad("client-id", "", "the application (client) ID that Entra shows")
@@ -304,6 +311,9 @@ func (c Config) validateStorage(bad complain) {
 	if !hasPrefix(c.Bucket, "file:", "s3://") {
 		bad("bucket", redactURL(c.Bucket), "file:FOLDER or s3://BUCKET/PREFIX?endpoint=URL&region=NAME")
 	}
+	if (c.S3AccessKey == "") != c.S3SecretKey.IsZero() {
+		bad("s3-secret-key", "(hidden)", "given together with s3-access-key, or not at all")
+	}
 	if !oneOf(c.LockMode, "", "governance", "compliance") {
 		bad("lock-mode", c.LockMode, "empty, governance or compliance")
 	}
@@ -329,9 +339,8 @@ func (c Config) validateGraph(bad complain) {
 }
 
 func (c Config) validateWorker(bad complain) {
-	if c.Escrow == "" && hasPrefix(c.Bucket, "s3://") {
-		bad("escrow", "", "the receipt that `tenantry keys check-escrow` writes, because without a tested copy of its keys "+
-			"no backup outlives the loss of them; or none, to run without one")
+	if c.Region == "" || c.Region == catalog.DefaultRegion {
+		c.validateEscrow(bad)
 	}
 	if c.TracesEndpoint != "" && !webURL(c.TracesEndpoint) {
 		bad("traces-endpoint", redactURL(c.TracesEndpoint), "empty or the http or https URL of an OTLP receiver")
@@ -339,20 +348,8 @@ func (c Config) validateWorker(bad complain) {
 	if !(c.TracesRatio > 0 && c.TracesRatio <= 1) {
 		bad("traces-ratio", fmt.Sprint(c.TracesRatio), "a share above 0 and at most 1")
 	}
-	// A federated token may stand beside them: tenants' own applications may be proved by it.
-	if both := !c.ClientSecret.IsZero() && c.Certificate != ""; both || (c.ClientSecret.IsZero() && c.Certificate == "" && c.FederatedTokenFile == "") {
-		wrong := map[bool]string{true: "(not set)", false: "(set)"}[c.ClientSecret.IsZero()]
-		bad("client-secret", wrong, "a secret if certificate is empty, and empty if certificate names a PEM file: exactly one of the two, unless federated-token-file stands for both")
-	}
-	if _, err := secretEnds(c.ClientSecretEnds); c.ClientSecretEnds != "" && err != nil {
-		bad("client-secret-ends", c.ClientSecretEnds, "empty or a day such as 2027-01-31")
-	}
-	if c.Certificate != "" {
-		if _, err := os.Stat(c.Certificate); err != nil {
-			bad("certificate", c.Certificate, "the path of a readable PEM file")
-		}
-	}
-	if !poolName.MatchString(c.Pool) {
+	c.validateCredential(bad)
+	if c.Pool != "" && !poolName.MatchString(c.Pool) {
 		bad("pool", c.Pool, "main, or a name of lower-case letters, digits and dashes, at most 40")
 	}
 	atLeast(bad, "slots-interactive", c.SlotsInteractive, 1)
@@ -376,6 +373,30 @@ func (c Config) validateWorker(bad complain) {
 	}
 	if c.DrainTime < time.Second {
 		bad("drain-time", c.DrainTime.String(), "1s or more")
+	}
+}
+
+func (c Config) validateEscrow(bad complain) {
+	if c.Escrow == "" && hasPrefix(c.Bucket, "s3://") {
+		bad("escrow", "", "the receipt that `tenantry keys check-escrow` writes, because without a tested copy of its keys "+
+			"no backup outlives the loss of them; or none, to run without one")
+	}
+}
+
+// validateCredential checks what a worker proves to be the application by.
+func (c Config) validateCredential(bad complain) {
+	// A federated token may stand beside them: tenants' own applications may be proved by it.
+	if both := !c.ClientSecret.IsZero() && c.Certificate != ""; both || (c.ClientSecret.IsZero() && c.Certificate == "" && c.FederatedTokenFile == "") {
+		wrong := map[bool]string{true: "(not set)", false: "(set)"}[c.ClientSecret.IsZero()]
+		bad("client-secret", wrong, "a secret if certificate is empty, and empty if certificate names a PEM file: exactly one of the two, unless federated-token-file stands for both")
+	}
+	if _, err := secretEnds(c.ClientSecretEnds); c.ClientSecretEnds != "" && err != nil {
+		bad("client-secret-ends", c.ClientSecretEnds, "empty or a day such as 2027-01-31")
+	}
+	if c.Certificate != "" {
+		if _, err := os.Stat(c.Certificate); err != nil {
+			bad("certificate", c.Certificate, "the path of a readable PEM file")
+		}
 	}
 }
 

@@ -30,6 +30,7 @@ type applications struct {
 	cat       *catalog.Catalog
 	ring      repository.Keyring
 	tokenFile string // of federated credentials
+	fleet     bool   // those of the provider are for this cloud, and the ring opens them
 	log       *zap.Logger
 
 	mu    sync.Mutex
@@ -46,8 +47,8 @@ type knownApplication struct {
 	at  time.Time
 }
 
-func newApplications(cat *catalog.Catalog, ring repository.Keyring, tokenFile string, log *zap.Logger) *applications {
-	return &applications{cat: cat, ring: ring, tokenFile: tokenFile, log: log, known: map[applicationOf]knownApplication{}}
+func newApplications(cat *catalog.Catalog, ring repository.Keyring, tokenFile string, fleet bool, log *zap.Logger) *applications {
+	return &applications{cat: cat, ring: ring, tokenFile: tokenFile, fleet: fleet, log: log, known: map[applicationOf]knownApplication{}}
 }
 
 // Application implements graph.Applications: the tenant's own, else the provider's. A restore goes by the one for
@@ -83,9 +84,11 @@ func (a *applications) find(ctx context.Context, tenant tenantry.TenantID, purpo
 	if err != nil {
 		return nil, err
 	}
-	fleet, err := a.cat.Fleet().Credentials(ctx)
-	if err != nil {
-		return nil, err
+	var fleet []catalog.Credential
+	if a.fleet {
+		if fleet, err = a.cat.Fleet().Credentials(ctx); err != nil {
+			return nil, err
+		}
 	}
 	purposes := []tenantry.Purpose{purpose}
 	if purpose != tenantry.ToBackup {

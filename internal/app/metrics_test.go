@@ -37,7 +37,7 @@ func (cools) Rate(tenantry.Service, int64, int64) float64 { return 0 }
 
 func workerMeter() (*meter, *workerMetrics, *bookMetrics) {
 	m := newMeter(RoleWorker)
-	book := newBookMetrics(m, throttle.New(nil, "app", throttle.Documented(), nil))
+	book := newBookMetrics(m, books{all: map[string]*throttle.Book{"global": throttle.New(nil, "app", throttle.Documented(), nil)}})
 	newKeyGuard(nil, keyAlarms{}, nil, m, nil)
 	w := newWorkerMetrics(m)
 	checkpointAge(m, &worker.Worker{})

@@ -189,20 +189,27 @@ func checkpointAge(m *meter, w *worker.Worker) {
 		func() float64 { return w.Uncommitted().Seconds() })
 }
 
+// traffic adds up a count of all books.
+func (b books) traffic(count func(granted, scripts uint64) uint64) float64 {
+	sum := uint64(0)
+	for _, book := range b.all {
+		sum += count(book.Traffic())
+	}
+	return float64(sum)
+}
+
 // bookMetrics shows what the account book of a worker does.
 type bookMetrics struct {
 	waits     *histogram
 	throttled *counter
 }
 
-func newBookMetrics(m *meter, book *throttle.Book) *bookMetrics {
+func newBookMetrics(m *meter, of books) *bookMetrics {
 	m.asked("counter", "tenantry_limiter_grants_total", "Calls to Microsoft Graph that the account book let go.", func() float64 {
-		granted, _ := book.Traffic()
-		return float64(granted)
+		return of.traffic(func(granted, _ uint64) uint64 { return granted })
 	})
 	m.asked("counter", "tenantry_limiter_calls_total", "Times that the account book was asked in Redis: far fewer than calls granted.", func() float64 {
-		_, scripts := book.Traffic()
-		return float64(scripts)
+		return of.traffic(func(_, scripts uint64) uint64 { return scripts })
 	})
 	return &bookMetrics{
 		waits: m.histogram("tenantry_graph_wait_seconds", "Time that calls waited in place for an account; longer waits park the task.",

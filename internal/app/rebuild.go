@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strings"
@@ -34,7 +35,7 @@ type Rebuild struct {
 }
 
 // RebuildSnapshots makes the catalog's list of snapshots what the bucket says, for one
-// tenant or, with "", for all: one listing and one GET per series. It may run beside a
+// tenant or, with "", for all of the configuration's data region (see Config.In): one listing and one GET per series. It may run beside a
 // working fleet and be repeated. A tenant whose key does not open is told and left as it is.
 //
 // A tenant that the catalog does not know is added under the ID that its backups have, if its key
@@ -58,7 +59,7 @@ func RebuildSnapshots(ctx context.Context, cfg Config, what Rebuild, told func(R
 	}
 	for _, id := range tenants {
 		r := Rebuilt{Tenant: id}
-		r.Err = rebuildTenant(ctx, vault, cat, what.Adopt, &r)
+		r.Err = rebuildTenant(ctx, cfg, vault, cat, what.Adopt, &r)
 		if ctx.Err() != nil {
 			return r.Err
 		}
@@ -67,12 +68,12 @@ func RebuildSnapshots(ctx context.Context, cfg Config, what Rebuild, told func(R
 	return nil
 }
 
-func rebuildTenant(ctx context.Context, vault *Vault, cat *catalog.Catalog, adopt map[tenantry.TenantID]Adoption, r *Rebuilt) error {
+func rebuildTenant(ctx context.Context, cfg Config, vault *Vault, cat *catalog.Catalog, adopt map[tenantry.TenantID]Adoption, r *Rebuilt) error {
 	repo, err := repository.OpenExisting(ctx, vault.Store, vault.Keys, r.Tenant)
 	if err != nil {
 		return err
 	}
-	if err := adoptTenant(ctx, cat, r.Tenant, adopt); err != nil {
+	if err := adoptTenant(ctx, cfg, cat, r.Tenant, adopt); err != nil {
 		return err
 	}
 	all, err := repo.List(ctx)
@@ -105,9 +106,14 @@ func rebuildTenant(ctx context.Context, vault *Vault, cat *catalog.Catalog, adop
 	return failed
 }
 
-// adoptTenant adds a tenant that the catalog does not know, if it is said whose it is.
-func adoptTenant(ctx context.Context, cat *catalog.Catalog, id tenantry.TenantID, adopt map[tenantry.TenantID]Adoption) error {
-	_, err := cat.Tenant(id).Get(ctx)
+// adoptTenant adds a tenant that the catalog does not know, if it is said whose it is, to the region in whose bucket
+// it was found. One that belongs to another region is refused: what the list says has to lie where it is looked for.
+func adoptTenant(ctx context.Context, cfg Config, cat *catalog.Catalog, id tenantry.TenantID, adopt map[tenantry.TenantID]Adoption) error {
+	region := cmp.Or(cfg.Region, catalog.DefaultRegion)
+	known, err := cat.Tenant(id).Get(ctx)
+	if err == nil && known.Region != region {
+		return tenantry.Errorf(tenantry.Conflict, "the tenant belongs to the data region %q, and this bucket is that of %q", known.Region, region)
+	}
 	if tenantry.KindOf(err) != tenantry.NotFound {
 		return err
 	}
@@ -115,7 +121,7 @@ func adoptTenant(ctx context.Context, cat *catalog.Catalog, id tenantry.TenantID
 	if !ok {
 		return tenantry.Errorf(tenantry.NotFound, "the catalog does not know the tenant: say whose it is with --adopt %s=DIRECTORY", id)
 	}
-	row := catalog.TenantRow{ID: id, Name: a.Name, Directory: strings.ToLower(a.Directory), Reason: "adopted from its backups: it has to consent again"}
+	row := catalog.TenantRow{ID: id, Region: region, Pool: cfg.poolOf(region), Name: a.Name, Directory: strings.ToLower(a.Directory), Reason: "adopted from its backups: it has to consent again"}
 	if row.Name == "" {
 		row.Name = row.Directory
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/tenantry/tenantry/internal/throttle"
 )
 
-// startScheduler needs SQL and Redis, and the application's ID to find its account book: no
+// startScheduler needs SQL and Redis, and the applications' IDs to find their account books: no
 // storage, no keys, no Graph credential.
 func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
 	cat, err := openCatalog(ctx, cfg)
@@ -33,12 +33,8 @@ func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
 	if err != nil {
 		return err
 	}
-	// It only reads the book, by the application's ID.
-	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
-	p.onStop(book.Close)
-
 	metrics := newMeter(RoleScheduler)
-	budgets := budgets{book, limits}
+	budgets := budgets{p.openBooks(cfg, rdb, limits, cat), limits}
 	newCoolingFlows(metrics, budgets)
 	id := tenantry.NewProcessID("scheduler", hostname())
 	observer := newSchedulerMetrics(metrics)
@@ -48,7 +44,7 @@ func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
 	}
 	s, err := scheduler.New(scheduler.Config{
 		Catalog: cat, Deliveries: deliveries, Budgets: budgets, Observer: observer, Log: p.log.Sugar(), ID: id,
-		TenantCap: cfg.TenantCap, KeepTasks: cfg.KeepTasks, Notices: notices, NoticesEvery: cfg.NoticesEvery,
+		Cloud: cfg.Cloud, TenantCap: cfg.TenantCap, KeepTasks: cfg.KeepTasks, Notices: notices, NoticesEvery: cfg.NoticesEvery,
 	})
 	if err != nil {
 		return err
@@ -63,7 +59,7 @@ func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
 
 // budgets tells the leader which flows cool, and what each may spend.
 type budgets struct {
-	book   *throttle.Book
+	books  books
 	limits throttle.Limits
 }
 
@@ -75,7 +71,7 @@ func (b budgets) Rate(service tenantry.Service, users, licences int64) float64 {
 // Cooling implements scheduler.Budgets. A mailbox that cools is one task's own affair: it
 // parks. So are writes: what the leader admits mostly reads.
 func (b budgets) Cooling(ctx context.Context) (map[scheduler.Flow]time.Time, error) {
-	list, err := b.book.Cooling(ctx)
+	list, err := b.books.Cooling(ctx)
 	flows := make(map[scheduler.Flow]time.Time)
 	for _, c := range list {
 		if c.Mailbox != "" || c.Writes {

@@ -26,7 +26,7 @@ type Vault struct {
 // OpenVault opens bucket and keys as the configuration says. The bucket has to prove what
 // is asked of it (see blob.Open); a key file that is not there is made.
 func OpenVault(ctx context.Context, cfg Config) (*Vault, error) {
-	store, err := blob.Open(ctx, cfg.Bucket, cfg.storeOptions())
+	store, err := openStore(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -37,9 +37,13 @@ func OpenVault(ctx context.Context, cfg Config) (*Vault, error) {
 	return &Vault{Store: store, Keys: keys}, nil
 }
 
+func openStore(ctx context.Context, cfg Config) (blob.Store, error) {
+	return blob.Open(ctx, cfg.Bucket, cfg.storeOptions())
+}
+
 // storeOptions are what the configuration says about the bucket beside its URL.
 func (c Config) storeOptions() blob.S3Options {
-	o := blob.S3Options{}
+	o := blob.S3Options{AccessKey: c.S3AccessKey, SecretKey: c.S3SecretKey}
 	if c.LockMode != "" {
 		o.Lock = blob.LockPolicy{Mode: blob.LockMode(c.LockMode), For: c.LockFor}
 	}

@@ -11,25 +11,29 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/tenantry/tenantry/internal/blob"
-	"github.com/tenantry/tenantry/internal/catalog"
-	"github.com/tenantry/tenantry/internal/directory"
 	"github.com/tenantry/tenantry/internal/engine"
-	"github.com/tenantry/tenantry/internal/graph"
 	"github.com/tenantry/tenantry/internal/queue"
-	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
 	"github.com/tenantry/tenantry/internal/worker"
 )
 
-// startWorker needs everything: SQL, Redis, storage, keys and the Graph credential.
-func (p *Program) startWorker(ctx context.Context, cfg Config) error {
-	limitMemory(cfg.Memory)
+// startWorker needs everything: SQL, Redis, storage, keys and the Graph credential. Storage and keys are those of
+// its data region, and of no other.
+func (p *Program) startWorker(ctx context.Context, fleet Config) error {
+	limitMemory(fleet.Memory)
+	cfg, err := fleet.In(fleet.Region)
+	if err != nil {
+		return err
+	}
 	cat, err := openCatalog(ctx, cfg)
 	if err != nil {
 		return err
 	}
 	p.closes(cat.Close)
+	if err := checkPool(ctx, cat, cfg); err != nil {
+		return err
+	}
 	options := queue.Options{URL: cfg.Redis}
 	rdb, err := options.RedisClient()
 	if err != nil {
@@ -50,19 +54,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 		return err
 	}
 	metrics := newMeter(RoleWorker)
-	client, err := p.openGraph(ctx, cfg, cat, rdb, repos.ring, metrics)
-	if err != nil {
-		return err
-	}
-
-	dir, err := directory.New(directory.Config{
-		Catalog: cat, Log: p.log.Sugar(),
-		Open:    func(t tenantry.TenantID, name string) directory.Graph { return client.Tenant(t, name) },
-		SignIns: signIns{client}, Keys: repos.ring,
-		ForRestores: func(t tenantry.TenantID, name string) directory.Granter {
-			return client.Tenant(t, name).As(tenantry.ToRestore)
-		},
-	})
+	clouds, err := p.openClouds(ctx, cfg, cat, rdb, repos.ring, cfg.sameKeys(fleet), metrics)
 	if err != nil {
 		return err
 	}
@@ -71,9 +63,9 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 	p.background(guard.run)
 	p.background(expiryWatch{cat.Fleet(), cfg, p.log}.run)
 	w, err := worker.New(worker.Config{
-		Catalog: cat, Queue: options, Repositories: repos, Workloads: workloads{client},
-		Directory: dir, Observer: newWorkerMetrics(metrics), Tracer: tracer, Log: p.log.Sugar(),
-		Pool: cfg.Pool,
+		Catalog: cat, Queue: options, Repositories: repos, Workloads: clouds,
+		Directory: clouds, Observer: newWorkerMetrics(metrics), Tracer: tracer, Log: p.log.Sugar(),
+		Pool: cfg.pool(), Region: cfg.Region, Cloud: cfg.Cloud, Unserved: clouds.unserved(cfg.Region),
 		Slots: map[string]int{
 			queue.Interactive: cfg.SlotsInteractive, queue.Directory: cfg.SlotsDirectory,
 			queue.Backup: cfg.SlotsBackup, queue.Maintenance: cfg.SlotsMaintenance,
@@ -92,7 +84,7 @@ func (p *Program) startWorker(ctx context.Context, cfg Config) error {
 		return err
 	}
 	// Tasks name the process that has them: this line tells which machine and log that is.
-	p.log.Info("joined the fleet", zap.String("process", string(w.ID())))
+	p.log.Info("joined the fleet", zap.String("process", string(w.ID())), zap.String("pool", cfg.pool()), zap.String("region", cfg.Region))
 	p.onStop(func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, cfg.DrainTime)
 		defer cancel()
@@ -108,25 +100,6 @@ func limitMemory(megabytes int) {
 	if os.Getenv("GOMEMLIMIT") == "" && megabytes > 0 {
 		debug.SetMemoryLimit(int64(megabytes) * 1_000_000)
 	}
-}
-
-// openGraph opens the account book and the Graph client that pays from it.
-func (p *Program) openGraph(ctx context.Context, cfg Config, cat *catalog.Catalog, rdb redis.UniversalClient, ring repository.Keyring, metrics *meter) (*graph.Client, error) {
-	limits, err := readLimits(cfg.LimitsFile)
-	if err != nil {
-		return nil, err
-	}
-	book := throttle.New(rdb, cfg.ClientID, limits, newSizes(cat).of)
-	p.onStop(book.Close)
-	book.Observe(newBookMetrics(metrics, book))
-	m := mirror{name: "throttle/" + cfg.ClientID, book: book, fleet: cat.Fleet()}
-	if err := m.resume(ctx); err != nil {
-		return nil, err
-	}
-	p.background(func(ctx context.Context) { m.run(ctx, p.log) })
-	graphCfg := graphConfig(cfg)
-	graphCfg.Applications = newApplications(cat, ring, cfg.FederatedTokenFile, p.log)
-	return graph.New(graphCfg, book)
 }
 
 func readLimits(file string) (throttle.Limits, error) {

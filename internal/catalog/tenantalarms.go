@@ -19,6 +19,8 @@ const (
 	AlarmCredential = "credential"
 	// AlarmCredentialLast: a credential of its own ends within CredentialLast, has ended, or is refused.
 	AlarmCredentialLast = "credential_last"
+	// AlarmPlace: the workers of its pool lack its data region's bucket, or an application in its cloud.
+	AlarmPlace = "place"
 	// AlarmMassChange: the pruning of a series is suspended, until that is acknowledged.
 	AlarmMassChange = "mass_change"
 )

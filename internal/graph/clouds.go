@@ -15,6 +15,7 @@ type cloud struct {
 	login   string
 	graph   string
 	content []string // suffixes of the hosts behind pre-authenticated addresses
+	lacks   []string // what its schema of v1.0 does not have of what others do
 }
 
 // clouds by the name that configuration uses. GCC (not High) is global.
@@ -34,6 +35,7 @@ var clouds = map[string]cloud{
 	"china": {
 		login: "https://login.partner.microsoftonline.cn", graph: "https://microsoftgraph.chinacloudapi.cn",
 		content: []string{".sharepoint.cn", ".svc.ms", "partner.outlook.cn"},
+		lacks:   []string{"no delta of messages, mail folders and contacts: each mailbox is compared by lists in every backup, which takes more requests"},
 	},
 }
 
@@ -134,4 +136,17 @@ func (e endpoints) contentLink(link string) bool {
 		}
 	}
 	return false
+}
+
+// Cloud is what is known of one of Microsoft's clouds.
+type Cloud struct {
+	Name         string
+	Login, Graph string   // their addresses
+	Lacks        []string // what Graph does not have there, and what is done instead
+}
+
+// CloudOf describes a cloud by its name; one that is not known has only that.
+func CloudOf(name string) Cloud {
+	c := clouds[name]
+	return Cloud{Name: name, Login: c.login, Graph: c.graph, Lacks: c.lacks}
 }

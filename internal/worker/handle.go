@@ -69,7 +69,7 @@ type end struct {
 	problems []engine.Problem
 	// notBefore is when a task that is not done may go on; zero: at once.
 	notBefore time.Time
-	reason    string // what somebody should know of a task that is done
+	reason    string // what somebody should know of a task that is done, or why it has to wait
 }
 
 // slice runs one slice under the process's lease, and reports its progress meanwhile.
@@ -118,6 +118,14 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 	}
 	if tenant.Pool != j.cfg.Pool { // it was moved while the delivery was under way
 		return end{notBefore: j.cfg.Now().Add(poolMove)}, nil
+	}
+	if reason := j.unserved(tenant); reason != "" {
+		return j.leave(ctx, reason)
+	}
+	if a := j.claim.Action; a == tenantry.Connect || a == tenantry.Sync {
+		if err := j.inPlace(ctx); err != nil {
+			return end{}, err
+		}
 	}
 	switch j.claim.Action {
 	case tenantry.Connect:

@@ -64,7 +64,7 @@ func (j *job) consequences(ctx context.Context, v verdict, kind tenantry.Kind, c
 	switch {
 	case kind == tenantry.Shared:
 		now := j.cfg.Now()
-		err = j.cfg.Catalog.Fleet().Pause(ctx, causeOf(cause), cause.Error(), now.Add(sharedPause), now)
+		err = j.cfg.Catalog.Fleet().Pause(ctx, j.causeHere(cause), cause.Error(), now.Add(sharedPause), now)
 	case kind == tenantry.Corrupt && indexDamaged(cause) && j.claim.Action != tenantry.Repair && j.claim.Resource != "":
 		err = j.askReindex(ctx, cause)
 	case kind == tenantry.WrongKey: // cleared by the check of keys, once it opens
@@ -204,6 +204,8 @@ func describe(s catalog.Settlement, now time.Time) (line, result string) {
 		return "done: " + c, "done"
 	case s.Reason == "" || s.Kind == tenantry.Canceled:
 		return "more to do: " + c, "more"
+	case s.Kind == "":
+		return fmt.Sprintf("left alone until %s: %s", s.NotBefore.UTC().Format(time.TimeOnly), s.Reason), "more"
 	case s.Kind == tenantry.Throttled:
 		return fmt.Sprintf("parked until %s: %s", s.NotBefore.UTC().Format(time.TimeOnly), s.Reason), "parked"
 	}

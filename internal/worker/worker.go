@@ -101,6 +101,12 @@ type Config struct {
 
 	// Pool is whose tenants' work this worker does (default the main pool).
 	Pool string
+	// Region is whose bucket and keys Repositories opens, Cloud in which the application is that stands for tenants
+	// that name none: shared causes of others bear their names in alarms.
+	Region, Cloud string
+	// Unserved says why this worker cannot do a tenant's work, "" if it can; its tasks then wait, and an alarm of the
+	// tenant says so. Asked once per slice; nil: it can do everybody's.
+	Unserved func(catalog.TenantRow) string
 	// Slots is how many tasks run at once, by queue.
 	Slots map[string]int
 	// Limits bound a slice.

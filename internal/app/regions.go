@@ -1,0 +1,150 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// reopenAfter is how long a region whose bucket did not open is left alone.
+const reopenAfter = 5 * time.Second
+
+// opener opens tenants' repositories: *repositories those of one region, *regions those of all.
+type opener interface {
+	Open(ctx context.Context, t tenantry.TenantID) (*repository.Repository, error)
+}
+
+// regions opens each tenant's repository in its own data region, and wraps its secrets by that region's keys. A
+// region whose bucket is away harms its own tenants alone. Safe for concurrent use.
+type regions struct {
+	cat  *catalog.Catalog
+	all  map[string]*regional
+	home repository.Keyring // of the fleet's own secrets
+}
+
+// regional is one region: its keys, and its bucket from the first use on.
+type regional struct {
+	cfg  Config
+	keys repository.Keyring
+
+	mu     sync.Mutex
+	repos  *repositories
+	failed error
+	at     time.Time // of the failure
+}
+
+// openRegions opens the keys of every region, and the buckets. The only bucket there is has to open; of several,
+// those that do not are tried again whenever they are needed.
+func openRegions(ctx context.Context, cfg Config, cat *catalog.Catalog, log *zap.Logger) (*regions, error) {
+	r := &regions{cat: cat, all: map[string]*regional{}}
+	for _, name := range cfg.RegionNames() {
+		of, err := cfg.In(name)
+		if err != nil {
+			return nil, err
+		}
+		keys, err := openKeys(ctx, of)
+		if err != nil {
+			return nil, err
+		}
+		r.all[name] = &regional{cfg: of, keys: keys}
+	}
+	r.home = r.all[catalog.DefaultRegion].keys
+	var group sync.WaitGroup
+	errs := make(chan error, len(r.all))
+	for name, one := range r.all {
+		group.Go(func() {
+			if _, err := one.open(ctx); err != nil {
+				log.Warn("the bucket of a data region does not open; it is tried again when it is needed", zap.String("region", name), zap.Error(err))
+				errs <- err
+			}
+		})
+	}
+	group.Wait()
+	if len(r.all) == 1 && len(errs) > 0 {
+		return nil, <-errs
+	}
+	return r, nil
+}
+
+// open opens the region's bucket, which proves that it can carry the fence.
+func (r *regional) open(ctx context.Context) (*repositories, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.repos != nil {
+		return r.repos, nil
+	}
+	if r.failed != nil && time.Since(r.at) < reopenAfter {
+		return nil, r.failed
+	}
+	store, err := openStore(ctx, r.cfg)
+	if err != nil {
+		if ctx.Err() == nil {
+			r.failed, r.at = err, time.Now()
+		}
+		return nil, err
+	}
+	r.repos = newRepositories(store, r.keys)
+	return r.repos, nil
+}
+
+// of is a tenant's region.
+func (r *regions) of(ctx context.Context, t tenantry.TenantID) (*regional, error) {
+	row, err := r.cat.Tenant(t).Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	one, ok := r.all[row.Region]
+	if !ok {
+		return nil, &tenantry.Error{Kind: tenantry.Shared, Code: "region", Op: "reach the data of tenant " + string(t),
+			Err: fmt.Errorf("its data region %q is not in this program's configuration", row.Region)}
+	}
+	return one, nil
+}
+
+// Open opens the tenant's repository. Shared, with the code "region", if this program lacks the region.
+func (r *regions) Open(ctx context.Context, t tenantry.TenantID) (*repository.Repository, error) {
+	one, err := r.of(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	repos, err := one.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return repos.Open(ctx, t)
+}
+
+// Wrap wraps a secret of the tenant by its region's keys, one of the fleet by the default region's.
+func (r *regions) Wrap(ctx context.Context, t tenantry.TenantID, key []byte) (wrapped []byte, keyID string, err error) {
+	if t == tenantry.FleetOwner {
+		return r.home.Wrap(ctx, t, key)
+	}
+	one, err := r.of(ctx, t)
+	if err != nil {
+		return nil, "", err
+	}
+	return one.keys.Wrap(ctx, t, key)
+}
+
+// checkPool refuses to start a worker whose pool works for another region: it would take tasks whose data it must
+// not touch. A pool that nobody has added yet gets no tasks.
+func checkPool(ctx context.Context, cat *catalog.Catalog, cfg Config) error {
+	pools, err := cat.Fleet().Pools(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range pools {
+		if p.Name == cfg.pool() && p.Region != cfg.Region {
+			return tenantry.Errorf(tenantry.Invalid, "configuration: region is %q, but pool %q works for the region %q: set region to that, or pool to one of region %q",
+				cfg.Region, p.Name, p.Region, cfg.Region)
+		}
+	}
+	return nil
+}
