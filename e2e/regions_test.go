@@ -111,7 +111,7 @@ func TestTwoRegions(t *testing.T) {
 // misplaced holds that a worker of a region's pool does not start with another region's bucket.
 func (f *fleet) misplaced(pool, reason string) {
 	f.t.Helper()
-	cmd := exec.Command(f.program("worker"), "-listen", freeAddr(f.t), "-pool", pool)
+	cmd := exec.Command(f.program("worker"), "-listen", servertest.Addr(f.t), "-pool", pool)
 	cmd.Env = append(append(os.Environ(), f.env...), "TENANTRY_CLIENT_SECRET="+clientSecret)
 	out, err := cmd.CombinedOutput()
 	if err == nil {
