@@ -49,9 +49,9 @@ func newTrial(t *testing.T, spec map[string]any, flags ...string) trial {
 	return trial{fleet: f, tn: f.connect(simTenant{ID: made.ID, Name: "Office", Domain: "office.example"}), told: func() []string { return nil }}
 }
 
-// little has a worker commit often, within the simulator's larger budget.
+// little has a worker commit often, within the simulator's larger budget, and be missed soon when it is killed.
 func (f *fleet) little() []string {
-	return []string{"TENANTRY_LIMITS_FILE=" + f.limits(), "TENANTRY_CHECKPOINT_BYTES=65536"}
+	return []string{"TENANTRY_LIMITS_FILE=" + f.limits(), "TENANTRY_CHECKPOINT_BYTES=65536", "TENANTRY_LEASE_TIME=8s"}
 }
 
 // run backs up four times and returns what there was each time.

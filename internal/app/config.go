@@ -101,6 +101,7 @@ type Config struct {
 	CheckpointTime   time.Duration
 	Concurrency      int
 	DrainTime        time.Duration
+	LeaseTime        time.Duration
 	MassChange       float64
 	KeepArchives     time.Duration
 	Memory           int // megabytes
@@ -206,6 +207,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.Float64Var(&c.MassChange, "mass-change", 0.5, "`SHARE` of a snapshot's items, removed or changed since the one before, above which pruning is suspended; 0: never (worker)")
 	fs.DurationVar(&c.KeepArchives, "keep-archives", 7*24*time.Hour, "`TIME` for which what an export made, or a search found, can be fetched (worker; the api tells it)")
 	fs.IntVar(&c.Memory, "memory", 330, "`MEGABYTES` above which the worker trades CPU for memory, unless GOMEMLIMIT says another number; 0: never (worker)")
+	fs.DurationVar(&c.LeaseTime, "lease-time", 20*time.Second, "`TIME` after which a worker that was not heard of counts as dead, and its tasks go on elsewhere (worker)")
 	fs.DurationVar(&c.DrainTime, "drain-time", 30*time.Second, "`TIME` that running slices get to checkpoint when the process is told to stop (worker)")
 
 	fs.IntVar(&c.TenantCap, "tenant-cap", 0, "most `TASKS` of one tenant in flight in one queue; 0: half of its slots, at least 4 (scheduler)")
@@ -351,6 +353,9 @@ func (c Config) validateWorker(bad complain) {
 	c.validateCredential(bad)
 	if c.Pool != "" && !poolName.MatchString(c.Pool) {
 		bad("pool", c.Pool, "main, or a name of lower-case letters, digits and dashes, at most 40")
+	}
+	if c.LeaseTime < 5*time.Second || c.LeaseTime > 5*time.Minute {
+		bad("lease-time", c.LeaseTime.String(), "5s to 5m")
 	}
 	atLeast(bad, "slots-interactive", c.SlotsInteractive, 1)
 	atLeast(bad, "slots-directory", c.SlotsDirectory, 1)

@@ -71,6 +71,7 @@ func (p *Program) startWorker(ctx context.Context, fleet Config) error {
 			queue.Backup: cfg.SlotsBackup, queue.Maintenance: cfg.SlotsMaintenance,
 		},
 		MassChange: cfg.MassChange, KeepArchives: cfg.KeepArchives,
+		LeaseTime: cfg.LeaseTime, BeatEvery: cfg.LeaseTime / 4,
 		Limits: engine.Limits{
 			SliceTime: cfg.SliceTime, SlicePages: cfg.SlicePages, CheckpointBytes: cfg.CheckpointBytes,
 			CheckpointTime: cfg.CheckpointTime, Concurrency: cfg.Concurrency,
