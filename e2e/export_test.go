@@ -77,6 +77,24 @@ func TestExports(t *testing.T) {
 			t.Errorf("the mailbox file has %d messages of %d", n, len(all))
 		}
 	})
+	t.Run("search as a task", func(t *testing.T) {
+		all, want := f.truths(tn, u.ID, "mail"), 0
+		for _, x := range all {
+			if strings.Contains(strings.ToLower(x.Subject), strings.ToLower(all[0].Subject)) {
+				want++
+			}
+		}
+		out := f.within(t).run("tenantry", "search", "--kind", "message", "--all-snapshots", "--limit", "500", "--", tn.ID, all[0].Subject)
+		n := 0
+		for line := range strings.Lines(out) {
+			if row := strings.Fields(line); len(row) > 3 && row[0] == r.ID && row[3] == "message" {
+				n++
+			}
+		}
+		if n != want {
+			t.Errorf("%d mails found of %d:\n%s", n, want, out)
+		}
+	})
 }
 
 // exported exports a snapshot as a zip and returns the files in it.
