@@ -60,7 +60,16 @@ func NewProcessID(role, host string) ProcessID {
 	return ProcessID(role + "@" + host + "-" + randomHex(4))
 }
 
-func timePrefix(t time.Time) string { return fmt.Sprintf("%013x", t.UnixMicro()) }
+// timePrefix sorts by time. Thirteen hexadecimal digits hold the microseconds until 2112; later ones get a
+// letter that sorts behind them, so that no ID that exists has to change.
+func timePrefix(t time.Time) string {
+	const full = 1 << (13 * 4)
+	micros := t.UnixMicro()
+	if micros >= full {
+		return fmt.Sprintf("g%013x", micros-full)
+	}
+	return fmt.Sprintf("%013x", micros)
+}
 
 func randomHex(n int) string {
 	b := make([]byte, n)
