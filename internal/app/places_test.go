@@ -1,0 +1,84 @@
+package app
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+func placeFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "places.yaml")
+	must(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+// A region has what its file and the environment say, the rest is the fleet's.
+func TestRegionsAreRead(t *testing.T) {
+	file := placeFile(t, "au:\n  bucket: s3://au\n  lock-mode: compliance\n  escrow: none\n  s3-access-key: id\neu-1:\n  bucket: s3://eu\n  pool: paris\n  key-file: eu.keys\n  escrow: none\n")
+	t.Setenv("TENANTRY_REGION_AU_S3_SECRET_KEY", "hidden")
+	t.Setenv("TENANTRY_REGION_EU_1_BUCKET", "s3://from-env")
+	c, err := Load(RoleWorker, []string{"-client-id", "id", "-client-secret", "s", "-bucket", "file:home", "-key-file", "home.keys", "-region", "au", "-regions-file", file}, &bytes.Buffer{})
+	must(t, err)
+	if names := c.RegionNames(); !slices.Equal(names, []string{"default", "au", "eu-1"}) {
+		t.Fatalf("regions %v", names)
+	}
+	au, err := c.In("au")
+	must(t, err)
+	if au.Bucket != "s3://au" || au.LockMode != "compliance" || au.S3SecretKey.Reveal() != "hidden" || au.KeyFile != "home.keys" || au.pool() != "au" || au.Region != "au" || !au.sameKeys(c) {
+		t.Errorf("au is %+v", au)
+	}
+	eu, err := c.In("eu-1")
+	must(t, err)
+	if eu.Bucket != "s3://from-env" || eu.LockMode != "" || eu.pool() != "paris" || eu.sameKeys(c) || !eu.S3SecretKey.IsZero() {
+		t.Errorf("eu-1 is %+v", eu)
+	}
+	home, err := c.In("")
+	must(t, err)
+	if home.Bucket != "file:home" || home.Region != "default" || home.pool() != "main" {
+		t.Errorf("default is %+v", home)
+	}
+	if _, err := c.In("mars"); tenantry.KindOf(err) != tenantry.NotFound {
+		t.Errorf("a region that is not there: %v", err)
+	}
+}
+
+// What is wrong with a region or a cloud is named.
+func TestPlacesNameTheKey(t *testing.T) {
+	for _, test := range []struct{ regions, clouds, region, want string }{
+		{"au:\n  pool: au\n", "", "", "regions-file: au: bucket"},
+		{"au:\n  bucket: s3://b\n", "", "au", "regions-file: au: escrow"},
+		{"au:\n  bucket: ftp://b\n", "", "", "regions-file: au: bucket"},
+		{"au:\n  bucket: file:home\n", "", "", "another one than that of the region default"},
+		{"au:\n  bucket: file:b\n  pool: \"../x\"\n", "", "", "regions-file: au: pool"},
+		{"au:\n  bucket: file:b\n  slots-backup: 3\n", "", "", "slots-backup is no key of it"},
+		{"AU:\n  bucket: file:b\n", "", "", "regions-file: AU: name"},
+		{"default:\n  bucket: file:b\n", "", "", "regions-file: default: name"},
+		{"au: [1]\n", "", "", "regions-file"},
+		{"", "", "mars", "region is \"mars\""},
+		{"", "china:\n  client-id: \"\"\n", "", "clouds-file: china: client-id"},
+		{"", "mars:\n  client-id: a\n", "", "clouds-file: mars: cloud"},
+		{"", "global:\n  client-id: a\n", "", "clouds-file: global: name"},
+	} {
+		args := []string{"-client-id", "id", "-bucket", "file:home"}
+		role := RoleAPI
+		if test.region != "" {
+			role, args = RoleWorker, append(args, "-client-secret", "s", "-region", test.region)
+		}
+		if test.regions != "" {
+			args = append(args, "-regions-file", placeFile(t, test.regions))
+		}
+		if test.clouds != "" {
+			args = append(args, "-clouds-file", placeFile(t, test.clouds))
+		}
+		_, err := Load(role, args, &bytes.Buffer{})
+		if tenantry.KindOf(err) != tenantry.Invalid || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%q %q: %v, want %q", test.regions, test.clouds, err, test.want)
+		}
+	}
+}
