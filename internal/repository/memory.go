@@ -14,6 +14,8 @@ const (
 	// before they are full, from earlyPack on: more and smaller objects instead of more memory.
 	processPacks = 40 << 20
 	earlyPack    = 1 << 20
+	// processFrames is how many bytes of frames may be filled at once before those that are begun are smaller.
+	processFrames = 24 << 20
 	// processStreams, processChunks and processUploads are contentStreams, chunkUploads and packUploads of all
 	// writers.
 	// processLists is how many lists of chunks are stored at once.
@@ -30,6 +32,7 @@ const (
 var (
 	packBytes   atomic.Int64
 	indexBytes  atomic.Int64
+	frameBytes  atomic.Int64
 	streamSlots = make(chan struct{}, processStreams)
 	listSlots   = make(chan struct{}, processLists)
 	chunkSlots  = make(chan struct{}, processChunks)

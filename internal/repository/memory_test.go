@@ -1,6 +1,7 @@
 package repository
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -54,6 +55,67 @@ func TestWritersShareTheMemoryOfPacks(t *testing.T) {
 		w.Close()
 	}
 	if left := packBytes.Load() - before; left != 0 {
+		t.Errorf("%d bytes are still counted", left)
+	}
+}
+
+// However many writers fill frames, those are held to a bound but for the smallest that each must have; and nothing is
+// still counted when they are closed.
+func TestWritersShareTheMemoryOfFrames(t *testing.T) {
+	repo := testRepository(t)
+	const writers = 60
+	before := frameBytes.Load()
+	var all []*Writer
+	for i := range writers {
+		s := testSeries
+		s.Resource = tenantry.ResourceID(fmt.Sprint("u-", i))
+		w, err := repo.Begin(t.Context(), s, Fence{Epoch: 1, Task: "task"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
+		all = append(all, w)
+		content := make([]byte, smallContent-1)
+		content[0] = byte(i)
+		ref, err := w.PutPayload(t.Context(), content)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.PutContent(t.Context(), bytes.NewReader(content)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Put(t.Context(), Entry{ID: "a", Payload: ref}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	held := frameBytes.Load() - before
+	if most := int64(processFrames + writers*(tight[payloadLane]+tight[contentLane])); held > most || held < processFrames/2 {
+		t.Errorf("%d writers hold %d bytes of frames, at most %d are for them", writers, held, most)
+	}
+	for i, w := range all {
+		if i%3 == 0 {
+			w.Close()
+			continue
+		}
+		snapshot, err := w.Seal(t.Context(), time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		rd, err := repo.OpenSnapshot(t.Context(), w.series, snapshot.Seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, ok, err := rd.Lookup(t.Context(), "a")
+		if err != nil || !ok {
+			t.Fatalf("%v, %v", ok, err)
+		}
+		if got, err := rd.Payload(t.Context(), e); err != nil || len(got) != smallContent-1 || got[0] != byte(i) {
+			t.Errorf("the payload of writer %d comes back with %d bytes, %v", i, len(got), err)
+		}
+		rd.Close()
+		w.Close()
+	}
+	if left := frameBytes.Load() - before; left != 0 {
 		t.Errorf("%d bytes are still counted", left)
 	}
 }

@@ -45,8 +45,12 @@ const (
 	lanes
 )
 
-// room is how many plain bytes a lane's frames have.
-var room = [lanes]int{payloadLane: frameSize, contentLane: contentFrame, denseLane: denseFrame}
+// room is how many plain bytes a lane's frames have, tight how many where the writers of the process fill too many
+// at once: none is too small for what goes into packs.
+var (
+	room  = [lanes]int{payloadLane: frameSize, contentLane: contentFrame, denseLane: denseFrame}
+	tight = [lanes]int{payloadLane: frameSize / 4, contentLane: smallContent, denseLane: smallContent}
+)
 
 const (
 	// denseSample is how much of a content is looked at; less than that tells nothing.
@@ -69,7 +73,8 @@ func laneOf(b []byte) lane {
 	return contentLane
 }
 
-var frameBuffers [lanes]sync.Pool
+// frameBuffers are by lane, and by whether they have all the room.
+var frameBuffers [lanes][2]sync.Pool
 
 // packer fills one pack. Not safe for concurrent use.
 type packer struct {
@@ -102,7 +107,7 @@ func newPacker(k *keys, s tenantry.Series) (*packer, error) {
 // add appends plain bytes, fewer than smallContent, and says where they are.
 func (p *packer) add(l lane, b []byte) Ref {
 	f := &p.filling[l]
-	if len(f.plain)+len(b) > room[l] {
+	if len(f.plain)+len(b) > cap(f.plain) {
 		p.seal(l)
 	}
 	if len(f.plain) == 0 {
@@ -161,17 +166,30 @@ func (p *packer) recycle() {
 	for l := range p.filling {
 		if buffer := p.filling[l].plain; buffer != nil {
 			p.filling[l].plain = nil
-			frameBuffers[l].Put(&buffer)
+			frameBytes.Add(-int64(cap(buffer)))
+			frameBuffers[l][sizeClass(lane(l), cap(buffer))].Put(&buffer)
 		}
 	}
 }
 
-// frameBuffer returns an empty buffer with room for a frame.
+// frameBuffer returns an empty buffer with room for a frame: a smaller one where the process has many.
 func frameBuffer(l lane) []byte {
-	if buffer, ok := frameBuffers[l].Get().(*[]byte); ok {
+	size := room[l]
+	if frameBytes.Add(int64(size)) > processFrames {
+		frameBytes.Add(int64(tight[l] - size))
+		size = tight[l]
+	}
+	if buffer, ok := frameBuffers[l][sizeClass(l, size)].Get().(*[]byte); ok {
 		return (*buffer)[:0]
 	}
-	return make([]byte, 0, room[l])
+	return make([]byte, 0, size)
+}
+
+func sizeClass(l lane, size int) int {
+	if size == room[l] {
+		return 0
+	}
+	return 1
 }
 
 // chained is where a pack with changes stands among the others: behind previous, and in the place of another one.

@@ -30,10 +30,14 @@ func (q *quickXor) Write(p []byte) (int, error) {
 }
 
 // Sum returns the hash as the service writes it: standard Base64 of 20 bytes.
-func (q *quickXor) Sum() string {
+func (q quickXor) Sum() string {
 	var out [20]byte
-	for i, b := range q.folded {
-		bit := 11 * (i % 160) % 160
+	once := q.folded[:160]
+	for at := 160; at < quickXorFold; at += 160 {
+		subtle.XORBytes(once, once, q.folded[at:at+160])
+	}
+	for i, b := range once {
+		bit := 11 * i % 160
 		at, shift := bit/8, bit%8
 		out[at] ^= b << shift
 		out[(at+1)%20] ^= byte(uint16(b) >> (8 - shift))
