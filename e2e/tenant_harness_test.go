@@ -24,6 +24,7 @@ type simTenant struct {
 type simUser struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
+	Address string `json:"principalName"`
 	State   string `json:"state"`
 	Mailbox bool   `json:"mailbox"`
 	Drive   string `json:"drive"`

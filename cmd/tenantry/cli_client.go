@@ -107,7 +107,11 @@ func (c *connection) action(use, short string, args int, run func(*cobra.Command
 			if err != nil {
 				return err
 			}
-			if err := resolve(cmd.Context(), client, placeholders(use), args); err != nil {
+			words := placeholders(use)
+			if err := resolve(cmd.Context(), client, words, args); err != nil {
+				return err
+			}
+			if err := resolveFlags(cmd.Context(), client, words, args, cmd.Flags()); err != nil {
 				return err
 			}
 			return c.run(cmd, client, func() error { return run(cmd, client, args) })

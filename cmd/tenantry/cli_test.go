@@ -161,7 +161,7 @@ func TestCommands(t *testing.T) {
 		"policies", "add", tenant, "Nightly", "--at", "02:15", "--time-zone", "Europe/Vienna", "--activate"))[8]
 	o.shows([]string{"feasible", "yes", "mailbox", "55.0", "default"}, "policies", "add", tenant, "Weekly", "--preview")
 	o.shows([]string{"Nightly", policy}, "policies", "list", tenant)
-	run := value(o.shows([]string{"backup", "2, 0 done, 0 failed"}, "runs", "start", tenant, "--policy", policy), "id")
+	run := value(o.shows([]string{"backup", "2, 0 done, 0 failed"}, "runs", "start", "contoso", "--policy", "nightly"), "id")
 	o.shows([]string{run, "manual"}, "runs", "list", tenant, "--limit", "1")
 	o.shows([]string{"mailbox", "drive", "ready"}, "runs", "tasks", tenant, run)
 	o.shows([]string{"CAUSE", "graph", "storage"}, "runs", "why", tenant, run)
@@ -299,7 +299,10 @@ func TestRefusals(t *testing.T) {
 		{tenantry.Invalid, "query.kind", []string{"resources", "list", tenant, "--kind", "fax"}},
 		{tenantry.Invalid, "body.snapshot", []string{"restore", tenant, user, "mailbox", "3"}},
 		{tenantry.Invalid, "body.snapshot", []string{"verify", tenant, user, "mailbox", "3"}},
-		{tenantry.Invalid, "SNAPSHOT", []string{"verify", tenant, user, "mailbox", "latest"}},
+		{tenantry.NotFound, "no snapshot", []string{"verify", tenant, user, "mailbox", "latest"}},
+		{tenantry.NotFound, "no policy", []string{"runs", "start", tenant, "--policy", "none"}},
+		{tenantry.NotFound, "no resource", []string{"resources", "show", tenant, "nobody@contoso.com"}},
+		{tenantry.Invalid, "SNAPSHOT", []string{"verify", tenant, user, "mailbox", "newest"}},
 		{tenantry.Shared, "bucket", []string{"browse", tenant, user, "mailbox", "3"}},
 		{tenantry.Shared, "bucket", []string{"search", tenant, "invoice"}},
 		{tenantry.Invalid, "--since", []string{"search", tenant, "invoice", "--since", "yesterday"}},

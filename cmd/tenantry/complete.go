@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/tenantry/tenantry/internal/api"
 	"github.com/tenantry/tenantry/internal/apiclient"
-	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 const (
@@ -25,7 +23,7 @@ const (
 )
 
 // A command's Use names its arguments: "show TENANT RUN". By these words arguments are
-// completed from the API, and tenants' names and runs' references are taken for IDs.
+// completed from the API, and names are taken for IDs (see resolve).
 
 // placeholders are the words for a command's arguments.
 func placeholders(use string) []string {
@@ -53,7 +51,10 @@ var completers = map[string]func(asked) []string{
 }
 
 // flagCompleters are the flags that mean what a placeholder means.
-var flagCompleters = map[string]string{"tenant": "TENANT", "resource": "RESOURCE", "to": "RESOURCE", "policy": "POLICY", "workload": "WORKLOAD"}
+var flagCompleters = map[string]string{
+	"tenant": "TENANT", "resource": "RESOURCE", "to": "RESOURCE", "exclude": "RESOURCE",
+	"policy": "POLICY", "workload": "WORKLOAD", "group": "GROUP", "exclude-group": "GROUP",
+}
 
 func fixed(words ...string) func(asked) []string { return func(asked) []string { return words } }
 
@@ -176,7 +177,7 @@ func completeSnapshots(a asked) []string {
 	if err != nil {
 		return nil
 	}
-	var found []string
+	found := []string{latest}
 	for _, s := range answer.JSON200.Items {
 		found = append(found, described(strconv.FormatInt(s.Seq, 10), when(s.Time)))
 	}
@@ -201,60 +202,4 @@ func tenantsOf(ctx context.Context, client *apiclient.ClientWithResponses) ([]ap
 		return answer.JSON200.Items, answer.JSON200.Next, nil
 	})
 	return tenants, err
-}
-
-var (
-	tenantIDs  = regexp.MustCompile(`^t-`)
-	references = regexp.MustCompile(`^\d{4}[-. ]?\d{3}[-. ]?\d{3}$`)
-)
-
-// resolve puts IDs in the place of what people call things: a tenant's name, a run's
-// reference.
-func resolve(ctx context.Context, client *apiclient.ClientWithResponses, words, args []string) error {
-	for i, arg := range args[:min(len(args), len(words))] {
-		var err error
-		switch {
-		case words[i] == "TENANT" && !tenantIDs.MatchString(arg):
-			args[i], err = tenantNamed(ctx, client, arg)
-		case words[i] == "RUN" && references.MatchString(arg):
-			args[i], err = runNamed(ctx, client, arg, args[0])
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func tenantNamed(ctx context.Context, client *apiclient.ClientWithResponses, name string) (string, error) {
-	tenants, err := tenantsOf(ctx, client)
-	if err != nil {
-		return "", err
-	}
-	var ids []string
-	for _, t := range tenants {
-		if strings.EqualFold(t.Name, name) || strings.EqualFold(t.Directory, name) {
-			ids = append(ids, t.Id)
-		}
-	}
-	switch len(ids) {
-	case 0:
-		return "", tenantry.Errorf(tenantry.NotFound, "no tenant has the ID, name or domain %q", name)
-	case 1:
-		return ids[0], nil
-	}
-	return "", tenantry.Errorf(tenantry.Conflict, "%d tenants are called %q: name one by its ID: %s", len(ids), name, strings.Join(ids, ", "))
-}
-
-func runNamed(ctx context.Context, client *apiclient.ClientWithResponses, reference, tenant string) (string, error) {
-	answer, err := client.FindRunsWithResponse(ctx, &apiclient.FindRunsParams{Reference: reference})
-	if err != nil {
-		return "", err
-	}
-	for _, r := range answer.JSON200.Items {
-		if r.Tenant == tenant {
-			return r.Id, nil
-		}
-	}
-	return "", tenantry.Errorf(tenantry.NotFound, "the tenant has no run with the reference %s", reference)
 }

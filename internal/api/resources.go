@@ -46,6 +46,7 @@ type listResourcesInput struct {
 	PageQuery
 	Kind     tenantry.ResourceKind `query:"kind" enum:"user,group,site" doc:"Only this kind"`
 	State    tenantry.LifeState    `query:"state" enum:"active,inactive,gone" doc:"Only this state; without it all but the gone ones"`
+	Named    string                `query:"named" maxLength:"512" doc:"Only those with this address or name, whatever its case"`
 	Standing catalog.Standing      `query:"standing" enum:"covered,no_seat,quota,awaits_hour,came_later,draft,other_workloads,excluded,no_policy,not_enabled,nothing" doc:"Only those that stand so"`
 }
 
@@ -58,7 +59,7 @@ func (s *service) resourceRoutes() {
 }
 
 func (s *service) listResources(ctx context.Context, in *listResourcesInput) (*body[Page[Resource]], error) {
-	filter := catalog.ResourceFilter{Kind: in.Kind, State: in.State, Standing: in.Standing, After: tenantry.ResourceID(in.After), Limit: in.Limit + 1}
+	filter := catalog.ResourceFilter{Kind: in.Kind, State: in.State, Standing: in.Standing, Named: in.Named, After: tenantry.ResourceID(in.After), Limit: in.Limit + 1}
 	rows, next, err := listed(ctx, s.Catalog.Tenant(in.Tenant), filter, in.Limit)
 	if err == nil && len(rows) == 0 { // none has none, too: is there such a tenant?
 		_, _, err = s.tenant(ctx, in.Tenant)

@@ -4752,6 +4752,9 @@ type ListResourcesParams struct {
 	// State Only this state; without it all but the gone ones
 	State *ListResourcesParamsState `form:"state,omitempty" json:"state,omitempty"`
 
+	// Named Only those with this address or name, whatever its case
+	Named *string `form:"named,omitempty" json:"named,omitempty"`
+
 	// Standing Only those that stand so
 	Standing *ListResourcesParamsStanding `form:"standing,omitempty" json:"standing,omitempty"`
 }
@@ -11936,6 +11939,18 @@ func NewListResourcesRequest(server string, tenant string, params *ListResources
 		if params.State != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "state", *params.State, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Named != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "named", *params.Named, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

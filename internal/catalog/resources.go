@@ -57,6 +57,7 @@ type ResourceFilter struct {
 	Kind     tenantry.ResourceKind
 	State    tenantry.LifeState
 	Standing Standing
+	Named    string // by its address or its name, whatever its case; "": any
 	After    tenantry.ResourceID
 	Limit    int // default 100, at most 1000
 }
@@ -64,11 +65,15 @@ type ResourceFilter struct {
 // Resources lists resources of the tenant.
 func (t *Tenant) Resources(ctx context.Context, f ResourceFilter) ([]Resource, error) {
 	var found []resourceRow
+	named := bun.SafeQuery("") // the list is asked for often, names are not
+	if f.Named != "" {
+		named = bun.SafeQuery("AND (lower(address) = lower(?0) OR lower(name) = lower(?0))", f.Named)
+	}
 	err := t.c.read(ctx, "list resources of tenant "+string(t.id), &found, `
 		SELECT ? FROM resources
-		WHERE tenant = ? AND id > ? AND (? = '' OR kind = ?) AND (? = '' OR state = ?) AND (? = '' OR standing = ?)
+		WHERE tenant = ? AND id > ? AND (? = '' OR kind = ?) AND (? = '' OR state = ?) AND (? = '' OR standing = ?) ?
 		ORDER BY id LIMIT ?`,
-		resourceColumns, t.id, f.After, f.Kind, f.Kind, f.State, f.State, f.Standing, f.Standing, page(f.Limit))
+		resourceColumns, t.id, f.After, f.Kind, f.Kind, f.State, f.State, f.Standing, f.Standing, named, page(f.Limit))
 	if err != nil {
 		return nil, err
 	}

@@ -44,8 +44,30 @@ func (j *job) backup(ctx context.Context, tenant catalog.TenantRow, progress fun
 		e.snapshot = j.snapshot(out.Snapshot)
 		j.healed(ctx, out.Healed)
 		j.hasten(ctx, out.Unsettled)
+		j.watchChange(ctx, writer.Live(), out.Counts.Items)
 	}
 	return e, fromBucket(err)
+}
+
+// watchChange looks for a mass change in the snapshot that was just sealed, so that people hear of it now and not with
+// the next prune; listed is how many items this slice has listed. How many items there are, and were listed, tells
+// without a request when there can be none. What cannot be looked at now is looked at by the next prune.
+func (j *job) watchChange(ctx context.Context, live []repository.Snapshot, listed int64) {
+	if len(live) < 2 || j.cfg.MassChange <= 0 {
+		return
+	}
+	before, after := live[1].Counts.Items, live[0].Counts.Items
+	// What was removed: what there was, and what came, less what there is. What came or changed was listed.
+	if before < massItems || float64(before+j.claim.Counts.Items+listed-after) <= j.cfg.MassChange*float64(before) {
+		return
+	}
+	standing, err := j.scope.SeriesStanding(ctx, j.claim.Resource, j.claim.Workload)
+	if err == nil && standing.Suspended == "" {
+		_, err = j.massChange(ctx, live, standing.Compared)
+	}
+	if err != nil {
+		j.log.Warnw("cannot look for a mass change; the next prune does", "error", err)
+	}
 }
 
 // unsettledPause is when a backup is due again whose source never rested: what moved under way may be missing from

@@ -90,3 +90,38 @@ func TestPrune(t *testing.T) {
 	h.done(h.start(catalog.NewTask{Action: tenantry.Collect}).ID)
 	h.done(h.backup().ID)
 }
+
+// What was deleted en masse is an alarm as soon as it was backed up, once, and suspends pruning until somebody
+// acknowledges it; a few deletions are none.
+func TestMassChangeIsSeenByTheBackup(t *testing.T) {
+	h := newHouse(t)
+	cfg := h.config()
+	cfg.MassChange = 0.5
+	h.worker(cfg)
+	alarms := func() []catalog.TenantAlarm {
+		t.Helper()
+		list, err := h.scope().Alarms(t.Context())
+		h.must(err)
+		return list
+	}
+	h.done(h.backup().ID)
+	h.source.gone.Store(100)
+	h.done(h.backup().ID)
+	if list := alarms(); len(list) != 0 {
+		t.Fatalf("100 of 250 items went, and alarms are %+v", list)
+	}
+	h.source.gone.Store(240)
+	h.done(h.backup().ID)
+	list := alarms()
+	if len(list) != 1 || list[0].Cause != catalog.AlarmMassChange || list[0].Subject != "u-ann/drive" || !strings.Contains(list[0].Detail, "of 150 items") || !strings.Contains(list[0].Detail, "140 were removed") {
+		t.Fatalf("140 of 150 items went, and alarms are %+v", list)
+	}
+	if got := h.prune(); got.Counts.Total != 0 || !strings.Contains(got.Reason, "140 were removed") || len(h.live()) != 3 {
+		t.Errorf("a mass change is pruned: %+v %q, live %v", got.Counts, got.Reason, h.live())
+	}
+	h.must(h.scope().Acknowledge(t.Context(), "u-ann", tenantry.Drive))
+	h.done(h.backup().ID)
+	if list := alarms(); len(list) != 0 {
+		t.Errorf("what was acknowledged is an alarm again: %+v", list)
+	}
+}

@@ -234,6 +234,7 @@ func (h *house) snapshots() []catalog.SnapshotRow {
 type source struct {
 	items int
 	pages atomic.Int64
+	gone  atomic.Int64 // how many items, the first ones, are not there any more when a delta is asked for
 	// onPage, if set, is called before a page is given; its error is given instead.
 	onPage atomic.Pointer[func(ctx context.Context, link string) error]
 }
@@ -248,7 +249,11 @@ func (s *source) Page(ctx context.Context, _, link string) (engine.Page, error) 
 	}
 	s.pages.Add(1)
 	if link == "delta" {
-		return engine.Page{Next: "delta", Done: true}, nil
+		p := engine.Page{Next: "delta", Done: true}
+		for i := range s.gone.Load() {
+			p.Removed = append(p.Removed, fmt.Sprintf("file %03d", i))
+		}
+		return p, nil
 	}
 	from := 0
 	if link != "" {
