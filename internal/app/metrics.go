@@ -1,6 +1,7 @@
 package app
 
 import (
+	"regexp"
 	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -9,7 +10,8 @@ import (
 
 // meter registers the metrics of one program and knows what it registered, so that the
 // documentation and the bound on labels are of what there is. Labels have closed sets of
-// values: never a tenant, a mailbox, a person or a channel.
+// values, but for the pools of workers, which the provider names: never a tenant, a mailbox,
+// a person or a channel.
 type meter struct {
 	*prometheus.Registry
 	program Role
@@ -26,6 +28,7 @@ type definition struct {
 type label struct {
 	name   string
 	values []string
+	named  *regexp.Regexp // instead of values: what the provider may call them
 }
 
 // elsewhere is what a value outside the set counts as.
@@ -33,7 +36,7 @@ const elsewhere = "other"
 
 // of is the value v if the set has it.
 func (l label) of(v string) string {
-	if slices.Contains(l.values, v) {
+	if slices.Contains(l.values, v) || (l.named != nil && l.named.MatchString(v)) {
 		return v
 	}
 	return elsewhere

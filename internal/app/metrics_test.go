@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"github.com/tenantry/tenantry/internal/scheduler"
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
@@ -90,7 +92,11 @@ func document(meters ...*meter) string {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		fmt.Fprintf(&b, "| `%s` | %s, %s |\n", name, strings.Join(used[name].values, ", "), elsewhere)
+		values := strings.Join(used[name].values, ", ")
+		if used[name].named != nil {
+			values = fmt.Sprintf("as the provider calls them, %d at most", maxPools)
+		}
+		fmt.Fprintf(&b, "| `%s` | %s, %s |\n", name, values, elsewhere)
 	}
 	return b.String()
 }
@@ -113,7 +119,11 @@ func TestMetricsAreBoundedByDefinition(t *testing.T) {
 		}
 		series := 1
 		for _, l := range d.labels {
-			series *= len(l.values) + 1
+			values := len(l.values)
+			if l.named != nil {
+				values = maxPools
+			}
+			series *= values + 1
 		}
 		if series > 500 {
 			t.Errorf("%s may have %d series", d.name, series)
@@ -126,6 +136,7 @@ func TestObserversKeepLabelsClosed(t *testing.T) {
 	s, scheduled := schedulerMeter()
 	w, worked, book := workerMeter()
 	scheduled.Backlog(map[string]scheduler.QueueLoad{"backup": {Ready: 3}, "t-contoso": {Ready: 4}})
+	scheduled.Pools(map[string]map[string]int{"munich": {"backup": 3}, "ada@contoso.com": {"t-contoso": 1}})
 	scheduled.Moved("ada@contoso.com", 1)
 	worked.Slice("backup", "u-ada", "error: ada@contoso.com", time.Second)
 	worked.Parked("cooldown/mailbox/t-contoso/ada")
@@ -154,7 +165,7 @@ func TestObserversKeepLabelsClosed(t *testing.T) {
 				seen++
 				for i, pair := range series.GetLabel() {
 					l := d.labels[slices.IndexFunc(d.labels, func(l label) bool { return l.name == pair.GetName() })]
-					if v := pair.GetValue(); v != elsewhere && !slices.Contains(l.values, v) {
+					if v := pair.GetValue(); v != elsewhere && !slices.Contains(l.values, v) && !(l.named != nil && l.named.MatchString(v)) {
 						t.Errorf("%s: label %d %s is %q", f.GetName(), i, pair.GetName(), v)
 					}
 				}
@@ -163,5 +174,23 @@ func TestObserversKeepLabelsClosed(t *testing.T) {
 	}
 	if seen < 30 {
 		t.Errorf("only %d series", seen)
+	}
+}
+
+// Each pool of workers has its own demand, as many as are bounded; a pool that is gone has none.
+func TestPoolsHaveTheirDemand(t *testing.T) {
+	_, scheduled := schedulerMeter()
+	many := map[string]map[string]int{}
+	for i := range maxPools + 2 {
+		many[fmt.Sprintf("pool-%03d", i)] = map[string]int{"backup": i}
+	}
+	scheduled.Pools(many)
+	demand := func(pool string) float64 { return testutil.ToFloat64(scheduled.poolDemand.with(pool, "backup")) }
+	if demand("pool-007") != 7 || demand(elsewhere) != maxPools+maxPools+1 {
+		t.Errorf("demand is %v, and %v of those beyond", demand("pool-007"), demand(elsewhere))
+	}
+	scheduled.Pools(map[string]map[string]int{"main": {"backup": 2}})
+	if demand("main") != 2 || demand("pool-007") != 0 {
+		t.Errorf("demand is %v, and %v of a pool that is gone", demand("main"), demand("pool-007"))
 	}
 }

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -19,16 +21,17 @@ const noAccount = "none"
 
 // The labels of all metrics.
 var (
-	byQueue   = label{"queue", queue.Names()}
-	byAction  = label{"action", []string{"connect", "sync", "backup", "restore", "verify", "prune", "collect", "export", "patrol", "repair", "search"}}
-	byResult  = label{"result", []string{"done", "more", "parked", "retry", "failed", "dropped"}}
-	byAccount = label{"account", append(throttle.AccountNames(), noAccount)}
-	byCause   = label{"cause", []string{"queue", "worker", "storage", "retry", "graph"}}
-	byService = label{"service", []string{
+	byQueue   = label{name: "queue", values: queue.Names()}
+	byPool    = label{name: "pool", named: poolName}
+	byAction  = label{name: "action", values: []string{"connect", "sync", "backup", "restore", "verify", "prune", "collect", "export", "patrol", "repair", "search"}}
+	byResult  = label{name: "result", values: []string{"done", "more", "parked", "retry", "failed", "dropped"}}
+	byAccount = label{name: "account", values: append(throttle.AccountNames(), noAccount)}
+	byCause   = label{name: "cause", values: []string{"queue", "worker", "storage", "retry", "graph"}}
+	byService = label{name: "service", values: []string{
 		string(tenantry.Identity), string(tenantry.Outlook), string(tenantry.SharePoint), string(tenantry.Teams)}}
-	byStatus  = label{"status", []string{"429", "503", "509"}}
-	byOutcome = label{"outcome", []string{"sent", "deferred", "refused"}}
-	byMove    = label{"what", []string{"started", "admitted", "offered", "readmitted", "reaped"}}
+	byStatus  = label{name: "status", values: []string{"429", "503", "509"}}
+	byOutcome = label{name: "outcome", values: []string{"sent", "deferred", "refused"}}
+	byMove    = label{name: "what", values: []string{"started", "admitted", "offered", "readmitted", "reaped"}}
 )
 
 // schedulerMetrics shows what the leader does.
@@ -37,7 +40,8 @@ type schedulerMetrics struct {
 	tick                                               *histogram
 	failures                                           *counter
 	backlog, cooling, inFlight, inRedis, slots, paused *gauge
-	demand                                             *gauge
+	demand, poolDemand                                 *gauge
+	toldPools                                          map[[2]string]int // by Pools alone
 	moved                                              *counter
 	alarms                                             *gauge
 	mails                                              *counter
@@ -45,19 +49,20 @@ type schedulerMetrics struct {
 
 func newSchedulerMetrics(m *meter) *schedulerMetrics {
 	return &schedulerMetrics{
-		leading:  m.gauge("tenantry_leader", "1 while this scheduler leads. What the fleet has and needs is told by the leader alone."),
-		tick:     m.histogram("tenantry_tick_seconds", "Time that one tick of the leader took.", prometheus.ExponentialBuckets(0.001, 4, 7)),
-		failures: m.counter("tenantry_tick_failures_total", "Ticks of the leader that failed."),
-		backlog:  m.gauge("tenantry_backlog_tasks", "Tasks that are ready and wait for admission; of one flow at most as many as the leader looks at.", byQueue),
-		cooling:  m.gauge("tenantry_backlog_cooling_tasks", "Of the backlog, those whose flow Microsoft told to wait.", byQueue),
-		inFlight: m.gauge("tenantry_in_flight_tasks", "Tasks that are admitted or running.", byQueue),
-		inRedis:  m.gauge("tenantry_deliveries", "Deliveries that Redis holds, waiting or in hands.", byQueue),
-		slots:    m.gauge("tenantry_slots", "Tasks that living workers can run at once; 0 for a queue that an operator has paused.", byQueue),
-		demand:   m.gauge("tenantry_demand_tasks", "Admissible demand: tasks that could run at once if there were slots. Scale workers by it.", byQueue),
-		paused:   m.gauge("tenantry_queue_paused", "1 while an operator has paused the queue.", byQueue),
-		moved:    m.counter("tenantry_tasks_moved_total", "Tasks that became due (started), were admitted, offered again, readmitted (delivery lost), reaped (process died).", byMove),
-		alarms:   m.gauge("tenantry_alarms", "Shared causes that hold up admission."),
-		mails:    m.counter("tenantry_mails_total", "Attempts to send a mail: taken by the mail server (sent), put off (deferred), given up (refused).", byOutcome),
+		leading:    m.gauge("tenantry_leader", "1 while this scheduler leads. What the fleet has and needs is told by the leader alone."),
+		tick:       m.histogram("tenantry_tick_seconds", "Time that one tick of the leader took.", prometheus.ExponentialBuckets(0.001, 4, 7)),
+		failures:   m.counter("tenantry_tick_failures_total", "Ticks of the leader that failed."),
+		backlog:    m.gauge("tenantry_backlog_tasks", "Tasks that are ready and wait for admission; of one flow at most as many as the leader looks at.", byQueue),
+		cooling:    m.gauge("tenantry_backlog_cooling_tasks", "Of the backlog, those whose flow Microsoft told to wait.", byQueue),
+		inFlight:   m.gauge("tenantry_in_flight_tasks", "Tasks that are admitted or running.", byQueue),
+		inRedis:    m.gauge("tenantry_deliveries", "Deliveries that Redis holds, waiting or in hands.", byQueue),
+		slots:      m.gauge("tenantry_slots", "Tasks that living workers can run at once; 0 for a queue that an operator has paused.", byQueue),
+		demand:     m.gauge("tenantry_demand_tasks", "Admissible demand: tasks that could run at once if there were slots. Scale workers by it.", byQueue),
+		poolDemand: m.gauge("tenantry_pool_demand_tasks", "Admissible demand of the tenants of one pool of workers. Scale that pool's workers by it.", byPool, byQueue),
+		paused:     m.gauge("tenantry_queue_paused", "1 while an operator has paused the queue.", byQueue),
+		moved:      m.counter("tenantry_tasks_moved_total", "Tasks that became due (started), were admitted, offered again, readmitted (delivery lost), reaped (process died).", byMove),
+		alarms:     m.gauge("tenantry_alarms", "Shared causes that hold up admission."),
+		mails:      m.counter("tenantry_mails_total", "Attempts to send a mail: taken by the mail server (sent), put off (deferred), given up (refused).", byOutcome),
 	}
 }
 
@@ -72,7 +77,7 @@ func flag01(yes bool) float64 {
 func (m *schedulerMetrics) Leading(yes bool) {
 	m.leading.with().Set(flag01(yes))
 	if !yes { // what it knew of the fleet is the next leader's to tell
-		for _, g := range []*gauge{m.backlog, m.cooling, m.inFlight, m.inRedis, m.slots, m.demand, m.paused} {
+		for _, g := range []*gauge{m.backlog, m.cooling, m.inFlight, m.inRedis, m.slots, m.demand, m.poolDemand, m.paused} {
 			g.vec.Reset()
 		}
 		m.alarms.with().Set(0)
@@ -96,6 +101,32 @@ func (m *schedulerMetrics) Backlog(queues map[string]scheduler.QueueLoad) {
 		m.demand.with(name).Set(float64(l.Demand))
 		m.paused.with(name).Set(flag01(l.Paused))
 	}
+}
+
+// maxPools is how many pools of workers have series of their own; those beyond count as other.
+const maxPools = 50
+
+// Pools never shows less than there is: whoever scales by it must not meet a moment at which all pools are gone.
+func (m *schedulerMetrics) Pools(demand map[string]map[string]int) {
+	sums := map[[2]string]int{} // by pool and queue
+	for i, pool := range slices.Sorted(maps.Keys(demand)) {
+		label := byPool.of(pool)
+		if i >= maxPools {
+			label = elsewhere
+		}
+		for name, n := range demand[pool] {
+			sums[[2]string{label, name}] += n
+		}
+	}
+	for at, n := range sums {
+		m.poolDemand.with(at[0], at[1]).Set(float64(n))
+	}
+	for at := range m.toldPools {
+		if _, there := sums[at]; !there {
+			m.poolDemand.with(at[0], at[1]).Set(0)
+		}
+	}
+	m.toldPools = sums
 }
 
 func (m *schedulerMetrics) Moved(what string, n int) { m.moved.with(what).Add(float64(n)) }

@@ -32,7 +32,7 @@ func (f *Fleet) Overview(ctx context.Context, now time.Time) (Overview, error) {
 		UNION ALL SELECT 'resource', state, count(*) FROM resources GROUP BY state
 		UNION ALL SELECT 'protected', '', count(*) FROM protections
 		UNION ALL SELECT 'unsaved', '', count(*) FROM protections p WHERE NOT EXISTS (SELECT 1 FROM series s
-			WHERE s.tenant = p.tenant AND s.resource = p.resource AND s.workload = p.workload AND s.next_prune_at > 0)
+			WHERE s.tenant = p.tenant AND s.resource = p.resource AND s.workload = p.workload AND s.saved_at > 0)
 		UNION ALL SELECT CASE WHEN state = 'ready' THEN 'ready' ELSE 'flight' END, queue, count(*) FROM tasks
 			WHERE state IN ('ready', 'admitted', 'running') GROUP BY 1, 2
 		UNION ALL SELECT 'backup', state, count(*) FROM runs WHERE id >= ?0 AND action = ?1 GROUP BY state

@@ -49,6 +49,7 @@ type Flow struct {
 // Situation is all that the choice of the next tasks depends on.
 type Situation struct {
 	Now   time.Time
+	Pool  string // of workers; "" is the whole fleet
 	Loads []catalog.Load
 	// Slots is what the living workers can run at once, by queue. A queue that an
 	// operator has paused has none.

@@ -29,6 +29,7 @@ type watcher struct {
 	news    chan struct{}
 	moved   map[string]int
 	backlog map[string]QueueLoad
+	pools   map[string]map[string]int
 	leading bool
 	ticks   int
 }
@@ -50,11 +51,13 @@ func (w *watcher) tell(f func()) {
 func (w *watcher) Leading(on bool)                { w.tell(func() { w.leading = on }) }
 func (w *watcher) Ticked(time.Duration, error)    { w.tell(func() { w.ticks++ }) }
 func (w *watcher) Backlog(b map[string]QueueLoad) { w.tell(func() { w.backlog = b }) }
-func (w *watcher) Moved(what string, n int)       { w.tell(func() { w.moved[what] += n }) }
-func (w *watcher) Alarms(int)                     {}
-func (w *watcher) count(what string) int          { w.mu.Lock(); defer w.mu.Unlock(); return w.moved[what] }
-func (w *watcher) load(q string) QueueLoad        { w.mu.Lock(); defer w.mu.Unlock(); return w.backlog[q] }
-func (w *watcher) tickCount() int                 { w.mu.Lock(); defer w.mu.Unlock(); return w.ticks }
+
+func (w *watcher) Pools(p map[string]map[string]int) { w.tell(func() { w.pools = p }) }
+func (w *watcher) Moved(what string, n int)          { w.tell(func() { w.moved[what] += n }) }
+func (w *watcher) Alarms(int)                        {}
+func (w *watcher) count(what string) int             { w.mu.Lock(); defer w.mu.Unlock(); return w.moved[what] }
+func (w *watcher) load(q string) QueueLoad           { w.mu.Lock(); defer w.mu.Unlock(); return w.backlog[q] }
+func (w *watcher) tickCount() int                    { w.mu.Lock(); defer w.mu.Unlock(); return w.ticks }
 
 func (w *watcher) until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
@@ -306,6 +309,11 @@ func TestDispatcherBoundsWhatIsInRedis(t *testing.T) {
 	}
 	if l := h.watch.load(queue.Backup); l.Ready != 46 || l.InFlight != 4 || l.Slots != 5 || l.Demand != 4 {
 		t.Errorf("backlog: %+v", l)
+	}
+	h.watch.mu.Lock()
+	defer h.watch.mu.Unlock()
+	if n := h.watch.pools[queue.MainPool][queue.Backup]; n != 4 || len(h.watch.pools) != 1 {
+		t.Errorf("the main pool could use %d slots, want 4; pools are %v", n, h.watch.pools)
 	}
 }
 

@@ -73,7 +73,7 @@ func (s *Scheduler) apart(all Situation, slots map[string]map[string]int) []Situ
 	parts := make([]Situation, 0, len(names))
 	for _, name := range names {
 		part := all
-		part.Loads, part.Slots = loads[name], slots[name]
+		part.Pool, part.Loads, part.Slots = name, loads[name], slots[name]
 		parts = append(parts, part)
 	}
 	return parts

@@ -47,6 +47,8 @@ type Observer interface {
 	Ticked(took time.Duration, err error)
 	// Backlog tells, once in each Tick and more often in between, what waits and runs per queue.
 	Backlog(map[string]QueueLoad)
+	// Pools tells, in each tick, how many slots each pool of workers could use, by pool and queue; from one goroutine.
+	Pools(demand map[string]map[string]int)
 	// Moved counts tasks: "started" (became due), "admitted", "offered" (again),
 	// "readmitted" (their delivery was lost), "reaped" (their process died).
 	Moved(what string, n int)
@@ -263,8 +265,9 @@ func (t *troubles) note(ctx context.Context, what string, err error) {
 // silent is the observer of a scheduler that nobody observes.
 type silent struct{}
 
-func (silent) Leading(bool)                 {}
-func (silent) Ticked(time.Duration, error)  {}
-func (silent) Backlog(map[string]QueueLoad) {}
-func (silent) Moved(string, int)            {}
-func (silent) Alarms(int)                   {}
+func (silent) Leading(bool)                    {}
+func (silent) Ticked(time.Duration, error)     {}
+func (silent) Backlog(map[string]QueueLoad)    {}
+func (silent) Pools(map[string]map[string]int) {}
+func (silent) Moved(string, int)               {}
+func (silent) Alarms(int)                      {}

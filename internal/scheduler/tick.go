@@ -205,7 +205,7 @@ func (t *term) choose(ctx context.Context, now time.Time, gates map[scope]gate) 
 		return nil, false, err
 	}
 	t.countedAt = now
-	t.observe(s)
+	t.observe(s, parts)
 	if gates[everywhere] == shut {
 		return nil, false, nil
 	}
@@ -340,7 +340,14 @@ func (s Situation) waits() bool {
 	})
 }
 
-func (t *term) observe(s Situation) {
+// observe tells what waits and what the fleet, and each of its pools, could use: a pool's demand is bounded by the
+// caps of its own workers, so that the fleet's is not their sum.
+func (t *term) observe(s Situation, parts []Situation) {
+	pools := make(map[string]map[string]int, len(parts))
+	for _, part := range parts {
+		pools[part.Pool] = Demand(part)
+	}
+	t.cfg.Observer.Pools(pools)
 	demand, redis := Demand(s), t.view()
 	backlog := make(map[string]QueueLoad, len(queues))
 	for _, q := range queues {

@@ -227,11 +227,14 @@ func testFirstBackups(_ *testing.T, w *world) {
 	w.ok(t.Settle(w.ctx, claims[0], catalog.Settlement{State: catalog.TaskDone, Snapshot: &catalog.SnapshotRow{Seq: 1, Time: now}}, now))
 	w.ok(t.Settle(w.ctx, claims[1], catalog.Settlement{State: catalog.TaskFailed, Kind: tenantry.Denied}, now))
 	expect(w, "standing", standing(now), catalog.WorkloadStanding{Workload: "mailbox", Total: 3, Tried: 2, Saved: 1})
+	overview, err := w.f.Overview(w.ctx, now)
+	w.ok(err)
+	expect(w, "enrolments without a snapshot, one of them tried", overview.Unsaved, overview.Protected-1)
 	expect(w, "standing later", standing(now.Add(time.Hour)), catalog.WorkloadStanding{Workload: "mailbox", Total: 3, Tried: 2, Saved: 1, Stale: 1})
 
 	fence := w.lead()
 	list[0].Stage, list[0].ToldAt = catalog.FirstListed, now
-	_, err := w.f.Post(w.ctx, fence, catalog.Posting{First: &list[0]}, now)
+	_, err = w.f.Post(w.ctx, fence, catalog.Posting{First: &list[0]}, now)
 	w.ok(err)
 	expect(w, "first backups just after a look", len(firsts(now)), 0)
 	if again := firsts(now.Add(time.Second)); len(again) != 1 || again[0].Stage != catalog.FirstListed || !again[0].ToldAt.Equal(now) {
