@@ -111,6 +111,7 @@ func (h *house) startScheduler() {
 // As the scheduler's observer, the house looks again after every tick.
 func (h *house) Leading(bool)                           {}
 func (h *house) Backlog(map[string]scheduler.QueueLoad) {}
+func (h *house) Pools(map[string]map[string]int)        {}
 func (h *house) Moved(string, int)                      {}
 func (h *house) Alarms(int)                             {}
 func (h *house) Ticked(time.Duration, error) {
