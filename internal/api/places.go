@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -88,7 +89,8 @@ func (p Places) refused(err error, region, pool string, given bool) error {
 
 // cause is what an error says apart from what was tried.
 func cause(err error) string {
-	if e, ok := err.(*tenantry.Error); ok && e.Err != nil {
+	var e *tenantry.Error
+	if errors.As(err, &e) && e.Err != nil {
 		return e.Err.Error()
 	}
 	return err.Error()
