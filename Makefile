@@ -95,6 +95,11 @@ image: graph ## Make bin/tenantry-image.tar, a container image from scratch: doc
 	$(GO) build -ldflags '-s -w' -o $(BIN)/image/ ./cmd/...
 	cd deployments && $(GO) run ./image -bin $(BIN)/image -out $(BIN)/tenantry-image.tar
 
+.PHONY: worker-package
+worker-package: graph ## Make bin/tenantry-worker.tar.gz, the worker for a machine outside: program, systemd unit, install script
+	$(GO) build -ldflags '-s -w' -o $(BIN)/package/ ./cmd/worker
+	cd deployments && $(GO) run ./package -program $(BIN)/package/worker -out $(BIN)/tenantry-worker.tar.gz
+
 # The Graph SDK has packages that take 4.5 GB to compile: one at a time.
 .PHONY: graph graph-race
 graph:

@@ -13,6 +13,8 @@ import (
 // authenticates by itself: no token of the API is good for anything there, and no worker's credential here.
 type Gateway interface {
 	http.Handler
+	// Known reports whether a request comes with the credential of a worker: others may knock as seldom as strangers may.
+	Known(r *http.Request) bool
 	// Revoked takes from a worker, which the catalog knows to be revoked, what it has elsewhere: its accounts at Postgres
 	// and Redis, and its open connections. Those through other api processes end within two seconds.
 	Revoked(ctx context.Context, w catalog.RemoteWorker) error

@@ -71,7 +71,11 @@ func (s *service) gated(next http.Handler) http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/gateway/") {
-			s.Gateway.ServeHTTP(w, r)
+			door := http.Handler(s.Gateway)
+			if !s.Gateway.Known(r) {
+				door = s.bounded(door)
+			}
+			door.ServeHTTP(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -64,11 +64,19 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	}
 	metrics := newMeter(RoleAPI)
 	closing := make(chan struct{})
-	handler, err := api.New(api.Config{
+	door, err := p.newGateway(ctx, cfg, cat, repos, options)
+	if err != nil {
+		return err
+	}
+	apiCfg := api.Config{
 		Catalog: cat, Consent: consent{cfg}, Keys: repos, Places: placesOf(cfg), Browser: newBrowser(repos), Archives: archives{repos, cfg.KeepArchives}, Budgets: books, Limits: limits, Monitor: monitor, SignIn: people,
 		PublicURL: cfg.PublicURL, Rate: cfg.APIRate, Logger: p.log, Metrics: metricsHandler(metrics), Closing: closing,
 		Ready: readiness(map[string]pinger{"catalog": cat, "redis": deliveries}),
-	})
+	}
+	if door != nil {
+		apiCfg.Gateway = door
+	}
+	handler, err := api.New(apiCfg)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,9 @@ import (
 // Main runs a program of the fleet until it is told to stop and returns its exit
 // code: 0 after a clean stop, 1 after a failure, 2 for a wrong configuration.
 func Main(role Role, args []string, out io.Writer) int {
+	if role == RoleWorker && len(args) > 0 && args[0] == "enrol" {
+		return Enrol(args[1:], os.Stdin, out)
+	}
 	cfg, err := Load(role, args, out)
 	if errors.Is(err, flag.ErrHelp) {
 		return 0

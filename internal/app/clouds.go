@@ -96,8 +96,12 @@ type inCloud struct {
 
 // openClouds opens an account book and a Graph client for each cloud. fleetKeys says that ring opens the provider's
 // own credentials, too.
-func (p *Program) openClouds(ctx context.Context, cfg Config, cat *catalog.Catalog, rdb redis.UniversalClient, ring repository.Keyring, fleetKeys bool, metrics *meter) (*clouds, error) {
+func (p *Program) openClouds(ctx context.Context, g ground, rdb redis.UniversalClient, fleetKeys bool, metrics *meter) (*clouds, error) {
+	cfg, cat, ring := g.cfg, g.cat, g.repos.ring
 	limits, err := readLimits(cfg.LimitsFile)
+	if g.limits != nil {
+		limits, err = parseLimits("of the fleet", g.limits)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -108,13 +112,17 @@ func (p *Program) openClouds(ctx context.Context, cfg Config, cat *catalog.Catal
 		in, _ := cfg.at(cloud)
 		book := books.all[cloud]
 		book.Observe(observer)
-		m := mirror{name: "throttle/" + in.ClientID, book: book, fleet: cat.Fleet()}
-		if err := m.resume(ctx); err != nil {
-			return nil, err
+		if !g.outside { // the mirror holds every tenant: workers inside keep it
+			m := mirror{name: "throttle/" + in.ClientID, book: book, fleet: cat.Fleet()}
+			if err := m.resume(ctx); err != nil {
+				return nil, err
+			}
+			p.background(func(ctx context.Context) { m.run(ctx, p.log) })
 		}
-		p.background(func(ctx context.Context) { m.run(ctx, p.log) })
 		graphCfg := graphConfig(in)
-		graphCfg.Applications = newApplications(cat, ring, in.FederatedTokenFile, fleetKeys && cloud == cfg.Cloud, p.log)
+		apps := newApplications(cat, ring, in.FederatedTokenFile, fleetKeys && cloud == cfg.Cloud, p.log)
+		apps.ownOnly = g.outside && !in.credential()
+		graphCfg.Applications = apps
 		if c.all[cloud], err = openCloud(graphCfg, book, cat, ring, p.log); err != nil {
 			return nil, err
 		}

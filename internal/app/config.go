@@ -66,6 +66,7 @@ type Config struct {
 
 	FederatedTokenFile string
 	Pool               string
+	Identity           string // of a worker outside; "": none
 
 	S3AccessKey   string
 	S3SecretKey   tenantry.Secret
@@ -175,6 +176,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 
 	fs.StringVar(&c.Cloud, "cloud", "global", "Microsoft `CLOUD`: global, gcchigh, dod, china")
 	c.cloudFlags(fs)
+	fs.StringVar(&c.Identity, "identity", "", "`FILE` that worker enrol has written: this worker stands outside of the provider's network, and takes catalog, redis, bucket, keys, pool, client-id and cloud from the API that enrolled it (worker)")
 	fs.StringVar(&c.CloudsFile, "clouds-file", "", "YAML `FILE` with further Microsoft clouds, each with the application that is registered there (api, worker, scheduler)")
 	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits (api, worker, scheduler)")
 
@@ -271,7 +273,7 @@ func (c Config) Validate(role Role) error {
 	if role != RoleInit {
 		c.validatePlaces(role, bad)
 	}
-	if role != RoleInit && role != RoleKeys && c.ClientID == "" {
+	if outside := role == RoleWorker && c.Identity != ""; role != RoleInit && role != RoleKeys && c.ClientID == "" && !outside {
 		bad("client-id", "", "the application (client) ID that Entra shows")
 	}
 	if role != RoleScheduler && c.KeyFile == "" && c.KMSFleet == "" {
@@ -303,6 +305,11 @@ func (c Config) Validate(role Role) error {
 	}
 	sort.Strings(wrong)
 	return tenantry.Errorf(tenantry.Invalid, "configuration: %s", strings.Join(wrong, "; "))
+}
+
+// credential reports whether there is one of the provider's application.
+func (c Config) credential() bool {
+	return !c.ClientSecret.IsZero() || c.Certificate != "" || c.FederatedTokenFile != ""
 }
 
 var poolName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,39}$`)
@@ -382,7 +389,7 @@ func (c Config) validateWorker(bad complain) {
 }
 
 func (c Config) validateEscrow(bad complain) {
-	if c.Escrow == "" && hasPrefix(c.Bucket, "s3://") {
+	if c.Escrow == "" && hasPrefix(c.Bucket, "s3://") && c.Identity == "" {
 		bad("escrow", "", "the receipt that `tenantry keys check-escrow` writes, because without a tested copy of its keys "+
 			"no backup outlives the loss of them; or none, to run without one")
 	}
@@ -391,7 +398,7 @@ func (c Config) validateEscrow(bad complain) {
 // validateCredential checks what a worker proves to be the application by.
 func (c Config) validateCredential(bad complain) {
 	// A federated token may stand beside them: tenants' own applications may be proved by it.
-	if both := !c.ClientSecret.IsZero() && c.Certificate != ""; both || (c.ClientSecret.IsZero() && c.Certificate == "" && c.FederatedTokenFile == "") {
+	if both := !c.ClientSecret.IsZero() && c.Certificate != ""; both || (!c.credential() && c.Identity == "") {
 		wrong := map[bool]string{true: "(not set)", false: "(set)"}[c.ClientSecret.IsZero()]
 		bad("client-secret", wrong, "a secret if certificate is empty, and empty if certificate names a PEM file: exactly one of the two, unless federated-token-file stands for both")
 	}

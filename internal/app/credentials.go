@@ -31,6 +31,7 @@ type applications struct {
 	ring      repository.Keyring
 	tokenFile string // of federated credentials
 	fleet     bool   // those of the provider are for this cloud, and the ring opens them
+	ownOnly   bool   // this worker has no credential of the provider: each tenant has to have an application of its own
 	log       *zap.Logger
 
 	mu    sync.Mutex
@@ -104,6 +105,10 @@ func (a *applications) find(ctx context.Context, tenant tenantry.TenantID, purpo
 				return app, err
 			}
 		}
+	}
+	if a.ownOnly {
+		return nil, &tenantry.Error{Kind: tenantry.Denied, Code: "needs_own_application",
+			Op: "tenant " + string(tenant) + " goes by the provider's application, whose credential no worker outside has: give it an application of its own"}
 	}
 	return nil, nil
 }

@@ -26,24 +26,17 @@ func (p *Program) startWorker(ctx context.Context, fleet Config) error {
 	if err != nil {
 		return err
 	}
-	cat, err := openCatalog(ctx, cfg)
+	g, err := p.openGround(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	p.closes(cat.Close)
-	if err := checkPool(ctx, cat, cfg); err != nil {
-		return err
-	}
-	options := queue.Options{URL: cfg.Redis}
+	cfg = g.cfg
+	cat, options, repos := g.cat, g.queue, g.repos
 	rdb, err := options.RedisClient()
 	if err != nil {
 		return err
 	}
 	p.closes(rdb.Close)
-	repos, err := openStorage(ctx, cfg)
-	if err != nil {
-		return err
-	}
 	repos.store = blob.Metered(repos.store)
 	receipt, err := readReceipt(cfg.Escrow)
 	if err != nil {
@@ -54,18 +47,20 @@ func (p *Program) startWorker(ctx context.Context, fleet Config) error {
 		return err
 	}
 	metrics := newMeter(RoleWorker)
-	clouds, err := p.openClouds(ctx, cfg, cat, rdb, repos.ring, cfg.sameKeys(fleet), metrics)
+	clouds, err := p.openClouds(ctx, g, rdb, cfg.sameKeys(fleet) && !g.outside, metrics)
 	if err != nil {
 		return err
 	}
 
 	guard := newKeyGuard(repos, keyAlarms{cat}, receipt, metrics, p.log)
 	p.background(guard.run)
-	p.background(expiryWatch{cat.Fleet(), cfg, p.log}.run)
+	if !g.outside {
+		p.background(expiryWatch{cat.Fleet(), cfg, p.log}.run)
+	}
 	w, err := worker.New(worker.Config{
 		Catalog: cat, Queue: options, Repositories: repos, Workloads: clouds,
 		Directory: clouds, Observer: newWorkerMetrics(metrics), Tracer: tracer, Log: p.log.Sugar(),
-		Pool: cfg.pool(), Region: cfg.Region, Cloud: cfg.Cloud, Unserved: clouds.unserved(cfg.Region),
+		Outside: g.outside, Pool: cfg.pool(), Region: cfg.Region, Cloud: cfg.Cloud, Unserved: clouds.unserved(cfg.Region),
 		Slots: map[string]int{
 			queue.Interactive: cfg.SlotsInteractive, queue.Directory: cfg.SlotsDirectory,
 			queue.Backup: cfg.SlotsBackup, queue.Maintenance: cfg.SlotsMaintenance,
@@ -104,14 +99,19 @@ func limitMemory(megabytes int) {
 }
 
 func readLimits(file string) (throttle.Limits, error) {
-	limits := throttle.Documented()
 	if file == "" {
-		return limits, nil
+		return throttle.Documented(), nil
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return limits, tenantry.Errorf(tenantry.Invalid, "configuration: limits-file is %q; it may be the path of a readable file: %w", file, err)
+		return throttle.Limits{}, tenantry.Errorf(tenantry.Invalid, "configuration: limits-file is %q; it may be the path of a readable file: %w", file, err)
 	}
+	return parseLimits(file, text)
+}
+
+// parseLimits reads what overrides the documented limits.
+func parseLimits(file string, text []byte) (throttle.Limits, error) {
+	limits := throttle.Documented()
 	if err := yaml.Unmarshal(text, &limits); err != nil { // JSON is YAML
 		return limits, tenantry.Errorf(tenantry.Invalid, "configuration: limits-file %s: %w", file, err)
 	}

@@ -256,12 +256,18 @@ func (f *Fleet) PoolTenants(ctx context.Context, pool string) ([]tenantry.Tenant
 }
 
 // BeginSession notes that an enrolled worker begins to work: its program's version and the hash of its new password in
-// Redis. Its next credential is replaced if next is not "". NotFound: it is not known, or revoked.
-func (f *Fleet) BeginSession(ctx context.Context, id, version, redisHash, next string, now time.Time) error {
+// Redis. NotFound: it is not known, or revoked.
+func (f *Fleet) BeginSession(ctx context.Context, id, version, redisHash string, now time.Time) error {
 	op := "begin a session of worker " + id
 	return f.c.one(ctx, op, tenantry.Errorf(tenantry.NotFound, "%s: it is not known", op),
-		"UPDATE workers SET seen_at = ?0, version = ?1, redis_hash = ?2, next_hash = CASE WHEN ?3 = '' THEN next_hash ELSE ?3 END WHERE id = ?4 AND revoked_at = 0",
-		micros(now), version, redisHash, next, id)
+		"UPDATE workers SET seen_at = ?, version = ?, redis_hash = ? WHERE id = ? AND revoked_at = 0", micros(now), version, redisHash, id)
+}
+
+// OfferCredential keeps the hash of a worker's next credential, in the place of one that was never used. NotFound as BeginSession.
+func (f *Fleet) OfferCredential(ctx context.Context, id, next string) error {
+	op := "take the next credential of worker " + id
+	return f.c.one(ctx, op, tenantry.Errorf(tenantry.NotFound, "%s: it is not known", op),
+		"UPDATE workers SET next_hash = ? WHERE id = ? AND revoked_at = 0", next, id)
 }
 
 // RotateWorker makes the next credential of a worker, which it has used for the first time, its only one.

@@ -98,6 +98,10 @@ func newTokens(cfg Config, at endpoints, rt http.RoundTripper) (*tokens, error) 
 		proof.Certificate = tenantry.NewSecret(string(pem))
 	}
 	if proof == (Proof{}) {
+		if t.apps != nil { // each tenant has to have its own
+			t.own = &Application{ClientID: cfg.ClientID, Fleet: true}
+			return t, nil
+		}
 		return nil, tenantry.Errorf(tenantry.Invalid, "client-secret: missing: give a secret, a certificate or a federated token file")
 	}
 	t.own = &Application{ClientID: cfg.ClientID, Proofs: []Proof{proof}, Fleet: true}

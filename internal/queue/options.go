@@ -1,7 +1,10 @@
 package queue
 
 import (
+	"context"
+	"crypto/tls"
 	"net"
+	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -15,6 +18,28 @@ type Options struct {
 	// TLS, or "unix://user:password@/path?db=n". It may hold a password and is
 	// therefore never part of an error or a log line.
 	URL string
+	// Dial opens connections in the place of the network; nil: as usual.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+}
+
+// Upstream is where a Redis lies, for whoever carries others' connections to it.
+type Upstream struct {
+	Network, Address string // as net.Dial takes them
+	Database         string
+	TLS              *tls.Config // nil: it is spoken to in the clear
+}
+
+// Upstream tells where Redis is. Invalid if URL cannot be read.
+func (o Options) Upstream() (Upstream, error) {
+	opt, err := o.parse()
+	if err != nil {
+		return Upstream{}, err
+	}
+	u := Upstream{Network: opt.Network, Address: opt.Addr, Database: strconv.Itoa(opt.DB), TLS: opt.TLSConfig}
+	if u.Network == "" {
+		u.Network = "tcp"
+	}
+	return u, nil
 }
 
 // RedisClient returns a new client of its own connection pool; the caller closes
@@ -40,6 +65,7 @@ func (o Options) parse() (*redis.Options, error) {
 	}
 	// Deadlines of contexts count, not only those of the socket.
 	opt.ContextTimeoutEnabled = true
+	opt.Dialer = o.Dial
 	return opt, nil
 }
 

@@ -48,7 +48,7 @@ type Book struct {
 // goroutine; a tenant of unknown size is a small one.
 func New(rdb redis.UniversalClient, app string, limits Limits, size func(tenantry.TenantID) Size) *Book {
 	return &Book{
-		rdb: rdb, prefix: "tenantry:{" + app + "}:", limits: limits, size: size,
+		rdb: rdb, prefix: bookPrefix(app), limits: limits, size: size,
 		now: time.Now, redisNow: func() int64 { return 0 }, observer: silent{},
 		purses: map[string]*purse{}, mailboxes: map[string]*mailbox{},
 		cooling: map[string]*cooldown{}, gates: map[string]*gate{},
@@ -56,6 +56,9 @@ func New(rdb redis.UniversalClient, app string, limits Limits, size func(tenantr
 		stop:   make(chan struct{}),
 	}
 }
+
+// bookPrefix begins every key of an application's book.
+func bookPrefix(app string) string { return "tenantry:{" + app + "}:" }
 
 // gate lets one caller at a time ask Redis for what several wait for: the others
 // find the rest of the block that the first one brings.

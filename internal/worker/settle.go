@@ -62,6 +62,7 @@ func (j *job) consequences(ctx context.Context, v verdict, kind tenantry.Kind, c
 	defer cancel()
 	var err error
 	switch {
+	case kind == tenantry.Shared && j.cfg.Outside: // its task says why it waits
 	case kind == tenantry.Shared:
 		now := j.cfg.Now()
 		err = j.cfg.Catalog.Fleet().Pause(ctx, j.causeHere(cause), cause.Error(), now.Add(sharedPause), now)

@@ -107,6 +107,9 @@ type Config struct {
 	// Unserved says why this worker cannot do a tenant's work, "" if it can; its tasks then wait, and an alarm of the
 	// tenant says so. Asked once per slice; nil: it can do everybody's.
 	Unserved func(catalog.TenantRow) string
+	// Outside says that the worker stands outside of the provider's network: what is out of its reach may be in others', and
+	// stops nobody but its own tasks.
+	Outside bool
 	// Slots is how many tasks run at once, by queue.
 	Slots map[string]int
 	// Limits bound a slice.

@@ -90,10 +90,12 @@ func (w *world) raced(t *testing.T) {
 // lifeOfWorker rotates, sees and revokes a worker.
 func (w *world) lifeOfWorker(t *testing.T, first catalog.RemoteWorker) {
 	later := now.Add(time.Hour)
-	w.ok(w.f.BeginSession(w.ctx, first.ID, "v1", "redis1", "", later))
+	w.ok(w.f.BeginSession(w.ctx, first.ID, "v1", "redis1", later))
 	w.ok(w.f.RotateWorker(w.ctx, first.ID, "not the next", later))
-	w.ok(w.f.BeginSession(w.ctx, first.ID, "v1", "redis2", "next", later))
-	w.ok(w.f.BeginSession(w.ctx, first.ID, "v2", "redis3", "", later))
+	w.ok(w.f.BeginSession(w.ctx, first.ID, "v1", "redis2", later))
+	w.ok(w.f.OfferCredential(w.ctx, first.ID, "never used"))
+	w.ok(w.f.OfferCredential(w.ctx, first.ID, "next"))
+	w.ok(w.f.BeginSession(w.ctx, first.ID, "v2", "redis3", later))
 	row, err := w.f.RemoteWorker(w.ctx, first.ID)
 	w.ok(err)
 	if row.Hash != "credential of m1" || row.NextHash != "next" || row.RedisHash != "redis3" || row.Version != "v2" || !row.SeenAt.Equal(later) || row.Live {
@@ -110,7 +112,8 @@ func (w *world) lifeOfWorker(t *testing.T, first catalog.RemoteWorker) {
 	w.kind(w.f.RevokeWorker(w.ctx, "w-nobody", "ada", later), tenantry.NotFound)
 	w.ok(w.f.RevokeWorker(w.ctx, first.ID, "ada", later))
 	w.ok(w.f.RevokeWorker(w.ctx, first.ID, "bob", later.Add(time.Hour)))
-	w.kind(w.f.BeginSession(w.ctx, first.ID, "v2", "x", "", later), tenantry.NotFound)
+	w.kind(w.f.BeginSession(w.ctx, first.ID, "v2", "x", later), tenantry.NotFound)
+	w.kind(w.f.OfferCredential(w.ctx, first.ID, "x"), tenantry.NotFound)
 	if _, err := w.join("one", "m1", "", now); tenantry.CodeOf(err) != "enrolment_used" {
 		t.Errorf("a revoked worker joined again by its old token: %v", err)
 	}

@@ -1,0 +1,173 @@
+package e2e
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// installed unpacks the worker's package and installs it below a folder, as its install script does.
+func (f *fleet) installed() (root string) {
+	f.t.Helper()
+	dir := f.t.TempDir()
+	root = filepath.Join(dir, "root")
+	archive := filepath.Join(dir, "worker.tar.gz")
+	pack := exec.Command("go", "run", "./package", "-program", f.program("worker"), "-out", archive)
+	pack.Dir = "../deployments"
+	f.execute(pack)
+	f.execute(exec.Command("tar", "-xzf", archive, "-C", dir))
+	scripts, err := filepath.Glob(filepath.Join(dir, "*", "install.sh"))
+	if err != nil || len(scripts) != 1 {
+		f.t.Fatalf("the package has the scripts %v, %v", scripts, err)
+	}
+	install := exec.Command("sh", scripts[0])
+	install.Env = append(os.Environ(), "ROOT="+root)
+	f.execute(install)
+	return root
+}
+
+func (f *fleet) execute(cmd *exec.Cmd) string {
+	f.t.Helper()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		f.t.Fatalf("%s: %v\n%s", cmd, err, out)
+	}
+	return string(out)
+}
+
+// A worker on a customer's premises: unpacked from the package, enrolled by a one-time token, it does the work of its pool's
+// tenant with nothing but the address of the API, and sees no other tenant. Revoked, it does nothing more.
+func TestWorkerOnPremises(t *testing.T) {
+	f := newFleet(t, "--tenants", "2", "--users", "2", "--mails", "3", "--files-per-user", "1", "--groups", "0", "--sites", "1")
+	f.scheduler("scheduler")
+	f.worker("worker")
+	sims := f.simTenants()
+	f.must("POST", "/pools", map[string]any{"name": "munich"}, nil)
+	here, elsewhere := f.add(sims[0]), f.connect(sims[1])
+	f.must("PUT", "/tenants/"+here.ID+"/pool", map[string]any{"pool": "munich"}, nil)
+	f.must("POST", "/tenants/"+here.ID+"/credentials", map[string]any{"kind": "secret", "client_id": clientID, "secret": clientSecret, "purpose": "backup"}, nil)
+
+	root := f.installed()
+	identity, program := filepath.Join(root, "var/lib/tenantry/identity.json"), filepath.Join(root, "usr/bin/tenantry-worker")
+	token := f.run("tenantry", "pools", "enrol", "munich")
+	enrol := func() *exec.Cmd {
+		cmd := exec.Command(program, "enrol", "-url", f.api, "-token-file", "-", "-identity", identity, "-name", "premises")
+		cmd.Stdin = strings.NewReader(token + "\n")
+		return cmd
+	}
+	says(t, "enrol", f.execute(enrol()), "of the pool munich")
+	if info, err := os.Stat(identity); err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("the identity: %v, %v", info, err)
+	}
+	again := enrol()
+	again.Args[7] = filepath.Join(root, "another.json")
+	if out, err := again.CombinedOutput(); err == nil || !strings.Contains(string(out), "used already") {
+		t.Errorf("a token used twice: %v\n%s", err, out)
+	}
+
+	addr := freeAddr(t)
+	premises := spawn(t, "premises", addr, "http://"+addr+"/readyz", nil, program,
+		"-config", filepath.Join(root, "etc/tenantry/worker.yaml"), "-identity", identity, "-listen", addr)
+	f.started["premises"] = premises
+	f.enable(here)
+	f.consentAs(here, sims[0].ID, "accept")
+	f.awaitState(&here, "connected")
+	f.awaitSyncs(here, 1)
+
+	done := f.awaitDone(here, f.backup(here, f.policy(here)))
+	other := f.awaitDone(elsewhere, f.backup(elsewhere, f.policy(elsewhere)))
+	for _, x := range f.tasks(here, done) {
+		if x.Process != premises.fleetName() {
+			t.Errorf("%s of the premises' tenant ran on %s", x.Workload, x.Process)
+		}
+	}
+	for _, x := range f.tasks(elsewhere, other) {
+		if x.Process == premises.fleetName() {
+			t.Errorf("%s of another tenant ran on the premises", x.Workload)
+		}
+	}
+	user := f.resources(here, "kind=user&limit=100")[0]
+	f.complete(here, user, "mailbox", f.latest(here, user, "mailbox").Seq)
+	f.behindTheDoor(identity, here, elsewhere)
+	f.revoked(premises, program, identity, here)
+}
+
+// behindTheDoor asks for what is of both tenants with the worker's own credential.
+func (f *fleet) behindTheDoor(identity string, here, elsewhere tenant) {
+	f.t.Helper()
+	text, err := os.ReadFile(identity)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var id struct{ Worker, Secret string }
+	if err := json.Unmarshal(text, &id); err != nil {
+		f.t.Fatal(err)
+	}
+	ask := func(credential, path string) int {
+		f.t.Helper()
+		r, err := http.NewRequest(http.MethodGet, f.api+path, nil)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+credential)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		return answer.StatusCode
+	}
+	own := id.Worker + "." + id.Secret
+	for what, c := range map[string]struct {
+		credential, path string
+		want             int
+	}{
+		"its tenant's objects":    {own, "/gateway/v1/list?prefix=" + url.QueryEscape(here.ID+"/"), http.StatusOK},
+		"another's objects":       {own, "/gateway/v1/list?prefix=" + url.QueryEscape(elsewhere.ID+"/"), http.StatusForbidden},
+		"everybody's objects":     {own, "/gateway/v1/list?prefix=", http.StatusForbidden},
+		"the API":                 {own, "/v1/tenants", http.StatusUnauthorized},
+		"the door with a token":   {f.token, "/gateway/v1/folders", http.StatusUnauthorized},
+		"the door with a guess":   {id.Worker + ".guess", "/gateway/v1/folders", http.StatusUnauthorized},
+		"the folders that it has": {own, "/gateway/v1/folders", http.StatusOK},
+	} {
+		if got := ask(c.credential, c.path); got != c.want {
+			f.t.Errorf("%s: %d, want %d", what, got, c.want)
+		}
+	}
+}
+
+// revoked takes the worker's rights away: it loses its lease, gets nothing more, and cannot come back.
+func (f *fleet) revoked(premises *process, program, identity string, here tenant) {
+	f.t.Helper()
+	workers := f.run("tenantry", "workers", "list")
+	says(f.t, "workers", workers, "premises", "working")
+	id := strings.Fields(strings.Split(workers, "\n")[1])[0]
+	f.run("tenantry", "workers", "revoke", id)
+	eventually(f.t, "the revoked worker is not ready", func() (bool, string) {
+		answer, err := http.Get("http://" + premises.addr + "/readyz")
+		if err != nil {
+			return true, ""
+		}
+		defer answer.Body.Close()
+		return answer.StatusCode != http.StatusOK, answer.Status
+	})
+	var waiting run
+	f.must("POST", "/tenants/"+here.ID+"/refresh", nil, &waiting)
+	says(f.t, "workers", f.run("tenantry", "workers", "list"), "revoked")
+	premises.kill()
+	f.must("GET", "/tenants/"+here.ID+"/runs/"+waiting.ID, nil, &waiting)
+	if waiting.State != "running" {
+		f.t.Errorf("a sync of the tenant is %s, though its pool has no worker", waiting.State)
+	}
+	back := exec.Command(program, "-identity", identity, "-listen", freeAddr(f.t))
+	if out, err := back.CombinedOutput(); err == nil || !strings.Contains(string(out), "revoked") {
+		f.t.Errorf("a revoked worker starts: %v\n%s", err, out)
+	}
+	f.must("PUT", "/tenants/"+here.ID+"/pool", map[string]any{"pool": "main"}, nil)
+	f.awaitDone(here, waiting) // others take over
+}

@@ -1,0 +1,116 @@
+package app
+
+import (
+	"context"
+	"net/url"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"go.uber.org/zap"
+
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/gateway"
+	"github.com/tenantry/tenantry/internal/queue"
+	"github.com/tenantry/tenantry/internal/tenantry"
+)
+
+// ground is what a worker stands on: the fleet's servers themselves, or the door to them (package gateway).
+type ground struct {
+	cfg   Config // with what the door told of the fleet
+	cat   *catalog.Catalog
+	queue queue.Options
+	repos *repositories
+	// outside says that the worker reaches its pool's tenants alone: what concerns the whole fleet is others' work.
+	outside bool
+	limits  []byte // Graph's limits as the door told them; nil: those of the configuration
+}
+
+// openGround opens catalog, Redis, storage and keys.
+func (p *Program) openGround(ctx context.Context, cfg Config) (ground, error) {
+	if cfg.Identity != "" {
+		return p.openOutside(ctx, cfg)
+	}
+	g := ground{cfg: cfg, queue: queue.Options{URL: cfg.Redis}}
+	var err error
+	if g.cat, err = openCatalog(ctx, cfg); err != nil {
+		return g, err
+	}
+	p.closes(g.cat.Close)
+	if err := checkPool(ctx, g.cat, cfg); err != nil {
+		return g, err
+	}
+	g.repos, err = openStorage(ctx, cfg)
+	return g, err
+}
+
+// openOutside opens them by way of the door, under the identity that the worker was enrolled with.
+func (p *Program) openOutside(ctx context.Context, cfg Config) (ground, error) {
+	door, session, err := gateway.Open(ctx, cfg.Identity, version())
+	if err != nil {
+		return ground{}, err
+	}
+	p.closes(door.Close)
+	p.background(func(ctx context.Context) { door.KeepRotating(ctx, session, p.log) })
+	cfg.Pool, cfg.ClientID, cfg.Cloud = session.Pool, session.ClientID, session.Cloud
+	cfg.GraphURL, cfg.LoginURL = session.GraphURL, session.LoginURL
+	g := ground{cfg: cfg, outside: true, limits: session.Limits}
+	g.queue = queue.Options{URL: behindDoor("redis", session.Redis), Dial: door.DialRedis}
+	if g.cat, err = catalog.OpenConfined(ctx, behindDoor("postgres", session.Catalog), door.DialCatalog); err != nil {
+		return g, err
+	}
+	p.closes(g.cat.Close)
+	g.repos = newRepositories(door.Store(session), door)
+	return g, nil
+}
+
+// behindDoor is the URL of a server that is reached by the door alone, which knows where it is.
+func behindDoor(scheme string, a gateway.Account) string {
+	u := url.URL{Scheme: scheme, User: url.UserPassword(a.User, a.Password), Host: "behind.door:1", Path: "/" + a.Database}
+	if scheme == "postgres" {
+		// The door dials the server that the fleet itself uses: its certificate proves nothing more.
+		u.RawQuery = "sslmode=" + map[bool]string{true: "require", false: "disable"}[a.TLS]
+	}
+	return u.String()
+}
+
+// version is that of the program, as its build names it.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return strings.Trim(info.Main.Version, "()")
+}
+
+// newGateway opens the door for workers outside, which serves until the program stops. nil: the catalog is a SQLite file.
+// It serves pools of the default region.
+func (p *Program) newGateway(ctx context.Context, cfg Config, cat *catalog.Catalog, all *regions, options queue.Options) (*gateway.Server, error) {
+	repos, err := all.all[catalog.DefaultRegion].open(ctx)
+	if err != nil {
+		p.log.Warn("no door for workers outside: the bucket of the default region does not open", zap.Error(err))
+		return nil, nil
+	}
+	rdb, err := options.RedisClient()
+	if err != nil {
+		return nil, err
+	}
+	p.closes(rdb.Close)
+	welcome := gateway.Welcome{ClientID: cfg.ClientID, Cloud: cfg.Cloud, GraphURL: cfg.GraphURL, LoginURL: cfg.LoginURL}
+	if cfg.LimitsFile != "" {
+		if welcome.Limits, err = os.ReadFile(cfg.LimitsFile); err != nil {
+			return nil, tenantry.Errorf(tenantry.Invalid, "configuration: limits-file: %w", err)
+		}
+	}
+	door, err := gateway.New(gateway.Config{
+		Catalog: cat, Store: repos.store, Keys: repos.ring, Redis: rdb, Queue: options, Welcome: welcome, Log: p.log,
+	})
+	if tenantry.CodeOf(err) == "needs_postgres" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	p.background(door.Run)
+	return door, nil
+}
