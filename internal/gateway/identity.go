@@ -57,7 +57,7 @@ func (id Identity) save(file string) error {
 	if err != nil {
 		return tenantry.E(tenantry.Invalid, op, err)
 	}
-	defer os.Remove(temp.Name())
+	defer func() { _ = os.Remove(temp.Name()) }() // it has moved, unless something failed
 	_, err = temp.Write(append(text, '\n'))
 	err = errors.Join(err, temp.Sync(), temp.Close())
 	if err == nil {

@@ -75,7 +75,7 @@ func (s remoteStore) PutIfAbsent(ctx context.Context, key string, body []byte) e
 
 func (s remoteStore) Get(ctx context.Context, key string, offset, n int64) (io.ReadCloser, error) {
 	query := url.Values{"key": {key}, "offset": {strconv.FormatInt(offset, 10)}, "n": {strconv.FormatInt(n, 10)}}
-	answer, err := s.ask(ctx, http.MethodGet, "object", query, nil)
+	answer, err := s.ask(ctx, http.MethodGet, "object", query, nil) //nolint:bodyclose // the caller closes what it is given
 	if err != nil {
 		return nil, err
 	}
