@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/tenantry/tenantry/internal/servertest"
 )
 
 // installed unpacks the worker's package and installs it below a folder, as its install script does.
@@ -70,7 +72,7 @@ func TestWorkerOnPremises(t *testing.T) {
 		t.Errorf("a token used twice: %v\n%s", err, out)
 	}
 
-	addr := freeAddr(t)
+	addr := servertest.Addr(t)
 	premises := spawn(t, "premises", addr, "http://"+addr+"/readyz", nil, program,
 		"-config", filepath.Join(root, "etc/tenantry/worker.yaml"), "-identity", identity, "-listen", addr)
 	f.started["premises"] = premises
@@ -164,7 +166,7 @@ func (f *fleet) revoked(premises *process, program, identity string, here tenant
 	if waiting.State != "running" {
 		f.t.Errorf("a sync of the tenant is %s, though its pool has no worker", waiting.State)
 	}
-	back := exec.Command(program, "-identity", identity, "-listen", freeAddr(f.t))
+	back := exec.Command(program, "-identity", identity, "-listen", servertest.Addr(f.t))
 	if out, err := back.CombinedOutput(); err == nil || !strings.Contains(string(out), "revoked") {
 		f.t.Errorf("a revoked worker starts: %v\n%s", err, out)
 	}
