@@ -23,7 +23,7 @@ import (
 // An enrolled worker speaks SQL under a role of its own. What that may do is decided here and nowhere else:
 //
 //	tables with a column tenant   rows of its pool's tenants (row-level security), whatever the statement says
-//	tenants                       read, and change but for ID and pool
+//	tenants                       read, and change but for ID, pool and region
 //	processes                     its own leases
 //	audit                         add entries of its tenants
 //	what tells the schema's age   read
@@ -138,7 +138,7 @@ func tablesOf(ctx context.Context, tx bun.Tx) ([]confinedTable, error) {
 			EXISTS (SELECT 1 FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant' AND NOT a.attisdropped) AS tenant,
 			(SELECT count(*) FROM pg_policy p WHERE p.polrelid = c.oid AND p.polname = 'confined') AS policies,
 			(SELECT string_agg(quote_ident(a.attname), ', ') FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
-				AND NOT a.attisdropped AND a.attname NOT IN ('id', 'pool')) AS columns
+				AND NOT a.attisdropped AND a.attname NOT IN ('id', 'pool', 'region')) AS columns
 		FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 		WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname`)
 	return found, err

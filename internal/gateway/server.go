@@ -183,6 +183,9 @@ func (s *Server) look(ctx context.Context, id, secret string) (access, error) {
 		}
 		w.RotatedAt = s.cfg.Now()
 	}
+	if err := s.servesRegion(ctx, w.Pool); err != nil {
+		return access{}, err
+	}
 	tenants, err := fleet.PoolTenants(ctx, w.Pool)
 	if err != nil {
 		return access{}, err
@@ -192,6 +195,21 @@ func (s *Server) look(ctx context.Context, id, secret string) (access, error) {
 		a.tenants[t] = true
 	}
 	return a, nil
+}
+
+// servesRegion returns Conflict with the code other_region for a pool of another data region than the default one: its tenants' objects
+// lie in a bucket that this door does not have.
+func (s *Server) servesRegion(ctx context.Context, pool string) error {
+	pools, err := s.cfg.Catalog.Fleet().Pools(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range pools {
+		if p.Name == pool && p.Region != catalog.DefaultRegion {
+			return &tenantry.Error{Kind: tenantry.Conflict, Code: "other_region", Op: "the pool " + pool + " works for the data region " + p.Region + ", which the door for workers outside does not serve"}
+		}
+	}
+	return nil
 }
 
 // may returns Forbidden unless the tenant belongs to the worker's pool. What there is elsewhere shows in no answer.
