@@ -64,7 +64,7 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	}
 	metrics := newMeter(RoleAPI)
 	closing := make(chan struct{})
-	door, err := p.newGateway(ctx, cfg, cat, repos, options)
+	door, err := p.newGateway(cfg, cat, repos, options)
 	if err != nil {
 		return err
 	}

@@ -1,13 +1,12 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"net/url"
 	"os"
 	"runtime/debug"
 	"strings"
-
-	"go.uber.org/zap"
 
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/gateway"
@@ -53,6 +52,7 @@ func (p *Program) openOutside(ctx context.Context, cfg Config) (ground, error) {
 	p.closes(door.Close)
 	p.background(func(ctx context.Context) { door.KeepRotating(ctx, session, p.log) })
 	cfg.Pool, cfg.ClientID, cfg.Cloud = session.Pool, session.ClientID, session.Cloud
+	cfg.Region = cmp.Or(session.Region, catalog.DefaultRegion) // none: a door of the release before, which serves the default one alone
 	cfg.GraphURL, cfg.LoginURL = session.GraphURL, session.LoginURL
 	g := ground{cfg: cfg, outside: true, limits: session.Limits}
 	g.queue = queue.Options{URL: behindDoor("redis", session.Redis), Dial: door.DialRedis}
@@ -84,13 +84,7 @@ func version() string {
 }
 
 // newGateway opens the door for workers outside, which serves until the program stops. nil: the catalog is a SQLite file.
-// It serves pools of the default region.
-func (p *Program) newGateway(ctx context.Context, cfg Config, cat *catalog.Catalog, all *regions, options queue.Options) (*gateway.Server, error) {
-	repos, err := all.all[catalog.DefaultRegion].open(ctx)
-	if err != nil {
-		p.log.Warn("no door for workers outside: the bucket of the default region does not open", zap.Error(err))
-		return nil, nil
-	}
+func (p *Program) newGateway(cfg Config, cat *catalog.Catalog, all *regions, options queue.Options) (*gateway.Server, error) {
 	rdb, err := options.RedisClient()
 	if err != nil {
 		return nil, err
@@ -103,7 +97,7 @@ func (p *Program) newGateway(ctx context.Context, cfg Config, cat *catalog.Catal
 		}
 	}
 	door, err := gateway.New(gateway.Config{
-		Catalog: cat, Store: repos.store, Keys: repos.ring, Redis: rdb, Queue: options, Welcome: welcome, Log: p.log,
+		Catalog: cat, Regions: all, Redis: rdb, Queue: options, Welcome: welcome, Log: p.log,
 	})
 	if tenantry.CodeOf(err) == "needs_postgres" {
 		return nil, nil

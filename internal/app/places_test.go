@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -80,5 +82,37 @@ func TestPlacesNameTheKey(t *testing.T) {
 		if tenantry.KindOf(err) != tenantry.Invalid || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%q %q: %v, want %q", test.regions, test.clouds, err, test.want)
 		}
+	}
+}
+
+// A region whose bucket does not open tells workers outside so, keeps its keys, and harms no other.
+func TestRegionsBehindTheDoor(t *testing.T) {
+	dir := t.TempDir()
+	blocked := filepath.Join(dir, "blocked")
+	must(t, os.WriteFile(blocked, nil, 0o600))
+	file := placeFile(t, "au:\n  bucket: file:"+filepath.Join(blocked, "au")+"\n  key-file: "+filepath.Join(dir, "au.keys")+"\n")
+	c, err := Load(RoleAPI, []string{"-client-id", "id", "-bucket", "file:" + filepath.Join(dir, "home"), "-key-file", filepath.Join(dir, "home.keys"), "-regions-file", file}, &bytes.Buffer{})
+	must(t, err)
+	all, err := openRegions(t.Context(), c, nil, zap.NewNop())
+	must(t, err)
+	home, err := all.Store(t.Context(), "default")
+	must(t, err)
+	must(t, home.Put(t.Context(), "t-here/object", nil))
+	for region, code := range map[string]string{"au": "bucket", "mars": "region"} {
+		if _, err := all.Store(t.Context(), region); tenantry.KindOf(err) != tenantry.Shared || tenantry.CodeOf(err) != code {
+			t.Errorf("the bucket of %s: %v, want it shared, for want of the %s", region, err, code)
+		}
+	}
+	keys, err := all.Keys("au")
+	must(t, err)
+	wrapped, keyID, err := keys.Wrap(t.Context(), "t-au", make([]byte, 32))
+	must(t, err)
+	others, err := all.Keys("default")
+	must(t, err)
+	if _, err := others.Unwrap(t.Context(), "t-au", keyID, wrapped); err == nil {
+		t.Error("the default region's keys open what another region's have wrapped")
+	}
+	if _, err := all.Keys("mars"); tenantry.KindOf(err) != tenantry.Shared {
+		t.Errorf("keys of a region that is not there: %v", err)
 	}
 }

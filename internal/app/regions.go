@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -15,6 +16,9 @@ import (
 
 // reopenAfter is how long a region whose bucket did not open is left alone.
 const reopenAfter = 5 * time.Second
+
+// openTime bounds an attempt to open a bucket: others that need it wait meanwhile.
+const openTime = 30 * time.Second
 
 // opener opens tenants' repositories: *repositories those of one region, *regions those of all.
 type opener interface {
@@ -83,7 +87,9 @@ func (r *regional) open(ctx context.Context) (*repositories, error) {
 	if r.failed != nil && time.Since(r.at) < reopenAfter {
 		return nil, r.failed
 	}
-	store, err := openStore(ctx, r.cfg)
+	opening, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
+	store, err := openStore(opening, r.cfg)
 	if err != nil {
 		if ctx.Err() == nil {
 			r.failed, r.at = err, time.Now()
@@ -104,6 +110,39 @@ func (r *regions) of(ctx context.Context, t tenantry.TenantID) (*regional, error
 	if !ok {
 		return nil, &tenantry.Error{Kind: tenantry.Shared, Code: "region", Op: "reach the data of tenant " + string(t),
 			Err: fmt.Errorf("its data region %q is not in this program's configuration", row.Region)}
+	}
+	return one, nil
+}
+
+// Store implements gateway.Regions, as does Keys. Whatever keeps the bucket from opening, no worker outside can mend it.
+func (r *regions) Store(ctx context.Context, region string) (blob.Store, error) {
+	one, err := r.named(region)
+	if err != nil {
+		return nil, err
+	}
+	repos, err := one.open(ctx)
+	if err != nil && ctx.Err() == nil {
+		return nil, &tenantry.Error{Kind: tenantry.Shared, Code: "bucket", Op: "open the bucket of the data region " + region, Err: err}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return repos.store, nil
+}
+
+// Keys returns the keys of a region, whether its bucket opens or not.
+func (r *regions) Keys(region string) (repository.Keyring, error) {
+	one, err := r.named(region)
+	if err != nil {
+		return nil, err
+	}
+	return one.keys, nil
+}
+
+func (r *regions) named(region string) (*regional, error) {
+	one, ok := r.all[region]
+	if !ok {
+		return nil, &tenantry.Error{Kind: tenantry.Shared, Code: "region", Err: fmt.Errorf("the data region %q is not in the API's configuration", region)}
 	}
 	return one, nil
 }

@@ -48,6 +48,19 @@ func (f *Fleet) Pools(ctx context.Context) ([]Pool, error) {
 	return out, err
 }
 
+// PoolRegion returns the data region that a pool works for, and to which its tenants belong. NotFound: no such pool.
+func (f *Fleet) PoolRegion(ctx context.Context, pool string) (string, error) {
+	op := "read the region of pool " + pool
+	var found []string
+	if err := f.c.read(ctx, op, &found, "SELECT region FROM pools WHERE name = ?", pool); err != nil {
+		return "", err
+	}
+	if len(found) == 0 {
+		return "", tenantry.Errorf(tenantry.NotFound, "%s: there is none", op)
+	}
+	return cmp.Or(found[0], DefaultRegion), nil
+}
+
 // RemovePool removes a pool, with what is known of workers that were revoked. Conflict: tenants belong to it, workers are enrolled
 // in it, or it is the main one. NotFound.
 func (f *Fleet) RemovePool(ctx context.Context, name string) error {

@@ -5,11 +5,12 @@
 //	worker outside                         api process                              provider's network
 //	catalog.OpenConfined ── tunnel ──────▶ worker's credential ── bytes ──────────▶ Postgres: a role of its own, row-level security
 //	asynq, account book ─── tunnel ──────▶ worker's credential ── bytes ──────────▶ Redis: a user of its own, keys of its tenants
-//	Store ───────────────── PUT, GET ────▶ key under a tenant of its pool? ───────▶ bucket
-//	Keyring ─────────────── unwrap ──────▶ a tenant of its pool? ─────────────────▶ key file or KMS
+//	Store ───────────────── PUT, GET ────▶ key under a tenant of its pool? ───────▶ bucket of the pool's data region
+//	Keyring ─────────────── unwrap ──────▶ a tenant of its pool? ─────────────────▶ that region's key file or KMS
 //
 // The outside world reaches HTTPS and nothing else. The bucket's credentials and the wrapping keys stay where they are; what a
-// worker gets is data keys of its tenants, one at a time, and what is sealed.
+// worker gets is data keys of its tenants, one at a time, and what is sealed. A pool works for one data region, and has that region's tenants
+// alone (package catalog); a region whose bucket is away harms its own workers, whose requests share neither memory nor waits with others.
 //
 // Life of a worker. Its secret is made on its machine and written there before anything is sent; here its SHA-256 is kept.
 //
@@ -40,7 +41,7 @@ const (
 	watchEvery = 2 * time.Second
 	// tunnelsMax bounds the open tunnels of one worker through one process.
 	tunnelsMax = 256
-	// objectMax bounds one object in bytes, objectsMax what all requests hold of objects at once.
+	// objectMax bounds one object in bytes, objectsMax what all requests hold of objects of one data region at once.
 	objectMax, objectsMax = 256 << 20, 512 << 20
 	// objectTime bounds a request about objects, shortTime any other one.
 	objectTime, shortTime = 10 * time.Minute, 30 * time.Second
@@ -92,6 +93,7 @@ type Welcome struct {
 type Session struct {
 	Welcome
 	Pool     string  `json:"pool"`
+	Region   string  `json:"region"` // the pool's data region
 	Catalog  Account `json:"catalog"`
 	Redis    Account `json:"redis"`
 	Locks    *Locks  `json:"locks,omitempty"` // absent: the store locks nothing

@@ -42,9 +42,41 @@ type house struct {
 	rdb   *redis.Client
 	store blob.Store
 	keys  repository.KeyManager
+	all   twoRegions
 	door  *Server
 	url   string
 	cut   atomic.Pointer[func(*http.Request) bool] // whether to cut the answer to a request; nil: never
+}
+
+// twoRegions are the default region and another one, whose buckets may be away.
+type twoRegions map[string]*oneRegion
+
+type oneRegion struct {
+	store blob.Store
+	keys  repository.KeyManager
+	away  atomic.Bool
+}
+
+func (r twoRegions) Store(_ context.Context, region string) (blob.Store, error) {
+	if r[region].away.Load() {
+		return nil, &tenantry.Error{Kind: tenantry.Shared, Code: "bucket", Op: "open the bucket of " + region}
+	}
+	return r[region].store, nil
+}
+
+func (r twoRegions) Keys(region string) (repository.Keyring, error) { return r[region].keys, nil }
+
+func newRegion(t *testing.T) *oneRegion {
+	t.Helper()
+	store, err := blob.OpenFolder(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, err := repository.OpenKeyFile(filepath.Join(t.TempDir(), "keys"), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &oneRegion{store: store, keys: keys}
 }
 
 func newHouse(t *testing.T, postgres *servertest.PostgresServer) *house {
@@ -57,16 +89,14 @@ func newHouse(t *testing.T, postgres *servertest.PostgresServer) *house {
 	t.Cleanup(func() { _ = h.cat.Close() })
 	h.rdb = redis.NewClient(&redis.Options{Addr: h.redis.Addr, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = h.rdb.Close() })
-	h.store, err = blob.OpenFolder(t.TempDir())
-	h.ok(err)
-	h.keys, err = repository.OpenKeyFile(filepath.Join(t.TempDir(), "keys"), true)
-	h.ok(err)
+	h.all = twoRegions{catalog.DefaultRegion: newRegion(t), "au": newRegion(t)}
+	h.store, h.keys = h.all[catalog.DefaultRegion].store, h.all[catalog.DefaultRegion].keys
 	fleet := h.cat.Fleet()
 	h.ok(fleet.AddPool(t.Context(), catalog.Pool{Name: "munich", AddedAt: time.Now()}))
 	h.ok(fleet.AddTenant(t.Context(), catalog.TenantRow{ID: "t-here", Name: "here", Pool: "munich", AddedAt: time.Now()}))
 	h.ok(fleet.AddTenant(t.Context(), catalog.TenantRow{ID: "t-elsewhere", Name: "elsewhere", AddedAt: time.Now()}))
 	h.door, err = New(Config{
-		Catalog: h.cat, Store: h.store, Keys: h.keys, Redis: h.rdb, Queue: queue.Options{URL: h.redis.Addr},
+		Catalog: h.cat, Regions: h.all, Redis: h.rdb, Queue: queue.Options{URL: h.redis.Addr},
 		Welcome: Welcome{ClientID: "app", Cloud: "global", Limits: []byte("{}")}, Log: zap.NewNop(),
 	})
 	h.ok(err)
@@ -96,8 +126,13 @@ func (h *house) ok(err error) {
 // token makes a one-time token of the pool munich.
 func (h *house) token() string {
 	h.t.Helper()
+	return h.tokenOf("munich")
+}
+
+func (h *house) tokenOf(pool string) string {
+	h.t.Helper()
 	token := freshSecret()
-	e := catalog.Enrolment{ID: "e-" + token[:8], Pool: "munich", MadeAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
+	e := catalog.Enrolment{ID: "e-" + token[:8], Pool: pool, MadeAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour)}
 	h.ok(h.cat.Fleet().AddEnrolment(h.t.Context(), e, hashOf(token)))
 	return token
 }
@@ -109,7 +144,12 @@ func (h *house) enrolment(token string) Enrolment {
 // enrolled joins and begins a session.
 func (h *house) enrolled() (string, *Client, Session) {
 	h.t.Helper()
-	e := h.enrolment(h.token())
+	return h.enrolledBy(h.token())
+}
+
+func (h *house) enrolledBy(token string) (string, *Client, Session) {
+	h.t.Helper()
+	e := h.enrolment(token)
 	_, err := Enrol(h.t.Context(), e)
 	h.ok(err)
 	c, s := h.open(e.File)
@@ -128,7 +168,7 @@ func (h *house) open(file string) (*Client, Session) {
 func TestDoor(t *testing.T) {
 	postgres := servertest.Postgres(t)
 	for name, test := range map[string]func(*testing.T, *servertest.PostgresServer){
-		"store": testStore, "others": testOthers, "redis": testRedis, "revoked": testRevoked, "revoked elsewhere": testRevokedElsewhere,
+		"store": testStore, "others": testOthers, "regions": testRegions, "region away": testRegionAway, "redis": testRedis, "revoked": testRevoked, "revoked elsewhere": testRevokedElsewhere,
 		"enrol interrupted": testEnrolInterrupted, "enrol refused": testEnrolRefused, "rotation": testRotation, "knocking": testKnocking,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, postgres) })

@@ -14,11 +14,15 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// key is the object that a request is about: one of a tenant of the worker's pool.
-func (s *Server) key(r *http.Request, a access) (string, error) {
+// object is what a request is about: a key of a tenant of the worker's pool, in the bucket of the pool's region.
+func (s *Server) object(r *http.Request, a access) (blob.Store, string, error) {
 	key := r.URL.Query().Get("key")
 	tenant, _, _ := strings.Cut(key, "/")
-	return key, a.may(tenantry.TenantID(tenant))
+	if err := a.may(tenantry.TenantID(tenant)); err != nil {
+		return nil, "", err
+	}
+	store, err := s.cfg.Regions.Store(r.Context(), a.region)
+	return store, key, err
 }
 
 // objectError gives errors of the store the words that the client knows them by.
@@ -39,24 +43,25 @@ func objectError(key string, err error) error {
 var errExists = errors.New("the object exists already")
 
 func (s *Server) putObject(w http.ResponseWriter, r *http.Request, a access) error {
-	key, err := s.key(r, a)
+	store, key, err := s.object(r, a)
 	if err != nil {
 		return err
 	}
 	if r.ContentLength < 0 || r.ContentLength > objectMax {
 		return tenantry.Errorf(tenantry.Invalid, "object %s: its length must be told, and be %d bytes at most", key, int64(objectMax))
 	}
-	if err := s.content.Acquire(r.Context(), max(1, r.ContentLength)); err != nil {
+	memory := s.memory(a.region)
+	if err := memory.Acquire(r.Context(), max(1, r.ContentLength)); err != nil {
 		return tenantry.E(tenantry.Transient, "wait for memory for an object", err)
 	}
-	defer s.content.Release(max(1, r.ContentLength))
+	defer memory.Release(max(1, r.ContentLength))
 	body := make([]byte, r.ContentLength)
 	if _, err := io.ReadFull(r.Body, body); err != nil {
 		return tenantry.E(tenantry.Transient, "read object "+key, err)
 	}
-	put := s.cfg.Store.Put
+	put := store.Put
 	if r.URL.Query().Get("absent") == "true" {
-		put = s.cfg.Store.PutIfAbsent
+		put = store.PutIfAbsent
 	}
 	if err := objectError(key, put(r.Context(), key, body)); err != nil {
 		if errors.Is(err, errExists) {
@@ -70,7 +75,7 @@ func (s *Server) putObject(w http.ResponseWriter, r *http.Request, a access) err
 }
 
 func (s *Server) getObject(w http.ResponseWriter, r *http.Request, a access) error {
-	key, err := s.key(r, a)
+	store, key, err := s.object(r, a)
 	if err != nil {
 		return err
 	}
@@ -82,7 +87,7 @@ func (s *Server) getObject(w http.ResponseWriter, r *http.Request, a access) err
 	if err != nil {
 		return err
 	}
-	body, err := s.cfg.Store.Get(r.Context(), key, offset, n)
+	body, err := store.Get(r.Context(), key, offset, n)
 	if err != nil {
 		return objectError(key, err)
 	}
@@ -122,11 +127,11 @@ func number(r *http.Request, name string, without int64) (int64, error) {
 }
 
 func (s *Server) statObject(w http.ResponseWriter, r *http.Request, a access) error {
-	key, err := s.key(r, a)
+	store, key, err := s.object(r, a)
 	if err != nil {
 		return err
 	}
-	info, err := s.cfg.Store.Stat(r.Context(), key)
+	info, err := store.Stat(r.Context(), key)
 	if err != nil {
 		return objectError(key, err)
 	}
@@ -134,11 +139,11 @@ func (s *Server) statObject(w http.ResponseWriter, r *http.Request, a access) er
 }
 
 func (s *Server) deleteObject(w http.ResponseWriter, r *http.Request, a access) error {
-	key, err := s.key(r, a)
+	store, key, err := s.object(r, a)
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Store.Delete(r.Context(), key); err != nil {
+	if err := store.Delete(r.Context(), key); err != nil {
 		return objectError(key, err)
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -147,11 +152,11 @@ func (s *Server) deleteObject(w http.ResponseWriter, r *http.Request, a access) 
 
 // retainObject extends the lock of an object: to the policy's time, or until a time.
 func (s *Server) retainObject(w http.ResponseWriter, r *http.Request, a access) error {
-	key, err := s.key(r, a)
+	store, key, err := s.object(r, a)
 	if err != nil {
 		return err
 	}
-	locks, ok := s.cfg.Store.(blob.Retainer)
+	locks, ok := store.(blob.Retainer)
 	if !ok {
 		return tenantry.Errorf(tenantry.Invalid, "the store locks nothing")
 	}
@@ -181,7 +186,11 @@ func (s *Server) listObjects(w http.ResponseWriter, r *http.Request, a access) e
 	if err := a.may(tenantry.TenantID(tenant)); err != nil {
 		return err
 	}
-	lines(w, s.cfg.Store.List(r.Context(), prefix), func(i blob.Info) (objectInfo, bool) {
+	store, err := s.cfg.Regions.Store(r.Context(), a.region)
+	if err != nil {
+		return err
+	}
+	lines(w, store.List(r.Context(), prefix), func(i blob.Info) (objectInfo, bool) {
 		return objectInfo{Key: i.Key, Size: i.Size, Modified: i.Modified.UnixNano()}, true
 	})
 	return nil
@@ -196,7 +205,11 @@ func (s *Server) listFolders(w http.ResponseWriter, r *http.Request, a access) e
 			return err
 		}
 	}
-	lines(w, s.cfg.Store.Folders(r.Context(), prefix), func(name string) (objectInfo, bool) {
+	store, err := s.cfg.Regions.Store(r.Context(), a.region)
+	if err != nil {
+		return err
+	}
+	lines(w, store.Folders(r.Context(), prefix), func(name string) (objectInfo, bool) {
 		return objectInfo{Key: name}, prefix != "" || a.tenants[tenantry.TenantID(name)]
 	})
 	return nil

@@ -29,13 +29,22 @@ import (
 // Config is what a server is built from. All but Now is required.
 type Config struct {
 	Catalog *catalog.Catalog // on Postgres
-	Store   blob.Store
-	Keys    repository.Keyring
+	Regions Regions
 	Redis   redis.UniversalClient // under an account that may manage accounts (ACL)
 	Queue   queue.Options         // where that Redis is
 	Welcome Welcome
 	Now     func() time.Time // nil: time.Now
 	Log     *zap.Logger
+}
+
+// Regions are the buckets and the keys of the fleet's data regions. It is asked with every request about objects or keys, by many
+// goroutines at once.
+type Regions interface {
+	// Store returns a region's bucket. Shared, with the code of what is missing: it cannot be reached now, or this program does not
+	// know the region.
+	Store(ctx context.Context, region string) (blob.Store, error)
+	// Keys returns a region's keys, which its bucket is not needed for. Shared: this program does not know the region.
+	Keys(region string) (repository.Keyring, error)
 }
 
 // Server is the door. Safe for concurrent use. Run keeps what it has given in line with the catalog.
@@ -44,17 +53,18 @@ type Server struct {
 	mux     *http.ServeMux
 	sql     catalog.Upstream
 	redis   queue.Upstream
-	content *semaphore.Weighted // bytes of objects that requests hold
 	tunnels tunnels
 	users   users
 
-	mu    sync.Mutex
-	known map[[sha256.Size]byte]access
+	mu      sync.Mutex
+	known   map[[sha256.Size]byte]access
+	content map[string]*semaphore.Weighted // by region: bytes of its objects that requests hold
 }
 
 // access is what a worker may do, as it stood a moment ago.
 type access struct {
 	catalog.RemoteWorker
+	region  string // of its pool, and so of the tenants
 	tenants map[tenantry.TenantID]bool
 	until   time.Time
 }
@@ -72,7 +82,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, sql: sql, redis: at, content: semaphore.NewWeighted(objectsMax), known: map[[sha256.Size]byte]access{}}
+	s := &Server{cfg: cfg, sql: sql, redis: at, known: map[[sha256.Size]byte]access{}, content: map[string]*semaphore.Weighted{}}
 	s.users.applied = map[string]string{}
 	s.mux = http.NewServeMux()
 	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request, access) error{
@@ -183,33 +193,29 @@ func (s *Server) look(ctx context.Context, id, secret string) (access, error) {
 		}
 		w.RotatedAt = s.cfg.Now()
 	}
-	if err := s.servesRegion(ctx, w.Pool); err != nil {
+	region, err := fleet.PoolRegion(ctx, w.Pool)
+	if err != nil {
 		return access{}, err
 	}
 	tenants, err := fleet.PoolTenants(ctx, w.Pool)
 	if err != nil {
 		return access{}, err
 	}
-	a := access{RemoteWorker: w, tenants: make(map[tenantry.TenantID]bool, len(tenants)), until: began.Add(accessAge)}
+	a := access{RemoteWorker: w, region: region, tenants: make(map[tenantry.TenantID]bool, len(tenants)), until: began.Add(accessAge)}
 	for _, t := range tenants {
 		a.tenants[t] = true
 	}
 	return a, nil
 }
 
-// servesRegion returns Conflict with the code other_region for a pool of another data region than the default one: its tenants' objects
-// lie in a bucket that this door does not have.
-func (s *Server) servesRegion(ctx context.Context, pool string) error {
-	pools, err := s.cfg.Catalog.Fleet().Pools(ctx)
-	if err != nil {
-		return err
+// memory is what requests may hold of a region's objects: those that wait for its bucket keep nobody else's from theirs.
+func (s *Server) memory(region string) *semaphore.Weighted {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.content[region] == nil { // one for each region of the fleet, which are few
+		s.content[region] = semaphore.NewWeighted(objectsMax)
 	}
-	for _, p := range pools {
-		if p.Name == pool && p.Region != catalog.DefaultRegion {
-			return &tenantry.Error{Kind: tenantry.Conflict, Code: "other_region", Op: "the pool " + pool + " works for the data region " + p.Region + ", which the door for workers outside does not serve"}
-		}
-	}
-	return nil
+	return s.content[region]
 }
 
 // may returns Forbidden unless the tenant belongs to the worker's pool. What there is elsewhere shows in no answer.
@@ -286,6 +292,10 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request, a access) error
 	if len(in.Version) > 100 {
 		return tenantry.Errorf(tenantry.Invalid, "version: must have 100 characters at most")
 	}
+	store, err := s.cfg.Regions.Store(r.Context(), a.region) // before the passwords that the worker has are void
+	if err != nil {
+		return err
+	}
 	sql, rdb := freshSecret(), freshSecret()
 	fleet := s.cfg.Catalog.Fleet()
 	if err := fleet.Confine(r.Context(), a.Login, tenantry.NewSecret(sql)); err != nil {
@@ -303,11 +313,11 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request, a access) error
 		return err
 	}
 	out := Session{
-		Welcome: s.cfg.Welcome, Pool: a.Pool, Rotated: a.RotatedAt.Unix(), Lifetime: int64(rotateAfter / time.Second),
+		Welcome: s.cfg.Welcome, Pool: a.Pool, Region: a.region, Rotated: a.RotatedAt.Unix(), Lifetime: int64(rotateAfter / time.Second),
 		Catalog: Account{User: a.Login, Password: sql, Database: s.sql.Database, TLS: s.sql.TLS},
 		Redis:   Account{User: a.Login, Password: rdb, Database: s.redis.Database},
 	}
-	if locks, ok := s.cfg.Store.(blob.Retainer); ok {
+	if locks, ok := store.(blob.Retainer); ok {
 		out.Locks = &Locks{Mode: string(locks.Policy().Mode), For: locks.Policy().For}
 	}
 	return answer(w, out)
@@ -336,20 +346,20 @@ func (s *Server) confirm(w http.ResponseWriter, _ *http.Request, _ access) error
 }
 
 func (s *Server) wrap(w http.ResponseWriter, r *http.Request, a access) error {
-	return s.keyOf(w, r, a, func(ctx context.Context, t tenantry.TenantID, in wrapRequest) (out wrapAnswer, err error) {
-		out.Key, out.KeyID, err = s.cfg.Keys.Wrap(ctx, t, in.Key)
+	return s.keyOf(w, r, a, func(ctx context.Context, keys repository.Keyring, t tenantry.TenantID, in wrapRequest) (out wrapAnswer, err error) {
+		out.Key, out.KeyID, err = keys.Wrap(ctx, t, in.Key)
 		return out, err
 	})
 }
 
 func (s *Server) unwrap(w http.ResponseWriter, r *http.Request, a access) error {
-	return s.keyOf(w, r, a, func(ctx context.Context, t tenantry.TenantID, in wrapRequest) (out wrapAnswer, err error) {
-		out.Key, err = s.cfg.Keys.Unwrap(ctx, t, in.KeyID, in.Key)
+	return s.keyOf(w, r, a, func(ctx context.Context, keys repository.Keyring, t tenantry.TenantID, in wrapRequest) (out wrapAnswer, err error) {
+		out.Key, err = keys.Unwrap(ctx, t, in.KeyID, in.Key)
 		return out, err
 	})
 }
 
-func (s *Server) keyOf(w http.ResponseWriter, r *http.Request, a access, do func(context.Context, tenantry.TenantID, wrapRequest) (wrapAnswer, error)) error {
+func (s *Server) keyOf(w http.ResponseWriter, r *http.Request, a access, do func(context.Context, repository.Keyring, tenantry.TenantID, wrapRequest) (wrapAnswer, error)) error {
 	var in wrapRequest
 	if err := decode(r, &in); err != nil {
 		return err
@@ -358,7 +368,11 @@ func (s *Server) keyOf(w http.ResponseWriter, r *http.Request, a access, do func
 	if err := a.may(tenant); err != nil {
 		return err
 	}
-	out, err := do(r.Context(), tenant, in)
+	keys, err := s.cfg.Regions.Keys(a.region)
+	if err != nil {
+		return err
+	}
+	out, err := do(r.Context(), keys, tenant, in)
 	if err != nil {
 		return err
 	}

@@ -26,6 +26,13 @@ func testPlaces(t *testing.T, w *world) {
 	expect(w, "region of main", regions[catalog.MainPool], catalog.DefaultRegion)
 	expect(w, "region of munich", regions["munich"], catalog.DefaultRegion)
 	expect(w, "region of sydney", regions["sydney"], "au")
+	for name, want := range regions {
+		region, err := w.f.PoolRegion(w.ctx, name)
+		w.ok(err)
+		expect(w, "region of the pool "+name, region, want)
+	}
+	_, err = w.f.PoolRegion(w.ctx, "nowhere")
+	expect(w, "region of no pool", tenantry.KindOf(err), tenantry.NotFound)
 
 	here := w.tenant("here")
 	w.ok(w.f.AddTenant(w.ctx, catalog.TenantRow{ID: "t-away", Directory: "away.example", Region: "au", Pool: "sydney", Cloud: "china", AddedAt: now}))
