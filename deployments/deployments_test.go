@@ -170,6 +170,28 @@ func TestOnlyWorkersHoldTheCredential(t *testing.T) {
 	}
 }
 
+// A pool of workers does the work of the pool of its name, unless its config says which; when it has to stop, and how it is
+// scaled, go with that.
+func TestChartPools(t *testing.T) {
+	files := render(t, values(t, charts["least"]+`
+workers: {drainSeconds: 60, pools: {main: {replicas: 1}, spare: {replicas: 1, config: {pool: main, drain-time: 5s}}, munich: {replicas: 1}}}
+autoscaling: {enabled: true}`))
+	text := files["tenantry/templates/workers.yaml"]
+	for part, want := range map[string]int{
+		`{name: TENANTRY_POOL, value: "main"}`:      2,
+		`{name: TENANTRY_POOL, value: "munich"}`:    1,
+		`{name: TENANTRY_POOL, value: "spare"}`:     0,
+		`{name: TENANTRY_DRAIN_TIME, value: "60s"}`: 3,
+		`tenantry_pool_demand_tasks{pool="main"}`:   2,
+		`tenantry_pool_demand_tasks{pool="munich"}`: 1,
+		"terminationGracePeriodSeconds: 90":         3,
+	} {
+		if got := strings.Count(text, part); got != want {
+			t.Errorf("%s: %d times, want %d", part, got, want)
+		}
+	}
+}
+
 func TestChartRefuses(t *testing.T) {
 	const good = `{bucket: "s3://b/p", client-id: id, public-url: "https://backup.example", escrow: none, kms-fleet: main}`
 	for want, text := range map[string]string{
