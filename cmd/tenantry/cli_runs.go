@@ -176,6 +176,14 @@ func freed(p apiclient.Counts) []string {
 	return out
 }
 
+// found is what a backup has found so far; "" where it has done all of that.
+func found(p apiclient.Counts) string {
+	if p.Found <= p.Items && p.FoundBytes <= p.Bytes {
+		return ""
+	}
+	return fmt.Sprintf("%s items, %s", count(p.Found), byteSize(p.FoundBytes))
+}
+
 func read(p apiclient.Counts, e apiclient.Estimate) string {
 	if e.Bytes > p.Bytes {
 		return byteSize(p.Bytes) + " of about " + byteSize(e.Bytes)
@@ -209,7 +217,8 @@ func showRun(cmd *cobra.Command, r *apiclient.Run) error {
 	case apiclient.RunActionPrune, apiclient.RunActionCollect:
 		about = append(about, freed(r.Progress)...)
 	default:
-		about = append(about, "items", progress(r.Progress), "read", read(r.Progress, r.Estimate), "stored", byteSize(r.Progress.Stored))
+		about = append(about, "items", progress(r.Progress), "found", found(r.Progress), "read", read(r.Progress, r.Estimate),
+			"stored", byteSize(r.Progress.Stored))
 	}
 	err := fields(cmd, append(about, "started", when(r.CreatedAt), "ended", when(r.EndedAt), "rate", rate(r.Estimate), "may end", mayEnd(r.Estimate))...)
 	if err != nil || len(r.Problems) == 0 {

@@ -19,7 +19,7 @@ func (c *connection) runsTask() *cobra.Command {
 			}
 			t := answer.JSON200
 			err = fields(cmd, "id", t.Id, "resource", t.Resource, "workload", t.Workload, "action", string(t.Action), "state", string(t.State),
-				"items", progress(t.Progress), "read", read(t.Progress, t.Estimate), "stored", byteSize(t.Progress.Stored),
+				"items", progress(t.Progress), "found", found(t.Progress), "read", read(t.Progress, t.Estimate), "stored", byteSize(t.Progress.Stored),
 				"kind", t.Kind, "reason", t.Reason, "not before", when(t.NotBefore), "started", when(t.StartedAt), "ended", when(t.EndedAt),
 				"rate", rate(t.Estimate), "may end", mayEnd(t.Estimate))
 			if err != nil || len(t.Problems) == 0 {

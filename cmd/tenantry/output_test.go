@@ -275,3 +275,20 @@ func TestFreedIsSaid(t *testing.T) {
 		t.Errorf("of a run that found nothing: %q", got)
 	}
 }
+
+// What was found is said for as long as it is more than what was done.
+func TestFoundIsSaid(t *testing.T) {
+	for want, p := range map[string]apiclient.Counts{
+		"":                  {Items: 12, Bytes: 2048, Found: 12, FoundBytes: 2048},
+		"40 items, 3.0 MiB": {Items: 12, Bytes: 2048, Found: 40, FoundBytes: 3 << 20},
+		"1 items, 20.0 GiB": {Items: 1, Bytes: 2048, Found: 1, FoundBytes: 20 << 30}, // a long file is being read
+	} {
+		if got := found(p); got != want {
+			t.Errorf("%+v: %q, expected %q", p, got, want)
+		}
+	}
+	text := progressText(&apiclient.Run{Progress: apiclient.Counts{Items: 12, Total: 50, Bytes: 2048, Found: 40, FoundBytes: 3 << 20}})
+	if want := "12/50 items, 2.0 KiB (found 40 items, 3.0 MiB)"; text != want {
+		t.Errorf("a watched run: %q, expected %q", text, want)
+	}
+}

@@ -103,6 +103,9 @@ func tasksEnded(run *apiclient.Run) int64 {
 
 func progressText(run *apiclient.Run) string {
 	text := progress(run.Progress) + " items, " + byteSize(run.Progress.Bytes)
+	if f := found(run.Progress); f != "" {
+		text += " (found " + f + ")"
+	}
 	if r := rate(run.Estimate); r != "" {
 		text += ", " + r
 	}

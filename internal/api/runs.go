@@ -22,6 +22,9 @@ type Counts struct {
 	Skipped int64 `json:"skipped" doc:"Items that could not be saved or written, each with its reason"`
 	Bytes   int64 `json:"bytes" doc:"Bytes read or written, before compression"`
 	Stored  int64 `json:"stored" doc:"Bytes added to the bucket"`
+
+	Found      int64 `json:"found,omitempty" doc:"Of a backup's progress: items that Microsoft has shown so far, done or not"`
+	FoundBytes int64 `json:"found_bytes,omitempty" doc:"Of a backup's progress: bytes read, and those still to be read of items found, as far as their listing says how long they are"`
 }
 
 // Run is one execution of a policy, or one request of a person.

@@ -2387,6 +2387,12 @@ type Counts struct {
 	// Bytes Bytes read or written, before compression
 	Bytes int64 `json:"bytes"`
 
+	// Found Of a backup's progress: items that Microsoft has shown so far, done or not
+	Found int64 `json:"found,omitempty,omitzero"`
+
+	// FoundBytes Of a backup's progress: bytes read, and those still to be read of items found, as far as their listing says how long they are
+	FoundBytes int64 `json:"found_bytes,omitempty,omitzero"`
+
 	// Items Items done
 	Items int64 `json:"items"`
 

@@ -280,9 +280,10 @@ func (t *Tenant) RaiseEpoch(ctx context.Context, c Claim, above int64) (epoch in
 // Progress updates counts of a running claim. Fenced if no longer owner.
 func (t *Tenant) Progress(ctx context.Context, c Claim, counts tenantry.Counts) error {
 	op := fmt.Sprintf("record progress of task %s of tenant %s", c.ID, t.id)
-	args, err := t.holds(op, c, counts.Items, counts.Total, counts.Skipped, counts.Bytes, counts.Stored)
+	args, err := t.holds(op, c, counts.Items, counts.Total, counts.Skipped, counts.Bytes, counts.Stored, counts.Found, counts.FoundBytes)
 	if err != nil {
 		return err
 	}
-	return t.c.one(ctx, op, fenced(op), "UPDATE tasks SET items = ?, total = ?, skipped = ?, bytes = ?, stored = ? WHERE "+held, args...)
+	return t.c.one(ctx, op, fenced(op),
+		"UPDATE tasks SET items = ?, total = ?, skipped = ?, bytes = ?, stored = ?, found = ?, found_bytes = ? WHERE "+held, args...)
 }

@@ -70,7 +70,7 @@ func (f *Fleet) RunsByReference(ctx context.Context, r tenantry.Reference, tenan
 	var found []runRow
 	err := f.c.read(ctx, "find run "+r.String(), &found, `
 		SELECT id, tenant, policy, action, started_by, day, state, tasks, done, failed, canceled, items, total, skipped, bytes, stored,
-			created_at, ended_at, reference, retry_of, canceled_at
+			found, found_bytes, created_at, ended_at, reference, retry_of, canceled_at
 		FROM runs WHERE reference = ?0 AND reference > 0 AND (?1 = '' OR tenant = ?1) ORDER BY id DESC LIMIT ?2`, r, tenant, defaultPage)
 	return runsOf(found), err
 }

@@ -77,6 +77,8 @@ type runRow struct {
 	Reference  tenantry.Reference
 	RetryOf    tenantry.RunID
 	CanceledAt int64
+	Found      int64
+	FoundBytes int64
 	PolicyName string `bun:",scanonly"` // of its policy
 }
 
@@ -92,7 +94,9 @@ func (r runRow) run() Run {
 	return Run{
 		ID: r.ID, Tenant: r.Tenant, Policy: r.Policy, PolicyName: r.PolicyName, Action: r.Action, Trigger: r.StartedBy, State: r.State,
 		Tasks: r.Tasks, Done: r.Done, Failed: r.Failed, Canceled: r.Canceled,
-		Counts:    tenantry.Counts{Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored},
+		Counts: tenantry.Counts{
+			Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored, Found: r.Found, FoundBytes: r.FoundBytes,
+		},
 		CreatedAt: fromMicros(r.CreatedAt), EndedAt: fromMicros(r.EndedAt),
 		Reference: r.Reference, RetryOf: r.RetryOf, CanceledAt: fromMicros(r.CanceledAt),
 	}
@@ -104,15 +108,17 @@ const runQuery = `
 	SELECT r.id, r.tenant, r.policy, r.action, r.started_by, r.day, r.state, r.tasks, r.done, r.failed, r.canceled,
 		r.items + coalesce(b.items, 0) AS items, r.total + coalesce(b.total, 0) AS total,
 		r.skipped + coalesce(b.skipped, 0) AS skipped, r.bytes + coalesce(b.bytes, 0) AS bytes,
-		r.stored + coalesce(b.stored, 0) AS stored, r.created_at, r.ended_at, r.reference, r.retry_of, r.canceled_at,
+		r.stored + coalesce(b.stored, 0) AS stored, r.found + coalesce(b.found, 0) AS found,
+		r.found_bytes + coalesce(b.found_bytes, 0) AS found_bytes, r.created_at, r.ended_at, r.reference, r.retry_of, r.canceled_at,
 		coalesce(l.name, '') AS policy_name
 	FROM runs r LEFT JOIN policies l ON l.tenant = ?0 AND l.id = r.policy LEFT JOIN (
 		SELECT run, CAST(sum(items) AS bigint) AS items, CAST(sum(total) AS bigint) AS total,
-			CAST(sum(skipped) AS bigint) AS skipped, CAST(sum(bytes) AS bigint) AS bytes, CAST(sum(stored) AS bigint) AS stored
+			CAST(sum(skipped) AS bigint) AS skipped, CAST(sum(bytes) AS bigint) AS bytes, CAST(sum(stored) AS bigint) AS stored,
+			CAST(sum(found) AS bigint) AS found, CAST(sum(found_bytes) AS bigint) AS found_bytes
 		FROM (
-			SELECT run, items, total, skipped, bytes, stored FROM tasks WHERE tenant = ?0 AND waiting AND admission > 0
+			SELECT run, items, total, skipped, bytes, stored, found, found_bytes FROM tasks WHERE tenant = ?0 AND waiting AND admission > 0
 			UNION ALL
-			SELECT run, items, total, skipped, bytes, stored FROM tasks WHERE tenant = ?0 AND NOT waiting AND queue IN (?1)
+			SELECT run, items, total, skipped, bytes, stored, found, found_bytes FROM tasks WHERE tenant = ?0 AND NOT waiting AND queue IN (?1)
 		) AS begun GROUP BY run
 	) b ON b.run = r.id
 	WHERE r.tenant = ?0`
@@ -334,10 +340,10 @@ func (c *Catalog) bookEnded(ended []taskRow) []step {
 	for _, id := range ids {
 		e := endings[id]
 		n := e.counts
-		values = append(values, []any{e.tenant, id, e.done, e.failed, e.canceled, e.at, n.Items, n.Total, n.Skipped, n.Bytes, n.Stored})
+		values = append(values, []any{e.tenant, id, e.done, e.failed, e.canceled, e.at, n.Items, n.Total, n.Skipped, n.Bytes, n.Stored, n.Found, n.FoundBytes})
 	}
 	return append(c.lockRuns(ids), step{query: `
-		WITH v (v_tenant, v_id, v_done, v_failed, v_canceled, v_at, v_items, v_total, v_skipped, v_bytes, v_stored) AS (VALUES ?0)
+		WITH v (v_tenant, v_id, v_done, v_failed, v_canceled, v_at, v_items, v_total, v_skipped, v_bytes, v_stored, v_found, v_found_bytes) AS (VALUES ?0)
 		UPDATE runs SET
 			state = CASE
 				WHEN done + failed + canceled + v_done + v_failed + v_canceled < tasks THEN 'running'
@@ -347,7 +353,8 @@ func (c *Catalog) bookEnded(ended []taskRow) []step {
 				ELSE 'partial' END,
 			ended_at = CASE WHEN done + failed + canceled + v_done + v_failed + v_canceled < tasks THEN 0 ELSE v_at END,
 			done = done + v_done, failed = failed + v_failed, canceled = canceled + v_canceled,
-			items = items + v_items, total = total + v_total, skipped = skipped + v_skipped, bytes = bytes + v_bytes, stored = stored + v_stored
+			items = items + v_items, total = total + v_total, skipped = skipped + v_skipped, bytes = bytes + v_bytes, stored = stored + v_stored,
+			found = found + v_found, found_bytes = found_bytes + v_found_bytes
 		FROM v WHERE tenant = v_tenant AND id = v_id`, args: []any{values}})
 }
 

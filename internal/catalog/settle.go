@@ -158,7 +158,7 @@ func (q *settleAsk) ended() taskRow {
 
 // settledColumns are the columns of values.
 const settledColumns bun.Safe = `v_tenant, v_id, v_admission, v_process, v_state, v_not_before, v_reason, v_kind, v_attempt,
-	v_items, v_total, v_skipped, v_bytes, v_stored, v_snapshot, v_ended_at, v_delays`
+	v_items, v_total, v_skipped, v_bytes, v_stored, v_found, v_found_bytes, v_snapshot, v_ended_at, v_delays`
 
 // values are what settlements are known by, and what their tasks become.
 func values(asked []*settleAsk) (list rows) {
@@ -166,7 +166,7 @@ func values(asked []*settleAsk) (list rows) {
 		c, n := q.claim, q.Counts
 		list = append(list, []any{
 			c.Tenant, c.ID, c.Admission, c.Process, q.State, max(micros(q.NotBefore), micros(c.CreatedAt)), q.Reason, q.Kind, q.Attempt,
-			n.Items, n.Total, n.Skipped, n.Bytes, n.Stored, q.sealed(), micros(q.now), q.delays(),
+			n.Items, n.Total, n.Skipped, n.Bytes, n.Stored, n.Found, n.FoundBytes, q.sealed(), micros(q.now), q.delays(),
 		})
 	}
 	return list
@@ -204,7 +204,8 @@ func giveBack(asked []*settleAsk, won *[]*settleAsk) []step {
 		query: `
 			WITH v (?1) AS (VALUES ?0)
 			UPDATE tasks SET state = 'ready', process = '', not_before = v_not_before, reason = v_reason, kind = v_kind, attempt = v_attempt,
-				items = v_items, total = v_total, skipped = v_skipped, bytes = v_bytes, stored = v_stored, snapshot = v_snapshot, delays = v_delays
+				items = v_items, total = v_total, skipped = v_skipped, bytes = v_bytes, stored = v_stored,
+				found = v_found, found_bytes = v_found_bytes, snapshot = v_snapshot, delays = v_delays
 			FROM v WHERE ?2 AND canceled_at = 0 RETURNING id, admission`,
 		args: []any{values(asked), settledColumns, isHeld},
 		row:  winners(asked, won),
@@ -213,7 +214,7 @@ func giveBack(asked []*settleAsk, won *[]*settleAsk) []step {
 
 // endedValues are the values of taskColumns of a task that ends: its own, and those of values.
 const endedValues bun.Safe = `id, run, tenant, resource, workload, action, queue, service, v_state, admission, v_attempt, not_before, v_reason, v_kind,
-	params, v_items, v_total, v_skipped, v_bytes, v_stored, v_snapshot, process, created_at, admitted_at, started_at, v_ended_at, v_delays`
+	params, v_items, v_total, v_skipped, v_bytes, v_stored, v_found, v_found_bytes, v_snapshot, process, created_at, admitted_at, started_at, v_ended_at, v_delays`
 
 // moveEnded takes claimed tasks from the unfinished ones to the history, as they ended, and
 // enters those that were held.

@@ -123,6 +123,8 @@ type taskRow struct {
 	Skipped    int64
 	Bytes      int64
 	Stored     int64
+	Found      int64
+	FoundBytes int64
 	Snapshot   int64
 	Process    tenantry.ProcessID
 	CreatedAt  int64
@@ -133,14 +135,14 @@ type taskRow struct {
 }
 
 const taskColumns bun.Safe = `id, run, tenant, resource, workload, action, queue, service, state, admission, attempt, not_before, reason, kind,
-	params, items, total, skipped, bytes, stored, snapshot, process, created_at, admitted_at, started_at, ended_at, delays`
+	params, items, total, skipped, bytes, stored, found, found_bytes, snapshot, process, created_at, admitted_at, started_at, ended_at, delays`
 
 // columns is where the values of taskColumns go.
 func (r *taskRow) columns() []any {
 	return []any{
 		&r.ID, &r.Run, &r.Tenant, &r.Resource, &r.Workload, &r.Action, &r.Queue, &r.Service, &r.State, &r.Admission, &r.Attempt, &r.NotBefore,
-		&r.Reason, &r.Kind, &r.Params, &r.Items, &r.Total, &r.Skipped, &r.Bytes, &r.Stored, &r.Snapshot, &r.Process, &r.CreatedAt,
-		&r.AdmittedAt, &r.StartedAt, &r.EndedAt, &r.Delays,
+		&r.Reason, &r.Kind, &r.Params, &r.Items, &r.Total, &r.Skipped, &r.Bytes, &r.Stored, &r.Found, &r.FoundBytes, &r.Snapshot, &r.Process,
+		&r.CreatedAt, &r.AdmittedAt, &r.StartedAt, &r.EndedAt, &r.Delays,
 	}
 }
 
@@ -159,11 +161,14 @@ func (r taskRow) task() Task {
 }
 
 func (r taskRow) counts() tenantry.Counts {
-	return tenantry.Counts{Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored}
+	return tenantry.Counts{
+		Items: r.Items, Total: r.Total, Skipped: r.Skipped, Bytes: r.Bytes, Stored: r.Stored, Found: r.Found, FoundBytes: r.FoundBytes,
+	}
 }
 
 func (r *taskRow) setCounts(c tenantry.Counts) {
 	r.Items, r.Total, r.Skipped, r.Bytes, r.Stored = c.Items, c.Total, c.Skipped, c.Bytes, c.Stored
+	r.Found, r.FoundBytes = c.Found, c.FoundBytes
 }
 
 func tasksOf(found []taskRow) []Task {

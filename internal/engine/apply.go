@@ -27,6 +27,9 @@ func (b *backup) apply(ctx context.Context, collection string, generation int64,
 	_, b.cut = b.plan.cut[collection]
 	b.cut = b.cut || page.Listed
 	b.plan.cut[collection] = struct{}{}
+	if err := b.find(ctx, page.Items); err != nil {
+		return err
+	}
 	fetched := false
 	for items := range slices.Chunk(page.Items, b.batchSize()) {
 		if fetched {
@@ -40,6 +43,7 @@ func (b *backup) apply(ctx context.Context, collection string, generation int64,
 		}
 	}
 	delete(b.plan.cut, collection)
+	b.ahead.clear()
 	return nil
 }
 
@@ -59,6 +63,9 @@ func (b *backup) applyItems(ctx context.Context, collection string, generation i
 				return false, err
 			}
 			continue
+		}
+		if b.cut && c.counts {
+			b.ahead.show(item.ID, c.unread())
 		}
 		batch = append(batch, c)
 	}
@@ -208,7 +215,7 @@ func (b *backup) compare(ctx context.Context, collection string, generation int6
 		return c, nil
 	}
 	c.entry.Payload, err = b.w.PutPayload(ctx, item.Raw)
-	b.add(tenantry.Counts{Bytes: int64(len(item.Raw))})
+	b.took(item.ID, int64(len(item.Raw)))
 	return c, ofSeries(err)
 }
 
@@ -256,7 +263,7 @@ func (b *backup) store(ctx context.Context, c change) error {
 	if c.aside {
 		e.Parts = slices.Concat(e.Parts, c.unfinished)
 	}
-	if c.counts {
+	if b.ahead.done(e.ID); c.counts {
 		b.add(tenantry.Counts{Items: 1})
 	}
 	if e.Collection != "" {

@@ -51,6 +51,8 @@ type backup struct {
 	refusals  map[string]error            // collections that were refused
 	gone      map[string]repository.Entry // removed in this slice: their content is known
 
+	ahead ahead // what the page at hand shows and is not done
+
 	// batch guards all of this while a batch of items is fetched, and so do its goroutines.
 	batch sync.Mutex
 
@@ -173,9 +175,11 @@ func (b *backup) progress() {
 func (b *backup) outcome(done bool) Outcome {
 	out := b.slice.outcome(done)
 	out.Counts.Stored = b.w.Stored()
-	out.Counts.Total = out.Counts.Items
+	items, bytes := b.ahead.sum()
+	out.Counts.Found, out.Counts.FoundBytes = out.Counts.Items+items, out.Counts.Bytes+bytes
+	out.Counts.Total = out.Counts.Found
 	if !done {
-		out.Counts.Total += b.expected()
+		out.Counts.Total = max(out.Counts.Total, out.Counts.Items+b.expected())
 	}
 	return out
 }

@@ -115,7 +115,7 @@ func (b *backup) fetchPart(ctx context.Context, c *change, p ItemPart) (reposito
 		defer body.Close()
 		in := &sourceReader{r: body}
 		part, err := b.w.PutContent(ctx, in)
-		b.add(tenantry.Counts{Bytes: in.n})
+		b.took(c.entry.ID, in.n)
 		switch {
 		case in.err != nil:
 			return repository.Part{}, in.err

@@ -110,7 +110,7 @@ func (b *backup) stream(ctx context.Context, c *change, p ItemPart, from reposit
 	defer body.Close()
 	in := &sourceReader{r: body}
 	counted := from.Size
-	defer func() { b.add(tenantry.Counts{Bytes: max(0, in.n-counted)}) }()
+	defer func() { b.took(c.entry.ID, max(0, in.n-counted)) }()
 	if err := s.Begin(in); err != nil {
 		return repository.Part{}, err
 	}
@@ -130,7 +130,7 @@ func (b *backup) stream(ctx context.Context, c *change, p ItemPart, from reposit
 			part.Name = p.Name
 			return part, nil
 		}
-		b.add(tenantry.Counts{Bytes: max(0, in.n-counted)})
+		b.took(c.entry.ID, max(0, in.n-counted))
 		counted, committed = max(counted, in.n), part.Size
 		if err := b.keep(ctx, c, p, part); err != nil {
 			return repository.Part{}, err

@@ -214,13 +214,16 @@ type Counts struct {
 	Skipped int64 `json:"skipped"` // items that cannot be saved, each with its reason
 	Bytes   int64 `json:"bytes"`   // payload bytes read or written, before compression
 	Stored  int64 `json:"stored"`  // bytes added to the bucket
+	// Of a backup: what listings and delta pages have shown so far, done or not; 0 of everything else.
+	Found      int64 `json:"found"`       // items
+	FoundBytes int64 `json:"found_bytes"` // Bytes, and what is still to be read of items found, as far as their listing says
 }
 
 // Add returns the sum of c and d, field by field.
 func (c Counts) Add(d Counts) Counts {
 	return Counts{
 		Items: c.Items + d.Items, Total: c.Total + d.Total, Skipped: c.Skipped + d.Skipped,
-		Bytes: c.Bytes + d.Bytes, Stored: c.Stored + d.Stored,
+		Bytes: c.Bytes + d.Bytes, Stored: c.Stored + d.Stored, Found: c.Found + d.Found, FoundBytes: c.FoundBytes + d.FoundBytes,
 	}
 }
 

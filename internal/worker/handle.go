@@ -231,6 +231,9 @@ func (j *job) total(slice tenantry.Counts) tenantry.Counts {
 	if j.claim.Action == tenantry.Backup {
 		sum := j.before.Add(slice)
 		sum.Total = j.before.Items + slice.Total
+		// What an earlier slice found and did not do, this one finds again.
+		sum.Found = max(j.before.Found, j.before.Items+slice.Found)
+		sum.FoundBytes = max(j.before.FoundBytes, j.before.Bytes+slice.FoundBytes)
 		return sum
 	}
 	return slice

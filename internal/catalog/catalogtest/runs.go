@@ -130,11 +130,11 @@ func testTaskLife(_ *testing.T, w *world) {
 	expect(w, "epoch", c.Epoch, int64(1))
 	expect(w, "started", c.StartedAt.IsZero(), false)
 
-	w.ok(a.Progress(w.ctx, c, tenantry.Counts{Items: 5, Total: 10, Bytes: 50}))
-	w.ok(a.Progress(w.ctx, claims[1], tenantry.Counts{Items: 1}))
+	w.ok(a.Progress(w.ctx, c, tenantry.Counts{Items: 5, Total: 10, Bytes: 50, Found: 8, FoundBytes: 80}))
+	w.ok(a.Progress(w.ctx, claims[1], tenantry.Counts{Items: 1, Found: 3, FoundBytes: 30}))
 	read, err := a.Run(w.ctx, run.ID)
 	w.ok(err)
-	expect(w, "counts of running tasks", read.Counts, tenantry.Counts{Items: 6, Total: 10, Bytes: 50})
+	expect(w, "counts of running tasks", read.Counts, tenantry.Counts{Items: 6, Total: 10, Bytes: 50, Found: 11, FoundBytes: 110})
 
 	snapshot := catalog.SnapshotRow{Series: c.Series(), Seq: 3, Time: now, Task: c.ID, Counts: tenantry.Counts{Items: 10, Stored: 7}}
 	wrong := snapshot
@@ -142,7 +142,7 @@ func testTaskLife(_ *testing.T, w *world) {
 	w.kind(a.Settle(w.ctx, c, catalog.Settlement{State: catalog.TaskDone, Snapshot: &wrong}, now), tenantry.Invalid)
 	w.kind(a.Settle(w.ctx, c, catalog.Settlement{State: catalog.TaskRunning}, now), tenantry.Invalid)
 	settlement := catalog.Settlement{
-		State: catalog.TaskDone, Reason: "sealed", Counts: tenantry.Counts{Items: 10, Total: 10, Skipped: 1, Bytes: 100, Stored: 7},
+		State: catalog.TaskDone, Reason: "sealed", Counts: tenantry.Counts{Items: 10, Total: 10, Skipped: 1, Bytes: 100, Stored: 7, Found: 12, FoundBytes: 120},
 		Snapshot: &snapshot, Problems: []catalog.Problem{
 			{ItemID: "i", Name: "n", Reason: "r", Kind: tenantry.Poison, Since: now, Snapshot: 2, Again: true}, {ItemID: "j", Reason: "s"},
 		},
@@ -201,7 +201,7 @@ func testTaskLife(_ *testing.T, w *world) {
 	w.ok(err)
 	expect(w, "state of the run", read.State, catalog.RunRunning)
 	expect(w, "done", read.Done, int64(1))
-	expect(w, "counts of ended and running", read.Counts, tenantry.Counts{Items: 11, Total: 10, Skipped: 1, Bytes: 100, Stored: 7})
+	expect(w, "counts of ended and running", read.Counts, tenantry.Counts{Items: 11, Total: 10, Skipped: 1, Bytes: 100, Stored: 7, Found: 15, FoundBytes: 150})
 	w.ok(a.Settle(w.ctx, claims[1], catalog.Settlement{State: catalog.TaskFailed, Kind: tenantry.Denied}, now.Add(time.Hour)))
 	read, err = a.Run(w.ctx, run.ID)
 	w.ok(err)
