@@ -110,7 +110,8 @@ func (b *backup) toRead(ctx context.Context, item Item) (int64, error) {
 	if same {
 		bytes = 0
 	}
-	if c.fetch = item.Parts != nil && !(whole && (same || item.Content != "" && item.Content == content)); c.fetch {
+	sameContent := whole && (same || item.Content != "" && item.Content == content)
+	if c.fetch = item.Parts != nil && !sameContent; c.fetch {
 		bytes += c.unread()
 	}
 	return bytes, nil
