@@ -274,6 +274,7 @@ func (b *backup) store(ctx context.Context, c change) error {
 	}
 	if c.lister != "" { // else it was counted when it was shown, or a root shows it
 		b.expect(c)
+		b.movedWhileListed(c.lister, e)
 	}
 	delete(b.plan.condemned, e.ID)
 	delete(b.plan.awaited, e.ID)
@@ -289,6 +290,14 @@ func (b *backup) store(ctx context.Context, c change) error {
 		return nil
 	}
 	return ofSeries(b.w.Put(ctx, e))
+}
+
+// movedWhileListed sees to an item that was in another list when it was read whole. Should it go before that one shows
+// it, the list would look as it did before, and the item stay: it has to compare with the index.
+func (b *backup) movedWhileListed(lister string, e repository.Entry) {
+	if home := b.home(e); e.Collection == "" && home != lister {
+		delete(b.plan.lists, home)
+	}
 }
 
 // note tells of an item's problem, and sees that it is tried again in the next run.

@@ -19,6 +19,7 @@ type shelves struct {
 	asked    []string       // lists, in the order in which their pages were asked for
 	after    map[int]func() // what happens behind the page of that number
 	refuse   map[string]tenantry.Kind
+	read     map[string]func() string // items of which lists show the version alone: reading one tells where it is
 }
 
 func newShelves(in map[string][]string) *shelves { return &shelves{in: in, pageSize: 10} }
@@ -55,7 +56,11 @@ func (s *shelves) Page(_ context.Context, collection, link string) (engine.Page,
 		p.Next = fmt.Sprint("at ", end)
 	}
 	for _, id := range items[start:end] {
-		p.Items = append(p.Items, mailIn(id, collection))
+		item := mailIn(id, collection)
+		if read := s.read[id]; read != nil {
+			item.Load = func(context.Context) (engine.Item, error) { return mailIn(id, read()), nil }
+		}
+		p.Items = append(p.Items, item)
 	}
 	return p, nil
 }
@@ -115,6 +120,25 @@ func TestANewItemMovesBetweenLists(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestAnItemMovesBeforeItIsReadAndGoes: it was in another list when it was read whole, and went before that one, at rest
+// for all that it showed, was read.
+func TestAnItemMovesBeforeItIsReadAndGoes(t *testing.T) {
+	s, m := newShelves(map[string][]string{"a": {"x"}, "b": nil}), newMemory()
+	backup(t, s, m)
+	s.again()
+	s.in["a"] = append(s.in["a"], "moves")
+	s.read = map[string]func() string{"moves": func() string {
+		s.in["a"] = []string{"x"}
+		return "b"
+	}}
+	for range 2 {
+		backup(t, s, m)
+	}
+	if e, stored := m.now.entries["moves"]; stored {
+		t.Errorf("it is stored and gone: %+v", e)
 	}
 }
 
