@@ -161,13 +161,14 @@ func (s Situation) flowCap(l catalog.Load, tenantCap int) int {
 	return FlowCap(s.Rate(l.Service, l.Users, l.Licences), l, tenantCap)
 }
 
-// Demand is how many slots the fleet could use right now, by queue: the sum over the
+// Demand is how many slots the fleet could use right now, by queue (each of them, 0 where it needs none): the sum over the
 // tenants of what they have in flight and the backlog of those of their flows that do not
 // cool, at most their caps. It does not depend on how many slots there are, so a pool can
 // be scaled by it (pending tasks cannot tell: the dispatcher bounds them).
 func Demand(s Situation) map[string]int {
 	demand := make(map[string]int)
 	for _, q := range queues {
+		demand[q] = 0
 		limit := TenantCap(s.TenantCap, s.Slots[q])
 		for _, c := range candidates(s, q) {
 			demand[q] += max(c.inFlight, min(c.inFlight+c.room(), limit))
