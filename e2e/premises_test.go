@@ -166,10 +166,13 @@ func (f *fleet) revoked(premises *process, program, identity string, here tenant
 	if waiting.State != "running" {
 		f.t.Errorf("a sync of the tenant is %s, though its pool has no worker", waiting.State)
 	}
-	back := exec.Command(program, "-identity", identity, "-listen", servertest.Addr(f.t))
-	if out, err := back.CombinedOutput(); err == nil || !strings.Contains(string(out), "revoked") {
-		f.t.Errorf("a revoked worker starts: %v\n%s", err, out)
-	}
+	eventually(f.t, "a revoked worker is told so", func() (bool, string) { // or first to slow down: its process asked often
+		out, err := exec.Command(program, "-identity", identity, "-listen", servertest.Addr(f.t)).CombinedOutput()
+		if err == nil {
+			f.t.Fatalf("a revoked worker starts:\n%s", out)
+		}
+		return strings.Contains(string(out), "revoked"), string(out)
+	})
 	f.must("PUT", "/tenants/"+here.ID+"/pool", map[string]any{"pool": "main"}, nil)
 	f.awaitDone(here, waiting) // others take over
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/scheduler"
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
@@ -94,7 +95,7 @@ func document(meters ...*meter) string {
 	for _, name := range names {
 		values := strings.Join(used[name].values, ", ")
 		if used[name].named != nil {
-			values = fmt.Sprintf("as the provider calls them, %d at most", maxPools)
+			values = fmt.Sprintf("%s, as the provider calls others, %d at most", catalog.MainPool, maxPools)
 		}
 		fmt.Fprintf(&b, "| `%s` | %s, %s |\n", name, values, elsewhere)
 	}
