@@ -75,7 +75,7 @@ func (f *flags) registerServer() {
 
 func (f *flags) registerBehaviour() {
 	set, o := f.set, &f.options
-	set.StringVar((*string)(&o.Cloud), "cloud", "", "national cloud: usgov, china, usnat, ussec, bleu or delos (default: the global one)")
+	set.StringVar((*string)(&o.Cloud), "cloud", "", "national cloud: usgov, dod, china, usnat, ussec, bleu or delos (default: the global one)")
 	set.Float64Var(&o.Clock, "clock", 1, "how many times faster limits, tokens and links age")
 	set.DurationVar(&o.Latency, "latency", 0, "least time a Graph request takes")
 	set.IntVar(&o.PageSize, "page-size", 0, "bound of every page (default: as documented)")

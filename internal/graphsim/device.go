@@ -259,9 +259,9 @@ func (s *Server) grantUser(r *http.Request, d delegation) (*Tenant, map[string]a
 	if refused != nil {
 		return nil, nil, refused
 	}
-	scopes, offline, openID := graphScopes(d.Scope)
+	scopes, offline, openID := s.graphScopes(d.Scope)
 	user := guid(mixString(t.seed, d.Name))
-	token := s.newToken(t, &oauthClient{id: d.Client, principal: user}, "https://graph.microsoft.com", origin(r), wish)
+	token := s.newToken(t, &oauthClient{id: d.Client, principal: user}, s.o.Cloud.hosts().root(), origin(r), wish)
 	token.Scopes, token.User = strings.Join(allowedScopes(scopes, d.Roles), " "), d.Name+"@"+t.spec.Domain
 	answer, err := s.signedAnswer(token)
 	if err != nil {
@@ -286,9 +286,9 @@ func (s *Server) grantUser(r *http.Request, d delegation) (*Tenant, map[string]a
 
 // graphScopes takes a list of scopes apart: those of Graph without its name, and whether a
 // refresh token and an ID token are wanted.
-func graphScopes(text string) (scopes []string, offline, openID bool) {
+func (s *Server) graphScopes(text string) (scopes []string, offline, openID bool) {
 	for _, scope := range strings.Fields(text) {
-		switch scope = strings.TrimPrefix(scope, "https://graph.microsoft.com/"); scope {
+		switch scope = strings.TrimPrefix(scope, s.o.Cloud.hosts().root()+"/"); scope {
 		case "offline_access":
 			offline = true
 		case "openid":

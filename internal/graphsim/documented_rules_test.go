@@ -147,7 +147,7 @@ var identityPages = []page{
 		{"21Vianet has no delta of messages, folders and contacts", "21Vianet has no delta of mail and contacts, and no partners"},
 		{"USNat and USSec have no delta of sites and list items", "USNat has no delta of sites and no userPurpose"},
 		{"Delos has no getAllMessages; USNat, USSec, Bleu and Delos no userPurpose", "Delos has no userPurpose and no getAllMessages"},
-		{"hosts of login and Graph of each cloud", "[the simulator has one address; the proxy answers as the global cloud]"},
+		{"hosts of login and Graph of each cloud", "a cloud has its own names of login and Graph, and takes no other's"},
 	}},
 	{"Use delta query to track changes", []documented{
 		{"a round ends in a deltaLink, the next one in a new one, also when nothing changed", "a round ends in a deltaLink, and the next one in a new one"},

@@ -85,6 +85,8 @@ type armedFault struct {
 
 // faultSet is the faults in force. Safe for concurrent use.
 type faultSet struct {
+	cloud Cloud // of the server
+
 	mu   sync.Mutex
 	list []*armedFault
 	next int
@@ -145,8 +147,9 @@ type faultQuery struct {
 // strike is a fault that hits one request.
 type strike struct {
 	Fault
-	call *call
-	seed uint64 // of this strike
+	cloud Cloud
+	call  *call
+	seed  uint64 // of this strike
 }
 
 // take returns the first fault that strikes a request, or nil.
@@ -155,7 +158,7 @@ func (set *faultSet) take(q faultQuery) *strike {
 	defer set.mu.Unlock()
 	for _, f := range set.list {
 		if f.matches(q) && f.strikes() {
-			return &strike{Fault: f.Fault, call: q.call, seed: f.die.Uint64()}
+			return &strike{Fault: f.Fault, cloud: set.cloud, call: q.call, seed: f.die.Uint64()}
 		}
 	}
 	return nil

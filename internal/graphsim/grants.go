@@ -76,7 +76,7 @@ func (s *Server) grantApplication(r *http.Request, tenant string) (*Tenant, map[
 	if t == nil {
 		return nil, nil, aadsts(90002, "Tenant '%s'.", tenant)
 	}
-	audience, refused := graphScope(r.PostForm.Get("scope"), r)
+	audience, refused := s.graphScope(r.PostForm.Get("scope"), r)
 	if refused != nil {
 		return nil, nil, refused
 	}
@@ -151,7 +151,7 @@ func clientID(r *http.Request) string {
 }
 
 // graphScope reads a scope: exactly one resource, with /.default.
-func graphScope(scope string, r *http.Request) (audience string, refused *stsError) {
+func (s *Server) graphScope(scope string, r *http.Request) (audience string, refused *stsError) {
 	if len(strings.Fields(scope)) > 1 {
 		return "", aadsts(700022, "scope '%s'.", scope)
 	}
@@ -159,7 +159,7 @@ func graphScope(scope string, r *http.Request) (audience string, refused *stsErr
 	switch {
 	case !isDefault:
 		return "", aadsts(70011, "scope '%s'.", scope)
-	case !isGraph(audience, r):
+	case !s.isGraph(audience, r):
 		return "", aadsts(500011, "The resource principal named %s.", audience)
 	}
 	return audience, nil
@@ -203,7 +203,7 @@ func (s *Server) checkAssertion(r *http.Request, t *Tenant, tenant string, clien
 		return aadsts(500133, "")
 	case err != nil:
 		return aadsts(700027, "%v", err)
-	case !slices.ContainsFunc(claims.Audience, func(a string) bool { return isTokenEndpoint(a, r, tenant, t) }):
+	case !slices.ContainsFunc(claims.Audience, func(a string) bool { return s.isTokenEndpoint(a, r, tenant, t) }):
 		return aadsts(50012, "The audience %v is not this token endpoint.", claims.Audience)
 	case !strings.EqualFold(claims.Issuer, client.id) || !strings.EqualFold(claims.Subject, client.id):
 		return aadsts(50012, "Issuer and subject of the assertion have to be the client.")
@@ -213,8 +213,12 @@ func (s *Server) checkAssertion(r *http.Request, t *Tenant, tenant string, clien
 	return nil
 }
 
-func isTokenEndpoint(audience string, r *http.Request, tenant string, t *Tenant) bool {
-	for _, root := range []string{origin(r), "https://login.microsoftonline.com"} {
+func (s *Server) isTokenEndpoint(audience string, r *http.Request, tenant string, t *Tenant) bool {
+	roots := []string{origin(r)}
+	for _, login := range s.o.Cloud.hosts().logins {
+		roots = append(roots, "https://"+login)
+	}
+	for _, root := range roots {
 		for _, name := range []string{tenant, t.id} {
 			if audience == root+"/"+name+"/oauth2/v2.0/token" || audience == root+"/"+name+"/v2.0" {
 				return true

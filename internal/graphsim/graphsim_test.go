@@ -71,7 +71,9 @@ func secretForm(id, secret string) url.Values {
 
 func (c *client) mustToken() string {
 	c.t.Helper()
-	status, body := c.askToken(c.tenant.ID(), secretForm(graphsim.DefaultClientID, graphsim.DefaultSecret))
+	form := secretForm(graphsim.DefaultClientID, graphsim.DefaultSecret)
+	form.Set("scope", "00000003-0000-0000-c000-000000000000/.default") // Graph, in whichever cloud
+	status, body := c.askToken(c.tenant.ID(), form)
 	if status != http.StatusOK {
 		c.t.Fatalf("token: %d %v", status, body)
 	}

@@ -20,20 +20,16 @@ import (
 	"time"
 )
 
-// The public hosts that the proxy answers as. Download and upload URLs of drives
-// are on the tenant's own SharePoint host, those of attachments on Outlook's.
-const (
-	graphHost  = "graph.microsoft.com"
-	loginHost  = "login.microsoftonline.com"
-	driveHosts = ".sharepoint.com"
-)
+// driveHosts are, beside Graph and login of its cloud, public hosts that the proxy answers as, in every cloud:
+// download and upload URLs of drives are on the tenant's own SharePoint host, those of attachments on Outlook's.
+const driveHosts = ".sharepoint.com"
 
 var outlookHosts = []string{"outlook.office.com", "outlook.office365.com"}
 
 // answersAs reports whether the proxy stands for a host.
-func answersAs(host string) bool {
+func (h hosts) answersAs(host string) bool {
 	label, ok := strings.CutSuffix(host, driveHosts)
-	return host == graphHost || host == loginHost || slices.Contains(outlookHosts, host) ||
+	return host == h.graph || slices.Contains(h.logins, host) || slices.Contains(outlookHosts, host) ||
 		ok && label != "" && !strings.Contains(label, ".")
 }
 
@@ -42,6 +38,7 @@ func answersAs(host string) bool {
 // that lives as long as the simulator. A client that was made for Microsoft needs
 // only HTTPS_PROXY and the authority's certificate to speak to the simulator.
 type connectProxy struct {
+	as        hosts
 	authority []byte // PEM
 	tunnels   *tunnels
 }
@@ -51,11 +48,11 @@ func (s *Server) startProxy(addr string) error {
 	if err := checkLoopback(addr); err != nil {
 		return fmt.Errorf("proxy: %w", err)
 	}
-	authority, leaf, err := newAuthority(time.Now())
+	authority, leaf, err := s.o.Cloud.hosts().newAuthority(time.Now())
 	if err != nil {
 		return fmt.Errorf("proxy: make certificates: %w", err)
 	}
-	p := &connectProxy{authority: authority, tunnels: &tunnels{conns: make(chan net.Conn), closed: make(chan struct{})}}
+	p := &connectProxy{as: s.o.Cloud.hosts(), authority: authority, tunnels: &tunnels{conns: make(chan net.Conn), closed: make(chan struct{})}}
 	// Without HTTP/2, because faults cut connections, which must then carry one request.
 	config := &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
 	s.serveListener(tls.NewListener(p.tunnels, config), http.HandlerFunc(s.serveProxied))
@@ -94,12 +91,13 @@ func (s *Server) lenient(r *http.Request) bool {
 // serveProxied answers a request that was meant for Microsoft.
 func (s *Server) serveProxied(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(context.WithValue(r.Context(), throughProxy{}, true))
+	as := s.o.Cloud.hosts()
 	switch host := hostname(r.Host); {
-	case host == graphHost:
+	case host == as.graph:
 		s.serveFront(w, r)
-	case host == loginHost:
+	case slices.Contains(as.logins, host):
 		s.serveLogin(w, r)
-	case answersAs(host):
+	case as.answersAs(host):
 		s.serveFiles(w, r)
 	default: // the tunnel was made to another host than the request names
 		http.Error(w, "the simulator does not answer as "+host, http.StatusMisdirectedRequest)
@@ -120,7 +118,7 @@ func (p *connectProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.Method != http.MethodConnect:
 		http.Error(w, "this proxy knows CONNECT only", http.StatusMethodNotAllowed)
 		return
-	case err != nil || port != "443" || !answersAs(strings.ToLower(host)):
+	case err != nil || port != "443" || !p.as.answersAs(strings.ToLower(host)):
 		http.Error(w, "this proxy leads to a simulated Microsoft 365 and nowhere else", http.StatusForbidden)
 		return
 	}
@@ -195,9 +193,9 @@ func (l *tunnels) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 
 // newAuthority makes an authority and one certificate for every host. Name
 // constraints keep it from vouching for anything else, should the file with its
 // certificate stay in a client's trust store.
-func newAuthority(now time.Time) (authority []byte, leaf tls.Certificate, err error) {
-	names := append([]string{graphHost, loginHost, "*" + driveHosts}, outlookHosts...)
-	domains := append([]string{graphHost, loginHost, driveHosts[1:]}, outlookHosts...)
+func (h hosts) newAuthority(now time.Time) (authority []byte, leaf tls.Certificate, err error) {
+	own := append(append([]string{h.graph}, h.logins...), outlookHosts...)
+	names, domains := append([]string{"*" + driveHosts}, own...), append([]string{driveHosts[1:]}, own...)
 	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, tls.Certificate{}, err
@@ -216,7 +214,7 @@ func newAuthority(now time.Time) (authority []byte, leaf tls.Certificate, err er
 		return nil, tls.Certificate{}, err
 	}
 	server := &x509.Certificate{
-		SerialNumber: big.NewInt(now.UnixNano() + 1), Subject: pkix.Name{CommonName: graphHost}, DNSNames: names,
+		SerialNumber: big.NewInt(now.UnixNano() + 1), Subject: pkix.Name{CommonName: h.graph}, DNSNames: names,
 		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

@@ -156,7 +156,7 @@ func Start(o Options) (*Server, error) {
 	s.signingKey = binary.LittleEndian.AppendUint64([]byte("graphsim"), s.seed)
 	s.limits = newLimiter(s.o.Limits.withDefaults(), s.elapsed)
 	s.routes = newRouter()
-	s.routes.cloud = s.o.Cloud
+	s.routes.cloud, s.faults.cloud = s.o.Cloud, s.o.Cloud
 	if err := s.o.Cloud.check(); err != nil {
 		return nil, err
 	}

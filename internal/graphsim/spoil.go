@@ -28,7 +28,7 @@ func (f *strike) apply(w http.ResponseWriter, r *http.Request, serve func(http.R
 		return f.expire(w)
 	case FaultToken:
 		id := w.Header().Get("request-id")
-		unauthenticated("Lifetime validation failed, the token is expired.").write(w, id, id)
+		f.cloud.unauthenticated("Lifetime validation failed, the token is expired.").write(w, id, id)
 	case FaultDuplicate, FaultReorder:
 		held := &heldResponse{header: w.Header()}
 		serve(held)

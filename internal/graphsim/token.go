@@ -121,7 +121,7 @@ func (s *Server) signedAnswer(claims *accessClaims) (map[string]any, error) {
 func (s *Server) authenticate(r *http.Request) (*Tenant, *accessClaims, error) {
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok || token == "" {
-		return nil, nil, unauthenticated("Access token is empty.")
+		return nil, nil, s.o.Cloud.unauthenticated("Access token is empty.")
 	}
 	claims := s.tokens.get(token)
 	if claims == nil {
@@ -129,26 +129,26 @@ func (s *Server) authenticate(r *http.Request) (*Tenant, *accessClaims, error) {
 		_, err := jwt.ParseWithClaims(token, claims, s.verificationKey,
 			jwt.WithValidMethods([]string{"RS256"}), jwt.WithExpirationRequired())
 		if err != nil {
-			return nil, nil, unauthenticated("Access token validation failure: %v", err)
+			return nil, nil, s.o.Cloud.unauthenticated("Access token validation failure: %v", err)
 		}
 		s.tokens.put(token, claims)
 	}
 	if time.Now().After(claims.ExpiresAt.Time) {
-		return nil, nil, unauthenticated("Lifetime validation failed, the token is expired.")
+		return nil, nil, s.o.Cloud.unauthenticated("Lifetime validation failed, the token is expired.")
 	}
-	if !slices.ContainsFunc(claims.Audience, func(a string) bool { return isGraph(a, r) }) {
-		return nil, nil, unauthenticated("Access token validation failure. Invalid audience.")
+	if !slices.ContainsFunc(claims.Audience, func(a string) bool { return s.isGraph(a, r) }) {
+		return nil, nil, s.o.Cloud.unauthenticated("Access token validation failure. Invalid audience.")
 	}
 	t := s.Tenant(claims.TenantID)
 	if t == nil {
-		return nil, nil, unauthenticated("Access token is of an unknown tenant.")
+		return nil, nil, s.o.Cloud.unauthenticated("Access token is of an unknown tenant.")
 	}
 	serial, challenge := t.serials()
 	switch {
 	case len(claims.Capabilities) > 0 && (claims.Serial < serial || claims.Challenge < challenge):
-		return nil, nil, claimsChallenge()
+		return nil, nil, s.o.Cloud.claimsChallenge()
 	case claims.Serial < serial:
-		return nil, nil, unauthenticated("Access token has been revoked.")
+		return nil, nil, s.o.Cloud.unauthenticated("Access token has been revoked.")
 	}
 	return t, claims, nil
 }
@@ -169,25 +169,23 @@ func (c *accessClaims) permissions() []string {
 	return c.Roles
 }
 
-// isGraph reports whether an audience or resource is Graph: under its public name
-// or under the address the simulator is reached by.
-func isGraph(resource string, r *http.Request) bool {
-	return resource == "https://graph.microsoft.com" || resource == origin(r) || resource == graphAppID
+// isGraph reports whether an audience or resource is Graph: under the name that it has in
+// this cloud or under the address the simulator is reached by.
+func (s *Server) isGraph(resource string, r *http.Request) bool {
+	return resource == s.o.Cloud.hosts().root() || resource == origin(r) || resource == graphAppID
 }
 
-const authorizeURI = `authorization_uri="https://login.microsoftonline.com/common/oauth2/authorize"`
-
-func unauthenticated(format string, args ...any) *apiError {
+func (c Cloud) unauthenticated(format string, args ...any) *apiError {
 	return fail(http.StatusUnauthorized, "InvalidAuthenticationToken", format, args...).
-		with("WWW-Authenticate", `Bearer realm="", `+authorizeURI)
+		with("WWW-Authenticate", `Bearer realm="", `+c.hosts().authorizeURI())
 }
 
 // claimsChallenge asks a client that declared cp1 for a new token ("Claims challenges,
 // claims requests, and client capabilities").
-func claimsChallenge() *apiError {
+func (c Cloud) claimsChallenge() *apiError {
 	claims := fmt.Sprintf(`{"access_token":{"nbf":{"essential":true,"value":"%d"}}}`, time.Now().Unix())
 	return fail(http.StatusUnauthorized, "InvalidAuthenticationToken", "Continuous access evaluation resulted in challenge with result: InteractionRequired and code: TokenIssuedBeforeRevocationTimestamp.").
-		with("WWW-Authenticate", `Bearer realm="", `+authorizeURI+`, error="insufficient_claims", claims="`+
+		with("WWW-Authenticate", `Bearer realm="", `+c.hosts().authorizeURI()+`, error="insufficient_claims", claims="`+
 			base64.StdEncoding.EncodeToString([]byte(claims))+`"`)
 }
 
