@@ -104,7 +104,7 @@ func TestTwoRegions(t *testing.T) {
 	f.refused("PUT", "/tenants/"+away.ID+"/pool", map[string]any{"pool": "main"}, 422, "invalid", "body.pool")
 	says(t, "regions", f.run("tenantry", "regions", "list"), "au", "default")
 	says(t, "tenants", f.run("tenantry", "tenants", "show", away.ID), "au")
-	f.restoresFromItsRegion(away)
+	f.restoresToAnother(away)
 	f.withoutBucket(au, home, away)
 }
 
@@ -120,8 +120,8 @@ func (f *fleet) misplaced(pool, reason string) {
 	says(f.t, "worker", string(out), reason)
 }
 
-// restoresFromItsRegion restores a mailbox into that of somebody else.
-func (f *fleet) restoresFromItsRegion(tn tenant) {
+// restoresToAnother restores a mailbox into that of somebody else.
+func (f *fleet) restoresToAnother(tn tenant) {
 	f.t.Helper()
 	users := f.resources(tn, "kind=user&limit=100")
 	to := strings.TrimPrefix(users[1].ID, "u-")
