@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 	"github.com/tenantry/tenantry/internal/graph"
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
+	"github.com/tenantry/tenantry/internal/worker"
 	"github.com/tenantry/tenantry/internal/workload"
 )
 
@@ -39,7 +41,7 @@ func (w workloads) Source(_ context.Context, t catalog.TenantRow, r catalog.Reso
 	case tenantry.TeamContent:
 		return workload.NewTeamSource(g, r.ObjectID, o), nil
 	}
-	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q is not known", load)
+	return nil, unknown(load)
 }
 
 // Target returns what writes one workload back to a resource. Its calls may use the
@@ -61,7 +63,12 @@ func (w workloads) Target(_ context.Context, t catalog.TenantRow, r catalog.Reso
 	case tenantry.TeamContent:
 		return workload.NewTeamTarget(g, r.ObjectID, req), nil
 	}
-	return nil, tenantry.Errorf(tenantry.Invalid, "workload %q is not known", load)
+	return nil, unknown(load)
+}
+
+// unknown is a workload of another release: a worker that knows it may take the task.
+func unknown(load tenantry.Workload) error {
+	return &tenantry.Error{Kind: tenantry.Invalid, Code: worker.UnknownHere, Err: fmt.Errorf("this worker does not know the workload %q", load)}
 }
 
 // sizeAge is how long a tenant's size is believed before the catalog is asked again:

@@ -151,7 +151,7 @@ func (j *job) run(ctx context.Context, progress func(tenantry.Counts)) (end, err
 	case tenantry.Search:
 		return j.search(ctx, progress)
 	}
-	return end{}, tenantry.Errorf(tenantry.Invalid, "this worker does not know the action %q", j.claim.Action)
+	return end{}, &tenantry.Error{Kind: tenantry.Invalid, Code: UnknownHere, Err: fmt.Errorf("this worker does not know the action %q", j.claim.Action)}
 }
 
 // needsTenant reports whether an action asks Microsoft for something of a tenant, which has to be

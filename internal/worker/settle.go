@@ -20,6 +20,9 @@ const (
 // settle writes down what becomes of the task, and tells Redis in a line.
 func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
 	now := j.cfg.Now()
+	if until, left := leftToOthers(err, j.claim.CreatedAt, now, rand.Float64()); left {
+		e, err = end{counts: e.counts, notBefore: until, reason: err.Error() + ": it waits for a worker of a release that does"}, nil
+	}
 	s := catalog.Settlement{Counts: j.total(e.counts), Snapshot: e.snapshot, Took: time.Since(j.began)}
 	s.Delays, s.Spent = j.delays()
 	if err == nil || e.counts.Items > 0 {

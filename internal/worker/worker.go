@@ -53,8 +53,8 @@ type Repositories interface {
 
 // Workloads opens the two ends of Microsoft 365. Called once per slice, concurrently; what
 // is returned is used by that slice alone. Errors carry kinds: Absent (no mailbox, no
-// drive), Denied, Reconnect, Throttled, Invalid (a workload that this version does not
-// know).
+// drive), Denied, Reconnect, Throttled, Invalid with the code UnknownHere (a workload
+// that this release does not know).
 type Workloads interface {
 	// Source reads a workload of a resource, with what its policies want besides the usual.
 	Source(ctx context.Context, t catalog.TenantRow, r catalog.Resource, w tenantry.Workload, o tenantry.BackupOptions) (engine.Source, error)
