@@ -78,6 +78,41 @@ func ReadAll(ctx context.Context, s Store, key string, limit int64) ([]byte, err
 	return data, err
 }
 
+// ReadInto is ReadAll into a buffer, with the buffer's length as the limit.
+func ReadInto(ctx context.Context, s Store, key string, buffer []byte) ([]byte, error) {
+	data, err := readInto(ctx, s, key, buffer)
+	if tenantry.KindOf(err) == tenantry.Corrupt {
+		data, err = readInto(ctx, s, key, buffer)
+	}
+	return data, err
+}
+
+func readInto(ctx context.Context, s Store, key string, buffer []byte) ([]byte, error) {
+	body, err := s.Get(ctx, key, 0, int64(len(buffer))+1)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	var more [1]byte
+	for n := 0; ; {
+		room := buffer[n:]
+		if len(room) == 0 {
+			room = more[:]
+		}
+		m, err := body.Read(room)
+		if m > 0 && n == len(buffer) {
+			return nil, tenantry.Errorf(tenantry.Invalid, "object %s is larger than %d bytes", key, len(buffer))
+		}
+		n += m
+		if err == io.EOF {
+			return buffer[:n], nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
 func readAll(ctx context.Context, s Store, key string, limit int64) ([]byte, error) {
 	body, err := s.Get(ctx, key, 0, limit+1)
 	if err != nil {

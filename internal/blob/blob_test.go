@@ -1,6 +1,7 @@
 package blob_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -233,6 +234,32 @@ func TestS3ConditionalPutIsNotRepeated(t *testing.T) {
 	}
 }
 
+// An object is read whole into a buffer that it fits into, or not at all.
+func TestReadInto(t *testing.T) {
+	t.Parallel()
+	s := blobtest.NewMemory()
+	for _, size := range []int{0, 1, 1000} {
+		body := bytes.Repeat([]byte{7}, size)
+		if err := s.Put(t.Context(), "object", body); err != nil {
+			t.Fatal(err)
+		}
+		for _, room := range []int{size, size + 1, size + 1000} {
+			if data, err := blob.ReadInto(t.Context(), s, "object", make([]byte, room)); err != nil || !bytes.Equal(data, body) {
+				t.Errorf("%d bytes into %d: %d, %v", size, room, len(data), err)
+			}
+		}
+		if size == 0 {
+			continue
+		}
+		if data, err := blob.ReadInto(t.Context(), s, "object", make([]byte, size-1)); tenantry.KindOf(err) != tenantry.Invalid {
+			t.Errorf("%d bytes into %d: %d, %v", size, size-1, len(data), err)
+		}
+	}
+	if _, err := blob.ReadInto(t.Context(), s, "another", nil); !errors.Is(err, blob.ErrNotFound) {
+		t.Errorf("what is not there: %v", err)
+	}
+}
+
 // A download that ends early is an error, never a short object.
 func TestS3DownloadCut(t *testing.T) {
 	srv := servertest.S3(t)
@@ -258,6 +285,9 @@ func TestS3DownloadCut(t *testing.T) {
 	data, err := blob.ReadAll(t.Context(), s, "half", 1<<20)
 	if tenantry.KindOf(err) != tenantry.Transient {
 		t.Errorf("%d bytes read, %v", len(data), err)
+	}
+	if data, err = blob.ReadInto(t.Context(), s, "half", make([]byte, 1<<20)); tenantry.KindOf(err) != tenantry.Transient {
+		t.Errorf("%d bytes read into a buffer, %v", len(data), err)
 	}
 }
 
@@ -290,6 +320,10 @@ func TestS3ChecksumMismatch(t *testing.T) {
 	}
 	if flips.Load() >= 0 {
 		t.Fatal("nothing was damaged on its way, or nothing was read again")
+	}
+	flips.Store(1)
+	if data, err := blob.ReadInto(t.Context(), s, "object", make([]byte, 100)); err != nil || string(data) != "content" || flips.Load() >= 0 {
+		t.Errorf("damaged on its way once, into a buffer: %q, %v", data, err)
 	}
 	for what, damaged := range map[string]string{"rewritten": "contend", "cut short": "cont"} {
 		if err := os.WriteFile(filepath.Join(srv.Dir, "object"), []byte(damaged), 0o600); err != nil {

@@ -245,7 +245,9 @@ func (k frameKey) compare(o frameKey) int {
 func (c *checker) checkFrame(ctx context.Context, p *packReader, err error, at frameKey) error {
 	var plain []byte
 	if err == nil {
-		plain, err = c.rd.repo.frame(ctx, p, at.frame)
+		var buffer *[]byte
+		plain, buffer, err = c.rd.repo.frame(ctx, p, at.frame)
+		defer giveBack(buffer)
 	}
 	if abort(ctx, err) {
 		return err
@@ -269,10 +271,11 @@ func (c *checker) checkChunks(ctx context.Context) error {
 	group.SetLimit(checkers)
 	for part := range c.chunks {
 		group.Go(func() error {
-			plain, err := c.rd.repo.readChunk(ctx, part)
+			plain, buffer, err := c.rd.repo.readChunk(ctx, part)
 			if abort(ctx, err) {
 				return err
 			}
+			giveBack(buffer)
 			c.checkedChunk(part, len(plain), err)
 			return nil
 		})

@@ -288,7 +288,7 @@ func (c *compactor) moveRef(ctx context.Context, l lane, ref Ref) (Ref, error) {
 	at := packed{ref.pack, ref.frame, ref.offset, ref.length}
 	to, done := c.moved[at]
 	if !done {
-		plain, err := c.rd.small(ctx, ref)
+		plain, err := c.rd.small(ctx, ref, nil)
 		if abort(ctx, err) {
 			return ref, err
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"sync"
 
 	chunkers "github.com/PlakarKorp/go-cdc-chunkers"
 	_ "github.com/PlakarKorp/go-cdc-chunkers/chunkers/fastcdc" // registers the algorithm below
@@ -35,8 +34,6 @@ const (
 	// to 4 MiB (plain and sealed) on their way, so many buffers of 8 MiB being cut.
 	chunkUploads   = 4
 	contentStreams = 4
-	// usualChunk is what nine chunks in ten fit into.
-	usualChunk = 1 << 20
 	// chunkTries bounds how often one chunk is looked for and written.
 	chunkTries = 4
 )
@@ -51,8 +48,8 @@ func (w *Writer) PutContent(ctx context.Context, r io.Reader) (Part, error) {
 	if err := w.writable(); err != nil {
 		return Part{}, err
 	}
-	begin := smallBuffers.Get().(*[]byte)
-	defer smallBuffers.Put(begin)
+	begin := borrow(smallContent)
+	defer giveBack(begin)
 	n, err := readUpTo(r, *begin)
 	if err != nil {
 		return Part{}, fmt.Errorf("read content: %w", err)
@@ -157,13 +154,13 @@ func (w *Writer) newCutting(ctx context.Context, within bounds, chunks *chunkLis
 	if err != nil {
 		return nil, err
 	}
-	return &cutting{w: w, chunks: chunks, digest: digest, buffer: chunkBuffers.Get().(*[]byte), release: release}, nil
+	return &cutting{w: w, chunks: chunks, digest: digest, buffer: borrow(maxChunk), release: release}, nil
 }
 
 // begin says where what follows the chunks comes from.
 func (c *cutting) begin(r io.Reader) (err error) {
 	c.cutter, err = chunkers.NewChunkerBuffer(chunkAlgorithm, r,
-		&chunkers.ChunkerOpts{MinSize: minChunk, NormalSize: averageChunk, MaxSize: maxChunk, Key: c.w.repo.keys.gear}, *c.buffer)
+		&chunkers.ChunkerOpts{MinSize: minChunk, NormalSize: averageChunk, MaxSize: maxChunk, Key: c.w.repo.keys.gear}, (*c.buffer)[:maxChunk])
 	if err != nil {
 		return tenantry.E(tenantry.Internal, "make a chunker", err)
 	}
@@ -172,7 +169,7 @@ func (c *cutting) begin(r io.Reader) (err error) {
 
 func (c *cutting) end() {
 	if c.buffer != nil {
-		chunkBuffers.Put(c.buffer)
+		giveBack(c.buffer)
 		c.buffer = nil
 		c.release()
 	}
@@ -198,11 +195,7 @@ func (c *cutting) store(ctx context.Context, enough func(size int64) bool) (end 
 		if release, err = acquireBoth(ctx, w.chunks, chunkSlots); err != nil {
 			break
 		}
-		buffers := &chunkBuffers
-		if len(piece) <= usualChunk {
-			buffers = &usualBuffers
-		}
-		plain := buffers.Get().(*[]byte)
+		plain := borrow(int64(len(piece)))
 		n := copy(*plain, piece)
 		stored := c.chunks.add(chunk{size: uint32(n)})
 		if c.digest != nil {
@@ -210,7 +203,7 @@ func (c *cutting) store(ctx context.Context, enough func(size int64) bool) (end 
 		}
 		group.Go(func() error {
 			defer release()
-			defer buffers.Put(plain)
+			defer giveBack(plain)
 			return w.storeChunk(ctx, stored, (*plain)[:n])
 		})
 		if enough != nil && enough(c.chunks.size) {
@@ -307,18 +300,21 @@ func (r *Repository) sealChunk(c chunk, plain []byte) ([]byte, error) {
 	return b.seal(append([]byte(nil), b.header[:]...), plain, 0), nil
 }
 
-// readChunk reads one chunk and checks that it is what its name says.
-func (r *Repository) readChunk(ctx context.Context, c chunk) ([]byte, error) {
-	plain, err := r.openChunk(ctx, c)
-	if err != nil {
-		return nil, objectError(r.object(c.name()), err)
+// readChunk reads one chunk into a borrowed buffer, and checks that it is what its name says.
+func (r *Repository) readChunk(ctx context.Context, c chunk) (plain []byte, buffer *[]byte, err error) {
+	buffer = borrow(int64(c.size))
+	if plain, err = r.openChunk(ctx, c, *buffer); err != nil {
+		giveBack(buffer)
+		return nil, nil, objectError(r.object(c.name()), err)
 	}
-	return plain, nil
+	return plain, buffer, nil
 }
 
-func (r *Repository) openChunk(ctx context.Context, c chunk) ([]byte, error) {
-	// zstd adds at most some bytes per block of 128 KiB to what it cannot compress.
-	body, err := blob.ReadAll(ctx, r.store, r.object(c.name()), int64(c.size)+int64(c.size)/64+1024)
+// openChunk is readChunk into a buffer that has room for it.
+func (r *Repository) openChunk(ctx context.Context, c chunk, into []byte) ([]byte, error) {
+	buffer := borrow(int64(c.size) + int64(c.size)/64 + 1024)
+	defer giveBack(buffer)
+	body, err := blob.ReadInto(ctx, r.store, r.object(c.name()), *buffer)
 	if tenantry.KindOf(err) == tenantry.Invalid { // another object is in its place
 		return nil, tenantry.E(tenantry.Corrupt, "it is not of the size that was stored", err)
 	}
@@ -332,7 +328,7 @@ func (r *Repository) openChunk(ctx context.Context, c chunk) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := b.open(body[headerSize:], 0, maxChunk)
+	plain, err := b.openInto(into, body[headerSize:], 0, maxChunk)
 	if err != nil {
 		return nil, err
 	}
@@ -351,12 +347,18 @@ func (k *keys) hasher() *blake3.Hasher {
 	return h
 }
 
-func (k *keys) chunkHash(plain []byte) (sum chunkHash) {
+// borrowHasher is hasher for one that is put into hashers when it is done with.
+func (k *keys) borrowHasher() *blake3.Hasher {
 	h, ok := k.hashers.Get().(*blake3.Hasher)
 	if !ok {
-		h = k.hasher()
+		return k.hasher()
 	}
 	h.Reset()
+	return h
+}
+
+func (k *keys) chunkHash(plain []byte) (sum chunkHash) {
+	h := k.borrowHasher()
 	_, _ = h.Write(plain)
 	h.Sum(sum[:0])
 	k.hashers.Put(h)
@@ -394,9 +396,3 @@ func acquire(ctx context.Context, slots chan struct{}) (release func(), err erro
 		return nil, tenantry.E(tenantry.KindOf(ctx.Err()), "store content", ctx.Err())
 	}
 }
-
-var (
-	smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallContent); return &b }}
-	usualBuffers = sync.Pool{New: func() any { b := make([]byte, usualChunk); return &b }}
-	chunkBuffers = sync.Pool{New: func() any { b := make([]byte, maxChunk); return &b }}
-)

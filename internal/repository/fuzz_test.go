@@ -194,7 +194,8 @@ func FuzzFooter(f *testing.F) {
 		refused(t, err)
 		for i := range uint32(3) {
 			if err == nil {
-				_, err := r.frame(t.Context(), pr, i)
+				_, buffer, err := r.frame(t.Context(), pr, i)
+				giveBack(buffer)
 				refused(t, err)
 			}
 		}

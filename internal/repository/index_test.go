@@ -352,12 +352,12 @@ func TestPlaceKeysSort(t *testing.T) {
 
 // A connection that is cut is not damage, though both end early.
 func TestShortReads(t *testing.T) {
-	_, err := readExactly(strings.NewReader("short"), 10)
+	_, err := readExactly(strings.NewReader("short"), 10, nil)
 	if tenantry.KindOf(err) != tenantry.Corrupt {
 		t.Errorf("a short object: %v", err)
 	}
 	for _, cause := range []error{io.EOF, io.ErrUnexpectedEOF} {
-		_, err = readExactly(iotest.ErrReader(tenantry.E(tenantry.Transient, "read", cause)), 10)
+		_, err = readExactly(iotest.ErrReader(tenantry.E(tenantry.Transient, "read", cause)), 10, nil)
 		if tenantry.KindOf(err) != tenantry.Transient {
 			t.Errorf("a cut connection: %v (%s)", err, tenantry.KindOf(err))
 		}

@@ -287,35 +287,48 @@ func (pr *packReader) parse(footer []byte) error {
 	return nil
 }
 
-// frame reads and opens one frame: one ranged GET.
-func (r *Repository) frame(ctx context.Context, pr *packReader, number uint32) ([]byte, error) {
+// frame reads and opens one frame, into a borrowed buffer if there is one as large: one ranged GET.
+func (r *Repository) frame(ctx context.Context, pr *packReader, number uint32) (plain []byte, buffer *[]byte, err error) {
 	if int(number) >= len(pr.plain) {
-		return nil, tenantry.Errorf(tenantry.Corrupt, "object %s: it has no frame %d", r.object(pr.name), number)
+		return nil, nil, tenantry.Errorf(tenantry.Corrupt, "object %s: it has no frame %d", r.object(pr.name), number)
 	}
 	begin := pr.offsets[number]
-	stored, err := r.readFrames(ctx, pr.box, begin, pr.offsets[number+1]-begin)
+	size := pr.offsets[number+1] - begin
+	sealed, into := borrow(headerSize+size), borrow(int64(pr.plain[number]))
+	defer giveBack(sealed)
+	stored, err := r.readFramesInto(ctx, pr.box, begin, size, *sealed)
 	if err != nil {
-		return nil, objectError(r.object(pr.name), err)
+		giveBack(into)
+		return nil, nil, objectError(r.object(pr.name), err)
 	}
-	plain, err := pr.box.open(stored, number, int(pr.plain[number]))
+	plain, err = pr.box.openInto(*into, stored, number, int(pr.plain[number]))
 	if err == nil && len(plain) != int(pr.plain[number]) {
 		err = tenantry.Errorf(tenantry.Corrupt, "it holds %d bytes, expected %d", len(plain), pr.plain[number])
 	}
 	if err != nil {
-		return nil, objectError(r.object(pr.name), fmt.Errorf("frame %d: %w", number, err))
+		giveBack(into)
+		return nil, nil, objectError(r.object(pr.name), fmt.Errorf("frame %d: %w", number, err))
 	}
-	return plain, nil
+	return plain, into, nil
 }
 
 // readRange reads exactly n bytes of an object. An object that is absent or shorter is
 // Corrupt: only named objects are read.
 func (r *Repository) readRange(ctx context.Context, name string, offset, n int64) ([]byte, error) {
+	return r.readRangeInto(ctx, name, offset, n, nil)
+}
+
+// readRangeInto is readRange into a buffer, if that has room for so much.
+func (r *Repository) readRangeInto(ctx context.Context, name string, offset, n int64, into []byte) ([]byte, error) {
 	body, err := r.store.Get(ctx, r.object(name), offset, n)
 	if err != nil {
 		return nil, missing(err)
 	}
 	defer body.Close()
-	return readExactly(body, n)
+	if n <= int64(len(into)) {
+		return readExactly(body, n, into[:0:n])
+	}
+	return readExactly(body, n, make([]byte, 0, min(n, believed)))
 }
 
 // missing turns ErrNotFound of an object that must be there into Corrupt.

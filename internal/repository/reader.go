@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"slices"
 	"sync"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -136,7 +135,7 @@ func (rd *Reader) Open(ctx context.Context, e Entry, p Part) (io.ReadCloser, err
 	if err != nil {
 		return nil, rd.itemError(e, err)
 	}
-	return &partReader{rd: rd, entry: e, part: p, pieces: pieces, digest: rd.repo.keys.hasher()}, nil
+	return &partReader{rd: rd, entry: e, part: p, pieces: pieces, digest: rd.repo.keys.borrowHasher()}, nil
 }
 
 // itemError says which item an error is about, keeping its kind.
@@ -184,26 +183,25 @@ func (rd *Reader) packFor(ctx context.Context, id packID) (*packReader, error) {
 	return pr, nil
 }
 
-// small reads what a Ref without chunks points at.
-func (rd *Reader) small(ctx context.Context, r Ref) ([]byte, error) {
+// small appends what a Ref without chunks points at to a slice.
+func (rd *Reader) small(ctx context.Context, r Ref, out []byte) ([]byte, error) {
 	if r.length == 0 {
-		return nil, nil
+		return out, nil
 	}
 	p, err := rd.packFor(ctx, r.pack)
 	if err != nil {
 		return nil, err
 	}
-	plain, err := rd.frames.get(ctx, frameKey{r.pack, r.frame}, func() ([]byte, error) {
-		return rd.repo.frame(ctx, p, r.frame)
+	read := func() ([]byte, *[]byte, error) { return rd.repo.frame(ctx, p, r.frame) }
+	err = rd.frames.use(ctx, frameKey{r.pack, r.frame}, read, func(plain []byte) error {
+		if uint64(r.offset)+uint64(r.length) > uint64(len(plain)) {
+			return tenantry.Errorf(tenantry.Corrupt, "object %s: frame %d has %d bytes, the item is said to end at %d",
+				rd.repo.object(p.name), r.frame, len(plain), uint64(r.offset)+uint64(r.length))
+		}
+		out = append(out, plain[r.offset:r.offset+r.length]...)
+		return nil
 	})
-	if err != nil {
-		return nil, err
-	}
-	if uint64(r.offset)+uint64(r.length) > uint64(len(plain)) {
-		return nil, tenantry.Errorf(tenantry.Corrupt, "object %s: frame %d has %d bytes, the item is said to end at %d",
-			rd.repo.object(p.name), r.frame, len(plain), uint64(r.offset)+uint64(r.length))
-	}
-	return slices.Clone(plain[r.offset : r.offset+r.length]), nil
+	return out, err
 }
 
 // resolve follows lists of chunks down to the chunks of the content itself.
@@ -224,10 +222,14 @@ func (rd *Reader) resolve(ctx context.Context, r Ref) (Ref, error) {
 
 // readAll reads everything that a Ref points at into memory.
 func (rd *Reader) readAll(ctx context.Context, r Ref) ([]byte, error) {
-	pieces, err := rd.pieces(ctx, r)
+	r, err := rd.resolve(ctx, r)
 	if err != nil {
 		return nil, err
 	}
+	if len(r.chunks) == 0 {
+		return rd.small(ctx, r, nil)
+	}
+	pieces := readAhead(ctx, rd.repo, r.chunks)
 	defer pieces.close()
 	var out []byte
 	for {
@@ -251,9 +253,10 @@ func (rd *Reader) pieces(ctx context.Context, r Ref) (*pieces, error) {
 	if len(r.chunks) > 0 {
 		return readAhead(ctx, rd.repo, r.chunks), nil
 	}
-	data, err := rd.small(ctx, r)
+	buffer := borrow(int64(r.length))
+	data, err := rd.small(ctx, r, (*buffer)[:0])
 	if err != nil {
 		return nil, err
 	}
-	return &pieces{ready: data}, nil
+	return &pieces{ready: piece{data: data, buffer: buffer}}, nil
 }

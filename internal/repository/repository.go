@@ -210,9 +210,8 @@ func digestOf(body []byte) []byte {
 // believed is how many bytes are made room for before any has been read.
 const believed = 16 << 20
 
-// readExactly reads n bytes; fewer are Corrupt. Memory follows what comes, not what was promised.
-func readExactly(body io.Reader, n int64) ([]byte, error) {
-	data := make([]byte, 0, min(n, believed))
+// readExactly appends n bytes to data, which is empty; fewer are Corrupt. Memory follows what comes, not what was promised.
+func readExactly(body io.Reader, n int64, data []byte) ([]byte, error) {
 	for {
 		room := data[len(data):min(n, int64(cap(data)))]
 		got, err := io.ReadFull(body, room)
@@ -223,6 +222,6 @@ func readExactly(body io.Reader, n int64) ([]byte, error) {
 		if err != nil || int64(len(data)) == n {
 			return data, err
 		}
-		data = slices.Grow(data, len(data))
+		data = slices.Grow(data, max(len(data), 512))
 	}
 }

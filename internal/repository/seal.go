@@ -140,6 +140,11 @@ func compressedSize(plain []byte) int {
 
 // open returns the plain bytes of a frame, at most limit.
 func (b *box) open(stored []byte, frame uint32, limit int) ([]byte, error) {
+	return b.openInto(nil, stored, frame, limit)
+}
+
+// openInto is open into a buffer, whose content it overwrites, if that has room for the plain bytes.
+func (b *box) openInto(into, stored []byte, frame uint32, limit int) ([]byte, error) {
 	scratch := scratches.Get().(*[]byte)
 	defer func() {
 		if cap(*scratch) <= maxScratch {
@@ -155,7 +160,10 @@ func (b *box) open(stored []byte, frame uint32, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	plain, err := decoder().DecodeAll(packed, make([]byte, 0, size)) // never more than that capacity
+	if size > cap(into) {
+		into = make([]byte, size)
+	}
+	plain, err := decoder().DecodeAll(packed, into[:0:size]) // never more than that capacity
 	if err != nil {
 		return nil, tenantry.E(tenantry.Corrupt, "it does not decompress", err)
 	}

@@ -2,7 +2,6 @@ package repository
 
 import (
 	"bytes"
-	"container/list"
 	"context"
 	"io"
 	"sync"
@@ -22,7 +21,8 @@ const (
 // pieces yields content in order: one piece that is ready, or chunks that are read ahead.
 // Not safe for concurrent use.
 type pieces struct {
-	ready  []byte
+	ready  piece
+	held   *[]byte         // that the piece is in which was yielded last
 	ahead  chan chan piece // in order; nil if everything is ready
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -30,8 +30,9 @@ type pieces struct {
 }
 
 type piece struct {
-	data []byte
-	err  error
+	data   []byte
+	buffer *[]byte // borrowed, that data is in
+	err    error
 }
 
 // readAhead starts reading chunks, a few at once. close ends it.
@@ -44,8 +45,8 @@ func readAhead(ctx context.Context, r *Repository, chunks []chunk) *pieces {
 		for _, c := range chunks {
 			answer := make(chan piece, 1)
 			p.done.Go(func() {
-				data, err := r.readChunk(ctx, c)
-				answer <- piece{data, err}
+				data, buffer, err := r.readChunk(ctx, c)
+				answer <- piece{data, buffer, err}
 			})
 			select {
 			case p.ahead <- answer:
@@ -59,21 +60,24 @@ func readAhead(ctx context.Context, r *Repository, chunks []chunk) *pieces {
 }
 
 // next returns the next piece, or nothing after the last. (Not io.EOF: an error of the
-// network may be a wrapped one.)
+// network may be a wrapped one.) It is valid until the call after.
 func (p *pieces) next() ([]byte, error) {
-	if p.ahead == nil {
-		data := p.ready
-		p.ready = nil
-		return data, nil
+	giveBack(p.held)
+	p.held = nil
+	got := p.ready
+	p.ready = piece{}
+	if p.ahead != nil {
+		answer, ok := <-p.ahead
+		if !ok {
+			return nil, p.err
+		}
+		got = <-answer
 	}
-	answer, ok := <-p.ahead
-	if !ok {
-		return nil, p.err
-	}
-	got := <-answer
+	p.held = got.buffer
 	return got.data, got.err
 }
 
+// close leaves the piece that was yielded last alone: who streams may still look at it in another goroutine.
 func (p *pieces) close() {
 	if p.cancel != nil {
 		p.cancel()
@@ -108,6 +112,27 @@ func (r *partReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// WriteTo implements io.WriterTo: what Read would give, without a copy of it. It returns nil only where Read would say io.EOF.
+func (r *partReader) WriteTo(to io.Writer) (n int64, err error) {
+	for {
+		if len(r.rest) > 0 {
+			m, err := to.Write(r.rest)
+			n, r.rest = n+int64(m), r.rest[m:]
+			if err != nil {
+				return n, err
+			}
+			continue
+		}
+		if r.err == io.EOF { //nolint:errorlint // only io.EOF itself is an end; a wrapped one is a cut connection
+			return n, nil
+		}
+		if r.err != nil {
+			return n, r.err
+		}
+		r.fetch()
+	}
+}
+
 // fetch takes the next piece, or notes why there is none.
 func (r *partReader) fetch() {
 	data, err := r.pieces.next()
@@ -125,7 +150,10 @@ func (r *partReader) fetch() {
 }
 
 func (r *partReader) verify() error {
-	if r.size != r.part.Size || !bytes.Equal(r.digest.Sum(nil), r.part.Digest) {
+	digest := r.digest.Sum(nil)
+	r.rd.repo.keys.hashers.Put(r.digest)
+	r.digest = nil // nothing is read behind the end
+	if r.size != r.part.Size || !bytes.Equal(digest, r.part.Digest) {
 		return r.rd.itemError(r.entry, tenantry.Errorf(tenantry.Corrupt,
 			"part %q: %d bytes were read that are not the %d bytes that were stored", r.part.Name, r.size, r.part.Size))
 	}
@@ -140,89 +168,4 @@ func (r *partReader) Close() error {
 	}
 	r.rest = nil
 	return nil
-}
-
-type frameKey struct {
-	pack  packID
-	frame uint32
-}
-
-// frameCache keeps the frames of packs, or the blocks of segments, that were used last. Several that ask for one frame at the same time
-// share one read. Safe for concurrent use.
-type frameCache struct {
-	limit int // frames
-
-	mu    sync.Mutex
-	order *list.List // of *cachedFrame, used last first
-	at    map[frameKey]*list.Element
-}
-
-type cachedFrame struct {
-	key   frameKey
-	ready chan struct{} // closed when data or err is set
-	data  []byte
-	err   error
-}
-
-func newFrameCache(limit int) *frameCache {
-	return &frameCache{limit: limit, order: list.New(), at: map[frameKey]*list.Element{}}
-}
-
-// get returns the frame, reading it if it is not there. A failed read is not kept: those
-// that waited for it read again themselves, under their own context.
-func (c *frameCache) get(ctx context.Context, key frameKey, read func() ([]byte, error)) ([]byte, error) {
-	f, mine := c.claim(key)
-	if mine {
-		f.data, f.err = read()
-		if f.err != nil {
-			c.drop(f)
-		}
-		close(f.ready)
-		return f.data, f.err
-	}
-	select {
-	case <-f.ready:
-	case <-ctx.Done():
-		return nil, tenantry.E(tenantry.KindOf(ctx.Err()), "read a frame", ctx.Err())
-	}
-	if f.err != nil {
-		return read()
-	}
-	return f.data, nil
-}
-
-// claim returns the frame's place, and whether it is for the caller to fill.
-func (c *frameCache) claim(key frameKey) (*cachedFrame, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if at, ok := c.at[key]; ok {
-		c.order.MoveToFront(at)
-		return at.Value.(*cachedFrame), false
-	}
-	f := &cachedFrame{key: key, ready: make(chan struct{})}
-	c.at[key] = c.order.PushFront(f)
-	if c.order.Len() > c.limit {
-		c.remove(c.order.Back())
-	}
-	return f, true
-}
-
-func (c *frameCache) drop(f *cachedFrame) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if at, ok := c.at[f.key]; ok && at.Value == f {
-		c.remove(at)
-	}
-}
-
-func (c *frameCache) remove(at *list.Element) {
-	delete(c.at, at.Value.(*cachedFrame).key)
-	c.order.Remove(at)
-}
-
-func (c *frameCache) clear() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.order.Init()
-	clear(c.at)
 }
