@@ -25,7 +25,8 @@ func (j *job) backup(ctx context.Context, tenant catalog.TenantRow, progress fun
 	}
 	defer writer.Close()
 	if snap, sealed := writer.SealedByTask(); sealed {
-		// An earlier slice sealed and died before it could settle.
+		// An earlier slice sealed and died before it could settle, and perhaps before it could look.
+		j.lookAtSealed(ctx, writer.Live())
 		return end{done: true, snapshot: j.snapshot(snap)}, nil
 	}
 	options, err := j.scope.BackupOptions(ctx, resource, j.claim.Workload)
@@ -61,6 +62,18 @@ func (j *job) watchChange(ctx context.Context, live []repository.Snapshot, liste
 	if before < massItems || float64(before+j.claim.Counts.Items+listed-after) <= j.cfg.MassChange*float64(before) {
 		return
 	}
+	j.lookForMassChange(ctx, live)
+}
+
+// lookAtSealed looks for a mass change in a snapshot whose slice died: how much that one listed nobody knows any more,
+// so that the snapshots themselves are asked. What it had told before it died is not told again.
+func (j *job) lookAtSealed(ctx context.Context, live []repository.Snapshot) {
+	if len(live) >= 2 && j.cfg.MassChange > 0 {
+		j.lookForMassChange(ctx, live)
+	}
+}
+
+func (j *job) lookForMassChange(ctx context.Context, live []repository.Snapshot) {
 	standing, err := j.scope.SeriesStanding(ctx, j.claim.Resource, j.claim.Workload)
 	if err == nil && standing.Suspended == "" {
 		_, err = j.massChange(ctx, live, standing.Compared)

@@ -67,20 +67,8 @@ func TestSyncEndsOnDrain(t *testing.T) {
 func TestSealedButNotSettled(t *testing.T) {
 	h := newHouse(t)
 	task := h.backup()
-	dead := catalog.Process{ID: tenantry.NewProcessID("worker", "dead"), Role: "worker", Slots: h.config().Slots}
-	h.must(h.cat.Fleet().Beat(t.Context(), dead, time.Hour))
-	h.until("the task is admitted", func() bool { return h.task(task.ID).State == catalog.TaskAdmitted })
-	claim, err := h.scope().Claim(t.Context(), task.ID, h.task(task.ID).Admission, dead.ID)
-	h.must(err)
-	repo, err := h.Open(t.Context(), h.tenant)
-	h.must(err)
-	w, err := repo.Begin(t.Context(), claim.Series(), repository.Fence{Epoch: claim.Epoch, Task: claim.ID})
-	h.must(err)
-	out, err := engine.Backup(t.Context(), h.source, w, engine.Limits{}, nil, nil)
-	h.must(err)
-	w.Close()
+	out := h.sealAndDie(task, func(catalog.Claim, *repository.Writer) {})
 	read := h.source.pages.Load()
-	h.must(h.cat.Fleet().Leave(t.Context(), dead.ID))
 	denied := error(tenantry.Errorf(tenantry.Denied, "Microsoft 365 is not even opened"))
 	h.srcErr.Store(&denied)
 
@@ -91,6 +79,67 @@ func TestSealedButNotSettled(t *testing.T) {
 	}
 	if rows := h.snapshots(); len(rows) != 1 {
 		t.Errorf("snapshots: %+v", rows)
+	}
+}
+
+// sealAndDie claims a task as a worker does, seals its snapshot, and leaves without settling it; before is what it
+// still comes to.
+func (h *house) sealAndDie(task catalog.Task, before func(catalog.Claim, *repository.Writer)) engine.Outcome {
+	h.t.Helper()
+	ctx := h.t.Context()
+	dead := catalog.Process{ID: tenantry.NewProcessID("worker", "dead"), Role: "worker", Slots: h.config().Slots}
+	h.must(h.cat.Fleet().Beat(ctx, dead, time.Hour))
+	h.until("the task is admitted", func() bool { return h.task(task.ID).State == catalog.TaskAdmitted })
+	claim, err := h.scope().Claim(ctx, task.ID, h.task(task.ID).Admission, dead.ID)
+	h.must(err)
+	repo, err := h.Open(ctx, h.tenant)
+	h.must(err)
+	w, err := repo.Begin(ctx, claim.Series(), repository.Fence{Epoch: claim.Epoch, Task: claim.ID})
+	h.must(err)
+	out, err := engine.Backup(ctx, h.source, w, engine.Limits{}, nil, nil)
+	h.must(err)
+	before(claim, w)
+	w.Close()
+	h.must(h.cat.Fleet().Leave(ctx, dead.ID))
+	return out
+}
+
+// A mass change is an alarm, too, when the worker that sealed it died before it could look; one that died right after
+// it had looked has told it already, and who acknowledged that is not told again.
+func TestMassChangeIsSeenBehindADeath(t *testing.T) {
+	for name, looked := range map[string]bool{"died before it looked": false, "died after it looked": true} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			cfg := h.config()
+			cfg.MassChange = 0.5
+			_, stop := h.worker(cfg)
+			h.done(h.backup().ID)
+			stop(time.Minute)
+			h.source.gone.Store(240)
+			task := h.backup()
+			h.sealAndDie(task, func(claim catalog.Claim, w *repository.Writer) {
+				if looked {
+					h.must(h.scope().Suspend(t.Context(), claim.Resource, claim.Workload, w.Live()[0].Seq, "most went", time.Now()))
+					h.must(h.scope().Acknowledge(t.Context(), claim.Resource, claim.Workload))
+				}
+			})
+			h.worker(cfg)
+			h.done(task.ID)
+			list, err := h.scope().Alarms(t.Context())
+			h.must(err)
+			if looked && len(list) == 0 {
+				return
+			}
+			if looked || len(list) != 1 || list[0].Cause != catalog.AlarmMassChange || list[0].Subject != "u-ann/drive" || !strings.Contains(list[0].Detail, "240 were removed") {
+				t.Fatalf("240 of 250 items went, and alarms are %+v", list)
+			}
+			h.must(h.scope().Acknowledge(t.Context(), "u-ann", tenantry.Drive))
+			h.done(h.backup().ID)
+			h.prune()
+			if list, err := h.scope().Alarms(t.Context()); err != nil || len(list) != 0 {
+				t.Errorf("what was acknowledged is an alarm again: %+v, %v", list, err)
+			}
+		})
 	}
 }
 
