@@ -23,7 +23,7 @@ type Sealer interface {
 // Credential is how the fleet proves to Microsoft that it is an application. What is secret in it is never shown.
 type Credential struct {
 	ID          string                 `json:"id" example:"c-0123456789abcdef"`
-	Purpose     tenantry.Purpose       `json:"purpose" enum:"backup,restore,register" doc:"register: a registration is under way, and it is not used yet"`
+	Purpose     tenantry.Purpose       `json:"purpose" enum:"backup,restore,register,rotate" doc:"register: a registration is under way, rotate: it is to take another one's place; neither is used yet"`
 	Kind        catalog.CredentialKind `json:"kind" enum:"secret,certificate,federated"`
 	ClientID    string                 `json:"client_id" doc:"The application it proves"`
 	Label       string                 `json:"label,omitempty"`
@@ -35,13 +35,14 @@ type Credential struct {
 	Refused     *time.Time             `json:"refused,omitempty" doc:"When Microsoft refused it since it was taken last"`
 	Refusal     string                 `json:"refusal,omitempty" doc:"Why: an AADSTS number"`
 	Warning     string                 `json:"warning,omitempty" doc:"What a person should see to"`
+	Rotates     bool                   `json:"rotates,omitempty" doc:"A registration made it: it is rotated by itself two months before it ends"`
 }
 
 func credentialOf(c catalog.Credential, now time.Time) Credential {
 	return Credential{
 		ID: c.ID, Purpose: c.Purpose, Kind: c.Kind, ClientID: c.ClientID, Label: c.Label, Fingerprint: c.Fingerprint, Expires: when(c.ExpiresAt),
 		Added: when(c.AddedAt), AddedBy: c.AddedBy, Accepted: when(c.AcceptedAt), Refused: when(c.RefusedAt), Refusal: c.Refusal,
-		Warning: c.Warning(now),
+		Warning: c.Warning(now), Rotates: c.ObjectID != "",
 	}
 }
 

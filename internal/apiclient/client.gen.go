@@ -115,6 +115,7 @@ const (
 	CredentialPurposeBackup   CredentialPurpose = "backup"
 	CredentialPurposeRegister CredentialPurpose = "register"
 	CredentialPurposeRestore  CredentialPurpose = "restore"
+	CredentialPurposeRotate   CredentialPurpose = "rotate"
 )
 
 // Valid indicates whether the value is a known member of the CredentialPurpose enum.
@@ -125,6 +126,8 @@ func (e CredentialPurpose) Valid() bool {
 	case CredentialPurposeRegister:
 		return true
 	case CredentialPurposeRestore:
+		return true
+	case CredentialPurposeRotate:
 		return true
 	default:
 		return false
@@ -2458,7 +2461,7 @@ type Credential struct {
 	Kind  CredentialKind `json:"kind"`
 	Label string         `json:"label,omitempty,omitzero"`
 
-	// Purpose register: a registration is under way, and it is not used yet
+	// Purpose register: a registration is under way, rotate: it is to take another one's place; neither is used yet
 	Purpose CredentialPurpose `json:"purpose"`
 
 	// Refusal Why: an AADSTS number
@@ -2467,6 +2470,9 @@ type Credential struct {
 	// Refused When Microsoft refused it since it was taken last
 	Refused time.Time `json:"refused,omitempty,omitzero"`
 
+	// Rotates A registration made it: it is rotated by itself two months before it ends
+	Rotates bool `json:"rotates,omitempty,omitzero"`
+
 	// Warning What a person should see to
 	Warning string `json:"warning,omitempty,omitzero"`
 }
@@ -2474,7 +2480,7 @@ type Credential struct {
 // CredentialKind defines model for Credential.Kind.
 type CredentialKind string
 
-// CredentialPurpose register: a registration is under way, and it is not used yet
+// CredentialPurpose register: a registration is under way, rotate: it is to take another one's place; neither is used yet
 type CredentialPurpose string
 
 // Delays defines model for Delays.

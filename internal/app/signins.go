@@ -20,3 +20,8 @@ func (s signIns) SignedIn(t tenantry.TenantID, name string, token tenantry.Secre
 func (s signIns) GrantOf(ctx context.Context, t tenantry.TenantID, name string, app graph.Application) (graph.Grant, error) {
 	return s.Tenant(t, name).With(&app).Grant(ctx)
 }
+
+// KeyRoller implements directory.SignIns.
+func (s signIns) KeyRoller(t tenantry.TenantID, name string, app graph.Application) directory.KeyRoller {
+	return s.Client.KeyRoller(t, name, app)
+}

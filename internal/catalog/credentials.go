@@ -28,6 +28,11 @@ type Credential struct {
 	AcceptedAt  time.Time // when Microsoft took it first
 	RefusedAt   time.Time // when Microsoft refused it since; zero: never
 	Refusal     string
+	// Of a certificate that the fleet registered itself, and rotates:
+	ObjectID  string    // of the application; "" is none of those
+	RemoteKey string    // the certificate's ID at Microsoft, "" is not known
+	OfferedAt time.Time // when Microsoft was asked last to take it; zero: never
+	Stuck     string    // why it could not be rotated
 }
 
 // CredentialKind is what proves an application.
@@ -58,10 +63,14 @@ type credentialRow struct {
 	RefusedAt   int64
 	Refusal     string
 	AcceptedAt  int64
+	ObjectID    string
+	RemoteKey   string
+	OfferedAt   int64
+	Stuck       string
 }
 
 const credentialColumns bun.Safe = `tenant, id, purpose, kind, client_id, label, fingerprint, key_id, wrapped, expires_at,
-	added_at, added_by, refused_at, refusal, accepted_at`
+	added_at, added_by, refused_at, refusal, accepted_at, object_id, remote_key, offered_at, stuck`
 
 // maxCredentials is how many credentials an owner has at most: two of each purpose overlap while they are rotated.
 const maxCredentials = 10
@@ -71,11 +80,12 @@ func (r credentialRow) credential() Credential {
 		ID: r.ID, Tenant: r.Tenant, Purpose: r.Purpose, Kind: r.Kind, ClientID: r.ClientID, Label: r.Label, Fingerprint: r.Fingerprint,
 		KeyID: r.KeyID, Wrapped: r.Wrapped, ExpiresAt: fromMicros(r.ExpiresAt), AddedAt: fromMicros(r.AddedAt), AddedBy: r.AddedBy,
 		AcceptedAt: fromMicros(r.AcceptedAt), RefusedAt: fromMicros(r.RefusedAt), Refusal: r.Refusal,
+		ObjectID: r.ObjectID, RemoteKey: r.RemoteKey, OfferedAt: fromMicros(r.OfferedAt), Stuck: r.Stuck,
 	}
 }
 
-// AddCredential stores a credential of the tenant. Conflict: its ID is there, or the tenant has ten. NotFound: no
-// such tenant.
+// AddCredential stores a credential of the tenant. Conflict: its ID is there, the tenant has ten, or it is to rotate
+// an application of which another one is. NotFound: no such tenant.
 func (t *Tenant) AddCredential(ctx context.Context, cr Credential) error {
 	op := "add a credential of tenant " + string(t.id)
 	return t.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
@@ -103,6 +113,7 @@ func addCredential(ctx context.Context, tx bun.Tx, op string, owner tenantry.Ten
 	_, err := tx.NewInsert().Model(&credentialRow{
 		Tenant: owner, ID: cr.ID, Purpose: cr.Purpose, Kind: cr.Kind, ClientID: cr.ClientID, Label: cr.Label, Fingerprint: cr.Fingerprint,
 		KeyID: cr.KeyID, Wrapped: cr.Wrapped, ExpiresAt: micros(cr.ExpiresAt), AddedAt: micros(cr.AddedAt), AddedBy: cr.AddedBy,
+		ObjectID: cr.ObjectID, RemoteKey: cr.RemoteKey,
 	}).Exec(ctx)
 	return err
 }
@@ -166,6 +177,28 @@ func (c *Catalog) credentialTold(ctx context.Context, owner tenantry.TenantID, i
 	return c.one(ctx, op, nil, "UPDATE credentials SET refused_at = ?, refusal = ? WHERE tenant = ? AND id = ?", micros(now), refusal, owner, id)
 }
 
+// OfferCredential notes that Microsoft is about to be asked to take a credential, guarded by when it was asked last.
+// Conflict: somebody else is at it, or it is gone.
+func (t *Tenant) OfferCredential(ctx context.Context, id string, last, now time.Time) error {
+	op := "offer credential " + id
+	return t.c.one(ctx, op, tenantry.Errorf(tenantry.Conflict, "%s: somebody else is at it", op),
+		"UPDATE credentials SET offered_at = ? WHERE tenant = ? AND id = ? AND offered_at = ?", micros(now), t.id, id, micros(last))
+}
+
+// CredentialKnownAs notes the ID under which Microsoft knows a certificate, "" for not known. One that is gone
+// meanwhile is fine.
+func (t *Tenant) CredentialKnownAs(ctx context.Context, id, remoteKey string) error {
+	return t.c.one(ctx, "note what Microsoft calls credential "+id, nil,
+		"UPDATE credentials SET remote_key = ? WHERE tenant = ? AND id = ?", remoteKey, t.id, id)
+}
+
+// CredentialStuck notes why a credential could not be rotated; "": nothing is in the way. One that is gone meanwhile
+// is fine.
+func (t *Tenant) CredentialStuck(ctx context.Context, id, reason string) error {
+	return t.c.one(ctx, "note what keeps credential "+id+" from being rotated", nil,
+		"UPDATE credentials SET stuck = ? WHERE tenant = ? AND id = ?", reason, t.id, id)
+}
+
 // SetRestoreRoles records what the tenant's application for restores may do. NotFound.
 func (t *Tenant) SetRestoreRoles(ctx context.Context, roles []string) error {
 	return t.update(ctx, "set roles for restores", "restore_roles = ?", joinRoles(roles))
@@ -195,6 +228,9 @@ func CredentialAlarms() []string { return []string{AlarmCredential, AlarmCredent
 // Warning says what a person should see to: it is refused, has ended, or ends within CredentialSoon; "" if nothing.
 func (c Credential) Warning(now time.Time) string {
 	ends := c.ExpiresAt.UTC().Format(time.DateOnly)
+	if c.ObjectID != "" && c.Refusal == "" && !c.ExpiresAt.IsZero() {
+		return c.rotationWarning(ends, now)
+	}
 	switch {
 	case c.Refusal != "":
 		return "Microsoft refuses it (" + c.Refusal + "): add another and remove this one"
@@ -204,6 +240,22 @@ func (c Credential) Warning(now time.Time) string {
 		return "it ended on " + ends + ": add another and remove this one"
 	case c.ExpiresAt.Sub(now) < CredentialSoon:
 		return "it ends on " + ends + ": add another before that"
+	}
+	return ""
+}
+
+// rotationWarning is Warning of a certificate that is rotated by itself: the fleet comes to that long before its end.
+func (c Credential) rotationWarning(ends string, now time.Time) string {
+	const again = "register the application again by device code, which finds it"
+	why := c.Stuck
+	if why == "" {
+		why = "the next syncs try"
+	}
+	switch {
+	case !now.Before(c.ExpiresAt):
+		return "it ended on " + ends + ": " + again
+	case c.ExpiresAt.Sub(now) < CredentialSoon:
+		return "it ends on " + ends + ", and has not been rotated (" + why + "): " + again
 	}
 	return ""
 }

@@ -84,7 +84,8 @@ type Config struct {
 	Catalog *catalog.Catalog
 	// Open returns the handle of a Microsoft tenant, named by GUID or domain.
 	Open func(t tenantry.TenantID, directory string) Graph
-	// SignIns and Keys are what registrations by device code take; nil: none can be made.
+	// SignIns and Keys are what registrations by device code take, and the rotation of what they made; nil: none can
+	// be made.
 	SignIns SignIns
 	Keys    Keyring
 	// ForRestores returns what restores of a Microsoft tenant speak as; nil: as everything else.

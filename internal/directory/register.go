@@ -2,13 +2,6 @@ package directory
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/hex"
-	"encoding/pem"
-	"math/big"
 	"strings"
 	"time"
 
@@ -39,12 +32,14 @@ type SignIns interface {
 	SignedIn(t tenantry.TenantID, directory string, token tenantry.Secret) Registrar
 	// GrantOf tells what a token of the given application permits.
 	GrantOf(ctx context.Context, t tenantry.TenantID, directory string, app graph.Application) (graph.Grant, error)
+	// KeyRoller returns what rolls the keys of a registered application, in whose name it speaks.
+	KeyRoller(t tenantry.TenantID, directory string, app graph.Application) KeyRoller
 }
 
 // Registrar makes an application (*graph.Registrar, which says more).
 type Registrar interface {
 	Application(ctx context.Context, unique, name string, roles []string) (objectID, clientID string, err error)
-	Certificate(ctx context.Context, objectID, name string, certificate tenantry.Certificate) error
+	Certificate(ctx context.Context, objectID, name string, certificate tenantry.Certificate) (remoteKey string, err error)
 	Principal(ctx context.Context, clientID, name string) (string, error)
 	Grant(ctx context.Context, principal string, roles []string) error
 	Remove(ctx context.Context, objectID string) error
@@ -57,9 +52,6 @@ type Keyring interface {
 }
 
 const (
-	// certificateLife is that of the certificate of a registered application: a year at most ("Add a certificate
-	// to an app using Microsoft Graph").
-	certificateLife = 360 * 24 * time.Hour
 	// replication is how long an object that was just made may be unknown to some of Microsoft's nodes; no bound is
 	// documented.
 	replication = 5 * time.Minute
@@ -293,47 +285,23 @@ func (r *registering) certify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := person.Certificate(ctx, r.row.ObjectID, r.row.Credential, certificate); err != nil {
+	remote, err := person.Certificate(ctx, r.row.ObjectID, r.row.Credential, certificate)
+	if err != nil {
+		return err
+	}
+	if err := r.scope.CredentialKnownAs(ctx, r.row.Credential, remote); err != nil {
 		return err
 	}
 	return r.move(ctx, tenantry.RegCertified)
 }
 
-// newCertificate makes a key that never leaves us unwrapped, and its certificate.
+// newCertificate makes the application's first certificate.
 func (r *registering) newCertificate(ctx context.Context) error {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	c, err := r.makeCertificate(ctx, r.tenant, catalog.Credential{
+		Purpose: tenantry.ToRegister, ClientID: r.row.ClientID, ObjectID: r.row.ObjectID,
+		Label: "of the registration " + r.row.Name, AddedBy: r.row.StartedBy,
+	})
 	if err != nil {
-		return tenantry.E(tenantry.Internal, "make a key", err)
-	}
-	now := r.cfg.Now()
-	id := make([]byte, 8)
-	_, _ = rand.Read(id) // never fails since Go 1.24
-	template := &x509.Certificate{
-		SerialNumber: new(big.Int).SetBytes(id), Subject: pkix.Name{CommonName: "Tenantry " + string(r.tenant)},
-		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(certificateLife), KeyUsage: x509.KeyUsageDigitalSignature,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		return tenantry.E(tenantry.Internal, "make a certificate", err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		return tenantry.E(tenantry.Internal, "make a certificate", err)
-	}
-	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...)
-	read, err := tenantry.ReadCertificate(text)
-	if err != nil {
-		return err
-	}
-	c := catalog.Credential{
-		ID: "c-" + hex.EncodeToString(id), Purpose: tenantry.ToRegister, Kind: catalog.Certificate, ClientID: r.row.ClientID,
-		Label: "of the registration " + r.row.Name, Fingerprint: read.Fingerprint, ExpiresAt: read.Ends, AddedAt: now, AddedBy: r.row.StartedBy,
-	}
-	plain, err := tenantry.CredentialSecret{ID: c.ID, Certificate: tenantry.NewSecret(string(text))}.Seal()
-	if err != nil {
-		return tenantry.E(tenantry.Internal, "seal a certificate", err)
-	}
-	if c.Wrapped, c.KeyID, err = r.cfg.Keys.Wrap(ctx, r.tenant, plain); err != nil {
 		return err
 	}
 	r.row.Credential = c.ID
@@ -348,11 +316,7 @@ func (r *registering) certificate(ctx context.Context) (tenantry.CredentialSecre
 	}
 	for _, c := range list {
 		if c.ID == r.row.Credential {
-			plain, err := r.cfg.Keys.Unwrap(ctx, r.tenant, c.KeyID, c.Wrapped)
-			if err != nil {
-				return tenantry.CredentialSecret{}, err
-			}
-			return tenantry.OpenCredentialSecret(plain, c.ID)
+			return r.openCredential(ctx, r.tenant, c)
 		}
 	}
 	return tenantry.CredentialSecret{}, tenantry.Errorf(tenantry.Denied, "the registration's credential was removed meanwhile")
@@ -387,6 +351,9 @@ func (r *registering) finish(ctx context.Context) error {
 	}
 	if missing := MissingRoles(r.cfg.Required, grant.Roles); len(missing) > 0 {
 		return tenantry.Errorf(tenantry.Transient, "the roles of the application are not in its token yet: %s", strings.Join(missing, ", "))
+	}
+	if err := r.scope.CredentialTold(ctx, r.row.Credential, "", r.cfg.Now()); err != nil {
+		return err
 	}
 	if err := r.scope.UseCredential(ctx, r.row.Credential, tenantry.ToBackup); err != nil {
 		return err

@@ -52,6 +52,10 @@ func (s *signIns) GrantOf(ctx context.Context, t tenantry.TenantID, dir string, 
 	return s.Tenant(t, dir).With(&app).Grant(ctx)
 }
 
+func (s *signIns) KeyRoller(t tenantry.TenantID, dir string, app graph.Application) directory.KeyRoller {
+	return &rolling{s, s.Client.KeyRoller(t, dir, app)}
+}
+
 // dying does what it is asked for and then may lose the answer.
 type dying struct {
 	s *signIns
@@ -65,11 +69,12 @@ func (d *dying) Application(ctx context.Context, unique, name string, roles []st
 	return object, client, err
 }
 
-func (d *dying) Certificate(ctx context.Context, object, name string, c tenantry.Certificate) error {
-	if err := d.r.Certificate(ctx, object, name, c); err != nil {
-		return err
+func (d *dying) Certificate(ctx context.Context, object, name string, c tenantry.Certificate) (string, error) {
+	id, err := d.r.Certificate(ctx, object, name, c)
+	if err == nil {
+		err = d.s.lives()
 	}
-	return d.s.lives()
+	return id, err
 }
 
 func (d *dying) Principal(ctx context.Context, client, name string) (string, error) {
@@ -120,6 +125,7 @@ type office struct {
 	*world
 	server *graphsim.Server
 	signIn *signIns
+	later  time.Duration // by which our clock is before Microsoft's
 }
 
 func newOffice(t *testing.T) *office {
@@ -143,7 +149,7 @@ func newOffice(t *testing.T) *office {
 	w.must(w.cat.Fleet().AddTenant(t.Context(), catalog.TenantRow{ID: w.id, Name: "Contoso", Directory: "contoso.example", AddedAt: time.Now()}))
 	o := &office{world: w, server: server, signIn: &signIns{Client: client}}
 	w.dir, err = directory.New(directory.Config{
-		Catalog: w.cat, Log: quiet{}, SignIns: o.signIn, Keys: ring,
+		Catalog: w.cat, Log: quiet{}, SignIns: o.signIn, Keys: ring, Now: func() time.Time { return time.Now().Add(o.later) },
 		Open: func(id tenantry.TenantID, name string) directory.Graph { return client.Tenant(id, name) },
 	})
 	w.must(err)

@@ -77,6 +77,7 @@ func (s *syncing) begin(ctx context.Context) (roles []string, err error) {
 	if err := s.proved(ctx, s.scope, s.tenant, grant); err != nil {
 		return nil, err
 	}
+	s.rotate(ctx, grant.DirectoryID)
 	return grant.Roles, s.scope.ListingBegan(ctx, s.cfg.Now())
 }
 

@@ -2,6 +2,9 @@ package graph
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"net/url"
 	"os"
 	"strings"
@@ -21,6 +24,15 @@ type Application struct {
 	Proofs []Proof
 	// Fleet says that it is the provider's own: what is wrong with it is wrong for every tenant.
 	Fleet bool
+}
+
+// mark tells applications apart, and what each of them is proved by.
+func (a *Application) mark() string {
+	h := sha256.New()
+	for _, p := range a.Proofs {
+		fmt.Fprintf(h, "%q %q %q\n", p.Secret.Reveal(), p.Certificate.Reveal(), p.TokenFile)
+	}
+	return a.ClientID + " " + hex.EncodeToString(h.Sum(nil))
 }
 
 // Proof is one way to prove to be an application: exactly one of secret, certificate and token file.

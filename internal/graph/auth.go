@@ -58,9 +58,10 @@ type holder struct {
 // application returns the application of a holder and the key under which its token is known.
 func (t *tokens) application(ctx context.Context, w holder) (*Application, string, error) {
 	app := t.own
-	if w.app != nil {
-		app = w.app
-	} else if t.apps != nil {
+	if w.app != nil { // a proof that is only tried must not refuse the others their token
+		return w.app, "given " + w.app.mark() + " " + w.directory, nil
+	}
+	if t.apps != nil {
 		found, err := t.apps.Application(ctx, w.tenant, w.purpose)
 		if err != nil {
 			return nil, "", err

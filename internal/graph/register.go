@@ -127,29 +127,42 @@ type keyCredential struct {
 }
 
 // Certificate gives the application its certificate, unless it has one of that name ("application: update";
-// the public part alone leaves us).
-func (r *Registrar) Certificate(ctx context.Context, objectID, name string, certificate tenantry.Certificate) error {
+// the public part alone leaves us), and returns its ID at Microsoft; "" while that is not shown yet.
+func (r *Registrar) Certificate(ctx context.Context, objectID, name string, certificate tenantry.Certificate) (string, error) {
 	path := "/applications/" + url.PathEscape(objectID)
-	var has struct {
-		Keys []json.RawMessage `json:"keyCredentials"`
+	has, err := r.keys(ctx, path)
+	if err != nil {
+		return "", err
 	}
-	if err := r.request(ctx, "read the application's certificates", http.MethodGet, path+"?$select=keyCredentials", nil, nil, &has); err != nil {
-		return err
-	}
-	for _, key := range has.Keys {
-		var known struct {
-			Name string `json:"displayName"`
-		}
-		if json.Unmarshal(key, &known) == nil && known.Name == name {
-			return nil
-		}
+	if known, id := keyNamed(has, name); known {
+		return id, nil
 	}
 	fresh, err := json.Marshal(keyCredential{"AsymmetricX509Cert", "Verify", name, certificate.DER, certificate.From.UTC(), certificate.Ends.UTC()})
 	if err != nil {
-		return tenantry.E(tenantry.Invalid, "describe the certificate", err)
+		return "", tenantry.E(tenantry.Invalid, "describe the certificate", err)
 	}
-	// The whole collection is replaced: what is there goes along unchanged.
-	return r.request(ctx, "add the certificate", http.MethodPatch, path, nil, map[string]any{"keyCredentials": append(has.Keys, fresh)}, nil)
+	all := make([]json.RawMessage, 0, len(has)+1) // the whole collection is replaced: what is there goes along unchanged
+	for _, key := range has {
+		all = append(all, key.raw)
+	}
+	err = r.request(ctx, "add the certificate", http.MethodPatch, path, nil, map[string]any{"keyCredentials": append(all, fresh)}, nil)
+	if err != nil {
+		return "", err
+	}
+	if has, err = r.keys(ctx, path); err != nil {
+		return "", err
+	}
+	_, id := keyNamed(has, name)
+	return id, nil
+}
+
+func keyNamed(keys []knownKey, name string) (known bool, id string) {
+	for _, key := range keys {
+		if key.Name == name {
+			return true, key.ID
+		}
+	}
+	return false, ""
 }
 
 // Principal makes the application's service principal, and returns its object ID.

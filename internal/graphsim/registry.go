@@ -96,6 +96,18 @@ func (r *registry) ofKind(kind string) (list []*registration) {
 	return list
 }
 
+// ApplicationKeys are the names of the certificates that an application registered here has.
+func (t *Tenant) ApplicationKeys(appID string) (names []string) {
+	t.consent.mu.RLock()
+	defer t.consent.mu.RUnlock()
+	if r := t.consent.registrations.byApp("application", appID); r != nil {
+		for _, k := range r.keys {
+			names = append(names, k.DisplayName)
+		}
+	}
+	return names
+}
+
 func (r *registry) deleted(kind string) (list []*registration) {
 	for _, one := range r.all {
 		if one.kind == kind && one.state == Deleted {

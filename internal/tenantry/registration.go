@@ -25,3 +25,6 @@ func RegistrationEnded() []RegistrationState {
 
 // ToRegister is the purpose of a credential that is not used yet: its registration is under way.
 const ToRegister Purpose = "register"
+
+// ToRotate is the purpose of a credential that is not used yet: it is to take the place of one that ends.
+const ToRotate Purpose = "rotate"

@@ -66,8 +66,43 @@ func testCredentials(_ *testing.T, w *world) {
 	w.kind(a.RemoveCredential(w.ctx, "c-1"), tenantry.NotFound)
 	w.kind(w.c.Tenant("t-none").AddCredential(w.ctx, fresh), tenantry.NotFound)
 
+	testRotating(w, a, old)
+
 	w.ok(a.SetRestoreRoles(w.ctx, []string{"Mail.ReadWrite"}))
 	row, err := a.Get(w.ctx)
 	w.ok(err)
 	expect(w, "roles of restores", fmt.Sprint(row.RestoreRoles, row.Roles), "[Mail.ReadWrite] []")
+}
+
+// testRotating holds that one certificate of an application is made to rotate it, and offered by one at a time.
+func testRotating(w *world, a *catalog.Tenant, like catalog.Credential) {
+	next := like
+	next.ID, next.Purpose, next.ObjectID, next.RemoteKey = "c-next", tenantry.ToRotate, "object", "key"
+	w.ok(a.AddCredential(w.ctx, next))
+	w.ok(a.RemoveCredential(w.ctx, "c-3"))
+	other := next
+	other.ID = "c-other"
+	w.kind(a.AddCredential(w.ctx, other), tenantry.Conflict)
+	w.ok(w.tenant("b").AddCredential(w.ctx, other))
+
+	w.ok(a.OfferCredential(w.ctx, "c-next", time.Time{}, now))
+	w.kind(a.OfferCredential(w.ctx, "c-next", time.Time{}, now.Add(time.Hour)), tenantry.Conflict)
+	w.ok(a.OfferCredential(w.ctx, "c-next", now, now.Add(time.Hour)))
+	w.kind(a.OfferCredential(w.ctx, "c-none", time.Time{}, now), tenantry.Conflict)
+	w.ok(a.CredentialKnownAs(w.ctx, "c-next", "remote"))
+	w.ok(a.CredentialKnownAs(w.ctx, "c-none", "remote"))
+	w.ok(a.CredentialStuck(w.ctx, "c-next", "a policy"))
+	w.ok(a.CredentialStuck(w.ctx, "c-none", "a policy"))
+	list, err := a.Credentials(w.ctx)
+	w.ok(err)
+	for _, c := range list {
+		if c.ID == "c-next" {
+			next.RemoteKey, next.OfferedAt, next.Stuck = "remote", now.Add(time.Hour), "a policy"
+			expect(w, "what is rotated", cmp.Diff(next, c), "")
+		} else {
+			expect(w, "the others", c.RemoteKey+c.Stuck, "")
+		}
+	}
+	w.ok(a.UseCredential(w.ctx, "c-next", tenantry.ToBackup))
+	w.ok(a.AddCredential(w.ctx, other)) // the next one, a year later
 }

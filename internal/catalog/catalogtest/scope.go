@@ -116,14 +116,17 @@ func testScope(_ *testing.T, w *world) {
 		"MoveRegistration": func() any {
 			return mine.MoveRegistration(w.ctx, tenantry.RegAsking, catalog.Registration{State: tenantry.RegFailed, Name: "mine"})
 		},
-		"Registration":     func() any { r, _ := mine.Registration(w.ctx); return r },
-		"UseCredential":    func() any { return mine.UseCredential(w.ctx, "c-1", tenantry.ToRestore) },
-		"AddCredential":    func() any { return mine.AddCredential(w.ctx, catalog.Credential{ID: "mine", AddedAt: after}) },
-		"Credentials":      func() any { list, _ := mine.Credentials(w.ctx); return list },
-		"CredentialTold":   func() any { return mine.CredentialTold(w.ctx, "c-1", "AADSTS1", after) },
-		"RemoveCredential": func() any { return mine.RemoveCredential(w.ctx, "c-1") },
-		"SetRestoreRoles":  func() any { return mine.SetRestoreRoles(w.ctx, []string{"Mail.ReadWrite"}) },
-		"ListingBegan":     func() any { return mine.ListingBegan(w.ctx, after) },
+		"Registration":      func() any { r, _ := mine.Registration(w.ctx); return r },
+		"UseCredential":     func() any { return mine.UseCredential(w.ctx, "c-1", tenantry.ToRestore) },
+		"AddCredential":     func() any { return mine.AddCredential(w.ctx, catalog.Credential{ID: "mine", AddedAt: after}) },
+		"Credentials":       func() any { list, _ := mine.Credentials(w.ctx); return list },
+		"CredentialTold":    func() any { return mine.CredentialTold(w.ctx, "c-1", "AADSTS1", after) },
+		"OfferCredential":   func() any { return mine.OfferCredential(w.ctx, "c-1", time.Time{}, after) },
+		"CredentialKnownAs": func() any { return mine.CredentialKnownAs(w.ctx, "c-1", "mine") },
+		"CredentialStuck":   func() any { return mine.CredentialStuck(w.ctx, "c-1", "mine") },
+		"RemoveCredential":  func() any { return mine.RemoveCredential(w.ctx, "c-1") },
+		"SetRestoreRoles":   func() any { return mine.SetRestoreRoles(w.ctx, []string{"Mail.ReadWrite"}) },
+		"ListingBegan":      func() any { return mine.ListingBegan(w.ctx, after) },
 		"ListingEnded": func() any {
 			return mine.ListingEnded(w.ctx, map[tenantry.ResourceKind]string{tenantry.Group: "x"}, after)
 		},
