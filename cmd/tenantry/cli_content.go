@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -114,11 +115,22 @@ func previewRestore(cmd *cobra.Command, client *apiclient.ClientWithResponses, t
 	p := answer.JSON200
 	err = fields(cmd, "items", count(p.Items), "bytes", byteSize(p.Bytes), "unsaved", count(p.Unsaved), "target", p.TargetName, "folder", p.Folder,
 		"needs", strings.Join(p.PermissionsNeeded, ", "), "lacks", strings.Join(p.PermissionsMissing, ", "),
-		"at least", (time.Duration(p.TakesSeconds) * time.Second).String(), "bound by", p.Binding)
+		"at least", (time.Duration(p.TakesSeconds) * time.Second).String(), "bound by", p.Binding, "site", siteOf(p.Site))
 	for _, w := range p.Warnings {
 		cmd.PrintErrln(w)
 	}
 	return err
+}
+
+// siteOf tells of a group's own site.
+func siteOf(s apiclient.SitePreview) string {
+	switch {
+	case s.Resource == "":
+		return ""
+	case s.Snapshot == 0:
+		return fmt.Sprintf("%s (%s), without a snapshot", s.Name, s.Resource)
+	}
+	return fmt.Sprintf("%s (%s), snapshot %d: %s items, %s", s.Name, s.Resource, s.Snapshot, count(s.Items), byteSize(s.Bytes))
 }
 
 func verifyCommand(c *connection) *cobra.Command {

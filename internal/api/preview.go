@@ -26,6 +26,7 @@ type RestorePreview struct {
 	Takes       int64               `json:"takes_seconds" doc:"How long it takes at least, by what Microsoft allows"`
 	CompletesAt *time.Time          `json:"completes_at,omitempty" doc:"When it is through at the earliest, if it begins now"`
 	Binding     string              `json:"binding,omitempty" doc:"The account that takes longest; absent if none has to be waited for" example:"outlook/upload"`
+	Site        *SitePreview        `json:"site,omitempty" doc:"Of a group: its own site, a resource that is restored and exported by itself. Items, bytes and unsaved above have it in them, permissions and time are its own"`
 	Warnings    []string            `json:"warnings" nullable:"false" doc:"What a person should know before it begins"`
 }
 
@@ -37,9 +38,6 @@ var unitsPerItem = map[tenantry.Workload]float64{
 
 func (s *service) previewRestore(ctx context.Context, in *restoreInput) (*body[RestorePreview], error) {
 	n := in.Body
-	if err := n.writable(); err != nil {
-		return nil, err
-	}
 	if err := n.place(s.Now()); err != nil {
 		return nil, err
 	}
@@ -73,11 +71,20 @@ func (s *service) previewRestore(ctx context.Context, in *restoreInput) (*body[R
 		Items: counts.Items, Bytes: counts.Bytes, Unsaved: counts.Skipped, Whole: whole,
 		Target: target.ID, TargetName: target.Name, Folder: n.Folder,
 	}
-	p.permissions(n.Workload, restoreRoles(row))
-	p.time(s.Limits, row, n.Workload, s.Now())
-	if n.Workload == tenantry.TeamContent {
+	written, items, bytes := n.Workload, p.Items, p.Bytes
+	switch n.Workload {
+	case tenantry.TeamContent:
 		p.Warnings = append(p.Warnings, "only files are written: messages, members and settings, which are counted here, are exported")
+	case tenantry.GroupContent:
+		if err := s.addSite(ctx, series, &p, n); err != nil {
+			return nil, err
+		}
+		if written, items, bytes = tenantry.SiteContent, 0, 0; p.Site != nil {
+			items, bytes = p.Site.Items, p.Site.Bytes
+		}
 	}
+	p.permissions(written, restoreRoles(row))
+	p.time(s.Limits, row, written, items, bytes, s.Now())
 	p.warn(row)
 	return &body[RestorePreview]{p}, nil
 }
@@ -96,10 +103,10 @@ func (p *RestorePreview) permissions(w tenantry.Workload, granted []string) {
 	}
 }
 
-// time says how long Microsoft's limits make it.
-func (p *RestorePreview) time(l throttle.Limits, row catalog.TenantRow, w tenantry.Workload, now time.Time) {
+// time says how long Microsoft's limits make it to write so many items and bytes.
+func (p *RestorePreview) time(l throttle.Limits, row catalog.TenantRow, w tenantry.Workload, items, bytes int64, now time.Time) {
 	found := l.Feasibility(throttle.Size{Users: row.Users, Licences: row.Licences}, []throttle.Demand{{
-		Service: tenantry.ServiceOf(tenantry.Restore, w), Resources: 1, Units: float64(p.Items) * unitsPerItem[w], UploadBytes: float64(p.Bytes),
+		Service: tenantry.ServiceOf(tenantry.Restore, w), Resources: 1, Units: float64(items) * unitsPerItem[w], UploadBytes: float64(bytes),
 	}})
 	p.Takes, p.Binding = seconds(found.Takes), found.Binding
 	if found.Takes < 100*365*24*time.Hour {

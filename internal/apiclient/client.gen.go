@@ -4006,7 +4006,8 @@ type RestorePreview struct {
 	PermissionsMissing []string `json:"permissions_missing"`
 
 	// PermissionsNeeded Application permissions of Microsoft Graph, of which each or a wider one is needed
-	PermissionsNeeded []string `json:"permissions_needed"`
+	PermissionsNeeded []string    `json:"permissions_needed"`
+	Site              SitePreview `json:"site,omitempty,omitzero"`
 
 	// TakesSeconds How long it takes at least, by what Microsoft allows
 	TakesSeconds int64  `json:"takes_seconds"`
@@ -4214,6 +4215,28 @@ type SeatCount struct {
 	// Seats Resources that had one at any time of the month
 	Seats  int64  `json:"seats"`
 	Tenant string `json:"tenant"`
+}
+
+// SitePreview defines model for SitePreview.
+type SitePreview struct {
+	// Bytes Of their content
+	Bytes int64 `json:"bytes"`
+
+	// Items Files, list items and pages that it would write, as far as they are not there already
+	Items int64  `json:"items"`
+	Name  string `json:"name"`
+
+	// Resource What to restore or export
+	Resource string `json:"resource"`
+
+	// Snapshot The site as it was when the group's snapshot was made: its newest one that is no younger, else its oldest; absent: it has none
+	Snapshot int64 `json:"snapshot,omitempty,omitzero"`
+
+	// Time When that one was made
+	Time time.Time `json:"time,omitempty,omitzero"`
+
+	// Unsaved Items of which no version was saved
+	Unsaved int64 `json:"unsaved"`
 }
 
 // Snapshot defines model for Snapshot.

@@ -23,6 +23,15 @@ func (t *Tenant) Site(ctx context.Context, site string) (jsontext.Value, error) 
 	return t.document(ctx, t.client.build.plain(op, http.MethodGet, t.sharePoint(oneItem, false), url.Values{"$select": {siteProperties}}, OfSite, site))
 }
 
+// GroupSite returns the site of a group. NotFound: it has none.
+func (t *Tenant) GroupSite(ctx context.Context, group string) (jsontext.Value, error) {
+	const op = "read the site of a group"
+	if err := given(op, group); err != nil {
+		return nil, err
+	}
+	return t.document(ctx, t.client.build.plain(op, http.MethodGet, t.sharePoint(oneItem, false), url.Values{"$select": {siteProperties}}, OfGroup, group, "sites", "root"))
+}
+
 // Subsites lists the sites directly below a site.
 func (t *Tenant) Subsites(ctx context.Context, site, link string) (RawPage, error) {
 	const op = "list the sites below a site"

@@ -302,6 +302,7 @@ type GroupReader[P Pages] interface {
 	GroupThreads(ctx context.Context, group, link string) (P, error)
 	GroupPosts(ctx context.Context, group, thread, link string) (P, error)
 	PostAttachments(ctx context.Context, group, thread, post, link string) (P, error)
+	GroupSite(ctx context.Context, group string) (jsontext.Value, error)
 	GroupCalendar[P]
 }
 

@@ -57,7 +57,8 @@
 // Under "part:conversations" each thread is an item with its posts as one part "posts.json" and their
 // attachments as "attachments/<post>", where Microsoft lets an application have them; else one entry says
 // that it does not. Under "part:calendar" lie single events, exceptions and the masters of series, as the
-// calendar view of an application shows them. Neither can be written back by one.
+// calendar view of an application shows them. Neither can be written back by one. An entry "groupSite:ID" names the
+// site of the group, which is a resource of its own: its files, lists and pages are backed up and restored there.
 //
 // # What is stored of a team
 //

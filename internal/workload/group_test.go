@@ -105,9 +105,9 @@ func TestGroupThereAndNotBack(t *testing.T) {
 		t.Run(fmt.Sprint("attachments ", allowed), func(t *testing.T) {
 			c := newCompany(t, graphsim.TenantSpec{Users: 3, Groups: 2, ThreadsPerGroup: 40, EventsPerUser: 6},
 				graphsim.Options{Exchange: graphsim.ExchangeOptions{PostAttachments: allowed}})
-			group := c.groupOf(t, func(g graphsim.GroupInfo) bool { return g.Unified }).ID
-			s := tenantry.Series{Tenant: "t-1", Resource: tenantry.GroupResource(group), Workload: tenantry.GroupContent}
-			src := func() engine.Source { return workload.NewGroupSource(c.graph, group) }
+			group := c.groupOf(t, func(g graphsim.GroupInfo) bool { return g.Unified })
+			s := tenantry.Series{Tenant: "t-1", Resource: tenantry.GroupResource(group.ID), Workload: tenantry.GroupContent}
+			src := func() engine.Source { return workload.NewGroupSource(c.graph, group.ID) }
 			for _, f := range []graphsim.Fault{
 				{Path: `/threads$`, Kind: graphsim.FaultCut, Nth: 1},
 				{Path: `/posts$`, Kind: graphsim.FaultReset, Every: 11, Count: 2},
@@ -120,19 +120,25 @@ func TestGroupThereAndNotBack(t *testing.T) {
 			if refused := len(out.Problems) == 1 && strings.Contains(out.Problems[0].Reason, "applications"); refused == allowed || allowed && len(out.Problems) > 0 {
 				t.Errorf("%+v", out.Problems)
 			}
-			equal(t, c.truePosts(t, group), c.savedPosts(t, s, out.Snapshot.Seq))
+			equal(t, c.truePosts(t, group.ID), c.savedPosts(t, s, out.Snapshot.Seq))
 			posts := c.watch(t, "/posts$")
-			must(t, c.truth.AddPost(group, "a new thread", "<p>news</p>"))
+			must(t, c.truth.AddPost(group.ID, "a new thread", "<p>news</p>"))
 			out = c.backup(t, s, src, engine.Limits{})
-			equal(t, c.truePosts(t, group), c.savedPosts(t, s, out.Snapshot.Seq))
+			equal(t, c.truePosts(t, group.ID), c.savedPosts(t, s, out.Snapshot.Seq))
 			if n := posts(); n > 2 { // the new thread, and the look for attachments
 				t.Errorf("%d threads were read for one post", n)
 			}
 			if idle := c.backup(t, s, src, engine.Limits{}); idle.Counts.Items+idle.Counts.Bytes > 0 {
 				t.Errorf("a group at rest: %+v", idle)
 			}
-			events := 0
+			events, sites := 0, 0
 			c.entries(t, s, out.Snapshot.Seq, func(e repository.Entry, raw []byte, _ func(string) []byte) {
+				if e.Kind == "groupSite" {
+					sites++
+					if e.ID != "groupSite:"+group.Site || e.Name == "" || !bytes.Contains(raw, []byte(group.Site)) {
+						t.Errorf("the site of %+v is %+v: %s", group, e, raw)
+					}
+				}
 				if e.Kind == "event" {
 					events++
 					if !bytes.Contains(raw, []byte(`"subject"`)) {
@@ -140,8 +146,8 @@ func TestGroupThereAndNotBack(t *testing.T) {
 					}
 				}
 			})
-			if events == 0 {
-				t.Error("no event was saved")
+			if events == 0 || sites != 1 {
+				t.Errorf("%d events and %d sites were saved", events, sites)
 			}
 			snap, err := c.repo.OpenSnapshot(t.Context(), s, out.Snapshot.Seq)
 			must(t, err)
@@ -151,6 +157,48 @@ func TestGroupThereAndNotBack(t *testing.T) {
 				t.Errorf("%+v %v", back, err)
 			}
 		})
+	}
+}
+
+// TestGroupWhoseSiteIsNotTold goes on with the site that was told before, as long as SharePoint does not answer, and
+// without one where it may not be known or is gone; conversations are saved all the same.
+func TestGroupWhoseSiteIsNotTold(t *testing.T) {
+	c := newCompany(t, graphsim.TenantSpec{Users: 2, Groups: 2, ThreadsPerGroup: 3},
+		graphsim.Options{Exchange: graphsim.ExchangeOptions{PostAttachments: true}})
+	group := c.groupOf(t, func(g graphsim.GroupInfo) bool { return g.Unified })
+	s := tenantry.Series{Tenant: "t-1", Resource: tenantry.GroupResource(group.ID), Workload: tenantry.GroupContent}
+	saved := func(topic, code string) (site string) {
+		t.Helper()
+		if code != "" {
+			_, err := c.sim.Inject(graphsim.Fault{Path: `/sites/root$`, Status: 400, Code: code})
+			must(t, err)
+		}
+		must(t, c.truth.AddPost(group.ID, topic, "<p>news</p>"))
+		out := c.backup(t, s, func() engine.Source { return workload.NewGroupSource(c.graph, group.ID) }, engine.Limits{})
+		if code != "" {
+			c.struck(t)
+		}
+		if len(out.Problems) > 0 {
+			t.Errorf("%s: %+v", code, out.Problems)
+		}
+		equal(t, c.truePosts(t, group.ID), c.savedPosts(t, s, out.Snapshot.Seq))
+		c.entries(t, s, out.Snapshot.Seq, func(e repository.Entry, raw []byte, _ func(string) []byte) {
+			if e.Kind == "groupSite" && e.Name != "" && bytes.Contains(raw, []byte(group.Site)) {
+				site = e.ID
+			}
+		})
+		return site
+	}
+	told := "groupSite:" + group.Site
+	for n, step := range []struct {
+		code, want string
+	}{
+		{"invalidRequest", ""}, {"", told}, {"invalidRequest", told}, {"invalidRequest", told}, {"", told},
+		{"accessDenied", ""}, {"", told}, {"itemNotFound", ""}, {"invalidRequest", ""},
+	} {
+		if got := saved(fmt.Sprint("topic ", n), step.code); got != step.want {
+			t.Errorf("answered %q: the site is %q, not %q", step.code, got, step.want)
+		}
 	}
 }
 

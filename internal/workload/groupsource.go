@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/tenantry/tenantry/internal/engine"
@@ -24,6 +25,10 @@ const (
 	kindThread = "thread"
 	threadID   = "thread:"
 	eventID    = "event:"
+
+	// kindGroupSite is an entry that names the site of a group, a resource of its own.
+	kindGroupSite = "groupSite"
+	groupSiteID   = "groupSite:" // and the ID of the site
 
 	postsPart       = "posts.json"
 	postAttachments = "attachments/" // and the ID of a post
@@ -59,8 +64,8 @@ func NewGroupSource[P Pages](api GroupReader[P], group string) engine.Source {
 // Tree says that nothing moves between conversations and calendar.
 func (s *groupSource[P]) Tree(id string) (string, bool) {
 	switch {
-	case id == engine.RootCollection:
-		return id, true
+	case id == engine.RootCollection, strings.HasPrefix(id, groupSiteID):
+		return engine.RootCollection, true
 	case id == partConversations, id == noAttachments, strings.HasPrefix(id, threadID):
 		return partConversations, true
 	case id == partCalendar, strings.HasPrefix(id, eventID):
@@ -70,18 +75,53 @@ func (s *groupSource[P]) Tree(id string) (string, bool) {
 }
 
 // Page reads one collection.
-func (s *groupSource[P]) Page(ctx context.Context, collection, _ string) (engine.Page, error) {
+func (s *groupSource[P]) Page(ctx context.Context, collection, link string) (engine.Page, error) {
 	switch collection {
 	case partConversations:
 		return s.threads(ctx)
 	case partCalendar:
 		return s.calendar(ctx)
 	}
-	list := newChanges(2)
+	list := newChanges(3)
 	for id, name := range map[string]string{partConversations: "Conversations", partCalendar: "Calendar"} {
 		list.put(engine.Item{ID: id, Kind: engine.KindFolder, Name: name, ETag: "1", Collection: id, Apart: true})
 	}
-	return list.whole(), nil
+	site, err := s.site(ctx, link)
+	if err != nil || site.ID == "" {
+		return list.whole(), err
+	}
+	list.put(engine.Item{ID: groupSiteID + site.ID, Kind: kindGroupSite, Name: site.Name, ETag: site.Version, Raw: site.raw})
+	next, err := json.Marshal(site, json.Deterministic(true))
+	p := list.whole()
+	p.Next = string(next)
+	return p, err
+}
+
+// groupSite is the site of a group. It is what the link of the group remembers.
+type groupSite struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Version string `json:"version"`
+
+	raw jsontext.Value
+}
+
+// site names the group's own site, which is backed up as a site; zero if it has none, or may not be known. A SharePoint
+// that does not answer holds up no conversation: what was known goes on.
+func (s *groupSource[P]) site(ctx context.Context, link string) (groupSite, error) {
+	raw, err := s.api.GroupSite(ctx, s.group)
+	switch tenantry.KindOf(err) {
+	case "":
+		n, err := newNamed("the site of a group", raw)
+		return groupSite{n.ID, n.DisplayName, digest(raw), raw}, err
+	case tenantry.NotFound, tenantry.Absent, tenantry.Denied:
+		return groupSite{}, nil
+	}
+	var known groupSite
+	if link != "" && parse("the link of a group", jsontext.Value(link), &known) != nil {
+		known = groupSite{} // it only remembers
+	}
+	return known, ctx.Err()
 }
 
 type thread struct {
@@ -280,7 +320,10 @@ func (groupTarget) Folder(context.Context, string, repository.Entry, []byte) (st
 }
 
 // Item implements engine.Target.
-func (groupTarget) Item(context.Context, string, repository.Entry, []byte, engine.OpenPart) (engine.Written, error) {
+func (groupTarget) Item(_ context.Context, _ string, e repository.Entry, _ []byte, _ engine.OpenPart) (engine.Written, error) {
+	if e.Kind == kindGroupSite {
+		return engine.Written{ID: e.ID, Left: true}, nil // it is a resource of its own
+	}
 	return engine.Written{}, errGroupWrite()
 }
 
