@@ -26,7 +26,7 @@ func (f *fleet) region(name string) region {
 	f.t.Helper()
 	r := region{s3: servertest.S3(f.t), file: filepath.Join(f.dir, "regions.yaml"), keys: filepath.Join(f.dir, "keys-"+name)}
 	bucket := fmt.Sprintf("s3://%s/%s?endpoint=%s&region=%s", r.s3.Bucket, name, url.QueryEscape(r.s3.Endpoint), r.s3.Region)
-	text := fmt.Sprintf("%s:\n  bucket: %q\n  s3-access-key: %q\n  key-file: %q\n  escrow: none\n", name, bucket, r.s3.AccessKey, r.keys)
+	text := fmt.Sprintf("%s:\n  bucket: %q\n  s3-access-key: %q\n  key-file: %q\n  escrow: none\n  time-zone: Australia/Sydney\n", name, bucket, r.s3.AccessKey, r.keys)
 	if err := os.WriteFile(r.file, []byte(text), 0o600); err != nil {
 		f.t.Fatal(err)
 	}
@@ -102,7 +102,9 @@ func TestTwoRegions(t *testing.T) {
 	}
 	f.refused("PATCH", "/tenants/"+away.ID, map[string]any{"region": "default"}, 409, "conflict", "its backups are there")
 	f.refused("PUT", "/tenants/"+away.ID+"/pool", map[string]any{"pool": "main"}, 422, "invalid", "body.pool")
-	says(t, "regions", f.run("tenantry", "regions", "list"), "au", "default")
+	says(t, "regions", f.run("tenantry", "regions", "list"), "au", "default", "Australia/Sydney")
+	says(t, "planning", f.run("tenantry", "policies", "planning", away.ID), "Australia/Sydney", "the region")
+	says(t, "planning", f.run("tenantry", "policies", "planning", home.ID), "UTC", "the region")
 	says(t, "tenants", f.run("tenantry", "tenants", "show", away.ID), "au")
 	f.restoresToAnother(away)
 	f.withoutBucket(au, home, away)

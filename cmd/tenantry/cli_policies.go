@@ -396,23 +396,27 @@ func (c *connection) policiesPlanning() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			planning := *answer.JSON200
+			planning := answer.JSON200
 			if flags := cmd.Flags(); flags.Changed("time-zone") || flags.Changed("open-schedules") {
-				if flags.Changed("time-zone") {
-					planning.TimeZone = zone
-				}
+				change := apiclient.NewPlanning{OpenSchedules: planning.OpenSchedules}
 				if flags.Changed("open-schedules") {
-					planning.OpenSchedules = open
+					change.OpenSchedules = open
 				}
-				set, err := client.SetPlanningWithResponse(cmd.Context(), args[0], &apiclient.SetPlanningParams{IfMatch: answer.HTTPResponse.Header.Get("ETag")}, planning)
+				switch {
+				case flags.Changed("time-zone") && zone != "":
+					change.TimeZone = zone
+				case !flags.Changed("time-zone") && planning.TimeZoneOf == apiclient.PlanningTimeZoneOfTenant:
+					change.TimeZone = planning.TimeZone
+				}
+				set, err := client.SetPlanningWithResponse(cmd.Context(), args[0], &apiclient.SetPlanningParams{IfMatch: answer.HTTPResponse.Header.Get("ETag")}, change)
 				if err != nil {
 					return err
 				}
-				planning = *set.JSON200
+				planning = set.JSON200
 			}
-			return fields(cmd, "time zone", planning.TimeZone, "schedules its own tokens may choose", map[bool]string{true: "any", false: "daily"}[planning.OpenSchedules])
+			return fields(cmd, "time zone", planning.TimeZone, "time zone of", "the "+string(planning.TimeZoneOf), "schedules its own tokens may choose", map[bool]string{true: "any", false: "daily"}[planning.OpenSchedules])
 		})
-	command.Flags().StringVar(&zone, "time-zone", "", "IANA time zone of the tenant's region: nights there are off-peak")
+	command.Flags().StringVar(&zone, "time-zone", "", "IANA time zone of the tenant: nights there are off-peak; empty: that of its data region")
 	command.Flags().BoolVar(&open, "open-schedules", false, "let the tenant's own tokens choose schedules")
 	return command
 }

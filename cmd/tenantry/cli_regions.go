@@ -29,9 +29,9 @@ func (c *connection) regionsList() *cobra.Command {
 			case r.Workers == 0:
 				note = "has no living worker"
 			}
-			rows = append(rows, []string{r.Name, yes(r.Default), strings.Join(r.Pools, " "), count(r.Workers), count(r.Tenants), note})
+			rows = append(rows, []string{r.Name, yes(r.Default), strings.Join(r.Pools, " "), r.TimeZone, count(r.Workers), count(r.Tenants), note})
 		}
-		return table(cmd, "NAME DEFAULT POOLS WORKERS TENANTS NOTE", rows, false)
+		return table(cmd, "NAME DEFAULT POOLS TIME-ZONE WORKERS TENANTS NOTE", rows, false)
 	})
 }
 

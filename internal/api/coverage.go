@@ -99,14 +99,29 @@ func protectionOf(r catalog.Resource, x catalog.Explanation) Protection {
 
 // Planning is what the provider says of all policies of a tenant.
 type Planning struct {
-	TimeZone      string `json:"time_zone" minLength:"1" maxLength:"64" doc:"IANA name, of the tenant's region: nights there are off-peak" example:"Australia/Sydney"`
+	TimeZone      string `json:"time_zone" doc:"IANA name: nights there are off-peak, and times of day are meant there that name no other" example:"Australia/Sydney"`
+	TimeZoneOf    string `json:"time_zone_of" enum:"region,tenant" doc:"Whose time zone it is: that of the tenant's data region (list-regions), or one that the tenant was given"`
 	OpenSchedules bool   `json:"open_schedules" doc:"Tokens of the tenant may choose other schedules than daily"`
+}
+
+// NewPlanning is what is set of it.
+type NewPlanning struct {
+	TimeZone      string `json:"time_zone,omitempty" maxLength:"64" doc:"IANA name; absent: that of the tenant's data region, also when that changes" example:"Australia/Sydney"`
+	OpenSchedules bool   `json:"open_schedules" doc:"Tokens of the tenant may choose other schedules than daily"`
+}
+
+func planningOf(p catalog.Planning) *versioned[Planning] {
+	out := Planning{TimeZone: p.TimeZone, TimeZoneOf: "tenant", OpenSchedules: p.OpenSchedules}
+	if p.OfRegion {
+		out.TimeZoneOf = "region"
+	}
+	return &versioned[Planning]{etagOf(p), out}
 }
 
 type planningInput struct {
 	TenantPath
 	IfMatch
-	Body Planning
+	Body NewPlanning
 }
 
 func (in *planningInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Body }
@@ -117,7 +132,7 @@ func (s *service) coverageRoutes() {
 	read(s, get("get-fleet-coverage", tag, "/v1/coverage", "Count the resources of all tenants by how well they are protected"), s.fleetCoverage)
 	read(s, get("get-protection", tag, one+"/resources/{resource}/protection", "Tell why a resource is protected, or why not"), s.getProtection)
 	read(s, get("get-planning", "policies", one+"/planning", "Show what the provider says of all policies of a tenant"), s.getPlanning)
-	write(s, operation(http.MethodPut, http.StatusOK, "set-planning", "policies", one+"/planning", "Set the time zone of a tenant's region, and whether its own tokens may choose schedules"), s.setPlanning)
+	write(s, operation(http.MethodPut, http.StatusOK, "set-planning", "policies", one+"/planning", "Set a tenant's time zone, or that it follows its region's, and whether its own tokens may choose schedules"), s.setPlanning)
 }
 
 func (s *service) getCoverage(ctx context.Context, in *tenantInput) (*body[Coverage], error) {
@@ -158,24 +173,26 @@ func (s *service) getPlanning(ctx context.Context, in *tenantInput) (*versioned[
 		return nil, err
 	}
 	p, err := t.Planning(ctx)
-	return &versioned[Planning]{etagOf(p), Planning(p)}, err
+	return planningOf(p), err
 }
 
 func (s *service) setPlanning(ctx context.Context, in *planningInput) (*versioned[Planning], error) {
-	t, _, err := s.tenant(ctx, in.Tenant)
+	t, row, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
 	}
-	zone, err := zoneName("body.time_zone", in.Body.TimeZone)
-	if err != nil {
-		return nil, err
+	p := catalog.Planning{TimeZone: s.Places.zone(row.Region), OfRegion: true, OpenSchedules: in.Body.OpenSchedules}
+	if in.Body.TimeZone != "" {
+		p.OfRegion = false
+		if p.TimeZone, err = zoneName("body.time_zone", in.Body.TimeZone); err != nil {
+			return nil, err
+		}
 	}
-	p := catalog.Planning{TimeZone: zone, OpenSchedules: in.Body.OpenSchedules}
 	err = s.change(ctx, t, in.IfMatch, func(ctx context.Context) (any, error) { return t.Planning(ctx) },
 		func(ctx context.Context) error { return t.SetPlanning(ctx, p, s.Now()) })
 	if err != nil {
 		return nil, err
 	}
 	s.wake(ctx)
-	return &versioned[Planning]{etagOf(p), Planning(p)}, nil
+	return planningOf(p), nil
 }

@@ -17,6 +17,7 @@ import (
 type Places struct {
 	Region string            // of new tenants that name none
 	Pools  map[string]string // the regions, and the pool of each region's tenants that name none
+	Zones  map[string]string // and the time zone of each region that has one, an IANA name
 	Cloud  string            // likewise of new tenants, and of those in the catalog that name none
 	Clouds []Cloud           // in which the fleet has an application
 }
@@ -35,6 +36,7 @@ type Region struct {
 	Name    string   `json:"name" example:"au"`
 	Default bool     `json:"default" doc:"New tenants belong to it that name none"`
 	Pool    string   `json:"pool" doc:"Pool of its tenants that name none. It has to be added, with this region"`
+	Zone    string   `json:"time_zone" doc:"IANA name: nights there are off-peak for its tenants that have no time zone of their own" example:"Australia/Sydney"`
 	Pools   []string `json:"pools" nullable:"false" doc:"Pools that work for it"`
 	Workers int      `json:"workers" doc:"That live, in all of its pools: without any its tenants wait"`
 	Tenants int64    `json:"tenants" doc:"That belong to it"`
@@ -52,6 +54,9 @@ func (p Places) complete() Places {
 	}
 	return p
 }
+
+// zone is the time zone of a region.
+func (p Places) zone(region string) string { return cmp.Or(p.Zones[region], catalog.DefaultZone) }
 
 // region checks the name of a region; "" is that of tenants that name none.
 func (p Places) region(name string) (string, error) {
@@ -124,7 +129,7 @@ func (s *service) listRegions(ctx context.Context, _ *listPlacesInput) (*body[Pa
 	rows := slices.Sorted(maps.Keys(names))
 	of := func(name string) Region {
 		pool, known := s.Places.Pools[name]
-		r := Region{Name: name, Default: name == s.Places.Region, Pool: pool, Known: known, Tenants: tenants[name], Pools: []string{}}
+		r := Region{Name: name, Default: name == s.Places.Region, Pool: pool, Known: known, Tenants: tenants[name], Pools: []string{}, Zone: s.Places.zone(name)}
 		for _, p := range pools {
 			if p.Region != name {
 				continue

@@ -39,9 +39,9 @@ func planRoutes(call caller, base, policy string) {
 	})
 	call("activate-policy", 200, "POST", policy+"/activate", map[string]any{}, map[string]any{"state": "active"})
 	call("forecast-policy", 200, "GET", policy+"/forecast", nil, map[string]any{"resources": 2, "newly_protected": 0, "units_per_round.0.service": "outlook"})
-	call("get-planning", 200, "GET", base+"/planning", nil, map[string]any{"time_zone": "UTC", "open_schedules": false})
+	call("get-planning", 200, "GET", base+"/planning", nil, map[string]any{"time_zone": "UTC", "time_zone_of": "region", "open_schedules": false})
 	call("set-planning", 200, "PUT", base+"/planning", map[string]any{"time_zone": "Australia/Sydney", "open_schedules": true},
-		map[string]any{"time_zone": "Australia/Sydney"})
+		map[string]any{"time_zone": "Australia/Sydney", "time_zone_of": "tenant"})
 	call("get-coverage", 200, "GET", base+"/coverage", nil, map[string]any{"eligible": 2, "covered": 2, "never_backed_up": 2})
 	call("get-tenant-overview", 200, "GET", base+"/overview", nil, map[string]any{"coverage.covered": 2, "seats.used": 1, "workloads.0.workload": "mailbox"})
 	call("get-fleet-coverage", 200, "GET", "/v1/coverage?limit=1", nil, map[string]any{"total.eligible": 2, "items.1": nil})

@@ -12,11 +12,11 @@ import (
 
 // Schedule says when a policy starts its backups.
 type Schedule struct {
-	Kind          string     `json:"kind" enum:"daily,window,every,fixed,off-peak" doc:"daily: once a day, each workload at a stable time of its own, for even load; window: spread over some minutes from a local time on; every: every some hours; fixed: at a local time; off-peak: spread over the night of the tenant's region"`
+	Kind          string     `json:"kind" enum:"daily,window,every,fixed,off-peak" doc:"daily: once a day, each workload at a stable time of its own, for even load; window: spread over some minutes from a local time on; every: every some hours; fixed: at a local time; off-peak: spread over the night of the tenant's time zone"`
 	At            string     `json:"at,omitempty" pattern:"^([01][0-9]|2[0-3]):[0-5][0-9]$" patternDescription:"time of day, HH:MM" doc:"window, fixed: local time of day at which backups begin to start" example:"01:30"`
 	WindowMinutes int        `json:"window_minutes,omitempty" minimum:"1" maximum:"1440" doc:"window: spread the starts over so many minutes; without it 240"`
 	EveryHours    int        `json:"every_hours,omitempty" minimum:"1" maximum:"168" doc:"every: hours from one start to the next"`
-	TimeZone      string     `json:"time_zone,omitempty" maxLength:"64" doc:"IANA name, of times of day and of the days that retention counts; without it that of the tenant's region, of a policy that is changed the one it has" example:"Europe/Vienna"`
+	TimeZone      string     `json:"time_zone,omitempty" maxLength:"64" doc:"IANA name, of times of day and of the days that retention counts; without it that of the tenant (get-planning), which is its region's unless it has one, of a policy that is changed the one it has" example:"Europe/Vienna"`
 	Blackouts     []Blackout `json:"blackouts,omitempty" nullable:"false" maxItems:"20" doc:"Weekly windows in which nothing starts"`
 }
 
@@ -61,12 +61,12 @@ func minuteOf(location, text string) (int, error) {
 	return at.Hour()*60 + at.Minute(), nil
 }
 
-// apply puts the schedule into a policy; region is the time zone of the tenant's region.
-func (n Schedule) apply(p *catalog.Policy, region string) error {
+// apply puts the schedule into a policy; tenant is the time zone of the tenant.
+func (n Schedule) apply(p *catalog.Policy, tenant string) error {
 	p.Schedule = catalog.ScheduleKind(n.Kind)
 	p.At, p.Window, p.Hours, p.Blackouts = 0, 0, 0, nil
 	var err error
-	if p.TimeZone, err = n.zone(p.TimeZone, region); err != nil {
+	if p.TimeZone, err = n.zone(p.TimeZone, tenant); err != nil {
 		return err
 	}
 	timed := n.Kind == "window" || n.Kind == "fixed"
@@ -96,14 +96,14 @@ func (n Schedule) apply(p *catalog.Policy, region string) error {
 // usualWindow is the length of a window that is not given, in minutes.
 const usualWindow = 240
 
-// zone is the schedule's time zone: the one that is given, else the one there is, else the region's.
-func (n Schedule) zone(present, region string) (string, error) {
-	name := cmp.Or(n.TimeZone, present, region)
+// zone is the schedule's time zone: the one that is given, else the one there is, else the tenant's.
+func (n Schedule) zone(present, tenant string) (string, error) {
+	name := cmp.Or(n.TimeZone, present, tenant)
 	switch {
 	case n.TimeZone == "" && n.Kind == "off-peak":
-		name = region
-	case n.Kind == "off-peak" && name != region:
-		return "", invalid("body.schedule.time_zone", name, "is %s with the kind off-peak, that of the tenant's region", region)
+		name = tenant
+	case n.Kind == "off-peak" && name != tenant:
+		return "", invalid("body.schedule.time_zone", name, "is %s with the kind off-peak, that of the tenant (set-planning)", tenant)
 	}
 	return zoneName("body.schedule.time_zone", name)
 }

@@ -192,8 +192,11 @@ func (s *service) addTenant(ctx context.Context, in *addTenantInput) (*created[T
 	if err := s.Catalog.Fleet().AddTenant(ctx, row); err != nil {
 		return nil, s.Places.refused(err, row.Region, row.Pool, in.Body.Pool != "")
 	}
-	_, row, err = s.tenant(ctx, row.ID)
+	t, row, err := s.tenant(ctx, row.ID)
 	if err != nil {
+		return nil, err
+	}
+	if err := t.FollowZone(ctx, s.Places.zone(row.Region), s.Now()); err != nil {
 		return nil, err
 	}
 	return &created[Tenant]{"/v1/tenants/" + string(row.ID), s.tenantOf(row)}, nil
@@ -280,7 +283,10 @@ func (s *service) changeTenant(ctx context.Context, in *changeTenantInput) (*ver
 	s.Places.setPlace(&change, row)
 	err = s.change(ctx, t, in.IfMatch, func(ctx context.Context) (any, error) { row, err := t.Get(ctx); return tenantSettings(row), err },
 		func(ctx context.Context) error {
-			return s.Catalog.Fleet().ChangeTenant(ctx, in.Tenant, change, s.Now())
+			if err := s.Catalog.Fleet().ChangeTenant(ctx, in.Tenant, change, s.Now()); err != nil || change.Region == nil {
+				return err
+			}
+			return t.FollowZone(ctx, s.Places.zone(*change.Region), s.Now())
 		})
 	if err != nil {
 		return nil, s.Places.refused(err, value(change.Region), value(change.Pool), in.Body.Pool != nil || change.Region == nil)

@@ -980,6 +980,24 @@ func (e PermissionGrantPurpose) Valid() bool {
 	}
 }
 
+// Defines values for PlanningTimeZoneOf.
+const (
+	PlanningTimeZoneOfRegion PlanningTimeZoneOf = "region"
+	PlanningTimeZoneOfTenant PlanningTimeZoneOf = "tenant"
+)
+
+// Valid indicates whether the value is a known member of the PlanningTimeZoneOf enum.
+func (e PlanningTimeZoneOf) Valid() bool {
+	switch e {
+	case PlanningTimeZoneOfRegion:
+		return true
+	case PlanningTimeZoneOfTenant:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PolicyEnrol.
 const (
 	PolicyEnrolAutomatic PolicyEnrol = "automatic"
@@ -3041,6 +3059,17 @@ type NewNoticesReport string
 // NewNoticesWeekday Day of weekly reports
 type NewNoticesWeekday string
 
+// NewPlanning defines model for NewPlanning.
+type NewPlanning struct {
+	// OpenSchedules Tokens of the tenant may choose other schedules than daily
+	OpenSchedules bool `json:"open_schedules"`
+
+	// TimeZone IANA name; absent: that of the tenant's data region, also when that changes
+	//
+	// Example: Australia/Sydney
+	TimeZone string `json:"time_zone,omitempty,omitzero"`
+}
+
 // NewPolicy defines model for NewPolicy.
 type NewPolicy struct {
 	// Activate Activate it at once; without it it is a draft
@@ -3612,11 +3641,17 @@ type Planning struct {
 	// OpenSchedules Tokens of the tenant may choose other schedules than daily
 	OpenSchedules bool `json:"open_schedules"`
 
-	// TimeZone IANA name, of the tenant's region: nights there are off-peak
+	// TimeZone IANA name: nights there are off-peak, and times of day are meant there that name no other
 	//
 	// Example: Australia/Sydney
 	TimeZone string `json:"time_zone"`
+
+	// TimeZoneOf Whose time zone it is: that of the tenant's data region (list-regions), or one that the tenant was given
+	TimeZoneOf PlanningTimeZoneOf `json:"time_zone_of"`
 }
+
+// PlanningTimeZoneOf Whose time zone it is: that of the tenant's data region (list-regions), or one that the tenant was given
+type PlanningTimeZoneOf string
 
 // Policy defines model for Policy.
 type Policy struct {
@@ -3906,6 +3941,11 @@ type Region struct {
 	// Tenants That belong to it
 	Tenants int64 `json:"tenants"`
 
+	// TimeZone IANA name: nights there are off-peak for its tenants that have no time zone of their own
+	//
+	// Example: Australia/Sydney
+	TimeZone string `json:"time_zone"`
+
 	// Workers That live, in all of its pools: without any its tenants wait
 	Workers int64 `json:"workers"`
 }
@@ -4133,10 +4173,10 @@ type Schedule struct {
 	// EveryHours every: hours from one start to the next
 	EveryHours int64 `json:"every_hours,omitempty,omitzero"`
 
-	// Kind daily: once a day, each workload at a stable time of its own, for even load; window: spread over some minutes from a local time on; every: every some hours; fixed: at a local time; off-peak: spread over the night of the tenant's region
+	// Kind daily: once a day, each workload at a stable time of its own, for even load; window: spread over some minutes from a local time on; every: every some hours; fixed: at a local time; off-peak: spread over the night of the tenant's time zone
 	Kind ScheduleKind `json:"kind"`
 
-	// TimeZone IANA name, of times of day and of the days that retention counts; without it that of the tenant's region, of a policy that is changed the one it has
+	// TimeZone IANA name, of times of day and of the days that retention counts; without it that of the tenant (get-planning), which is its region's unless it has one, of a policy that is changed the one it has
 	//
 	// Example: Europe/Vienna
 	TimeZone string `json:"time_zone,omitempty,omitzero"`
@@ -4145,7 +4185,7 @@ type Schedule struct {
 	WindowMinutes int64 `json:"window_minutes,omitempty,omitzero"`
 }
 
-// ScheduleKind daily: once a day, each workload at a stable time of its own, for even load; window: spread over some minutes from a local time on; every: every some hours; fixed: at a local time; off-peak: spread over the night of the tenant's region
+// ScheduleKind daily: once a day, each workload at a stable time of its own, for even load; window: spread over some minutes from a local time on; every: every some hours; fixed: at a local time; off-peak: spread over the night of the tenant's time zone
 type ScheduleKind string
 
 // SearchPage defines model for SearchPage.
@@ -5056,7 +5096,7 @@ type SetLicensingJSONRequestBody = NewLicensing
 type SetNoticesJSONRequestBody = NewNotices
 
 // SetPlanningJSONRequestBody defines body for SetPlanning for application/json ContentType.
-type SetPlanningJSONRequestBody = Planning
+type SetPlanningJSONRequestBody = NewPlanning
 
 // AddPolicyJSONRequestBody defines body for AddPolicy for application/json ContentType.
 type AddPolicyJSONRequestBody = NewPolicy
@@ -5574,14 +5614,14 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/planning (the `GetPlanning` operationId).
 	GetPlanning(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SetPlanningWithBody Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+	// SetPlanningWithBody Set a tenant's time zone, or that it follows its region's, and whether its own tokens may choose schedules
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
 	SetPlanningWithBody(ctx context.Context, tenant string, params *SetPlanningParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// SetPlanning Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+	// SetPlanning Set a tenant's time zone, or that it follows its region's, and whether its own tokens may choose schedules
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -7114,7 +7154,7 @@ func (c *Client) GetPlanning(ctx context.Context, tenant string, reqEditors ...R
 	return c.Client.Do(req)
 }
 
-// SetPlanningWithBody Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+// SetPlanningWithBody Set a tenant's time zone, or that it follows its region's, and whether its own tokens may choose schedules
 //
 // Takes any type of body and a specified content type.
 //
@@ -7131,7 +7171,7 @@ func (c *Client) SetPlanningWithBody(ctx context.Context, tenant string, params 
 	return c.Client.Do(req)
 }
 
-// SetPlanning Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+// SetPlanning Set a tenant's time zone, or that it follows its region's, and whether its own tokens may choose schedules
 //
 // Takes a body of the `application/json` content type.
 //
@@ -14934,14 +14974,14 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/planning (the `GetPlanning` operationId).
 	GetPlanningWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetPlanningResponse, error)
 
-	// SetPlanningWithBodyWithResponse Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+	// SetPlanningWithBodyWithResponse Set a tenant's time zone, or that it follows its region's, and whether its own tokens may choose schedules
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/planning (the `SetPlanning` operationId).
 	SetPlanningWithBodyWithResponse(ctx context.Context, tenant string, params *SetPlanningParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPlanningResponse, error)
 
-	// SetPlanningWithResponse Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+	// SetPlanningWithResponse Set a tenant's time zone, or that it follows its region's, and whether its own tokens may choose schedules
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -22066,7 +22106,7 @@ func (c *ClientWithResponses) GetPlanningWithResponse(ctx context.Context, tenan
 	return ParseGetPlanningResponse(rsp)
 }
 
-// SetPlanningWithBodyWithResponse Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+// SetPlanningWithBodyWithResponse Set a tenant's time zone, or that it follows its region's, and whether its own tokens may choose schedules
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -22079,7 +22119,7 @@ func (c *ClientWithResponses) SetPlanningWithBodyWithResponse(ctx context.Contex
 	return ParseSetPlanningResponse(rsp)
 }
 
-// SetPlanningWithResponse Set the time zone of a tenant's region, and whether its own tokens may choose schedules
+// SetPlanningWithResponse Set a tenant's time zone, or that it follows its region's, and whether its own tokens may choose schedules
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -91,6 +91,7 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 	if err := p.serve(cfg.Listen, secure, handler); err != nil {
 		return err
 	}
+	p.background(func(ctx context.Context) { followZones(ctx, cat, cfg, p.log) })
 	p.closes(func() error { close(closing); return nil }) // before serve's own end, which waits for requests
 	return nil
 }
@@ -133,9 +134,12 @@ func (c consent) URL(cloud, clientID, directory, state, redirect string) (string
 
 // placesOf are the regions and clouds of the configuration, for the API.
 func placesOf(cfg Config) api.Places {
-	p := api.Places{Region: cmp.Or(cfg.DefaultRegion, catalog.DefaultRegion), Cloud: cfg.Cloud, Pools: map[string]string{}}
+	p := api.Places{Region: cmp.Or(cfg.DefaultRegion, catalog.DefaultRegion), Cloud: cfg.Cloud, Pools: map[string]string{}, Zones: map[string]string{}}
 	for _, name := range cfg.RegionNames() {
 		p.Pools[name] = cfg.poolOf(name)
+		if in, err := cfg.In(name); err == nil && in.TimeZone != "" {
+			p.Zones[name] = in.TimeZone
+		}
 	}
 	for _, name := range cfg.cloudNames() {
 		c := graph.CloudOf(name)

@@ -73,6 +73,7 @@ type Config struct {
 	Region        string
 	RegionsFile   string
 	DefaultRegion string
+	TimeZone      string // of the region, "" UTC
 	CloudsFile    string
 	regions       map[string]Config // that RegionsFile names, by name
 	clouds        map[string]Config // that CloudsFile names, by name
@@ -171,6 +172,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	c.Bucket, c.LockFor, c.KeyFile = "file:backups", 30*24*time.Hour, "tenantry.keys"
 	c.storageFlags(fs)
 	fs.StringVar(&c.RegionsFile, "regions-file", "", "YAML `FILE` with further data regions, each with bucket, pool and what else differs there (api, worker)")
+	fs.StringVar(&c.TimeZone, "time-zone", "", "`NAME` of the time zone of the data region default, as IANA has it: nights there are off-peak for tenants that have none of their own; empty: UTC (api)")
 	fs.StringVar(&c.DefaultRegion, "default-region", "", "`NAME` of the data region of new tenants that name none; empty: default, whose bucket is bucket (api)")
 	fs.StringVar(&c.Region, "region", "", "`NAME` of the data region whose tenants a worker works for, with that region's bucket and no other; empty: default (worker)")
 
@@ -269,6 +271,9 @@ func (c Config) Validate(role Role) error {
 	}
 	if role == RoleAPI || role == RoleWorker {
 		c.validateGraph(bad)
+	}
+	if role == RoleAPI {
+		validateZone(c.TimeZone, bad)
 	}
 	if role != RoleInit {
 		c.validatePlaces(role, bad)

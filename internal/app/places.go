@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/peterbourgon/ff/v3"
 	"gopkg.in/yaml.v3"
@@ -69,9 +70,11 @@ func (c *Config) readPlaces() error {
 	for name, keys := range regions {
 		r := base
 		r.Region, r.Bucket, r.S3AccessKey, r.S3SecretKey, r.Pool = name, "", "", tenantry.Secret{}, name
+		r.TimeZone = ""
 		fs := flag.NewFlagSet("regions-file: "+name, flag.ContinueOnError)
 		r.storageFlags(fs)
 		fs.StringVar(&r.Pool, "pool", r.Pool, "")
+		fs.StringVar(&r.TimeZone, "time-zone", "", "")
 		if err := place(fs, "TENANTRY_REGION_", name, keys); err != nil {
 			return err
 		}
@@ -167,6 +170,7 @@ func (c Config) validateRegion(name string, role Role, bad complain) {
 	if !poolName.MatchString(r.Pool) {
 		bad("pool", r.Pool, "a name of lower-case letters, digits and dashes, at most 40")
 	}
+	validateZone(r.TimeZone, bad)
 	r.validateStorage(bad)
 	if role == RoleWorker {
 		r.validateEscrow(bad)
@@ -178,6 +182,13 @@ func (c Config) validateRegion(name string, role Role, bad complain) {
 		if other != name && others[other].Bucket != "" && others[other].S3AccessKey == r.S3AccessKey && sameEndpoint(r.Bucket, others[other].Bucket) && where(others[other]) == where(r) {
 			bad("bucket", redactURL(r.Bucket), "another one than that of the region "+other)
 		}
+	}
+}
+
+// validateZone checks the name of a time zone; "" is none.
+func validateZone(name string, bad complain) {
+	if zone, err := time.LoadLocation(name); err != nil || zone == time.Local {
+		bad("time-zone", name, "the IANA name of a time zone, for example Australia/Sydney")
 	}
 }
 

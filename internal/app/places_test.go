@@ -2,14 +2,18 @@ package app
 
 import (
 	"bytes"
+	"cmp"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/tenantry/tenantry/internal/catalog"
+	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -61,6 +65,8 @@ func TestPlacesNameTheKey(t *testing.T) {
 		{"au:\n  bucket: file:b\n  slots-backup: 3\n", "", "", "slots-backup is no key of it"},
 		{"AU:\n  bucket: file:b\n", "", "", "regions-file: AU: name"},
 		{"default:\n  bucket: file:b\n", "", "", "regions-file: default: name"},
+		{"au:\n  bucket: file:b\n  time-zone: Sydney\n", "", "", "regions-file: au: time-zone"},
+		{"au:\n  bucket: file:b\n  time-zone: Local\n", "", "", "regions-file: au: time-zone"},
 		{"au: [1]\n", "", "", "regions-file"},
 		{"", "", "mars", "region is \"mars\""},
 		{"", "china:\n  client-id: \"\"\n", "", "clouds-file: china: client-id"},
@@ -115,4 +121,39 @@ func TestRegionsBehindTheDoor(t *testing.T) {
 	if _, err := all.Keys("mars"); tenantry.KindOf(err) != tenantry.Shared {
 		t.Errorf("keys of a region that is not there: %v", err)
 	}
+}
+
+// Tenants follow the time zone of their region, which is that of the fleet for no other region; those that have one of
+// their own do not.
+func TestTenantsFollowTheirRegionsZone(t *testing.T) {
+	cat, err := catalog.Open(t.Context(), catalogtest.SQLite(t))
+	must(t, err)
+	t.Cleanup(func() { _ = cat.Close() })
+	fleet := cat.Fleet()
+	for _, region := range []string{"au", "eu"} {
+		must(t, fleet.AddPool(t.Context(), catalog.Pool{Name: region, Region: region, AddedAt: time.Now()}))
+	}
+	for id, region := range map[tenantry.TenantID]string{"t-home": "", "t-au": "au", "t-own": "au", "t-eu": "eu"} {
+		must(t, fleet.AddTenant(t.Context(), catalog.TenantRow{ID: id, Directory: string(id) + ".example", Region: region, Pool: cmp.Or(region, catalog.MainPool)}))
+	}
+	must(t, cat.Tenant("t-own").SetPlanning(t.Context(), catalog.Planning{TimeZone: "UTC"}, time.Now()))
+	follows := func(file string, want map[tenantry.TenantID]string) {
+		t.Helper()
+		c, err := Load(RoleAPI, []string{"-client-id", "id", "-bucket", "file:home", "-time-zone", "Europe/Vienna", "-regions-file", placeFile(t, file)}, &bytes.Buffer{})
+		must(t, err)
+		for range 2 { // again changes nothing
+			must(t, followOnce(t.Context(), cat, c, zap.NewNop()))
+		}
+		for id, zone := range want {
+			p, err := cat.Tenant(id).Planning(t.Context())
+			must(t, err)
+			if p.TimeZone != zone || p.OfRegion != (id != "t-own") {
+				t.Errorf("%s has the zone %s, of its region %v; want %s", id, p.TimeZone, p.OfRegion, zone)
+			}
+		}
+	}
+	follows("au:\n  bucket: s3://au\n  time-zone: Australia/Sydney\neu:\n  bucket: s3://eu\n",
+		map[tenantry.TenantID]string{"t-home": "Europe/Vienna", "t-au": "Australia/Sydney", "t-own": "UTC", "t-eu": "UTC"})
+	follows("au:\n  bucket: s3://au\n  time-zone: Australia/Perth\neu:\n  bucket: s3://eu\n  time-zone: Europe/Paris\n",
+		map[tenantry.TenantID]string{"t-home": "Europe/Vienna", "t-au": "Australia/Perth", "t-own": "UTC", "t-eu": "Europe/Paris"})
 }

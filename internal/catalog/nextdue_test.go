@@ -199,6 +199,45 @@ func TestPeakHour(t *testing.T) {
 	})
 }
 
+// Off-peak starts lie in the nights of their tenants' zones, and in those the plan is even: no hour starts a quarter
+// more than the busiest one would if every night's starts were spread perfectly.
+func TestPeakHourOffPeak(t *testing.T) {
+	zones := []string{"UTC", "Europe/Vienna", "America/New_York", "Asia/Kolkata", "Australia/Sydney"}
+	const starts, night = 16_000, 10 * time.Hour
+	rapid.Check(t, func(t *rapid.T) {
+		day := time.Date(2026, time.January, rapid.IntRange(1, 365).Draw(t, "day"), 0, 0, 0, 0, time.UTC)
+		var hours [24]int
+		var even [24]float64
+		for tenant, planned := 0, 0; planned < starts; tenant++ {
+			policy := catalog.Settled(catalog.Policy{Schedule: catalog.ScheduleOffPeak, TimeZone: rapid.SampledFrom(zones).Draw(t, "zone")})
+			if changesClocks(policy, day) {
+				policy.TimeZone = "UTC"
+			}
+			size := min(1<<rapid.IntRange(0, 13).Draw(t, "size"), starts-planned)
+			planned += size
+			zone, err := time.LoadLocation(policy.TimeZone)
+			if err != nil {
+				t.Fatal(err)
+			}
+			begins := time.Date(day.Year(), day.Month(), day.Day(), 20, 0, 0, 0, zone)
+			for m := range int(night / time.Minute) {
+				even[begins.Add(time.Duration(m)*time.Minute).UTC().Hour()] += float64(size) / night.Minutes()
+			}
+			seed := rapid.Uint64().Draw(t, "directory")
+			for i := range size {
+				due := catalog.NextDue(policy, tenantry.UserResource(fmt.Sprintf("%x-%d-%d", seed, tenant, i)), tenantry.Mailbox, begins.Add(-time.Microsecond))
+				if due.Before(begins) || !due.Before(begins.Add(night)) {
+					t.Fatalf("a start of the night from %v on at %v", begins, due)
+				}
+				hours[due.UTC().Hour()]++
+			}
+		}
+		if busiest, most := slices.Max(hours[:]), slices.Max(even[:]); float64(busiest) > 1.25*most {
+			t.Fatalf("peak hour ratio %.3f: %v, even would be %.0f", float64(busiest)/most, hours, even)
+		}
+	})
+}
+
 // drawSchedule draws any schedule that AddPolicy would take.
 func drawSchedule(t *rapid.T) catalog.Policy {
 	p := drawPolicy(t)

@@ -262,6 +262,8 @@ func TestTenantStatements(t *testing.T) {
 			{"SetLicensing", func() error { return a.SetLicensing(ctx, Licensing{Mode: SeatsAutomatic}, now) }},
 			{"Planning", func() error { _, err := a.Planning(ctx); return err }},
 			{"SetPlanning", func() error { return a.SetPlanning(ctx, Planning{TimeZone: "Europe/Vienna"}, now) }},
+			{"SetPlanning", func() error { return a.SetPlanning(ctx, Planning{TimeZone: "Europe/Vienna", OfRegion: true}, now) }},
+			{"FollowZone", func() error { return a.FollowZone(ctx, "Asia/Tokyo", now) }},
 			{"Missing", func() error { _, err := a.Missing(ctx, []tenantry.ResourceID{"u-1"}); return err }},
 			{"Licensing", func() error { _, _, err := a.Licensing(ctx); return err }},
 			{"PausePolicy", func() error { _, err := a.PausePolicy(ctx, "p-1", now); return err }},

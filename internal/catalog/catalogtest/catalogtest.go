@@ -24,6 +24,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"TenantSettings", testTenantSettings},
 		{"RemoteWorkers", testRemoteWorkers},
 		{"Places", testPlaces},
+		{"Zones", testZones},
 		{"Exclusive", testExclusive},
 		{"Consents", testConsents},
 		{"Tokens", testTokens},

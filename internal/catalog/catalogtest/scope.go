@@ -173,6 +173,7 @@ func testScope(_ *testing.T, w *world) {
 		"Coverage":         func() any { c, _ := mine.Coverage(w.ctx, after); return c },
 		"Planning":         func() any { p, _ := mine.Planning(w.ctx); return p },
 		"SetPlanning":      func() any { return mine.SetPlanning(w.ctx, catalog.Planning{TimeZone: "Europe/Vienna"}, after) },
+		"FollowZone":       func() any { return mine.FollowZone(w.ctx, "Asia/Tokyo", after) },
 		"Missing":          func() any { list, _ := mine.Missing(w.ctx, []tenantry.ResourceID{user(0)}); return list },
 		"Licensing":        func() any { l, _, _ := mine.Licensing(w.ctx); return l },
 		"SetLicensing": func() any {
