@@ -133,7 +133,7 @@ func (f *policyFlags) add(flags *pflag.FlagSet) {
 	flags.Int64Var(&f.window, "window", 0, "minutes of the window (default 240)")
 	flags.BoolVar(&f.fixed, "fixed", false, "start everything at the time --at")
 	flags.Int64Var(&f.every, "every", 0, "every so many hours")
-	flags.BoolVar(&f.offPeak, "off-peak", false, "spread over the night of the tenant's region")
+	flags.BoolVar(&f.offPeak, "off-peak", false, "spread over the night, in the time zone of the tenant (policies planning)")
 	flags.StringVar(&f.zone, "time-zone", "", "IANA time zone, such as Europe/Vienna (default that of the tenant's region)")
 	flags.StringArrayVar(&f.blackouts, "blackout", nil, `nothing starts then: "08:00-18:00" or "mon,fri 08:00-18:00"; may be repeated`)
 	flags.DurationVar(&f.objective, "objective", 0, "up to this age a backup counts as fresh (default half as long again as the interval)")
