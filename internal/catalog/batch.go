@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"sync"
 	"time"
 
@@ -10,9 +11,9 @@ import (
 )
 
 const (
-	// batchWindow is how far apart the transactions of a batcher begin at least: what is
-	// asked meanwhile goes into the next one. So nobody waits longer for company, and who
-	// asks after a pause does not wait at all.
+	// batchWindow is the pause between two transactions of a batcher at least: what is asked
+	// meanwhile, and while the one before ran, goes into the next one. So nobody waits longer for
+	// company, and who asks after a pause does not wait at all.
 	batchWindow = 5 * time.Millisecond
 	// batchFull is how many questions one transaction answers at most.
 	batchFull = 256
@@ -38,7 +39,7 @@ type batcher[Q, A any] struct {
 	mu      sync.Mutex
 	waiting []*question[Q, A]
 	running bool      // a goroutine works off what waits
-	began   time.Time // the transaction before
+	ended   time.Time // the transaction before
 	closed  bool
 }
 
@@ -57,14 +58,14 @@ type question[Q, A any] struct {
 // ask returns the answer to q. When ctx ends before a transaction has taken the question,
 // it is withdrawn; after that the answer is awaited, for at most batchTime: a claim that
 // nobody heard of would never be worked on.
-func (b *batcher[Q, A]) ask(ctx context.Context, op string, q Q) (A, error) {
+func (b *batcher[Q, A]) ask(ctx context.Context, op fmt.Stringer, q Q) (A, error) {
 	item := &question[Q, A]{asked: q, reply: make(chan reply[A], 1)}
 	var none A
 	if err := ctx.Err(); err != nil {
-		return none, wrap(op, err)
+		return none, wrap(op.String(), err)
 	}
 	if !b.enter(item) {
-		return none, wrap(op, sql.ErrConnDone)
+		return none, wrap(op.String(), sql.ErrConnDone)
 	}
 	select {
 	case r := <-item.reply:
@@ -72,7 +73,7 @@ func (b *batcher[Q, A]) ask(ctx context.Context, op string, q Q) (A, error) {
 	case <-ctx.Done():
 	}
 	if b.withdraw(item) {
-		return none, wrap(op, ctx.Err())
+		return none, wrap(op.String(), ctx.Err())
 	}
 	r := <-item.reply
 	return r.value, r.err
@@ -122,7 +123,15 @@ func (b *batcher[Q, A]) work() {
 			return
 		}
 		b.settle(items)
+		b.end()
 	}
+}
+
+// end notes that a transaction has ended.
+func (b *batcher[Q, A]) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.ended = time.Now()
 }
 
 // take waits for the end of the window, unless a transaction is full already, and returns
@@ -130,7 +139,7 @@ func (b *batcher[Q, A]) work() {
 func (b *batcher[Q, A]) take() []*question[Q, A] {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if wait := batchWindow - time.Since(b.began); wait > 0 && len(b.waiting) > 0 && len(b.waiting) < batchFull {
+	if wait := batchWindow - time.Since(b.ended); wait > 0 && len(b.waiting) > 0 && len(b.waiting) < batchFull {
 		b.mu.Unlock()
 		time.Sleep(wait)
 		b.mu.Lock()
@@ -143,7 +152,7 @@ func (b *batcher[Q, A]) take() []*question[Q, A] {
 	for _, item := range items {
 		item.taken = true
 	}
-	b.began, b.running = time.Now(), n > 0
+	b.running = n > 0
 	return items
 }
 

@@ -26,13 +26,13 @@ func TestBatcherAnswersEachAlone(t *testing.T) {
 			return replies, nil
 		}
 		var group sync.WaitGroup
-		group.Go(func() { _, _ = b.ask(t.Context(), "ask", -1) })
+		group.Go(func() { _, _ = b.ask(t.Context(), asking{}, -1) })
 		<-first
 		var mu sync.Mutex
 		failed := 0
 		for n := range 20 {
 			group.Go(func() {
-				got, err := b.ask(t.Context(), "ask", n)
+				got, err := b.ask(t.Context(), asking{}, n)
 				mu.Lock()
 				defer mu.Unlock()
 				if err != nil {
@@ -49,7 +49,7 @@ func TestBatcherAnswersEachAlone(t *testing.T) {
 		}
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := b.ask(gone, "ask", 100); tenantry.KindOf(err) != tenantry.Canceled {
+		if _, err := b.ask(gone, asking{}, 100); tenantry.KindOf(err) != tenantry.Canceled {
 			t.Errorf("who had gone was told %v", err)
 		}
 		close(begin)
@@ -59,8 +59,13 @@ func TestBatcherAnswersEachAlone(t *testing.T) {
 			t.Errorf("%s: %d failed, expected %d", kind, failed, expected)
 		}
 		b.close()
-		if _, err := b.ask(t.Context(), "ask", 1); tenantry.KindOf(err) != tenantry.Shared {
+		if _, err := b.ask(t.Context(), asking{}, 1); tenantry.KindOf(err) != tenantry.Shared {
 			t.Errorf("after close: %v", err)
 		}
 	}
 }
+
+// asking names a question in errors.
+type asking struct{}
+
+func (asking) String() string { return "ask" }

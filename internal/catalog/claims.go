@@ -32,41 +32,50 @@ type claimAsk struct {
 	process   tenantry.ProcessID
 }
 
-func (q claimAsk) String() string { return fmt.Sprintf("claim task %s of tenant %s", q.task, q.tenant) }
+func (q *claimAsk) String() string {
+	return fmt.Sprintf("claim task %s of tenant %s", q.task, q.tenant)
+}
 
 // Claim takes an admitted task for a live process, guarded by (id, admission, admitted), and
 // its series: the stored epoch rises by one. Conflict: the delivery is stale, drop it. Busy
 // series: the task goes back to ready with a short not_before, error kind Transient. Fenced:
 // the process has no lease (any more); the task stays admitted.
 //
-// Claims that are made at about the same time share a transaction; each waits for at most
-// 5 ms until that begins. Once it has begun, Claim awaits its end whatever becomes of ctx.
+// Claims and settlements that are made at about the same time share a transaction (see handOver);
+// each waits for at most 5 ms until that begins. Once it has begun, Claim awaits its end whatever
+// becomes of ctx.
 func (t *Tenant) Claim(ctx context.Context, id tenantry.TaskID, admission int64, p tenantry.ProcessID) (Claim, error) {
-	q := claimAsk{tenant: t.id, task: id, admission: admission, process: p}
-	return t.c.claims.ask(ctx, q.String(), q)
+	q := &claimAsk{tenant: t.id, task: id, admission: admission, process: p}
+	return t.c.handovers.ask(ctx, q, handover{claim: q})
 }
 
-// claimAll answers claims in one transaction.
-func (c *Catalog) claimAll(ctx context.Context, asked []claimAsk) (replies []reply[Claim], err error) {
-	err = c.transact(ctx, "claim tasks", func(ctx context.Context, tx stepper) ([]step, error) {
-		at := c.instant()
-		live, won := map[tenantry.ProcessID]bool{}, map[tenantry.TaskID]taskRow{}
-		of := map[tenantry.TenantID]TenantRow{}
-		if err := tx.run(ctx, c.alive(asked, at, live), take(asked, at, won), tenantsOf(asked, of)); err != nil {
-			return nil, err
-		}
-		replies = answerClaims(asked, live, won)
-		for i := range replies {
-			replies[i].value.Of = of[replies[i].value.Tenant]
-		}
-		return nil, c.ownSeries(ctx, tx, replies)
-	})
-	return replies, err
+// claiming is what a transaction finds of the claims that it answers.
+type claiming struct {
+	asked   []*claimAsk
+	live    map[tenantry.ProcessID]bool
+	won     map[tenantry.TaskID]taskRow
+	of      map[tenantry.TenantID]TenantRow
+	replies []reply[Claim] // those of asked
+}
+
+func newClaiming(asked []*claimAsk) *claiming {
+	return &claiming{
+		asked: asked, live: map[tenantry.ProcessID]bool{}, won: map[tenantry.TaskID]taskRow{}, of: map[tenantry.TenantID]TenantRow{},
+	}
+}
+
+// begin takes the tasks that are asked for; answer knows then whose they are.
+func (l *claiming) begin(c *Catalog) []step {
+	if len(l.asked) == 0 {
+		return nil
+	}
+	at := c.instant()
+	return []step{c.alive(l.asked, at, l.live), take(l.asked, at, l.won), tenantsOf(l.asked, l.of)}
 }
 
 // alive holds the leases of processes for the rest of the transaction, so that Reap either
 // sees their claims or comes first, and enters those that have one.
-func (c *Catalog) alive(asked []claimAsk, at bun.Safe, live map[tenantry.ProcessID]bool) step {
+func (c *Catalog) alive(asked []*claimAsk, at bun.Safe, live map[tenantry.ProcessID]bool) step {
 	var values rows
 	for _, q := range asked {
 		if _, seen := live[q.process]; !seen {
@@ -88,7 +97,7 @@ func (c *Catalog) alive(asked []claimAsk, at bun.Safe, live map[tenantry.Process
 
 // take marks the tasks running whose admission is waiting for its claim, for processes that
 // live, and enters them.
-func take(asked []claimAsk, at bun.Safe, won map[tenantry.TaskID]taskRow) step {
+func take(asked []*claimAsk, at bun.Safe, won map[tenantry.TaskID]taskRow) step {
 	var values rows
 	for _, q := range asked {
 		values = append(values, []any{q.tenant, q.task, q.admission, q.process})
@@ -111,7 +120,7 @@ func take(asked []claimAsk, at bun.Safe, won map[tenantry.TaskID]taskRow) step {
 }
 
 // tenantsOf reads the tenants of tasks.
-func tenantsOf(asked []claimAsk, of map[tenantry.TenantID]TenantRow) step {
+func tenantsOf(asked []*claimAsk, of map[tenantry.TenantID]TenantRow) step {
 	var values rows
 	seen := map[tenantry.TenantID]bool{}
 	for _, q := range asked {
@@ -132,37 +141,38 @@ func tenantsOf(asked []claimAsk, of map[tenantry.TenantID]TenantRow) step {
 	}
 }
 
-// answerClaims gives each task that was won to one who asked for it: several may have.
-func answerClaims(asked []claimAsk, live map[tenantry.ProcessID]bool, won map[tenantry.TaskID]taskRow) []reply[Claim] {
-	replies := make([]reply[Claim], len(asked))
-	for i, q := range asked {
-		row, ok := won[q.task]
+// answer gives each task that was won to one who asked for it: several may have.
+func (l *claiming) answer() {
+	l.replies = make([]reply[Claim], len(l.asked))
+	for i, q := range l.asked {
+		r := &l.replies[i]
+		row, ok := l.won[q.task]
 		switch {
-		case !live[q.process]:
-			replies[i].err = tenantry.Errorf(tenantry.Fenced, "%s: process %s has no lease", q, q.process)
+		case !l.live[q.process]:
+			r.err = tenantry.Errorf(tenantry.Fenced, "%s: process %s has no lease", q, q.process)
 		case !ok || row.Tenant != q.tenant || row.Admission != q.admission || row.Process != q.process:
-			replies[i].err = tenantry.Errorf(tenantry.Conflict, "%s: admission %d is not the current one, or is claimed", q, q.admission)
+			r.err = tenantry.Errorf(tenantry.Conflict, "%s: admission %d is not the current one, or is claimed", q, q.admission)
 		default:
-			replies[i].value.Task = row.task()
-			delete(won, q.task)
+			r.value.Task, r.value.Of = row.task(), l.of[row.Tenant]
+			delete(l.won, q.task)
 		}
 	}
-	return replies
 }
 
-// ownSeries makes the claimed tasks' series their own, each under its next epoch. A task
-// whose series another one owns goes back to ready.
-func (c *Catalog) ownSeries(ctx context.Context, tx stepper, replies []reply[Claim]) error {
-	var claims []*reply[Claim]
-	for i := range replies {
-		if r := &replies[i]; r.err == nil && writesSeries(r.value.Action) {
+// writers are the answers with tasks that write a series, in the order of locks.
+func (l *claiming) writers() (claims []*reply[Claim]) {
+	for i := range l.replies {
+		if r := &l.replies[i]; r.err == nil && writesSeries(r.value.Action) {
 			claims = append(claims, r)
 		}
 	}
-	if len(claims) == 0 {
-		return nil
-	}
 	slices.SortFunc(claims, func(a, b *reply[Claim]) int { return compareSeries(a.value.Task, b.value.Task) })
+	return claims
+}
+
+// ownSeries makes the claimed tasks' series their own, each under its next epoch. A task
+// whose series another one owns goes back to ready. Steps before it run with it.
+func (c *Catalog) ownSeries(ctx context.Context, tx stepper, before []step, claims []*reply[Claim]) error {
 	var values rows
 	for i, r := range claims {
 		if task := r.value.Task; i == 0 || compareSeries(claims[i-1].value.Task, task) != 0 {
@@ -170,7 +180,7 @@ func (c *Catalog) ownSeries(ctx context.Context, tx stepper, replies []reply[Cla
 		}
 	}
 	epochs := make(map[tenantry.TaskID]int64, len(values))
-	err := tx.run(ctx, step{
+	err := tx.run(ctx, append(before, step{
 		query: `
 			INSERT INTO series AS old (tenant, resource, workload, epoch, owner_task, owner_process, backup_task) VALUES ?0
 			ON CONFLICT (tenant, resource, workload) DO UPDATE
@@ -185,7 +195,7 @@ func (c *Catalog) ownSeries(ctx context.Context, tx stepper, replies []reply[Cla
 			epochs[owner] = epoch
 			return err
 		},
-	})
+	})...)
 	if err != nil {
 		return err
 	}

@@ -43,8 +43,7 @@ type Catalog struct {
 
 	exclusion *exclusion
 
-	claims      batcher[claimAsk, Claim]
-	settlements batcher[*settleAsk, struct{}]
+	handovers batcher[handover, Claim] // claims and settlements; those are answered without a claim
 
 	closing context.Context // ends when Close is called
 	close   context.CancelFunc
@@ -190,16 +189,14 @@ func prepareSession(ctx context.Context, conn *pgx.Conn) error {
 func newCatalog(writer, reader *bun.DB, postgres *pgx.ConnConfig) *Catalog {
 	c := &Catalog{writer: writer, reader: reader, postgres: postgres, exclusion: newExclusion()}
 	c.closing, c.close = context.WithCancel(context.Background())
-	c.claims.parent, c.claims.answer = c, c.claimAll
-	c.settlements.parent, c.settlements.answer = c, c.settleAll
+	c.handovers.parent, c.handovers.answer = c, c.handOver
 	return c
 }
 
 // Close ends all wakes and what is being asked, waits for their goroutines and closes the
 // connections.
 func (c *Catalog) Close() error {
-	c.claims.close()
-	c.settlements.close()
+	c.handovers.close()
 	c.close()
 	c.owned.Wait()
 	if c.keyed != nil {

@@ -74,7 +74,7 @@ func (q *settleAsk) delays() string { return encodeDelays(q.claim.Delays.Add(q.D
 // one transaction. Fenced if no longer owner; Invalid: a state that no settlement has, or a
 // snapshot of another series.
 //
-// Settlements that are made at about the same time share a transaction, as claims do.
+// Settlements that are made at about the same time share a transaction, with claims too.
 func (t *Tenant) Settle(ctx context.Context, c Claim, s Settlement, now time.Time) error {
 	q := &settleAsk{claim: c, Settlement: s, now: now}
 	op := q.String()
@@ -87,62 +87,78 @@ func (t *Tenant) Settle(ctx context.Context, c Claim, s Settlement, now time.Tim
 	if _, err := t.holds(op, c); err != nil {
 		return err
 	}
-	_, err := t.c.settlements.ask(ctx, op, q)
+	_, err := t.c.handovers.ask(ctx, q, handover{settle: q})
 	return err
 }
 
-// settleAll answers settlements in one transaction.
-func (c *Catalog) settleAll(ctx context.Context, asked []*settleAsk) (replies []reply[struct{}], err error) {
-	err = c.transact(ctx, "settle tasks", func(ctx context.Context, tx stepper) ([]step, error) {
-		replies = make([]reply[struct{}], len(asked))
-		var back, over []*settleAsk
-		at := make(map[guard]int, len(asked)) // the first who asked; a second has lost by then
-		for i, q := range asked {
-			if _, twice := at[q.guard()]; twice {
-				continue
-			}
-			at[q.guard()] = i
-			if q.State == TaskReady {
-				back = append(back, q)
-			} else {
-				over = append(over, q)
-			}
-		}
-		var given, ended []*settleAsk
-		problems := map[tenantry.TaskID]int{}
-		err := tx.run(ctx, slices.Concat(giveBack(back, &given), c.moveEnded(over, &ended), countProblems(asked, problems))...)
-		if err == nil && len(given) < len(back) {
-			err = tx.run(ctx, c.moveEnded(canceledOf(back, given), &ended)...)
-		}
-		if err != nil {
-			return nil, err
-		}
-		settled := append(given, ended...)
-		won := make(map[*settleAsk]bool, len(settled))
-		for _, q := range settled {
-			won[asked[at[q.guard()]]] = true // q is a copy where its task is canceled
-		}
-		for i, q := range asked {
-			if !won[q] {
-				replies[i].err = fenced(q.String())
-			}
-		}
-		return c.book(settled, ended, problems), nil
-	})
-	return replies, err
+// settling is what a transaction finds of the settlements that it answers.
+type settling struct {
+	asked      []*settleAsk
+	back, over []*settleAsk  // what goes back to ready, and what ends
+	at         map[guard]int // the first who asked; a second has lost by then
+	problems   map[tenantry.TaskID]int
+
+	given, ended []*settleAsk // those that were held
 }
 
-// book writes what settlements mean beside their task rows, in the order of locks.
-func (c *Catalog) book(settled, over []*settleAsk, problems map[tenantry.TaskID]int) []step {
+func newSettling(asked []*settleAsk) *settling {
+	l := &settling{asked: asked, at: make(map[guard]int, len(asked)), problems: map[tenantry.TaskID]int{}}
+	for i, q := range asked {
+		if _, twice := l.at[q.guard()]; twice {
+			continue
+		}
+		l.at[q.guard()] = i
+		if q.State == TaskReady {
+			l.back = append(l.back, q)
+		} else {
+			l.over = append(l.over, q)
+		}
+	}
+	return l
+}
+
+// begin ends the claims that are held.
+func (l *settling) begin(c *Catalog) []step {
+	return slices.Concat(giveBack(l.back, &l.given), c.moveEnded(l.over, &l.ended), countProblems(l.asked, l.problems))
+}
+
+// cancel ends those that were to go back to ready and that somebody wants canceled.
+func (l *settling) cancel(c *Catalog) []step {
+	if len(l.given) == len(l.back) {
+		return nil
+	}
+	return c.moveEnded(canceledOf(l.back, l.given), &l.ended)
+}
+
+func (l *settling) settled() []*settleAsk { return slices.Concat(l.given, l.ended) }
+
+// answers are Fenced for those that were not held.
+func (l *settling) answers() []error {
+	won := make([]bool, len(l.asked))
+	for _, q := range l.settled() {
+		won[l.at[q.guard()]] = true // q is a copy where its task is canceled
+	}
+	errs := make([]error, len(l.asked))
+	for i, q := range l.asked {
+		if !won[i] {
+			errs[i] = fenced(q.String())
+		}
+	}
+	return errs
+}
+
+// book writes what settlements mean beside their task rows and their series' owners, in the
+// order of locks.
+func (l *settling) book(c *Catalog) []step {
+	settled := l.settled()
 	if len(settled) == 0 {
 		return nil
 	}
-	ended := make([]taskRow, len(over))
-	for i, q := range over {
+	ended := make([]taskRow, len(l.ended))
+	for i, q := range l.ended {
 		ended[i] = q.ended()
 	}
-	return slices.Concat(c.freeSeries(settled), putSettled(settled), addProblems(settled, problems),
-		c.afterEnd(ended), keepPaces(settled), enterLedger(settled))
+	return slices.Concat(putSettled(settled), addProblems(settled, l.problems), c.afterEnd(ended), keepPaces(settled), enterLedger(settled))
 }
 
 // ended is the row of the task as a settlement ends it, as far as it is looked at afterwards.
@@ -235,18 +251,22 @@ func (c *Catalog) moveEnded(asked []*settleAsk, won *[]*settleAsk) []step {
 	}
 }
 
-// freeSeries ends the tasks' ownership of their series, where they have it.
-func (c *Catalog) freeSeries(settled []*settleAsk) []step {
-	var owners rows
+// freeSeries ends the tasks' ownership of their series, where they have it. It locks those
+// that claimed tasks will own, too, in one order with the others.
+func (c *Catalog) freeSeries(settled []*settleAsk, claimed []*reply[Claim]) []step {
+	var owners, wanted rows
 	for _, q := range settled {
 		if t := q.claim.Task; writesSeries(t.Action) {
 			owners = append(owners, []any{t.Tenant, t.Resource, t.Workload, t.ID})
 		}
 	}
 	if len(owners) == 0 {
-		return nil
+		return nil // who only owns takes them in order by itself
 	}
-	return append(c.lockSeries(owners), step{
+	for _, r := range claimed {
+		wanted = append(wanted, []any{r.value.Tenant, r.value.Resource, r.value.Workload})
+	}
+	return append(c.lockSeries(slices.Concat(owners, wanted)), step{
 		query: "UPDATE series SET owner_task = '', owner_process = '' WHERE (tenant, resource, workload, owner_task) IN (VALUES ?0)",
 		args:  []any{owners},
 	})
