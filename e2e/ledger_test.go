@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"maps"
 	"testing"
 )
@@ -52,7 +53,11 @@ func TestLedgerIsTrue(t *testing.T) {
 		Delays delays  `json:"delays"`
 		Units  []units `json:"units"`
 	}
-	f.must("GET", "/tenants/"+tn.ID+"/runs/"+done.ID, nil, &shown)
+	eventually(t, "what the run has waited for", func() (bool, string) { // it is some seconds late
+		f.must("GET", "/tenants/"+tn.ID+"/runs/"+done.ID, nil, &shown)
+		d := shown.Delays
+		return d.Worker > 0 && d.Storage > 0, fmt.Sprintf("%+v", d)
+	})
 	spent := map[string]int64{}
 	for _, u := range shown.Units {
 		spent[u.Service] = u.Units
@@ -62,7 +67,7 @@ func TestLedgerIsTrue(t *testing.T) {
 	if spent["outlook"] == 0 || spent["outlook"] != asked["outlook"] || spent["sharepoint"] < least || spent["sharepoint"] > most {
 		t.Errorf("the simulator has answered %v requests, the run says %v", asked, spent)
 	}
-	if d := shown.Delays; d.Worker <= 0 || d.Storage <= 0 || d.Queue < 0 {
+	if d := shown.Delays; d.Queue < 0 {
 		t.Errorf("the run waited %+v", d)
 	}
 

@@ -127,7 +127,7 @@ func (b *batcher[Q, A]) work() {
 	}
 }
 
-// end notes that a transaction has ended.
+// end begins the pause behind a transaction.
 func (b *batcher[Q, A]) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

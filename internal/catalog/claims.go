@@ -41,9 +41,9 @@ func (q *claimAsk) String() string {
 // series: the task goes back to ready with a short not_before, error kind Transient. Fenced:
 // the process has no lease (any more); the task stays admitted.
 //
-// Claims and settlements that are made at about the same time share a transaction (see handOver);
-// each waits for at most 5 ms until that begins. Once it has begun, Claim awaits its end whatever
-// becomes of ctx.
+// Claims and settlements that are made at about the same time share a transaction (see
+// handOver): each waits for the one under way, and for company at most 5 ms. Once it has begun,
+// Claim awaits its end whatever becomes of ctx.
 func (t *Tenant) Claim(ctx context.Context, id tenantry.TaskID, admission int64, p tenantry.ProcessID) (Claim, error) {
 	q := &claimAsk{tenant: t.id, task: id, admission: admission, process: p}
 	return t.c.handovers.ask(ctx, q, handover{claim: q})

@@ -17,8 +17,10 @@ type handover struct {
 //
 //	tasks are taken and ended -> series are freed, then owned -> what else settlements mean
 func (c *Catalog) handOver(ctx context.Context, asked []handover) (replies []reply[Claim], err error) {
+	var claims *claiming
+	var settlements *settling
 	err = c.transact(ctx, "claim and settle tasks", func(ctx context.Context, tx stepper) ([]step, error) {
-		claims, settlements := apart(asked)
+		claims, settlements = apart(asked)
 		if err := tx.run(ctx, slices.Concat(claims.begin(c), settlements.begin(c))...); err != nil {
 			return nil, err
 		}
@@ -37,6 +39,9 @@ func (c *Catalog) handOver(ctx context.Context, asked []handover) (replies []rep
 		replies = together(asked, claims.replies, settlements.answers())
 		return append(last, settlements.book(c)...), nil
 	})
+	if err == nil && settlements.tallied {
+		c.tally.add(settlements.settled())
+	}
 	return replies, err
 }
 

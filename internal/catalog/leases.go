@@ -113,7 +113,7 @@ func chargeWorkers(ctx context.Context, tx bun.Tx, lost []taskRow, now time.Time
 			return err
 		}
 	}
-	return literal{tx}.run(ctx, enterLedger(settled)...)
+	return literal{tx}.run(ctx, enterLedger(settled, entriesOf)...)
 }
 
 // giveUp makes the running tasks of processes ready again, frees their series, and returns

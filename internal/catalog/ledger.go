@@ -53,31 +53,49 @@ type ledgerRow struct {
 // dayOf is the number of a UTC day since 1970.
 func dayOf(t time.Time) int64 { return t.Unix() / int64(day/time.Second) }
 
-// enterLedger adds settlements to the ledgers of their runs and of their tenants' days, each
-// entry once. One statement with its rows in the order of the key: two transactions wait at
-// most in one direction.
-func enterLedger(settled []*settleAsk) (steps []step) {
-	type key struct {
-		tenant         tenantry.TenantID
-		run            tenantry.RunID
-		day            int64
-		entry, account string
-	}
-	sums := map[key]int64{}
+// entryKey is what an entry of the ledger is known by.
+type entryKey struct {
+	tenant         tenantry.TenantID
+	run            tenantry.RunID
+	day            int64
+	entry, account string
+}
+
+// sumEntries sums entries of settlements by those that the ledger has: of their runs, of their
+// tenants' days, and failures of all time.
+func sumEntries(settled []*settleAsk, of func(Task, Settlement) []ledgerRow) map[entryKey]int64 {
+	sums := map[entryKey]int64{}
 	for _, q := range settled {
 		task := q.claim.Task
-		for _, e := range entriesOf(task, q.Settlement) {
-			sums[key{task.Tenant, "", dayOf(q.now), e.Entry, e.Account}] += e.Amount
-			sums[key{task.Tenant, task.Run, 0, e.Entry, e.Account}] += e.Amount
+		for _, e := range of(task, q.Settlement) {
+			if e.Amount <= 0 {
+				continue
+			}
+			sums[entryKey{task.Tenant, "", dayOf(q.now), e.Entry, e.Account}] += e.Amount
+			sums[entryKey{task.Tenant, task.Run, 0, e.Entry, e.Account}] += e.Amount
 			if e.Entry == entryFailed {
-				sums[key{task.Tenant, "", 0, e.Entry, e.Account}] += e.Amount
+				sums[entryKey{task.Tenant, "", 0, e.Entry, e.Account}] += e.Amount
 			}
 		}
 	}
-	keys := slices.SortedFunc(maps.Keys(sums), func(a, b key) int {
-		return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.run, b.run), cmp.Compare(a.day, b.day),
-			cmp.Compare(a.entry, b.entry), cmp.Compare(a.account, b.account))
-	})
+	return sums
+}
+
+// sortedEntries are the keys of sums in the order of the ledger's own: two transactions wait at
+// most in one direction.
+func sortedEntries(sums map[entryKey]int64) []entryKey {
+	return slices.SortedFunc(maps.Keys(sums), compareEntries)
+}
+
+// enterLedger adds settlements to the ledgers of their runs and of their tenants' days, each
+// entry once.
+func enterLedger(settled []*settleAsk, of func(Task, Settlement) []ledgerRow) []step {
+	sums := sumEntries(settled, of)
+	return enterSums(sortedEntries(sums), sums)
+}
+
+// enterSums adds sums to the entries of sorted keys.
+func enterSums(keys []entryKey, sums map[entryKey]int64) (steps []step) {
 	for chunk := range slices.Chunk(keys, batch) {
 		var values rows
 		for _, k := range chunk {
@@ -93,8 +111,18 @@ func enterLedger(settled []*settleAsk) (steps []step) {
 	return steps
 }
 
-// entriesOf lists what a settlement adds to a ledger, without zeros.
+func compareEntries(a, b entryKey) int {
+	return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.run, b.run), cmp.Compare(a.day, b.day),
+		cmp.Compare(a.entry, b.entry), cmp.Compare(a.account, b.account))
+}
+
+// entriesOf lists all that a settlement adds to a ledger.
 func entriesOf(task Task, s Settlement) []ledgerRow {
+	return append(waitsOf(task, s), countsOf(task, s)...)
+}
+
+// waitsOf lists what a settlement waited for.
+func waitsOf(_ Task, s Settlement) []ledgerRow {
 	d := s.Delays
 	list := []ledgerRow{
 		{Entry: entryQueue, Amount: d.Queue.Microseconds()}, {Entry: entryWorker, Amount: d.Worker.Microseconds()},
@@ -103,6 +131,11 @@ func entriesOf(task Task, s Settlement) []ledgerRow {
 	for account, wait := range d.Graph {
 		list = append(list, ledgerRow{Entry: entryGraph, Account: account, Amount: wait.Microseconds()})
 	}
+	return list
+}
+
+// countsOf lists what a settlement spent, and how it ended.
+func countsOf(task Task, s Settlement) (list []ledgerRow) {
 	for service, units := range s.Spent {
 		list = append(list, ledgerRow{Entry: entryUnits, Account: string(service), Amount: units})
 	}
@@ -115,7 +148,7 @@ func entriesOf(task Task, s Settlement) []ledgerRow {
 			list = append(list, ledgerRow{Entry: entryBackups, Account: string(task.Workload), Amount: 1})
 		}
 	}
-	return slices.DeleteFunc(list, func(e ledgerRow) bool { return e.Amount <= 0 })
+	return list
 }
 
 // add puts a row into the ledger that it is a part of. Entries of a later version are not
@@ -142,19 +175,26 @@ func (l *Ledger) add(r ledgerRow) {
 	}
 }
 
-func put[K comparable, V any](m *map[K]V, key K, value V) {
+func put[K comparable, V int64 | time.Duration](m *map[K]V, key K, value V) {
 	if *m == nil {
 		*m = map[K]V{}
 	}
-	(*m)[key] = value
+	(*m)[key] += value
 }
 
 // RunLedger is what the tasks of a run waited for and spent so far, as of their last
-// settlements. A run that is not there has an empty one.
+// settlements; waits at other processes are some seconds late (see tally). A run that is not
+// there has an empty one.
 func (t *Tenant) RunLedger(ctx context.Context, run tenantry.RunID) (Ledger, error) {
 	var found []ledgerRow
-	err := t.c.read(ctx, fmt.Sprintf("read ledger of run %s of tenant %s", run, t.id), &found,
-		"SELECT day, entry, account, amount FROM ledger WHERE tenant = ? AND run = ? AND day = 0", t.id, run)
+	err := t.c.tally.read(func() error {
+		return t.c.read(ctx, fmt.Sprintf("read ledger of run %s of tenant %s", run, t.id), &found,
+			"SELECT day, entry, account, amount FROM ledger WHERE tenant = ? AND run = ? AND day = 0", t.id, run)
+	}, func(k entryKey, amount int64) {
+		if k.tenant == t.id && k.run == run && k.day == 0 {
+			found = append(found, ledgerRow{k.day, k.entry, k.account, amount})
+		}
+	})
 	var l Ledger
 	for _, row := range found {
 		l.add(row)
@@ -163,12 +203,18 @@ func (t *Tenant) RunLedger(ctx context.Context, run tenantry.RunID) (Ledger, err
 }
 
 // Ledger lists the tenant's UTC days from one to another, both included, that have entries,
-// the newest first.
+// the newest first. Waits at other processes are some seconds late.
 func (t *Tenant) Ledger(ctx context.Context, from, to time.Time) ([]Ledger, error) {
 	var found []ledgerRow
-	err := t.c.read(ctx, "read ledger of tenant "+string(t.id), &found, `
-		SELECT day, entry, account, amount FROM ledger WHERE tenant = ? AND run = '' AND day >= ? AND day <= ?`,
-		t.id, max(1, dayOf(from)), dayOf(to))
+	first, last := max(1, dayOf(from)), dayOf(to)
+	err := t.c.tally.read(func() error {
+		return t.c.read(ctx, "read ledger of tenant "+string(t.id), &found, `
+			SELECT day, entry, account, amount FROM ledger WHERE tenant = ? AND run = '' AND day >= ? AND day <= ?`, t.id, first, last)
+	}, func(k entryKey, amount int64) {
+		if k.tenant == t.id && k.run == "" && k.day >= first && k.day <= last {
+			found = append(found, ledgerRow{k.day, k.entry, k.account, amount})
+		}
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"net"
 	"net/url"
 	"os"
@@ -44,6 +45,7 @@ type Catalog struct {
 	exclusion *exclusion
 
 	handovers batcher[handover, Claim] // claims and settlements; those are answered without a claim
+	tally     tally
 
 	closing context.Context // ends when Close is called
 	close   context.CancelFunc
@@ -189,26 +191,26 @@ func prepareSession(ctx context.Context, conn *pgx.Conn) error {
 func newCatalog(writer, reader *bun.DB, postgres *pgx.ConnConfig) *Catalog {
 	c := &Catalog{writer: writer, reader: reader, postgres: postgres, exclusion: newExclusion()}
 	c.closing, c.close = context.WithCancel(context.Background())
+	c.tally.parent = c
 	c.handovers.parent, c.handovers.answer = c, c.handOver
 	return c
 }
 
-// Close ends all wakes and what is being asked, waits for their goroutines and closes the
-// connections.
+// Close writes what the tally holds, ends all wakes and what is being asked, waits for their
+// goroutines and closes the connections. Shared when the tally could not be written.
 func (c *Catalog) Close() error {
 	c.handovers.close()
+	err := c.tally.close()
 	c.close()
 	c.owned.Wait()
 	if c.keyed != nil {
 		c.keyed.Close()
 	}
-	err := c.writer.Close()
+	err = errors.Join(err, wrap("close catalog", c.writer.Close()))
 	if c.reader != c.writer {
-		if readErr := c.reader.Close(); err == nil {
-			err = readErr
-		}
+		err = errors.Join(err, wrap("close catalog", c.reader.Close()))
 	}
-	return wrap("close catalog", err)
+	return err
 }
 
 // Ping asks the database for an answer. Shared when there is none.

@@ -68,8 +68,12 @@ func (f *Fleet) Partitions(ctx context.Context, now time.Time, keep time.Duratio
 		SELECT state_hash FROM consents WHERE expires_at <= ? LIMIT ?)`, micros(now), purgeBatch)
 }
 
-// purgeLedger removes the days and runs of the ledger from before a time.
+// purgeLedger removes the days and runs of the ledger from before a time, what is still to be
+// written to it too.
 func (c *Catalog) purgeLedger(ctx context.Context, before time.Time) error {
+	if err := c.tally.flush(ctx); err != nil {
+		return err
+	}
 	err := c.purge(ctx, "expire days of the ledger", `DELETE FROM ledger WHERE (tenant, run, day, entry, account) IN (
 		SELECT tenant, run, day, entry, account FROM ledger WHERE day > 0 AND day < ? LIMIT ?)`, dayOf(before), purgeBatch)
 	if err != nil {

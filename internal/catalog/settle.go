@@ -99,6 +99,7 @@ type settling struct {
 	problems   map[tenantry.TaskID]int
 
 	given, ended []*settleAsk // those that were held
+	tallied      bool         // what they waited for is left to the tally
 }
 
 func newSettling(asked []*settleAsk) *settling {
@@ -148,7 +149,7 @@ func (l *settling) answers() []error {
 }
 
 // book writes what settlements mean beside their task rows and their series' owners, in the
-// order of locks.
+// order of locks. What they waited for is left to the tally, unless that is full.
 func (l *settling) book(c *Catalog) []step {
 	settled := l.settled()
 	if len(settled) == 0 {
@@ -158,7 +159,11 @@ func (l *settling) book(c *Catalog) []step {
 	for i, q := range l.ended {
 		ended[i] = q.ended()
 	}
-	return slices.Concat(putSettled(settled), addProblems(settled, l.problems), c.afterEnd(ended), keepPaces(settled), enterLedger(settled))
+	entries := entriesOf
+	if l.tallied = !c.tally.full(); l.tallied {
+		entries = countsOf
+	}
+	return slices.Concat(putSettled(settled), addProblems(settled, l.problems), c.afterEnd(ended), keepPaces(settled), enterLedger(settled, entries))
 }
 
 // ended is the row of the task as a settlement ends it, as far as it is looked at afterwards.
