@@ -81,6 +81,7 @@ type Config struct {
 	PublicURL      string
 	TLSCertificate string
 	TLSKey         string
+	GatewayMemory  int
 	APIRate        float64
 
 	OIDCIssuer         string
@@ -183,6 +184,8 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits (api, worker, scheduler)")
 
 	fs.StringVar(&c.PublicURL, "public-url", "http://127.0.0.1:8080", "`URL` under which browsers reach the API: consent comes back to it (api)")
+
+	fs.IntVar(&c.GatewayMemory, "gateway-memory", 128, "`MEBIBYTES` of objects of workers outside that may pass at once, in equal shares of all data regions; beside them passes one larger object of up to 128 (api)")
 
 	fs.StringVar(&c.TLSCertificate, "tls-certificate", "", "PEM `FILE` with the certificate to serve HTTPS with, read again when it changes; empty: plain HTTP, for loopback or a proxy with TLS (api)")
 	fs.StringVar(&c.TLSKey, "tls-key", "", "PEM `FILE` with the key of tls-certificate (api)")
@@ -291,6 +294,7 @@ func (c Config) Validate(role Role) error {
 		if (c.TLSCertificate == "") != (c.TLSKey == "") {
 			bad("tls-key", c.TLSKey, "the key's file where tls-certificate is given, and empty where it is not")
 		}
+		atLeast(bad, "gateway-memory", c.GatewayMemory, 16)
 		if c.APIRate < 0 || (c.APIRate > 0 && c.APIRate < 1) {
 			bad("api-rate", fmt.Sprint(c.APIRate), "0 or at least 1")
 		}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"maps"
@@ -116,6 +117,45 @@ func TestDefaultsNeedOnlyTheApplication(t *testing.T) {
 	}
 }
 
+// The chart takes for regions and clouds the keys that their files may have, but for what it sets itself, files of its own
+// making, and secrets.
+func TestChartTakesTheKeysOfPlaces(t *testing.T) {
+	type place struct {
+		AdditionalProperties struct {
+			Properties struct {
+				Config struct{ Properties map[string]any }
+			}
+		}
+	}
+	var schema struct {
+		Properties struct{ Regions, Clouds place }
+	}
+	text, err := os.ReadFile("../../deployments/chart/values.schema.json")
+	must(t, err)
+	must(t, json.Unmarshal(text, &schema))
+	var c Config
+	for name, of := range map[string]struct {
+		place
+		flags func(fs *flag.FlagSet)
+		not   []string
+	}{
+		"regions": {schema.Properties.Regions, c.regionFlags, []string{"s3-access-key", "s3-secret-key", "key-file"}},
+		"clouds":  {schema.Properties.Clouds, c.cloudFlags, []string{"client-secret", "certificate", "federated-token-file"}},
+	} {
+		var want []string
+		fs := flag.NewFlagSet(name, flag.ContinueOnError)
+		of.flags(fs)
+		fs.VisitAll(func(f *flag.Flag) {
+			if !slices.Contains(of.not, f.Name) {
+				want = append(want, f.Name)
+			}
+		})
+		if got := slices.Sorted(maps.Keys(of.AdditionalProperties.Properties.Config.Properties)); !slices.Equal(got, want) {
+			t.Errorf("the chart takes for %s the keys %v, want %v", name, got, want)
+		}
+	}
+}
+
 // What is deployed sets keys that there are.
 func TestDeploymentsSetKnownKeys(t *testing.T) {
 	var c Config
@@ -153,6 +193,9 @@ func TestDeploymentsSetKnownKeys(t *testing.T) {
 		t.Fatalf("found %d keys", len(keys))
 	}
 	for _, key := range keys {
+		if m := regexp.MustCompile(`^(region|cloud)-[a-z0-9]+-(.+)$`).FindStringSubmatch(key); m != nil && !known[key] {
+			key = m[2] // of one region or cloud
+		}
 		if !known[key] {
 			t.Errorf("deployments set %s, which is no key of the configuration", key)
 		}

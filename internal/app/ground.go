@@ -83,6 +83,9 @@ func version() string {
 	return strings.Trim(info.Main.Version, "()")
 }
 
+// apiMemory is what an api process needs beside the objects that pass through it, in bytes.
+const apiMemory = 190 << 20
+
 // newGateway opens the door for workers outside, which serves until the program stops. nil: the catalog is a SQLite file.
 func (p *Program) newGateway(cfg Config, cat *catalog.Catalog, all *regions, options queue.Options) (*gateway.Server, error) {
 	rdb, err := options.RedisClient()
@@ -98,6 +101,7 @@ func (p *Program) newGateway(cfg Config, cat *catalog.Catalog, all *regions, opt
 	}
 	door, err := gateway.New(gateway.Config{
 		Catalog: cat, Regions: all, Redis: rdb, Queue: options, Welcome: welcome, Log: p.log,
+		Room: int64(cfg.GatewayMemory) << 20, Places: len(cfg.RegionNames()),
 	})
 	if tenantry.CodeOf(err) == "needs_postgres" {
 		return nil, nil
@@ -105,6 +109,7 @@ func (p *Program) newGateway(cfg Config, cat *catalog.Catalog, all *regions, opt
 	if err != nil {
 		return nil, err
 	}
+	limitMemory((apiMemory + cfg.GatewayMemory<<20 + gateway.ObjectMax) / 1_000_000)
 	p.background(door.Run)
 	return door, nil
 }

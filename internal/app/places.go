@@ -43,6 +43,13 @@ func (c *Config) storageFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.Escrow, "escrow", c.Escrow, "`FILE` with the receipt of a tested escrow copy of the keys (tenantry keys check-escrow), or none to run without; a worker on a bucket needs either")
 }
 
+// regionFlags are the keys of a region in the regions file.
+func (c *Config) regionFlags(fs *flag.FlagSet) {
+	c.storageFlags(fs)
+	fs.StringVar(&c.Pool, "pool", c.Pool, "")
+	fs.StringVar(&c.TimeZone, "time-zone", c.TimeZone, "")
+}
+
 // cloudFlags are the keys of the application in a cloud.
 func (c *Config) cloudFlags(fs *flag.FlagSet) {
 	fs.StringVar(&c.GraphURL, "graph-url", c.GraphURL, "`URL` of Graph instead of the cloud's, for a simulator")
@@ -72,9 +79,7 @@ func (c *Config) readPlaces() error {
 		r.Region, r.Bucket, r.S3AccessKey, r.S3SecretKey, r.Pool = name, "", "", tenantry.Secret{}, name
 		r.TimeZone = ""
 		fs := flag.NewFlagSet("regions-file: "+name, flag.ContinueOnError)
-		r.storageFlags(fs)
-		fs.StringVar(&r.Pool, "pool", r.Pool, "")
-		fs.StringVar(&r.TimeZone, "time-zone", "", "")
+		r.regionFlags(fs)
 		if err := place(fs, "TENANTRY_REGION_", name, keys); err != nil {
 			return err
 		}

@@ -157,3 +157,26 @@ func TestTenantsFollowTheirRegionsZone(t *testing.T) {
 	follows("au:\n  bucket: s3://au\n  time-zone: Australia/Perth\neu:\n  bucket: s3://eu\n  time-zone: Europe/Paris\n",
 		map[tenantry.TenantID]string{"t-home": "Europe/Vienna", "t-au": "Australia/Perth", "t-own": "UTC", "t-eu": "Europe/Paris"})
 }
+
+// The files in the manual are files that programs take.
+func TestManualsPlaces(t *testing.T) {
+	manual, err := os.ReadFile("../../docs/OPERATIONS.md")
+	must(t, err)
+	seen := map[string]bool{}
+	for _, block := range strings.Split(string(manual), "```yaml\n")[1:] {
+		text, _, _ := strings.Cut(block, "```")
+		key := map[string]string{"au:": "-regions-file", "china:": "-clouds-file"}[strings.SplitN(text, "\n", 2)[0]]
+		if key == "" {
+			continue
+		}
+		seen[key] = true
+		c, err := Load(RoleAPI, []string{"-client-id", "id", "-bucket", "file:home", key, placeFile(t, text)}, &bytes.Buffer{})
+		must(t, err)
+		if len(c.regions)+len(c.clouds) != 1 {
+			t.Errorf("%s has %d regions and %d clouds", key, len(c.regions), len(c.clouds))
+		}
+	}
+	if len(seen) != 2 {
+		t.Errorf("the manual has examples of %v", seen)
+	}
+}

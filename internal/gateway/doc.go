@@ -32,6 +32,10 @@ import "time"
 // Path is where the server is mounted.
 const Path = "/gateway/v1/"
 
+// ObjectMax is how many bytes an object may have that passes: what the memory of a program has to have room for beside
+// Config.Room.
+const ObjectMax = 128 << 20
+
 const (
 	// accessAge is how long a worker's credential and its pool's tenants are believed without asking SQL.
 	accessAge = time.Second
@@ -41,8 +45,8 @@ const (
 	watchEvery = 2 * time.Second
 	// tunnelsMax bounds the open tunnels of one worker through one process.
 	tunnelsMax = 256
-	// objectMax bounds one object in bytes, objectsMax what all requests hold of objects of one data region at once.
-	objectMax, objectsMax = 256 << 20, 512 << 20
+	// objectMax bounds one object in bytes: the largest that a repository writes, a manifest, has 64 MiB at most.
+	objectMax = ObjectMax
 	// objectTime bounds a request about objects, shortTime any other one.
 	objectTime, shortTime = 10 * time.Minute, 30 * time.Second
 	// smallBody bounds every body but an object's, in bytes.

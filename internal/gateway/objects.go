@@ -50,11 +50,11 @@ func (s *Server) putObject(w http.ResponseWriter, r *http.Request, a access) err
 	if r.ContentLength < 0 || r.ContentLength > objectMax {
 		return tenantry.Errorf(tenantry.Invalid, "object %s: its length must be told, and be %d bytes at most", key, int64(objectMax))
 	}
-	memory := s.memory(a.region)
-	if err := memory.Acquire(r.Context(), max(1, r.ContentLength)); err != nil {
+	free, err := s.room.take(r.Context(), a.region, r.ContentLength)
+	if err != nil {
 		return tenantry.E(tenantry.Transient, "wait for memory for an object", err)
 	}
-	defer memory.Release(max(1, r.ContentLength))
+	defer free()
 	body := make([]byte, r.ContentLength)
 	if _, err := io.ReadFull(r.Body, body); err != nil {
 		return tenantry.E(tenantry.Transient, "read object "+key, err)

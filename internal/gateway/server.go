@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -17,7 +18,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"go.uber.org/zap"
-	"golang.org/x/sync/semaphore"
 
 	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -33,6 +33,8 @@ type Config struct {
 	Redis   redis.UniversalClient // under an account that may manage accounts (ACL)
 	Queue   queue.Options         // where that Redis is
 	Welcome Welcome
+	Room    int64            // bytes of objects that requests hold at once, in equal shares of so many regions; 0: 128 MiB
+	Places  int              // how many regions there are; 0: one
 	Now     func() time.Time // nil: time.Now
 	Log     *zap.Logger
 }
@@ -56,9 +58,10 @@ type Server struct {
 	tunnels tunnels
 	users   users
 
-	mu      sync.Mutex
-	known   map[[sha256.Size]byte]access
-	content map[string]*semaphore.Weighted // by region: bytes of its objects that requests hold
+	room *room
+
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]access
 }
 
 // access is what a worker may do, as it stood a moment ago.
@@ -82,7 +85,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, sql: sql, redis: at, known: map[[sha256.Size]byte]access{}, content: map[string]*semaphore.Weighted{}}
+	s := &Server{cfg: cfg, sql: sql, redis: at, known: map[[sha256.Size]byte]access{}, room: newRoom(cmp.Or(cfg.Room, usualRoom), cfg.Places)}
 	s.users.applied = map[string]string{}
 	s.mux = http.NewServeMux()
 	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request, access) error{
@@ -206,16 +209,6 @@ func (s *Server) look(ctx context.Context, id, secret string) (access, error) {
 		a.tenants[t] = true
 	}
 	return a, nil
-}
-
-// memory is what requests may hold of a region's objects: those that wait for its bucket keep nobody else's from theirs.
-func (s *Server) memory(region string) *semaphore.Weighted {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.content[region] == nil { // one for each region of the fleet, which are few
-		s.content[region] = semaphore.NewWeighted(objectsMax)
-	}
-	return s.content[region]
 }
 
 // may returns Forbidden unless the tenant belongs to the worker's pool. What there is elsewhere shows in no answer.
