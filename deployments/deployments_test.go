@@ -108,6 +108,7 @@ networkPolicy:
   metricsFrom: [{podSelector: {matchLabels: {app: prometheus}}}]
 nodeSelector: {kubernetes.io/arch: amd64}
 tolerations: [{key: backup, operator: Exists}]`,
+	"regions": placed,
 }
 
 func TestChart(t *testing.T) {

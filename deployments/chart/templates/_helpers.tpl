@@ -45,16 +45,37 @@ readinessProbe:
   periodSeconds: 5
 {{- end }}
 
-{{/* A pod of one program: dict root, program, component, keys (it uses the wrapping keys),
-     graph (it holds the Graph credential), overrides (keys of configuration), resources, grace. */}}
+{{/* The data regions whose buckets and keys a pod is given, as the keys of a map: dict root, all (every region),
+     region (that one). */}}
+{{- define "tenantry.regions" -}}
+{{- $of := dict }}
+{{- range $name, $one := .root.Values.regions }}
+{{- if or $.all (eq $name ($.region | default "")) }}{{- $_ := set $of $name $one }}{{- end }}
+{{- end }}
+{{- $of | toJson }}
+{{- end }}
+
+{{/* A pod of one program: dict root, program, component, storage (it opens buckets and uses their keys: all regions', or
+     those of region alone, "" being the default one), region, graph (it holds the credentials of Graph), overrides (keys
+     of configuration), resources, grace. */}}
 {{- define "tenantry.pod" -}}
 {{- $root := .root -}}
+{{- $graph := .graph -}}
+{{- $all := and .storage (not (hasKey . "region")) -}}
+{{- $region := .region | default "" -}}
+{{- $regions := include "tenantry.regions" (dict "root" $root "all" $all "region" $region) | fromJson -}}
+{{- $home := and .storage (not $region) -}}
+{{- $keys := and .storage $root.Values.keys.claim (not $region) -}}
+{{- range $regions -}}
+{{- /* A region without keys of its own has the fleet's. */}}
+{{- if and $root.Values.keys.claim (not .keysClaim) (not (index .config "kms-fleet")) -}}{{- $keys = true -}}{{- end -}}
+{{- end -}}
 metadata:
   labels:
     {{- include "tenantry.selector" (list $root .component) | nindent 4 }}
   annotations:
     # A change of configuration rolls the pods.
-    checksum/config: {{ $root.Values.config | toJson | sha256sum }}
+    checksum/config: {{ list $root.Values.config $root.Values.regions $root.Values.clouds | toJson | sha256sum }}
     {{- with $root.Values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -85,8 +106,17 @@ spec:
       command: [/{{ .program }}, -config, /etc/tenantry/tenantry.yaml]
       env:
         - {name: TENANTRY_LISTEN, value: ":8080"}
-        {{- if and .keys $root.Values.keys.claim }}
+        {{- if $keys }}
         - {name: TENANTRY_KEY_FILE, value: /keys/tenantry.keys}
+        {{- end }}
+        {{- if and .storage $root.Values.regions }}
+        - {name: TENANTRY_REGIONS_FILE, value: /etc/tenantry/regions.yaml}
+        {{- end }}
+        {{- if $region }}
+        - {name: TENANTRY_REGION, value: {{ $region | quote }}}
+        {{- end }}
+        {{- if $root.Values.clouds }}
+        - {name: TENANTRY_CLOUDS_FILE, value: /etc/tenantry/clouds.yaml}
         {{- end }}
         {{- if .graph }}
         {{- if $root.Values.certificate }}
@@ -96,38 +126,78 @@ spec:
           valueFrom:
             secretKeyRef: {name: {{ $root.Values.graphSecretName }}, key: TENANTRY_CLIENT_SECRET}
         {{- end }}
+        {{- range $name, $cloud := $root.Values.clouds }}
+        {{- $var := printf "TENANTRY_CLOUD_%s_" ($name | upper | replace "-" "_") }}
+        {{- if $cloud.certificate }}
+        - {name: {{ $var }}CERTIFICATE, value: /graph-{{ $name }}/certificate.pem}
+        {{- else }}
+        - name: {{ $var }}CLIENT_SECRET
+          valueFrom:
+            secretKeyRef: {name: {{ $cloud.graphSecretName }}, key: {{ $var }}CLIENT_SECRET}
+        {{- end }}
+        {{- end }}
         {{- end }}
         {{- range $key, $value := .overrides }}
         - {name: TENANTRY_{{ $key | upper | replace "-" "_" }}, value: {{ $value | quote }}}
         {{- end }}
       envFrom:
         - secretRef: {name: {{ $root.Values.secretName }}}
+        {{- if and $home $root.Values.bucketSecretName }}
+        - secretRef: {name: {{ $root.Values.bucketSecretName }}}
+        {{- end }}
+        {{- range $regions }}
+        {{- with .secretName }}
+        - secretRef: {name: {{ . }}}
+        {{- end }}
+        {{- end }}
       ports:
         - {name: http, containerPort: 8080}
       {{- include "tenantry.probes" $root | nindent 6 }}
       securityContext: {{- include "tenantry.containerSecurity" $root | nindent 8 }}
-      resources: {{- toYaml .resources | nindent 8 }}
+      resources: {{- toYaml (.resources | default dict) | nindent 8 }}
       volumeMounts:
         - {name: config, mountPath: /etc/tenantry, readOnly: true}
         - {name: tmp, mountPath: /tmp}
-        {{- if and .keys $root.Values.keys.claim }}
+        {{- if $keys }}
         - {name: keys, mountPath: /keys}
+        {{- end }}
+        {{- range $name, $one := $regions }}
+        {{- if $one.keysClaim }}
+        - {name: keys-{{ $name }}, mountPath: /keys-{{ $name }}}
+        {{- end }}
         {{- end }}
         {{- if and .graph $root.Values.certificate }}
         - {name: graph, mountPath: /graph, readOnly: true}
+        {{- end }}
+        {{- range $name, $cloud := $root.Values.clouds }}
+        {{- if and $graph $cloud.certificate }}
+        - {name: graph-{{ $name }}, mountPath: /graph-{{ $name }}, readOnly: true}
+        {{- end }}
         {{- end }}
   volumes:
     - name: config
       configMap: {name: {{ $root.Release.Name }}-tenantry}
     - name: tmp
       emptyDir: {}
-    {{- if and .keys $root.Values.keys.claim }}
+    {{- if $keys }}
     - name: keys
       persistentVolumeClaim: {claimName: {{ $root.Values.keys.claim }}}
+    {{- end }}
+    {{- range $name, $one := $regions }}
+    {{- with $one.keysClaim }}
+    - name: keys-{{ $name }}
+      persistentVolumeClaim: {claimName: {{ . }}}
+    {{- end }}
     {{- end }}
     {{- if and .graph $root.Values.certificate }}
     - name: graph
       secret: {secretName: {{ $root.Values.graphSecretName }}}
+    {{- end }}
+    {{- range $name, $cloud := $root.Values.clouds }}
+    {{- if and $graph $cloud.certificate }}
+    - name: graph-{{ $name }}
+      secret: {secretName: {{ $cloud.graphSecretName }}}
+    {{- end }}
     {{- end }}
 {{- end }}
 
