@@ -168,7 +168,7 @@ func freed(p apiclient.Counts) []string {
 		out = append(out, "locked", count(p.Skipped)+" objects stay until their locks end")
 	}
 	if p.Total > 0 {
-		out = append(out, "dropped", count(p.Total)+" snapshots")
+		out = append(out, "dropped", count(p.Total)+" snapshots", "freed later", "what these alone needed: by a prune three hours after this one or more, shared content by a collection then")
 	}
 	if p.Stored > 0 {
 		out = append(out, "written", byteSize(p.Stored)+" anew")

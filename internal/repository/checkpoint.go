@@ -144,17 +144,21 @@ func (w *Writer) settle(ctx context.Context, sealing bool) error {
 
 // fits reports whether the changes of the index may stand in the manifest.
 func (w *Writer) fits() bool {
-	if w.mem.size+int64(len(w.mem.packs))*packRecord <= maxInline {
+	packs := w.mem.packsSize()
+	if w.mem.size+int64(packs) <= maxInline {
 		return true
 	}
-	if w.mem.size > maxInlinePlain || len(w.mem.packs)*packRecord > maxInline {
+	if w.mem.size > maxInlinePlain || packs > maxInline {
 		return false
 	}
-	return compressedSize(w.mem.encode())+len(w.mem.packs)*packRecord <= maxInline
+	return compressedSize(w.mem.encode())+packs <= maxInline
 }
 
-// packRecord is about what a pack takes in a manifest.
-const packRecord = 40
+// packRecord is about what a pack takes in a manifest, goneRecord what one does that is listed no more.
+const (
+	packRecord = 40
+	goneRecord = 18
+)
 
 // flush writes the changes of the index as a new run, and once more into the footer of a pack,
 // from which the run can be made again. The caller holds life.

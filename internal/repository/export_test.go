@@ -34,6 +34,9 @@ func CollectWith(ctx context.Context, r *Repository, maxMark, maxCondemned int) 
 	return (&collector{repo: r, maxMark: maxMark, maxCondemned: maxCondemned}).step(ctx)
 }
 
+// WorthForgetting is how many packs are listed in vain before a sweep commits for them alone.
+const WorthForgetting = worthForgetting
+
 // MaxRecent is how many small contents a writer remembers.
 const MaxRecent = maxRecent
 
@@ -71,6 +74,35 @@ func FlushIndex(ctx context.Context, w *Writer) error {
 		return err
 	}
 	return w.wait(ctx)
+}
+
+// ListedPacks names the packs that the newest state of a series lists.
+func ListedPacks(ctx context.Context, r *Repository, s tenantry.Series) ([]string, error) {
+	head, err := r.readHead(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	rd, err := r.readerOf(s, head)
+	if err != nil {
+		return nil, err
+	}
+	defer rd.Close()
+	top, err := rd.inline.records([]byte{packSpace})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for record, err := range rd.index.scan(ctx, top, []byte{packSpace}, nil) {
+		if err != nil {
+			return nil, err
+		}
+		p, err := decodePack(record.value)
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, r.object(packName(s, packID(p.Id))))
+	}
+	return names, nil
 }
 
 // PacksWithChanges names the packs with changes of the index that one snapshot lists and an older one does not.

@@ -23,6 +23,7 @@ const (
 type memtable struct {
 	changes map[string]change // by ID
 	packs   []*pb.Pack        // in the order of their numbers
+	gone    [][]byte          // IDs of packs that the runs may list and that are of no use any more
 	size    int64             // bytes that encoding takes, about
 }
 
@@ -61,8 +62,25 @@ func readMemtable(d *pb.IndexDelta) (*memtable, error) {
 		}
 		m.packs = append(m.packs, p)
 	}
+	for _, id := range d.GetGone() {
+		if _, err := toPackID(id); err != nil {
+			return nil, err
+		}
+		m.gone = append(m.gone, id)
+	}
 	return m, nil
 }
+
+// forget has packs listed no more.
+func (m *memtable) forget(ids []packID) {
+	for _, id := range ids {
+		m.packs = slices.DeleteFunc(m.packs, func(p *pb.Pack) bool { return packID(p.Id) == id })
+		m.gone = append(m.gone, id[:])
+	}
+}
+
+// packsSize is about how many bytes the packs take in a manifest.
+func (m *memtable) packsSize() int { return len(m.packs)*packRecord + len(m.gone)*goneRecord }
 
 // set sets what has become of an ID; nothing, if the runs never had it.
 func (m *memtable) set(id string, c change) {
@@ -83,7 +101,7 @@ func (c change) size(id string) int64 {
 	return int64(len(id) + len(c.entry) + len(c.base) + 16)
 }
 
-func (m *memtable) empty() bool { return len(m.changes) == 0 && len(m.packs) == 0 }
+func (m *memtable) empty() bool { return len(m.changes) == 0 && len(m.packs) == 0 && len(m.gone) == 0 }
 
 // ids returns the IDs that have changed, ascending.
 func (m *memtable) ids() []string {
@@ -124,7 +142,7 @@ func (m *memtable) delta() (*pb.IndexDelta, error) {
 	if err := proto.Unmarshal(m.encode(), d); err != nil {
 		return nil, tenantry.E(tenantry.Internal, "decode one's own index delta", err)
 	}
-	d.Packs = m.packs
+	d.Packs, d.Gone = m.packs, m.gone
 	return d, nil
 }
 
@@ -153,6 +171,9 @@ func (m *memtable) records(prefix []byte) ([]record, error) {
 			return nil, err
 		}
 		add(record{key: packKey(packID(p.Id)), value: value})
+	}
+	for _, id := range m.gone {
+		add(record{key: packKey(packID(id)), dead: true})
 	}
 	slices.SortFunc(out, byKey)
 	return out, nil

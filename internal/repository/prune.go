@@ -14,8 +14,12 @@ import (
 	pb "github.com/tenantry/tenantry/proto/repository/v1"
 )
 
-// deleters is how many objects are deleted at once.
-const deleters = 16
+const (
+	// deleters is how many objects are deleted at once.
+	deleters = 16
+	// worthForgetting is how many packs the index lists in vain before a sweep commits for them alone.
+	worthForgetting = 64
+)
 
 // Freed is what a collection has deleted.
 type Freed struct {
@@ -54,7 +58,8 @@ func (w *Writer) Live() []Snapshot {
 // none has named for three hours (see past), and what was never committed. It first commits an open
 // manifest of its own, if it finds anything, so that no older owner can name what it deletes. It may
 // be cut at any point and repeated. Packs that carry changes of the index in their footer stay as
-// long as a manifest lists them, because runs are made again from them.
+// long as a manifest lists them, because runs are made again from them. Where snapshots were dropped, the commit also has the
+// index list no packs any more that nothing needs; for a few of them there is none.
 //
 // Memory: 100 bytes for each object of the series. It reads manifests and, where snapshots were
 // dropped, each run of the index once.
@@ -73,7 +78,12 @@ func (w *Writer) Sweep(ctx context.Context) (Freed, error) {
 	if len(garbage)+len(manifests) == 0 {
 		return Freed{}, nil
 	}
-	if !w.committed {
+	useless, err := w.uselessPacks(ctx, s.deep)
+	if err != nil {
+		return Freed{}, w.repo.fail(w.series, err)
+	}
+	if !w.committed || len(useless) >= worthForgetting {
+		w.mem.forget(useless)
 		if err := w.commitAtRest(ctx); err != nil {
 			return Freed{}, err
 		}
@@ -88,10 +98,37 @@ func (w *Writer) Sweep(ctx context.Context) (Freed, error) {
 	return freed, w.repo.fail(w.series, err)
 }
 
+// uselessPacks returns the packs that the newest state lists and nothing needs, of all that are needed; none if that is
+// not known. The caller holds life.
+func (w *Writer) uselessPacks(ctx context.Context, needed map[string]bool) ([]packID, error) {
+	if needed == nil {
+		return nil, nil
+	}
+	top, err := w.mem.records([]byte{packSpace})
+	if err != nil {
+		return nil, err
+	}
+	var useless []packID
+	for r, err := range w.index.scan(ctx, top, []byte{packSpace}, nil) {
+		if err != nil {
+			return nil, err
+		}
+		p, err := decodePack(r.value)
+		if err != nil {
+			return nil, err
+		}
+		if id := packID(p.Id); !needed[w.repo.object(packName(w.series, id))] {
+			useless = append(useless, id)
+		}
+	}
+	return useless, nil
+}
+
 // sweep finds the garbage of a series.
 type sweep struct {
 	repo   *Repository
 	series tenantry.Series
+	deep   map[string]bool // what is needed, where that was looked at pack by pack
 }
 
 func (s *sweep) find(ctx context.Context) (garbage, manifests []blob.Info, err error) {
@@ -124,6 +161,9 @@ func (s *sweep) find(ctx context.Context) (garbage, manifests []blob.Info, err e
 	needed, err := s.needed(ctx, past, deep)
 	if err != nil {
 		return nil, nil, err
+	}
+	if deep {
+		s.deep = needed
 	}
 	cutoff := s.repo.now().Add(-grace)
 	for _, folder := range []string{"p/", "s/"} {

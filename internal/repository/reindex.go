@@ -244,7 +244,7 @@ func (r *reindexer) goTo(ctx context.Context, m manifest) (*pb.IndexDelta, error
 		return nil, tenantry.Errorf(tenantry.Corrupt, "the index cannot be made again: the packs tell of %d items with %d bytes, the manifest of %d with %d",
 			got.Items, got.Bytes, want.Items, want.Bytes)
 	}
-	past.mem.packs = m.Inline.GetPacks()
+	past.mem.packs, past.mem.gone = m.Inline.GetPacks(), m.Inline.GetGone()
 	return past.mem.delta()
 }
 

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -10,7 +11,8 @@ import (
 
 // prune drops the snapshots of a series that no rule keeps, tidies it up, and deletes what nothing needs any more.
 // It counts: total, the snapshots dropped; items and bytes, the objects deleted and what they had;
-// skipped, garbage that an object lock keeps for now. It may be repeated at any point.
+// skipped, garbage that an object lock keeps for now. What the snapshots needed that it drops is counted by a later one, which
+// deletes it. It may be repeated at any point.
 func (j *job) prune(ctx context.Context) (end, error) {
 	standing, err := j.scope.SeriesStanding(ctx, j.claim.Resource, j.claim.Workload)
 	if err != nil {
@@ -56,11 +58,16 @@ func (j *job) prune(ctx context.Context) (end, error) {
 	if err == nil {
 		err = j.retain(ctx)
 	}
-	e := end{done: err == nil, counts: freedCounts(freed), reason: said}
+	e := end{done: err == nil, counts: freedCounts(freed)}
 	e.counts.Total, e.counts.Stored = int64(dropped), writer.Stored()
+	var reasons []string
 	if standing.Suspended != "" {
-		e.reason = "pruning is suspended until it is acknowledged: " + standing.Suspended
+		reasons = append(reasons, "pruning is suspended until it is acknowledged: "+standing.Suspended)
 	}
+	if said != "" {
+		reasons = append(reasons, said)
+	}
+	e.reason = strings.Join(reasons, "; ")
 	return e, fromBucket(err)
 }
 
@@ -81,7 +88,8 @@ func (j *job) tidy(ctx context.Context, writer *repository.Writer) (said string,
 			return "", fromBucket(err)
 		}
 		if done.Packs > 0 {
-			said = fmt.Sprintf("%d bytes of %d mostly dead packs were written anew; their %d bytes are freed with the last snapshot that needs them", done.Moved, done.Packs, done.Frees)
+			said = fmt.Sprintf("%d bytes of %d mostly dead packs were written anew; the %d bytes that these have are freed once every snapshot from before is dropped",
+				done.Moved, done.Packs, done.Frees)
 			j.log.Infow("mostly dead packs were written anew", "packs", done.Packs, "moved", done.Moved, "frees", done.Frees)
 		}
 	}

@@ -115,6 +115,26 @@ func (r *Reader) Snapshot(resource, workload string, seq int64) (map[string]Item
 	return items, checkSnapshot(m, state, items)
 }
 
+// Listed names the packs that the newest state lists, whether or not they are there.
+func (r *Reader) Listed(resource, workload string) ([]string, error) {
+	s, err := r.Open(resource, workload)
+	if err != nil {
+		return nil, err
+	}
+	folder := fmt.Sprintf("r/%s/%s/", resource, workload)
+	state, err := r.state(folder, s.Head)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for key := range state {
+		if key[0] == 'p' {
+			names = append(names, fmt.Sprintf("%sp/%x", folder, key[1:]))
+		}
+	}
+	return names, nil
+}
+
 // packs reads the packs that the space `p` names, by ID. One that is gone must not be needed, and have no changes.
 func (r *Reader) packs(folder string, state map[string][]byte) (map[string]*pack, error) {
 	packs := map[string]*pack{}

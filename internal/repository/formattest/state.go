@@ -84,6 +84,9 @@ func inline(all map[string][]byte, d *pb.IndexDelta) error {
 		}
 		set(all, append([]byte{'p'}, p.Id...), value)
 	}
+	for _, id := range d.GetGone() {
+		set(all, append([]byte{'p'}, id...), nil)
+	}
 	return nil
 }
 

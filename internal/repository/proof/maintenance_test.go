@@ -12,6 +12,7 @@ import (
 
 	"github.com/tenantry/tenantry/internal/blob"
 	"github.com/tenantry/tenantry/internal/repository"
+	"github.com/tenantry/tenantry/internal/repository/formattest"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -47,6 +48,15 @@ var maintenance = []scenario{
 			})
 		},
 		writes: []string{"put segment", "put manifest"},
+	},
+	{
+		name:    "sweep that forgets packs",
+		prepare: uselessPacks,
+		act: func(ctx context.Context, w *world, store blob.Store) error {
+			return w.prune(ctx, store, alice, "prune")
+		},
+		after:  listsWhatIsThere,
+		writes: []string{"put manifest", "delete pack", "delete pack", "delete pack", "delete manifest"},
 	},
 	{
 		name:    "compact",
@@ -145,6 +155,68 @@ func manyRuns(ctx context.Context, w *world) error {
 		return err
 	}
 	return added(ctx, w, after(750), after(1000), after(1250), after(1500))
+}
+
+// uselessPacks leaves runs of the index that list packs which only dropped snapshots have needed.
+func uselessPacks(ctx context.Context, w *world) error {
+	for i := range 4 { // each replaces all there was, too little for a run
+		if err := w.backup(ctx, w.store, alice, tenantry.TaskID(fmt.Sprint("small-", i)), texts(1+i, 20)); err != nil {
+			return err
+		}
+	}
+	now := func(n int) state {
+		s := texts(1, n)
+		maps.Copy(s, texts(4, 20))
+		return s
+	}
+	if err := added(ctx, w, texts(4, 20), now(300), now(550)); err != nil {
+		return err
+	}
+	err := w.prune(ctx, w.store, alice, "drop", "small-0", "small-1", "small-2")
+	time.Sleep(aged)
+	return err
+}
+
+// listedAndGone is how many packs alice's newest state lists that are not there.
+func (w *world) listedAndGone() (n int, err error) {
+	bucket := bucketOf(w.store)
+	reader, err := formattest.NewReader(bucket, keyFile, string(tenant))
+	if err != nil {
+		return 0, err
+	}
+	listed, err := reader.Listed(string(alice.Resource), string(alice.Workload))
+	for _, name := range listed {
+		if _, ok := bucket[name]; !ok {
+			n++
+		}
+	}
+	return n, err
+}
+
+// listsWhatIsThere checks that the newest state lists no packs that are gone, and that it can be made again where its
+// runs are lost.
+func listsWhatIsThere(ctx context.Context, w *world) error {
+	gone, err := w.listedAndGone()
+	if err != nil {
+		return err
+	}
+	if gone > 0 {
+		return fmt.Errorf("%d packs are listed that are gone", gone)
+	}
+	for key := range w.store.Bodies(string(tenant) + "/") {
+		if strings.Contains(key, "/s/") {
+			if err := w.store.Delete(ctx, key); err != nil {
+				return err
+			}
+		}
+	}
+	return w.maintain(ctx, w.store, alice, "reindex", func(wr *repository.Writer) error {
+		out, err := wr.Reindex(ctx)
+		if err == nil && (out.Packs == 0 || len(out.Refused) > 0) {
+			err = fmt.Errorf("%+v", out)
+		}
+		return err
+	})
 }
 
 // mostlyDead leaves packs of which the newest state needs little, or only the changes of the index in their footers.

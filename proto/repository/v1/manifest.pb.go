@@ -938,6 +938,7 @@ type IndexDelta struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Changes       []*Change              `protobuf:"bytes,1,rep,name=changes,proto3" json:"changes,omitempty"` // in ascending order of IDs
 	Packs         []*Pack                `protobuf:"bytes,2,rep,name=packs,proto3" json:"packs,omitempty"`     // that were added
+	Gone          [][]byte               `protobuf:"bytes,3,rep,name=gone,proto3" json:"gone,omitempty"`       // IDs of packs that are listed no more
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -982,6 +983,13 @@ func (x *IndexDelta) GetChanges() []*Change {
 func (x *IndexDelta) GetPacks() []*Pack {
 	if x != nil {
 		return x.Packs
+	}
+	return nil
+}
+
+func (x *IndexDelta) GetGone() [][]byte {
+	if x != nil {
+		return x.Gone
 	}
 	return nil
 }
@@ -1730,11 +1738,12 @@ const file_repository_v1_manifest_proto_rawDesc = "" +
 	"stands_for\x18\x05 \x01(\fR\tstandsFor\"5\n" +
 	"\x05Frame\x12\x16\n" +
 	"\x06stored\x18\x01 \x01(\rR\x06stored\x12\x14\n" +
-	"\x05plain\x18\x02 \x01(\rR\x05plain\"z\n" +
+	"\x05plain\x18\x02 \x01(\rR\x05plain\"\x8e\x01\n" +
 	"\n" +
 	"IndexDelta\x128\n" +
 	"\achanges\x18\x01 \x03(\v2\x1e.tenantry.repository.v1.ChangeR\achanges\x122\n" +
-	"\x05packs\x18\x02 \x03(\v2\x1c.tenantry.repository.v1.PackR\x05packs\"\x81\x01\n" +
+	"\x05packs\x18\x02 \x03(\v2\x1c.tenantry.repository.v1.PackR\x05packs\x12\x12\n" +
+	"\x04gone\x18\x03 \x03(\fR\x04gone\"\x81\x01\n" +
 	"\x06Change\x123\n" +
 	"\x05entry\x18\x01 \x01(\v2\x1d.tenantry.repository.v1.EntryR\x05entry\x12\x18\n" +
 	"\aremoved\x18\x02 \x01(\tR\aremoved\x12\x14\n" +
