@@ -103,6 +103,7 @@ func TestTwoRegions(t *testing.T) {
 	f.refused("PATCH", "/tenants/"+away.ID, map[string]any{"region": "default"}, 409, "conflict", "its backups are there")
 	f.refused("PUT", "/tenants/"+away.ID+"/pool", map[string]any{"pool": "main"}, 422, "invalid", "body.pool")
 	says(t, "regions", f.run("tenantry", "regions", "list"), "au", "default", "Australia/Sydney")
+	says(t, "coverage", f.run("tenantry", "coverage"), "REGION", "(all)", "au", "default")
 	says(t, "planning", f.run("tenantry", "policies", "planning", away.ID), "Australia/Sydney", "the region")
 	says(t, "planning", f.run("tenantry", "policies", "planning", home.ID), "UTC", "the region")
 	says(t, "tenants", f.run("tenantry", "tenants", "show", away.ID), "au")

@@ -200,11 +200,21 @@ func coverageCommand(c *connection) *cobra.Command {
 				return err
 			}
 			total.Tenant = "(all)"
-			rows := [][]string{coverageRow(total)}
+			rows, regions := [][]string{coverageRow(total)}, map[string]bool{}
 			for _, t := range tenants {
-				rows = append(rows, coverageRow(t))
+				rows, regions[t.Region] = append(rows, coverageRow(t)), true
 			}
-			return table(cmd, coverageHeader, rows, more)
+			if len(regions) < 2 {
+				return table(cmd, coverageHeader, rows, more)
+			}
+			for i := range rows {
+				region := "(all)"
+				if i > 0 {
+					region = tenants[i-1].Region
+				}
+				rows[i] = slices.Insert(rows[i], 2, region)
+			}
+			return table(cmd, strings.Replace(coverageHeader, " NAME ", " NAME REGION ", 1), rows, more)
 		})
 	command.Args = cobra.MaximumNArgs(1)
 	return command

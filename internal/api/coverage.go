@@ -13,6 +13,7 @@ import (
 type Coverage struct {
 	Tenant      tenantry.TenantID `json:"tenant,omitempty" doc:"Absent: all tenants"`
 	Name        string            `json:"name,omitempty"`
+	Region      string            `json:"region,omitempty" doc:"Data region of the tenant (list-regions)"`
 	Eligible    int64             `json:"eligible" doc:"Have something that can be backed up"`
 	Covered     int64             `json:"covered" doc:"Protected by a policy: within_objective, stale and never_backed_up together"`
 	Within      int64             `json:"within_objective" doc:"All protected workloads were backed up within their policies' objectives"`
@@ -25,7 +26,7 @@ type Coverage struct {
 
 func coverageOf(c catalog.Coverage) Coverage {
 	return Coverage{
-		Tenant: c.Tenant, Name: c.Name, Eligible: c.Eligible, Covered: c.Covered, Within: c.Within, Stale: c.Stale, Never: c.Never,
+		Tenant: c.Tenant, Name: c.Name, Region: c.Region, Eligible: c.Eligible, Covered: c.Covered, Within: c.Within, Stale: c.Stale, Never: c.Never,
 		Paused: c.Paused, Excluded: c.Excluded, Unprotected: words(c.Unprotected),
 	}
 }

@@ -55,3 +55,30 @@ func TestNightsAreTheRegions(t *testing.T) {
 		t.Errorf("off-peak in another zone: %d %s", refused.status, refused.body)
 	}
 }
+
+// Where a fleet has several regions, coverage and seats say which one a tenant belongs to.
+func TestCoverageNamesTheRegion(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, inRegions)
+	h.want(201, "POST", "/v1/pools", map[string]any{"name": "au", "region": "au"})
+	home := h.addConnected("Fabrikam", fabrikamGUID)
+	away := h.want(201, "POST", "/v1/tenants", map[string]any{"name": "Contoso", "directory": contosoGUID, "region": "au"}).text("id")
+	fleet, want := h.want(200, "GET", "/v1/coverage", nil), map[string]string{string(home): "default", away: "au"}
+	for i := range 2 {
+		at := "items." + string(rune('0'+i)) + "."
+		if id, got := fleet.text(at+"tenant"), fleet.text(at+"region"); got != want[id] {
+			t.Errorf("%s is in %s, want %s", id, got, want[id])
+		}
+	}
+	if got := h.want(200, "GET", "/v1/tenants/"+away+"/coverage", nil).text("region"); got != "au" {
+		t.Errorf("a tenant's own coverage says %q", got)
+	}
+	if got := fleet.field("total.region"); got != nil {
+		t.Errorf("all tenants are in the region %v", got)
+	}
+	h.want(201, "POST", "/v1/tenants/"+string(home)+"/policies", map[string]any{"name": "Daily", "activate": true})
+	file := string(h.want(200, "GET", "/v1/seats.csv", nil).body)
+	if !strings.HasPrefix(file, "tenant,name,month,rule,seats,region\n") || !strings.Contains(file, ",default\n") {
+		t.Errorf("the file of seats is %q", file)
+	}
+}

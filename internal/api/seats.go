@@ -121,7 +121,7 @@ func (s *service) seatRoutes() {
 	write(s, post(http.StatusOK, "assign-seats", tag, one+"/seats/assign", "Give seats by hand; all named get one, or none does"), s.assignSeats)
 	write(s, post(http.StatusOK, "revoke-seats", tag, one+"/seats/revoke", "Take seats by hand"), s.revokeSeats)
 	read(s, get("count-seats", tag, "/v1/seats", "Count the seats of all tenants in a month, by rule"), s.countSeats)
-	read(s, csvFile(get("fetch-seat-counts", tag, "/v1/seats.csv", "Fetch the seats of all tenants in a month, as CSV")), s.fetchSeatCounts)
+	read(s, csvFile(get("fetch-seat-counts", tag, "/v1/seats.csv", "Fetch the seats of all tenants in a month, as CSV; with a column for the data region where the fleet has several")), s.fetchSeatCounts)
 }
 
 func csvFile(op huma.Operation) huma.Operation {
@@ -271,7 +271,11 @@ func (s *service) fetchSeatCounts(ctx context.Context, in *countFileInput) (*hum
 		return nil, err
 	}
 	name := fmt.Sprintf("seats-%d-%02d.csv", year, month)
-	return streamed(ctx, name, []string{"tenant", "name", "month", "rule", "seats"}, func(ctx context.Context, line func(...string) error) error {
+	head, regional := []string{"tenant", "name", "month", "rule", "seats"}, len(s.Places.Pools) > 1
+	if regional {
+		head = append(head, "region")
+	}
+	return streamed(ctx, name, head, func(ctx context.Context, line func(...string) error) error {
 		fleet := s.Catalog.Fleet()
 		for after := tenantry.TenantID(""); ; {
 			tenants, err := fleet.Tenants(ctx, after, filePage)
@@ -282,8 +286,16 @@ func (s *service) fetchSeatCounts(ctx context.Context, in *countFileInput) (*hum
 			if err != nil {
 				return err
 			}
+			regions := map[tenantry.TenantID]string{}
+			for _, t := range tenants {
+				regions[t.ID] = t.Region
+			}
 			for _, r := range rows {
-				if err := line(string(r.Tenant), r.Name, fmt.Sprintf("%d-%02d", year, month), string(r.Rule), strconv.FormatInt(r.Seats, 10)); err != nil {
+				cells := []string{string(r.Tenant), r.Name, fmt.Sprintf("%d-%02d", year, month), string(r.Rule), strconv.FormatInt(r.Seats, 10)}
+				if regional {
+					cells = append(cells, regions[r.Tenant])
+				}
+				if err := line(cells...); err != nil {
 					return err
 				}
 			}

@@ -2445,6 +2445,9 @@ type Coverage struct {
 	// Paused Of those that are covered, by a policy that is paused
 	Paused int64 `json:"paused"`
 
+	// Region Data region of the tenant (list-regions)
+	Region string `json:"region,omitempty,omitzero"`
+
 	// Stale One was backed up longer ago
 	Stale int64 `json:"stale"`
 
@@ -5382,7 +5385,7 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/seats (the `CountSeats` operationId).
 	CountSeats(ctx context.Context, params *CountSeatsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
-	// FetchSeatCounts Fetch the seats of all tenants in a month, as CSV
+	// FetchSeatCounts Fetch the seats of all tenants in a month, as CSV; with a column for the data region where the fleet has several
 	//
 	// Corresponds with GET /v1/seats.csv (the `FetchSeatCounts` operationId).
 	FetchSeatCounts(ctx context.Context, params *FetchSeatCountsParams, reqEditors ...RequestEditorFn) (*http.Response, error)
@@ -6522,7 +6525,7 @@ func (c *Client) CountSeats(ctx context.Context, params *CountSeatsParams, reqEd
 	return c.Client.Do(req)
 }
 
-// FetchSeatCounts Fetch the seats of all tenants in a month, as CSV
+// FetchSeatCounts Fetch the seats of all tenants in a month, as CSV; with a column for the data region where the fleet has several
 //
 // Corresponds with GET /v1/seats.csv (the `FetchSeatCounts` operationId).
 func (c *Client) FetchSeatCounts(ctx context.Context, params *FetchSeatCountsParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
@@ -14694,7 +14697,7 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/seats (the `CountSeats` operationId).
 	CountSeatsWithResponse(ctx context.Context, params *CountSeatsParams, reqEditors ...RequestEditorFn) (*CountSeatsResponse, error)
 
-	// FetchSeatCountsWithResponse Fetch the seats of all tenants in a month, as CSV
+	// FetchSeatCountsWithResponse Fetch the seats of all tenants in a month, as CSV; with a column for the data region where the fleet has several
 	//
 	// Returns a wrapper object for the known response body format(s).
 	//
@@ -21586,7 +21589,7 @@ func (c *ClientWithResponses) CountSeatsWithResponse(ctx context.Context, params
 	return ParseCountSeatsResponse(rsp)
 }
 
-// FetchSeatCountsWithResponse Fetch the seats of all tenants in a month, as CSV
+// FetchSeatCountsWithResponse Fetch the seats of all tenants in a month, as CSV; with a column for the data region where the fleet has several
 //
 // Returns a wrapper object for the known response body format(s).
 //

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -14,6 +15,7 @@ import (
 type Coverage struct {
 	Tenant tenantry.TenantID // "" of all
 	Name   string
+	Region string // the tenant's data region, "" of all
 	// Eligible have something that could be backed up: Covered, Excluded, and those that
 	// Unprotected counts.
 	Eligible int64
@@ -82,7 +84,7 @@ func (t *Tenant) Coverage(ctx context.Context, now time.Time) (Coverage, error) 
 	var found []coverageRow
 	err = t.c.read(ctx, "count the coverage of tenant "+string(t.id), &found, coverageQuery,
 		bun.SafeQuery("r.tenant = ?", t.id), bun.SafeQuery("p.tenant = ?0 AND l.tenant = ?0", t.id), micros(now), bun.SafeQuery("s.tenant = ?", t.id))
-	c := Coverage{Tenant: t.id, Name: row.Name, Unprotected: map[Standing]int64{}}
+	c := Coverage{Tenant: t.id, Name: row.Name, Region: row.Region, Unprotected: map[Standing]int64{}}
 	for _, one := range found {
 		c.add(one)
 	}
@@ -94,10 +96,10 @@ func (t *Tenant) Coverage(ctx context.Context, now time.Time) (Coverage, error) 
 func (f *Fleet) Coverage(ctx context.Context, now time.Time) (total Coverage, tenants []Coverage, err error) {
 	total.Unprotected = map[Standing]int64{}
 	var names []struct {
-		ID   tenantry.TenantID
-		Name string
+		ID           tenantry.TenantID
+		Name, Region string
 	}
-	if err := f.c.read(ctx, "list names of tenants", &names, "SELECT id, name FROM tenants ORDER BY id"); err != nil {
+	if err := f.c.read(ctx, "list names of tenants", &names, "SELECT id, name, region FROM tenants ORDER BY id"); err != nil {
 		return total, nil, err
 	}
 	var found []coverageRow
@@ -108,7 +110,7 @@ func (f *Fleet) Coverage(ctx context.Context, now time.Time) (total Coverage, te
 	at := make(map[tenantry.TenantID]int, len(names))
 	for i, row := range names {
 		at[row.ID] = i
-		tenants = append(tenants, Coverage{Tenant: row.ID, Name: row.Name, Unprotected: map[Standing]int64{}})
+		tenants = append(tenants, Coverage{Tenant: row.ID, Name: row.Name, Region: cmp.Or(row.Region, DefaultRegion), Unprotected: map[Standing]int64{}})
 	}
 	for _, row := range found {
 		total.add(row)

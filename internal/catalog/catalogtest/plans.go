@@ -317,7 +317,7 @@ func testCoverage(_ *testing.T, w *world) {
 	w.ok(a.Settle(w.ctx, claims[1], catalog.Settlement{State: catalog.TaskDone}, now.Add(-2*time.Hour)))
 	w.ok(a.Settle(w.ctx, claims[2], catalog.Settlement{State: catalog.TaskFailed, Kind: tenantry.Denied}, now))
 	expected := catalog.Coverage{
-		Tenant: "t-a", Name: "a", Eligible: 5, Covered: 3, Within: 1, Stale: 1, Never: 1, Excluded: 1,
+		Tenant: "t-a", Name: "a", Region: catalog.DefaultRegion, Eligible: 5, Covered: 3, Within: 1, Stale: 1, Never: 1, Excluded: 1,
 		Unprotected: map[catalog.Standing]int64{catalog.StandingWorkloads: 1},
 	}
 	got, err := a.Coverage(w.ctx, now)
