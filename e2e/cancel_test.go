@@ -12,7 +12,7 @@ func TestCancel(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, "--users", "1", "--mails", "200", "--files-per-user", "0", "--no-drive", "1", "--groups", "0", "--sites", "0", "--page-size", "5", "--latency", "150ms")
 	f.scheduler("scheduler")
-	doomed := f.worker("doomed")
+	doomed := f.worker("doomed", "TENANTRY_LEASE_TIME=8s") // its loss is noticed when that is over
 	tn := f.connect(f.simTenants()[0])
 	u := f.simUsers(tn)[0]
 	r := f.userOf(tn, u.ID)

@@ -25,6 +25,7 @@ type simPlace struct {
 	Group   string `json:"group"`
 	Team    bool   `json:"team"`
 	Unified bool   `json:"unified"`
+	Site    string `json:"site"` // of a group
 }
 
 func (f *fleet) resourceOf(tn tenant, id string) resource {

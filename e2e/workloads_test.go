@@ -310,6 +310,14 @@ func TestGroupBackAndForth(t *testing.T) {
 	if p := x.call("POST", "/tenants/"+x.tn.ID+"/restores", ask, nil); p == nil || p.Status != http.StatusUnprocessableEntity || !strings.Contains(p.Detail, "no application") {
 		t.Errorf("the restore of a group is answered %+v", p)
 	}
+	var preview struct {
+		Items int64
+		Site  struct{ Resource string }
+	}
+	x.must("POST", "/tenants/"+x.tn.ID+"/restores/preview", ask, &preview)
+	if preview.Items < int64(len(all[3].names)) || preview.Site.Resource != "s-"+strings.ReplaceAll(group.Site, ",", "-") {
+		t.Errorf("the preview of a group with %d threads and the site %s says %+v", len(all[3].names), group.Site, preview)
+	}
 }
 
 // posts are those of the group now, a line each; their times are left out, since a page shows when a post was made

@@ -321,6 +321,8 @@ type TeamReader[P Pages] interface {
 	TeamMembers(ctx context.Context, team, link string) (P, error)
 	ChannelMembers(ctx context.Context, team, channel, link string) (P, error)
 	TeamContent[P]
+	LibraryReader[P]
+	List(ctx context.Context, site, list string) (jsontext.Value, error)
 }
 
 // TeamContent reads what the channels of a team hold.
@@ -338,8 +340,9 @@ type ChannelLister[P Pages] interface {
 
 // TeamWriter is what a team's target needs of Graph. It is used from several goroutines at once.
 type TeamWriter[P Pages] interface {
-	DriveWriter[P]
+	SiteWriter[P]
 	ChannelLister[P]
+	Drive(ctx context.Context, drive string) (jsontext.Value, error)
 }
 
 // parse reads what it needs of a payload. Graph is known to write a name twice now and then.

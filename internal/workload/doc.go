@@ -66,7 +66,8 @@
 // private or shared, its members. Messages and replies come from the export of all channels and lie in
 // theirs; pictures in the text are parts "hosted/<id>". Files are read by the drives in which channels really
 // keep them, each once; that of a private or shared channel lies under the channel and is restored
-// into such a channel alone.
+// into such a channel alone. They come with their values in the columns of the library, which is described, as in a site,
+// by the part "library.json" of their drive; where Graph refuses that, an entry "columns of files" says so.
 //
 // # Restoring
 //

@@ -13,7 +13,7 @@ import (
 // TestProgressTellsWhatIsExpected: a first backup, over all of its slices, tells early how many items there are, by what
 // folders say that they have; in the end as many are done. What changed since then nobody tells ahead.
 func TestProgressTellsWhatIsExpected(t *testing.T) {
-	c := newCompany(t, graphsim.TenantSpec{Users: 1, MailsPerUser: 300, FilesPerUser: 300}, graphsim.Options{})
+	c := newCompany(t, graphsim.TenantSpec{Users: 1, MailsPerUser: 300, AttachmentSize: 20 << 10, FilesPerUser: 300, FileSize: 20 << 10}, graphsim.Options{})
 	for name, src := range map[tenantry.Workload]func() engine.Source{tenantry.Mailbox: c.mailbox(0), tenantry.Drive: c.drive(0)} {
 		t.Run(string(name), func(t *testing.T) {
 			s, task := c.series(0, name), tenantry.NewTaskID(time.Now())

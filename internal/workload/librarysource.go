@@ -2,6 +2,7 @@ package workload
 
 import (
 	"context"
+	"net/url"
 	"strings"
 
 	"github.com/go-json-experiment/json"
@@ -47,28 +48,43 @@ func (r *fileRow) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// newLibraries returns the drives of a site, whose files are shown with their rows.
-func newLibraries[P Pages](api SiteReader[P], o tenantry.BackupOptions) driveTree[P] {
-	tree := newDriveTree[P](api, o)
-	tree.changes = api.LibraryChanges
-	return tree
+// libraryIDs say of which site a drive is a library, and which list it is ("drive resource type": sharePointIds).
+type libraryIDs struct {
+	Site string `json:"siteId"`
+	Web  string `json:"webId"`
+	URL  string `json:"siteUrl"`
+	List string `json:"listId"`
 }
 
-// library returns a drive of a site as an item that the site holds, with the list that it is.
-func (s *siteSource[P]) library(site string, raw jsontext.Value, libraries map[string]jsontext.Value) (engine.Item, error) {
-	item, err := s.listed(site, raw)
+func readLibraryIDs(drive jsontext.Value) (libraryIDs, error) {
+	var d struct {
+		IDs libraryIDs `json:"sharePointIds"`
+	}
+	err := parse("a drive", drive, &d)
+	return d.IDs, err
+}
+
+// site is the ID by which Graph knows the site: its host, and those of site collection and site ("site resource type").
+// Empty where the drive does not tell.
+func (l *libraryIDs) site() string {
+	u, err := url.Parse(l.URL)
+	if err != nil || u.Host == "" || l.Site == "" || l.Web == "" {
+		return ""
+	}
+	return u.Host + "," + l.Site + "," + l.Web
+}
+
+// library returns a drive as an item that parent holds, with the list that it is, if that is among those known by ID.
+func (s *driveTree[P]) library(parent string, raw jsontext.Value, libraries map[string]jsontext.Value) (engine.Item, error) {
+	item, err := s.listed(parent, raw)
 	if err != nil {
 		return item, err
 	}
-	var d struct {
-		IDs struct {
-			List string `json:"listId"`
-		} `json:"sharePointIds"`
-	}
-	if err := parse("a drive", raw, &d); err != nil {
+	ids, err := readLibraryIDs(raw)
+	if err != nil {
 		return item, err
 	}
-	if list, ok := libraries[d.IDs.List]; ok {
+	if list, ok := libraries[ids.List]; ok {
 		part := bytesPart(libraryPart, list)
 		item.ETag = digest(append([]byte(item.ETag), part.Version...))
 		item.Parts = func(context.Context) ([]engine.ItemPart, error) { return []engine.ItemPart{part}, nil }
@@ -76,10 +92,11 @@ func (s *siteSource[P]) library(site string, raw jsontext.Value, libraries map[s
 	return item, nil
 }
 
-// files reads a page of a library. Where the service refuses to expand rows, files are saved without them, and an entry
-// of its own says so.
-func (s *siteSource[P]) files(ctx context.Context, collection, link string) (engine.Page, error) {
-	tree, prefix := s.driveTree, withRows
+// libraryPage reads a page of a library. Where the service refuses to expand rows, files are saved without them, and an
+// entry of its own says so.
+func (s *driveTree[P]) libraryPage(ctx context.Context, rows LibraryReader[P], collection, link string) (engine.Page, error) {
+	tree, prefix := *s, withRows
+	tree.changes = rows.LibraryChanges
 	next, known := strings.CutPrefix(link, withRows)
 	if !known && link != "" {
 		if next, known = strings.CutPrefix(link, withoutRows); !known {
@@ -88,13 +105,13 @@ func (s *siteSource[P]) files(ctx context.Context, collection, link string) (eng
 		tree.changes, prefix = s.api.DriveChanges, withoutRows
 	}
 	p, err := tree.page(ctx, collection, next)
-	if tenantry.KindOf(err) == tenantry.Invalid && link == "" {
+	if kind := tenantry.KindOf(err); (kind == tenantry.Invalid || kind == tenantry.Denied) && link == "" {
 		refused := err
 		tree.changes, prefix = s.api.DriveChanges, withoutRows
 		if p, err = tree.page(ctx, collection, ""); err == nil {
 			p.Items = append(p.Items, engine.Item{
 				ID: collection + "/" + noRows, Parent: collection, Kind: kindOther, Name: noRows,
-				Problem: refused.Error(), ProblemKind: tenantry.Invalid,
+				Problem: refused.Error(), ProblemKind: kind,
 			})
 		}
 	}

@@ -26,10 +26,14 @@ func (t *siteTarget[P]) Begin(ctx context.Context, id string, e repository.Entry
 	}
 	t.mu.Lock()
 	_, known := t.lists[e.ID]
-	site := t.driveOf[e.ID].owner
 	t.mu.Unlock()
 	if known {
 		return nil
+	}
+	drive, _, _ := strings.Cut(id, "/")
+	site, err := t.siteOf(ctx, e.ID, drive)
+	if err != nil {
+		return err
 	}
 	raw, err := readPart(ctx, open, e.Parts[at])
 	if err != nil {
@@ -39,8 +43,7 @@ func (t *siteTarget[P]) Begin(ctx context.Context, id string, e repository.Entry
 	if err != nil {
 		return err
 	}
-	l.site = site
-	l.drive, _, _ = strings.Cut(id, "/")
+	l.site, l.drive = site, drive
 	l.original = e.ID == driveID+l.drive
 	if slices.ContainsFunc(l.columns, func(c column) bool { return c.made() }) {
 		err = t.readyColumns(ctx, l)
@@ -49,6 +52,25 @@ func (t *siteTarget[P]) Begin(ctx context.Context, id string, e repository.Entry
 	defer t.mu.Unlock()
 	t.lists[e.ID] = l
 	return err
+}
+
+// ownerSite is the site into which a stored drive goes.
+func (t *siteTarget[P]) ownerSite(_ context.Context, stored, _ string) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.driveOf[stored].owner, nil
+}
+
+// hasColumns reports whether there are libraries with columns of their own.
+func (t *siteTarget[P]) hasColumns() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range t.lists {
+		if slices.ContainsFunc(l.columns, func(c column) bool { return c.made() }) {
+			return true
+		}
+	}
+	return false
 }
 
 func readPart(ctx context.Context, open engine.OpenPart, p repository.Part) ([]byte, error) {

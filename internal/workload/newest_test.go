@@ -15,7 +15,7 @@ import (
 // checkpoint holds of the inbox is the newest of it, and nothing of other folders than inbox
 // and sent items; and the slices after it bring the rest, and what came meanwhile.
 func TestNewestMailIsSafeFirst(t *testing.T) {
-	c := newCompany(t, graphsim.TenantSpec{Users: 1, MailsPerUser: 400}, graphsim.Options{PageSize: 10})
+	c := newCompany(t, graphsim.TenantSpec{Users: 1, MailsPerUser: 400, AttachmentSize: 20 << 10}, graphsim.Options{PageSize: 10})
 	s := c.series(0, tenantry.Mailbox)
 	task := tenantry.NewTaskID(time.Now())
 	begin := func() *repository.Writer {

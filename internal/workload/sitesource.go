@@ -41,7 +41,7 @@ type siteSource[P Pages] struct {
 // NewSiteSource returns the source of a site; site is Microsoft's ID of it. Its collections are the site and
 // those below it, which list drives, lists and pages, and these.
 func NewSiteSource[P Pages](api SiteReader[P], site string, o tenantry.BackupOptions) engine.Source {
-	return &siteSource[P]{newLibraries(api, o), api, site}
+	return &siteSource[P]{newDriveTree(api, o), api, site}
 }
 
 // Tree says that nothing moves from drive to drive or list to list.
@@ -58,7 +58,7 @@ func (s *siteSource[P]) Page(ctx context.Context, collection, link string) (engi
 		site, list, _ := strings.Cut(of, "|")
 		return s.rows(ctx, site, list, link)
 	case driveID:
-		return s.files(ctx, collection, link)
+		return s.libraryPage(ctx, s.api, collection, link)
 	}
 	raw, err := s.api.Site(ctx, s.site)
 	if err != nil {

@@ -20,6 +20,9 @@ type siteTarget[P Pages] struct {
 	site string
 	req  tenantry.RestoreRequest
 
+	// siteOf says in which site the drive lies into which a stored drive goes.
+	siteOf func(ctx context.Context, stored, drive string) (site string, err error)
+
 	mu        sync.Mutex                 // guards what follows
 	drives    map[string]*driveTarget[P] // by site
 	driveOf   map[string]*driveTarget[P] // by the ID of a stored drive: where it goes
@@ -36,6 +39,12 @@ type siteTarget[P Pages] struct {
 // Pages that are not there with the same content are made anew; their files in the pages library come with
 // them. Sites below the site are restored into those of their name: Graph cannot make sites.
 func NewSiteTarget[P Pages](api SiteWriter[P], site string, req tenantry.RestoreRequest) engine.Target {
+	t := newSiteTarget(api, site, req)
+	t.siteOf = t.ownerSite
+	return t
+}
+
+func newSiteTarget[P Pages](api SiteWriter[P], site string, req tenantry.RestoreRequest) *siteTarget[P] {
 	return &siteTarget[P]{
 		api: api, site: site, req: req, drives: map[string]*driveTarget[P]{}, driveOf: map[string]*driveTarget[P]{},
 		pageFiles: map[string]bool{}, lists: map[string]*listTarget{}, existing: map[string][]named{},

@@ -28,6 +28,9 @@ const (
 	filesFolderPart = "filesFolder.json"
 	hostedPart      = "hosted/" // and the ID of a picture
 
+	// noColumns precedes, in the ID of the entry that says that there are none, the drive whose columns were not shown.
+	noColumns = "columns:"
+
 	standardChannel = "standard" // membershipType of a channel that is open to the team
 
 	// since precedes the time of the last export of messages, and in the middle of one the time at which it began.
@@ -60,7 +63,7 @@ func (s *teamSource[P]) Tree(id string) (string, bool) { return treeOf(id) }
 func (s *teamSource[P]) Page(ctx context.Context, collection, link string) (engine.Page, error) {
 	switch {
 	case strings.HasPrefix(collection, driveID):
-		return s.page(ctx, collection, link)
+		return s.libraryPage(ctx, s.api, collection, link)
 	case strings.HasPrefix(collection, messagesID):
 		return s.messages(ctx, link)
 	}
@@ -211,10 +214,35 @@ func (s *teamSource[P]) files(ctx context.Context, list *changes, c channel, fol
 	if !c.standard() {
 		parent = channelID + c.ID
 	}
-	item, err := s.listed(parent, raw)
+	libraries, err := s.columns(ctx, list, raw, f.Parent.Drive)
+	if err != nil {
+		return err
+	}
+	item, err := s.library(parent, raw, libraries)
 	list.put(item)
 	now[c.ID] = knownDrive{f.Parent.Drive, item.Name, parent}
 	return err
+}
+
+// columns reads the list that a drive is, by its ID. Where that is refused, files are saved with their values, and an
+// entry says that there is nothing which describes those.
+func (s *teamSource[P]) columns(ctx context.Context, list *changes, raw jsontext.Value, drive string) (map[string]jsontext.Value, error) {
+	ids, err := readLibraryIDs(raw)
+	if err != nil || ids.site() == "" || ids.List == "" {
+		return nil, err
+	}
+	whole, err := s.api.List(ctx, ids.site(), ids.List)
+	switch kind := tenantry.KindOf(err); kind {
+	case "":
+		return map[string]jsontext.Value{ids.List: whole}, nil
+	case tenantry.NotFound, tenantry.Denied, tenantry.Absent, tenantry.Invalid:
+		list.put(engine.Item{
+			ID: noColumns + drive, Kind: kindOther, Name: noRows, ProblemKind: kind,
+			Problem: "Microsoft does not describe them (" + tenantry.CodeOf(err) + "): is Sites.Read.All consented to?",
+		})
+		return nil, nil
+	}
+	return nil, err
 }
 
 // messages reads a page of the export: of what changed since the last one, or where Microsoft does not take

@@ -17,6 +17,8 @@ type teamTarget[P Pages] struct {
 	api  TeamWriter[P]
 	team string
 	req  tenantry.RestoreRequest
+	// values writes what files have in the columns of libraries, as it does in sites.
+	values *siteTarget[P]
 
 	mu       sync.Mutex // guards what follows
 	channels []channel
@@ -30,11 +32,49 @@ type teamTarget[P Pages] struct {
 // that channel, by its ID or its name, and nowhere else. Messages, members and settings are not
 // written: Microsoft lets an application write messages only into channels that are being migrated.
 func NewTeamTarget[P Pages](api TeamWriter[P], team string, req tenantry.RestoreRequest) engine.Target {
-	return &teamTarget[P]{
-		api: api, team: team, req: req, library: newDriveTarget(api, ofGroup, team, req),
+	t := &teamTarget[P]{
+		api: api, team: team, req: req, values: newSiteTarget(api, "", req),
 		own: map[string]*driveTarget[P]{}, driveOf: map[string]*driveTarget[P]{},
 	}
+	t.values.siteOf = t.siteOf
+	t.library = t.newDrive()
+	return t
 }
+
+// newDrive returns what writes files, and their values where there are columns for them: who has none needs no permission
+// for lists.
+func (t *teamTarget[P]) newDrive() *driveTarget[P] {
+	d := newDriveTarget(t.api, ofGroup, t.team, t.req)
+	d.describe = t.values.describe
+	d.find = func(ctx context.Context, drive, folder, name string) (jsontext.Value, error) {
+		if t.values.hasColumns() {
+			return t.api.LibraryChild(ctx, drive, folder, name)
+		}
+		return t.api.DriveChild(ctx, drive, folder, name)
+	}
+	return d
+}
+
+// siteOf is the site of a drive: the team's, or that of a private or shared channel.
+func (t *teamTarget[P]) siteOf(ctx context.Context, _, drive string) (string, error) {
+	raw, err := t.api.Drive(ctx, drive)
+	if err != nil {
+		return "", err
+	}
+	ids, err := readLibraryIDs(raw)
+	if err == nil && ids.site() == "" {
+		err = tenantry.Errorf(tenantry.Internal, "find the site of a drive: the answer does not name it")
+	}
+	return ids.site(), err
+}
+
+// Begin makes a library ready for the files of a stored one: it gets the columns that it has not.
+func (t *teamTarget[P]) Begin(ctx context.Context, id string, e repository.Entry, open engine.OpenPart) error {
+	return t.values.Begin(ctx, id, e, open)
+}
+
+// End writes what files look up in lists.
+func (t *teamTarget[P]) End(ctx context.Context) error { return t.values.connect(ctx) }
 
 // Folder finds the channel that stands for e, or finds or makes a folder of files.
 func (t *teamTarget[P]) Folder(ctx context.Context, parent string, e repository.Entry, raw []byte) (string, error) {
@@ -124,7 +164,7 @@ func (t *teamTarget[P]) ownDrive(ctx context.Context, channel string) (*driveTar
 	if f.Parent.Drive == "" {
 		return nil, tenantry.Errorf(tenantry.Internal, "find the files of a channel: the answer names no drive")
 	}
-	d := newDriveTarget(t.api, ofGroup, t.team, t.req)
+	d := t.newDrive()
 	d.only = f.Parent.Drive
 	t.own[channel] = d
 	return d, nil
