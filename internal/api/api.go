@@ -248,6 +248,7 @@ func humaConfig() huma.Config {
 	cfg.DocsPath, cfg.SchemasPath = "", "" // our own page loads nothing from elsewhere
 	cfg.CreateHooks = nil                  // no $schema in bodies
 	cfg.RejectUnknownQueryParameters = true
+	cfg.Formats = map[string]huma.Format{"application/json": strictJSON, "json": strictJSON}
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"token": {Type: "http", Scheme: "bearer", Description: "A token as `tenantry init` prints it, or an ID token of the provider that the installation names."},
 	}

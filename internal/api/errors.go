@@ -102,7 +102,7 @@ func newProblem(kind tenantry.Kind, detail string) *Problem {
 	}
 	return &Problem{
 		Type: "urn:tenantry:problem:" + string(kind), Title: m.title, Status: m.status,
-		Detail: detail, Kind: kind, retryAfter: m.retry,
+		Detail: shortTo(detail, maxDetail), Kind: kind, retryAfter: m.retry,
 	}
 }
 
@@ -133,9 +133,9 @@ func (s *service) problem(operation string, err error) *Problem {
 
 // invalid is an Invalid problem that names the field, "body.at" or "query.after".
 func invalid(location string, value any, format string, args ...any) *Problem {
-	message := fmt.Sprintf(format, args...)
+	message := shortTo(fmt.Sprintf(format, args...), maxDetail)
 	p := newProblem(tenantry.Invalid, location+": "+message)
-	p.Errors = []*huma.ErrorDetail{{Location: location, Message: message, Value: value}}
+	p.Errors = []*huma.ErrorDetail{{Location: location, Message: message, Value: shortValue(value)}}
 	return p
 }
 
@@ -145,7 +145,11 @@ var installProblems = sync.OnceFunc(func() {
 	huma.NewError = func(status int, detail string, errs ...error) huma.StatusError {
 		p := newProblem(kindOfStatus(status), detail)
 		p.Status = status
-		for _, err := range errs {
+		for i, err := range errs {
+			if i == maxComplaints {
+				p.Errors = append(p.Errors, &huma.ErrorDetail{Message: fmt.Sprintf("and %d more", len(errs)-i)})
+				break
+			}
 			p.add(err)
 		}
 		if first := p.firstField(); first != "" {
@@ -162,17 +166,14 @@ func (p *Problem) add(err error) {
 	case errors.As(err, &detailer):
 		p.Errors = append(p.Errors, withoutSecrets(detailer.ErrorDetail()))
 	case p.Status < 500: // huma's own message about the request; a 5xx cause is not shown
-		p.Errors = append(p.Errors, &huma.ErrorDetail{Message: err.Error()})
+		p.Errors = append(p.Errors, &huma.ErrorDetail{Message: short(err.Error())})
 	}
 }
 
 // withoutSecrets drops the value that huma echoes where it could hold a credential: a whole body (which is the value
 // of a property that it should not have, or lacks), or the field of one.
 func withoutSecrets(d *huma.ErrorDetail) *huma.ErrorDetail {
-	shown := *d
-	if _, whole := d.Value.(map[string]any); whole {
-		shown.Value = nil
-	}
+	shown := huma.ErrorDetail{Message: short(d.Message), Location: short(d.Location), Value: shortValue(d.Value)}
 	if d.Location == "body" || strings.HasPrefix(d.Location, "body.secret") || strings.HasPrefix(d.Location, "body.certificate") {
 		shown.Value = nil
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"maps"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -70,17 +71,107 @@ func deep(n int) any {
 	return v
 }
 
+// literal is JSON as it is written: what encoding/json would not write.
+func literal(text string) json.RawMessage { return json.RawMessage(text) }
+
+// extremes are values at and behind the end of what a type holds, by the type in the schema.
+var extremes = map[string][]any{
+	"integer": {int64(math.MaxInt64), int64(math.MinInt64), -1, literal("9223372036854775808"), literal("1" + strings.Repeat("0", 4000)), literal("1e309"), 1.5, literal("1e2"), literal("-0"), "1"},
+	"number":  {literal("1e309"), literal("-1e309"), -1, math.MaxFloat64, math.SmallestNonzeroFloat64, literal("1" + strings.Repeat("0", 4000))},
+	"string": {
+		"\x00", literal(`"\ud800"`), literal("\"a\xff\xfeb\""), strings.Repeat("\u00e9", 1_999), strings.Repeat("A", 70_000), " \t ", "", "a\x1b[31mb",
+		"10000-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0000-00-00T00:00:00Z", "0001-01-01T00:00:00Z", "+12026-01-01", "-1e309", nil,
+	},
+	"array":   {same(20_000, "x"), same(3, "x"), []any{nil}, []any{[]any{}}, []any{map[string]any{"a": 1}}, "x", nil},
+	"object":  {[]any{}, "x", map[string]any{"\x00": 1}, map[string]any{strings.Repeat("n", 5_000): 1}, nil},
+	"boolean": {"true", 1, nil},
+}
+
+func same(n int, v any) []any {
+	all := make([]any, n)
+	for i := range all {
+		all[i] = v
+	}
+	return all
+}
+
+// texts are extremes of parameters.
+var texts = []string{
+	"9223372036854775807", "9223372036854775808", "-9223372036854775809", "-1", "0", "1e309", "NaN", "10000-01-01T00:00:00Z", "0000-00-00", "2026-02-30",
+	"eyJhIjoxfQ", "AAAAAAAAAAAA", "W/\"", `"`, "*", "\ud7ff\u00e9", "%00", "..", ".", "\xc3",
+}
+
+// broken are whole bodies.
+var broken = []string{
+	"{", "[]", `"x"`, `{"a":` + strings.Repeat("[", 100_000), strings.Repeat(" ", 2<<20), `{"name":"a","name":"b","unknown":1}`, "\xff",
+	"null", "1", "{} {}", "\ufeff{}", "{\x00\"\x00a\x00", "[" + strings.Repeat("1,", 400_000) + "1]", `{"resources":[` + strings.Repeat(`"a",`, 100_000) + `"a"]}`, `{"` + strings.Repeat(`a":1,"`, 10_000) + `b":1}`,
+}
+
 // schema is as much of JSON Schema as the document uses.
 type schema struct {
 	Ref        string            `json:"$ref"`
-	Type       string            `json:"type"`
+	Type       any               `json:"type"` // a name, or names, one of which is null
 	Properties map[string]schema `json:"properties"`
+	Items      *schema           `json:"items"`
+}
+
+func (s schema) kind() string {
+	if names, several := s.Type.([]any); several {
+		for _, name := range names {
+			if name != "null" {
+				return name.(string)
+			}
+		}
+	}
+	name, _ := s.Type.(string)
+	return name
+}
+
+// place is a value somewhere in a body: names, and "0" for an entry of a list.
+type place struct {
+	at   []string
+	kind string
+}
+
+// places walks a schema.
+func (s schema) places(of func(schema) schema, at []string) (all []place) {
+	s = of(s)
+	if len(at) > 0 && s.kind() != "" {
+		all = append(all, place{at, s.kind()})
+	}
+	if len(at) > 5 {
+		return all
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
+		all = append(all, s.Properties[name].places(of, append(slices.Clone(at), name))...)
+	}
+	if s.Items != nil {
+		all = append(all, s.Items.places(of, append(slices.Clone(at), "0"))...)
+	}
+	return all
+}
+
+// with returns a body with one value at a place, and what is needed around it.
+func with(body any, at []string, value any) any {
+	if len(at) == 0 {
+		return value
+	}
+	if at[0] == "0" {
+		return []any{with(nil, at[1:], value)}
+	}
+	object := map[string]any{}
+	if is, ok := body.(map[string]any); ok {
+		maps.Copy(object, is)
+	}
+	object[at[0]] = with(object[at[0]], at[1:], value)
+	return object
 }
 
 type described struct {
 	operation
 	params []struct{ Name, In string }
 	fields []string // of the body
+	places []place  // in it
 }
 
 // described is every operation with its parameters and the fields of its body.
@@ -108,6 +199,12 @@ func describedOperations(t *testing.T) []described {
 				body = spec.Components.Schemas[body.Ref[strings.LastIndex(body.Ref, "/")+1:]]
 			}
 			d.fields = slices.Sorted(maps.Keys(body.Properties))
+			d.places = body.places(func(s schema) schema {
+				if s.Ref != "" {
+					return spec.Components.Schemas[s.Ref[strings.LastIndex(s.Ref, "/")+1:]]
+				}
+				return s
+			}, nil)
 			all = append(all, d)
 		}
 	}
@@ -126,7 +223,7 @@ func TestInjectionWalk(t *testing.T) {
 	h.seal(id, catalog.Problem{ItemID: "m1", Name: "A mail", Reason: "ErrorItemCorrupt"})
 	w := h.watch()
 	calls, refused := 0, 0
-	ask := func(op described, where, path string, body any) {
+	ask := func(op described, where, path string, body any, headers ...http.Header) {
 		t.Helper()
 		if s, ok := body.(string); !ok || s == "" {
 			text, err := json.Marshal(body)
@@ -137,8 +234,16 @@ func TestInjectionWalk(t *testing.T) {
 			body = nil
 		}
 		before := w.contents()
-		got := h.call(op.method, path, body)
+		r := h.request(op.method, path, body)
+		for _, header := range headers {
+			maps.Copy(r.Header, header)
+		}
+		r.Header.Set("Authorization", "Bearer "+h.token)
+		got := h.send(r)
 		calls++
+		if len(got.body) > 64<<10 && got.status >= 400 {
+			t.Errorf("%s: %s: a refusal of %d bytes", op.id, where, len(got.body))
+		}
 		told := fmt.Sprintf("%s: %s: %d %.200s", op.id, where, got.status, got.body)
 		if got.status >= 500 || got.header.Get("X-Evil") != "" {
 			t.Errorf("%s", told)
@@ -190,8 +295,28 @@ func TestInjectionWalk(t *testing.T) {
 				ask(op, fmt.Sprintf("body %s = %.40q", field, text), op.filled(id), body)
 			}
 		}
+		for _, p := range op.params {
+			for _, text := range texts {
+				where := fmt.Sprintf("%s %s = %.40q", p.In, p.Name, text)
+				switch p.In {
+				case "path":
+					if text != "." && text != ".." { // net/http itself goes elsewhere
+						ask(op, where, op.filledBut(p.Name, url.PathEscape(text), id), valid)
+					}
+				case "query":
+					ask(op, where, op.filled(id)+"?"+url.Values{p.Name: {text}}.Encode(), valid)
+				case "header":
+					ask(op, where, op.filled(id), valid, http.Header{p.Name: {text}})
+				}
+			}
+		}
+		for _, p := range op.places {
+			for _, value := range extremes[p.kind] {
+				ask(op, fmt.Sprintf("body %s = %.40q", strings.Join(p.at, "."), fmt.Sprint(value)), op.filled(id), with(valid, p.at, value))
+			}
+		}
 		if op.fields != nil {
-			for _, body := range []string{"{", "[]", `"x"`, `{"a":` + strings.Repeat("[", 100_000), strings.Repeat(" ", 2<<20), `{"name":"a","name":"b","unknown":1}`, "\xff"} {
+			for _, body := range broken {
 				ask(op, fmt.Sprintf("body %.20q", body), op.filled(id), body)
 			}
 		}

@@ -212,13 +212,14 @@ func (s *service) newPolicyRow(ctx context.Context, t *catalog.Tenant, n NewPoli
 	if err := mayChoose(callerOf(ctx), n.Schedule, planning); err != nil {
 		return catalog.Policy{}, err
 	}
+	name, err := givenName(n.Name)
+	if err != nil {
+		return catalog.Policy{}, err
+	}
 	p := catalog.Policy{
-		ID: tenantry.NewPolicyID(), Name: strings.TrimSpace(n.Name), State: catalog.PolicyDraft, Kinds: n.Kinds, Workloads: n.Workloads,
+		ID: tenantry.NewPolicyID(), Name: name, State: catalog.PolicyDraft, Kinds: n.Kinds, Workloads: n.Workloads,
 		Enrol: catalog.EnrolMode(n.Enrol), Objective: time.Duration(n.ObjectiveMinutes) * time.Minute, CreatedAt: s.Now(),
 		Options: tenantry.BackupOptions{Versions: n.Versions, MIME: n.MIME, Recoverable: n.Recoverable, Archives: n.Archives},
-	}
-	if p.Name == "" {
-		return p, invalid("body.name", n.Name, "must not be blank")
 	}
 	if n.Activate {
 		p.State = catalog.PolicyActive
@@ -419,9 +420,11 @@ func (s *service) changePolicy(ctx context.Context, in *changePolicyInput) (*ver
 // apply puts the change into a policy, but for whom it names.
 func (n PolicyChange) apply(p *catalog.Policy, region string) error {
 	if n.Name != nil {
-		if p.Name = strings.TrimSpace(*n.Name); p.Name == "" {
-			return invalid("body.name", *n.Name, "must not be blank")
+		name, err := givenName(*n.Name)
+		if err != nil {
+			return err
 		}
+		p.Name = name
 	}
 	if n.Kinds != nil {
 		p.Kinds = *n.Kinds

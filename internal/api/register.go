@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -89,7 +90,7 @@ func (s *service) audit(ctx context.Context, by caller, tenant tenantry.TenantID
 		return tenantry.E(tenantry.Internal, "describe "+action+" for the audit log", err)
 	}
 	if len(text) > auditDetail {
-		text = append(text[:auditDetail:auditDetail], "..."...)
+		text = append(bytes.ToValidUTF8(text[:auditDetail:auditDetail], nil), "..."...) // half a rune is no text
 	}
 	return s.Catalog.Fleet().Audit(ctx, catalog.AuditEntry{
 		At: s.Now(), Actor: by.name, Tenant: tenant, Action: action, Detail: string(text), Source: by.source,

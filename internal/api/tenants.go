@@ -77,7 +77,7 @@ type TenantChange struct {
 func (c TenantChange) change(places Places) (catalog.TenantChange, error) {
 	out := catalog.TenantChange{Weight: c.Weight, Pool: c.Pool, Seats: c.Seats}
 	if c.Name != nil {
-		name, err := customerName(*c.Name)
+		name, err := givenName(*c.Name)
 		if err != nil {
 			return out, err
 		}
@@ -120,7 +120,8 @@ func value(s *string) string {
 
 func hours(n int) time.Duration { return time.Duration(n) * time.Hour }
 
-func customerName(given string) (string, error) {
+// givenName is a name that people give to a tenant or a policy: it stands in tables, mails and their subjects.
+func givenName(given string) (string, error) {
 	name := strings.TrimSpace(given)
 	if name == "" || strings.ContainsFunc(name, unicode.IsControl) {
 		return "", invalid("body.name", given, "must be a name without control characters")
@@ -204,7 +205,7 @@ func (s *service) addTenant(ctx context.Context, in *addTenantInput) (*created[T
 
 func (s *service) newTenantRow(n NewTenant) (catalog.TenantRow, error) {
 	now := s.Now()
-	name, err := customerName(n.Name)
+	name, err := givenName(n.Name)
 	if err != nil {
 		return catalog.TenantRow{}, err
 	}

@@ -28,6 +28,15 @@ func checkValue(v reflect.Value, at string) error {
 				return err
 			}
 		}
+	case reflect.Map:
+		for name, value := range v.Seq2() {
+			if err := checkValue(name, at); err != nil {
+				return err
+			}
+			if err := checkValue(value, at); err != nil {
+				return err
+			}
+		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if field := v.Type().Field(i); field.IsExported() {
