@@ -13,6 +13,7 @@ import (
 // startScheduler needs SQL and Redis, and the applications' IDs to find their account books: no
 // storage, no keys, no Graph credential.
 func (p *Program) startScheduler(ctx context.Context, cfg Config) error {
+	spareCollector()
 	cat, err := openCatalog(ctx, cfg)
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 // its data region, and of no other.
 func (p *Program) startWorker(ctx context.Context, fleet Config) error {
 	limitMemory(fleet.Memory)
+	spareCollector()
 	cfg, err := fleet.In(fleet.Region)
 	if err != nil {
 		return err

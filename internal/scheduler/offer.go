@@ -3,6 +3,7 @@ package scheduler
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 
@@ -54,14 +55,19 @@ func (t *term) offered(wait bool) (err error) {
 
 func (t *term) offerAll(ctx context.Context, tasks []catalog.Task) error {
 	group, offers := errgroup.WithContext(ctx)
-	group.SetLimit(offersAtOnce)
-	for _, task := range tasks {
-		if offers.Err() != nil {
-			break
-		}
+	var next atomic.Int64
+	for range min(offersAtOnce, len(tasks)) {
 		group.Go(func() error {
-			_, err := t.offer(offers, task)
-			return err
+			for offers.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= len(tasks) {
+					break
+				}
+				if _, err := t.offer(offers, tasks[i]); err != nil {
+					return err
+				}
+			}
+			return nil
 		})
 	}
 	return t.redisFailed(ctx, group.Wait())

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
@@ -165,10 +166,11 @@ func needsTenant(a tenantry.Action) bool {
 }
 
 // progress writes the counts of a running slice to the catalog now and then, off the
-// slice's own path.
+// slice's own path. Its goroutine begins with the first counts: many slices have none.
 type progress struct {
 	latest chan tenantry.Counts // the newest, at most one
-	done   chan struct{}
+	begin  func()               // starts the goroutine, once
+	done   sync.WaitGroup
 	cancel context.CancelFunc
 }
 
@@ -176,36 +178,41 @@ type progress struct {
 // more, fence ends the slice.
 func (j *job) report(ctx context.Context, fence context.CancelCauseFunc) *progress {
 	ctx, cancel := context.WithCancel(ctx)
-	p := &progress{latest: make(chan tenantry.Counts, 1), done: make(chan struct{}), cancel: cancel}
-	go func() {
-		defer close(p.done)
-		ticker := time.NewTicker(j.cfg.ProgressEvery)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-ticker.C:
-			}
-			select {
-			case counts := <-p.latest:
-				err := j.scope.Progress(ctx, j.claim, j.total(counts))
-				if tenantry.KindOf(err) == tenantry.Fenced {
-					fence(err)
-					return
-				}
-				if err != nil && ctx.Err() == nil {
-					j.log.Debugw("cannot write progress", "error", err)
-				}
-			default:
-			}
-		}
-	}()
+	p := &progress{latest: make(chan tenantry.Counts, 1), cancel: cancel}
+	p.begin = sync.OnceFunc(func() {
+		p.done.Go(func() { j.write(ctx, p.latest, fence) })
+	})
 	return p
+}
+
+// write writes the latest counts every ProgressEvery until ctx ends, or the claim has.
+func (j *job) write(ctx context.Context, latest <-chan tenantry.Counts, fence context.CancelCauseFunc) {
+	ticker := time.NewTicker(j.cfg.ProgressEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		select {
+		case counts := <-latest:
+			err := j.scope.Progress(ctx, j.claim, j.total(counts))
+			if tenantry.KindOf(err) == tenantry.Fenced {
+				fence(err)
+				return
+			}
+			if err != nil && ctx.Err() == nil {
+				j.log.Debugw("cannot write progress", "error", err)
+			}
+		default:
+		}
+	}
 }
 
 // set is handed to the engine; it never blocks.
 func (p *progress) set(c tenantry.Counts) {
+	p.begin()
 	for {
 		select {
 		case p.latest <- c:
@@ -221,7 +228,7 @@ func (p *progress) set(c tenantry.Counts) {
 
 func (p *progress) stop() {
 	p.cancel()
-	<-p.done
+	p.done.Wait()
 }
 
 // total is what the task has done in all. A backup goes on where it was, and what its slice
