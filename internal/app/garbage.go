@@ -13,10 +13,15 @@ import (
 // collects its garbage every 10 MB: a tenth of what a task costs.
 const heapFloor = 64 << 20
 
+// maxPercent bounds by how much more than what lives the heap may grow. A round of a heap that
+// has just filled with what lives asks for so much until its cleanup has run, which takes some
+// milliseconds.
+const maxPercent = 400
+
 // collector sets the pace of the garbage collector after each of its rounds: the heap may grow
-// to a floor, and where more than half of that lives, as Go itself lets it (to twice that). So
-// a process whose heap grows takes no more memory than it did, and the memory limit holds in
-// between: a round comes before it.
+// to a floor, or fivefold, and where more than half of that lives, as Go itself lets it (to twice that). So
+// a process whose heap grows takes no more memory than it did, and the memory limit holds as
+// ever.
 //
 //	round ends -> cleanup of a marker -> live heap -> percent for the next round
 type collector struct {
@@ -85,13 +90,13 @@ func (c *collector) set() {
 	c.now = percent
 }
 
-// percentFor is how far a heap may grow, in percent of what lives, to reach a floor, and at
-// least base.
+// percentFor is how far a heap may grow, in percent of what lives, to reach a floor: at most
+// maxPercent, and at least base.
 func percentFor(live, floor uint64, base int) int {
 	if base < 0 || live == 0 || live >= floor { // below 0 the collector is off
 		return base
 	}
-	return max(base, int((floor-live)*100/live))
+	return max(base, min(maxPercent, int((floor-live)*100/live)))
 }
 
 // liveHeap is what the last round of the collector found to live, in bytes, never nothing.

@@ -13,9 +13,9 @@ func TestPercentFor(t *testing.T) {
 		live, floor uint64
 		base, want  int
 	}{
-		{1 * mb, 64 * mb, 100, 6300}, {8 * mb, 64 * mb, 100, 700}, {31 * mb, 64 * mb, 100, 106},
+		{1 * mb, 64 * mb, 100, 400}, {8 * mb, 64 * mb, 100, 400}, {16 * mb, 64 * mb, 100, 300}, {31 * mb, 64 * mb, 100, 106},
 		{32 * mb, 64 * mb, 100, 100}, {63 * mb, 64 * mb, 100, 100}, {64 * mb, 64 * mb, 100, 100}, {500 * mb, 64 * mb, 100, 100},
-		{20 * mb, 64 * mb, 400, 400}, {8 * mb, 64 * mb, -1, -1}, {0, 64 * mb, 100, 100},
+		{20 * mb, 64 * mb, 400, 400}, {8 * mb, 64 * mb, 800, 800}, {8 * mb, 64 * mb, -1, -1}, {0, 64 * mb, 100, 100},
 	} {
 		if got := percentFor(c.live, c.floor, c.base); got != c.want {
 			t.Errorf("%d of %d MB live at %d %%: %d, expected %d", c.live/mb, c.floor/mb, c.base, got, c.want)
