@@ -122,10 +122,14 @@ func (c *connection) tenantsSet() *cobra.Command {
 }
 
 func showTenant(cmd *cobra.Command, t *apiclient.Tenant) error {
+	needs := make([]string, len(t.Needs))
+	for i, n := range t.Needs {
+		needs[i] = n.Remedy + " (" + string(n.Code) + ")"
+	}
 	return fields(cmd, "id", t.Id, "name", t.Name, "directory", t.Directory, "proved", t.DirectoryId,
 		"state", string(t.State), "since", when(t.StateAt), "reason", t.Reason, "weight", count(t.Weight),
 		"cloud", t.Cloud, "region", t.Region, "pool", t.Pool, "application", t.ApplicationName, "sync every", count(t.SyncHours)+" h", "seats", string(t.Seats), "users", count(t.Users), "licences", count(t.Licences), "added", when(t.AddedAt),
-		"last sync", when(t.LastSyncAt), "next sync", when(t.NextSyncAt), "resources", resourceCounts(t.Resources))
+		"last sync", when(t.LastSyncAt), "next sync", when(t.NextSyncAt), "resources", resourceCounts(t.Resources), "needs", strings.Join(needs, "; "))
 }
 
 func resourceCounts(c apiclient.ResourceCounts) string {

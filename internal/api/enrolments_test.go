@@ -81,3 +81,47 @@ func TestEnrolmentsOfAPI(t *testing.T) {
 		t.Errorf("without a gateway: %s", refused.body)
 	}
 }
+
+// Whoever chooses a pool with workers outside for a tenant without an application of its own is told at once what those
+// workers lack, and what to do; and no longer, once it is done.
+func TestPoolOutsideNeedsAnApplication(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(c *api.Config) { c.Gateway = &door{} })
+	id := h.addConnected("Contoso", contosoGUID)
+	base := "/v1/tenants/" + string(id)
+	h.want(201, "POST", "/v1/pools", map[string]any{"name": "munich"})
+	enrol := func() string {
+		made := h.want(201, "POST", "/v1/pools/munich/enrolments", map[string]any{})
+		worker, err := h.catalog.Fleet().EnrolWorker(t.Context(), api.HashToken(made.text("token")),
+			catalog.RemoteWorker{ID: catalog.NewWorkerID(), Name: "m1", Hash: made.text("id")}, h.clock.Now())
+		must(t, err)
+		return worker.ID
+	}
+	move := func(pool string) reply { return h.want(200, "PUT", base+"/pool", map[string]any{"pool": pool}) }
+	if got := move("munich"); got.field("needs") != nil {
+		t.Errorf("a pool without workers outside: %s", got.body)
+	}
+	worker := enrol()
+	for what, got := range map[string]reply{"chosen": move("munich"), "shown": h.want(200, "GET", base, nil)} {
+		if got.text("needs.0.code") != "needs_own_application" || !strings.Contains(got.text("needs.0.remedy"), "tenantry tenants register "+string(id)) {
+			t.Errorf("%s: %s", what, got.body)
+		}
+	}
+	added := h.want(201, "POST", "/v1/tenants", map[string]any{"name": "Fabrikam", "directory": fabrikamGUID, "pool": "munich"})
+	if added.text("needs.0.code") != "needs_own_application" {
+		t.Errorf("added to it: %s", added.body)
+	}
+	if got := move("main"); got.field("needs") != nil {
+		t.Errorf("moved away: %s", got.body)
+	}
+	move("munich")
+	h.want(204, "DELETE", "/v1/workers/"+worker, nil)
+	if got := h.want(200, "GET", base, nil); got.field("needs") != nil {
+		t.Errorf("with its worker revoked: %s", got.body)
+	}
+	enrol()
+	h.want(201, "POST", base+"/credentials", map[string]any{"kind": "secret", "client_id": "33333333-3333-4333-8333-333333333333", "secret": "s", "purpose": "backup"})
+	if got := h.want(200, "GET", base, nil); got.field("needs") != nil {
+		t.Errorf("with an application of its own: %s", got.body)
+	}
+}

@@ -3,7 +3,9 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,8 +36,30 @@ type Tenant struct {
 	StateAt     *time.Time           `json:"state_at,omitempty" doc:"Since when it is in this state"`
 	LastSyncAt  *time.Time           `json:"last_sync_at,omitempty"`
 	NextSyncAt  *time.Time           `json:"next_sync_at,omitempty"`
-	// Counting reads more than a row, so listings go without.
+	// What somebody has to see to, and counting, read more than a row, so listings go without.
+	Needs     []Need          `json:"needs,omitempty" nullable:"false" doc:"On a single tenant: what somebody has to see to before the workers of its pool can do its work"`
 	Resources *ResourceCounts `json:"resources,omitempty" doc:"On a single tenant: what it has"`
+}
+
+// Need is something that a tenant lacks.
+type Need struct {
+	Code   string `json:"code" enum:"needs_own_application" doc:"needs_own_application: its pool has workers outside of the provider's network, which have no credential of the provider's application"`
+	Remedy string `json:"remedy" doc:"What to do about it, for a person"`
+}
+
+// needs says what a tenant lacks where it is.
+func (s *service) needs(ctx context.Context, t *catalog.Tenant, row catalog.TenantRow) ([]Need, error) {
+	outside, err := s.Catalog.Fleet().OutsideWorkers(ctx, row.Pool)
+	if err != nil || outside == 0 {
+		return nil, err
+	}
+	credentials, err := t.Credentials(ctx)
+	if err != nil || slices.ContainsFunc(credentials, func(c catalog.Credential) bool { return c.Purpose == tenantry.ToBackup }) {
+		return nil, err
+	}
+	return []Need{{"needs_own_application", fmt.Sprintf("workers of the pool %s stand outside of the provider's network and have no credential of its application: "+
+		"give the tenant an application of its own (tenantry tenants register %s, or tenantry credentials add %s), or move it to another pool (tenantry pools assign)",
+		row.Pool, row.ID, row.ID)}}, nil
 }
 
 func (s *service) tenantOf(r catalog.TenantRow) Tenant {
@@ -200,7 +224,11 @@ func (s *service) addTenant(ctx context.Context, in *addTenantInput) (*created[T
 	if err := t.FollowZone(ctx, s.Places.zone(row.Region), s.Now()); err != nil {
 		return nil, err
 	}
-	return &created[Tenant]{"/v1/tenants/" + string(row.ID), s.tenantOf(row)}, nil
+	tenant := s.tenantOf(row)
+	if tenant.Needs, err = s.needs(ctx, t, row); err != nil {
+		return nil, err
+	}
+	return &created[Tenant]{"/v1/tenants/" + string(row.ID), tenant}, nil
 }
 
 func (s *service) newTenantRow(n NewTenant) (catalog.TenantRow, error) {
@@ -263,6 +291,9 @@ func (s *service) getTenant(ctx context.Context, in *tenantInput) (*versioned[Te
 		return nil, err
 	}
 	tenant := s.tenantOf(row)
+	if tenant.Needs, err = s.needs(ctx, t, row); err != nil {
+		return nil, err
+	}
 	tenant.Resources = &ResourceCounts{
 		Active: counts[tenantry.Active], Inactive: counts[tenantry.Inactive], Gone: counts[tenantry.Gone],
 	}

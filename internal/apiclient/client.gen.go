@@ -371,6 +371,21 @@ func (e MailState) Valid() bool {
 	}
 }
 
+// Defines values for NeedCode.
+const (
+	NeedsOwnApplication NeedCode = "needs_own_application"
+)
+
+// Valid indicates whether the value is a known member of the NeedCode enum.
+func (e NeedCode) Valid() bool {
+	switch e {
+	case NeedsOwnApplication:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for NewCredentialKind.
 const (
 	NewCredentialKindCertificate NewCredentialKind = "certificate"
@@ -2926,6 +2941,18 @@ type MemberList struct {
 	Problem string `json:"problem,omitempty,omitzero"`
 }
 
+// Need defines model for Need.
+type Need struct {
+	// Code needs_own_application: its pool has workers outside of the provider's network, which have no credential of the provider's application
+	Code NeedCode `json:"code"`
+
+	// Remedy What to do about it, for a person
+	Remedy string `json:"remedy"`
+}
+
+// NeedCode needs_own_application: its pool has workers outside of the provider's network, which have no credential of the provider's application
+type NeedCode string
+
 // NewCredential defines model for NewCredential.
 type NewCredential struct {
 	// Certificate Of kind certificate: PEM of the certificate and its RSA key. It is stored wrapped, and never shown again
@@ -4394,7 +4421,10 @@ type Tenant struct {
 	LastSyncAt  time.Time `json:"last_sync_at,omitempty,omitzero"`
 	Licences    int64     `json:"licences"`
 	Name        string    `json:"name"`
-	NextSyncAt  time.Time `json:"next_sync_at,omitempty,omitzero"`
+
+	// Needs On a single tenant: what somebody has to see to before the workers of its pool can do its work
+	Needs      []Need    `json:"needs,omitempty,omitzero"`
+	NextSyncAt time.Time `json:"next_sync_at,omitempty,omitzero"`
 
 	// Pool Pool of workers that does its work, one of its region
 	Pool string `json:"pool"`

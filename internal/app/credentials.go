@@ -108,7 +108,7 @@ func (a *applications) find(ctx context.Context, tenant tenantry.TenantID, purpo
 	}
 	if a.ownOnly {
 		return nil, &tenantry.Error{Kind: tenantry.Denied, Code: "needs_own_application",
-			Op: "tenant " + string(tenant) + " goes by the provider's application, whose credential no worker outside has: give it an application of its own"}
+			Op: "tenant " + string(tenant) + " goes by the provider's application, whose credential no worker outside has: give it one of its own (tenantry tenants register, or tenantry credentials add), or move it to a pool inside (tenantry pools assign)"}
 	}
 	return nil, nil
 }

@@ -255,6 +255,23 @@ func (f *Fleet) PoolTenants(ctx context.Context, pool string) ([]tenantry.Tenant
 	return found, err
 }
 
+// OutsideWorkers counts the enrolled workers of a pool that were not revoked, whether they run or not.
+func (f *Fleet) OutsideWorkers(ctx context.Context, pool string) (int64, error) {
+	var found []int64
+	err := f.c.read(ctx, "count the enrolled workers of pool "+pool, &found, "SELECT count(*) FROM workers WHERE pool = ? AND revoked_at = 0", pool)
+	if err != nil || len(found) == 0 {
+		return 0, err
+	}
+	return found[0], nil
+}
+
+// PoolClouds lists the clouds of a pool's tenants; "" is the fleet's own.
+func (f *Fleet) PoolClouds(ctx context.Context, pool string) ([]string, error) {
+	var found []string
+	err := f.c.read(ctx, "list the clouds of pool "+pool, &found, "SELECT DISTINCT cloud FROM tenants WHERE pool = ? ORDER BY cloud", pool)
+	return found, err
+}
+
 // BeginSession notes that an enrolled worker begins to work: its program's version and the hash of its new password in
 // Redis. NotFound: it is not known, or revoked.
 func (f *Fleet) BeginSession(ctx context.Context, id, version, redisHash string, now time.Time) error {
