@@ -51,9 +51,9 @@ func (p *Program) openOutside(ctx context.Context, cfg Config) (ground, error) {
 	}
 	p.closes(door.Close)
 	p.background(func(ctx context.Context) { door.KeepRotating(ctx, session, p.log) })
-	cfg.Pool, cfg.ClientID, cfg.Cloud = session.Pool, session.ClientID, session.Cloud
+	cfg.Pool = session.Pool
+	cfg.follow(session.Welcome)
 	cfg.Region = cmp.Or(session.Region, catalog.DefaultRegion) // none: a door of the release before, which serves the default one alone
-	cfg.GraphURL, cfg.LoginURL = session.GraphURL, session.LoginURL
 	g := ground{cfg: cfg, outside: true, limits: session.Limits}
 	g.queue = queue.Options{URL: behindDoor("redis", session.Redis), Dial: door.DialRedis}
 	if g.cat, err = catalog.OpenConfined(ctx, behindDoor("postgres", session.Catalog), door.DialCatalog); err != nil {
@@ -62,6 +62,33 @@ func (p *Program) openOutside(ctx context.Context, cfg Config) (ground, error) {
 	p.closes(g.cat.Close)
 	g.repos = newRepositories(door.Store(session), door)
 	return g, nil
+}
+
+// welcomeOf is what workers outside are told of the clouds in which the fleet has an application.
+func welcomeOf(cfg Config) gateway.Welcome {
+	var w gateway.Welcome
+	for _, name := range cfg.cloudNames() {
+		in, _ := cfg.at(name)
+		one := gateway.Cloud{Name: name, ClientID: in.ClientID, GraphURL: in.GraphURL, LoginURL: in.LoginURL}
+		if name == cfg.Cloud {
+			w.Cloud = one
+		} else {
+			w.Others = append(w.Others, one)
+		}
+	}
+	return w
+}
+
+// follow gives a worker outside the clouds that the door tells of, and no other. Each has no credential of the fleet's.
+func (c *Config) follow(w gateway.Welcome) {
+	c.Cloud, c.ClientID, c.GraphURL, c.LoginURL = w.Name, w.ClientID, w.GraphURL, w.LoginURL
+	c.clouds = map[string]Config{}
+	for _, other := range w.Others {
+		in := *c
+		in.Cloud, in.ClientID, in.GraphURL, in.LoginURL = other.Name, other.ClientID, other.GraphURL, other.LoginURL
+		in.ClientSecret, in.Certificate, in.FederatedTokenFile = tenantry.Secret{}, "", ""
+		c.clouds[other.Name] = in
+	}
 }
 
 // behindDoor is the URL of a server that is reached by the door alone, which knows where it is.
@@ -93,7 +120,7 @@ func (p *Program) newGateway(cfg Config, cat *catalog.Catalog, all *regions, opt
 		return nil, err
 	}
 	p.closes(rdb.Close)
-	welcome := gateway.Welcome{ClientID: cfg.ClientID, Cloud: cfg.Cloud, GraphURL: cfg.GraphURL, LoginURL: cfg.LoginURL}
+	welcome := welcomeOf(cfg)
 	if cfg.LimitsFile != "" {
 		if welcome.Limits, err = os.ReadFile(cfg.LimitsFile); err != nil {
 			return nil, tenantry.Errorf(tenantry.Invalid, "configuration: limits-file: %w", err)

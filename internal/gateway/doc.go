@@ -86,11 +86,18 @@ type sessionRequest struct {
 
 // Welcome is what every worker outside is told of the fleet.
 type Welcome struct {
+	Cloud          // the fleet's own
+	Others []Cloud `json:"others,omitempty"` // the further clouds in which the fleet has an application
+	Limits []byte  `json:"limits,omitempty"` // the file of Graph's limits, if the fleet has one
+}
+
+// Cloud is one of Microsoft's, as workers outside reach it: with applications of its tenants' own. The fleet's there has no
+// more part in it than its account book.
+type Cloud struct {
 	ClientID string `json:"client_id"` // by which the account book is known
-	Cloud    string `json:"cloud"`
-	GraphURL string `json:"graph_url,omitempty"`
-	LoginURL string `json:"login_url,omitempty"`
-	Limits   []byte `json:"limits,omitempty"` // the file of Graph's limits, if the fleet has one
+	Name     string `json:"cloud"`
+	GraphURL string `json:"graph_url,omitempty"` // instead of the cloud's
+	LoginURL string `json:"login_url,omitempty"` // likewise
 }
 
 // Session is what a worker works with until it begins another one.

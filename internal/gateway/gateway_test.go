@@ -97,7 +97,7 @@ func newHouse(t *testing.T, postgres *servertest.PostgresServer) *house {
 	h.ok(fleet.AddTenant(t.Context(), catalog.TenantRow{ID: "t-elsewhere", Name: "elsewhere", AddedAt: time.Now()}))
 	h.door, err = New(Config{
 		Catalog: h.cat, Regions: h.all, Redis: h.rdb, Queue: queue.Options{URL: h.redis.Addr},
-		Welcome: Welcome{ClientID: "app", Cloud: "global", Limits: []byte("{}")}, Log: zap.NewNop(),
+		Welcome: Welcome{Cloud: Cloud{ClientID: "app", Name: "global"}, Others: []Cloud{{ClientID: "there", Name: "china"}}, Limits: []byte("{}")}, Log: zap.NewNop(),
 	})
 	h.ok(err)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -316,16 +316,18 @@ func testRedis(t *testing.T, postgres *servertest.PostgresServer) {
 	h.ok(rdb.Set(ctx, "tenantry:{app}:a/mailbox/t-here/m", "1", 0).Err())
 	h.ok(rdb.Eval(ctx, "return redis.call('INCR', KEYS[1])", []string{"tenantry:{app}:book"}).Err())
 	for what, err := range map[string]error{
-		"the main pool's queue":    rdb.Get(ctx, "asynq:{backup}:pending").Err(),
-		"another pool's queue":     rdb.Set(ctx, "asynq:{vienna.backup}:x", "1", 0).Err(),
-		"another tenant's account": rdb.Set(ctx, "tenantry:{app}:a/day/t-elsewhere", "1", 0).Err(),
-		"another application":      rdb.Get(ctx, "tenantry:{other}:book").Err(),
-		"all keys":                 rdb.Keys(ctx, "*").Err(),
-		"a scan":                   rdb.Scan(ctx, 0, "*", 10).Err(),
-		"emptying it":              rdb.FlushAll(ctx).Err(),
-		"its configuration":        rdb.ConfigGet(ctx, "*").Err(),
-		"users":                    rdb.Do(ctx, "ACL", "LIST").Err(),
-		"a script over others":     rdb.Eval(ctx, "return redis.call('GET', 'asynq:{backup}:pending')", nil).Err(),
+		"the main pool's queue":                                  rdb.Get(ctx, "asynq:{backup}:pending").Err(),
+		"another pool's queue":                                   rdb.Set(ctx, "asynq:{vienna.backup}:x", "1", 0).Err(),
+		"another tenant's account":                               rdb.Set(ctx, "tenantry:{app}:a/day/t-elsewhere", "1", 0).Err(),
+		"an application of a cloud where its pool has no tenant": rdb.Get(ctx, "tenantry:{there}:book").Err(),
+
+		"another application":  rdb.Get(ctx, "tenantry:{other}:book").Err(),
+		"all keys":             rdb.Keys(ctx, "*").Err(),
+		"a scan":               rdb.Scan(ctx, 0, "*", 10).Err(),
+		"emptying it":          rdb.FlushAll(ctx).Err(),
+		"its configuration":    rdb.ConfigGet(ctx, "*").Err(),
+		"users":                rdb.Do(ctx, "ACL", "LIST").Err(),
+		"a script over others": rdb.Eval(ctx, "return redis.call('GET', 'asynq:{backup}:pending')", nil).Err(),
 	} {
 		if err == nil || errors.Is(err, redis.Nil) || !refusedByRedis.MatchString(err.Error()) {
 			t.Errorf("%s: %v, want it refused", what, err)
@@ -334,6 +336,10 @@ func testRedis(t *testing.T, postgres *servertest.PostgresServer) {
 	h.redis.Kill()
 	h.redis.Start()
 	eventually(t, "Redis has the user again", func() bool { return errors.Is(rdb.Get(ctx, "asynq:{munich.backup}:y").Err(), redis.Nil) })
+	h.ok(h.cat.Fleet().AddTenant(ctx, catalog.TenantRow{ID: "t-china", Directory: "china.example", Pool: "munich", Cloud: "china"}))
+	eventually(t, "the user has the account of a tenant in another cloud", func() bool {
+		return rdb.Set(ctx, "tenantry:{there}:a/day/t-china", "1", 0).Err() == nil
+	})
 	h.ok(h.cat.Fleet().ChangeTenant(ctx, "t-elsewhere", catalog.TenantChange{Pool: pointer("munich")}, time.Now()))
 	eventually(t, "the user has the account of a tenant that was moved here", func() bool {
 		return rdb.Set(ctx, "tenantry:{app}:a/day/t-elsewhere", "1", 0).Err() == nil

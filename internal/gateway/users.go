@@ -21,26 +21,53 @@ type users struct {
 	applied map[string]string // by login
 }
 
+// standing is whom the workers of a pool work for: of each application's account book no more is theirs.
+type standing struct {
+	tenants []tenantry.TenantID
+	apps    []string // of the clouds that these tenants are in
+}
+
+func (s *Server) standingOf(ctx context.Context, pool string) (of standing, err error) {
+	fleet := s.cfg.Catalog.Fleet()
+	if of.tenants, err = fleet.PoolTenants(ctx, pool); err != nil {
+		return of, err
+	}
+	clouds, err := fleet.PoolClouds(ctx, pool)
+	if err != nil {
+		return of, err
+	}
+	of.apps = []string{s.cfg.Welcome.ClientID} // which a worker opens, whether a tenant is there or not
+	for _, c := range s.cfg.Welcome.Others {
+		if slices.Contains(clouds, c.Name) {
+			of.apps = append(of.apps, c.ClientID)
+		}
+	}
+	return of, nil
+}
+
 // rules are what the user of an enrolled worker may do at Redis ("ACL SETUSER" of its documentation): the queues of
 // its pool, what asynq's servers tell of themselves, and of the account book what all tenants of the application share and what is of its own
 // tenants. Nothing that looks at other keys or at the server, and nothing that empties it.
-func (s *Server) rules(w catalog.RemoteWorker, tenants []tenantry.TenantID) []string {
+func rules(w catalog.RemoteWorker, of standing) []string {
 	rules := []string{"reset", "on", "#" + w.RedisHash, "resetchannels", "&asynq:cancel",
 		"+@all", "-@admin", "-@dangerous", "-scan", "-randomkey", "-dbsize", "-function", "-script|flush", "-script|kill",
 		"~asynq:queues", "~asynq:servers", "~asynq:servers:*", "~asynq:workers", "~asynq:workers:*"}
 	for _, name := range queue.Names() {
 		rules = append(rules, "~asynq:{"+queue.In(w.Pool, name)+"}:*")
 	}
-	return append(rules, throttle.KeyPatterns(s.cfg.Welcome.ClientID, tenants)...)
+	for _, app := range of.apps {
+		rules = append(rules, throttle.KeyPatterns(app, of.tenants)...)
+	}
+	return rules
 }
 
 // admitToRedis makes the worker's user what it should be. Shared if Redis does not answer, or this process may not make users.
 func (s *Server) admitToRedis(ctx context.Context, w catalog.RemoteWorker) error {
-	tenants, err := s.cfg.Catalog.Fleet().PoolTenants(ctx, w.Pool)
+	of, err := s.standingOf(ctx, w.Pool)
 	if err != nil {
 		return err
 	}
-	return s.setUser(ctx, w, s.rules(w, tenants))
+	return s.setUser(ctx, w, rules(w, of))
 }
 
 func (s *Server) setUser(ctx context.Context, w catalog.RemoteWorker, rules []string) error {
@@ -131,7 +158,7 @@ func (s *Server) followUsers(ctx context.Context, workers []catalog.RemoteWorker
 		return err
 	}
 	var gone []string
-	pools := map[string][]tenantry.TenantID{}
+	pools := map[string]standing{}
 	for _, w := range workers {
 		exists := slices.Contains(there, w.Login)
 		switch {
@@ -143,12 +170,14 @@ func (s *Server) followUsers(ctx context.Context, workers []catalog.RemoteWorker
 		case w.RedisHash == "":
 			continue // it never began
 		}
-		if pools[w.Pool] == nil {
-			if pools[w.Pool], err = s.cfg.Catalog.Fleet().PoolTenants(ctx, w.Pool); err != nil {
+		of, known := pools[w.Pool]
+		if !known {
+			if of, err = s.standingOf(ctx, w.Pool); err != nil {
 				return err
 			}
+			pools[w.Pool] = of
 		}
-		rules := s.rules(w, pools[w.Pool])
+		rules := rules(w, of)
 		s.users.mu.Lock()
 		current := s.users.applied[w.Login] == strings.Join(rules, " ")
 		s.users.mu.Unlock()
