@@ -317,37 +317,48 @@ func (b *backup) note(c change) {
 // that was read stays stored when another one ends the slice. Where a long one meets the end of the slice, no other
 // begins.
 func (b *backup) fetchAll(ctx context.Context, batch []change) error {
+	var next atomic.Int64
 	var over atomic.Bool
 	commit := func() error { return b.checkpoint(ctx) } // not cut off by an item that ends the slice
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(b.limits.Concurrency)
-	for _, c := range batch {
-		if over.Load() {
-			break
-		}
-		c.commit = commit
-		g.Go(func() error {
-			if err := ctx.Err(); err != nil {
-				return err // another one has ended the slice
+	for range min(b.limits.Concurrency, len(batch)) {
+		g.Go(func() error { // of several items: its stack has grown for the first one
+			for !over.Load() {
+				at := int(next.Add(1)) - 1
+				if at >= len(batch) {
+					return nil
+				}
+				c := batch[at]
+				c.commit = commit
+				switch err := b.fetchOne(ctx, c); {
+				case errors.Is(err, errSliceOver):
+					over.Store(true)
+				case err != nil:
+					return err
+				}
 			}
-			moved, err := b.fetch(ctx, &c)
-			if errors.Is(err, errSliceOver) {
-				over.Store(true)
-				return nil
-			}
-			if err != nil {
-				return err
-			}
-			b.batch.Lock()
-			defer b.batch.Unlock()
-			b.again = b.again || moved
-			return b.conclude(ctx, c)
+			return nil
 		})
 	}
 	if err := g.Wait(); err != nil || !over.Load() {
 		return err
 	}
 	return errSliceOver
+}
+
+// fetchOne reads the parts of one item and stores what came of it.
+func (b *backup) fetchOne(ctx context.Context, c change) error {
+	if err := ctx.Err(); err != nil {
+		return err // another one has ended the slice
+	}
+	moved, err := b.fetch(ctx, &c)
+	if err != nil {
+		return err
+	}
+	b.batch.Lock()
+	defer b.batch.Unlock()
+	b.again = b.again || moved
+	return b.conclude(ctx, c)
 }
 
 // An entry's ETag holds the item's version and, behind a line feed, that of its separate content.

@@ -113,14 +113,22 @@ func (e endpoints) consentURL(clientID, directory, state, redirect string) strin
 // place where a bearer token may go.
 func (e endpoints) ownLink(link string) bool {
 	u, err := url.Parse(link)
-	return err == nil && u.Scheme == e.graph.Scheme && u.User == nil && strings.EqualFold(u.Host, e.graph.Host)
+	return err == nil && e.own(u)
+}
+
+func (e endpoints) own(u *url.URL) bool {
+	return u.Scheme == e.graph.Scheme && u.User == nil && strings.EqualFold(u.Host, e.graph.Host)
 }
 
 // contentLink reports whether link, a pre-authenticated address that Graph
 // handed out, lies on a content host of this cloud.
 func (e endpoints) contentLink(link string) bool {
 	u, err := url.Parse(link)
-	if err != nil || u.Host == "" || u.User != nil {
+	return err == nil && e.keepsContent(u)
+}
+
+func (e endpoints) keepsContent(u *url.URL) bool {
+	if u.Host == "" || u.User != nil {
 		return false
 	}
 	if e.local && loopback(u.Hostname()) && (u.Scheme == "http" || u.Scheme == "https") {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
@@ -97,11 +98,13 @@ func (e sendError) Unwrap() []error { return []error{e.error, errNotSent} }
 
 // send makes one HTTP request under one permit.
 func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, error) {
-	if err := t.client.permitted(c); err != nil {
-		return nil, err
+	req, err := http.NewRequestWithContext(ctx, c.method, c.url, body(c))
+	if err != nil || !t.client.permitted(c, req.URL) {
+		return nil, wrong(tenantry.Internal, codeForeign, c.op, "the address is not on a host of this cloud: refused")
 	}
+	t.client.dress(req, c, bearer)
 	ctx, span := traced(ctx, c)
-	a, err := t.exchange(ctx, c, bearer, span)
+	a, err := t.exchange(ctx, c, req, span)
 	if err != nil {
 		endFailed(span, err)
 		return nil, err
@@ -111,7 +114,7 @@ func (t *Tenant) send(ctx context.Context, c call, bearer string) (*answer, erro
 }
 
 // exchange pays for a request and sends it. The span is the caller's to end.
-func (t *Tenant) exchange(ctx context.Context, c call, bearer string, span trace.Span) (*answer, error) {
+func (t *Tenant) exchange(ctx context.Context, c call, req *http.Request, span trace.Span) (*answer, error) {
 	asked := time.Now()
 	permit, err := t.client.limiter.Acquire(ctx, c.cost)
 	waited(span, asked)
@@ -119,13 +122,7 @@ func (t *Tenant) exchange(ctx context.Context, c call, bearer string, span trace
 		return nil, notSent(c.op, err)
 	}
 	a := newAnswer(ctx, c, t.client.policy, permit)
-	req, err := http.NewRequestWithContext(a.ctx, c.method, c.url, body(c))
-	if err != nil {
-		a.end()
-		return nil, tenantry.E(tenantry.Invalid, c.op, errors.New("the address is malformed"))
-	}
-	t.client.dress(req, c, bearer)
-	resp, err := t.client.http.Do(req)
+	resp, err := t.client.http.Do(req.WithContext(a.ctx))
 	if err != nil {
 		err = a.cause(err)
 		permit.Done(0, nil)
@@ -146,14 +143,13 @@ func (t *Tenant) exchange(ctx context.Context, c call, bearer string, span trace
 	return nil, failed(c.op, f, now)
 }
 
-// permitted refuses to send a token to a host that is not this cloud's Graph,
-// and a pre-authenticated request to one that keeps no content of this cloud.
-func (c *Client) permitted(call call) error {
-	if call.open && c.at.contentLink(call.url) || !call.open && c.at.ownLink(call.url) {
-		return nil
+// permitted says whether a request may go there: one with a token only to this cloud's Graph, and a
+// pre-authenticated one only to a host that keeps content of this cloud.
+func (c *Client) permitted(call call, to *url.URL) bool {
+	if call.open {
+		return c.at.keepsContent(to)
 	}
-	return &tenantry.Error{Kind: tenantry.Internal, Code: codeForeign, Op: call.op,
-		Err: errors.New("the address is not on a host of this cloud: refused")}
+	return c.at.own(to)
 }
 
 func body(c call) io.Reader {

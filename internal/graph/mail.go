@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
@@ -314,7 +315,7 @@ func idOf(op string, doc jsontext.Value) (string, error) {
 	var object struct {
 		ID string `json:"id"`
 	}
-	if err := json.Unmarshal(doc, &object); err != nil {
+	if err := jsonv2.Unmarshal(doc, &object, raw...); err != nil {
 		return "", misread(op, err)
 	}
 	if object.ID == "" {

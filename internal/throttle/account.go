@@ -158,15 +158,18 @@ func (l Limits) account(name, key string, limit Limit, need int64) account {
 	}
 }
 
+// most is how many accounts a call draws on at most.
+const most = 6
+
 // accounts lists what a call draws on, the widest first.
 func (l Limits) accounts(c Call, s Size) []account {
 	units, tenant := int64(max(c.Units, 1)), string(c.Tenant)
 	if c.Units == Covered {
-		return l.bytes(c)
+		return l.bytes(nil, c)
 	}
 	app := l.bucket(appRequests, "app", l.App, 1)
 	app.lives(min(time.Duration(l.App.Window)/5, longestLife)) // every request asks for it, and it never binds
-	list := []account{app}
+	list := append(make([]account, 0, most), app)
 	switch c.Service {
 	case tenantry.Identity:
 		list = append(list, l.bucket(appUnits, "app/identity", l.Identity.AppUnits, units),
@@ -177,7 +180,7 @@ func (l Limits) accounts(c Call, s Size) []account {
 				l.bucket(identityAllApps, "all_writes/"+tenant, l.Identity.TenantWrites, 1))
 		}
 	case tenantry.SharePoint:
-		list = append(list, l.sharePoint(c, s, units)...)
+		list = l.sharePoint(list, c, s, units)
 	case tenantry.Teams:
 		list = append(list, l.teams(c)...)
 	case tenantry.Outlook:
@@ -197,19 +200,20 @@ func (l Limits) accounts(c Call, s Size) []account {
 
 const dayPrefix = "day/"
 
-func (l Limits) sharePoint(c Call, s Size, units int64) []account {
+// sharePoint adds what a call to SharePoint draws on.
+func (l Limits) sharePoint(list []account, c Call, s Size, units int64) []account {
 	tier, tenant := l.SharePoint.tier(s), string(c.Tenant)
-	list := []account{l.bucket(sharePointMinute, "minute/"+tenant, tier.Minute, units), l.dayRing(c.Tenant, s, units)}
+	list = append(list, l.bucket(sharePointMinute, "minute/"+tenant, tier.Minute, units), l.dayRing(c.Tenant, s, units))
 	if tier.Tenant.Amount > 0 {
 		list = append(list, l.bucket(sharePointAll, "all/"+tenant, tier.Tenant, units))
 	}
-	return append(list, l.bytes(c)...)
+	return l.bytes(list, c)
 }
 
-// bytes lists the accounts of bytes that a SharePoint call draws on.
-func (l Limits) bytes(c Call) (list []account) {
+// bytes adds the accounts of bytes that a SharePoint call draws on.
+func (l Limits) bytes(list []account, c Call) []account {
 	if c.Service != tenantry.SharePoint {
-		return nil
+		return list
 	}
 	if c.UploadBytes > 0 {
 		list = append(list, l.bucket(sharePointIn, "in/"+string(c.Tenant), l.SharePoint.Ingress, c.UploadBytes))

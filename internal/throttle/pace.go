@@ -74,20 +74,24 @@ func (b *Book) fall(c Call) {
 // steer slows an account before it is throttled, as the headers of a good answer ask,
 // and tells the fleet at most once a second.
 func (b *Book) steer(c Call, s signals) {
+	hurried := c.Service == tenantry.SharePoint && s.remaining > 0 && s.reset > 0
+	warned := c.Service == tenantry.Identity && s.percentage >= warning
+	if !hurried && !warned {
+		return // as almost every answer: it is not worth working out the accounts
+	}
 	a, ok := b.limits.paced(c, b.size(c.Tenant))
 	if !ok {
 		return
 	}
 	var w slowing
-	switch {
-	case c.Service == tenantry.SharePoint && s.remaining > 0 && s.reset > 0:
+	if hurried {
 		w = b.slowing(a, s.reset)
 		documented := float64(a.Limit) / float64(a.Window)
 		w.Brake = float64(s.remaining) / float64(s.reset.Milliseconds()) / documented
 		if s.limit > 0 && s.limit < a.Limit {
 			w.AtMost = float64(s.limit) / float64(a.Limit)
 		}
-	case c.Service == tenantry.Identity && s.percentage >= warning:
+	} else {
 		w = b.slowing(a, time.Duration(a.Window)*time.Millisecond)
 		w.Brake = 1 - (s.percentage-warning)/(1-warning)/2
 	}
