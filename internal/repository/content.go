@@ -54,13 +54,13 @@ func (w *Writer) PutContent(ctx context.Context, r io.Reader) (Part, error) {
 	if err != nil {
 		return Part{}, fmt.Errorf("read content: %w", err)
 	}
-	digest := w.repo.keys.hasher()
 	if n < smallContent {
-		_, _ = digest.Write((*begin)[:n])
-		part := Part{Size: int64(n), Digest: digest.Sum(nil)}
-		part.Ref, err = w.putOnce(ctx, (*begin)[:n], [32]byte(part.Digest))
+		digest := w.repo.keys.chunkHash((*begin)[:n])
+		part := Part{Size: int64(n), Digest: digest[:]}
+		part.Ref, err = w.putOnce(ctx, (*begin)[:n], digest)
 		return part, err
 	}
+	digest := w.repo.keys.hasher()
 	chunks, err := w.putChunks(ctx, streamBounds(w.streams), io.MultiReader(bytes.NewReader((*begin)[:n]), r), digest)
 	if err != nil {
 		return Part{}, err
@@ -297,7 +297,7 @@ func (r *Repository) sealChunk(c chunk, plain []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.seal(append([]byte(nil), b.header[:]...), plain, 0), nil
+	return b.sealContent(append([]byte(nil), b.header[:]...), plain, 0), nil
 }
 
 // readChunk reads one chunk into a borrowed buffer, and checks that it is what its name says.

@@ -109,10 +109,10 @@ func minus(c, d tenantry.Counts) tenantry.Counts {
 // appendEntry appends e's encoding to dst.
 func appendEntry(dst []byte, e *Entry) ([]byte, error) {
 	m := &pb.Entry{
-		Id: e.ID, Parent: e.Parent, Kind: e.Kind, Name: strings.ToValidUTF8(e.Name, "\uFFFD"), Etag: e.ETag,
+		Id: e.ID, Parent: e.Parent, Kind: e.Kind, Name: validText(e.Name), Etag: e.ETag,
 		Modified: toMicros(e.Modified), Size: e.Size, Collection: e.Collection, Generation: e.Generation,
-		Problem: strings.ToValidUTF8(e.Problem, "\uFFFD"), ProblemAt: toMicros(e.ProblemAt), Payload: e.Payload.message(),
-		From: strings.ToValidUTF8(e.From, "\uFFFD"), To: strings.ToValidUTF8(e.To, "\uFFFD"), Date: toMicros(e.Date), ProblemKind: string(e.ProblemKind), Good: e.Good,
+		Problem: validText(e.Problem), ProblemAt: toMicros(e.ProblemAt), Payload: e.Payload.message(),
+		From: validText(e.From), To: validText(e.To), Date: toMicros(e.Date), ProblemKind: string(e.ProblemKind), Good: e.Good,
 	}
 	for i := range e.Parts {
 		p := &e.Parts[i]
@@ -124,6 +124,9 @@ func appendEntry(dst []byte, e *Entry) ([]byte, error) {
 	}
 	return out, nil
 }
+
+// validText is a text of others as it is stored.
+func validText(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }
 
 // decodeEntry is the inverse of appendEntry.
 func decodeEntry(data []byte) (Entry, error) {

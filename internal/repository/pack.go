@@ -128,7 +128,11 @@ func (p *packer) seal(l lane) {
 	if len(f.plain) == 0 {
 		return
 	}
-	stored := p.box.seal(nil, f.plain, f.number)
+	seal := p.box.sealContent
+	if l == payloadLane {
+		seal = p.box.seal
+	}
+	stored := seal(nil, f.plain, f.number)
 	p.sealed[f.number] = stored
 	p.frames[f.number] = &pb.Frame{Stored: uint32(len(stored)), Plain: uint32(len(f.plain))}
 	p.stored += len(stored)

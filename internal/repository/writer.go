@@ -246,11 +246,7 @@ func (w *Writer) Put(ctx context.Context, e Entry) error {
 	if err != nil {
 		return w.repo.fail(w.series, err)
 	}
-	stored, err := decodeEntry(data) // the name as it is stored
-	if err != nil {
-		return w.repo.fail(w.series, err)
-	}
-	place := placeKey(stored.Parent, stored.Name, stored.ID)
+	place := placeKey(e.Parent, validText(e.Name), e.ID)
 	return w.change(ctx, e.ID, change{entry: data, place: place}, e.counts())
 }
 

@@ -258,7 +258,7 @@ func mailboxScope(t tenantry.TenantID, mbox string) string {
 
 const writeSuffix = "/write"
 
-// scopes lists what closes a call when it cools.
+// scopes lists what closes a call when it cools: the service in the application, then in the tenant, then the others.
 func (c Call) scopes() []string {
 	list := []string{appScope(c.Service), tenantScope(c.Tenant, c.Service)}
 	if c.Write && c.Service == tenantry.Identity {

@@ -78,7 +78,7 @@ type draft struct {
 
 func (b *Book) draft(c Call) draft {
 	d := draft{call: c, accounts: b.limits.accounts(c, b.size(c.Tenant)), scopes: c.scopes()}
-	d.gate = tenantScope(c.Tenant, c.Service)
+	d.gate = d.scopes[1] // the tenant's
 	if c.Service == tenantry.Outlook && c.Mailbox != "" {
 		d.mailbox = mailboxKey(c)
 		d.gate = mailboxScope(c.Tenant, c.Mailbox)

@@ -24,33 +24,39 @@ type signals struct {
 // wait is the longer of Retry-After and RateLimit-Reset, as SharePoint's page asks.
 func (s signals) wait() time.Duration { return max(s.retryAfter, s.reset) }
 
+// readSignals reads headers whatever their case: those inside a batch come as JSON.
 func readSignals(h http.Header, now time.Time) signals {
-	s := signals{remaining: -1, scope: header(h, "X-Ms-Throttle-Scope")}
-	s.retryAfter, s.hasRetry = retryAfter(header(h, "Retry-After"), now)
-	s.reset = seconds(header(h, "Ratelimit-Reset"))
-	if n, err := strconv.ParseInt(header(h, "Ratelimit-Limit"), 10, 64); err == nil && n > 0 {
-		s.limit = n
-	}
-	if n, err := strconv.ParseInt(header(h, "Ratelimit-Remaining"), 10, 64); err == nil && n >= 0 {
-		s.remaining = n
-	}
-	if f, err := strconv.ParseFloat(header(h, "X-Ms-Throttle-Limit-Percentage"), 64); err == nil && f > 0 {
-		s.percentage = f
+	s := signals{remaining: -1}
+	for name, values := range h {
+		if len(values) > 0 {
+			s.read(http.CanonicalHeaderKey(name), strings.TrimSpace(values[0]), now)
+		}
 	}
 	return s
 }
 
-// header reads a header whatever its case: those inside a batch come as JSON.
-func header(h http.Header, name string) string {
-	if v := h.Get(name); v != "" {
-		return strings.TrimSpace(v)
-	}
-	for k, v := range h {
-		if len(v) > 0 && strings.EqualFold(k, name) {
-			return strings.TrimSpace(v[0])
+// read takes what one header says.
+func (s *signals) read(name, value string, now time.Time) {
+	switch name {
+	case "X-Ms-Throttle-Scope":
+		s.scope = value
+	case "Retry-After":
+		s.retryAfter, s.hasRetry = retryAfter(value, now)
+	case "Ratelimit-Reset":
+		s.reset = seconds(value)
+	case "Ratelimit-Limit":
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil && n > 0 {
+			s.limit = n
+		}
+	case "Ratelimit-Remaining":
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil && n >= 0 {
+			s.remaining = n
+		}
+	case "X-Ms-Throttle-Limit-Percentage":
+		if f, err := strconv.ParseFloat(value, 64); err == nil && f > 0 {
+			s.percentage = f
 		}
 	}
-	return ""
 }
 
 func retryAfter(v string, now time.Time) (time.Duration, bool) {

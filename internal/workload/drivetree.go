@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -155,7 +156,7 @@ func (d *driveItem) content() string {
 	if d.hash() == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s%s:%d", contentPrefix, d.hash(), d.Size)
+	return contentPrefix + d.hash() + ":" + strconv.FormatInt(d.Size, 10)
 }
 
 // What the lines of an item's content begin with, or are.
