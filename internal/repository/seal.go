@@ -216,16 +216,17 @@ const maxPlain = 1 << 30
 // already; of what is not, the fastest level makes some 7 % more bytes in two thirds of the time, by a table that
 // stays in a core's cache: that of the default one is five times as large, and dearer the more others run beside it.
 var (
-	encoder        = newEncoder(zstd.SpeedDefault)
-	contentEncoder = newEncoder(zstd.SpeedFastest)
+	encoder        = newEncoder(zstd.SpeedDefault, false)
+	contentEncoder = newEncoder(zstd.SpeedFastest, true)
 )
 
 // newEncoder returns an encoder that is made when it is first asked for: stateless calls, safe for concurrent use. A
-// window of 1 MiB is a whole frame; AES-GCM authenticates, so zstd's own checksum is off.
-func newEncoder(level zstd.EncoderLevel) func() *zstd.Encoder {
+// window of 1 MiB is a whole frame; AES-GCM authenticates, so zstd's own checksum is off. Frugal is one that keeps
+// 1 MiB of history for each core, not 2, and moves it more often within what is longer than that.
+func newEncoder(level zstd.EncoderLevel, frugal bool) func() *zstd.Encoder {
 	return sync.OnceValue(func() *zstd.Encoder {
 		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false),
-			zstd.WithZeroFrames(true), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)))
+			zstd.WithZeroFrames(true), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)), zstd.WithLowerEncoderMem(frugal))
 		if err != nil {
 			panic("repository: zstd refuses constant options: " + err.Error())
 		}
