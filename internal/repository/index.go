@@ -19,7 +19,8 @@ const (
 	// cachedBlocks is how many blocks of 64 KiB an index keeps.
 	cachedBlocks = 128
 	// smallSegment is up to which size a segment is read whole at once: a request is dearer than the bytes. Where many
-	// look-ups are to come, as in a backup, it is mediumSegment, as long as an index then holds no more than maxStored.
+	// look-ups are to come, as in a backup, it is mediumSegment, as long as an index then holds no more than maxStored, and
+	// largeIndex where there is room for all of the index (see reserveIndex).
 	smallSegment  = 256 << 10
 	mediumSegment = 4 << 20
 	// singleReads is how many blocks of a segment are read one by one before all are read whole, as long as
@@ -182,10 +183,14 @@ func (ix *index) table(ctx context.Context, t *lazyTable) (*table, error) {
 
 // reading says how much of a segment to read when it is opened, and how much of the room it has taken for that.
 func (ix *index) reading(m *pb.Segment) (how reading, taken int64) {
+	whole := ix.whole
+	if m.First[0] != idSpace { // none that look-ups go to: the room is for those
+		whole = min(whole, mediumSegment)
+	}
 	switch {
 	case m.Size <= smallSegment:
 		return readWhole, 0
-	case m.Size > ix.whole:
+	case m.Size > whole:
 		return readTail, 0
 	}
 	if ix.held.Add(m.Size) > ix.room {

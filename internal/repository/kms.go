@@ -50,6 +50,7 @@ type KMSOptions struct {
 type kmsRing struct {
 	client *kms.Client
 	fleet  string
+	region string // that client asks
 }
 
 var kmsName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
@@ -77,7 +78,7 @@ func OpenKMS(ctx context.Context, o KMSOptions) (KeyManager, error) {
 	if err != nil {
 		return nil, tenantry.E(tenantry.Invalid, "read the KMS configuration", err)
 	}
-	return &kmsRing{fleet: o.Fleet, client: kms.NewFromConfig(cfg, func(ko *kms.Options) {
+	return &kmsRing{fleet: o.Fleet, region: cfg.Region, client: kms.NewFromConfig(cfg, func(ko *kms.Options) {
 		if o.Endpoint != "" {
 			ko.BaseEndpoint = aws.String(o.Endpoint)
 		}

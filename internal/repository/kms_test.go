@@ -28,6 +28,7 @@ type kmsServer struct {
 	deny    bool
 	fault   string        // that every call but DescribeKey answers
 	hang    chan struct{} // every call waits until it is closed, if it is set
+	cuts    int           // so many answers break off in the middle
 	calls   int
 }
 
@@ -72,6 +73,12 @@ func (k *kmsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := json.NewDecoder(r.Body).Decode(&in); err != nil || !strings.HasPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256") {
 		http.Error(w, "bad request", http.StatusBadRequest)
 		return
+	}
+	if k.cuts > 0 {
+		k.cuts--
+		w.Header().Set("Content-Length", "1000")
+		_, _ = w.Write([]byte(`{"KeyId": "arn:`))
+		panic(http.ErrAbortHandler)
 	}
 	out, fault := k.answer(action, in)
 	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
@@ -268,6 +275,25 @@ func TestKMSFailures(t *testing.T) {
 		ctx, cancel = context.WithCancel(t.Context())
 		cancel()
 		wantKind(t, unwrap(ctx), tenantry.Canceled)
+	})
+	t.Run("an answer that breaks off", func(t *testing.T) {
+		cut := func(cuts int) {
+			server.mu.Lock()
+			defer server.mu.Unlock()
+			server.cuts = cuts
+		}
+		cut(1)
+		must(t, unwrap(t.Context())) // it is asked for again
+		cut(1 << 30)
+		defer cut(0)
+		expect(t, unwrap(t.Context()), tenantry.Shared, "key", "cannot be asked")
+	})
+	t.Run("another region", func(t *testing.T) {
+		const there = "arn:aws:kms:eu-west-1:1:key/7"
+		_, err := ring.Unwrap(t.Context(), "t-1", there, wrapped)
+		expect(t, err, tenantry.WrongKey, "kms_region", "of region eu-west-1, and KMS was asked in eu-central-1")
+		_, err = ring.Unwrap(t.Context(), "t-1", id+"0", wrapped)
+		expect(t, err, tenantry.WrongKey, "kms_gone", "is gone")
 	})
 	t.Run("pending deletion", func(t *testing.T) {
 		_, err := ring.Destroy(t.Context(), "t-1", id)

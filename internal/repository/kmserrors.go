@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/arn"
 	"github.com/aws/aws-sdk-go-v2/service/kms"
 	"github.com/aws/aws-sdk-go-v2/service/kms/types"
 	"github.com/aws/smithy-go"
@@ -71,8 +72,12 @@ func (f kmsFailure) error(op string, err error) error {
 	return &tenantry.Error{Kind: f.kind, Op: op + ": " + f.says, Code: f.code, Err: err}
 }
 
-// keyError is kmsError for an operation with a key: of one that is about to be deleted it says so.
+// keyError is kmsError for an operation with a key: of one that is about to be deleted, or of another region, it says so.
 func (k *kmsRing) keyError(ctx context.Context, op, keyID string, err error) error {
+	var absent *types.NotFoundException
+	if named, notOne := arn.Parse(keyID); notOne == nil && errors.As(err, &absent) && named.Region != k.region {
+		return kmsFailure{tenantry.WrongKey, "kms_region", "the key is one of region " + named.Region + ", and KMS was asked in " + k.region + ": set the region of the key"}.error(op, err)
+	}
 	var state *types.KMSInvalidStateException
 	if !errors.As(err, &state) {
 		return kmsError(ctx, op, err)

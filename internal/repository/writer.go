@@ -132,7 +132,9 @@ func (r *Repository) newWriter(ctx context.Context, s tenantry.Series, f Fence, 
 		uploads: make(chan struct{}, packUploads), uploading: &errgroup.Group{},
 	}
 	w.index.whole = mediumSegment
-	w.reserved = reserveIndex(head.Segments)
+	if w.reserved = reserveIndex(head.Segments); w.reserved > 0 { // there is room for all of it
+		w.index.whole = largeIndex
+	}
 	w.index.room += w.reserved
 	// Uploads outlive the call that cut a pack, so they end with the writer, not with a call.
 	w.ctx, w.cancel = context.WithCancel(context.WithoutCancel(ctx))
