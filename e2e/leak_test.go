@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -9,10 +10,12 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -23,6 +26,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tenantry/tenantry/internal/servertest"
 )
 
 // TestNothingSecretIsTold gives a fleet every kind of secret that it works with, has them used, refused and rotated, and
@@ -101,21 +106,13 @@ func TestNothingSecretIsTold(t *testing.T) {
 	for path, answer := range f.answers(tn, other) {
 		s.lacks("the answer of "+path, answer)
 	}
-	f.eachRow(func(table, row string) { s.lacks("the table "+table, row) })
-	if err := rdb.ConfigSet(t.Context(), "rdbcompression", "no").Err(); err != nil { // or dumps show values in pieces
-		t.Fatal(err)
-	}
-	keys := rdb.Scan(t.Context(), 0, "*", 1000).Iterator()
-	for keys.Next(t.Context()) {
-		value, err := rdb.Dump(t.Context(), keys.Val()).Result()
-		if err != nil && !errors.Is(err, redis.Nil) {
-			t.Fatal(err)
+	rows := f.eachRow(func(table, row string) { s.lacks("the table "+table, row) })
+	for _, table := range []string{"credentials", "tokens", "registrations", "audit", "outbox"} {
+		if rows[table] == 0 {
+			t.Errorf("the table %s is empty: nothing was looked for in it", table)
 		}
-		s.lacks("the key "+keys.Val()+" of Redis", keys.Val()+value)
 	}
-	if err := keys.Err(); err != nil {
-		t.Fatal(err)
-	}
+	eachValue(t, rdb, func(key, value string) { s.lacks("the key "+key+" of Redis", key+value) })
 	for _, p := range programs {
 		p.stop()
 		log := p.log.String()
@@ -126,9 +123,100 @@ func TestNothingSecretIsTold(t *testing.T) {
 	}
 }
 
+// What is told would be found: a secret in each of the places, as it is and as they show bytes.
+func TestTheSpyFindsSecrets(t *testing.T) {
+	if testing.Short() {
+		t.Skip("SKIPPED because of -short: needs Postgres and Redis")
+	}
+	const secret = "open~sesame"
+	wrapped := []string{hex.EncodeToString([]byte(secret)), base64.StdEncoding.EncodeToString([]byte(secret))}
+	told := map[string]string{} // by where
+	routes := map[string]any{}
+	for i := range 30 {
+		routes[fmt.Sprintf("/v1/route/%d", i)] = map[string]any{"get": map[string]any{}}
+	}
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/openapi.json":
+			_ = json.NewEncoder(w).Encode(map[string]any{"paths": routes}) // the test fails without it
+		case "/v1/route/7":
+			_, _ = io.WriteString(w, `{"reason":"`+secret+`"}`)
+		case "/v1/route/8":
+			_, _ = io.WriteString(w, `{"reason":"Bearer `+"x"+`yz"}`)
+		}
+	}))
+	defer api.Close()
+	f := &fleet{t: t, api: api.URL, token: "token", catalog: servertest.Postgres(t).Database(t)}
+	for path, answer := range f.answers(tenant{ID: "t"}) {
+		told["answer "+path] = answer
+	}
+
+	db, err := pgx.Connect(t.Context(), f.catalog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close(t.Context()) }()
+	for table, value := range map[string]any{"texts": secret, "bytes": []byte(secret), "jsons": map[string]string{"a": secret}, "fine": "nothing"} {
+		kind := map[string]string{"bytes": "bytea", "jsons": "jsonb"}[table]
+		if _, err := db.Exec(t.Context(), "CREATE TABLE "+table+" (v "+cmp.Or(kind, "text")+")"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(t.Context(), "INSERT INTO "+table+" VALUES ($1)", value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.eachRow(func(table, row string) { told["table "+table] = row })
+
+	rdb := redis.NewClient(&redis.Options{Addr: servertest.Redis(t)})
+	defer func() { _ = rdb.Close() }()
+	long := strings.Repeat("the same word again and again ", 100) // which Redis would compress
+	for _, set := range []error{
+		rdb.Set(t.Context(), "plain", secret, 0).Err(), rdb.Set(t.Context(), "long", long+secret+long, 0).Err(), rdb.HSet(t.Context(), "hash", "f", secret).Err(),
+		rdb.ZAdd(t.Context(), "set", redis.Z{Member: "x" + secret}).Err(), rdb.LPush(t.Context(), "list", "a", secret).Err(), rdb.Set(t.Context(), "in "+secret, "v", 0).Err(), rdb.Set(t.Context(), "fine", "v", 0).Err(),
+	} {
+		if set != nil {
+			t.Fatal(set)
+		}
+	}
+	eachValue(t, rdb, func(key, value string) { told["key "+key] = key + value })
+
+	var log tail
+	log.keepAll()
+	for _, line := range []string{`{"level":"debug","dsn":"` + secret + `"}`, `{"level":"debug","wrapped":"` + wrapped[0] + `"}`, `{"level":"debug","wrapped":"` + wrapped[1] + `"}`} {
+		for range 1000 { // much more than is kept of a log otherwise
+			_, _ = fmt.Fprintln(&log, `{"level":"debug","msg":"nothing"}`)
+		}
+		_, _ = fmt.Fprintln(&log, line)
+	}
+	for i, line := range strings.Split(log.String(), "\n") {
+		told[fmt.Sprint("log ", i)] = line
+	}
+
+	found := map[string]bool{}
+	s := spied{complains(func(where string) { found[where] = true }), map[string]string{"secret": secret}}
+	for where, text := range told {
+		s.lacks(where, text)
+	}
+	want := []string{"answer /v1/route/7", "answer /v1/route/8", "key hash", "key in " + secret, "key list", "key long", "key plain", "key set",
+		"log 1000", "log 2001", "log 3002", "table bytes", "table jsons", "table texts"}
+	if got := slices.Sorted(maps.Keys(found)); !slices.Equal(got, want) {
+		t.Errorf("found %q\n want %q", got, want)
+	}
+}
+
+// complains hears the complaints of a spy, by where.
+type complains func(where string)
+
+func (complains) Helper() {}
+
+func (c complains) Errorf(_ string, args ...any) { c(fmt.Sprint(args[0])) }
+
 // spied looks for secrets.
 type spied struct {
-	t      *testing.T
+	t interface { // *testing.T
+		Helper()
+		Errorf(format string, args ...any)
+	}
 	hidden map[string]string // by what they are
 }
 
@@ -196,8 +284,27 @@ func (f *fleet) asWith(token, path string) (status int, text string) {
 	return answer.StatusCode, string(body)
 }
 
-// eachRow shows every row of every table in SQL.
-func (f *fleet) eachRow(show func(table, row string)) {
+// eachValue shows every value in Redis whole, as it dumps it.
+func eachValue(t *testing.T, rdb *redis.Client, show func(key, value string)) {
+	t.Helper()
+	if err := rdb.ConfigSet(t.Context(), "rdbcompression", "no").Err(); err != nil { // or dumps show values in pieces
+		t.Fatal(err)
+	}
+	keys := rdb.Scan(t.Context(), 0, "*", 1000).Iterator()
+	for keys.Next(t.Context()) {
+		value, err := rdb.Dump(t.Context(), keys.Val()).Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			t.Fatal(err)
+		}
+		show(keys.Val(), value)
+	}
+	if err := keys.Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// eachRow shows every row of every table in SQL, and tells how many each table has.
+func (f *fleet) eachRow(show func(table, row string)) map[string]int {
 	f.t.Helper()
 	ctx := f.t.Context()
 	db, err := pgx.Connect(ctx, f.catalog)
@@ -223,11 +330,7 @@ func (f *fleet) eachRow(show func(table, row string)) {
 			seen[table]++
 		}
 	}
-	for _, table := range []string{"credentials", "tokens", "registrations", "audit", "outbox"} {
-		if seen[table] == 0 {
-			f.t.Errorf("the table %s is empty: nothing was looked for in it", table)
-		}
-	}
+	return seen
 }
 
 // certificateOf makes a certificate with its key, in PEM.

@@ -262,6 +262,52 @@ func TestNamesStandForIDs(t *testing.T) {
 	}
 }
 
+// A name that several have names none of them: whatever a command does, it does nothing, and says which there are.
+func TestAmbiguousNamesAreRefused(t *testing.T) {
+	o := newOffice(t)
+	tenant, ada := o.connected()
+	scope := o.catalog.Tenant(tenantry.TenantID(tenant))
+	var twins []string
+	var rows []catalog.Resource
+	for _, object := range []string{"22222222-2222-4222-8222-222222222222", "33333333-3333-4333-8333-333333333333"} {
+		r := catalog.Resource{
+			ID: tenantry.UserResource(object), Kind: tenantry.User, ObjectID: object, Name: "Bob Twin", Address: "bob" + object[:1] + "@contoso.com",
+			State: tenantry.Active, StateAt: time.Now(), Workloads: []tenantry.Workload{tenantry.Drive},
+		}
+		rows, twins = append(rows, r), append(twins, string(r.ID))
+	}
+	must(t, scope.ApplySync(t.Context(), tenantry.User, rows, "link", time.Now()))
+	policies := []string{value(o.shows(nil, "policies", "add", tenant, "Daily"), "id"), value(o.shows(nil, "policies", "add", tenant, "daily"), "id")}
+	before := o.shows(nil, "runs", "list", tenant, "-o", "json") + o.shows(nil, "policies", "list", tenant, "-o", "json")
+	for _, c := range []struct {
+		names []string
+		line  []string
+	}{
+		{twins, []string{"restore", "Contoso", "Bob Twin", "drive", "31"}},
+		{twins, []string{"restore", "Contoso", ada, "drive", "31", "--to", "bob twin"}},
+		{twins, []string{"export", "Contoso", "Bob Twin", "drive", "31", "--to", "x.zip"}},
+		{twins, []string{"runs", "start", "Contoso", "--resource", "Bob Twin"}},
+		{policies, []string{"policies", "delete", "Contoso", "Daily"}},
+		{policies, []string{"runs", "start", "Contoso", "--policy", "DAILY"}},
+	} {
+		_, err := o.run(c.line...)
+		if tenantry.KindOf(err) != tenantry.Conflict || exitCode(err) == 0 {
+			t.Errorf("tenantry %s: %v", strings.Join(c.line, " "), err)
+			continue
+		}
+		for _, id := range c.names {
+			if !strings.Contains(err.Error(), id) {
+				t.Errorf("tenantry %s does not name %s: %v", strings.Join(c.line, " "), id, err)
+			}
+		}
+	}
+	if after := o.shows(nil, "runs", "list", tenant, "-o", "json") + o.shows(nil, "policies", "list", tenant, "-o", "json"); after != before {
+		t.Errorf("refused, and yet something was done:\n%s\n%s", before, after)
+	}
+	o.shows([]string{twins[0]}, "resources", "list", "Contoso", "--kind", "user")
+	o.shows([]string{"bob2@contoso.com"}, "resources", "show", "Contoso", "bob2@contoso.com") // an address names one
+}
+
 // A run that deletes says so in its own words: its items are objects.
 func TestFreedIsSaid(t *testing.T) {
 	got := freed(apiclient.Counts{Items: 12, Bytes: 3 << 20, Skipped: 2, Total: 4, Stored: 2048})
