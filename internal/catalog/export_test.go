@@ -22,3 +22,14 @@ func FlushTally(ctx context.Context, c *Catalog) error { return c.tally.flush(ct
 func AddWaits(c *Catalog, of Claim, d tenantry.Delays, now time.Time) {
 	c.tally.add([]*settleAsk{{claim: of, Settlement: Settlement{Delays: d}, now: now}})
 }
+
+// DrawReferences has references drawn from a list, the last of which comes again and again.
+func DrawReferences(c *Catalog, list ...tenantry.Reference) {
+	c.drawReference = func() tenantry.Reference {
+		next := list[0]
+		if len(list) > 1 {
+			list = list[1:]
+		}
+		return next
+	}
+}

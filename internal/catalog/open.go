@@ -44,6 +44,8 @@ type Catalog struct {
 
 	exclusion *exclusion
 
+	drawReference func() tenantry.Reference // tenantry.NewReference, but in tests
+
 	handovers batcher[handover, Claim] // claims and settlements; those are answered without a claim
 	tally     tally
 
@@ -189,7 +191,7 @@ func prepareSession(ctx context.Context, conn *pgx.Conn) error {
 }
 
 func newCatalog(writer, reader *bun.DB, postgres *pgx.ConnConfig) *Catalog {
-	c := &Catalog{writer: writer, reader: reader, postgres: postgres, exclusion: newExclusion()}
+	c := &Catalog{writer: writer, reader: reader, postgres: postgres, exclusion: newExclusion(), drawReference: tenantry.NewReference}
 	c.closing, c.close = context.WithCancel(context.Background())
 	c.tally.parent = c
 	c.handovers.parent, c.handovers.answer = c, c.handOver

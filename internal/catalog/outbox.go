@@ -200,12 +200,9 @@ func (f *Fleet) WaitingMails(ctx context.Context) (int, error) {
 func (c *Catalog) purgeMails(ctx context.Context, before time.Time) error {
 	err := c.purge(ctx, "expire mails", `DELETE FROM outbox WHERE id IN (
 		SELECT id FROM outbox WHERE id < ? AND state IN ('sent', 'failed') LIMIT ?)`, tenantry.TaskIDFloor(before), purgeBatch)
-	for _, table := range []bun.Safe{"notices", "first_backups"} {
-		if err != nil {
-			return err
-		}
-		err = c.purge(ctx, "forget deleted policies", `DELETE FROM ?0 WHERE (tenant, policy) IN (SELECT n.tenant, n.policy FROM ?0 n
-			WHERE n.policy <> '' AND NOT EXISTS (SELECT 1 FROM policies p WHERE p.tenant = n.tenant AND p.id = n.policy AND p.state <> 'deleted') LIMIT ?1)`, table, purgeBatch)
+	if err != nil {
+		return err
 	}
-	return err
+	return c.purge(ctx, "forget deleted policies", `DELETE FROM notices WHERE (tenant, policy) IN (SELECT n.tenant, n.policy FROM notices n
+		WHERE n.policy <> '' AND NOT EXISTS (SELECT 1 FROM policies p WHERE p.tenant = n.tenant AND p.id = n.policy AND p.state <> 'deleted') LIMIT ?)`, purgeBatch)
 }

@@ -65,7 +65,7 @@ func (t *Tenant) failedTasks(ctx context.Context, run tenantry.RunID) ([]NewTask
 }
 
 // RunsByReference lists the runs that people name by a reference, newest first: of one tenant,
-// or of all where tenant is "". There is one but for an odd chance.
+// or of all where tenant is "". There is one restore or export of it, and another run but for an odd chance.
 func (f *Fleet) RunsByReference(ctx context.Context, r tenantry.Reference, tenant tenantry.TenantID) ([]Run, error) {
 	var found []runRow
 	err := f.c.read(ctx, "find run "+r.String(), &found, `

@@ -75,6 +75,7 @@ type runRow struct {
 	EndedAt   int64
 
 	Reference  tenantry.Reference
+	Reserved   tenantry.Reference // the same, of a restore or export: there it is unique
 	RetryOf    tenantry.RunID
 	CanceledAt int64
 	Found      int64
@@ -201,7 +202,7 @@ func (t *Tenant) startRun(ctx context.Context, run runRow, tasks []NewTask, now 
 			return tenantry.Errorf(tenantry.Conflict, "%s: %s is under way already", op, describe(fresh[0]))
 		}
 		run.Tasks = int64(len(won))
-		if _, err := tx.NewInsert().Model(&run).Exec(ctx); err != nil {
+		if err := t.c.insertRun(ctx, tx, op, &run); err != nil {
 			return err
 		}
 		for i := range won {
@@ -213,6 +214,30 @@ func (t *Tenant) startRun(ctx context.Context, run runRow, tasks []NewTask, now 
 		return Run{}, err
 	}
 	return run.run(), nil
+}
+
+// referenceDraws is how often a reference is drawn for a run: one is taken already once in millions of times.
+const referenceDraws = 5
+
+// insertRun inserts a run. That of a restore or an export gets a reference that no other of them has; Transient: each
+// that was drawn is taken.
+func (c *Catalog) insertRun(ctx context.Context, tx bun.Tx, op string, run *runRow) error {
+	if run.Action != tenantry.Restore && run.Action != tenantry.Export {
+		_, err := tx.NewInsert().Model(run).Exec(ctx)
+		return err
+	}
+	for range referenceDraws {
+		run.Reference = c.drawReference()
+		run.Reserved = run.Reference
+		result, err := tx.NewInsert().Model(run).On("CONFLICT (reserved) WHERE reserved > 0 DO NOTHING").Exec(ctx)
+		if err != nil {
+			return err
+		}
+		if n, err := result.RowsAffected(); err != nil || n > 0 {
+			return err
+		}
+	}
+	return tenantry.Errorf(tenantry.Transient, "%s: every reference that was drawn is taken", op)
 }
 
 func (t *Tenant) newRows(op string, action tenantry.Action, trigger string, tasks []NewTask, now time.Time) ([]taskRow, error) {

@@ -9,8 +9,8 @@ import (
 
 // Reference names a run to people: nine random digits and one that checks them, shown as
 // 4827-730-196 so that it can be said on the phone. 0 is none: runs of older releases have
-// none. One in a thousand million is the same by chance, so that looking one up may find
-// two runs, and shows both.
+// none. One in a thousand million is the same by chance: the catalog draws another for a
+// restore or an export, and looking up that of another run may find two, and shows both.
 type Reference int64
 
 // referenceDigits is how many digits a reference has, with the one that checks.
