@@ -269,6 +269,15 @@ func (t *Tenant) LibraryList(ctx context.Context, drive string) (list string, er
 	return d.IDs.List, nil
 }
 
+// FileRow returns a file or folder as the row of its library's list, without its values ("driveItem resource type": listItem).
+func (t *Tenant) FileRow(ctx context.Context, drive, item string) (jsontext.Value, error) {
+	const op = "read the row of a file"
+	if err := given(op, drive, item); err != nil {
+		return nil, err
+	}
+	return t.document(ctx, t.client.build.plain(op, http.MethodGet, t.sharePoint(oneItem, false), nil, "drives", drive, "items", item, "listItem"))
+}
+
 // UpdateFileFields changes values of a file or folder in the columns of its library; null takes one away. It may count
 // as modified then.
 func (t *Tenant) UpdateFileFields(ctx context.Context, drive, item string, fields []byte) error {

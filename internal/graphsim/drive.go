@@ -50,6 +50,7 @@ type driveItem struct {
 	author, editor string
 	description    string
 	fields         map[string]json.RawMessage // columns of the library's list
+	contentType    string                     // its name, if it is not that of every file or folder
 	pkg            string                     // the type of a package, which holds children but is no folder
 	remote         *shortcut                  // what a shortcut points to
 	malware        string                     // what was found in the file

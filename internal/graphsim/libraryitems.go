@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -107,12 +108,26 @@ func (d *drive) libraryFields(item *driveItem, sel selection) []byte {
 	}
 	o.str("FileLeafRef", item.name)
 	o.str("id", strconv.FormatUint(item.number, 10))
-	kind := "Document"
-	if item.isContainer() {
-		kind = "Folder"
-	}
+	_, kind := item.typeOfContent()
 	o.str("ContentType", kind)
 	return o.done()
+}
+
+// typeOfContent is the ID and the name of an item's content type. Those of types that somebody made begin with the ID of
+// the one they are made from.
+func (item *driveItem) typeOfContent() (id, name string) {
+	id, name = fileTypeID, "Document"
+	if item.isContainer() {
+		id, name = folderTypeID, "Folder"
+	}
+	if item.contentType != "" {
+		seed := uint64(0)
+		for _, b := range []byte(item.contentType) {
+			seed = mix(seed, uint64(b))
+		}
+		id, name = id+"00"+strings.ToUpper(strings.ReplaceAll(guid(seed), "-", "")), item.contentType
+	}
+	return id, name
 }
 
 // renderItemRow shows a file as the row of its library's list ("driveItem resource type").
@@ -123,11 +138,8 @@ func (c *call) renderItemRow(d *drive, item *driveItem) []byte {
 	o.str("eTag", item.etag())
 	o.instant("createdDateTime", item.created)
 	o.instant("lastModifiedDateTime", item.touched)
-	kind, name := fileTypeID, "Document"
-	if item.isContainer() {
-		kind, name = folderTypeID, "Folder"
-	}
-	o.raw("contentType", `{"id":"`+kind+`","name":"`+name+`"}`)
+	kind, name := item.typeOfContent()
+	o.raw("contentType", `{"id":"`+kind+`","name":`+quoted(name)+`}`)
 	o.raw("sharepointIds", d.sharePointIDs(item))
 	if sel, wanted := c.fieldSelection(); wanted {
 		o.always("fields")
@@ -222,6 +234,23 @@ func (t *Tenant) SetFileFields(owner, path string, values map[string]any) error 
 			return itemNotFound()
 		}
 		d.setFields(item, fields, "")
+		return nil
+	})
+}
+
+// SetContentType gives a file or folder a content type of a library's own, by its name; "" the usual one. Error: a path
+// that is not there.
+func (t *Tenant) SetContentType(owner, path, name string) error {
+	d, err := t.openDrive(owner)
+	if err != nil {
+		return err
+	}
+	return t.withPath(d.id, path, func(d *drive, item *driveItem) error {
+		if !d.inList(item) {
+			return itemNotFound()
+		}
+		item.contentType = name
+		d.setFields(item, nil, "")
 		return nil
 	})
 }

@@ -288,6 +288,7 @@ type SiteWriter[P Pages] interface {
 type LibraryWriter interface {
 	LibraryList(ctx context.Context, drive string) (list string, err error)
 	LibraryChild(ctx context.Context, drive, folder, name string) (jsontext.Value, error)
+	FileRow(ctx context.Context, drive, item string) (jsontext.Value, error)
 	UpdateFileFields(ctx context.Context, drive, item string, fields []byte) error
 }
 

@@ -79,5 +79,6 @@
 // as are automatic replies, and every rule that is restored into a folder. A series is made on the clock of its original time zone, so that it does not move when
 // clocks change. A restored file
 // is found by its name, its size and its hash. Its values in the columns of a library are written behind it, and then
-// its times, which that changes; what it looks up in lists comes last. Its content type is kept, and not written.
+// its times, which that changes; what it looks up in lists comes last. Its content type is kept, and not written:
+// where it is not the one that new files get, a problem of the file names it.
 package workload

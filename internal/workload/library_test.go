@@ -3,6 +3,7 @@ package workload_test
 import (
 	"context"
 	"net/http"
+	"path"
 	"slices"
 	"strings"
 	"testing"
@@ -198,4 +199,45 @@ func TestFilesLookListsUp(t *testing.T) {
 	req := tenantry.RestoreRequest{Folder: "Single", Items: []string{"drive:" + drive + "/" + file.ID}}
 	c.restore(t, s, out.Snapshot.Seq, func() engine.Target { return workload.NewSiteTarget(c.graph, site, req) }, req)
 	equal(t, slices.DeleteFunc(slices.Clone(want), func(l string) bool { return !strings.HasPrefix(l, file.Path+" ") }), links(site, "Single"))
+}
+
+// TestContentTypesAreNamed: files and folders of a content type of the library's own come back without it, and are named;
+// others are not, and a restore to where it is not told what new files get says nothing.
+func TestContentTypesAreNamed(t *testing.T) {
+	c, site, drive, s := libraryWorld(t)
+	file := c.valued(t, drive)
+	folder, _, ok := strings.Cut(file.Path, "/")
+	if !ok {
+		t.Fatalf("%s lies in no folder", file.Path)
+	}
+	must(t, c.truth.SetContentType(drive, file.Path, `Contract "A"`))
+	must(t, c.truth.SetContentType(drive, folder, "Dossier"))
+	out := c.backup(t, s, func() engine.Source { return workload.NewSiteSource(c.graph, site, tenantry.BackupOptions{}) }, engine.Limits{})
+	lost := func(folder string) (names []string) {
+		req := tenantry.RestoreRequest{Folder: folder}
+		out := c.restore(t, s, out.Snapshot.Seq, func() engine.Target { return workload.NewSiteTarget(c.graph, site, req) }, req)
+		for _, p := range out.Problems {
+			if p.Kind != tenantry.Poison {
+				t.Errorf("%+v", p)
+			}
+			_, what, _ := strings.Cut(p.Reason, "cannot write: ")
+			names = append(names, p.Name+": "+strings.TrimSuffix(what, ": some values cannot be written"))
+		}
+		slices.Sort(names)
+		return names
+	}
+	want := []string{path.Base(file.Path) + `: the content type Contract "A"`, folder + ": the content type Dossier"}
+	slices.Sort(want)
+	asked := c.watch(t, "/listItem$")
+	if got := lost("Back"); !slices.Equal(want, got) {
+		t.Errorf("named %q, not %q", got, want)
+	}
+	if n := asked(); n > 2*2 { // for files and folders of the library, and of that of pages
+		t.Errorf("%d requests for rows", n)
+	}
+	_, err := c.sim.Inject(graphsim.Fault{Path: `/listItem$`, Status: http.StatusForbidden, Code: "accessDenied", Every: 1})
+	must(t, err)
+	if got := lost("Untold"); len(got) > 0 {
+		t.Errorf("named %q, though nothing is known", got)
+	}
 }

@@ -31,7 +31,8 @@ const (
 
 // fileRow is the row of a file in the list that its library is.
 type fileRow struct {
-	Fields map[string]jsontext.Value `json:"fields"`
+	Fields map[string]jsontext.Value
+	Type   string // the name of its content type, "" if it has none
 
 	raw jsontext.Value
 }
@@ -40,11 +41,14 @@ type fileRow struct {
 func (r *fileRow) UnmarshalJSON(raw []byte) error {
 	var row struct {
 		Fields map[string]jsontext.Value `json:"fields"`
+		Type   struct {
+			Name string `json:"name"`
+		} `json:"contentType"`
 	}
 	if err := json.Unmarshal(raw, &row, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)); err != nil {
 		return err
 	}
-	r.Fields, r.raw = row.Fields, jsontext.Value(raw).Clone()
+	r.Fields, r.Type, r.raw = row.Fields, row.Type.Name, jsontext.Value(raw).Clone()
 	return nil
 }
 

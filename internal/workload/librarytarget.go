@@ -93,7 +93,7 @@ func (t *siteTarget[P]) libraryFrom(raw []byte) (*listTarget, error) {
 	}
 	columns, err := readColumns(raw)
 	return &listTarget{
-		source: n.ID, columns: columns, linked: map[string]map[string]string{}, unmade: map[string]bool{}, looks: map[string]string{},
+		source: n.ID, columns: columns, linked: map[string]map[string]string{}, unmade: map[string]bool{}, looks: map[string]string{}, types: map[string]string{},
 	}, err
 }
 
@@ -151,6 +151,9 @@ func (t *siteTarget[P]) describe(ctx context.Context, w described) (changed bool
 			return false, err
 		}
 	}
+	if !w.existed {
+		lost = append(lost, t.lostType(ctx, l, w)...)
+	}
 	created, modified := w.like.fileTimes()
 	t.mu.Lock()
 	t.links.noteFile(l, w.item, linked, fileSpan{created, modified})
@@ -159,6 +162,41 @@ func (t *siteTarget[P]) describe(ctx context.Context, w described) (changed bool
 		err = lostValues(lost)
 	}
 	return len(plain) > 0, err
+}
+
+// lostType names the content type of a file that is new, if it is not the one that the library gives to new ones: no page
+// of Graph's says how one is set. What new ones get is asked once for files and once for folders of a library; where that
+// is refused nothing is known, and nothing said.
+func (t *siteTarget[P]) lostType(ctx context.Context, l *listTarget, w described) []string {
+	if w.row.Type == "" {
+		return nil
+	}
+	kind := w.like.kind()
+	t.mu.Lock()
+	usual, known := l.types[kind]
+	t.mu.Unlock()
+	if !known {
+		var row fileRow
+		raw, err := t.api.FileRow(ctx, w.drive, w.item)
+		if err == nil {
+			err = parse("the row of a file", raw, &row)
+		}
+		switch tenantry.KindOf(err) {
+		case "":
+		case tenantry.Denied, tenantry.Invalid, tenantry.NotFound, tenantry.Absent:
+			row.Type = ""
+		default:
+			return nil // the next one asks again
+		}
+		usual = row.Type
+		t.mu.Lock()
+		l.types[kind] = usual
+		t.mu.Unlock()
+	}
+	if usual == "" || usual == w.row.Type {
+		return nil
+	}
+	return []string{"the content type " + w.row.Type}
 }
 
 // leave takes out of the values to write those that need not be, or must not be, written.

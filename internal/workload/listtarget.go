@@ -66,6 +66,7 @@ type listTarget struct {
 	ids      map[string]bool
 	unmade   map[string]bool   // columns that the service would not make
 	looks    map[string]string // by column of the target: the list that it looks up
+	types    map[string]string // of a library: by kind of item, the content type that new ones get
 }
 
 func readColumns(raw []byte) ([]column, error) {
