@@ -115,17 +115,17 @@ func (d *drive) libraryFields(item *driveItem, sel selection) []byte {
 
 // typeOfContent is the ID and the name of an item's content type. Those of types that somebody made begin with the ID of
 // the one they are made from.
-func (item *driveItem) typeOfContent() (id, name string) {
+func (i *driveItem) typeOfContent() (id, name string) {
 	id, name = fileTypeID, "Document"
-	if item.isContainer() {
+	if i.isContainer() {
 		id, name = folderTypeID, "Folder"
 	}
-	if item.contentType != "" {
+	if i.contentType != "" {
 		seed := uint64(0)
-		for _, b := range []byte(item.contentType) {
+		for _, b := range []byte(i.contentType) {
 			seed = mix(seed, uint64(b))
 		}
-		id, name = id+"00"+strings.ToUpper(strings.ReplaceAll(guid(seed), "-", "")), item.contentType
+		id, name = id+"00"+strings.ToUpper(strings.ReplaceAll(guid(seed), "-", "")), i.contentType
 	}
 	return id, name
 }
