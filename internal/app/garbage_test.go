@@ -43,7 +43,6 @@ func TestCollectorFollowsTheHeap(t *testing.T) {
 	held := make([]byte, 160<<20) // never touched: the collector counts it all the same
 	becomes("more than half of the floor", func(percent uint64) bool { return percent == before })
 	runtime.KeepAlive(held)
-	held = nil
 	becomes("a small heap again", small)
 	c.end()
 	if got := pace(); got != before {
