@@ -46,7 +46,7 @@ func (t *Tenant) move(ctx context.Context, tx bun.Tx, op string, c TenantChange,
 		pool = *c.Pool
 		add("pool = ?", pool)
 	}
-	return poolServes(ctx, tx, op, pool, region)
+	return t.c.poolServes(ctx, tx, op, pool, region)
 }
 
 // mayLeave refuses to take a tenant out of a region that has anything of it: backups, tasks that may be writing

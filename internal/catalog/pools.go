@@ -69,6 +69,10 @@ func (f *Fleet) RemovePool(ctx context.Context, name string) error {
 		return tenantry.Errorf(tenantry.Conflict, "%s: every fleet has it", op)
 	}
 	return f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
+		var held []string // against tenants that come meanwhile, see poolServes
+		if err := scan(ctx, tx, &held, "SELECT name FROM pools WHERE name = ? ?", name, f.c.lock(forUpdate)); err != nil {
+			return err
+		}
 		var n []int64
 		if err := scan(ctx, tx, &n, "SELECT count(*) FROM tenants WHERE pool = ?", name); err != nil {
 			return err
@@ -129,10 +133,11 @@ func (f *Fleet) TenantsByRegion(ctx context.Context) (map[string]int64, error) {
 	return out, err
 }
 
-// poolServes returns Invalid, with the code "pool", unless the pool is there and works for the region.
-func poolServes(ctx context.Context, tx bun.Tx, op, pool, region string) error {
+// poolServes returns Invalid, with the code "pool", unless the pool is there and works for the region, and keeps
+// it as it is for the rest of the transaction.
+func (c *Catalog) poolServes(ctx context.Context, tx bun.Tx, op, pool, region string) error {
 	var found []string
-	if err := scan(ctx, tx, &found, "SELECT region FROM pools WHERE name = ?", pool); err != nil {
+	if err := scan(ctx, tx, &found, "SELECT region FROM pools WHERE name = ? ?", pool, c.lock(forShare)); err != nil {
 		return err
 	}
 	refused := func(format string, args ...any) error {

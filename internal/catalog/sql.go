@@ -138,6 +138,7 @@ func (c *Catalog) lock(clause bun.Safe) bun.Safe {
 
 const (
 	forShare  bun.Safe = "FOR SHARE"
+	forUpdate bun.Safe = "FOR UPDATE"
 	skipTaken bun.Safe = "FOR UPDATE SKIP LOCKED"
 )
 

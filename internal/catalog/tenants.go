@@ -131,7 +131,7 @@ func (f *Fleet) AddTenant(ctx context.Context, t TenantRow) error {
 	}
 	workloads := freshWorkloads(t.ID, t.AddedAt)
 	return f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
-		if err := poolServes(ctx, tx, op, row.Pool, row.Region); err != nil {
+		if err := f.c.poolServes(ctx, tx, op, row.Pool, row.Region); err != nil {
 			return err
 		}
 		if _, err := tx.NewInsert().Model(row).Exec(ctx); err != nil {

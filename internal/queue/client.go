@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -27,6 +28,7 @@ const maxBatch = 1000
 type Client struct {
 	rdb   redis.UniversalClient
 	asynq *asynq.Client
+	used  sync.Map // names of queues that got deliveries: a few of each pool
 }
 
 // NewClient returns a client; it connects on first use. Invalid if o cannot be read.
@@ -67,6 +69,7 @@ func (c *Client) Enqueue(ctx context.Context, queue string, r Ref) (State, error
 	if err != nil {
 		return "", err
 	}
+	c.used.Store(queue, nil)
 	_, err = c.asynq.EnqueueContext(ctx, asynq.NewTask(taskType, payload),
 		asynq.Queue(queue), asynq.TaskID(r.ID()), asynq.MaxRetry(0),
 		asynq.Timeout(timeout), asynq.Retention(retention))
@@ -168,13 +171,14 @@ func (c *Client) Paused(ctx context.Context) ([]string, error) {
 }
 
 // Depth returns, for each queue, how many deliveries are pending or active, in one
-// round trip. A delivery whose worker died is not counted.
+// round trip. A delivery whose worker died is not counted. It also has asynqmon list the queues
+// that this process has used, of all pools.
 func (c *Client) Depth(ctx context.Context) (map[string]int, error) {
 	pending, active := make(map[string]*redis.IntCmd), make(map[string]*redis.IntCmd)
 	_, err := c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		// asynq registers a queue once per process. After a Redis that lost its data
 		// asynqmon would show nothing until the process restarts.
-		p.SAdd(ctx, queuesKey, anys(Names())...)
+		p.SAdd(ctx, queuesKey, c.registered()...)
 		from := strconv.FormatFloat(liveSince(), 'f', 0, 64)
 		for _, q := range Names() {
 			pending[q] = p.LLen(ctx, pendingKey(q))
@@ -204,10 +208,16 @@ func checkQueue(name string) error {
 	return tenantry.Errorf(tenantry.Invalid, "queue %q is unknown", name)
 }
 
-func anys(names []string) []any {
-	out := make([]any, len(names))
-	for i, n := range names {
-		out[i] = n
+// registered are the queues that asynqmon is to list: the main pool's, and those of other pools
+// that this process has used.
+func (c *Client) registered() []any {
+	var names []any
+	for _, q := range Names() {
+		names = append(names, q)
 	}
-	return out
+	c.used.Range(func(name, _ any) bool {
+		names = append(names, name)
+		return true
+	})
+	return names
 }

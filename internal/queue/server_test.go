@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -187,6 +188,7 @@ func TestRedisLossAndRestart(t *testing.T) {
 	enqueue(t, c, Backup, ref(1), Pending)
 	receive(t, "the handler begins", began)
 	enqueue(t, c, Backup, ref(2), Pending)
+	enqueue(t, c, In("munich", Backup), ref(4), Pending)
 
 	server.Kill()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -214,7 +216,7 @@ func TestRedisLossAndRestart(t *testing.T) {
 	if _, err := c.Depth(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if names, err := inspector(t, o).Queues(); err != nil || len(names) != len(Names()) {
+	if names, err := inspector(t, o).Queues(); err != nil || len(names) != len(Names())+1 || !slices.Contains(names, In("munich", Backup)) {
 		t.Errorf("asynqmon would list %v, %v", names, err)
 	}
 }

@@ -98,6 +98,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Notices", testNotices},
 		{"Outbox", testOutbox},
 		{"OutboxRace", testOutboxRace},
+		{"PoolRace", testPoolRace},
 		{"FirstBackups", testFirstBackups},
 		{"EnablingNotices", testEnablingNotices},
 		{"Warnings", testWarnings},

@@ -1,6 +1,8 @@
 package catalogtest
 
 import (
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -112,4 +114,25 @@ func (w *world) reseated() {
 	got, _, err := b.Licensing(w.ctx)
 	w.ok(err)
 	same(w, "licensing", []catalog.Licensing{got}, []catalog.Licensing{l})
+}
+
+// A pool that is removed while a tenant comes into it: one of both is refused.
+func testPoolRace(_ *testing.T, w *world) {
+	for round := range 10 {
+		pool, id := fmt.Sprint("pool-", round), tenantry.TenantID(fmt.Sprint("t-", round))
+		w.ok(w.f.AddPool(w.ctx, catalog.Pool{Name: pool, AddedAt: now}))
+		var removed, added error
+		var both sync.WaitGroup
+		both.Go(func() { removed = w.f.RemovePool(w.ctx, pool) })
+		both.Go(func() {
+			added = w.f.AddTenant(w.ctx, catalog.TenantRow{ID: id, State: tenantry.TenantConnected, Pool: pool, AddedAt: now, NextSyncAt: now})
+		})
+		both.Wait()
+		switch {
+		case removed == nil && tenantry.KindOf(added) == tenantry.Invalid:
+		case added == nil && tenantry.KindOf(removed) == tenantry.Conflict:
+		default:
+			w.t.Fatalf("removing a pool gives %v, and adding a tenant to it %v", removed, added)
+		}
+	}
 }
