@@ -79,12 +79,12 @@ var extremes = map[string][]any{
 	"integer": {int64(math.MaxInt64), int64(math.MinInt64), -1, literal("9223372036854775808"), literal("1" + strings.Repeat("0", 4000)), literal("1e309"), 1.5, literal("1e2"), literal("-0"), "1"},
 	"number":  {literal("1e309"), literal("-1e309"), -1, math.MaxFloat64, math.SmallestNonzeroFloat64, literal("1" + strings.Repeat("0", 4000))},
 	"string": {
-		"\x00", literal(`"\ud800"`), literal("\"a\xff\xfeb\""), strings.Repeat("\u00e9", 1_999), strings.Repeat("A", 70_000), " \t ", "", "a\x1b[31mb",
-		"10000-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0000-00-00T00:00:00Z", "0001-01-01T00:00:00Z", "+12026-01-01", "-1e309", nil,
+		"\x00", literal(`"\ud800"`), literal("\"a\xff\xfeb\""), strings.Repeat("\u00e9", 1_999), strings.Repeat("A", 70_000), "", "a\x1b[31mb",
 	},
-	"array":   {same(20_000, "x"), same(3, "x"), []any{nil}, []any{[]any{}}, []any{map[string]any{"a": 1}}, "x", nil},
-	"object":  {[]any{}, "x", map[string]any{"\x00": 1}, map[string]any{strings.Repeat("n", 5_000): 1}, nil},
-	"boolean": {"true", 1, nil},
+	"date-time": {"10000-01-01T00:00:00Z", "9999-12-31T23:59:59Z", "0000-00-00T00:00:00Z", "0001-01-01T00:00:00Z", "+12026-01-01", "-1e309", nil},
+	"array":     {same(20_000, "x"), same(3, "x"), []any{nil}, []any{[]any{}}, []any{map[string]any{"a": 1}}, "x", nil},
+	"object":    {[]any{}, "x", map[string]any{"\x00": 1}, map[string]any{strings.Repeat("n", 5_000): 1}, nil},
+	"boolean":   {"true", 1, nil},
 }
 
 func same(n int, v any) []any {
@@ -113,9 +113,13 @@ type schema struct {
 	Type       any               `json:"type"` // a name, or names, one of which is null
 	Properties map[string]schema `json:"properties"`
 	Items      *schema           `json:"items"`
+	Format     string            `json:"format"`
 }
 
 func (s schema) kind() string {
+	if s.Format == "date-time" {
+		return s.Format
+	}
 	if names, several := s.Type.([]any); several {
 		for _, name := range names {
 			if name != "null" {
@@ -265,6 +269,7 @@ func TestInjectionWalk(t *testing.T) {
 			t.Errorf("%s: refused, and yet something changed", told)
 		}
 	}
+	nested := map[string]bool{} // walked already
 	for _, op := range describedOperations(t) {
 		valid := bodies()[op.id]
 		for _, e := range evil {
@@ -300,7 +305,7 @@ func TestInjectionWalk(t *testing.T) {
 				where := fmt.Sprintf("%s %s = %.40q", p.In, p.Name, text)
 				switch p.In {
 				case "path":
-					if text != "." && text != ".." { // net/http itself goes elsewhere
+					if p.Name != "tenant" && text != "." && text != ".." { // one gate for all of them; net/http itself goes elsewhere
 						ask(op, where, op.filledBut(p.Name, url.PathEscape(text), id), valid)
 					}
 				case "query":
@@ -311,6 +316,11 @@ func TestInjectionWalk(t *testing.T) {
 			}
 		}
 		for _, p := range op.places {
+			at := strings.Join(p.at, ".") + " " + p.kind
+			if len(p.at) > 1 && nested[at] { // operations share what they nest
+				continue
+			}
+			nested[at] = true
 			for _, value := range extremes[p.kind] {
 				ask(op, fmt.Sprintf("body %s = %.40q", strings.Join(p.at, "."), fmt.Sprint(value)), op.filled(id), with(valid, p.at, value))
 			}
