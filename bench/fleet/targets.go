@@ -17,7 +17,7 @@ var targets = []target{
 	{"fleet.small_slowdown", false, 1.25, "On a machine with other work the two runs of 4,000 tasks differ by more than the giant does (0.88 to 1.13 were seen in a row): run it on a quiet one."},
 	{"fleet.jain", true, 0.99, ""},
 	{"scheduler.peak_hour_ratio", false, 1.25, ""},
-	{"queue.efficiency", true, 0.3, "What a task costs in CPU is printed beside the table: about four times what it costs raw asynq, of which Postgres and the fleet's own processes have the largest parts. On a machine with other work the fleet loses more than raw asynq, whose one Redis is all that it waits for (0.21 to 0.24 were seen on one with six times as much to do as it has cores): run it on a quiet one."},
+	{"queue.efficiency", true, 0.3, "What a task costs in CPU is printed beside the table: three to three and a half times what it costs raw asynq, of which Postgres and the fleet's own processes have the largest parts. On a machine with other work the fleet loses more than raw asynq, whose one Redis is all that it waits for (0.21 to 0.24 were seen on one with six times as much to do as it has cores): run it on a quiet one."},
 	{"queue.start_p99_ms", false, 200, "On a machine with other work the slowest of a hundred waits for the CPU: run it on a quiet one."},
 	{"queue.recover_s", false, 40, ""},
 	{"scheduler.million_tick_s", false, 1, ""},
