@@ -1,11 +1,13 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -176,14 +178,38 @@ func table(cmd *cobra.Command, header string, rows [][]string, more bool) error 
 	return nil
 }
 
-// tableTo prints all rows there are.
+// tableTo prints all rows there are, on a terminal in grey what is not backed up (unless NO_COLOR says no: no-color.org).
 func tableTo(out io.Writer, header string, rows [][]string) error {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	var text bytes.Buffer
+	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
 	line(w, strings.Fields(header))
 	for _, row := range rows {
 		line(w, row)
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	shown := text.String()
+	if isTerminal(out) && os.Getenv("NO_COLOR") == "" {
+		shown = greyed(shown, header, rows)
+	}
+	_, err := io.WriteString(out, shown)
+	return err
+}
+
+// greyed puts the rows of a table into grey that are of something inactive or gone.
+func greyed(text, header string, rows [][]string) string {
+	state := slices.Index(strings.Fields(header), "STATE")
+	if state < 0 {
+		return text
+	}
+	lines := strings.Split(text, "\n") // the header, and one for each row
+	for i, row := range rows {
+		if s := tenantry.LifeState(row[state]); s == tenantry.Inactive || s == tenantry.Gone {
+			lines[i+1] = "\x1b[90m" + lines[i+1] + "\x1b[0m"
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // line prints one row. Cells hold customers' text: what would steer a terminal is

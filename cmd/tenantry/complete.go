@@ -17,15 +17,15 @@ import (
 const (
 	// completeTime bounds what a shell waits for after a tab.
 	completeTime = 3 * time.Second
-	// completeRows bounds what it is offered, and tenantsMax among how many tenants a name is
-	// looked for.
-	completeRows, tenantsMax = 100, 10_000
+	// completeRows bounds what it is offered, and namesMax among how many tenants or resources
+	// a name is looked for.
+	completeRows, namesMax = 100, 10_000
 )
 
 // A command's Use names its arguments: "show TENANT RUN". By these words arguments are
 // completed from the API, and names are taken for IDs (see resolve).
 
-// placeholders are the words for a command's arguments.
+// placeholders are the words for a command's arguments. "TENANT|fleet" is a TENANT, or the very word fleet.
 func placeholders(use string) []string {
 	words := strings.Fields(use)[1:]
 	for i := range words {
@@ -62,6 +62,7 @@ func fixed(words ...string) func(asked) []string { return func(asked) []string {
 func (c *connection) completes(command *cobra.Command) {
 	words := placeholders(command.Use)
 	offer := func(cmd *cobra.Command, word string, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+		word, instead, _ := strings.Cut(word, "|")
 		complete := completers[word]
 		if complete == nil {
 			return nil, cobra.ShellCompDirectiveDefault
@@ -84,7 +85,11 @@ func (c *connection) completes(command *cobra.Command) {
 		for i, arg := range args[:min(len(args), len(words))] {
 			named[words[i]] = arg
 		}
-		return complete(asked{ctx, client, named, typed}), cobra.ShellCompDirectiveNoFileComp
+		found := complete(asked{ctx, client, named, typed})
+		if instead != "" && strings.HasPrefix(instead, typed) {
+			found = append(found, instead)
+		}
+		return found, cobra.ShellCompDirectiveNoFileComp
 	}
 	command.ValidArgsFunction = func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 		switch {
@@ -113,46 +118,59 @@ func described(value, what string) string {
 	return value + "\t" + what
 }
 
-// completeTenants offers names to who types one, else IDs.
-func completeTenants(a asked) []string {
-	var found []string
-	tenants, err := tenantsOf(a.ctx, a.client)
-	for _, t := range tenants {
-		if len(found) == completeRows || err != nil {
-			break
-		}
-		name := visible(t.Name)
-		switch {
-		case strings.HasPrefix(t.Id, a.typed):
-			found = append(found, described(t.Id, name))
-		case strings.HasPrefix(strings.ToLower(name), strings.ToLower(a.typed)):
-			found = append(found, described(name, t.Id))
+// offered are the IDs that begin with what was typed, and of the other things the first of their names that does,
+// whatever its case.
+func offered(found []string, typed, id string, names ...string) []string {
+	if strings.HasPrefix(id, typed) {
+		return append(found, described(id, cmp.Or(names...)))
+	}
+	for _, name := range names {
+		if name = visible(name); strings.HasPrefix(strings.ToLower(name), strings.ToLower(typed)) {
+			return append(found, described(name, id))
 		}
 	}
 	return found
 }
 
-func completeResources(a asked) []string {
-	size := int64(completeRows)
-	answer, err := a.client.ListResourcesWithResponse(a.ctx, a.named["TENANT"], &apiclient.ListResourcesParams{Limit: &size})
+func completeTenants(a asked) (found []string) {
+	tenants, err := tenantsOf(a.ctx, a.client)
 	if err != nil {
 		return nil
 	}
-	var found []string
-	for _, r := range answer.JSON200.Items {
-		found = append(found, described(r.Id, cmp.Or(r.Address, r.Name)))
+	for _, t := range tenants {
+		found = offered(found, a.typed, t.Id, t.Name, t.Directory)
 	}
-	return found
+	return found[:min(len(found), completeRows)]
 }
 
-func completePolicies(a asked) []string {
+func completeResources(a asked) (found []string) {
+	among := namesMax
+	if a.typed == "" { // any will do
+		among = completeRows
+	}
+	resources, _, err := all(among, func(p pager) ([]apiclient.Resource, string, error) {
+		answer, err := a.client.ListResourcesWithResponse(a.ctx, a.named["TENANT"], &apiclient.ListResourcesParams{After: p.after, Limit: p.limit})
+		if err != nil {
+			return nil, "", err
+		}
+		return answer.JSON200.Items, answer.JSON200.Next, nil
+	})
+	if err != nil {
+		return nil
+	}
+	for _, r := range resources {
+		found = offered(found, a.typed, r.Id, r.Address, r.Name)
+	}
+	return found[:min(len(found), completeRows)]
+}
+
+func completePolicies(a asked) (found []string) {
 	answer, err := a.client.ListPoliciesWithResponse(a.ctx, a.named["TENANT"])
 	if err != nil {
 		return nil
 	}
-	var found []string
 	for _, p := range answer.JSON200.Items {
-		found = append(found, described(p.Id, p.Name))
+		found = offered(found, a.typed, p.Id, p.Name)
 	}
 	return found
 }
@@ -192,9 +210,9 @@ func completeRoles(asked) []string {
 	return found
 }
 
-// tenantsOf lists the tenants that the token sees, up to tenantsMax.
+// tenantsOf lists the tenants that the token sees, up to namesMax.
 func tenantsOf(ctx context.Context, client *apiclient.ClientWithResponses) ([]apiclient.Tenant, error) {
-	tenants, _, err := all(tenantsMax, func(p pager) ([]apiclient.Tenant, string, error) {
+	tenants, _, err := all(namesMax, func(p pager) ([]apiclient.Tenant, string, error) {
 		answer, err := client.ListTenantsWithResponse(ctx, &apiclient.ListTenantsParams{After: p.after, Limit: p.limit})
 		if err != nil {
 			return nil, "", err

@@ -42,7 +42,10 @@ func resolve(ctx context.Context, client *apiclient.ClientWithResponses, words, 
 		if len(words) == 0 {
 			break
 		}
-		word := words[min(i, len(words)-1)] // the last one may come again
+		word, instead, _ := strings.Cut(words[min(i, len(words)-1)], "|") // the last one may come again
+		if instead != "" && args[i] == instead {
+			continue
+		}
 		id, err := n.id(word, args[i])
 		if err != nil {
 			return err

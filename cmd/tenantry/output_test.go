@@ -213,8 +213,19 @@ func TestCompletion(t *testing.T) {
 	tenant, user := o.connected()
 	run := o.json("runs", "start", tenant, "--resource", user)["id"].(string)
 	policy := o.json("policies", "add", tenant, "Nightly")["id"].(string)
-	must(t, o.catalog.Tenant(tenantry.TenantID(tenant)).MirrorSnapshots(t.Context(), tenantry.ResourceID(user), tenantry.Drive,
-		[]catalog.SnapshotRow{{Seq: 31, Time: time.Now()}}))
+	scope := o.catalog.Tenant(tenantry.TenantID(tenant))
+	must(t, scope.MirrorSnapshots(t.Context(), tenantry.ResourceID(user), tenantry.Drive, []catalog.SnapshotRow{{Seq: 31, Time: time.Now()}}))
+	colleague := func(object, address string) catalog.Resource {
+		return catalog.Resource{
+			ID: tenantry.UserResource(object), Kind: tenantry.User, ObjectID: object, Name: "Colleague", Address: address,
+			State: tenantry.Active, StateAt: time.Now(), Workloads: []tenantry.Workload{tenantry.Drive},
+		}
+	}
+	staff := []catalog.Resource{colleague("ffffffff-0000-4000-8000-000000000000", "zoe@contoso.com")}
+	for n := range pageRows {
+		staff = append(staff, colleague(fmt.Sprintf("bbbbbbbb-0000-4000-8000-%012d", n), fmt.Sprintf("%d@contoso.com", n)))
+	}
+	must(t, scope.ApplySync(t.Context(), tenantry.User, staff, "link", time.Now()))
 	for _, c := range []struct {
 		want string
 		line []string
@@ -233,6 +244,12 @@ func TestCompletion(t *testing.T) {
 		{"31\t", []string{"verify", tenant, user, "drive", ""}},
 		{"retry", []string{"runs", "re"}},
 		{"drive", []string{"workloads", "enable", tenant, "mailbox", ""}},
+		{"contoso.com\t" + tenant, []string{"tenants", "show", "contoso."}},
+		{"ada@contoso.com\t" + user, []string{"resources", "show", "Contoso", "ADA@"}},
+		{"zoe@contoso.com\t", []string{"resources", "show", "Contoso", "zoe"}}, // she is on the second page
+		{"Nightly\t" + policy, []string{"policies", "delete", tenant, "night"}},
+		{tenant + "\tContoso", []string{"credentials", "list", ""}},
+		{"fleet", []string{"credentials", "list", "f"}},
 	} {
 		if out := o.offers(c.line...); !strings.Contains(out, c.want) {
 			t.Errorf("tenantry %s<tab> offers no %q: %s", strings.Join(c.line, " "), c.want, out)
@@ -255,6 +272,12 @@ func TestNamesStandForIDs(t *testing.T) {
 	o.shows([]string{run["id"].(string)}, "runs", "cancel", "Contoso", strings.ReplaceAll(run["reference"].(string), "-", " "))
 	if _, err := o.run("runs", "show", "Contoso", tenantry.NewReference().String()); tenantry.KindOf(err) != tenantry.NotFound {
 		t.Errorf("another reference: %v", err)
+	}
+	o.shows([]string{"federated"}, "credentials", "add", "Contoso", "--kind", "federated", "--client-id", adaObject)
+	o.shows([]string{adaObject}, "credentials", "list", "contoso.com")
+	o.shows([]string{"pending"}, "tenants", "add", "Fleet", "fleet.example")
+	if out := o.shows([]string{"WARNING"}, "credentials", "list", "fleet"); strings.Contains(out, adaObject) {
+		t.Errorf("fleet is the provider, whatever a tenant is called:\n%s", out)
 	}
 	o.shows([]string{"pending"}, "tenants", "add", "Contoso", "contoso.example")
 	if _, err := o.run("tenants", "show", "Contoso"); tenantry.KindOf(err) != tenantry.Conflict || !strings.Contains(err.Error(), tenant) {
@@ -337,5 +360,23 @@ func TestFoundIsSaid(t *testing.T) {
 	text := progressText(&apiclient.Run{Progress: apiclient.Counts{Items: 12, Total: 50, Bytes: 2048, Found: 40, FoundBytes: 3 << 20}})
 	if want := "12/50 items, 2.0 KiB (found 40 items, 3.0 MiB)"; text != want {
 		t.Errorf("a watched run: %q, expected %q", text, want)
+	}
+}
+
+// What is not backed up any more is grey, and its columns stand where the others' do.
+func TestInactiveIsGrey(t *testing.T) {
+	const header = "NAME STATE ADDRESS"
+	rows := [][]string{{"Ada", "active", "a"}, {"Bob\nBob", "inactive", "b"}, {"inactive", "active", "c"}, {"Eve", "gone", "e"}}
+	var plain strings.Builder
+	must(t, tableTo(&plain, header, rows)) // no terminal
+	want := strings.Split(plain.String(), "\n")
+	for _, grey := range []int{2, 4} {
+		want[grey] = "\x1b[90m" + want[grey] + "\x1b[0m"
+	}
+	if got := greyed(plain.String(), header, rows); got != strings.Join(want, "\n") || strings.Contains(plain.String(), "\x1b") {
+		t.Errorf("%q of %q", got, plain.String())
+	}
+	if got := greyed(plain.String(), "NAME STANDING ADDRESS", rows); got != plain.String() {
+		t.Errorf("a table without states: %q", got)
 	}
 }
