@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenantry/tenantry/internal/apiclient"
+	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
 // registrationEvery is how often a registration is looked at.
@@ -23,7 +24,7 @@ func (c *connection) tenantsRegister() *cobra.Command {
 					return err
 				}
 			case !show:
-				if _, err := client.StartRegistrationWithResponse(cmd.Context(), args[0], ask); err != nil {
+				if _, err := client.StartRegistrationWithResponse(cmd.Context(), args[0], ask); err != nil && !underWay(cmd, client, args[0], ask, err) {
 					return err
 				}
 			}
@@ -35,6 +36,24 @@ func (c *connection) tenantsRegister() *cobra.Command {
 	command.Flags().BoolVar(&show, "show", false, "only show how far it is")
 	command.MarkFlagsMutuallyExclusive("cancel", "show")
 	return command
+}
+
+// underWay tells that a registration was refused because the very one that is asked for is under way: somebody left
+// the command before its end, and goes on by typing it again.
+func underWay(cmd *cobra.Command, client *apiclient.ClientWithResponses, tenant string, ask apiclient.NewRegistration, refused error) bool {
+	if tenantry.KindOf(refused) != tenantry.Conflict {
+		return false
+	}
+	answer, err := client.GetRegistrationWithResponse(cmd.Context(), tenant)
+	if err != nil {
+		return false
+	}
+	r := answer.JSON200
+	switch r.State {
+	case apiclient.RegistrationStateDone, apiclient.RegistrationStateFailed, apiclient.RegistrationStateUndoing, apiclient.RegistrationStateUndone:
+		return false
+	}
+	return (ask.Name == "" || ask.Name == r.Name) && ask.Restore == r.Restore
 }
 
 // followRegistration shows each state of a registration once, until it has ended.
