@@ -2,6 +2,7 @@ package signin_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -196,6 +197,59 @@ func TestWrongTokens(t *testing.T) {
 	must(t, err)
 	if _, err := elsewhere.Verify(t.Context(), good); tenantry.KindOf(err) != tenantry.Forbidden {
 		t.Errorf("another claim: %v", err)
+	}
+}
+
+// Clocks differ by some minutes: the provider's may be ahead by as much as the verifier bears (five minutes, of its own
+// choice), what has ended by ours has ended, and a token without an end is none.
+func TestClocksDiffer(t *testing.T) {
+	t.Parallel()
+	public, private, err := ed25519.GenerateKey(nil)
+	must(t, err)
+	mux := http.NewServeMux()
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	answer := func(path string, what any) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(what) })
+	}
+	answer("/.well-known/openid-configuration", map[string]any{
+		"issuer": server.URL, "jwks_uri": server.URL + "/keys", "id_token_signing_alg_values_supported": []string{"EdDSA"},
+	})
+	answer("/keys", map[string]any{"keys": []any{map[string]any{
+		"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig", "kid": "k", "x": base64.RawURLEncoding.EncodeToString(public),
+	}}})
+	now := time.Now().Truncate(time.Second)
+	p, err := signin.New(signin.Config{Issuer: server.URL, ClientID: "c", Now: func() time.Time { return now },
+		Grants: []signin.Grant{{Value: "backup-admins", Role: "operator"}}})
+	must(t, err)
+	const never = 100 * time.Hour
+	for _, c := range []struct {
+		name        string
+		begins, end time.Duration // from now on
+		good        bool
+	}{
+		{"the same clock", 0, time.Hour, true},
+		{"theirs is four minutes ahead", 4 * time.Minute, 64 * time.Minute, true},
+		{"theirs is six minutes ahead", 6 * time.Minute, 66 * time.Minute, false},
+		{"theirs is four minutes behind", -4 * time.Minute, 56 * time.Minute, true},
+		{"about to end", -time.Hour, time.Second, true},
+		{"ended a second ago", -time.Hour, -time.Second, false},
+		{"ends before it begins", 2 * time.Minute, -time.Minute, false},
+		{"without an end", 0, never, false},
+	} {
+		claims := jwt.MapClaims{"iss": server.URL, "aud": "c", "sub": "ada", "roles": []string{"backup-admins"},
+			"iat": now.Add(c.begins).Unix(), "nbf": now.Add(c.begins).Unix()}
+		if c.end != never {
+			claims["exp"] = now.Add(c.end).Unix()
+		}
+		token := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims)
+		token.Header["kid"] = "k"
+		signed, err := token.SignedString(private)
+		must(t, err)
+		who, err := p.Verify(t.Context(), signed)
+		if c.good && (err != nil || who.Role != "operator") || !c.good && tenantry.KindOf(err) != tenantry.Unauthorized {
+			t.Errorf("%s: %+v %v", c.name, who, err)
+		}
 	}
 }
 
