@@ -11,6 +11,9 @@ import (
 // Writes from foreign pages are refused here, and again by the monitor itself.
 func (s *service) queueRoutes(mux *http.ServeMux) {
 	sameOrigin := http.NewCrossOriginProtection()
+	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		writeProblem(w, newProblem(tenantry.Forbidden, "a page of another origin asks for this: ask from a page of this one"))
+	}))
 	mux.HandleFunc("GET /login", s.loginPage)
 	mux.Handle("POST /login", sameOrigin.Handler(s.bounded(http.HandlerFunc(s.login))))
 	mux.Handle("POST /logout", sameOrigin.Handler(http.HandlerFunc(s.logout)))
