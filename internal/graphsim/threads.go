@@ -40,6 +40,11 @@ func (t *thread) last() *mailContent { return t.posts[len(t.posts)-1] }
 
 // AddPost adds a post to the thread of a group with that subject, or begins one.
 func (t *Tenant) AddPost(group, subject, html string, attachments ...AttachmentSpec) error {
+	return t.AddPostAt(group, subject, html, time.Now(), attachments...)
+}
+
+// AddPostAt is AddPost of a post that is received at that time, of which threads and posts tell the second.
+func (t *Tenant) AddPostAt(group, subject, html string, received time.Time, attachments ...AttachmentSpec) error {
 	return t.withGroupMailbox(group, func(b *mailbox) error {
 		b.threadsOf()
 		at := slices.IndexFunc(b.threads, func(x *thread) bool { return x.subject == subject })
@@ -47,7 +52,7 @@ func (t *Tenant) AddPost(group, subject, html string, attachments ...AttachmentS
 			b.threads = append(b.threads, &thread{number: uint64(len(b.threads)) + 1, subject: subject})
 			at = len(b.threads) - 1
 		}
-		now := time.Now().UTC().Truncate(time.Second)
+		now := received.UTC().Truncate(time.Second)
 		self := b.self
 		post := &mailContent{subject: subject, bodyType: "html", body: html, from: &self, sender: &self,
 			received: now, sent: now, created: now, importance: "normal", flag: flag{status: "notFlagged"}}

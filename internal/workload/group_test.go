@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/graphsim"
@@ -155,6 +156,49 @@ func TestGroupThereAndNotBack(t *testing.T) {
 			back, err := engine.Restore(t.Context(), snap, workload.NewGroupTarget(), tenantry.RestoreRequest{}, engine.Limits{}, nil, nil)
 			if err != nil || len(back.Problems) != 2 || !strings.Contains(back.Problems[0].Reason, "lets no application") {
 				t.Errorf("%+v %v", back, err)
+			}
+		})
+	}
+}
+
+// TestPostsOfTheSameSecond: a thread tells the second of its last post. One that comes in that second behind the reading,
+// and looks like it, is saved by the next backup, be that at once or when the second is long over; a thread that had none
+// is read once more, and then left alone.
+func TestPostsOfTheSameSecond(t *testing.T) {
+	for _, later := range []time.Duration{0, time.Hour} {
+		t.Run(later.String(), func(t *testing.T) {
+			c := newCompany(t, graphsim.TenantSpec{Users: 2, Groups: 2}, graphsim.Options{})
+			group := c.groupOf(t, func(g graphsim.GroupInfo) bool { return g.Unified })
+			s := tenantry.Series{Tenant: "t-1", Resource: tenantry.GroupResource(group.ID), Workload: tenantry.GroupContent}
+			second := time.Now().Truncate(time.Second)
+			now := second
+			saved := func() engine.Outcome {
+				t.Helper()
+				out := c.backup(t, s, func() engine.Source {
+					src := workload.NewGroupSource(c.graph, group.ID)
+					src.(interface{ SetNow(func() time.Time) }).SetNow(func() time.Time { return now })
+					return src
+				}, engine.Limits{})
+				equal(t, c.truePosts(t, group.ID), c.savedPosts(t, s, out.Snapshot.Seq))
+				return out
+			}
+			post := func() { t.Helper(); must(t, c.truth.AddPostAt(group.ID, "vote", "<p>+1</p>", second)) }
+			post()
+			saved()
+			if idle := saved(); idle.Counts.Items+idle.Counts.Bytes > 0 {
+				t.Errorf("nothing new in that second: %+v", idle)
+			}
+			post()
+			now = now.Add(later)
+			saved()
+			now = second.Add(time.Hour)
+			saved()
+			posts := c.watch(t, "/posts$")
+			if idle := saved(); idle.Counts.Items+idle.Counts.Bytes > 0 {
+				t.Errorf("a group at rest: %+v", idle)
+			}
+			if n := posts(); n != 0 {
+				t.Errorf("%d threads of a group at rest were read", n)
 			}
 		})
 	}

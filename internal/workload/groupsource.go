@@ -42,6 +42,13 @@ const (
 	// group was made: events may have been copied into it.
 	viewAhead  = 2 * 366 * 24 * time.Hour
 	viewBefore = 366 * 24 * time.Hour
+
+	// settling is how long after the last post in a thread its posts are compared, and not the thread alone, which
+	// tells the second of the last post: another one may come in that second behind the reading. It leaves room for
+	// clocks that differ and for posts that take their time.
+	settling = 5 * time.Minute
+	// maxHeld bounds the posts that are kept from comparing to storing them; those beyond are read twice.
+	maxHeld = 8 << 20
 )
 
 // groupSource reads the mailbox of a Microsoft 365 group.
@@ -55,8 +62,8 @@ type groupSource[P Pages] struct {
 }
 
 // NewGroupSource returns the source of a group's conversations and calendar; group is the Entra object ID. There
-// is no delta of either: threads are compared by when something was last delivered to them, events by their
-// change keys.
+// is no delta of either: threads are compared by when something was last delivered to them, and by their posts where
+// that was minutes ago; events by their change keys.
 func NewGroupSource[P Pages](api GroupReader[P], group string) engine.Source {
 	return &groupSource[P]{api: api, group: group, now: time.Now}
 }
@@ -134,7 +141,7 @@ type thread struct {
 
 // threads lists the threads of the group, and once whether Microsoft gives their attachments.
 func (s *groupSource[P]) threads(ctx context.Context) (engine.Page, error) {
-	list, probed := newChanges(16), false
+	list, probed, held := newChanges(16), false, 0
 	err := walk(func(link string) (P, error) { return s.api.GroupThreads(ctx, s.group, link) }, func(raw jsontext.Value) error {
 		var t thread
 		switch err := parse("a thread", raw, &t); {
@@ -149,20 +156,49 @@ func (s *groupSource[P]) threads(ctx context.Context) (engine.Page, error) {
 				return err
 			}
 		}
-		list.put(engine.Item{
+		item := engine.Item{
 			ID: threadID + t.ID, Parent: partConversations, Kind: kindThread, Name: t.Topic, ETag: digest(raw), Modified: instant(t.Delivered),
 			Date: instant(t.Delivered), From: strings.Join(t.Senders, ", "), Size: int64(len(raw)), Raw: raw,
 			Parts: func(ctx context.Context) ([]engine.ItemPart, error) { return s.posts(ctx, t.ID) },
-		})
+		}
+		if s.now().Sub(item.Modified) < settling {
+			held += s.unsettled(ctx, t.ID, &item, maxHeld-held)
+		}
+		list.put(item)
 		return nil
 	})
 	return list.whole(), err
 }
 
+// unsettled has the version of a thread that may still get posts in the second of its last one hold those that it has. The
+// first reading behind that time finds another version, and so reads the thread once more. It returns how many bytes of
+// posts it keeps for the storing, at most room. Posts that cannot be read now are the storing's to read, and to tell of.
+func (s *groupSource[P]) unsettled(ctx context.Context, thread string, item *engine.Item, room int) (held int) {
+	item.ETag += unsettledMark
+	posts, err := s.postList(ctx, thread)
+	if err != nil {
+		return 0
+	}
+	all := array(posts)
+	item.ETag += digest(all)
+	if len(all) > room {
+		return 0
+	}
+	item.Parts = func(context.Context) ([]engine.ItemPart, error) { return s.postParts(thread, posts) }
+	return len(all)
+}
+
+// unsettledMark stands before the digest of a thread's posts in its version.
+const unsettledMark = "~"
+
+func (s *groupSource[P]) postList(ctx context.Context, thread string) ([]jsontext.Value, error) {
+	return collect(func(link string) (P, error) { return s.api.GroupPosts(ctx, s.group, thread, link) })
+}
+
 // probe asks for the attachments of one post: Microsoft's pages disagree whether an application may have them.
 // Where it may not, one entry says so for all of them.
 func (s *groupSource[P]) probe(ctx context.Context, list *changes, thread string) error {
-	posts, err := collect(func(link string) (P, error) { return s.api.GroupPosts(ctx, s.group, thread, link) })
+	posts, err := s.postList(ctx, thread)
 	if err != nil {
 		if tenantry.KindOf(err) == tenantry.NotFound {
 			return nil // gone again
@@ -204,10 +240,14 @@ type post struct {
 
 // posts reads the posts of a thread and their attachments, if they can be had.
 func (s *groupSource[P]) posts(ctx context.Context, thread string) ([]engine.ItemPart, error) {
-	list, err := collect(func(link string) (P, error) { return s.api.GroupPosts(ctx, s.group, thread, link) })
+	list, err := s.postList(ctx, thread)
 	if err != nil {
 		return nil, err
 	}
+	return s.postParts(thread, list)
+}
+
+func (s *groupSource[P]) postParts(thread string, list []jsontext.Value) ([]engine.ItemPart, error) {
 	s.mu.Lock()
 	refused := s.refused
 	s.mu.Unlock()
