@@ -55,7 +55,7 @@ func (r *restore) run(ctx context.Context, chosen []string) (Outcome, error) {
 		err = r.selection(ctx, chosen)
 	}
 	if ender, ok := r.dst.(Ender); ok && err == nil {
-		err = r.settle(repository.Entry{Name: "what was restored, as a whole"}, ender.End(ctx))
+		err = r.settle(repository.Entry{Name: "what was restored, as a whole"}, ender.End(ctx, r.lacks))
 	}
 	r.progress()
 	out := r.outcome(err == nil)
@@ -277,6 +277,18 @@ func (r *restore) opener(e repository.Entry) OpenPart {
 
 // saved reports whether there is a good version of the entry.
 func saved(e repository.Entry) bool { return e.Problem == "" || e.ETag != "" }
+
+// lacks records what an entry was restored without.
+func (r *restore) lacks(ctx context.Context, id string, why error) error {
+	e, ok, err := r.snap.Lookup(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		e = repository.Entry{ID: id}
+	}
+	return r.settle(e, why)
+}
 
 // settle records an error that is one entry's own, and returns any other.
 func (r *restore) settle(e repository.Entry, err error) error {

@@ -259,8 +259,9 @@ func TestBrowsePages(t *testing.T) {
 // ready is a place that notes what it was told of folders and of the end.
 type ready struct {
 	*place
-	told []string
-	fail map[string]error
+	told    []string
+	fail    map[string]error
+	lacking map[string]error // what is told of entries at the end
 }
 
 func (p *ready) Begin(ctx context.Context, id string, e repository.Entry, _ engine.OpenPart) error {
@@ -270,9 +271,14 @@ func (p *ready) Begin(ctx context.Context, id string, e repository.Entry, _ engi
 	return p.fail[e.ID]
 }
 
-func (p *ready) End(context.Context) error {
+func (p *ready) End(ctx context.Context, lacks engine.Lacks) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for id, why := range p.lacking {
+		if err := lacks(ctx, id, why); err != nil {
+			return err
+		}
+	}
 	p.told = append(p.told, fmt.Sprintf("end after %d", p.writes))
 	return p.fail[""]
 }
@@ -305,6 +311,15 @@ func TestTargetsAreToldWhatBegins(t *testing.T) {
 	}
 	drained := make(chan struct{})
 	close(drained)
+	lacking := &ready{place: newPlace(), lacking: map[string]error{"m5": refused}}
+	if out, err := engine.Restore(t.Context(), saved(t), lacking, tenantry.RestoreRequest{}, engine.Limits{}, nil, nil); err != nil ||
+		len(out.Problems) != 1 || out.Problems[0].ID != "m5" || out.Problems[0].Kind != tenantry.Denied {
+		t.Errorf("an item that lacks something: %+v, %v", out.Problems, err)
+	}
+	lacking.lacking["m5"] = tenantry.Errorf(tenantry.Transient, "not now")
+	if out, err := engine.Restore(t.Context(), saved(t), lacking, tenantry.RestoreRequest{}, engine.Limits{}, nil, nil); tenantry.KindOf(err) != tenantry.Transient || out.Done {
+		t.Errorf("what is no item's own: %+v, %v", out, err)
+	}
 	to := &ready{place: newPlace()}
 	if _, err := engine.Restore(t.Context(), saved(t), to, tenantry.RestoreRequest{}, engine.Limits{}, drained, nil); err != nil || slices.Contains(to.told, "end after 0") {
 		t.Errorf("a slice that ended early: %v, %v", to.told, err)

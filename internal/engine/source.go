@@ -141,11 +141,15 @@ type Beginner interface {
 	Begin(ctx context.Context, id string, e repository.Entry, open OpenPart) error
 }
 
-// Ender is a Target that is told when everything was written. An error of one of the kinds that Target names is recorded
-// as a problem of its own. End may run again.
+// Ender is a Target that is told when everything was written. It names what it finds wrong with single entries then, by
+// their IDs; an error that naming returns has it end. An error of one of the kinds that Target names is recorded as a
+// problem of its own. End may run again.
 type Ender interface {
-	End(ctx context.Context) error
+	End(ctx context.Context, lacks Lacks) error
 }
+
+// Lacks names an entry that was restored, but not whole, and why. An error ends the slice.
+type Lacks = func(ctx context.Context, id string, why error) error
 
 // OpenPart streams the stored bytes of one part of the item at hand.
 type OpenPart = func(context.Context, repository.Part) (io.ReadCloser, error)

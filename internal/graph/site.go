@@ -130,9 +130,20 @@ func (t *Tenant) CreateColumn(ctx context.Context, site, list string, body []byt
 	return err
 }
 
-// CreateListItem adds an item to a list from its JSON. After Transient it may be there all the same.
-func (t *Tenant) CreateListItem(ctx context.Context, site, list string, body []byte) (id string, err error) {
-	return t.createdInSite(ctx, "create a list item", body, OfSite, site, "lists", list, "items")
+// CreateListItem adds an item to a list from its JSON, and returns it as it is there. After Transient it may be there all
+// the same.
+func (t *Tenant) CreateListItem(ctx context.Context, site, list string, body []byte) (item jsontext.Value, err error) {
+	const op = "create a list item"
+	if err := given(op, site, list); err != nil {
+		return nil, err
+	}
+	c := t.driveWrite(op, http.MethodPost, body, nil, OfSite, site, "lists", list, "items")
+	c.once = true
+	if item, err = t.document(ctx, c); err != nil {
+		return nil, err
+	}
+	_, err = idOf(op, item)
+	return item, err
 }
 
 // CreatePage creates a page from its JSON; it is a draft until it is published. Conflict: the name is taken.

@@ -1,6 +1,7 @@
 package graphsim
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -299,6 +300,7 @@ func listContentTypes(c *call) error {
 		if l.drive != "" {
 			types[0] = [2]string{fileTypeID, "Document"}
 		}
+		types = append(types, l.ownTypes()...)
 		return c.skipPage(len(types), 200, "$skiptoken", func(i int) []byte {
 			o := newObject(c.sel)
 			o.str("id", types[i][0])
@@ -307,6 +309,27 @@ func listContentTypes(c *call) error {
 			return o.done()
 		})
 	})
+}
+
+// ownTypes are the content types that a list has besides the usual ones: those of its items.
+func (l *list) ownTypes() (types [][2]string) {
+	names := map[string]bool{}
+	for _, item := range l.items {
+		if item.contentType != "" && !names[item.contentType] {
+			names[item.contentType] = true
+			types = append(types, [2]string{item.typeID(), item.contentType})
+		}
+	}
+	return types
+}
+
+func (i *listItem) typeName() string { return cmp.Or(i.contentType, "Item") }
+
+func (i *listItem) typeID() string {
+	if i.contentType == "" {
+		return itemTypeID
+	}
+	return itemTypeID + "00" + strings.ToUpper(strings.ReplaceAll(guid(mixString('t', i.contentType)), "-", ""))
 }
 
 // fieldSelection is the $select inside $expand=fields(...), and whether fields are
@@ -323,7 +346,7 @@ func (c *call) fieldSelection() (selection, bool) {
 func (c *call) renderRow(st *siteStore, l *list, item *listItem) []byte {
 	o := newObject(c.sel)
 	o.str("id", strconv.Itoa(item.id))
-	o.raw("contentType", `{"id":"`+itemTypeID+`","name":"Item"}`)
+	o.raw("contentType", `{"id":"`+item.typeID()+`","name":`+quoted(item.typeName())+`}`)
 	if item.deleted {
 		o.always("deleted")
 		o.b = append(o.b, `{"state":"deleted"}`...)
@@ -363,7 +386,7 @@ func renderFields(item *listItem, fields map[string]json.RawMessage, sel selecti
 		o.raw(name, string(fields[name]))
 	}
 	o.str("id", strconv.Itoa(item.id))
-	o.str("ContentType", "Item")
+	o.str("ContentType", item.typeName())
 	return o.done()
 }
 

@@ -58,6 +58,7 @@ type listItem struct {
 	author, editor    string // identity sets; "" is the owner of the site
 	history           []itemVersion
 	deleted           bool
+	contentType       string // of the list's own, by its name; "" is the usual one
 }
 
 // itemVersion is what a list item was before it changed.

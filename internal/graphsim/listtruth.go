@@ -134,6 +134,20 @@ func (t *Tenant) NewListItem(owner, name string, values map[string]any) (id stri
 	return id, err
 }
 
+// SetListItemType gives an item of a list a content type of the list's own, by its name; "" the usual one. Error: an item
+// that is not there.
+func (t *Tenant) SetListItemType(owner, name, id, contentType string) error {
+	return t.withListNamed(owner, name, func(_ *siteStore, l *list) error {
+		item, err := l.item(id)
+		if err != nil {
+			return err
+		}
+		item.contentType = contentType
+		l.edit(item, nil, t.s.o.SharePoint.VersionLimit)
+		return nil
+	})
+}
+
 // EditListItem changes fields of an item; nil takes a value away.
 func (t *Tenant) EditListItem(owner, name, id string, values map[string]any) error {
 	fields, err := rawFields(values)

@@ -140,12 +140,12 @@ func (t markedTarget) Begin(ctx context.Context, id string, e repository.Entry, 
 }
 
 // End passes on that all is written, if anybody wants to know.
-func (t markedTarget) End(ctx context.Context) error {
+func (t markedTarget) End(ctx context.Context, lacks engine.Lacks) error {
 	ender, ok := t.Target.(engine.Ender)
 	if !ok {
 		return nil
 	}
-	return fromGraph(ender.End(ctx))
+	return fromGraph(ender.End(ctx, lacks))
 }
 
 // Finish passes on what is to be done with a folder when it is full, if there is anything.

@@ -276,9 +276,10 @@ type PageReader[P Pages] interface {
 type SiteWriter[P Pages] interface {
 	DriveWriter[P]
 	SiteLister[P]
+	ContentTypes(ctx context.Context, site, list, link string) (P, error)
 	CreateList(ctx context.Context, site string, body []byte) (id string, err error)
 	CreateColumn(ctx context.Context, site, list string, body []byte) error
-	CreateListItem(ctx context.Context, site, list string, body []byte) (id string, err error)
+	CreateListItem(ctx context.Context, site, list string, body []byte) (item jsontext.Value, err error)
 	UpdateListItem(ctx context.Context, site, list, item string, fields []byte) error
 	LibraryWriter
 	PageWriter

@@ -18,8 +18,12 @@ import (
 // maxLibraryBytes bounds the description of a list with its columns.
 const maxLibraryBytes = 16 << 20
 
-// Begin makes a library ready for the files of a stored one: it gets the columns that it has not.
+// Begin makes a library ready for the files of a stored one: it gets the columns that it has not. Of a list it names the
+// content types that are missing.
 func (t *siteTarget[P]) Begin(ctx context.Context, id string, e repository.Entry, open engine.OpenPart) error {
+	if e.Kind == kindList {
+		return t.lostTypes(ctx, e, open)
+	}
 	at := slices.IndexFunc(e.Parts, func(p repository.Part) bool { return p.Name == libraryPart })
 	if !strings.HasPrefix(e.ID, driveID) || at < 0 {
 		return nil
@@ -156,7 +160,7 @@ func (t *siteTarget[P]) describe(ctx context.Context, w described) (changed bool
 	}
 	created, modified := w.like.fileTimes()
 	t.mu.Lock()
-	t.links.noteFile(l, w.item, linked, fileSpan{created, modified})
+	t.links.noteFile(l, w.stored, w.item, linked, fileSpan{created, modified})
 	t.mu.Unlock()
 	if len(lost) > 0 && !w.existed {
 		err = lostValues(lost)
@@ -193,10 +197,15 @@ func (t *siteTarget[P]) lostType(ctx context.Context, l *listTarget, w described
 		l.types[kind] = usual
 		t.mu.Unlock()
 	}
-	if usual == "" || usual == w.row.Type {
+	return lostTypeOf(w.row.Type, usual)
+}
+
+// lostTypeOf names the content type that was saved, if it is another one than what is there has, or would have.
+func lostTypeOf(saved, there string) []string {
+	if saved == "" || there == "" || there == saved {
 		return nil
 	}
-	return []string{"the content type " + w.row.Type}
+	return []string{"the content type " + saved}
 }
 
 // leave takes out of the values to write those that need not be, or must not be, written.

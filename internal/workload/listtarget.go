@@ -63,10 +63,10 @@ type listTarget struct {
 	columns  []column
 	present  map[string][]string          // by fingerprint of their plain values: IDs of items that are there
 	linked   map[string]map[string]string // by item: what its lookups say
-	ids      map[string]bool
-	unmade   map[string]bool   // columns that the service would not make
-	looks    map[string]string // by column of the target: the list that it looks up
-	types    map[string]string // of a library: by kind of item, the content type that new ones get
+	ids      map[string]string            // of the items that are there, with their content types
+	unmade   map[string]bool              // columns that the service would not make
+	looks    map[string]string            // by column of the target: the list that it looks up
+	types    map[string]string            // of a library: by kind of item, the content type that new ones get
 }
 
 func readColumns(raw []byte) ([]column, error) {
@@ -243,11 +243,15 @@ func (t *siteTarget[P]) mapped(l *listTarget, list string) string {
 
 // present reads the items that are there.
 func (t *siteTarget[P]) present(ctx context.Context, l *listTarget) error {
-	l.present, l.linked, l.ids = map[string][]string{}, map[string]map[string]string{}, map[string]bool{}
+	l.present, l.linked, l.ids = map[string][]string{}, map[string]map[string]string{}, map[string]string{}
+	kinds := map[string]string{} // a few names, each once
 	return walk(func(link string) (P, error) { return t.api.ListItems(ctx, l.site, l.id, link) }, func(raw jsontext.Value) error {
 		var r struct {
 			ID     string                    `json:"id"`
 			Fields map[string]jsontext.Value `json:"fields"`
+			Type   struct {
+				Name string `json:"name"`
+			} `json:"contentType"`
 		}
 		if err := parse("a list item", raw, &r); err != nil {
 			return err
@@ -255,7 +259,10 @@ func (t *siteTarget[P]) present(ctx context.Context, l *listTarget) error {
 		plain, linked, _ := l.split(r.Fields)
 		print := fingerprint(plain)
 		l.present[print] = append(l.present[print], r.ID)
-		l.ids[r.ID] = true
+		if _, known := kinds[r.Type.Name]; !known {
+			kinds[r.Type.Name] = r.Type.Name
+		}
+		l.ids[r.ID] = kinds[r.Type.Name]
 		if len(linked) > 0 {
 			l.linked[r.ID] = linked
 		}
@@ -289,6 +296,48 @@ func (l *listTarget) split(fields map[string]jsontext.Value) (plain map[string]j
 // lookupSuffix follows the name of a column in that of the ID which it looks up.
 const lookupSuffix = "LookupId"
 
+// lostTypes names the content types of a stored list that the one which stands for it has not: no page of Graph's says how
+// the types of one list come to another.
+func (t *siteTarget[P]) lostTypes(ctx context.Context, e repository.Entry, open engine.OpenPart) error {
+	t.mu.Lock()
+	l := t.lists[e.ID]
+	t.mu.Unlock()
+	raw, ok, err := storedPart(ctx, e, contentTypesPart, open)
+	if err != nil || !ok || l == nil || l.original {
+		return err
+	}
+	var saved []contentType
+	if err := parse("the stored content types of a list", raw, &saved); err != nil {
+		return err
+	}
+	there := map[string]bool{}
+	err = walk(func(link string) (P, error) { return t.api.ContentTypes(ctx, l.site, l.id, link) }, func(raw jsontext.Value) error {
+		var c contentType
+		err := parse("a content type", raw, &c)
+		there[c.Name] = true
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	var lost []string
+	for _, c := range saved {
+		if !there[c.Name] && !c.Hidden {
+			lost = append(lost, "the content type "+c.Name)
+		}
+	}
+	if len(lost) > 0 {
+		return lostValues(lost)
+	}
+	return nil
+}
+
+// contentType is a content type of a list ("contentType resource type").
+type contentType struct {
+	Name   string `json:"name"`
+	Hidden bool   `json:"hidden"`
+}
+
 // row writes an item of a list, unless one with its values is there.
 func (t *siteTarget[P]) row(ctx context.Context, e repository.Entry, raw []byte) (engine.Written, error) {
 	t.mu.Lock()
@@ -297,51 +346,71 @@ func (t *siteTarget[P]) row(ctx context.Context, e repository.Entry, raw []byte)
 	if l == nil {
 		return engine.Written{}, tenantry.Errorf(tenantry.Invalid, "restore a list item: its list is not restored")
 	}
-	var r struct {
-		Fields map[string]jsontext.Value `json:"fields"`
-	}
+	var r fileRow
 	if err := parse("a stored list item", raw, &r); err != nil {
 		return engine.Written{}, err
 	}
 	plain, linked, lost := l.split(r.Fields)
-	written, kept, err := t.putRow(ctx, l, within(e.ID), plain)
+	w, err := t.putRow(ctx, l, within(e.ID), plain)
 	if err != nil {
 		return engine.Written{}, err
 	}
-	if kept {
+	if w.kept {
 		linked = nil
 	}
 	t.mu.Lock()
-	t.links.note(l, within(e.ID), written.ID, linked)
+	t.links.note(l, e.ID, w.ID, linked)
 	t.mu.Unlock()
-	if len(lost) > 0 && !written.Existed {
-		return written, lostValues(lost)
+	lost = append(lost, lostTypeOf(r.Type, w.kind)...)
+	if len(lost) > 0 && !w.Existed {
+		return w.Written, lostValues(lost)
 	}
-	return written, nil
+	return w.Written, nil
 }
 
-// putRow writes the plain values of an item; kept tells that another version has the place and stays.
-func (t *siteTarget[P]) putRow(ctx context.Context, l *listTarget, original string, plain map[string]jsontext.Value) (w engine.Written, kept bool, err error) {
+// writtenRow says what became of an item of a list.
+type writtenRow struct {
+	engine.Written
+	kept bool   // another version has the place and stays
+	kind string // the content type of what was written, "" if it is not known
+}
+
+// putRow writes the plain values of an item. No page of Graph's says how a content type is set: a new item gets that of
+// its list, which the answer tells.
+func (t *siteTarget[P]) putRow(ctx context.Context, l *listTarget, original string, plain map[string]jsontext.Value) (w writtenRow, err error) {
 	if id, ok := t.take(l, original, fingerprint(plain)); ok {
-		return engine.Written{ID: id, Existed: true}, false, nil
+		return writtenRow{Written: engine.Written{ID: id, Existed: true}}, nil
 	}
-	there := l.original && l.ids[original]
+	kind, there := l.ids[original]
+	there = there && l.original
 	switch {
 	case there && t.req.Conflict == conflictSkip:
-		return engine.Written{ID: original, Existed: true}, true, nil
+		return writtenRow{Written: engine.Written{ID: original, Existed: true}, kept: true}, nil
 	case there && t.req.Conflict == conflictReplace:
 		body, err := json.Marshal(l.replacing(plain))
 		if err != nil {
-			return w, false, tenantry.E(tenantry.Internal, "write a list item", err)
+			return w, tenantry.E(tenantry.Internal, "write a list item", err)
 		}
-		return engine.Written{ID: original}, false, t.api.UpdateListItem(ctx, l.site, l.id, original, body)
+		w.ID, w.kind = original, kind
+		return w, t.api.UpdateListItem(ctx, l.site, l.id, original, body)
 	}
 	body, err := json.Marshal(map[string]any{"fields": plain})
 	if err != nil {
-		return w, false, tenantry.E(tenantry.Internal, "write a list item", err)
+		return w, tenantry.E(tenantry.Internal, "write a list item", err)
 	}
-	w.ID, err = t.api.CreateListItem(ctx, l.site, l.id, body)
-	return w, false, err
+	raw, err := t.api.CreateListItem(ctx, l.site, l.id, body)
+	if err != nil {
+		return w, err
+	}
+	var made struct {
+		ID   string `json:"id"`
+		Type struct {
+			Name string `json:"name"`
+		} `json:"contentType"`
+	}
+	err = parse("a list item that was made", raw, &made)
+	w.ID, w.kind = made.ID, made.Type.Name
+	return w, err
 }
 
 // replacing adds to an item's values that it has none in the other columns.
@@ -381,15 +450,26 @@ type lookups struct {
 
 type lookup struct {
 	list   *listTarget
-	item   string            // in the target: of a list, or of the drive of a library
-	values map[string]string // by column: the stored item that it looks up
-	times  fileSpan          // of a file: to be set again
+	stored string   // the ID of the entry
+	item   string   // in the target: of a list, or of the drive of a library
+	values []looked // what it looks up
+	times  fileSpan // of a file: to be set again
+}
+
+// looked is a column and the stored item that it looks up.
+type looked struct{ column, item string }
+
+func sorted(linked map[string]string) (all []looked) {
+	for _, column := range slices.Sorted(maps.Keys(linked)) {
+		all = append(all, looked{column, linked[column]})
+	}
+	return all
 }
 
 // fileSpan is when a file was made and changed.
 type fileSpan struct{ created, modified time.Time }
 
-// maxLinks bounds what is remembered of list items: some 100 bytes each.
+// maxLinks bounds what is remembered of list items: some 100 bytes each, and 300 of one that looks others up.
 const maxLinks = 1_000_000
 
 func (k *lookups) note(l *listTarget, stored, item string, linked map[string]string) {
@@ -397,26 +477,26 @@ func (k *lookups) note(l *listTarget, stored, item string, linked map[string]str
 		k.dropped += len(linked)
 		return
 	}
-	k.items[l.source+"/"+stored] = item
+	k.items[l.source+"/"+within(stored)] = item
 	if len(linked) > 0 {
-		k.pending = append(k.pending, lookup{list: l, item: item, values: linked})
+		k.pending = append(k.pending, lookup{list: l, stored: stored, item: item, values: sorted(linked)})
 	}
 }
 
 // noteFile has a file linked, which no list item can look up: its ID among them is not known.
-func (k *lookups) noteFile(l *listTarget, item string, linked map[string]string, times fileSpan) {
+func (k *lookups) noteFile(l *listTarget, stored, item string, linked map[string]string, times fileSpan) {
 	if len(linked) > 0 && len(k.pending) < maxLinks {
-		k.pending = append(k.pending, lookup{l, item, linked, times})
+		k.pending = append(k.pending, lookup{l, stored, item, sorted(linked), times})
 	} else {
 		k.dropped += len(linked)
 	}
 }
 
 // connect writes what list items look up in others, now that these have their IDs. Columns that look values up
-// in a list which was restored later are made first. What cannot be written is the list's problem.
-func (t *siteTarget[P]) connect(ctx context.Context) error {
+// in a list which was restored later are made first. Each item that comes back without one of its links is named.
+func (t *siteTarget[P]) connect(ctx context.Context, lacks engine.Lacks) error {
 	t.mu.Lock()
-	pending, lost := t.links.pending, t.links.dropped
+	pending, dropped := t.links.pending, t.links.dropped
 	t.links.pending, t.links.dropped = nil, 0
 	t.mu.Unlock()
 	done := map[*listTarget]bool{}
@@ -428,21 +508,24 @@ func (t *siteTarget[P]) connect(ctx context.Context) error {
 			}
 		}
 		missing, err := t.link(ctx, link)
+		if err == nil && len(missing) > 0 {
+			err = lacks(ctx, link.stored, tenantry.Errorf(tenantry.NotFound, "restored without what it looks up, which is not there: %s", strings.Join(missing, ", ")))
+		}
 		if err != nil {
 			return err
 		}
-		lost += missing
 	}
-	if lost > 0 {
-		return tenantry.Errorf(tenantry.NotFound, "%d links of list items point to what was not restored", lost)
+	if dropped > 0 {
+		return tenantry.Errorf(tenantry.Poison, "%d more links between list items were not written: there are more than %d", dropped, maxLinks)
 	}
 	return nil
 }
 
-// link writes what one item looks up, unless it says so already.
-func (t *siteTarget[P]) link(ctx context.Context, k lookup) (missing int, err error) {
-	values := map[string]string{}
-	for name, stored := range k.values {
+// link writes what one item looks up, unless it says so already, and names the columns of which it could not.
+func (t *siteTarget[P]) link(ctx context.Context, k lookup) (missing []string, err error) {
+	values, written := map[string]string{}, []string(nil)
+	for _, v := range k.values {
+		name, stored := v.column, v.item
 		at := slices.IndexFunc(k.list.columns, func(c column) bool { return c.Name == name })
 		of := k.list.columns[at].Lookup.ListID
 		if of == "" {
@@ -450,9 +533,10 @@ func (t *siteTarget[P]) link(ctx context.Context, k lookup) (missing int, err er
 		}
 		item := t.lookedUp(k.list, name, of, stored)
 		if item == "" || k.list.unmade[name] {
-			missing++
+			missing = append(missing, name)
 		} else if k.list.linked[k.item][name] != item {
 			values[name+lookupSuffix] = item
+			written = append(written, name)
 		}
 	}
 	if len(values) == 0 {
@@ -471,7 +555,7 @@ func (t *siteTarget[P]) link(ctx context.Context, k lookup) (missing int, err er
 	case "":
 		return missing, nil
 	case tenantry.Invalid, tenantry.NotFound: // what it looks up, or it, was deleted meanwhile
-		return missing + len(values), nil
+		return append(missing, written...), nil
 	}
 	return missing, fmt.Errorf("link what looks others up: %w", err)
 }

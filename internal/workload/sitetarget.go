@@ -144,7 +144,9 @@ func (t *siteTarget[P]) Finish(ctx context.Context, id string, e repository.Entr
 
 // End writes the links between list items, and those of files to them: their targets have new IDs, which are known only
 // now.
-func (t *siteTarget[P]) End(ctx context.Context) error { return t.connect(ctx) }
+func (t *siteTarget[P]) End(ctx context.Context, lacks engine.Lacks) error {
+	return t.connect(ctx, lacks)
+}
 
 // Item writes a file, a list item or a page, unless it is there.
 func (t *siteTarget[P]) Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open engine.OpenPart) (engine.Written, error) {

@@ -74,7 +74,9 @@ func (t *teamTarget[P]) Begin(ctx context.Context, id string, e repository.Entry
 }
 
 // End writes what files look up in lists.
-func (t *teamTarget[P]) End(ctx context.Context) error { return t.values.connect(ctx) }
+func (t *teamTarget[P]) End(ctx context.Context, lacks engine.Lacks) error {
+	return t.values.connect(ctx, lacks)
+}
 
 // Folder finds the channel that stands for e, or finds or makes a folder of files.
 func (t *teamTarget[P]) Folder(ctx context.Context, parent string, e repository.Entry, raw []byte) (string, error) {
