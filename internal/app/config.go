@@ -208,7 +208,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.IntVar(&c.SlotsMaintenance, "slots-maintenance", 2, "verifications and other upkeep at once, in `TASKS` (worker)")
 	fs.IntVar(&c.SlicePages, "slice-pages", 1000, "how many `PAGES` a backup reads before it checkpoints and queues again (worker)")
 	fs.DurationVar(&c.SliceTime, "slice-time", 2*time.Minute, "longest `TIME` a task holds its slot before it checkpoints and queues again (worker)")
-	fs.Int64Var(&c.CheckpointBytes, "checkpoint-bytes", 8<<20, "new `BYTES` of packs after which a checkpoint is committed (worker)")
+	fs.Int64Var(&c.CheckpointBytes, "checkpoint-bytes", 32<<20, "new `BYTES` of packs after which a checkpoint is committed (worker)")
 	fs.DurationVar(&c.CheckpointTime, "checkpoint-time", 5*time.Minute, "`TIME` after which a checkpoint is committed (worker)")
 	fs.IntVar(&c.Concurrency, "concurrency", 3, "`REQUESTS` to one mailbox or drive at once; Graph allows 4 per mailbox (worker)")
 	fs.Float64Var(&c.MassChange, "mass-change", 0.5, "`SHARE` of a snapshot's items, removed or changed since the one before, above which an alarm is raised with the backup and pruning is suspended; 0: never (worker)")

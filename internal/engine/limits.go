@@ -17,7 +17,7 @@ type Limits struct {
 	// SlicePages ends a slice of a backup that has read so many pages with something on them, so that
 	// a giant mailbox gives its slot to others however fast it is read; default 1000.
 	SlicePages int
-	// CheckpointBytes of uncommitted packs make a checkpoint; default 8 MiB.
+	// CheckpointBytes of uncommitted packs make a checkpoint; default 32 MiB.
 	CheckpointBytes int64
 	// CheckpointTime since the last one makes a checkpoint; default 5 minutes.
 	CheckpointTime time.Duration
@@ -33,7 +33,7 @@ func (l Limits) orDefault() Limits {
 	return Limits{
 		SliceTime:       min(cmp.Or(l.SliceTime, 15*time.Minute), time.Hour),
 		SlicePages:      cmp.Or(l.SlicePages, 1000),
-		CheckpointBytes: cmp.Or(l.CheckpointBytes, 8<<20),
+		CheckpointBytes: cmp.Or(l.CheckpointBytes, 32<<20),
 		CheckpointTime:  cmp.Or(l.CheckpointTime, 5*time.Minute),
 		ContentBytes:    cmp.Or(l.ContentBytes, 64<<20),
 		Concurrency:     cmp.Or(l.Concurrency, 4),

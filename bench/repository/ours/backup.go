@@ -13,7 +13,7 @@ import (
 )
 
 // checkpointBytes is when the engine commits a checkpoint.
-const checkpointBytes = 8 << 20
+const checkpointBytes = 32 << 20
 
 // full backs up a tree that nothing is known of.
 func (p program) full(ctx context.Context, root string) error {
