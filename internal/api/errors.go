@@ -212,3 +212,13 @@ func retrySeconds(d time.Duration) string {
 
 // gaveUp reports whether the caller left before the answer.
 func gaveUp(ctx context.Context) bool { return errors.Is(ctx.Err(), context.Canceled) }
+
+// taken says of a Conflict that the value of a field is another thing's already; other errors stay as they are.
+func taken(err error, location, value, message string) error {
+	if tenantry.KindOf(err) != tenantry.Conflict {
+		return err
+	}
+	p := newProblem(tenantry.Conflict, location+": "+message)
+	p.Errors = []*huma.ErrorDetail{{Location: location, Message: message, Value: shortValue(value)}}
+	return p
+}

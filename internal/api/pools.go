@@ -67,7 +67,7 @@ func (s *service) addPool(ctx context.Context, in *addPoolInput) (*created[Pool]
 	}
 	p := catalog.Pool{Name: in.Body.Name, Region: region, Note: in.Body.Note, AddedAt: s.Now()}
 	if err := s.Catalog.Fleet().AddPool(ctx, p); err != nil {
-		return nil, err
+		return nil, taken(err, "body.name", p.Name, "a pool of this name is there already")
 	}
 	return &created[Pool]{"/v1/pools/" + p.Name, Pool{Name: p.Name, Region: p.Region, Note: p.Note, Added: when(p.AddedAt), Slots: map[string]int{}}}, nil
 }

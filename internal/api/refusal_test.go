@@ -197,7 +197,23 @@ func TestConflicts(t *testing.T) {
 	h := newHouse(t)
 	id := h.addConnected("Contoso", contosoGUID)
 	base := "/v1/tenants/" + string(id)
-	h.problemWith(h.call("POST", "/v1/tenants", map[string]any{"name": "Again", "directory": contosoGUID}), http.StatusConflict, tenantry.Conflict)
+	for _, c := range []struct {
+		path, field string
+		body        map[string]any
+	}{
+		{"/v1/tenants", "body.directory", map[string]any{"name": "Again", "directory": strings.ToUpper(contosoGUID)}},
+		{"/v1/pools", "body.name", map[string]any{"name": "main"}},
+		{"/v1/tokens", "body.name", map[string]any{"name": "taken", "role": "auditor"}},
+	} {
+		got := h.call("POST", c.path, c.body)
+		if c.path == "/v1/tokens" {
+			got = h.call("POST", c.path, c.body)
+		}
+		h.problemWith(got, http.StatusConflict, tenantry.Conflict, c.field, "is there already")
+		if got.text("errors.0.location") != c.field || strings.Contains(strings.ToLower(string(got.body)), "constraint") {
+			t.Errorf("POST %s: %s", c.path, got.body)
+		}
+	}
 	body := map[string]any{"resources": []string{string(bob)}}
 	run := h.want(http.StatusCreated, "POST", base+"/runs", body).text("id")
 	h.problemWith(h.call("POST", base+"/runs", body), http.StatusConflict, tenantry.Conflict)

@@ -215,7 +215,8 @@ func (s *service) addTenant(ctx context.Context, in *addTenantInput) (*created[T
 		return nil, err
 	}
 	if err := s.Catalog.Fleet().AddTenant(ctx, row); err != nil {
-		return nil, s.Places.refused(err, row.Region, row.Pool, in.Body.Pool != "")
+		err = s.Places.refused(err, row.Region, row.Pool, in.Body.Pool != "")
+		return nil, taken(err, "body.directory", row.Directory, "a tenant with this directory is there already")
 	}
 	t, row, err := s.tenant(ctx, row.ID)
 	if err != nil {

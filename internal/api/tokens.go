@@ -92,7 +92,7 @@ func (s *service) addToken(ctx context.Context, in *addTokenInput) (*created[Fre
 	}
 	token, hash := NewToken()
 	if err := s.Catalog.Fleet().AddToken(ctx, t, hash); err != nil {
-		return nil, err
+		return nil, taken(err, "body.name", t.Name, "a token of this name is there already: choose another one")
 	}
 	return &created[FreshToken]{"/v1/tokens/" + t.Name, FreshToken{tokenOf(t), token.Reveal()}}, nil
 }

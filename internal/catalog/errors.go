@@ -29,6 +29,9 @@ func wrap(op string, err error) error {
 		return tenantry.E(tenantry.NotFound, op, errors.New("there is no such row"))
 	}
 	kind, words := classify(err)
+	if kind == tenantry.Conflict { // callers are shown it, and names of constraints say nothing to them
+		return tenantry.Errorf(kind, "%s: %s", op, words)
+	}
 	if words != "" {
 		op += ": " + words
 	}
