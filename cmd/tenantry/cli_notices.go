@@ -156,7 +156,7 @@ func (c *connection) noticesTest() *cobra.Command {
 	return c.action("test TENANT", "Send a test mail to everybody who is told about a tenant; notices mails shows what became of it", 1,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			_, err := client.TestNoticesWithResponse(cmd.Context(), args[0])
-			return err
+			return mailed(cmd, err, args[0])
 		})
 }
 
@@ -165,10 +165,18 @@ func (c *connection) noticesReport() *cobra.Command {
 	command := c.action("report TENANT", "Send the daily or weekly report now; the next one comes at its time", 1,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			_, err := client.SendReportWithResponse(cmd.Context(), args[0], &apiclient.SendReportParams{Policy: given[string](policy)})
-			return err
+			return mailed(cmd, err, args[0])
 		})
 	command.Flags().StringVar(&policy, "policy", "", "ID of the policy (default: the report about the whole tenant)")
 	return command
+}
+
+// mailed says where to see what becomes of a mail: the scheduler sends it, not the API that took the request.
+func mailed(cmd *cobra.Command, err error, tenant string) error {
+	if err == nil {
+		cmd.PrintErrf("The scheduler sends it, if it has a mail server: tenantry notices mails %s\n", tenant)
+	}
+	return err
 }
 
 func (c *connection) noticesMails() *cobra.Command {

@@ -25,6 +25,9 @@ func TestNoticesCommands(t *testing.T) {
 	o.shows([]string{id, "eve@contoso.com", "bob@contoso.com"}, "notices", "list", tenant)
 	o.shows(nil, "notices", "test", tenant)
 	o.shows(nil, "notices", "report", tenant)
+	if !strings.Contains(o.said, "tenantry notices mails "+tenant) {
+		t.Errorf("a report says %q", o.said)
+	}
 	o.shows([]string{"test", "eve@contoso.com", "waiting", "Test of the backup's notices"}, "notices", "mails", tenant)
 	o.shows(nil, "notices", "remove", tenant, "--policy", id)
 	o.shows([]string{"boss@provider.example", "yes"}, "notices", "fleet", "--address", "boss@provider.example", "--problems")

@@ -11,9 +11,10 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// newNotices returns who tells people by mail; nil where no mail server is configured.
+// newNotices returns who tells people by mail; nil where no mail server is configured, of which the log says what follows.
 func newNotices(cfg Config, cat *catalog.Catalog, id tenantry.ProcessID, observer report.Observer, log report.Logger) (scheduler.Notices, error) {
 	if cfg.SMTP == "" {
+		log.Warnw("there is no mail server (smtp): nobody is told anything by mail, whatever addresses are given")
 		return nil, nil
 	}
 	options, err := cfg.smtpOptions()

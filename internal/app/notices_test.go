@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/catalog/catalogtest"
@@ -56,14 +57,15 @@ func TestNoMailServer(t *testing.T) {
 	cat, err := catalog.Open(t.Context(), catalogtest.SQLite(t))
 	must(t, err)
 	defer cat.Close()
-	log := zap.NewNop().Sugar()
-	if n, err := newNotices(Defaults(), cat, "s@1", nil, log); err != nil || n != nil {
-		t.Errorf("notices %v (%v)", n, err)
+	core, said := observer.New(zap.WarnLevel)
+	log := zap.New(core).Sugar()
+	if n, err := newNotices(Defaults(), cat, "s@1", nil, log); err != nil || n != nil || said.FilterMessageSnippet("nobody is told").Len() != 1 {
+		t.Errorf("notices %v (%v), logged %v", n, err, said.All())
 	}
 	cfg := Defaults()
 	cfg.SMTP, cfg.SMTPFrom = "localhost:587", "backup@provider.example"
-	if n, err := newNotices(cfg, cat, "s@1", nil, log); err != nil || n == nil {
-		t.Errorf("notices %v (%v)", n, err)
+	if n, err := newNotices(cfg, cat, "s@1", nil, log); err != nil || n == nil || said.Len() != 1 {
+		t.Errorf("notices %v (%v), logged %v", n, err, said.All())
 	}
 }
 
