@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -175,6 +176,21 @@ func (f *policyFlags) schedule() (*apiclient.Schedule, error) {
 	return s, nil
 }
 
+// choosesKind reports whether the flags say what kind of schedule it is.
+func (f *policyFlags) choosesKind() bool {
+	return f.daily || f.every > 0 || f.offPeak || f.fixed || f.at != ""
+}
+
+// onto is a schedule after a change of it that chooses no kind.
+func onto(now, change apiclient.Schedule) *apiclient.Schedule {
+	now.TimeZone = cmp.Or(change.TimeZone, now.TimeZone)
+	now.WindowMinutes = cmp.Or(change.WindowMinutes, now.WindowMinutes)
+	if len(change.Blackouts) > 0 {
+		now.Blackouts = change.Blackouts
+	}
+	return &now
+}
+
 // blackout reads "mon,fri 08:00-18:00".
 func blackout(text string) (apiclient.Blackout, error) {
 	hours := strings.Fields(text)
@@ -240,7 +256,7 @@ func (c *connection) policiesAdd() *cobra.Command {
 func (c *connection) policiesSet() *cobra.Command {
 	var f policyFlags
 	var name string
-	command := c.action("set TENANT POLICY", "Change a policy: flags that are not given leave things as they are, whom it names is replaced together", 2,
+	command := c.action("set TENANT POLICY", "Change a policy: flags that are not given leave things as they are; whom it names is replaced together, and so is the schedule by a kind of it (--daily, --at, --fixed, --every, --off-peak)", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
 			change, err := f.change(cmd.Flags())
 			if err != nil {
@@ -249,7 +265,16 @@ func (c *connection) policiesSet() *cobra.Command {
 			if cmd.Flags().Changed("name") {
 				change.Name = &name
 			}
-			answer, err := client.ChangePolicyWithResponse(cmd.Context(), args[0], args[1], nil, change)
+			var read *apiclient.ChangePolicyParams
+			if change.Schedule != nil && !f.choosesKind() { // the rest of it stays
+				now, err := client.GetPolicyWithResponse(cmd.Context(), args[0], args[1])
+				if err != nil {
+					return err
+				}
+				change.Schedule = onto(now.JSON200.Schedule, *change.Schedule)
+				read = &apiclient.ChangePolicyParams{IfMatch: now.HTTPResponse.Header.Get("ETag")}
+			}
+			answer, err := client.ChangePolicyWithResponse(cmd.Context(), args[0], args[1], read, change)
 			if err != nil {
 				return err
 			}

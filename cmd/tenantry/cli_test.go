@@ -261,6 +261,13 @@ func TestPlanCommands(t *testing.T) {
 	o.shows([]string{"seats", "1, 1 of them not protected now"}, "policies", "forecast", tenant, draft)
 	o.shows([]string{"draft"}, "policies", "activate", tenant, draft, "--resource", user)
 	o.shows([]string{"active"}, "policies", "activate", tenant, draft)
+	window := "from 01:00 Europe/Vienna, 60 min"
+	o.shows([]string{window}, "policies", "set", tenant, draft, "--at", "01:00", "--window", "60", "--time-zone", "Europe/Vienna")
+	o.shows([]string{window + ", not mon,fri 08:00-18:00"}, "policies", "set", tenant, draft, "--blackout", "mon,fri 08:00-18:00")
+	o.shows([]string{"from 01:00 Asia/Tokyo, 60 min, not mon,fri 08:00-18:00"}, "policies", "set", tenant, draft, "--time-zone", "Asia/Tokyo")
+	o.shows([]string{"from 01:00 Asia/Tokyo, 90 min, not tue 08:00-18:00"}, "policies", "set", tenant, draft, "--window", "90", "--blackout", "tue 08:00-18:00")
+	o.shows([]string{"off-peak"}, "policies", "set", tenant, draft, "--off-peak")
+	o.shows([]string{"off-peak", "not wed 08:00-18:00"}, "policies", "set", tenant, draft, "--blackout", "wed 08:00-18:00")
 	o.shows([]string{"Renamed", "daily", "user", user}, "policies", "set", tenant, draft, "--name", "Renamed", "--daily", "--resource", user)
 	o.shows([]string{"paused"}, "policies", "pause", tenant, draft)
 	o.shows([]string{"Renamed", "paused", "36h0m0s"}, "policies", "show", tenant, draft)
