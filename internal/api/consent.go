@@ -49,7 +49,7 @@ type ConsentLink struct {
 
 // AskConsent is what a consent is asked for.
 type AskConsent struct {
-	Purpose tenantry.Purpose `json:"purpose,omitempty" enum:"backup,restore" default:"backup" doc:"restore: to the second application, which may write"`
+	Purpose tenantry.Purpose `json:"purpose,omitempty" enum:"backup,restore" default:"backup" example:"backup" doc:"restore: to the second application, which may write"`
 }
 
 type consentInput struct {

@@ -58,7 +58,7 @@ type FreshEnrolment struct {
 
 // NewEnrolment asks for a token.
 type NewEnrolment struct {
-	Hours int `json:"hours,omitempty" minimum:"1" maximum:"168" default:"24" doc:"For how long it can be used"`
+	Hours int `json:"hours,omitempty" minimum:"1" maximum:"168" default:"24" example:"24" doc:"For how long it can be used"`
 }
 
 // PoolPath names a pool in the path.

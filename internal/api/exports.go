@@ -35,9 +35,9 @@ type Archive struct {
 
 // NewExport makes files of a snapshot, or of part of it.
 type NewExport struct {
-	Resource tenantry.ResourceID `json:"resource" minLength:"1" maxLength:"200" doc:"Whose snapshot"`
+	Resource tenantry.ResourceID `json:"resource" minLength:"1" maxLength:"200" example:"u-0f1e2d3c-4b5a-4697-8877-665544332211" doc:"Whose snapshot"`
 	Workload tenantry.Workload   `json:"workload" enum:"mailbox,drive,site,group,team"`
-	Snapshot int64               `json:"snapshot" minimum:"1" doc:"Sequence number of the snapshot"`
+	Snapshot int64               `json:"snapshot" minimum:"1" example:"31" doc:"Sequence number of the snapshot"`
 	Items    []string            `json:"items,omitempty" nullable:"false" maxItems:"1000" uniqueItems:"true" doc:"IDs of folders and items; without it everything"`
 	Form     string              `json:"form,omitempty" enum:"zip,mbox,ics,vcf,item" default:"zip" doc:"zip: every item as a file (eml, ics, vcf, files as they are); mbox, ics, vcf: all messages, events or contacts in one file; item: the one chosen item"`
 	JSON     bool                `json:"json,omitempty" doc:"In a zip: beside every item the JSON that Microsoft sent"`

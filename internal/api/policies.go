@@ -117,7 +117,7 @@ type PolicyChange struct {
 
 // Activation names for whom a policy is activated.
 type Activation struct {
-	Resources []tenantry.ResourceID `json:"resources,omitempty" nullable:"false" maxItems:"500" uniqueItems:"true" doc:"Take in these alone, and leave the policy's state: a draft protects just them. Without it the policy becomes active"`
+	Resources []tenantry.ResourceID `json:"resources,omitempty" nullable:"false" maxItems:"500" uniqueItems:"true" example:"u-0f1e2d3c-4b5a-4697-8877-665544332211" doc:"Take in these alone, and leave the policy's state: a draft protects just them. Without it the policy becomes active"`
 }
 
 type addPolicyInput struct {

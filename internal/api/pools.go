@@ -42,7 +42,7 @@ type listPoolsInput struct{}
 
 // PoolChoice names a pool.
 type PoolChoice struct {
-	Pool string `json:"pool" pattern:"^[a-z][a-z0-9-]{0,39}$" doc:"main, or one that was added"`
+	Pool string `json:"pool" pattern:"^[a-z][a-z0-9-]{0,39}$" example:"munich" doc:"main, or one that was added"`
 }
 
 type setPoolInput struct {

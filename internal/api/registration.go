@@ -40,7 +40,7 @@ func registrationOf(r catalog.Registration) Registration {
 
 // NewRegistration asks for a registration.
 type NewRegistration struct {
-	Name    string `json:"name,omitempty" maxLength:"120" doc:"Of the application, as the customer sees it; absent: the tenant's default"`
+	Name    string `json:"name,omitempty" maxLength:"120" example:"Our backup" doc:"Of the application, as the customer sees it; absent: the tenant's default"`
 	Restore bool   `json:"restore,omitempty" doc:"With the permissions to write, for restores"`
 }
 

@@ -15,9 +15,9 @@ import (
 
 // NewRestore brings a snapshot, or part of it, back to Microsoft 365.
 type NewRestore struct {
-	Resource tenantry.ResourceID `json:"resource" minLength:"1" maxLength:"200" doc:"Whose snapshot"`
+	Resource tenantry.ResourceID `json:"resource" minLength:"1" maxLength:"200" example:"u-0f1e2d3c-4b5a-4697-8877-665544332211" doc:"Whose snapshot"`
 	Workload tenantry.Workload   `json:"workload" enum:"mailbox,drive,site,group,team"`
-	Snapshot int64               `json:"snapshot" minimum:"1" doc:"Sequence number of the snapshot"`
+	Snapshot int64               `json:"snapshot" minimum:"1" example:"31" doc:"Sequence number of the snapshot"`
 	Items    []string            `json:"items,omitempty" nullable:"false" maxItems:"1000" uniqueItems:"true" doc:"IDs of folders and items; without it everything"`
 	To       tenantry.ResourceID `json:"to,omitempty" maxLength:"200" doc:"Another resource of the tenant; without it the same"`
 	Folder   string              `json:"folder,omitempty" maxLength:"200" doc:"Name of a new folder for it; without it one named after the moment, as 'Restored 2026-11-21 12-05-09'"`
@@ -29,9 +29,9 @@ type NewRestore struct {
 
 // NewVerification re-reads everything a snapshot names.
 type NewVerification struct {
-	Resource tenantry.ResourceID `json:"resource" minLength:"1" maxLength:"200" doc:"Whose snapshot"`
+	Resource tenantry.ResourceID `json:"resource" minLength:"1" maxLength:"200" example:"u-0f1e2d3c-4b5a-4697-8877-665544332211" doc:"Whose snapshot"`
 	Workload tenantry.Workload   `json:"workload" enum:"mailbox,drive,site,group,team"`
-	Snapshot int64               `json:"snapshot" minimum:"1" doc:"Sequence number of the snapshot"`
+	Snapshot int64               `json:"snapshot" minimum:"1" example:"31" doc:"Sequence number of the snapshot"`
 	Quick    bool                `json:"quick,omitempty" doc:"Look at the structure alone: the index, and that every object is there; read no content"`
 }
 

@@ -24,7 +24,7 @@ type Hold struct {
 // NewHold sets a hold.
 type NewHold struct {
 	Resource tenantry.ResourceID `json:"resource,omitempty" maxLength:"200" doc:"What to hold; without it the whole tenant"`
-	Reason   string              `json:"reason" minLength:"1" maxLength:"500" doc:"The case it is for"`
+	Reason   string              `json:"reason" minLength:"1" maxLength:"500" example:"case 2026-117" doc:"The case it is for"`
 }
 
 // Retained says what retention makes of the snapshots of one series.

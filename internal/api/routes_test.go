@@ -407,6 +407,47 @@ func TestGeneratedDocumentIsCurrent(t *testing.T) {
 	}
 }
 
+// Every body that a request has says by an example what belongs into it.
+func TestBodiesHaveExamples(t *testing.T) {
+	t.Parallel()
+	text, err := api.OpenAPI()
+	must(t, err)
+	type content map[string]struct {
+		Schema struct {
+			Ref string `json:"$ref"`
+		}
+	}
+	var doc struct {
+		Paths      map[string]map[string]struct{ RequestBody struct{ Content content } }
+		Components struct {
+			Schemas map[string]struct {
+				Properties map[string]struct{ Example any }
+			}
+		}
+	}
+	must(t, json.Unmarshal(text, &doc))
+	bodies := 0
+	for path, methods := range doc.Paths {
+		for method, operation := range methods {
+			for _, c := range operation.RequestBody.Content {
+				bodies++
+				examples := 0
+				for _, property := range doc.Components.Schemas[strings.TrimPrefix(c.Schema.Ref, "#/components/schemas/")].Properties {
+					if property.Example != nil {
+						examples++
+					}
+				}
+				if examples == 0 {
+					t.Errorf("%s %s: the body %s has no example", method, path, c.Schema.Ref)
+				}
+			}
+		}
+	}
+	if bodies < 25 {
+		t.Errorf("the document has %d bodies", bodies)
+	}
+}
+
 // The docs page and its script name no other host.
 func TestDocsLoadNothingForeign(t *testing.T) {
 	t.Parallel()

@@ -133,7 +133,7 @@ func itemProblem(p catalog.Problem, task catalog.Task, next time.Time) ItemProbl
 
 // NewRun starts backups now: those of a policy, or of named resources.
 type NewRun struct {
-	Policy    tenantry.PolicyID     `json:"policy,omitempty" maxLength:"64" doc:"All targets of this policy"`
+	Policy    tenantry.PolicyID     `json:"policy,omitempty" maxLength:"64" example:"p-7e414afcae64c238" doc:"All targets of this policy"`
 	Resources []tenantry.ResourceID `json:"resources,omitempty" nullable:"false" maxItems:"500" uniqueItems:"true" doc:"Or these resources"`
 	Workloads []tenantry.Workload   `json:"workloads,omitempty" nullable:"false" maxItems:"5" enum:"mailbox,drive,site,group,team" uniqueItems:"true" doc:"With resources: only these workloads; without it what each resource has"`
 }

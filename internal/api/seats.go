@@ -45,7 +45,7 @@ func (in *licensingInput) audit() (tenantry.TenantID, any) { return in.Tenant, i
 
 // SeatChange names who is given a seat, or loses it.
 type SeatChange struct {
-	Resources []tenantry.ResourceID `json:"resources" nullable:"false" minItems:"1" maxItems:"500" uniqueItems:"true"`
+	Resources []tenantry.ResourceID `json:"resources" nullable:"false" minItems:"1" maxItems:"500" uniqueItems:"true" example:"u-0f1e2d3c-4b5a-4697-8877-665544332211"`
 }
 
 type seatsInput struct {

@@ -87,7 +87,7 @@ type NewTenant struct {
 
 // TenantChange is what can be changed of a tenant. What is absent stays.
 type TenantChange struct {
-	Name            *string           `json:"name,omitempty" minLength:"1" maxLength:"200" doc:"What people call the customer"`
+	Name            *string           `json:"name,omitempty" minLength:"1" maxLength:"200" example:"Contoso Ltd" doc:"What people call the customer"`
 	Weight          *int              `json:"weight,omitempty" minimum:"1" maximum:"100" doc:"Service level: its share when the fleet is busy. A tenant of 20 gets twice the tasks of one of 10"`
 	ApplicationName *string           `json:"application_name,omitempty" maxLength:"120" doc:"What an application is called that is registered in its Microsoft tenant from now on; empty: the fleet's name for it"`
 	SyncHours       *int              `json:"sync_hours,omitempty" minimum:"1" maximum:"168" doc:"Hours between two syncs of its directory; the next one is planned anew"`

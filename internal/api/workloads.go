@@ -98,7 +98,7 @@ type WorkloadPath struct {
 
 // EnableWorkload is how a workload is enabled.
 type EnableWorkload struct {
-	Trusted bool        `json:"trusted,omitempty" doc:"Do not look for its permissions: the customer grants them another way, such as Exchange's RBAC for Applications"`
+	Trusted bool        `json:"trusted,omitempty" example:"false" doc:"Do not look for its permissions: the customer grants them another way, such as Exchange's RBAC for Applications"`
 	Notices *NewNotices `json:"notices,omitempty" doc:"Who is told how the first backup of this workload goes; without it whoever is told about the tenant. Reports and trouble come by the tenant's notices: these become its own where it has none, and their addresses join its own where it has"`
 }
 

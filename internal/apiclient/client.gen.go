@@ -2192,6 +2192,8 @@ type AccountTime struct {
 // Activation defines model for Activation.
 type Activation struct {
 	// Resources Take in these alone, and leave the policy's state: a draft protects just them. Without it the policy becomes active
+	//
+	// Example: ["u-0f1e2d3c-4b5a-4697-8877-665544332211"]
 	Resources []string `json:"resources,omitempty,omitzero"`
 }
 
@@ -2233,10 +2235,14 @@ type Archive struct {
 // AskConsent defines model for AskConsent.
 type AskConsent struct {
 	// Purpose restore: to the second application, which may write
+	//
+	// Example: backup
 	Purpose AskConsentPurpose `json:"purpose,omitempty,omitzero"`
 }
 
 // AskConsentPurpose restore: to the second application, which may write
+//
+// Example: backup
 type AskConsentPurpose string
 
 // AuditEntry defines model for AuditEntry.
@@ -2545,6 +2551,8 @@ type EnableWorkload struct {
 	Notices NewNotices `json:"notices,omitempty,omitzero"`
 
 	// Trusted Do not look for its permissions: the customer grants them another way, such as Exchange's RBAC for Applications
+	//
+	// Example: false
 	Trusted bool `json:"trusted,omitempty,omitzero"`
 }
 
@@ -2986,6 +2994,8 @@ type NewCredentialPurpose string
 // NewEnrolment defines model for NewEnrolment.
 type NewEnrolment struct {
 	// Hours For how long it can be used
+	//
+	// Example: 24
 	Hours int64 `json:"hours,omitempty,omitzero"`
 }
 
@@ -3001,9 +3011,13 @@ type NewExport struct {
 	Json bool `json:"json,omitempty,omitzero"`
 
 	// Resource Whose snapshot
+	//
+	// Example: u-0f1e2d3c-4b5a-4697-8877-665544332211
 	Resource string `json:"resource"`
 
 	// Snapshot Sequence number of the snapshot
+	//
+	// Example: 31
 	Snapshot int64             `json:"snapshot"`
 	Workload NewExportWorkload `json:"workload"`
 }
@@ -3017,6 +3031,8 @@ type NewExportWorkload string
 // NewHold defines model for NewHold.
 type NewHold struct {
 	// Reason The case it is for
+	//
+	// Example: case 2026-117
 	Reason string `json:"reason"`
 
 	// Resource What to hold; without it the whole tenant
@@ -3162,6 +3178,8 @@ type NewPool struct {
 // NewRegistration defines model for NewRegistration.
 type NewRegistration struct {
 	// Name Of the application, as the customer sees it; absent: the tenant's default
+	//
+	// Example: Our backup
 	Name string `json:"name,omitempty,omitzero"`
 
 	// Restore With the permissions to write, for restores
@@ -3186,9 +3204,13 @@ type NewRestore struct {
 	Permissions bool `json:"permissions,omitempty,omitzero"`
 
 	// Resource Whose snapshot
+	//
+	// Example: u-0f1e2d3c-4b5a-4697-8877-665544332211
 	Resource string `json:"resource"`
 
 	// Snapshot Sequence number of the snapshot
+	//
+	// Example: 31
 	Snapshot int64 `json:"snapshot"`
 
 	// To Another resource of the tenant; without it the same
@@ -3205,6 +3227,8 @@ type NewRestoreWorkload string
 // NewRun defines model for NewRun.
 type NewRun struct {
 	// Policy All targets of this policy
+	//
+	// Example: p-7e414afcae64c238
 	Policy string `json:"policy,omitempty,omitzero"`
 
 	// Resources Or these resources
@@ -3322,9 +3346,13 @@ type NewVerification struct {
 	Quick bool `json:"quick,omitempty,omitzero"`
 
 	// Resource Whose snapshot
+	//
+	// Example: u-0f1e2d3c-4b5a-4697-8877-665544332211
 	Resource string `json:"resource"`
 
 	// Snapshot Sequence number of the snapshot
+	//
+	// Example: 31
 	Snapshot int64                   `json:"snapshot"`
 	Workload NewVerificationWorkload `json:"workload"`
 }
@@ -3855,6 +3883,8 @@ type Pool struct {
 // PoolChoice defines model for PoolChoice.
 type PoolChoice struct {
 	// Pool main, or one that was added
+	//
+	// Example: munich
 	Pool string `json:"pool"`
 }
 
@@ -4123,6 +4153,7 @@ type RetainedSnapshot struct {
 
 // Retention defines model for Retention.
 type Retention struct {
+	// Daily Example: 30
 	Daily        int64     `json:"daily,omitempty,omitzero"`
 	DepartedDays int64     `json:"departed_days,omitempty,omitzero"`
 	Hourly       int64     `json:"hourly,omitempty,omitzero"`
@@ -4274,6 +4305,7 @@ type Seat struct {
 
 // SeatChange defines model for SeatChange.
 type SeatChange struct {
+	// Resources Example: ["u-0f1e2d3c-4b5a-4697-8877-665544332211"]
 	Resources []string `json:"resources"`
 }
 
@@ -4489,6 +4521,8 @@ type TenantChange struct {
 	Cloud *TenantChangeCloud `json:"cloud,omitempty"`
 
 	// Name What people call the customer
+	//
+	// Example: Contoso Ltd
 	Name *string `json:"name,omitempty"`
 
 	// Pool Whose workers do its work: main, or a pool that was added. What waits is done there, what runs ends where it is

@@ -12,12 +12,12 @@ import (
 // periods that have one (grandfather, father, son), and some whatever their age. A snapshot that
 // any rule keeps is kept. The zero value keeps everything.
 type Retention struct {
-	Last    int `json:"last,omitempty"`    // the newest so many
-	Hourly  int `json:"hourly,omitempty"`  // the newest of each of so many hours
-	Daily   int `json:"daily,omitempty"`   // days
-	Weekly  int `json:"weekly,omitempty"`  // ISO weeks
-	Monthly int `json:"monthly,omitempty"` // months
-	Yearly  int `json:"yearly,omitempty"`  // years
+	Last    int `json:"last,omitempty"`               // the newest so many
+	Hourly  int `json:"hourly,omitempty"`             // the newest of each of so many hours
+	Daily   int `json:"daily,omitempty" example:"30"` // days
+	Weekly  int `json:"weekly,omitempty"`             // ISO weeks
+	Monthly int `json:"monthly,omitempty"`            // months
+	Yearly  int `json:"yearly,omitempty"`             // years
 	// Until keeps everything before that time comes.
 	Until time.Time `json:"until,omitzero"`
 	// DepartedDays is how many days after a resource left Microsoft 365 its last snapshots go too;
