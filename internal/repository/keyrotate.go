@@ -165,9 +165,14 @@ func succeed(ctx context.Context, store blob.Store, ring Keyring, old *keyObject
 	}
 	if !descends(object, proved, next, material) {
 		// Two faster rotations had already removed the generation whose name was taken for free.
+		if object.Generation > next.Generation {
+			_ = store.Delete(ctx, name) // nobody reads it beside a newer one, and the next rotation tries again
+		}
 		return KeyStatus{}, tenantry.Errorf(tenantry.Conflict, "the keys of tenant %s were rotated by others meanwhile: look, and try again", tenant)
 	}
-	for n := old.Generation; n >= 1; n-- {
+	// Oldest first: a listing that loses sight of a generation because it goes never takes an earlier one, which
+	// is gone by then, for the newest.
+	for n := int64(1); n <= old.Generation; n++ {
 		err := store.Delete(ctx, string(tenant)+"/"+keyObjectName(n))
 		if errors.Is(err, blob.ErrLocked) {
 			continue

@@ -2,10 +2,12 @@ package repository_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -143,6 +145,84 @@ func TestRotationsRace(t *testing.T) {
 		t.Errorf("%d rotations won: %+v, %v", won, status, err)
 	}
 }
+
+// overtaken is a store in which something happens before the first PUT.
+type overtaken struct {
+	blob.Store
+	once   sync.Once
+	before func()
+
+	mu      sync.Mutex
+	removed []string
+}
+
+func (o *overtaken) PutIfAbsent(ctx context.Context, name string, body []byte) error {
+	o.once.Do(o.before)
+	return o.Store.PutIfAbsent(ctx, name, body)
+}
+
+func (o *overtaken) Delete(ctx context.Context, name string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.removed = append(o.removed, name)
+	return o.Store.Delete(ctx, name)
+}
+
+// A rotation that two others overtake finds the name of its generation free again. It did not count, says so, and leaves
+// nothing that a listing could take for the newest.
+func TestRotationIsOvertaken(t *testing.T) {
+	p := folder(t)
+	store := p.store(t)
+	openWith(t, store, manager(t, p))
+	slow := &overtaken{Store: store, before: func() {
+		for range 2 {
+			_, err := repository.RotateDataKey(t.Context(), store, manager(t, p), tenant)
+			must(t, err)
+		}
+	}}
+	if _, err := repository.RotateDataKey(t.Context(), slow, manager(t, p), tenant); tenantry.KindOf(err) != tenantry.Conflict {
+		t.Errorf("the one that was overtaken: %v", err)
+	}
+	status, err := repository.CheckKey(t.Context(), store, manager(t, p), tenant)
+	if err != nil || status.Generation != 3 || status.DataKeys != 3 {
+		t.Errorf("two rotations counted: %+v, %v", status, err)
+	}
+	var left []string
+	for _, o := range objects(t, store) {
+		if strings.HasPrefix(o.Key, string(tenant)+"/key") {
+			left = append(left, o.Key)
+		}
+	}
+	if len(left) != 1 || left[0] != status.Object {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// Earlier generations go oldest first, so that a listing beside it never ends with one that is older than what it missed.
+func TestEarlierKeysGoOldestFirst(t *testing.T) {
+	p := folder(t)
+	store := p.store(t)
+	openWith(t, store, manager(t, p))
+	last := &overtaken{Store: store, before: func() {}}
+	for range 3 { // the earlier ones stay, as if they were locked
+		_, err := repository.RotateDataKey(t.Context(), keeping{store}, manager(t, p), tenant)
+		must(t, err)
+	}
+	_, err := repository.RotateDataKey(t.Context(), last, manager(t, p), tenant)
+	must(t, err)
+	want := []string{"key", "key.0000000002", "key.0000000003", "key.0000000004"}
+	for i, name := range last.removed {
+		last.removed[i] = strings.TrimPrefix(name, string(tenant)+"/")
+	}
+	if !slices.Equal(last.removed, want) {
+		t.Errorf("removed %v, expected %v", last.removed, want)
+	}
+}
+
+// keeping is a store that deletes nothing, like one with locks.
+type keeping struct{ blob.Store }
+
+func (keeping) Delete(context.Context, string) error { return blob.ErrLocked }
 
 func TestTamperedKeyObject(t *testing.T) {
 	bothRings(t, func(t *testing.T, store blob.Store, ring repository.KeyManager) {
