@@ -25,7 +25,7 @@ var targets = []target{
 	{"throttle.calls_per_redis_call", true, 20, "Blocks live for seconds: on a machine with other work fewer requests are made of each. A tenant at its limit is asked for once per four requests or so, since a block of the smallest tenants' SharePoint minute holds 17 units at most (a third of the 4 % slack) and the processes take turns."},
 	{"mail.requests_per_item", false, 0.3, ""},
 	{"mail.items_per_core_s", true, 2500, ""},
-	{"drive.mb_per_core_s", true, 80, "A quarter is compression of what compresses, a fifth the folder that packs are written to; both grow with the load of the machine (73 to 101 were seen on one day)."},
+	{"drive.mb_per_core_s", true, 80, "A quarter is compression of what compresses, a fifth the folder that packs are written to; both grow with the load of the machine."},
 	{"mailbox.unchanged_per_core_s", true, 40, ""},
 	{"worker.rss_mb", false, 400, ""},
 	{"api.requests_per_core_s", true, 2000, ""},
