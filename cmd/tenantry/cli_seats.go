@@ -178,8 +178,12 @@ func (c *connection) seatsByHand(use, short string, change func(*cobra.Command, 
 }
 
 func coverageCommand(c *connection) *cobra.Command {
+	var file bool
 	command := c.action("coverage [TENANT]", "Count resources by how well they are protected: of a tenant, or of all", 1,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			if file {
+				return coverageFile(cmd, client, args)
+			}
 			if len(args) == 1 {
 				answer, err := client.GetCoverageWithResponse(cmd.Context(), args[0])
 				if err != nil {
@@ -217,7 +221,28 @@ func coverageCommand(c *connection) *cobra.Command {
 			return table(cmd, strings.Replace(coverageHeader, " NAME ", " NAME REGION ", 1), rows, more)
 		})
 	command.Args = cobra.MaximumNArgs(1)
+	command.Flags().BoolVar(&file, "csv", false, "print all of it as CSV, with a column for each reason")
 	return command
+}
+
+// coverageFile prints the file of a tenant, or of all.
+func coverageFile(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+	var body []byte
+	if len(args) == 1 {
+		answer, err := client.FetchCoverageWithResponse(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		body = answer.Body
+	} else {
+		answer, err := client.FetchFleetCoverageWithResponse(cmd.Context())
+		if err != nil {
+			return err
+		}
+		body = answer.Body
+	}
+	_, err := cmd.OutOrStdout().Write(body)
+	return err
 }
 
 const coverageHeader = "TENANT NAME ELIGIBLE COVERED WITHIN STALE NEVER PAUSED EXCLUDED UNPROTECTED"

@@ -277,6 +277,8 @@ func TestPlanCommands(t *testing.T) {
 	o.shows([]string{"UTC", "the region", "daily"}, "policies", "planning", tenant, "--time-zone", "", "--open-schedules=false")
 	o.shows([]string{"WITHIN", "Contoso"}, "coverage", tenant)
 	o.shows([]string{"(all)", "Contoso"}, "coverage")
+	o.shows([]string{"at,tenant,name,region,eligible", tenant + ",Contoso,default,"}, "coverage", "--csv")
+	o.shows([]string{"never_backed_up", ",Contoso,"}, "coverage", tenant, "--csv")
 	o.shows([]string{"manual", "0, hard quota 2", "unlicensed, user"}, "seats", "set", tenant, "--manual", "--hard", "2", "--take", "user,unlicensed")
 	o.shows([]string{"no_seat"}, "resources", "why", tenant, user)
 	o.shows([]string{"1, hard quota 2"}, "seats", "assign", tenant, user)

@@ -131,6 +131,8 @@ func (s *service) coverageRoutes() {
 	const tag, one = "coverage", "/v1/tenants/{tenant}"
 	read(s, get("get-coverage", tag, one+"/coverage", "Count a tenant's resources by how well they are protected"), s.getCoverage)
 	read(s, get("get-fleet-coverage", tag, "/v1/coverage", "Count the resources of all tenants by how well they are protected"), s.fleetCoverage)
+	read(s, csvFile(get("fetch-coverage", tag, one+"/coverage.csv", "Fetch how well a tenant is covered, as CSV of one line")), s.fetchCoverage)
+	read(s, csvFile(get("fetch-fleet-coverage", tag, "/v1/coverage.csv", "Fetch how well all tenants are covered, as CSV of a line each, with a column for each reason why something is not protected")), s.fetchFleetCoverage)
 	read(s, get("get-protection", tag, one+"/resources/{resource}/protection", "Tell why a resource is protected, or why not"), s.getProtection)
 	read(s, get("get-planning", "policies", one+"/planning", "Show what the provider says of all policies of a tenant"), s.getPlanning)
 	write(s, operation(http.MethodPut, http.StatusOK, "set-planning", "policies", one+"/planning", "Set a tenant's time zone, or that it follows its region's, and whether its own tokens may choose schedules"), s.setPlanning)

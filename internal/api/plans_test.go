@@ -46,6 +46,9 @@ func planRoutes(call caller, base, policy string) {
 	call("get-tenant-overview", 200, "GET", base+"/overview", nil, map[string]any{"coverage.covered": 2, "seats.used": 1, "workloads.0.workload": "mailbox"})
 	call("get-fleet-coverage", 200, "GET", "/v1/coverage?limit=1", nil, map[string]any{"total.eligible": 2, "items.1": nil})
 
+	call("fetch-coverage", 200, "GET", base+"/coverage.csv", nil, nil)
+	call("fetch-fleet-coverage", 200, "GET", "/v1/coverage.csv", nil, nil)
+
 	call("get-licensing", 200, "GET", base+"/licensing", nil, map[string]any{"mode": "automatic", "used": 1, "take.0": "user"})
 	call("set-licensing", 200, "PUT", base+"/licensing", map[string]any{"mode": "manual", "take": []string{"user", "shared"}, "hard_quota": 2},
 		map[string]any{"mode": "manual", "used": 1})
@@ -153,5 +156,70 @@ func TestSeatFile(t *testing.T) {
 	}
 	if got := h.want(200, "GET", base+"/seats.csv?month=2001-01", nil); strings.Count(string(got.body), "\n") != 1 {
 		t.Errorf("a month long ago: %s", got.body)
+	}
+}
+
+// The file of coverage has a line for each tenant, says what the listing says, and is no formula.
+func TestCoverageFile(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	evil, other := h.addConnected("=HYPERLINK(\"https://evil.example\")", contosoGUID), h.addConnected("Fabrikam", fabrikamGUID)
+	h.want(201, "POST", "/v1/tenants/"+string(evil)+"/policies", map[string]any{"name": "All", "activate": true})
+	read := func(path, name string) [][]string {
+		file := h.want(200, "GET", path, nil)
+		if file.header.Get("Content-Type") != "text/csv; charset=utf-8" || !strings.Contains(file.header.Get("Content-Disposition"), name) {
+			t.Errorf("headers: %v", file.header)
+		}
+		lines, err := csv.NewReader(strings.NewReader(string(file.body))).ReadAll()
+		must(t, err)
+		return lines
+	}
+	lines := read("/v1/coverage.csv", "coverage-")
+	if len(lines) != 3 {
+		t.Fatalf("lines: %v", lines)
+	}
+	cells := map[string]map[string]string{}
+	for _, line := range lines[1:] {
+		one := map[string]string{}
+		for i, head := range lines[0] {
+			one[head] = line[i]
+		}
+		cells[one["tenant"]] = one
+	}
+	for _, id := range []tenantry.TenantID{evil, other} {
+		listed, file := h.want(200, "GET", "/v1/tenants/"+string(id)+"/coverage", nil), cells[string(id)]
+		for _, column := range []string{"eligible", "covered", "within_objective", "stale", "never_backed_up", "paused", "excluded"} {
+			if fmt.Sprint(listed.field(column)) != file[column] {
+				t.Errorf("%s of %s is %q, the listing says %v", column, id, file[column], listed.field(column))
+			}
+		}
+	}
+	if got := cells[string(evil)]; got["name"] != "'=HYPERLINK(\"https://evil.example\")" || got["covered"] != "2" || got["unprotected"] != "0" {
+		t.Errorf("the covered one: %v", got)
+	}
+	if got := cells[string(other)]; got["no_policy"] != "2" || got["unprotected"] != "2" || got["region"] != "default" || got["at"] == "" {
+		t.Errorf("the other one: %v", got)
+	}
+	if one := read("/v1/tenants/"+string(other)+"/coverage.csv", "coverage-"+string(other)); len(one) != 2 || fmt.Sprint(one[0]) != fmt.Sprint(lines[0]) || one[1][1] != string(other) {
+		t.Errorf("the file of one tenant: %v", one)
+	}
+}
+
+// Every reason that a tenant's coverage counts has a column in the file.
+func TestCoverageFileHasEveryReason(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	doc := string(h.want(200, "GET", "/openapi.json", nil).body)
+	_, list, found := strings.Cut(doc, "The others by reason: ")
+	if !found {
+		t.Fatal("the document does not list the reasons")
+	}
+	list, _, _ = strings.Cut(list, "\"")
+	h.addConnected("Contoso", contosoGUID)
+	head, _, _ := strings.Cut(string(h.want(200, "GET", "/v1/coverage.csv", nil).body), "\n")
+	for reason := range strings.SplitSeq(list, ", ") {
+		if !strings.Contains(head+",", ","+reason+",") {
+			t.Errorf("the file has no column %s: %s", reason, head)
+		}
 	}
 }

@@ -73,7 +73,7 @@ var needs = map[string]permission{
 	"forecast-policy": toLook, "change-policy": toProtect, "activate-policy": toProtect, "pause-policy": toProtect,
 	"get-planning": toLook, "set-planning": toManage, "get-licensing": toLook, "set-licensing": toManage,
 	"list-seats": toLook, "fetch-seats": toLook, "assign-seats": toProtect, "revoke-seats": toProtect, "count-seats": toWatch, "fetch-seat-counts": toWatch,
-	"get-coverage": toLook, "get-fleet-coverage": toWatch, "get-protection": toLook,
+	"get-coverage": toLook, "fetch-coverage": toLook, "get-fleet-coverage": toWatch, "fetch-fleet-coverage": toWatch, "get-protection": toLook,
 	"set-retention": toRetain, "preview-retention": toLook, "propose-retention": toLook, "list-holds": toLook, "set-hold": toRetain, "lift-hold": toRetain,
 	"start-prune": toRetain, "acknowledge-mass-change": toRetain, "start-collection": toRetain,
 	"start-run": toRun, "list-runs": toLook, "get-run": toLook, "find-runs": toLook, "watch-run": toLook, "list-failures": toLook, "cancel-run": toSteer, "retry-run": toSteer, "list-tasks": toLook, "get-task": toLook,

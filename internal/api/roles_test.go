@@ -16,14 +16,14 @@ import (
 // What each role may call, written out: roles.go derives it, and must agree.
 var (
 	looks = strings.Fields(`whoami list-tenants get-tenant get-tenant-overview get-budget get-ledger list-resources get-resource
-		preview-policy list-policies get-policy forecast-policy get-planning get-licensing list-seats fetch-seats get-coverage get-protection preview-retention propose-retention list-holds list-runs get-run find-runs watch-run list-failures list-tasks get-task
+		preview-policy list-policies get-policy forecast-policy get-planning get-licensing list-seats fetch-seats get-coverage fetch-coverage get-protection preview-retention propose-retention list-holds list-runs get-run find-runs watch-run list-failures list-tasks get-task
 		list-snapshots list-alarms-of-tenant list-workloads get-registration
 		list-notices list-mails`)
 	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-search get-search list-found start-restore preview-restore start-export get-export fetch-export")
 	steers   = strings.Fields("cancel-run retry-run")
 	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy change-policy activate-policy pause-policy delete-policy assign-seats revoke-seats")
 	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices send-report add-credential list-credentials remove-credential start-registration cancel-registration")
-	watches  = strings.Fields("get-fleet list-backlogs list-alarms list-tenant-alarms list-processes list-pools list-regions list-clouds list-enrolments list-workers count-seats fetch-seat-counts get-fleet-coverage get-fleet-notices list-fleet-mails")
+	watches  = strings.Fields("get-fleet list-backlogs list-alarms list-tenant-alarms list-processes list-pools list-regions list-clouds list-enrolments list-workers count-seats fetch-seat-counts get-fleet-coverage fetch-fleet-coverage get-fleet-notices list-fleet-mails")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")
 	manages  = strings.Fields(`add-tenant change-tenant set-planning set-licensing set-retention set-hold lift-hold start-prune

@@ -5318,6 +5318,11 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/coverage (the `GetFleetCoverage` operationId).
 	GetFleetCoverage(ctx context.Context, params *GetFleetCoverageParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// FetchFleetCoverage Fetch how well all tenants are covered, as CSV of a line each, with a column for each reason why something is not protected
+	//
+	// Corresponds with GET /v1/coverage.csv (the `FetchFleetCoverage` operationId).
+	FetchFleetCoverage(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// ListFleetCredentials List the provider's credentials that were given by the API
 	//
 	// Corresponds with GET /v1/credentials (the `ListFleetCredentials` operationId).
@@ -5535,6 +5540,11 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/coverage (the `GetCoverage` operationId).
 	GetCoverage(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// FetchCoverage Fetch how well a tenant is covered, as CSV of one line
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/coverage.csv (the `FetchCoverage` operationId).
+	FetchCoverage(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ListCredentials List the tenant's own credentials, and what is wrong with them
 	//
@@ -6228,6 +6238,21 @@ func (c *Client) GetFleetCoverage(ctx context.Context, params *GetFleetCoverageP
 	return c.Client.Do(req)
 }
 
+// FetchFleetCoverage Fetch how well all tenants are covered, as CSV of a line each, with a column for each reason why something is not protected
+//
+// Corresponds with GET /v1/coverage.csv (the `FetchFleetCoverage` operationId).
+func (c *Client) FetchFleetCoverage(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFetchFleetCoverageRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // ListFleetCredentials List the provider's credentials that were given by the API
 //
 // Corresponds with GET /v1/credentials (the `ListFleetCredentials` operationId).
@@ -6816,6 +6841,21 @@ func (c *Client) StartConsent(ctx context.Context, tenant string, body StartCons
 // Corresponds with GET /v1/tenants/{tenant}/coverage (the `GetCoverage` operationId).
 func (c *Client) GetCoverage(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetCoverageRequest(c.Server, tenant)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// FetchCoverage Fetch how well a tenant is covered, as CSV of one line
+//
+// Corresponds with GET /v1/tenants/{tenant}/coverage.csv (the `FetchCoverage` operationId).
+func (c *Client) FetchCoverage(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewFetchCoverageRequest(c.Server, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -8722,6 +8762,33 @@ func NewGetFleetCoverageRequest(server string, params *GetFleetCoverageParams) (
 	return req, nil
 }
 
+// NewFetchFleetCoverageRequest constructs an http.Request for the FetchFleetCoverage method
+func NewFetchFleetCoverageRequest(server string) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/coverage.csv")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewListFleetCredentialsRequest constructs an http.Request for the ListFleetCredentials method
 func NewListFleetCredentialsRequest(server string) (*http.Request, error) {
 	var err error
@@ -10026,6 +10093,40 @@ func NewGetCoverageRequest(server string, tenant string) (*http.Request, error) 
 	}
 
 	operationPath := fmt.Sprintf("/v1/tenants/%s/coverage", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
+// NewFetchCoverageRequest constructs an http.Request for the FetchCoverage method
+func NewFetchCoverageRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/coverage.csv", pathParam0)
 	if operationPath[0] == '/' {
 		operationPath = "." + operationPath
 	}
@@ -14600,6 +14701,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/coverage (the `GetFleetCoverage` operationId).
 	GetFleetCoverageWithResponse(ctx context.Context, params *GetFleetCoverageParams, reqEditors ...RequestEditorFn) (*GetFleetCoverageResponse, error)
 
+	// FetchFleetCoverageWithResponse Fetch how well all tenants are covered, as CSV of a line each, with a column for each reason why something is not protected
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/coverage.csv (the `FetchFleetCoverage` operationId).
+	FetchFleetCoverageWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*FetchFleetCoverageResponse, error)
+
 	// ListFleetCredentialsWithResponse List the provider's credentials that were given by the API
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -14865,6 +14973,13 @@ type ClientWithResponsesInterface interface {
 	//
 	// Corresponds with GET /v1/tenants/{tenant}/coverage (the `GetCoverage` operationId).
 	GetCoverageWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*GetCoverageResponse, error)
+
+	// FetchCoverageWithResponse Fetch how well a tenant is covered, as CSV of one line
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/coverage.csv (the `FetchCoverage` operationId).
+	FetchCoverageWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*FetchCoverageResponse, error)
 
 	// ListCredentialsWithResponse List the tenant's own credentials, and what is wrong with them
 	//
@@ -15829,6 +15944,47 @@ func (r GetFleetCoverageResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetFleetCoverageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type FetchFleetCoverageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r FetchFleetCoverageResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r FetchFleetCoverageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r FetchFleetCoverageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r FetchFleetCoverageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r FetchFleetCoverageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -17338,6 +17494,47 @@ func (r GetCoverageResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetCoverageResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type FetchCoverageResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r FetchCoverageResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r FetchCoverageResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r FetchCoverageResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r FetchCoverageResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r FetchCoverageResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -21354,6 +21551,19 @@ func (c *ClientWithResponses) GetFleetCoverageWithResponse(ctx context.Context, 
 	return ParseGetFleetCoverageResponse(rsp)
 }
 
+// FetchFleetCoverageWithResponse Fetch how well all tenants are covered, as CSV of a line each, with a column for each reason why something is not protected
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/coverage.csv (the `FetchFleetCoverage` operationId).
+func (c *ClientWithResponses) FetchFleetCoverageWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*FetchFleetCoverageResponse, error) {
+	rsp, err := c.FetchFleetCoverage(ctx, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFetchFleetCoverageResponse(rsp)
+}
+
 // ListFleetCredentialsWithResponse List the provider's credentials that were given by the API
 //
 // Returns a wrapper object for the known response body format(s).
@@ -21846,6 +22056,19 @@ func (c *ClientWithResponses) GetCoverageWithResponse(ctx context.Context, tenan
 		return nil, err
 	}
 	return ParseGetCoverageResponse(rsp)
+}
+
+// FetchCoverageWithResponse Fetch how well a tenant is covered, as CSV of one line
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/coverage.csv (the `FetchCoverage` operationId).
+func (c *ClientWithResponses) FetchCoverageWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*FetchCoverageResponse, error) {
+	rsp, err := c.FetchCoverage(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseFetchCoverageResponse(rsp)
 }
 
 // ListCredentialsWithResponse List the tenant's own credentials, and what is wrong with them
@@ -23365,6 +23588,32 @@ func ParseGetFleetCoverageResponse(rsp *http.Response) (*GetFleetCoverageRespons
 	return response, nil
 }
 
+// ParseFetchFleetCoverageResponse parses an HTTP response from a FetchFleetCoverageWithResponse call
+func ParseFetchFleetCoverageResponse(rsp *http.Response) (*FetchFleetCoverageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &FetchFleetCoverageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
 // ParseListFleetCredentialsResponse parses an HTTP response from a ListFleetCredentialsWithResponse call
 func ParseListFleetCredentialsResponse(rsp *http.Response) (*ListFleetCredentialsResponse, error) {
 	bodyBytes, err := io.ReadAll(rsp.Body)
@@ -24466,6 +24715,32 @@ func ParseGetCoverageResponse(rsp *http.Response) (*GetCoverageResponse, error) 
 		}
 		response.JSON200 = &dest
 
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseFetchCoverageResponse parses an HTTP response from a FetchCoverageWithResponse call
+func ParseFetchCoverageResponse(rsp *http.Response) (*FetchCoverageResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &FetchCoverageResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
 		var dest Problem
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
