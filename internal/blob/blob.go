@@ -36,6 +36,10 @@ type Info struct {
 	Key      string
 	Size     int64 // bytes
 	Modified time.Time
+	// ETag is what a listing calls the content, "" where the store does not. In S3 it is the MD5 of what was written in
+	// one PUT, in lower-case hexadecimal, but not under SSE-KMS or SSE-C, nor of an object that was written in parts
+	// (Amazon S3 API reference, Object): who holds it against a content learns for sure only that they are the same.
+	ETag string
 }
 
 // Store keeps immutable objects under keys. All methods are safe for concurrent

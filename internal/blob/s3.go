@@ -267,6 +267,7 @@ func (s *S3) List(ctx context.Context, prefix string) iter.Seq2[Info, error] {
 					Key:      strings.TrimPrefix(aws.ToString(o.Key), s.prefix),
 					Size:     aws.ToInt64(o.Size),
 					Modified: aws.ToTime(o.LastModified),
+					ETag:     strings.Trim(aws.ToString(o.ETag), `"`),
 				}
 				if !yield(info, nil) {
 					return

@@ -41,7 +41,7 @@ type Checked struct {
 // a snapshot of more than 50 GB has its index read several times, each time for a part of its frames and chunks; those
 // are read once all the same. Who needs what was found damaged is looked up at the end, in one more reading of the index.
 func (r *Repository) Check(ctx context.Context, s tenantry.Series, seq int64, report func(Problem)) (Checked, error) {
-	rd, err := r.OpenSnapshot(ctx, s, seq)
+	rd, err := r.OpenStored(ctx, s, seq)
 	if err != nil {
 		return Checked{}, err
 	}

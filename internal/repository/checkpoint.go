@@ -82,7 +82,9 @@ func (w *Writer) commit(ctx context.Context, sealed *time.Time) error {
 	}
 	w.known = now
 	w.stored.Add(int64(len(body)))
-	w.head = manifest{Manifest: m, digest: digestOf(body)}
+	w.repo.keepManifest(w.series, m.Seq, body)
+	w.repo.forgetManifest(w.series, w.head)
+	w.head = manifest{Manifest: m, digest: digestOf(body), stored: int64(len(body))}
 	w.pending, w.saved, w.dirty, w.committed = 0, w.mem.size, false, true
 	if sealed != nil {
 		snapshot := toSnapshot(m.Live[0])

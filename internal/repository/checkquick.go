@@ -14,7 +14,7 @@ import (
 // fits. It reads no content but lists of chunks, so damage within an object is for Check
 // to find. Reports and errors are as of Check; Bytes stays 0. One HEAD per object.
 func (r *Repository) CheckQuick(ctx context.Context, s tenantry.Series, seq int64, report func(Problem)) (Checked, error) {
-	rd, err := r.OpenSnapshot(ctx, s, seq)
+	rd, err := r.OpenStored(ctx, s, seq)
 	if err != nil {
 		return Checked{}, err
 	}

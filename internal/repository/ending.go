@@ -65,13 +65,8 @@ func (r *Repository) readEndBy(name string, kind objectKind, size, sealed int64,
 	return b, plain, err
 }
 
-// readFrames reads stored frames. The first is read with the header before it, so that a damaged one
-// is noticed without another request: readers know what it says from the trailer.
-func (r *Repository) readFrames(ctx context.Context, b *box, offset, n int64) ([]byte, error) {
-	return r.readFramesInto(ctx, b, offset, n, nil)
-}
-
-// readFramesInto is readFrames into a buffer, if that has room for them and a header.
+// readFramesInto reads stored frames, into a buffer if that has room for them and a header. The first is read with the
+// header before it, so that a damaged one is noticed without another request: readers know what it says from the trailer.
 func (r *Repository) readFramesInto(ctx context.Context, b *box, offset, n int64, into []byte) ([]byte, error) {
 	if offset != headerSize {
 		return r.readRangeInto(ctx, b.name, offset, n, into)

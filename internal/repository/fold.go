@@ -121,8 +121,12 @@ func (w *Writer) rewrite(ctx context.Context, top []record, n int) error {
 	if err != nil {
 		return err
 	}
-	for _, run := range w.index.runs[n:] {
+	for i, run := range w.index.runs {
 		for _, t := range run {
+			if i < n {
+				w.repo.forgetSegment(w.series, t.meta)
+				continue
+			}
 			segments = append(segments, t.meta)
 		}
 	}
@@ -138,6 +142,7 @@ func (w *Writer) runBuilder(ctx context.Context) *runBuilder {
 			return err
 		}
 		w.stored.Add(int64(len(object)))
+		w.repo.keepSegment(name, object)
 		return nil
 	}}
 }

@@ -49,6 +49,7 @@ type index struct {
 	held   *atomic.Int64 // bytes of tables that were read whole later
 	room   int64         // for them
 	whole  int64         // up to which size segments are read whole at once
+	cache  *Cache        // nil: everything is read from the bucket
 }
 
 // lazyTable is a segment that is opened when it is first needed.
@@ -160,7 +161,7 @@ func (ix *index) sizes() []int64 {
 
 // view returns the index as it is now, whatever setRuns does later.
 func (ix *index) view() *index {
-	return &index{repo: ix.repo, series: ix.series, runs: ix.runs, blocks: ix.blocks, held: ix.held, room: ix.room, whole: ix.whole}
+	return &index{repo: ix.repo, series: ix.series, runs: ix.runs, blocks: ix.blocks, held: ix.held, room: ix.room, whole: ix.whole, cache: ix.cache}
 }
 
 func (ix *index) table(ctx context.Context, t *lazyTable) (*table, error) {
@@ -168,7 +169,7 @@ func (ix *index) table(ctx context.Context, t *lazyTable) (*table, error) {
 	defer t.mu.Unlock()
 	if t.open == nil {
 		how, taken := ix.reading(t.meta)
-		opened, err := ix.repo.openTable(ctx, ix.series, t.meta, how)
+		opened, err := ix.repo.openTable(ctx, ix.series, t.meta, how, ix.cache)
 		if err != nil {
 			ix.held.Add(-taken)
 			return nil, err
@@ -225,7 +226,7 @@ func (ix *index) learnFilters(ctx context.Context, run []*lazyTable, at int) err
 
 // openFilters opens the last segment of a run with the filters of those before it.
 func (ix *index) openFilters(ctx context.Context, run []*lazyTable) (*table, error) {
-	opened, err := ix.repo.openTable(ctx, ix.series, run[len(run)-1].meta, readFilters)
+	opened, err := ix.repo.openTable(ctx, ix.series, run[len(run)-1].meta, readFilters, ix.cache)
 	if err == nil && len(opened.before) != len(run)-1 {
 		err = objectError(ix.repo.object(opened.name), tenantry.Errorf(tenantry.Corrupt, "it has filters for %d segments, not %d", len(opened.before), len(run)-1))
 	}
@@ -354,7 +355,7 @@ func (ix *index) readBlock(ctx context.Context, t *table, at int) ([]byte, error
 			return nil, err
 		}
 	}
-	return ix.repo.readBlocks(ctx, t, at, at+1)
+	return ix.repo.readBlocks(ctx, t, at, at+1, false)
 }
 
 // readWhole reads all blocks of a segment, if there is room for them.
@@ -368,7 +369,7 @@ func (ix *index) readWhole(ctx context.Context, t *table) error {
 		ix.held.Add(-t.size())
 		return nil
 	}
-	stored, err := ix.repo.readBlocks(ctx, t, 0, len(t.blocks))
+	stored, err := ix.repo.readAllBlocks(ctx, t)
 	if err != nil {
 		ix.held.Add(-t.size())
 		return err
@@ -478,7 +479,7 @@ func (c *runCursor) advance(ctx context.Context) (bool, error) {
 		for to < len(t.blocks) && to-c.block < c.step && t.offsets[to]-t.offsets[c.block] < c.most {
 			to++
 		}
-		if c.stored, err = c.ix.repo.readBlocks(ctx, t, c.block, to); err != nil {
+		if c.stored, err = c.ix.repo.readBlocks(ctx, t, c.block, to, c.most > scanBytes); err != nil {
 			return false, err
 		}
 		c.ready, c.opened, c.block, c.step = t, c.block, to, min(2*c.step, maxStep)

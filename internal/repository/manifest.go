@@ -81,6 +81,7 @@ func packName(s tenantry.Series, id packID) string { return seriesName(s) + "p/"
 type manifest struct {
 	*pb.Manifest
 	digest []byte
+	stored int64 // bytes that the object has
 }
 
 // Head reads the newest manifest of a series: one LIST, one GET.
@@ -107,7 +108,7 @@ func (r *Repository) readHead(ctx context.Context, s tenantry.Series) (manifest,
 		if err != nil {
 			return manifest{}, r.fail(s, err)
 		}
-		m, err := r.readManifest(ctx, s, seq)
+		m, err := r.readListed(ctx, s, seq, info)
 		if errors.Is(err, blob.ErrNotFound) {
 			// The head is never deleted; whoever deletes old ones may only do so once there is a newer.
 			err = tenantry.Errorf(tenantry.Transient, "manifest %s went away while it was read", info.Key)
@@ -119,16 +120,19 @@ func (r *Repository) readHead(ctx context.Context, s tenantry.Series) (manifest,
 
 // readManifest reads one manifest. blob.ErrNotFound if there is none.
 func (r *Repository) readManifest(ctx context.Context, s tenantry.Series, seq int64) (manifest, error) {
+	_, m, err := r.fetchManifest(ctx, s, seq)
+	return m, err
+}
+
+func (r *Repository) fetchManifest(ctx context.Context, s tenantry.Series, seq int64) (body []byte, m manifest, err error) {
 	name := manifestName(s, seq)
-	body, err := blob.ReadAll(ctx, r.store, r.object(name), maxManifest)
-	if err != nil {
-		return manifest{}, err
+	if body, err = blob.ReadAll(ctx, r.store, r.object(name), maxManifest); err != nil {
+		return nil, manifest{}, err
 	}
-	m, err := r.openManifest(s, seq, body)
-	if err != nil {
-		return manifest{}, tenantry.Errorf(tenantry.KindOf(err), "object %s: %w", r.object(name), err)
+	if m, err = r.openManifest(s, seq, body); err != nil {
+		return nil, manifest{}, tenantry.Errorf(tenantry.KindOf(err), "object %s: %w", r.object(name), err)
 	}
-	return m, nil
+	return body, m, nil
 }
 
 func (r *Repository) openManifest(s tenantry.Series, seq int64, body []byte) (manifest, error) {
@@ -159,7 +163,7 @@ func (r *Repository) openManifest(s tenantry.Series, seq int64, body []byte) (ma
 		}
 	}
 	digest := blake3.Sum256(body)
-	return manifest{Manifest: m, digest: digest[:]}, nil
+	return manifest{Manifest: m, digest: digest[:], stored: int64(len(body))}, nil
 }
 
 // sealManifest is the inverse of openManifest.

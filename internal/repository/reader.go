@@ -31,8 +31,17 @@ type Reader struct {
 }
 
 // OpenSnapshot opens a sealed snapshot for reading: one GET. NotFound if there is none of
-// that number, or only a checkpoint.
+// that number, or only a checkpoint. Its index is read through the cache, if there is one.
 func (r *Repository) OpenSnapshot(ctx context.Context, s tenantry.Series, seq int64) (*Reader, error) {
+	rd, err := r.OpenStored(ctx, s, seq)
+	if err == nil {
+		rd.index.cache = r.cache
+	}
+	return rd, err
+}
+
+// OpenStored is OpenSnapshot for proofs: everything is read from the bucket, whatever a cache has of it.
+func (r *Repository) OpenStored(ctx context.Context, s tenantry.Series, seq int64) (*Reader, error) {
 	if err := r.check(s); err != nil {
 		return nil, err
 	}

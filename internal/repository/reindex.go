@@ -145,7 +145,7 @@ func (r *reindexer) note(damage error) {
 // readSegment reads everything in a segment.
 func (r *Repository) readSegment(ctx context.Context, s tenantry.Series, meta *pb.Segment) error {
 	if meta.Filters > 0 {
-		if _, err := r.openTable(ctx, s, meta, readFilters); err != nil {
+		if _, err := r.openTable(ctx, s, meta, readFilters, nil); err != nil {
 			return err
 		}
 	}

@@ -68,6 +68,9 @@ type Repository struct {
 	tenant tenantry.TenantID
 	keys   *keys
 
+	cache *Cache // nil: none
+	place string // which bucket it is, to the cache
+
 	condemnation condemnation
 	clock        func() time.Time // nil: time.Now
 }

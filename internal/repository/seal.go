@@ -147,6 +147,21 @@ func compressedSize(plain []byte) int {
 	return len(*scratch)
 }
 
+// authentic reports whether a stored frame is what was sealed.
+func (b *box) authentic(stored []byte, frame uint32) bool {
+	scratch := scratches.Get().(*[]byte)
+	defer func() {
+		if cap(*scratch) <= maxScratch {
+			scratches.Put(scratch)
+		}
+	}()
+	packed, err := b.aead.Open((*scratch)[:0], nil, stored, b.bound(frame))
+	if err == nil {
+		*scratch = packed[:0]
+	}
+	return err == nil
+}
+
 // open returns the plain bytes of a frame, at most limit.
 func (b *box) open(stored []byte, frame uint32, limit int) ([]byte, error) {
 	return b.openInto(nil, stored, frame, limit)

@@ -219,6 +219,8 @@ func errBlock() error {
 type table struct {
 	id      packID
 	name    string
+	total   int64  // bytes that the object has
+	cache   *Cache // nil: everything is read from the bucket
 	box     *box
 	blocks  []*pb.Block
 	offsets []int64 // of each block, and of the tail
@@ -251,13 +253,13 @@ func (how reading) from(m *pb.Segment) int64 {
 	}
 }
 
-// openTable opens a segment: one GET.
-func (r *Repository) openTable(ctx context.Context, s tenantry.Series, m *pb.Segment, how reading) (*table, error) {
+// openTable opens a segment: one GET, or none where the cache has it, if one is given.
+func (r *Repository) openTable(ctx context.Context, s tenantry.Series, m *pb.Segment, how reading, c *Cache) (*table, error) {
 	id, err := toPackID(m.Id)
 	if err != nil {
 		return nil, err
 	}
-	t := &table{id: id, name: segmentName(s, id), offsets: []int64{headerSize}}
+	t := &table{id: id, name: segmentName(s, id), total: m.Size, cache: c}
 	if err := r.openTail(ctx, t, m, how); err != nil {
 		return nil, objectError(r.object(t.name), err)
 	}
@@ -268,16 +270,21 @@ func (r *Repository) openTail(ctx context.Context, t *table, m *pb.Segment, how 
 	if m.Filters < 0 || m.Tail < 0 || m.Size-trailerSize-m.Tail-m.Filters < headerSize {
 		return tenantry.Errorf(tenantry.Corrupt, "it cannot have %d bytes with so much at its end", m.Size)
 	}
-	read := func(offset, n int64) ([]byte, error) { return r.readRange(ctx, t.name, offset, n) }
 	from := how.from(m)
-	var rest []byte
-	if how != readTail {
-		var err error
-		if rest, err = read(from, m.Size-from); err != nil {
-			return err
-		}
-		read = func(offset, n int64) ([]byte, error) { return rest[offset-from : offset-from+n], nil } // readEndBy keeps within the size
+	if m.Size-trailerSize-m.Tail == headerSize { // as readEndBy has it
+		from = 0
 	}
+	end := stretch{name: t.name, offset: from, n: m.Size - from, size: m.Size, cache: t.cache}
+	end.prove = func(rest []byte) error { return r.openRest(t, m, how, from, rest) }
+	if how == readWhole {
+		end.sound = func() bool { return t.authentic(*t.stored.Load(), 0, len(t.blocks)) }
+	}
+	return r.proved(ctx, end)
+}
+
+// openRest opens the end of a segment, of which all from an offset on was read.
+func (r *Repository) openRest(t *table, m *pb.Segment, how reading, from int64, rest []byte) error {
+	read := func(offset, n int64) ([]byte, error) { return rest[offset-from : offset-from+n], nil } // readEndBy keeps within the size
 	b, plain, err := r.readEndBy(t.name, kindSegment, m.Size, m.Tail, read)
 	if err == nil && how == readWhole {
 		err = b.begins(rest[:headerSize])
@@ -299,12 +306,25 @@ func (r *Repository) openTail(ctx context.Context, t *table, m *pb.Segment, how 
 	return err
 }
 
+// authentic reports whether blocks that follow one another are what was stored.
+func (t *table) authentic(stored []byte, from, to int) bool {
+	for number := from; number < to; number++ {
+		n := t.offsets[number+1] - t.offsets[number]
+		if !t.box.authentic(stored[:n], uint32(number)) {
+			return false
+		}
+		stored = stored[n:]
+	}
+	return true
+}
+
 // parse takes in what a tail says.
 func (t *table) parse(b *box, plain []byte, m *pb.Segment) error {
 	var tail pb.Tail
 	if err := proto.Unmarshal(plain, &tail); err != nil {
 		return tenantry.E(tenantry.Corrupt, "decode its tail", err)
 	}
+	t.offsets = []int64{headerSize}
 	for _, block := range tail.Blocks {
 		t.offsets = append(t.offsets, t.offsets[len(t.offsets)-1]+int64(block.Stored))
 	}
@@ -345,13 +365,39 @@ func (t *table) find(key []byte) int {
 	return at - 1
 }
 
-// readBlocks reads blocks that follow one another, as they are stored: one ranged GET, unless they are held.
-func (r *Repository) readBlocks(ctx context.Context, t *table, from, to int) ([]byte, error) {
+// readBlocks reads blocks that follow one another, as they are stored: one ranged GET, unless they are held. The first is
+// read with the header before it, as readFramesInto does. once: who asks does so for all of the segment, and not again.
+func (r *Repository) readBlocks(ctx context.Context, t *table, from, to int, once bool) ([]byte, error) {
 	if all := t.stored.Load(); all != nil {
 		return (*all)[t.offsets[from]-headerSize : t.offsets[to]-headerSize], nil
 	}
-	stored, err := r.readFrames(ctx, t.box, t.offsets[from], t.offsets[to]-t.offsets[from])
-	if err != nil {
+	begin := t.offsets[from]
+	if from == 0 {
+		begin = 0
+	}
+	return r.readPart(ctx, t, stretch{offset: begin, n: t.offsets[to] - begin, once: once}, from, to)
+}
+
+// readAllBlocks reads all blocks, as they are stored; for a cache it reads the whole segment, so that it has that.
+func (r *Repository) readAllBlocks(ctx context.Context, t *table) ([]byte, error) {
+	if t.cache == nil {
+		return r.readBlocks(ctx, t, 0, len(t.blocks), false)
+	}
+	return r.readPart(ctx, t, stretch{n: t.total}, 0, len(t.blocks))
+}
+
+// readPart reads a stretch of a segment that has some of its blocks, and returns those.
+func (r *Repository) readPart(ctx context.Context, t *table, part stretch, from, to int) (stored []byte, err error) {
+	part.name, part.size, part.cache = t.name, t.total, t.cache
+	part.prove = func(data []byte) error {
+		stored = data[t.offsets[from]-part.offset : t.offsets[to]-part.offset]
+		if part.offset > 0 {
+			return nil
+		}
+		return t.box.begins(data[:headerSize])
+	}
+	part.sound = func() bool { return t.authentic(stored, from, to) }
+	if err := r.proved(ctx, part); err != nil {
 		return nil, objectError(r.object(t.name), err)
 	}
 	return stored, nil

@@ -131,7 +131,7 @@ func (r *Repository) newWriter(ctx context.Context, s tenantry.Series, f Fence, 
 		hits: hits{repo: r}, streams: make(chan struct{}, contentStreams), lists: make(chan struct{}, 1), chunks: make(chan struct{}, chunkUploads),
 		uploads: make(chan struct{}, packUploads), uploading: &errgroup.Group{},
 	}
-	w.index.whole = mediumSegment
+	w.index.cache, w.index.whole = r.cache, mediumSegment
 	if w.reserved = reserveIndex(head.Segments); w.reserved > 0 { // there is room for all of it
 		w.index.whole = largeIndex
 	}

@@ -42,7 +42,7 @@ func (j *job) check(ctx context.Context, repo *repository.Repository, req tenant
 	if req.Quick {
 		return engine.VerifyQuick(ctx, repo, j.claim.Series(), req.Snapshot, j.cfg.Limits, progress)
 	}
-	reader, err := repo.OpenSnapshot(ctx, j.claim.Series(), req.Snapshot)
+	reader, err := repo.OpenStored(ctx, j.claim.Series(), req.Snapshot)
 	if err != nil {
 		return engine.Outcome{}, err
 	}

@@ -3,6 +3,8 @@ package blobtest
 import (
 	"bytes"
 	"context"
+	"crypto/md5" //nolint:gosec // as S3 does
+	"encoding/hex"
 	"io"
 	"iter"
 	"maps"
@@ -28,6 +30,12 @@ type Memory struct {
 type memoryObject struct {
 	body     []byte // never changed
 	modified time.Time
+	etag     string
+}
+
+func newMemoryObject(body []byte) memoryObject {
+	sum := md5.Sum(body) //nolint:gosec // as S3 does
+	return memoryObject{bytes.Clone(body), time.Now(), hex.EncodeToString(sum[:])}
 }
 
 // NewMemory returns an empty store.
@@ -60,7 +68,7 @@ func (m *Memory) Put(ctx context.Context, key string, body []byte) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.objects[key] = memoryObject{bytes.Clone(body), time.Now()}
+	m.objects[key] = newMemoryObject(body)
 	return nil
 }
 
@@ -74,7 +82,7 @@ func (m *Memory) PutIfAbsent(ctx context.Context, key string, body []byte) error
 	if _, taken := m.objects[key]; taken {
 		return blob.ErrExists
 	}
-	m.objects[key] = memoryObject{bytes.Clone(body), time.Now()}
+	m.objects[key] = newMemoryObject(body)
 	return nil
 }
 
@@ -140,7 +148,7 @@ func (m *Memory) infos(prefix string) []blob.Info {
 	var out []blob.Info
 	for key, o := range m.objects {
 		if strings.HasPrefix(key, prefix) {
-			out = append(out, blob.Info{Key: key, Size: int64(len(o.body)), Modified: o.modified})
+			out = append(out, blob.Info{Key: key, Size: int64(len(o.body)), Modified: o.modified, ETag: o.etag})
 		}
 	}
 	slices.SortFunc(out, func(a, b blob.Info) int { return strings.Compare(a.Key, b.Key) })
