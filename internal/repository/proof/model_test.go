@@ -10,8 +10,10 @@ import (
 	"hash/fnv"
 	"io"
 	"iter"
+	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,6 +39,8 @@ type actor struct {
 	// is then refused, as S3 refuses what was signed more than 15 minutes ago.
 	Sleeps int
 	Nap    time.Duration
+	// Machine is where it runs: those of one machine share a cache of index objects; 0: one that has none.
+	Machine int
 }
 
 // The roles.
@@ -57,6 +61,7 @@ func drawActor(t *rapid.T) actor {
 		Items:   rapid.IntRange(0, 13).Draw(t, "items"),
 		At:      rapid.IntRange(-8, 12).Draw(t, "struck"),
 		How:     rapid.SampledFrom(strikes).Draw(t, "how"),
+		Machine: rapid.IntRange(0, machines).Draw(t, "machine"),
 	}
 	if a.Role != reader && rapid.IntRange(0, 2).Draw(t, "late") == 0 {
 		a.Sleeps = rapid.IntRange(1, 40).Draw(t, "sleeps after")
@@ -64,6 +69,12 @@ func drawActor(t *rapid.T) actor {
 	}
 	return a
 }
+
+// machines is how many have a cache, which is so small that it does not hold all there is.
+const (
+	machines   = 2
+	smallCache = 128 << 10
+)
 
 // model is a world with many processes at once, and what must hold in it.
 type model struct {
@@ -73,6 +84,8 @@ type model struct {
 	taken   map[string][]byte // manifests by key: whoever wrote one wrote it for ever
 	lists   int               // of condemned chunks, ever
 	faults  []error
+	caches  [1 + machines]string
+	spared  *atomic.Int64
 }
 
 func (m *model) fault(format string, args ...any) {
@@ -85,19 +98,31 @@ func (m *model) fault(format string, args ...any) {
 // byte, no number is taken twice, nothing is stored as a new generation without cause, nobody meets
 // damage, and those who read always can.
 func TestAnyInterleaving(t *testing.T) {
+	var spared atomic.Int64 // reads
 	rapid.Check(t, func(rt *rapid.T) {
 		plan := rapid.SliceOfN(rapid.Custom(drawActor), 3, 16).Draw(rt, "plan")
 		var faults []error
-		synctest.Test(t, func(t *testing.T) { faults = run(t.Context(), plan) })
+		synctest.Test(t, func(t *testing.T) { faults = run(t.Context(), plan, &spared) })
 		if len(faults) > 0 {
 			rt.Fatalf("%v", errors.Join(faults...))
 		}
 	})
+	if t.Logf("caches spared the buckets %d reads", spared.Load()); spared.Load() == 0 {
+		t.Error("no cache had anything: its part of the proof proves nothing")
+	}
 }
 
 // run runs a plan to its end, and then checks what is left.
-func run(ctx context.Context, plan []actor) []error {
-	m := &model{world: newWorld(), dropped: map[tenantry.TaskID]bool{}, taken: map[string][]byte{}}
+func run(ctx context.Context, plan []actor, spared *atomic.Int64) []error {
+	m := &model{world: newWorld(), dropped: map[tenantry.TaskID]bool{}, taken: map[string][]byte{}, spared: spared}
+	for i := range machines {
+		dir, err := os.MkdirTemp("", "tenantry-proof-cache-")
+		if err != nil {
+			return []error{err}
+		}
+		defer os.RemoveAll(dir)
+		m.caches[1+i] = dir
+	}
 	if err := m.world.backup(ctx, m.process(-1, actor{At: -1}), alice, "first", mailbox(1, 7)); err != nil {
 		return []error{err}
 	}
@@ -135,6 +160,7 @@ func run(ctx context.Context, plan []actor) []error {
 func (m *model) act(ctx context.Context, number int, a actor) {
 	p := m.process(number, a)
 	defer p.end()
+	defer func() { m.spared.Add(p.cache.Stats().Hits) }()
 	var err error
 	task := tenantry.TaskID(fmt.Sprintf("task-%d", number))
 	switch a.Role {
@@ -143,7 +169,7 @@ func (m *model) act(ctx context.Context, number int, a actor) {
 	case parker:
 		if err = m.write(ctx, p, a, task, max(1, a.Items/2)); err == nil {
 			time.Sleep(a.Nap)
-			err = m.write(ctx, m.process(number+1000, actor{At: -1}), a, task, 0)
+			err = m.write(ctx, m.process(number+1000, actor{At: -1, Machine: a.Machine}), a, task, 0)
 		}
 	case pruner:
 		err = m.prune(ctx, p, a, task)
@@ -162,11 +188,12 @@ func (m *model) act(ctx context.Context, number int, a actor) {
 }
 
 // begin claims a series, as SQL would have it.
-func (m *model) begin(ctx context.Context, p blob.Store, s tenantry.Series, task tenantry.TaskID) (*repository.Writer, error) {
+func (m *model) begin(ctx context.Context, p *slow, s tenantry.Series, task tenantry.TaskID) (*repository.Writer, error) {
 	repo, err := repository.Open(ctx, p, keyring, tenant)
 	if err != nil {
 		return nil, err
 	}
+	m.useCache(repo, p)
 	head, err := repo.Head(ctx, s)
 	if err != nil {
 		return nil, err
@@ -176,6 +203,16 @@ func (m *model) begin(ctx context.Context, p blob.Store, s tenantry.Series, task
 	m.world.epochs[s] = epoch
 	m.mu.Unlock()
 	return repo.Begin(ctx, s, repository.Fence{Epoch: epoch, Task: task})
+}
+
+// useCache gives a process the cache of its machine.
+func (m *model) useCache(repo *repository.Repository, p *slow) {
+	dir := m.caches[p.actor.Machine]
+	if dir == "" {
+		return
+	}
+	p.cache = repository.NewCache(dir, smallCache, func(err error) { m.fault("process %d: %w", p.number, err) })
+	repo.UseCache(p.cache, "the bucket")
 }
 
 // mostly is a mailbox of a version, but for one item that stays as it was: for its sake packs live that are mostly dead.
@@ -188,7 +225,7 @@ func mostly(version, n int) state {
 }
 
 // write backs a state up; with stop it commits a checkpoint after so many changes and leaves.
-func (m *model) write(ctx context.Context, p blob.Store, a actor, task tenantry.TaskID, stop int) error {
+func (m *model) write(ctx context.Context, p *slow, a actor, task tenantry.TaskID, stop int) error {
 	want := mostly(a.Version, a.Items)
 	m.mu.Lock()
 	m.world.truth[task] = want
@@ -219,7 +256,7 @@ func (m *model) write(ctx context.Context, p blob.Store, a actor, task tenantry.
 }
 
 // prune drops all but the newest snapshot of a series, empties packs that are mostly dead, and sweeps it.
-func (m *model) prune(ctx context.Context, p blob.Store, a actor, task tenantry.TaskID) error {
+func (m *model) prune(ctx context.Context, p *slow, a actor, task tenantry.TaskID) error {
 	w, err := m.begin(ctx, p, a.Series, task)
 	if err != nil {
 		return err
@@ -248,11 +285,12 @@ func (m *model) prune(ctx context.Context, p blob.Store, a actor, task tenantry.
 }
 
 // read reads all snapshots of a series that are live when it begins.
-func (m *model) read(ctx context.Context, p blob.Store, a actor) error {
+func (m *model) read(ctx context.Context, p *slow, a actor) error {
 	repo, err := repository.OpenExisting(ctx, p, keyring, tenant)
 	if err != nil {
 		return err
 	}
+	m.useCache(repo, p)
 	live, err := repo.Snapshots(ctx, a.Series)
 	if err != nil {
 		return err
@@ -280,6 +318,7 @@ type slow struct {
 	model  *model
 	number int
 	actor  actor
+	cache  *repository.Cache
 
 	mu   sync.Mutex // guards what follows
 	seen map[string]int

@@ -24,14 +24,16 @@ import (
 
 // grown is a series that has gone on for long, and the requests that its runs cost.
 type grown struct {
-	t     *testing.T
-	store *blobtest.Faulty
-	read  *atomic.Int64
-	repo  *repository.Repository
-	rnd   *rand.Rand
-	epoch int64
-	items []int // numbers of those that are there
-	next  int
+	t       *testing.T
+	store   *blobtest.Faulty
+	read    *atomic.Int64
+	repo    *repository.Repository
+	keyring repository.Keyring
+	rnd     *rand.Rand
+	epoch   int64
+	items   []int // numbers of those that are there
+	next    int
+	cache   string // a directory; "": none
 }
 
 // kinds are what a run of 50 mails may be, and how it tells the series of mail i.
@@ -60,23 +62,38 @@ func grow(t *testing.T, items int) *grown {
 }
 
 func growIn(t *testing.T, memory *blobtest.Memory, keyring repository.Keyring, items int) *grown {
-	read := &atomic.Int64{}
-	store := blobtest.NewFaulty(counting{memory, read})
-	repo, err := repository.Open(t.Context(), store, keyring, tenant)
-	must(t, err)
-	g := &grown{t: t, store: store, read: read, repo: repo, rnd: rand.New(rand.NewPCG(1, 2))}
+	g := &grown{t: t}
+	g.fill(memory, keyring, items)
+	return g
+}
+
+// fill makes the series' first backup.
+func (g *grown) fill(memory *blobtest.Memory, keyring repository.Keyring, items int) {
+	ctx := g.t.Context()
+	g.read, g.rnd, g.keyring = &atomic.Int64{}, rand.New(rand.NewPCG(1, 2)), keyring
+	g.store = blobtest.NewFaulty(counting{memory, g.read})
+	g.useCache(g.cache)
 	w := g.begin()
 	defer w.Close()
 	for range items {
-		must(t, w.Put(t.Context(), g.mail(g.next, 0)))
+		must(g.t, w.Put(ctx, g.mail(g.next, 0)))
 		g.items = append(g.items, g.next)
 		if g.next++; w.Pending() >= 8<<20 {
-			must(t, w.Checkpoint(t.Context()))
+			must(g.t, w.Checkpoint(ctx))
 		}
 	}
-	_, err = w.Seal(t.Context(), time.Now())
-	must(t, err)
-	return g
+	_, err := w.Seal(ctx, time.Now())
+	must(g.t, err)
+}
+
+// useCache goes on as a process that has a cache in a directory, or none.
+func (g *grown) useCache(dir string) {
+	var err error
+	g.repo, err = repository.Open(g.t.Context(), g.store, g.keyring, tenant)
+	must(g.t, err)
+	if dir != "" {
+		g.repo.UseCache(repository.NewCache(dir, 256<<20, func(err error) { g.t.Error(err) }), "the bucket")
+	}
 }
 
 func (g *grown) begin() *repository.Writer {
@@ -182,6 +199,36 @@ func (c countingBody) Read(p []byte) (int, error) {
 	n, err := c.ReadCloser.Read(p)
 	c.read.Add(int64(n))
 	return n, err
+}
+
+// A machine that has a cache, and has written the series before, asks the bucket for nothing but what is newest, whatever has
+// become of the mails. One that has never seen the series reads what any would without a cache.
+func TestRequestsBesideACache(t *testing.T) {
+	for _, items := range []int{20_000, 60_000} {
+		t.Run(fmt.Sprint(items), func(t *testing.T) {
+			t.Parallel()
+			g := &grown{t: t, cache: t.TempDir()}
+			g.fill(blobtest.NewMemory(), newPinned(t), items)
+			g.fold()
+			for run := range 96 { // four days
+				kind := kinds[run%len(kinds)]
+				if is := g.run(kind, false); is.gets > 0 || is.puts > 3 || is.lists != 1 || is.others != 0 {
+					g.t.Errorf("run %d, 50 %s: %+v", run, kind, is)
+				}
+				if run%24 == 23 {
+					g.fold()
+				}
+			}
+			for _, kind := range kinds {
+				g.useCache(t.TempDir())
+				is := g.run(kind, false)
+				t.Logf("50 %s on a machine that has never seen the series: %+v", kind, is)
+				if is.gets > 7 || is.puts > 3 || is.lists != 1 || is.others != 0 || kind == "new" && is.gets != 1 {
+					t.Errorf("50 %s on another machine: %+v", kind, is)
+				}
+			}
+		})
+	}
 }
 
 // longLife is how often a series is backed up here: three weeks, every hour.
