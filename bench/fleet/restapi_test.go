@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/servertest"
@@ -41,6 +44,7 @@ func BenchmarkAPI(b *testing.B) {
 	}
 	defer func() { _ = cat.Close() }()
 	ids := a.populate(cat, tenants, large)
+	a.saved()
 
 	path := "/v1/tenants/" + string(ids[0]) + "/resources?limit=100"
 	next := a.pages(path, large/100/10)
@@ -60,6 +64,7 @@ func BenchmarkAPI(b *testing.B) {
 	slices.Sort(views)
 	row("api.fleet_overview_ms", milliseconds(views[len(views)/2]), "ms")
 	row("api.fleet_overview_p99_ms", milliseconds(views[len(views)*99/100]), "ms")
+	fmt.Println("# Everything that is protected has been saved. The overview counts it at most every 30 s and says when; its p99 is the answer that counted.")
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
@@ -128,6 +133,26 @@ func (a *restAPI) populate(cat *catalog.Catalog, tenants, large int) []tenantry.
 		a.t.FailNow()
 	}
 	return ids
+}
+
+// saved makes the fleet one that has been running: each workload that is protected has a snapshot. By itself, through
+// settlements, that would take a day.
+func (a *restAPI) saved() {
+	a.t.Helper()
+	db, err := sql.Open("pgx", a.catalog)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for _, statement := range []string{
+		`INSERT INTO series (tenant, resource, workload, epoch, owner_task, owner_process, backup_task, saved_at)
+			SELECT tenant, resource, workload, 1, '', '', '', (extract(epoch FROM now()) * 1000000)::bigint FROM protections`,
+		"VACUUM ANALYZE", // as the server does by itself, some minutes later
+	} {
+		if _, err := db.ExecContext(a.t.Context(), statement); err != nil {
+			a.t.Fatal(err)
+		}
+	}
 }
 
 func fill(ctx context.Context, cat *catalog.Catalog, id tenantry.TenantID, n, each int) error {

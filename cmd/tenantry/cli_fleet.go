@@ -46,7 +46,7 @@ func fleetCommand(c *connection) *cobra.Command {
 		}
 		f := answer.JSON200
 		return fields(cmd, "tenants", slotList(f.Tenants), "resources", resourceCounts(f.Resources), "protected", count(f.Protected),
-			"never backed up", count(f.Unsaved), "backups, 24 h", slotList(f.Backups), "tasks waiting", slotList(f.Ready),
+			"never backed up", count(f.Unsaved), "counted", when(f.CountedAt), "backups, 24 h", slotList(f.Backups), "tasks waiting", slotList(f.Ready),
 			"tasks in flight", slotList(f.InFlight), "processes", slotList(f.Processes),
 			"alarms", count(int64(len(f.Alarms))), "tenants' alarms", slotList(f.Troubled))
 	})

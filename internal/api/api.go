@@ -130,6 +130,7 @@ type service struct {
 	pages     pages
 	callbacks chan struct{} // one token for each consent callback under way
 	known     knownTokens
+	inventory *inventory
 	callers   *limiters // by token
 	strangers *limiters // by address, of those without one
 	watchers  watchers
@@ -185,7 +186,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	}
 	mux := http.NewServeMux()
 	cfg.Places = cfg.Places.complete()
-	s := &service{Config: cfg, public: public, pages: pages, callbacks: make(chan struct{}, callbackLimit)}
+	s := &service{Config: cfg, public: public, pages: pages, callbacks: make(chan struct{}, callbackLimit), inventory: newInventory()}
 	s.callers = newLimiters(cfg.Rate, int(max(1, 2*cfg.Rate)))
 	s.strangers = newLimiters(min(strangerRate, cfg.Rate), strangerBurst)
 	s.api = humago.New(mux, humaConfig())

@@ -65,9 +65,10 @@ func processOf(p catalog.Process) Process {
 // Overview is the whole fleet in numbers.
 type Overview struct {
 	Tenants   map[string]int64 `json:"tenants" doc:"By state: pending, connected, disconnected, refused, ..."`
-	Resources ResourceCounts   `json:"resources"`
-	Protected int64            `json:"protected" doc:"Enrolments: workloads of resources that a policy covers"`
-	Unsaved   int64            `json:"unsaved" doc:"Of these, those without any snapshot"`
+	Resources ResourceCounts   `json:"resources" doc:"Counted at counted_at"`
+	Protected int64            `json:"protected" doc:"Enrolments: workloads of resources that a policy covers; counted at counted_at"`
+	Unsaved   int64            `json:"unsaved" doc:"Of these, those without any snapshot; counted at counted_at"`
+	CountedAt time.Time        `json:"counted_at" doc:"When resources, protected and unsaved were counted: in a large fleet up to 30 seconds ago. All else is of now"`
 	Ready     map[string]int64 `json:"ready" doc:"Tasks that wait, by queue"`
 	InFlight  map[string]int64 `json:"in_flight" doc:"Tasks that are admitted or running, by queue"`
 	Backups   map[string]int64 `json:"backups" doc:"Backup runs of the last 24 hours, by state: running, done, partial, failed"`
@@ -91,6 +92,10 @@ func (s *service) overview(ctx context.Context, _ *struct{}) (*body[Overview], e
 	if err != nil {
 		return nil, err
 	}
+	stock, at, err := s.inventory.get(ctx, s.Now, fleet.Inventory)
+	if err != nil {
+		return nil, err
+	}
 	alarms, err := s.listAlarms(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -100,9 +105,9 @@ func (s *service) overview(ctx context.Context, _ *struct{}) (*body[Overview], e
 		return nil, err
 	}
 	o := Overview{
-		Tenants: words(counts.Tenants), Protected: counts.Protected, Unsaved: counts.Unsaved,
+		Tenants: words(counts.Tenants), Protected: stock.Protected, Unsaved: stock.Unsaved, CountedAt: at.UTC(),
 		Resources: ResourceCounts{
-			Active: counts.Resources[tenantry.Active], Inactive: counts.Resources[tenantry.Inactive], Gone: counts.Resources[tenantry.Gone],
+			Active: stock.Resources[tenantry.Active], Inactive: stock.Resources[tenantry.Inactive], Gone: stock.Resources[tenantry.Gone],
 		},
 		Ready: counts.Ready, InFlight: counts.InFlight, Backups: words(counts.Backups), Troubled: counts.TenantAlarms,
 		Alarms: alarms.Body.Items, Processes: map[string]int64{},

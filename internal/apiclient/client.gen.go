@@ -3419,13 +3419,16 @@ type Overview struct {
 	// Backups Backup runs of the last 24 hours, by state: running, done, partial, failed
 	Backups map[string]int64 `json:"backups"`
 
+	// CountedAt When resources, protected and unsaved were counted: in a large fleet up to 30 seconds ago. All else is of now
+	CountedAt time.Time `json:"counted_at"`
+
 	// InFlight Tasks that are admitted or running, by queue
 	InFlight map[string]int64 `json:"in_flight"`
 
 	// Processes Those that are alive, by role
 	Processes map[string]int64 `json:"processes"`
 
-	// Protected Enrolments: workloads of resources that a policy covers
+	// Protected Enrolments: workloads of resources that a policy covers; counted at counted_at
 	Protected int64 `json:"protected"`
 
 	// Ready Tasks that wait, by queue
@@ -3438,7 +3441,7 @@ type Overview struct {
 	// Troubled Alarms of single tenants, by cause: key, damage, place, credential, credential_last, mass_change, quota_soft, quota_hard
 	Troubled map[string]int64 `json:"troubled"`
 
-	// Unsaved Of these, those without any snapshot
+	// Unsaved Of these, those without any snapshot; counted at counted_at
 	Unsaved int64 `json:"unsaved"`
 }
 

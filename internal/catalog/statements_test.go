@@ -83,11 +83,15 @@ func (r *recorder) TraceBatchQuery(_ context.Context, _ *pgx.Conn, data pgx.Trac
 // TraceBatchEnd implements pgx.BatchTracer.
 func (r *recorder) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {}
 
-// TraceQueryStart and TraceQueryEnd make the recorder a tracer; steps come in batches.
-func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+// TraceQueryStart keeps a prepared statement that comes by itself, as it would be with literals in it.
+func (r *recorder) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.statements = append(r.statements, literally(data.SQL, data.Args))
 	return ctx
 }
 
+// TraceQueryEnd makes the recorder a tracer.
 func (r *recorder) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
 
 var (
@@ -139,7 +143,7 @@ func (r *recorder) listen(t *testing.T, c *Catalog) {
 const scoped = tenantry.TenantID("t-0123456789abcdef")
 
 // fleetTables are without a tenant: what a statement on them alone names is no tenant's.
-var fleetTables = regexp.MustCompile(`(?i)^(SELECT id FROM processes WHERE id IN \(VALUES \('worker@1'\)\)|SELECT pg_advisory_xact_lock|BEGIN|COMMIT|ROLLBACK)`)
+var fleetTables = regexp.MustCompile(`(?i)^(SELECT id FROM processes WHERE id IN \(VALUES \('worker@1'\)\)|SELECT pg_advisory_xact_lock|SET jit = off;|BEGIN|COMMIT|ROLLBACK)`)
 
 // TestTenantStatements enumerates the statements of every method of Tenant: each narrows
 // every table it reads to the tenant, or writes rows that carry it.

@@ -50,7 +50,7 @@ func TestPlansOfSteps(t *testing.T) {
 // tasksIndex finds which indexes of tasks a plan uses.
 var tasksIndex = regexp.MustCompile(`(?:using|Index Scan on) (tasks_\w+)`)
 
-// everyStep has a connection prepare what claims, settlements, admissions and loads are made of.
+// everyStep has connections prepare what claims, settlements, admissions, loads and listings are made of.
 func everyStep(t *testing.T, c *Catalog, now time.Time) {
 	t.Helper()
 	ctx := t.Context()
@@ -59,6 +59,10 @@ func everyStep(t *testing.T, c *Catalog, now time.Time) {
 	fence, _, err := c.Fleet().Lead(ctx, "leader", time.Hour)
 	ok(t, err)
 	a := c.Tenant(scoped)
+	for _, f := range []ResourceFilter{{}, {Named: "ada"}} {
+		_, err := a.Resources(ctx, f)
+		ok(t, err)
+	}
 	_, err = a.StartRun(ctx, tenantry.Backup, TriggerSchedule, "", []NewTask{{Resource: "u-1", Workload: tenantry.Mailbox}}, now)
 	ok(t, err)
 	settlements := []Settlement{{State: TaskReady, NotBefore: now}, {

@@ -178,6 +178,10 @@ func (n *Notifier) fleetSummary(ctx context.Context, row catalog.NoticeRow, now 
 	if err != nil {
 		return letter{}, err
 	}
+	stock, err := n.fleet.Inventory(ctx)
+	if err != nil {
+		return letter{}, err
+	}
 	alarms, err := n.fleet.Paused(ctx, now)
 	if err != nil {
 		return letter{}, err
@@ -192,7 +196,7 @@ func (n *Notifier) fleetSummary(ctx context.Context, row catalog.NoticeRow, now 
 		subject: "Fleet report, " + verdict, title: "Fleet report", lines: []string{period(row, now)}, footer: stopHint(""),
 		tables: []table{
 			counted("Tenants", "State", o.Tenants), counted("Runs of backups of the last day", "State", o.Backups),
-			{Caption: "Protection", Header: []string{"What", "How many"}, rows: [][]string{{"Enrolled", number(o.Protected)}, {"Of them not backed up yet", number(o.Unsaved)}}},
+			{Caption: "Protection", Header: []string{"What", "How many"}, rows: [][]string{{"Enrolled", number(stock.Protected)}, {"Of them not backed up yet", number(stock.Unsaved)}}},
 		},
 	}
 	waits := table{Caption: "What holds everybody up", Header: []string{"Cause", "Since"}}

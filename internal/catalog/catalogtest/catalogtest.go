@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Alarms", testAlarms},
 		{"Mirrors", testMirrors},
 		{"Resources", testResources},
+		{"ResourceList", testResourceList},
 		{"ResourceCounts", testResourceCounts},
 		{"Enrolment", testEnrolment},
 		{"Workloads", testWorkloads},

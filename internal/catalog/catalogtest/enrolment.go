@@ -89,6 +89,63 @@ func testResources(_ *testing.T, w *world) {
 	w.kind(a.ApplySync(w.ctx, tenantry.User, []catalog.Resource{{State: tenantry.Active}}, "", now), tenantry.Invalid)
 }
 
+// A listing shows of each resource what reading it alone does, under every filter, and no row shares what
+// can be changed with another.
+func testResourceList(_ *testing.T, w *world) {
+	a := w.tenant("a")
+	w.ok(w.tenant("b").ApplySync(w.ctx, tenantry.User, users(3), "", now)) // another's
+	all := users(8)
+	states := []tenantry.LifeState{tenantry.Active, tenantry.Inactive, tenantry.Gone}
+	for i := range all {
+		all[i].State, all[i].Licensed, all[i].MailboxKind = states[i%3], i%2 == 0, []string{"", "user", "shared"}[i%3]
+		all[i].Workloads = [][]tenantry.Workload{nil, {tenantry.Mailbox}, {tenantry.Mailbox, tenantry.Drive}}[i/3]
+	}
+	all[3].Name, all[4].Name, all[5].Address = "O'Hara $1 ?0", "ÅSA", "asa@contoso.com"
+	w.ok(a.ApplySync(w.ctx, tenantry.User, all, "", now))
+	w.ok(a.ApplySync(w.ctx, tenantry.Site, []catalog.Resource{{ID: "s-1", State: tenantry.Active, Name: "ASA@contoso.com"}}, "", now))
+	listed := func(f catalog.ResourceFilter) []catalog.Resource {
+		w.t.Helper()
+		found, err := a.Resources(w.ctx, f)
+		w.ok(err)
+		for _, r := range found {
+			alone, err := a.Resource(w.ctx, r.ID)
+			w.ok(err)
+			if diff := cmp.Diff(alone, r); diff != "" {
+				w.t.Fatal(diff)
+			}
+		}
+		return found
+	}
+	for _, one := range []struct {
+		filter catalog.ResourceFilter
+		want   int
+	}{
+		{catalog.ResourceFilter{}, 9},
+		{catalog.ResourceFilter{Limit: 4}, 4},
+		{catalog.ResourceFilter{Kind: tenantry.User}, 8},
+		{catalog.ResourceFilter{Kind: tenantry.User, State: tenantry.Active, Limit: 2}, 2},
+		{catalog.ResourceFilter{State: tenantry.Gone}, 2},
+		{catalog.ResourceFilter{Standing: catalog.StandingNothing}, 2},
+		{catalog.ResourceFilter{Standing: catalog.StandingNoPolicy}, 2},
+		{catalog.ResourceFilter{Named: "o'hara $1 ?0"}, 1},
+		{catalog.ResourceFilter{Named: "asa@CONTOSO.com"}, 2},
+		{catalog.ResourceFilter{Named: "asa@contoso.com", Kind: tenantry.Site}, 1},
+		{catalog.ResourceFilter{Named: "asa@contoso.com", After: user(4)}, 1},
+		{catalog.ResourceFilter{Named: "' OR 1 = 1 --"}, 0},
+	} {
+		expect(w, "listed", len(listed(one.filter)), one.want)
+	}
+	found := listed(catalog.ResourceFilter{Kind: tenantry.User})
+	for i := range found {
+		found[i].Workloads = append(found[i].Workloads, tenantry.Workload(found[i].ID))
+	}
+	for i, r := range found {
+		if diff := cmp.Diff(append(all[i].Workloads, tenantry.Workload(r.ID)), r.Workloads); diff != "" {
+			w.t.Fatal(diff)
+		}
+	}
+}
+
 // due lists everything enrolled, with its due time.
 func (w *world) due() []catalog.Due {
 	w.t.Helper()

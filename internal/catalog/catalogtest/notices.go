@@ -227,9 +227,9 @@ func testFirstBackups(_ *testing.T, w *world) {
 	w.ok(t.Settle(w.ctx, claims[0], catalog.Settlement{State: catalog.TaskDone, Snapshot: &catalog.SnapshotRow{Seq: 1, Time: now}}, now))
 	w.ok(t.Settle(w.ctx, claims[1], catalog.Settlement{State: catalog.TaskFailed, Kind: tenantry.Denied}, now))
 	expect(w, "standing", standing(now), catalog.WorkloadStanding{Workload: "mailbox", Total: 3, Tried: 2, Saved: 1})
-	overview, err := w.f.Overview(w.ctx, now)
+	stock, err := w.f.Inventory(w.ctx)
 	w.ok(err)
-	expect(w, "enrolments without a snapshot, one of them tried", overview.Unsaved, overview.Protected-1)
+	expect(w, "enrolments without a snapshot, one of them tried", stock.Unsaved, stock.Protected-1)
 	expect(w, "standing later", standing(now.Add(time.Hour)), catalog.WorkloadStanding{Workload: "mailbox", Total: 3, Tried: 2, Saved: 1, Stale: 1})
 
 	fence := w.lead()

@@ -275,6 +275,10 @@ func testOverview(_ *testing.T, w *world) {
 	empty, err := w.f.Overview(w.ctx, now)
 	w.ok(err)
 	expect(w, "tenants at first", len(empty.Tenants), 0)
+	none, err := w.f.Inventory(w.ctx)
+	w.ok(err)
+	expect(w, "resources at first", len(none.Resources), 0)
+	expect(w, "enrolments at first", none.Protected+none.Unsaved, 0)
 	p := w.worker("worker")
 	w.fill("a", p)
 	w.fill("b", p)
@@ -287,7 +291,9 @@ func testOverview(_ *testing.T, w *world) {
 	for _, n := range got.Tenants {
 		tenants += n
 	}
-	for _, n := range got.Resources {
+	stock, err := w.f.Inventory(w.ctx)
+	w.ok(err)
+	for _, n := range stock.Resources {
 		resources += n
 	}
 	for _, n := range got.Ready {
@@ -301,7 +307,7 @@ func testOverview(_ *testing.T, w *world) {
 	expect(w, "tasks that wait", ready, 1)
 	expect(w, "resources", resources, 8)
 	expect(w, "runs of backups", got.Backups[catalog.RunRunning], 2)
-	expect(w, "enrolments without a snapshot", got.Unsaved, got.Protected-2)
+	expect(w, "enrolments without a snapshot", stock.Unsaved, stock.Protected-2)
 }
 
 // What no database keeps comes back with U+FFFD in its place, and keeps nothing from being stored.
