@@ -54,6 +54,7 @@ func (p *Program) startWorker(ctx context.Context, fleet Config) error {
 	}
 
 	guard := newKeyGuard(repos, keyAlarms{cat}, receipt, metrics, p.log)
+	p.background(paceProcessors)
 	p.background(guard.run)
 	if !g.outside {
 		p.background(expiryWatch{cat.Fleet(), cfg, p.log}.run)

@@ -227,6 +227,9 @@ var scratches = sync.Pool{New: func() any { return new([]byte) }}
 // changed entries in one delta.
 const maxPlain = 1 << 30
 
+// processors is how many the process may use at most: later it may keep itself to fewer for a while.
+var processors = runtime.GOMAXPROCS(0)
+
 // encoder compresses payloads and indexes, contentEncoder what files and attachments hold. Most of that is compressed
 // already; of what is not, the fastest level makes some 7 % more bytes in two thirds of the time, by a table that
 // stays in a core's cache: that of the default one is five times as large, and dearer the more others run beside it.
@@ -241,7 +244,7 @@ var (
 func newEncoder(level zstd.EncoderLevel, frugal bool) func() *zstd.Encoder {
 	return sync.OnceValue(func() *zstd.Encoder {
 		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false),
-			zstd.WithZeroFrames(true), zstd.WithEncoderConcurrency(runtime.GOMAXPROCS(0)), zstd.WithLowerEncoderMem(frugal))
+			zstd.WithZeroFrames(true), zstd.WithEncoderConcurrency(processors), zstd.WithLowerEncoderMem(frugal))
 		if err != nil {
 			panic("repository: zstd refuses constant options: " + err.Error())
 		}
@@ -250,7 +253,7 @@ func newEncoder(level zstd.EncoderLevel, frugal bool) func() *zstd.Encoder {
 }
 
 var decoder = sync.OnceValue(func() *zstd.Decoder {
-	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(runtime.GOMAXPROCS(0)), zstd.WithDecoderMaxMemory(maxPlain),
+	d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(processors), zstd.WithDecoderMaxMemory(maxPlain),
 		zstd.WithDecodeAllCapLimit(true))
 	if err != nil {
 		panic("repository: zstd refuses constant options: " + err.Error())
