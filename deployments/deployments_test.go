@@ -193,6 +193,28 @@ autoscaling: {enabled: true}`))
 	}
 }
 
+// Api and workers have a cache on their node, within what Kubernetes allows them; the scheduler, which reads no bucket, has none.
+func TestChartCache(t *testing.T) {
+	for _, c := range []struct {
+		values string
+		parts  []string // that stand in the api's and the workers' files
+		wanted bool
+	}{
+		{charts["least"], []string{`{name: TENANTRY_CACHE_MB, value: "512"}`, "emptyDir: {sizeLimit: 640Mi}", "{name: cache, mountPath: /cache}"}, true},
+		{charts["least"] + "\ncache: {megabytes: 100}", []string{`{name: TENANTRY_CACHE_MB, value: "100"}`, "emptyDir: {sizeLimit: 125Mi}"}, true},
+		{charts["least"] + "\ncache: {megabytes: 0}", []string{"TENANTRY_CACHE", "/cache", "sizeLimit"}, false},
+	} {
+		for file, manifest := range render(t, values(t, c.values)) {
+			has := strings.HasSuffix(file, "/api.yaml") || strings.HasSuffix(file, "/workers.yaml")
+			for _, part := range c.parts {
+				if strings.Contains(manifest, part) != (has && c.wanted) {
+					t.Errorf("%s: %s: %v", c.values, file, part)
+				}
+			}
+		}
+	}
+}
+
 func TestChartRefuses(t *testing.T) {
 	const good = `{bucket: "s3://b/p", client-id: id, public-url: "https://backup.example", escrow: none, kms-fleet: main}`
 	for want, text := range map[string]string{
@@ -202,6 +224,8 @@ func TestChartRefuses(t *testing.T) {
 		"propertyName":       `{config: ` + good + `, workers: {pools: {UPPER: {}}}}`,
 		"replicas":           `{config: ` + good + `, api: {replicas: 0}}`,
 		"imagePullSecret":    `{config: ` + good + `, imagePullSecret: a}`,
+		"cache":              `{config: ` + good + `, cache: {megabytes: 71}}`,
+		"cache-mb":           `config: ` + strings.Replace(good, "{", "{cache-mb: 100, ", 1),
 		"api.ingress.host":   `{config: ` + good + `, api: {ingress: {enabled: true, tlsSecretName: tls}}}`,
 		"served by TLS only": `{config: ` + good + `, api: {ingress: {enabled: true, host: b.example}}}`,
 	} {

@@ -102,6 +102,7 @@ func (w *world) configure(redis string) error {
 	w.cfg.Redis = redis
 	w.cfg.Bucket = "file:" + filepath.Join(w.dir, "bucket")
 	w.cfg.KeyFile = filepath.Join(w.dir, "tenantry.keys")
+	w.cfg.CacheDir = filepath.Join(w.dir, "cache")
 	w.cfg.GraphURL, w.cfg.LoginURL = w.sim.URL(), w.sim.URL()
 	w.cfg.ClientID = demoClientID
 	w.cfg.PublicURL = w.url
@@ -187,7 +188,7 @@ func (w *world) startWorker(ctx context.Context) error {
 		"TENANTRY_CATALOG="+w.cfg.Catalog, "TENANTRY_REDIS="+w.cfg.Redis, "TENANTRY_BUCKET="+w.cfg.Bucket,
 		"TENANTRY_KEY_FILE="+w.cfg.KeyFile, "TENANTRY_GRAPH_URL="+w.cfg.GraphURL, "TENANTRY_LOGIN_URL="+w.cfg.LoginURL,
 		"TENANTRY_CLIENT_ID="+w.cfg.ClientID, "TENANTRY_CLIENT_SECRET="+w.secret,
-		"TENANTRY_LIMITS_FILE="+w.cfg.LimitsFile,
+		"TENANTRY_LIMITS_FILE="+w.cfg.LimitsFile, "TENANTRY_CACHE_DIR="+w.cfg.CacheDir,
 		// Small steps, so that a killed worker shows that the next one goes on from a checkpoint.
 		"TENANTRY_CHECKPOINT_TIME=2s", "TENANTRY_CHECKPOINT_BYTES=1048576", "TENANTRY_SLICE_TIME=20s")
 	cmd.Stdout, cmd.Stderr = w.logFile, w.logFile

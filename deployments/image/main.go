@@ -94,6 +94,7 @@ func folders() ([]byte, error) {
 	return archive(
 		&tar.Header{Typeflag: tar.TypeDir, Name: "tmp/", Mode: 0o1777},
 		&tar.Header{Typeflag: tar.TypeDir, Name: "keys/", Mode: 0o700, Uid: nobody, Gid: nobody},
+		&tar.Header{Typeflag: tar.TypeDir, Name: "cache/", Mode: 0o700, Uid: nobody, Gid: nobody},
 	)
 }
 

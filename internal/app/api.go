@@ -63,6 +63,7 @@ func (p *Program) startAPI(ctx context.Context, cfg Config) error {
 		return err
 	}
 	metrics := newMeter(RoleAPI)
+	cacheMetrics(metrics, repos.cache)
 	closing := make(chan struct{})
 	door, err := p.newGateway(cfg, cat, repos, options)
 	if err != nil {

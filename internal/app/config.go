@@ -108,6 +108,8 @@ type Config struct {
 	MassChange       float64
 	KeepArchives     time.Duration
 	Memory           int // megabytes
+	CacheDir         string
+	CacheMB          int
 
 	TenantCap int
 	KeepTasks time.Duration
@@ -214,6 +216,8 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.Float64Var(&c.MassChange, "mass-change", 0.5, "`SHARE` of a snapshot's items, removed or changed since the one before, above which an alarm is raised with the backup and pruning is suspended; 0: never (worker)")
 	fs.DurationVar(&c.KeepArchives, "keep-archives", 7*24*time.Hour, "`TIME` for which what an export made, or a search found, can be fetched (worker; the api tells it)")
 	fs.IntVar(&c.Memory, "memory", 280, "`MEGABYTES` above which the worker trades CPU for memory, unless GOMEMLIMIT says another number; 0: never (worker)")
+	fs.StringVar(&c.CacheDir, "cache-dir", "", "`DIR` in which index objects of the bucket are kept, encrypted as they are there, so that they are not read from it again; it may be deleted at any time; empty: none (api, worker)")
+	fs.IntVar(&c.CacheMB, "cache-mb", 512, "`MEGABYTES` that cache-dir may take, 72 or more; each further process that shares it may take an eighth more (api, worker)")
 	fs.DurationVar(&c.LeaseTime, "lease-time", 20*time.Second, "`TIME` after which a worker that was not heard of counts as dead, and its tasks go on elsewhere (worker)")
 	fs.DurationVar(&c.DrainTime, "drain-time", 30*time.Second, "`TIME` that running slices get to checkpoint when the process is told to stop (worker)")
 
@@ -230,6 +234,9 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.DurationVar(&c.NoticesEvery, "notices-every", 10*time.Second, "`TIME` between two looks at what there is to tell (scheduler)")
 	return fs
 }
+
+// minCacheMB is the least with which an eighth of the cache holds the largest segment of an index.
+const minCacheMB = 72
 
 func defaultListen(role Role) string {
 	switch role {
@@ -301,6 +308,9 @@ func (c Config) Validate(role Role) error {
 	}
 	if role == RoleWorker {
 		c.validateWorker(bad)
+	}
+	if role == RoleWorker || role == RoleAPI {
+		atLeast(bad, "cache-mb", c.CacheMB, minCacheMB)
 	}
 	if role == RoleScheduler {
 		atLeast(bad, "tenant-cap", c.TenantCap, 0)

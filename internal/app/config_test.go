@@ -54,6 +54,7 @@ func TestLoadNamesTheKey(t *testing.T) {
 		{[]string{"-cloud", "mars"}, []string{"cloud", "global, gcchigh, dod or china"}},
 		{[]string{"-concurrency", "5"}, []string{"concurrency", "1 to 4"}},
 		{[]string{"-slots-backup", "0"}, []string{"slots-backup", "1 or more"}},
+		{[]string{"-cache-mb", "71"}, []string{"cache-mb", "72 or more"}},
 		{[]string{"-traces-endpoint", "localhost:4318"}, []string{"traces-endpoint", "http or https URL"}},
 		{[]string{"-traces-endpoint", "ftp://root:hunter2@h"}, []string{"traces-endpoint"}},
 		{[]string{"-traces-ratio", "0"}, []string{"traces-ratio", "above 0"}},

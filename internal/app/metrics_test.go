@@ -41,6 +41,7 @@ func (cools) Rate(tenantry.Service, int64, int64) float64 { return 0 }
 func workerMeter() (*meter, *workerMetrics, *bookMetrics) {
 	m := newMeter(RoleWorker)
 	book := newBookMetrics(m, books{all: map[string]*throttle.Book{"global": throttle.New(nil, "app", throttle.Documented(), nil)}})
+	cacheMetrics(m, nil)
 	newKeyGuard(nil, keyAlarms{}, nil, m, nil)
 	w := newWorkerMetrics(m)
 	checkpointAge(m, &worker.Worker{})
@@ -52,7 +53,9 @@ func workerMeter() (*meter, *workerMetrics, *bookMetrics) {
 func TestMetricsAreDocumented(t *testing.T) {
 	s, _ := schedulerMeter()
 	w, _, _ := workerMeter()
-	doc := document(newMeter(RoleAPI), s, w)
+	a := newMeter(RoleAPI)
+	cacheMetrics(a, nil)
+	doc := document(a, s, w)
 	if *update {
 		if err := os.WriteFile(metricsDoc, []byte(doc), 0o644); err != nil {
 			t.Fatal(err)

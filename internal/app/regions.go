@@ -28,15 +28,17 @@ type opener interface {
 // regions opens each tenant's repository in its own data region, and wraps its secrets by that region's keys. A
 // region whose bucket is away harms its own tenants alone. Safe for concurrent use.
 type regions struct {
-	cat  *catalog.Catalog
-	all  map[string]*regional
-	home repository.Keyring // of the fleet's own secrets
+	cat   *catalog.Catalog
+	all   map[string]*regional
+	home  repository.Keyring // of the fleet's own secrets
+	cache *repository.Cache  // of index objects of all regions; nil: none
 }
 
 // regional is one region: its keys, and its bucket from the first use on.
 type regional struct {
-	cfg  Config
-	keys repository.Keyring
+	cfg   Config
+	keys  repository.Keyring
+	cache *repository.Cache
 
 	mu     sync.Mutex
 	repos  *repositories
@@ -47,7 +49,7 @@ type regional struct {
 // openRegions opens the keys of every region, and the buckets. The only bucket there is has to open; of several,
 // those that do not are tried again whenever they are needed.
 func openRegions(ctx context.Context, cfg Config, cat *catalog.Catalog, log *zap.Logger) (*regions, error) {
-	r := &regions{cat: cat, all: map[string]*regional{}}
+	r := &regions{cat: cat, all: map[string]*regional{}, cache: openCache(cfg, log)}
 	for _, name := range cfg.RegionNames() {
 		of, err := cfg.In(name)
 		if err != nil {
@@ -57,7 +59,7 @@ func openRegions(ctx context.Context, cfg Config, cat *catalog.Catalog, log *zap
 		if err != nil {
 			return nil, err
 		}
-		r.all[name] = &regional{cfg: of, keys: keys}
+		r.all[name] = &regional{cfg: of, keys: keys, cache: r.cache}
 	}
 	r.home = r.all[catalog.DefaultRegion].keys
 	var group sync.WaitGroup
@@ -97,6 +99,7 @@ func (r *regional) open(ctx context.Context) (*repositories, error) {
 		return nil, err
 	}
 	r.repos = newRepositories(store, r.keys)
+	r.repos.useCache(r.cache, r.cfg)
 	return r.repos, nil
 }
 

@@ -23,6 +23,8 @@ const openFor = 15 * time.Minute
 type repositories struct {
 	store blob.Store
 	ring  repository.Keyring
+	cache *repository.Cache // of index objects; nil: none
+	place string            // which bucket it is, to the cache
 
 	mu   sync.Mutex
 	open map[tenantry.TenantID]*opening
@@ -40,6 +42,11 @@ func newRepositories(store blob.Store, ring repository.Keyring) *repositories {
 	return &repositories{store: store, ring: ring, open: map[tenantry.TenantID]*opening{}}
 }
 
+// useCache has what is opened from now on read its indexes through a cache, if there is one; cfg says which bucket it is.
+func (r *repositories) useCache(c *repository.Cache, cfg Config) {
+	r.cache, r.place = c, cfg.Region+"\n"+cfg.Bucket
+}
+
 // Open returns the tenant's repository. Many callers at once open it once; a failure
 // is not kept.
 func (r *repositories) Open(ctx context.Context, tenant tenantry.TenantID) (*repository.Repository, error) {
@@ -55,6 +62,9 @@ func (r *repositories) Open(ctx context.Context, tenant tenantry.TenantID) (*rep
 	if !ok {
 		// Others wait for this opening, so one caller's cancellation must not fail it.
 		o.repo, o.err = repository.Open(context.WithoutCancel(ctx), r.store, r.ring, tenant)
+		if o.err == nil && r.cache != nil {
+			o.repo.UseCache(r.cache, r.place)
+		}
 		if o.err != nil {
 			r.mu.Lock()
 			if r.open[tenant] == o {

@@ -48,6 +48,9 @@ func (p *Program) startWorker(ctx context.Context, fleet Config) error {
 		return err
 	}
 	metrics := newMeter(RoleWorker)
+	cache := openCache(cfg, p.log)
+	cacheMetrics(metrics, cache)
+	repos.useCache(cache, cfg)
 	clouds, err := p.openClouds(ctx, g, rdb, cfg.sameKeys(fleet) && !g.outside, metrics)
 	if err != nil {
 		return err

@@ -65,6 +65,8 @@ readinessProbe:
 {{- $region := .region | default "" -}}
 {{- $regions := include "tenantry.regions" (dict "root" $root "all" $all "region" $region) | fromJson -}}
 {{- $home := and .storage (not $region) -}}
+{{- $cache := 0 -}}
+{{- if .storage -}}{{- $cache = int $root.Values.cache.megabytes -}}{{- end -}}
 {{- $keys := and .storage $root.Values.keys.claim (not $region) -}}
 {{- range $regions -}}
 {{- /* A region without keys of its own has the fleet's. */}}
@@ -108,6 +110,10 @@ spec:
         - {name: TENANTRY_LISTEN, value: ":8080"}
         {{- if $keys }}
         - {name: TENANTRY_KEY_FILE, value: /keys/tenantry.keys}
+        {{- end }}
+        {{- if $cache }}
+        - {name: TENANTRY_CACHE_DIR, value: /cache}
+        - {name: TENANTRY_CACHE_MB, value: {{ $cache | quote }}}
         {{- end }}
         {{- if and .storage $root.Values.regions }}
         - {name: TENANTRY_REGIONS_FILE, value: /etc/tenantry/regions.yaml}
@@ -158,6 +164,9 @@ spec:
       volumeMounts:
         - {name: config, mountPath: /etc/tenantry, readOnly: true}
         - {name: tmp, mountPath: /tmp}
+        {{- if $cache }}
+        - {name: cache, mountPath: /cache}
+        {{- end }}
         {{- if $keys }}
         - {name: keys, mountPath: /keys}
         {{- end }}
@@ -179,6 +188,10 @@ spec:
       configMap: {name: {{ $root.Release.Name }}-tenantry}
     - name: tmp
       emptyDir: {}
+    {{- if $cache }}
+    - name: cache
+      emptyDir: {sizeLimit: {{ add $cache (div $cache 4) }}Mi} # a pod that exceeds it is evicted
+    {{- end }}
     {{- if $keys }}
     - name: keys
       persistentVolumeClaim: {claimName: {{ $root.Values.keys.claim }}}

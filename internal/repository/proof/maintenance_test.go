@@ -336,7 +336,7 @@ func (w *world) prune(ctx context.Context, store blob.Store, s tenantry.Series, 
 
 // maintain takes a series and does something to it that is no backup.
 func (w *world) maintain(ctx context.Context, store blob.Store, s tenantry.Series, task tenantry.TaskID, act func(*repository.Writer) error) error {
-	repo, err := repository.Open(ctx, store, keyring, tenant)
+	repo, err := w.open(ctx, store)
 	if err != nil {
 		return err
 	}

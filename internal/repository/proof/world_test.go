@@ -157,6 +157,22 @@ type world struct {
 	ended  time.Time                 // of a virtual clock: when it was prepared
 	every  int                       // how many changes a checkpoint commits
 	sealed map[tenantry.TaskID]bool  // snapshots that somebody was told of, and that nobody has dropped since
+	cache  *repository.Cache         // of those who back up, maintain and restore; nil: none
+}
+
+// open opens the repository as those do who may have a cache.
+func (w *world) open(ctx context.Context, store blob.Store) (*repository.Repository, error) {
+	repo, err := repository.Open(ctx, store, keyring, tenant)
+	if err == nil {
+		w.useCache(repo)
+	}
+	return repo, err
+}
+
+func (w *world) useCache(repo *repository.Repository) {
+	if w.cache != nil {
+		repo.UseCache(w.cache, "the bucket")
+	}
 }
 
 func newWorld() *world {
@@ -185,7 +201,7 @@ func (w *world) claim(ctx context.Context, repo *repository.Repository, s tenant
 // backup brings a series to a state, as one task.
 func (w *world) backup(ctx context.Context, store blob.Store, s tenantry.Series, task tenantry.TaskID, want state) error {
 	w.truth[task] = want
-	repo, err := repository.Open(ctx, store, keyring, tenant)
+	repo, err := w.open(ctx, store)
 	if err != nil {
 		return err
 	}
@@ -265,6 +281,7 @@ func (w *world) restore(ctx context.Context, store blob.Store) error {
 	if err != nil {
 		return err
 	}
+	w.useCache(repo)
 	all, err := repo.List(ctx)
 	if err != nil {
 		return err
