@@ -56,7 +56,7 @@ func (c *connection) poolsRemove() *cobra.Command {
 func (c *connection) poolsAssign() *cobra.Command {
 	return c.action("assign TENANT POOL", "Have a tenant's work done by the workers of a pool", 2,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			answer, err := client.SetPoolWithResponse(cmd.Context(), args[0], apiclient.PoolChoice{Pool: args[1]})
+			answer, err := client.SetPoolWithResponse(cmd.Context(), args[0], &apiclient.SetPoolParams{}, apiclient.PoolChoice{Pool: args[1]})
 			if err != nil {
 				return err
 			}

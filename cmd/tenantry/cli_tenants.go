@@ -212,10 +212,18 @@ func (c *connection) tenantsAudit() *cobra.Command {
 		auditRow)
 }
 
+// whose is who made an entry: a name, and of a tenant's token the tenant, since others may have that name.
+func whose(e apiclient.AuditEntry) string {
+	if e.ActorTenant == "" {
+		return e.Actor
+	}
+	return e.Actor + " of " + e.ActorTenant
+}
+
 const auditHeader = "TIME ACTOR FROM TENANT ACTION DETAIL"
 
 func auditRow(e apiclient.AuditEntry) []string {
-	return []string{when(e.At), e.Actor, e.Source, e.Tenant, e.Action, e.Detail}
+	return []string{when(e.At), whose(e), e.Source, e.Tenant, e.Action, e.Detail}
 }
 
 func resourcesCommand(c *connection) *cobra.Command {

@@ -56,11 +56,22 @@ func (c *connection) tokensAdd() *cobra.Command {
 }
 
 func (c *connection) tokensRevoke() *cobra.Command {
-	return c.action("revoke NAME", "Revoke a token: it is refused within a second", 1,
+	var (
+		tenant string
+		fleet  bool
+	)
+	command := c.action("revoke NAME", "Revoke a token: it is refused within a second", 1,
 		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
-			_, err := client.RevokeTokenWithResponse(cmd.Context(), args[0])
+			if fleet {
+				tenant = "fleet"
+			}
+			_, err := client.RevokeTokenWithResponse(cmd.Context(), args[0], &apiclient.RevokeTokenParams{Tenant: given[string](tenant)})
 			return err
 		})
+	command.Flags().StringVar(&tenant, "tenant", "", "whose token, where several tenants have one of the name")
+	command.Flags().BoolVar(&fleet, "fleet", false, "the one that is good for the whole fleet")
+	command.MarkFlagsMutuallyExclusive("tenant", "fleet")
+	return command
 }
 
 func whoamiCommand(c *connection) *cobra.Command {

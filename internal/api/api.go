@@ -44,10 +44,10 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -135,7 +135,7 @@ type service struct {
 	strangers *limiters // by address, of those without one
 	watchers  watchers
 
-	consentKey atomic.Pointer[tenantry.Secret] // signs states; nil until it is needed
+	consentKey, cursorKey fleetKey // what states are signed with, and cursors sealed
 }
 
 // New returns the handler of the whole API. It starts nothing and is safe for
@@ -187,6 +187,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	mux := http.NewServeMux()
 	cfg.Places = cfg.Places.complete()
 	s := &service{Config: cfg, public: public, pages: pages, callbacks: make(chan struct{}, callbackLimit), inventory: newInventory()}
+	s.consentKey.name, s.cursorKey.name = "consent-state", "cursor"
 	s.callers = newLimiters(cfg.Rate, int(max(1, 2*cfg.Rate)))
 	s.strangers = newLimiters(min(strangerRate, cfg.Rate), strangerBurst)
 	s.api = humago.New(mux, humaConfig())
@@ -218,6 +219,7 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 	if err := checkRoles(operations(s.api.OpenAPI())); err != nil {
 		return nil, nil, err
 	}
+	describe(s.api.OpenAPI())
 
 	s.consentCallback(mux)
 	s.queueRoutes(mux)
@@ -231,10 +233,8 @@ func build(cfg Config, public *url.URL) (*service, *http.ServeMux, error) {
 func operations(document *huma.OpenAPI) map[string]bool {
 	ids := map[string]bool{}
 	for _, path := range document.Paths {
-		for _, op := range []*huma.Operation{path.Get, path.Post, path.Put, path.Patch, path.Delete} {
-			if op != nil {
-				ids[op.OperationID] = true
-			}
+		for _, op := range methodsOf(path) {
+			ids[op.OperationID] = true
 		}
 	}
 	return ids
@@ -243,7 +243,7 @@ func operations(document *huma.OpenAPI) map[string]bool {
 func humaConfig() huma.Config {
 	cfg := huma.DefaultConfig("Tenantry", Version)
 	cfg.Info.Description = "Microsoft 365 backup for service providers. " +
-		"Every operation under /v1 needs a bearer token; errors are RFC 9457 problem details whose `kind` says what to do next. " +
+		"Every operation under /v1 needs a bearer token; errors are RFC 9457 problem details whose `kind` says what to do next, whose `code` never changes, and whose `errors` name the fields. " +
 		"A POST that carries an Idempotency-Key is done once: sent again within a day it brings the same answer, marked Idempotency-Replayed. " +
 		"Settings come with an ETag; a change of them that sends it as If-Match is refused with 412 when somebody else changed them meanwhile."
 	cfg.DocsPath, cfg.SchemasPath = "", "" // our own page loads nothing from elsewhere
@@ -290,14 +290,23 @@ func (s *service) connected(ctx context.Context, id tenantry.TenantID) (*catalog
 		return nil, err
 	}
 	if row.State != tenantry.TenantConnected {
-		reason := row.Reason
-		if reason == "" {
-			reason = "its administrator has not consented yet"
-		}
-		return nil, tenantry.Errorf(tenantry.Reconnect,
-			"tenant %q is %s (%s): ask for a consent URL and have its administrator open it", row.Name, row.State, reason)
+		return nil, notConnected(row)
 	}
 	return t, nil
+}
+
+// notConnected says what a tenant lacks: its first consent, or the one that it had.
+func notConnected(row catalog.TenantRow) error {
+	if row.State == tenantry.TenantPending && row.DirectoryID == "" && row.Reason == "" {
+		return newProblem(tenantry.Reconnect, fmt.Sprintf(
+			"the administrator of tenant %q has not consented yet: ask for a consent URL and send it", row.Name)).because(codeNeverConsented)
+	}
+	if row.DirectoryID == "" {
+		return newProblem(tenantry.Reconnect, fmt.Sprintf(
+			"tenant %q is %s (%s): it has not consented yet as it must; ask for a consent URL and send it", row.Name, row.State, row.Reason)).because(codeNeverConsented)
+	}
+	return newProblem(tenantry.Reconnect, fmt.Sprintf(
+		"tenant %q is %s (%s): ask for a consent URL and have its administrator consent again", row.Name, row.State, row.Reason)).because(codeConsentLost)
 }
 
 // wake tells the leader that rows were written. The rows are what counts: the

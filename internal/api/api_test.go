@@ -292,7 +292,9 @@ func (h *house) send(r *http.Request) reply {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return reply{answer.StatusCode, answer.Header, body}
+	got := reply{answer.StatusCode, answer.Header, body}
+	got.holdsCode(h.t, r.Method+" "+r.URL.Path)
+	return got
 }
 
 func (h *house) request(method, path string, body any) *http.Request {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"time"
 	"unicode"
 
@@ -120,15 +121,26 @@ func (s *service) signed(ctx context.Context, state string) (bool, error) {
 	return hmac.Equal([]byte(signature), []byte(sign(key, nonce))), nil
 }
 
-// stateKey is the secret that signs states: of the fleet, so that any api process can take
-// the callback of another's, and read once.
+// stateKey is the secret that signs states.
 func (s *service) stateKey(ctx context.Context) (tenantry.Secret, error) {
-	if key := s.consentKey.Load(); key != nil {
+	return s.consentKey.read(ctx, s.Catalog.Fleet().Secret)
+}
+
+// fleetKey is a secret of the fleet, so that any api process knows what another has signed; it is read once. It is
+// safe for concurrent use.
+type fleetKey struct {
+	name string
+	is   atomic.Pointer[tenantry.Secret]
+}
+
+// read returns the key, which is zero where it was only looked for.
+func (k *fleetKey) read(ctx context.Context, from func(context.Context, string) (tenantry.Secret, error)) (tenantry.Secret, error) {
+	if key := k.is.Load(); key != nil {
 		return *key, nil
 	}
-	key, err := s.Catalog.Fleet().Secret(ctx, "consent-state")
-	if err == nil {
-		s.consentKey.Store(&key)
+	key, err := from(ctx, k.name)
+	if err == nil && !key.IsZero() {
+		k.is.Store(&key)
 	}
 	return key, err
 }

@@ -107,29 +107,33 @@ func (s *service) credentialRoutes() {
 func (s *service) newCredential(ctx context.Context, owner tenantry.TenantID, n NewCredential) (catalog.Credential, error) {
 	c := catalog.Credential{
 		ID: "c-" + randomHex(8), Purpose: n.Purpose, Kind: n.Kind, ClientID: strings.ToLower(n.ClientID), Label: strings.TrimSpace(n.Label),
-		AddedAt: s.Now(), AddedBy: callerOf(ctx).name,
+		AddedAt: s.Now(), AddedBy: callerOf(ctx).key(),
 	}
+	var wrong complaints
 	if !guidPattern.MatchString(n.ClientID) {
-		return c, invalid("body.client_id", n.ClientID, "must be the GUID of an application")
+		wrong.add(invalid("body.client_id", n.ClientID, "must be the GUID of an application"))
 	}
 	if (n.Secret != "") != (n.Kind == catalog.ClientSecret) {
-		return c, invalid("body.secret", nil, "must be given with the kind secret, and with no other")
+		wrong.add(invalid("body.secret", nil, "must be given with the kind secret, and with no other"))
 	}
 	if (n.Certificate != "") != (n.Kind == catalog.Certificate) {
-		return c, invalid("body.certificate", nil, "must be given with the kind certificate, and with no other")
+		wrong.add(invalid("body.certificate", nil, "must be given with the kind certificate, and with no other"))
 	}
 	if n.Expires != nil {
 		c.ExpiresAt = *n.Expires
 	}
-	if n.Kind == catalog.Certificate {
+	if n.Kind == catalog.Certificate && n.Certificate != "" {
 		cert, err := tenantry.ReadCertificate([]byte(n.Certificate))
 		if err != nil {
-			return c, invalid("body.certificate", nil, "must be the PEM of a certificate and its RSA key")
+			wrong.add(invalid("body.certificate", nil, "must be the PEM of a certificate and its RSA key"))
 		}
 		c.ExpiresAt, c.Fingerprint = cert.Ends, cert.Fingerprint
 	}
 	if !c.ExpiresAt.IsZero() && !c.ExpiresAt.After(s.Now()) {
-		return c, invalid("body.expires", c.ExpiresAt, "has ended already")
+		wrong.add(invalid("body.expires", c.ExpiresAt, "has ended already"))
+	}
+	if err := wrong.err(); err != nil {
+		return c, err
 	}
 	if n.Kind == catalog.Federated {
 		return c, nil

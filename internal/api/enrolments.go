@@ -128,11 +128,11 @@ func (s *service) enrolmentRoutes() {
 func (s *service) addEnrolment(ctx context.Context, in *addEnrolmentInput) (*created[FreshEnrolment], error) {
 	if s.Gateway == nil {
 		e := tenantry.Errorf(tenantry.Conflict, "workers outside need a fleet on Postgres, which this installation is not")
-		e.Code = "needs_postgres"
+		e.Code = string(codeNeedsPostgres)
 		return nil, e
 	}
 	now := s.Now()
-	e := catalog.Enrolment{ID: "e-" + randomHex(8), Pool: in.Pool, MadeBy: callerOf(ctx).name, MadeAt: now, ExpiresAt: now.Add(time.Duration(in.Body.Hours) * time.Hour)}
+	e := catalog.Enrolment{ID: "e-" + randomHex(8), Pool: in.Pool, MadeBy: callerOf(ctx).key(), MadeAt: now, ExpiresAt: now.Add(time.Duration(in.Body.Hours) * time.Hour)}
 	token := enrolmentPrefix + randomText()
 	if err := s.Catalog.Fleet().AddEnrolment(ctx, e, HashToken(token)); err != nil {
 		return nil, err
@@ -164,7 +164,7 @@ func (s *service) listWorkers(ctx context.Context, _ *listWorkersInput) (*body[P
 // again what is left to do.
 func (s *service) revokeWorker(ctx context.Context, in *revokeWorkerInput) (*struct{}, error) {
 	fleet := s.Catalog.Fleet()
-	if err := fleet.RevokeWorker(ctx, in.Worker, callerOf(ctx).name, s.Now()); err != nil {
+	if err := fleet.RevokeWorker(ctx, in.Worker, callerOf(ctx).key(), s.Now()); err != nil {
 		return nil, err
 	}
 	s.wake(ctx) // what it ran is for others

@@ -25,7 +25,8 @@ type Problem struct {
 	Status int                 `json:"status" doc:"HTTP status" example:"404"`
 	Detail string              `json:"detail,omitempty" doc:"What went wrong this time" example:"tenant \"t-00\" is unknown"`
 	Kind   tenantry.Kind       `json:"kind" doc:"What to do next: invalid, not_found, conflict, unauthorized, forbidden, reconnect, shared, transient, throttled, absent, denied, capacity, corrupt, wrong_key, fenced, canceled, internal" example:"not_found"`
-	Code   string              `json:"code,omitempty" doc:"Stable reason for machines where the cause gave one: a Graph error code, an AADSTS number"`
+	Code   Code                `json:"code"`
+	Cause  string              `json:"cause,omitempty" doc:"What the service behind it gave as its reason, if it did: a Graph error code, an AADSTS number" example:"AADSTS700016"`
 	Errors []*huma.ErrorDetail `json:"errors,omitempty" doc:"Which fields are wrong, and why"`
 
 	retryAfter time.Duration
@@ -102,7 +103,7 @@ func newProblem(kind tenantry.Kind, detail string) *Problem {
 	}
 	return &Problem{
 		Type: "urn:tenantry:problem:" + string(kind), Title: m.title, Status: m.status,
-		Detail: shortTo(detail, maxDetail), Kind: kind, retryAfter: m.retry,
+		Detail: shortTo(detail, maxDetail), Kind: kind, Code: Code(kind), retryAfter: m.retry,
 	}
 }
 
@@ -116,13 +117,13 @@ func (s *service) problem(operation string, err error) *Problem {
 	}
 	kind := tenantry.KindOf(err)
 	p := newProblem(kind, err.Error())
-	p.Code = tenantry.CodeOf(err)
+	p.reason(err)
 	if until := tenantry.UntilOf(err); !until.IsZero() {
 		p.retryAfter = max(until.Sub(s.Now()), time.Second)
 	}
 	switch {
 	case p.Kind == tenantry.Internal:
-		p.Detail, p.Code = "the cause is in the log of the API", ""
+		p.Detail, p.Code, p.Cause = "the cause is in the log of the API", Code(tenantry.Internal), ""
 		s.Logger.Error("request failed", zap.String("operation", operation), zap.Error(err))
 	case p.Status >= 500 && kind != tenantry.Canceled:
 		s.Logger.Warn("request failed", zap.String("operation", operation),
@@ -145,9 +146,12 @@ var installProblems = sync.OnceFunc(func() {
 	huma.NewError = func(status int, detail string, errs ...error) huma.StatusError {
 		p := newProblem(kindOfStatus(status), detail)
 		p.Status = status
+		if code := codeOfStatus(status); code != "" {
+			p.Code = code
+		}
 		for i, err := range errs {
 			if i == maxComplaints {
-				p.Errors = append(p.Errors, &huma.ErrorDetail{Message: fmt.Sprintf("and %d more", len(errs)-i)})
+				p.Errors = append(p.Errors, andMore(len(errs)-i))
 				break
 			}
 			p.add(err)
@@ -218,7 +222,7 @@ func taken(err error, location, value, message string) error {
 	if tenantry.KindOf(err) != tenantry.Conflict {
 		return err
 	}
-	p := newProblem(tenantry.Conflict, location+": "+message)
+	p := newProblem(tenantry.Conflict, location+": "+message).because(codeTaken)
 	p.Errors = []*huma.ErrorDetail{{Location: location, Message: message, Value: shortValue(value)}}
 	return p
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"net/http"
 	"strings"
 
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -15,7 +14,7 @@ import (
 // versioned is an answer about settings that people change: its ETag names what they can
 // change, not what the fleet counts beside it.
 type versioned[T any] struct {
-	ETag string `header:"ETag" doc:"Names these settings: send it as If-Match with a change of them"`
+	ETag string `header:"ETag" doc:"Names these settings: send it as If-Match with a change of them" example:"\"9f86d081884c7d659a2feaa0\""`
 	Body T
 }
 
@@ -23,7 +22,7 @@ type versioned[T any] struct {
 // header names is compared while nobody else changes settings of the tenant, so that of two
 // changes of the same settings one is refused.
 type IfMatch struct {
-	IfMatch string `header:"If-Match" maxLength:"1000" doc:"ETag of what was read; the change is refused with 412 when the settings are others by now"`
+	IfMatch string `header:"If-Match" maxLength:"1000" doc:"ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are" example:"\"9f86d081884c7d659a2feaa0\""`
 }
 
 // etagOf names settings by their content.
@@ -47,9 +46,7 @@ func (m IfMatch) holds(settings any) error {
 			return nil
 		}
 	}
-	p := newProblem(tenantry.Conflict, "the settings have been changed since they were read: read them again")
-	p.Status, p.Title, p.Code = http.StatusPreconditionFailed, "The settings are others by now", "changed_meanwhile"
-	return p
+	return newProblem(tenantry.Conflict, "the settings have been changed since they were read: read them again").because(codeChanged)
 }
 
 // change makes a change of settings of a tenant, nil for the fleet's, while nobody else does:

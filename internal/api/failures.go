@@ -55,7 +55,7 @@ func failureCursor(after string) (catalog.FailureCursor, error) {
 	task, number, _ := strings.Cut(after, ".")
 	n, err := strconv.ParseUint(number, 10, 31)
 	if err != nil || task == "" {
-		return catalog.FailureCursor{}, invalid("query.after", after, "must be 'next' of the page before")
+		return catalog.FailureCursor{}, noCursor(after)
 	}
 	return catalog.FailureCursor{TaskID: tenantry.TaskID(task), N: int(n)}, nil
 }

@@ -103,14 +103,17 @@ func unmatched(mux *http.ServeMux) http.Handler {
 		}
 		only := headerOnly{header: http.Header{}, status: http.StatusOK}
 		answer.ServeHTTP(&only, r)
-		p := newProblem(tenantry.NotFound, "there is nothing at "+r.URL.Path)
+		p := nothingAt(r)
 		if only.status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", only.header.Get("Allow"))
-			p = newProblem(tenantry.Invalid, r.Method+" is not possible here, but "+only.header.Get("Allow"))
-			p.Status = http.StatusMethodNotAllowed
+			p = newProblem(tenantry.Invalid, short(r.Method)+" is not possible here, but "+only.header.Get("Allow")).because(codeMethod)
 		}
 		writeProblem(w, p)
 	})
+}
+
+func nothingAt(r *http.Request) *Problem {
+	return newProblem(tenantry.NotFound, "there is nothing at "+r.URL.Path).because(codeUnknownPath)
 }
 
 // headerOnly learns status and header of an answer and drops its body.

@@ -55,7 +55,7 @@ func once[I, O any](ctx context.Context, s *service, operation string, in *I, do
 		return nil, tenantry.E(tenantry.Internal, "describe "+operation, err)
 	}
 	sum := sha256.Sum256(append([]byte(operation+"\n"), content...))
-	r := catalog.Request{Actor: callerOf(ctx).name, Key: k.key, Content: hex.EncodeToString(sum[:])}
+	r := catalog.Request{Actor: callerOf(ctx).key(), Key: k.key, Content: hex.EncodeToString(sum[:])}
 	answer, err := s.Catalog.Fleet().BeginRequest(ctx, r, s.Now())
 	if err != nil {
 		return nil, err
@@ -83,7 +83,7 @@ func once[I, O any](ctx context.Context, s *service, operation string, in *I, do
 
 func replay[O any](operation string, k keyed, answer []byte) (*O, error) {
 	if shownOnce[operation] {
-		return nil, tenantry.Errorf(tenantry.Conflict, "it was done before with this idempotency key, and its answer is shown once")
+		return nil, newProblem(tenantry.Conflict, "it was done before with this idempotency key, and its answer is shown once").because(codeShownOnce)
 	}
 	var out *O
 	if err := json.Unmarshal(answer, &out); err != nil {

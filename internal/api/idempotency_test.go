@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -46,6 +47,16 @@ func TestIdempotencyKeys(t *testing.T) {
 			t.Errorf("another caller: %d %s", got.status, got.body)
 		}
 	})
+	// So is that of another tenant's token of the same name.
+	for i, directory := range []string{contosoGUID, fabrikamGUID} {
+		id := string(h.addConnected("T", directory))
+		token := h.want(201, "POST", "/v1/tokens", map[string]any{"name": "same", "role": "tenant-admin", "tenant": id}).text("token")
+		h.as(token, func() {
+			if got := h.keyed("theirs", "/v1/tenants/"+id+"/policies", map[string]any{"name": "P" + strconv.Itoa(i)}); got.status != 201 || got.header.Get("Idempotency-Replayed") != "" {
+				t.Errorf("a token of the same name: %d %s", got.status, got.body)
+			}
+		})
+	}
 	// What failed changed nothing and may be tried again.
 	id := string(h.addConnected("Northwind", "northwind.com"))
 	path := "/v1/tenants/" + id + "/holds"

@@ -257,8 +257,8 @@ func TestInjectionWalk(t *testing.T) {
 		}
 		refused++
 		// net/http itself answers a path that is no path.
-		if got.header.Get("Content-Type") != "application/problem+json" || got.text("kind") == "" {
-			t.Errorf("%s: not a problem with a kind", told)
+		if got.header.Get("Content-Type") != "application/problem+json" || got.text("kind") == "" || got.text("code") == "" {
+			t.Errorf("%s: not a problem with a kind and a code", told)
 		}
 		for _, inside := range []string{"sqlite", "sql:", "syntax error", "goroutine", "/internal/"} {
 			if strings.Contains(strings.ToLower(string(got.body)), inside) {

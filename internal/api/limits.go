@@ -83,8 +83,8 @@ func (l *limiters) forget() {
 
 // tooMany is the answer to a caller that sends too much.
 func tooMany(wait time.Duration) *Problem {
-	p := newProblem(tenantry.Transient, "too many requests: slow down")
-	p.Status, p.Title, p.Code, p.retryAfter = http.StatusTooManyRequests, "Too many requests", "rate_limited", max(wait, time.Second)
+	p := newProblem(tenantry.Transient, "too many requests: slow down").because(codeRate)
+	p.Title, p.retryAfter = "Too many requests", max(wait, time.Second)
 	return p
 }
 

@@ -97,22 +97,26 @@ const noEvents = "none"
 
 // settings checks what was given, by the names of its fields under at.
 func (n NewNotices) settings(at string) (tenantry.Notices, error) {
+	var wrong complaints
 	for i, address := range n.To {
 		if tenantry.ParseAddress(address) != nil {
-			return tenantry.Notices{}, invalid(fmt.Sprintf("%s.to[%d]", at, i), address, "must be a mail address such as ada@contoso.com, without a name")
+			wrong.add(invalid(fmt.Sprintf("%s.to[%d]", at, i), address, "must be a mail address such as ada@contoso.com, without a name"))
 		}
 	}
 	if zone, err := time.LoadLocation(n.TimeZone); err != nil || zone == time.Local {
-		return tenantry.Notices{}, invalid(at+".time_zone", n.TimeZone, "must be an IANA time zone such as Europe/Vienna")
+		wrong.add(invalid(at+".time_zone", n.TimeZone, "must be an IANA time zone such as Europe/Vienna"))
 	}
 	events := n.Events
 	switch {
 	case slices.Contains(events, noEvents) && len(events) > 1:
-		return tenantry.Notices{}, invalid(at+".events", events, "must be none alone, or others")
+		wrong.add(invalid(at+".events", events, "must be none alone, or others"))
 	case slices.Contains(events, noEvents):
 		events = []string{}
 	case len(events) == 0:
 		events = nil
+	}
+	if err := wrong.err(); err != nil {
+		return tenantry.Notices{}, err
 	}
 	out := tenantry.Notices{
 		To: n.To, Events: events, Report: n.Report, At: n.At, Weekday: n.Weekday, Zone: n.TimeZone,
@@ -186,6 +190,7 @@ func (s *service) noticeRoutes() {
 	read(s, get("list-notices", tag, tenant+"/notices", "Show who is told what by mail, about the tenant and its policies"), s.listNotices)
 	write(s, operation(http.MethodPut, http.StatusOK, "set-notices", tag, tenant+"/notices", "Say who is told what about a tenant"), s.setNotices)
 	write(s, operation(http.MethodPut, http.StatusOK, "set-policy-notices", tag, tenant+"/policies/{policy}/notices", "Say who is told what about a policy, in place of what is set for the tenant"), s.setPolicyNotices)
+	read(s, get("get-policy-notices", tag, tenant+"/policies/{policy}/notices", "Show who is told what about a policy in place of what is set for the tenant"), s.policyNotices)
 	write(s, remove("remove-notices", tag, tenant+"/notices", "Tell nobody any more, and forget their addresses"), s.removeNotices)
 	write(s, post(http.StatusAccepted, "test-notices", tag, tenant+"/notices/test", "Send a test mail to everybody who is told about the tenant"), s.testNotices)
 	write(s, post(http.StatusAccepted, "send-report", tag, tenant+"/notices/report", "Send the daily or weekly report now; the next one comes at its time"), s.sendReport)
@@ -197,7 +202,8 @@ func (s *service) noticeRoutes() {
 	read(s, get("list-fleet-mails", tag, "/v1/mails", "List the mails to the provider, newest first"), s.listFleetMails)
 }
 
-func (s *service) listNotices(ctx context.Context, in *tenantInput) (*body[Page[Notices]], error) {
+// listNotices has the ETag of the tenant's own: it is the one that set-notices takes.
+func (s *service) listNotices(ctx context.Context, in *tenantInput) (*versioned[Page[Notices]], error) {
 	t, _, err := s.tenant(ctx, in.Tenant)
 	if err != nil {
 		return nil, err
@@ -206,7 +212,33 @@ func (s *service) listNotices(ctx context.Context, in *tenantInput) (*body[Page[
 	if err != nil {
 		return nil, err
 	}
-	return paged(rows, len(rows), noticesOf, nil), nil
+	return &versioned[Page[Notices]]{noticesIn(rows, "").ETag, paged(rows, len(rows), noticesOf, nil).Body}, nil
+}
+
+func (s *service) policyNotices(ctx context.Context, in *policyInput) (*versioned[Notices], error) {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := policyIn(ctx, t, in.Policy); err != nil {
+		return nil, err
+	}
+	rows, err := t.Notices(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n := noticesIn(rows, in.Policy)
+	return &versioned[Notices]{n.ETag, n}, nil
+}
+
+// noticesIn are those of a policy, or with "" the tenant's own; where none are set they tell nobody.
+func noticesIn(rows []catalog.NoticeRow, policy tenantry.PolicyID) Notices {
+	for _, row := range rows {
+		if row.Policy == policy {
+			return noticesOf(row)
+		}
+	}
+	return noticesOf(catalog.NoticeRow{Policy: policy})
 }
 
 func (s *service) setNotices(ctx context.Context, in *setNoticesInput) (*versioned[Notices], error) {

@@ -82,12 +82,12 @@ func asset(w http.ResponseWriter, r *http.Request, name string) {
 		"docs.js":  "text/javascript; charset=utf-8",
 	}[name]
 	if mediaType == "" {
-		writeProblem(w, newProblem(tenantry.NotFound, "there is nothing at "+r.URL.Path))
+		writeProblem(w, nothingAt(r))
 		return
 	}
 	body, err := fs.ReadFile(pageFiles, "pages/"+name)
 	if err != nil {
-		writeProblem(w, newProblem(tenantry.NotFound, "there is nothing at "+r.URL.Path))
+		writeProblem(w, nothingAt(r))
 		return
 	}
 	w.Header().Set("Content-Type", mediaType)

@@ -212,10 +212,9 @@ func (s *service) newPolicyRow(ctx context.Context, t *catalog.Tenant, n NewPoli
 	if err := mayChoose(callerOf(ctx), n.Schedule, planning); err != nil {
 		return catalog.Policy{}, err
 	}
+	var wrong complaints
 	name, err := givenName(n.Name)
-	if err != nil {
-		return catalog.Policy{}, err
-	}
+	wrong.add(err)
 	p := catalog.Policy{
 		ID: tenantry.NewPolicyID(), Name: name, State: catalog.PolicyDraft, Kinds: n.Kinds, Workloads: n.Workloads,
 		Enrol: catalog.EnrolMode(n.Enrol), Objective: time.Duration(n.ObjectiveMinutes) * time.Minute, CreatedAt: s.Now(),
@@ -227,20 +226,17 @@ func (s *service) newPolicyRow(ctx context.Context, t *catalog.Tenant, n NewPoli
 	if len(p.Kinds) == 0 && (n.Targets == nil || len(n.Targets.Resources)+len(n.Targets.Groups) == 0) {
 		p.Kinds = []tenantry.ResourceKind{tenantry.User}
 	}
-	if err := setTargets(ctx, t, &p, n.Targets); err != nil {
-		return p, err
-	}
+	wrong.add(setTargets(ctx, t, &p, n.Targets))
 	if len(p.Workloads) == 0 {
 		p.Workloads = workloadsOfTargets(p)
 	}
-	if err := setEnrolment(&p, n.EnrolAt); err != nil {
-		return p, err
-	}
+	wrong.add(setEnrolment(&p, n.EnrolAt))
 	schedule := Schedule{Kind: string(catalog.ScheduleDaily)}
 	if n.Schedule != nil {
 		schedule = *n.Schedule
 	}
-	return p, schedule.apply(&p, planning.TimeZone)
+	wrong.add(schedule.apply(&p, planning.TimeZone))
+	return p, wrong.err()
 }
 
 func setEnrolment(p *catalog.Policy, at string) (err error) {
@@ -262,25 +258,41 @@ func setTargets(ctx context.Context, t *catalog.Tenant, p *catalog.Policy, n *Ta
 	if n == nil {
 		return nil
 	}
-	for field, list := range map[string][]tenantry.ResourceID{"resources": n.Resources, "exclude_resources": n.ExcludeResources} {
-		missing, err := t.Missing(ctx, list)
-		if err != nil {
-			return err
-		}
-		if len(missing) > 0 {
-			return invalid("body.targets."+field, missing[0], "the tenant has no such resource")
-		}
-	}
-	for field, list := range map[string][]string{"groups": n.Groups, "exclude_groups": n.ExcludeGroups} {
-		for i, id := range list {
-			list[i] = strings.ToLower(strings.TrimPrefix(id, "g-"))
-			if !guidPattern.MatchString(list[i]) {
-				return invalid(fmt.Sprintf("body.targets.%s[%d]", field, i), id, "must be the Entra object ID of a group")
+	var wrong complaints
+	wrong.add(present(ctx, t, "body.targets.resources", n.Resources))
+	wrong.add(present(ctx, t, "body.targets.exclude_resources", n.ExcludeResources))
+	for _, groups := range []struct {
+		field string
+		list  []string
+	}{{"groups", n.Groups}, {"exclude_groups", n.ExcludeGroups}} {
+		for i, id := range groups.list {
+			groups.list[i] = strings.ToLower(strings.TrimPrefix(id, "g-"))
+			if !guidPattern.MatchString(groups.list[i]) {
+				wrong.add(invalid(fmt.Sprintf("body.targets.%s[%d]", groups.field, i), id, "must be the Entra object ID of a group"))
 			}
 		}
 	}
 	p.Targets = catalog.Targets{Chosen: n.Resources, Groups: n.Groups, Exclude: n.ExcludeResources, ExcludeGroups: n.ExcludeGroups}
-	return nil
+	return wrong.err()
+}
+
+// present refuses each resource of a list that the tenant does not have, by its place in the field.
+func present(ctx context.Context, t *catalog.Tenant, field string, list []tenantry.ResourceID) error {
+	missing, err := t.Missing(ctx, list)
+	if err != nil {
+		return err
+	}
+	unknown := map[tenantry.ResourceID]bool{}
+	for _, id := range missing {
+		unknown[id] = true
+	}
+	var wrong complaints
+	for i, id := range list {
+		if unknown[id] {
+			wrong.add(invalid(fmt.Sprintf("%s[%d]", field, i), id, "the tenant has no such resource"))
+		}
+	}
+	return wrong.err()
 }
 
 // workloadsOfKind is what a policy backs up that does not say.
@@ -396,8 +408,10 @@ func (s *service) changePolicy(ctx context.Context, in *changePolicyInput) (*ver
 		return nil, err
 	}
 	named := catalog.Policy{} // looked up before the transaction, which may be run again
-	if err := setTargets(ctx, t, &named, in.Body.Targets); err != nil {
-		return nil, err
+	var wrong complaints
+	wrong.add(setTargets(ctx, t, &named, in.Body.Targets))
+	if wrong.other != nil {
+		return nil, wrong.other
 	}
 	var row catalog.Policy
 	err = s.change(ctx, t, in.IfMatch, policySettings(t, in.Policy), func(ctx context.Context) (err error) {
@@ -405,7 +419,9 @@ func (s *service) changePolicy(ctx context.Context, in *changePolicyInput) (*ver
 			if in.Body.Targets != nil {
 				p.Targets = named.Targets
 			}
-			return p, in.Body.apply(&p, planning.TimeZone)
+			all := wrong
+			all.add(in.Body.apply(&p, planning.TimeZone))
+			return p, all.err()
 		}, s.Now())
 		return err
 	})
@@ -419,18 +435,17 @@ func (s *service) changePolicy(ctx context.Context, in *changePolicyInput) (*ver
 
 // apply puts the change into a policy, but for whom it names.
 func (n PolicyChange) apply(p *catalog.Policy, region string) error {
+	var wrong complaints
 	if n.Name != nil {
 		name, err := givenName(*n.Name)
-		if err != nil {
-			return err
-		}
+		wrong.add(err)
 		p.Name = name
 	}
 	if n.Kinds != nil {
 		p.Kinds = *n.Kinds
 	}
 	if len(p.Kinds)+len(p.Targets.Chosen)+len(p.Targets.Groups) == 0 {
-		return invalid("body.kinds", p.Kinds, "must name a kind, or the targets somebody")
+		wrong.add(invalid("body.kinds", p.Kinds, "must name a kind, or the targets somebody"))
 	}
 	if n.Workloads != nil {
 		p.Workloads = *n.Workloads
@@ -446,9 +461,7 @@ func (n PolicyChange) apply(p *catalog.Policy, region string) error {
 		case p.Enrol != catalog.EnrolDaily:
 			at = ""
 		}
-		if err := setEnrolment(p, at); err != nil {
-			return err
-		}
+		wrong.add(setEnrolment(p, at))
 	}
 	if n.ObjectiveMinutes != nil {
 		p.Objective = time.Duration(*n.ObjectiveMinutes) * time.Minute
@@ -462,9 +475,9 @@ func (n PolicyChange) apply(p *catalog.Policy, region string) error {
 		p.Options.Versions = *n.Versions
 	}
 	if n.Schedule != nil {
-		return n.Schedule.apply(p, region)
+		wrong.add(n.Schedule.apply(p, region))
 	}
-	return nil
+	return wrong.err()
 }
 
 func (s *service) activatePolicy(ctx context.Context, in *activatePolicyInput) (*versioned[Policy], error) {
@@ -475,12 +488,8 @@ func (s *service) activatePolicy(ctx context.Context, in *activatePolicyInput) (
 	if _, err := policyIn(ctx, t, in.Policy); err != nil {
 		return nil, err
 	}
-	missing, err := t.Missing(ctx, in.Body.Resources)
-	if err != nil {
+	if err := present(ctx, t, "body.resources", in.Body.Resources); err != nil {
 		return nil, err
-	}
-	if len(missing) > 0 {
-		return nil, invalid("body.resources", missing[0], "the tenant has no such resource")
 	}
 	var row catalog.Policy
 	err = s.change(ctx, t, in.IfMatch, policySettings(t, in.Policy), func(ctx context.Context) (err error) {

@@ -47,6 +47,7 @@ type PoolChoice struct {
 
 type setPoolInput struct {
 	TenantPath
+	IfMatch
 	Body PoolChoice
 }
 
@@ -101,12 +102,16 @@ func (s *service) removePool(ctx context.Context, in *removePoolInput) (*struct{
 }
 
 func (s *service) setPool(ctx context.Context, in *setPoolInput) (*versioned[Tenant], error) {
-	if _, _, err := s.tenant(ctx, in.Tenant); err != nil {
+	t, _, err := s.tenant(ctx, in.Tenant)
+	if err != nil {
 		return nil, err
 	}
-	change := catalog.TenantChange{Pool: &in.Body.Pool}
-	if err := s.Catalog.Fleet().ChangeTenant(ctx, in.Tenant, change, s.Now()); err != nil {
+	err = s.change(ctx, t, in.IfMatch, settingsOf(t), func(ctx context.Context) error {
+		return s.Catalog.Fleet().ChangeTenant(ctx, in.Tenant, catalog.TenantChange{Pool: &in.Body.Pool}, s.Now())
+	})
+	if err != nil {
 		return nil, s.Places.refused(err, "", in.Body.Pool, true)
 	}
+	s.wake(ctx) // what waits is done there
 	return s.getTenant(ctx, &tenantInput{in.TenantPath})
 }

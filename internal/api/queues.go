@@ -12,7 +12,7 @@ import (
 func (s *service) queueRoutes(mux *http.ServeMux) {
 	sameOrigin := http.NewCrossOriginProtection()
 	sameOrigin.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		writeProblem(w, newProblem(tenantry.Forbidden, "a page of another origin asks for this: ask from a page of this one"))
+		writeProblem(w, newProblem(tenantry.Forbidden, "a page of another origin asks for this: ask from a page of this one").because(codeForeignOrigin))
 	}))
 	mux.HandleFunc("GET /login", s.loginPage)
 	mux.Handle("POST /login", sameOrigin.Handler(s.bounded(http.HandlerFunc(s.login))))

@@ -181,7 +181,14 @@ func TestNotConnected(t *testing.T) {
 			"/restores": map[string]any{"resource": ada, "workload": "mailbox", "snapshot": 7},
 		} {
 			r := h.call("POST", "/v1/tenants/"+string(id)+path, body)
-			h.problemWith(r, http.StatusConflict, tenantry.Reconnect, "consent")
+			words, code := "has not consented yet", "never_consented"
+			if id == revoked {
+				words, code = "consent again", "consent_lost"
+			}
+			h.problemWith(r, http.StatusConflict, tenantry.Reconnect, "ask for a consent URL", words)
+			if r.text("code") != code || id == pending && strings.Contains(r.text("detail"), "again") {
+				t.Errorf("%s: %s", path, r.body)
+			}
 			if id == revoked && !strings.Contains(r.text("detail"), "AADSTS700016") {
 				t.Errorf("%s: the reason is lost: %s", path, r.body)
 			}
@@ -320,8 +327,8 @@ func TestKindsBecomeProblems(t *testing.T) {
 		if got := strings.Contains(r.text("detail"), "open pack 12"); got != c.shown {
 			t.Errorf("%s: detail %q", c.kind, r.text("detail"))
 		}
-		if c.shown != (r.text("code") == "NoSuchBucket") {
-			t.Errorf("%s: code %q", c.kind, r.text("code"))
+		if c.shown != (r.text("cause") == "NoSuchBucket") || r.text("code") != string(c.kind) {
+			t.Errorf("%s: code %q, cause %q", c.kind, r.text("code"), r.text("cause"))
 		}
 		if !c.shown && strings.Contains(string(r.body), "hunter2") {
 			t.Errorf("%s leaks its cause: %s", c.kind, r.body)

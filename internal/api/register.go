@@ -32,16 +32,31 @@ func read[I, O any](s *service, op huma.Operation, handler func(context.Context,
 func register[I, O any](s *service, op huma.Operation, handler func(context.Context, *I) (*O, error)) {
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
 		validated(ctx)
-		err := checkText(in)
-		var out *O
-		if err == nil {
-			out, err = handler(ctx, in)
-		}
+		out, err := answered(ctx, s, op.OperationID, in, handler)
 		if err != nil {
 			return nil, s.problem(op.OperationID, err)
 		}
 		return out, nil
 	})
+}
+
+// answered calls handler with a position in place of a cursor, and puts one into its answer.
+func answered[I, O any](ctx context.Context, s *service, operation string, in *I, handler func(context.Context, *I) (*O, error)) (*O, error) {
+	if err := checkText(in); err != nil {
+		return nil, err
+	}
+	pages, err := s.listingOf(ctx, operation, in)
+	if err == nil && pages != nil {
+		err = pages.open(ctx, in)
+	}
+	if err != nil {
+		return nil, err
+	}
+	out, err := handler(ctx, in)
+	if err == nil && pages != nil {
+		err = pages.seal(ctx, out)
+	}
+	return out, err
 }
 
 // write registers an operation that changes something, or that looks into content. The
@@ -93,7 +108,7 @@ func (s *service) audit(ctx context.Context, by caller, tenant tenantry.TenantID
 		text = append(bytes.ToValidUTF8(text[:auditDetail:auditDetail], nil), "..."...) // half a rune is no text
 	}
 	return s.Catalog.Fleet().Audit(ctx, catalog.AuditEntry{
-		At: s.Now(), Actor: by.name, Tenant: tenant, Action: action, Detail: string(text), Source: by.source,
+		At: s.Now(), Actor: by.key(), Tenant: tenant, Action: action, Detail: string(text), Source: by.source,
 	})
 }
 

@@ -82,7 +82,7 @@ func (s *service) startRegistration(ctx context.Context, in *startRegistrationIn
 	}
 	now := s.Now()
 	r := catalog.Registration{
-		State: tenantry.RegAsking, Name: name, Restore: ask.Restore, StartedBy: callerOf(ctx).name, StartedAt: now, StateAt: now,
+		State: tenantry.RegAsking, Name: name, Restore: ask.Restore, StartedBy: callerOf(ctx).key(), StartedAt: now, StateAt: now,
 	}
 	if err := t.StartRegistration(ctx, r); err != nil {
 		if tenantry.KindOf(err) == tenantry.Conflict {

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -74,13 +75,11 @@ func (s *service) startRepair(ctx context.Context, in *repairInput) (*created[Ru
 
 func (s *service) startRestore(ctx context.Context, in *restoreInput) (*created[Run], error) {
 	n := in.Body
-	if err := n.writable(); err != nil {
-		return nil, err
-	}
-	if err := n.place(s.Now()); err != nil {
-		return nil, err
-	}
-	if err := checkItems(n.Items); err != nil {
+	var wrong complaints
+	wrong.add(n.writable())
+	wrong.add(n.place(s.Now()))
+	wrong.add(checkItems(n.Items))
+	if err := wrong.err(); err != nil {
 		return nil, err
 	}
 	t, err := s.connected(ctx, in.Tenant)
@@ -192,12 +191,13 @@ func checkTarget(ctx context.Context, t *catalog.Tenant, source catalog.Resource
 }
 
 func checkItems(items []string) error {
-	for _, item := range items {
+	var wrong complaints
+	for i, item := range items {
 		if item == "" || len(item) > 1000 {
-			return invalid("body.items", item, "an ID of an item has 1 to 1000 characters")
+			wrong.add(invalid(fmt.Sprintf("body.items[%d]", i), item, "an ID of an item has 1 to 1000 characters"))
 		}
 	}
-	return nil
+	return wrong.err()
 }
 
 // checkFolder refuses names that a drive cannot have; a mailbox could, but one

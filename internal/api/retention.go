@@ -57,13 +57,13 @@ func (in *setRetentionInput) audit() (tenantry.TenantID, any) {
 
 type previewInput struct {
 	PolicyPath
-	After string `query:"after" maxLength:"200" doc:"'next' of the page before"`
+	CursorQuery
 }
 
 type proposeInput struct {
 	PolicyPath
-	After string `query:"after" maxLength:"200" doc:"'next' of the page before"`
-	Body  tenantry.Retention
+	CursorQuery
+	Body tenantry.Retention
 }
 
 type setHoldInput struct {
@@ -129,7 +129,7 @@ func (s *service) proposeRetention(ctx context.Context, in *proposeInput) (*body
 	if err := in.Body.Validate(); err != nil {
 		return nil, err
 	}
-	return s.preview(ctx, &previewInput{in.PolicyPath, in.After}, &in.Body)
+	return s.preview(ctx, &previewInput{in.PolicyPath, in.CursorQuery}, &in.Body)
 }
 
 // preview shows what the rules of a policy, or others in their place, make of a page of resources.
@@ -233,7 +233,7 @@ func (s *service) setHold(ctx context.Context, in *setHoldInput) (*body[Hold], e
 			return nil, err
 		}
 	}
-	h := catalog.Hold{Resource: in.Body.Resource, Reason: in.Body.Reason, Actor: callerOf(ctx).name, At: s.Now()}
+	h := catalog.Hold{Resource: in.Body.Resource, Reason: in.Body.Reason, Actor: callerOf(ctx).key(), At: s.Now()}
 	return &body[Hold]{holdOf(h)}, t.SetHold(ctx, h)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
@@ -81,7 +82,7 @@ var needs = map[string]permission{
 	"list-snapshots": toLook, "browse-items": toOpen, "get-item": toOpen, "compare-snapshots": toOpen, "search-snapshot": toOpen, "search-tenant": toOpen,
 	"start-search": toOpen, "get-search": toOpen, "list-found": toOpen,
 	"start-export": toRestore, "get-export": toRestore, "fetch-export": toRestore,
-	"list-notices": toLook, "set-notices": toProtect, "set-policy-notices": toProtect, "remove-notices": toProtect, "test-notices": toProtect, "send-report": toProtect, "list-mails": toLook,
+	"list-notices": toLook, "set-notices": toProtect, "set-policy-notices": toProtect, "get-policy-notices": toLook, "remove-notices": toProtect, "test-notices": toProtect, "send-report": toProtect, "list-mails": toLook,
 	"get-fleet-notices": toWatch, "set-fleet-notices": toManage, "test-fleet-notices": toManage, "send-fleet-report": toManage, "list-fleet-mails": toWatch,
 	"get-fleet": toWatch, "list-backlogs": toWatch, "list-alarms": toWatch, "list-tenant-alarms": toWatch, "list-alarms-of-tenant": toLook, "list-processes": toWatch,
 }
@@ -114,6 +115,9 @@ type caller struct {
 	tenant tenantry.TenantID // "" is the whole fleet
 	source string            // network address
 }
+
+// key names the caller in the whole fleet: two tenants' tokens may have one name.
+func (c caller) key() string { return catalog.Token{Name: c.name, Tenant: c.tenant}.Key() }
 
 func (c caller) may(p permission) bool { return slices.Contains(roles[c.role], p) }
 
@@ -210,7 +214,7 @@ func (s *service) admit(ctx huma.Context, operation string) (caller, error) {
 		return c, err
 	}
 	c.source = source
-	if wait := s.callers.take(c.name, s.Now()); wait > 0 {
+	if wait := s.callers.take(c.key(), s.Now()); wait > 0 {
 		return c, tooMany(wait)
 	}
 	return c, authorize(c, operation, tenantry.TenantID(ctx.Param("tenant")))

@@ -18,7 +18,7 @@ var (
 	looks = strings.Fields(`whoami list-tenants get-tenant get-tenant-overview get-budget get-ledger list-resources get-resource
 		preview-policy list-policies get-policy forecast-policy get-planning get-licensing list-seats fetch-seats get-coverage fetch-coverage get-protection preview-retention propose-retention list-holds list-runs get-run find-runs watch-run list-failures list-tasks get-task
 		list-snapshots list-alarms-of-tenant list-workloads get-registration
-		list-notices list-mails`)
+		list-notices get-policy-notices list-mails`)
 	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-search get-search list-found start-restore preview-restore start-export get-export fetch-export")
 	steers   = strings.Fields("cancel-run retry-run")
 	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy change-policy activate-policy pause-policy delete-policy assign-seats revoke-seats")
@@ -155,11 +155,30 @@ func TestTokensGrantNoMore(t *testing.T) {
 	ask(404, "a", api.Auditor, "t-none")
 	admin := ask(201, "admin@contoso", api.TenantAdmin, contoso)
 	ask(409, "admin@contoso", api.TenantAdmin, contoso)
+	// Names of others are free, and nobody learns that they have them.
+	theirs := ask(201, "admin@contoso", api.TenantAdmin, fabrikam)
+	fleets := ask(201, "admin@contoso", api.Auditor, "")
+	h.as(theirs.text("token"), func() {
+		ask(201, "operator", api.ReadOnly, fabrikam)
+		h.want(204, "DELETE", "/v1/tokens/operator", nil)
+		h.want(404, "DELETE", "/v1/tokens/admin@contoso?tenant="+string(contoso), nil)
+		if got := h.want(200, "GET", "/v1/whoami", nil); got.text("name") != "admin@contoso" || got.text("tenant") != string(fabrikam) {
+			t.Errorf("%s", got.body)
+		}
+	})
+	several := h.call("DELETE", "/v1/tokens/admin@contoso", nil)
+	h.problemWith(several, 409, tenantry.Conflict, string(contoso), string(fabrikam), "fleet")
+	if several.text("code") != "ambiguous" {
+		t.Errorf("%s", several.body)
+	}
+	h.want(204, "DELETE", "/v1/tokens/admin@contoso?tenant=fleet", nil)
+	h.as(fleets.text("token"), func() { h.want(401, "GET", "/v1/whoami", nil) })
+	h.want(204, "DELETE", "/v1/tokens/admin@contoso?tenant="+string(fabrikam), nil)
 	h.as(admin.text("token"), func() {
 		ask(403, "a", api.ProviderAdmin, "")
 		ask(403, "a", api.Operator, "")
 		ask(404, "a", api.ReadOnly, fabrikam)
-		if r := ask(201, "helpdesk@contoso", api.RestoreOperator, ""); r.text("tenant") != string(contoso) || r.text("created_by") != "admin@contoso" {
+		if r := ask(201, "helpdesk@contoso", api.RestoreOperator, ""); r.text("tenant") != string(contoso) || r.text("created_by") != string(contoso)+"/admin@contoso" {
 			t.Errorf("not in the maker's tenant: %s", r.body)
 		}
 		h.want(404, "DELETE", "/v1/tokens/operator", nil)
@@ -213,7 +232,7 @@ func TestLooksAreAudited(t *testing.T) {
 		h.want(200, "GET", base+"/resources/"+string(ada)+"/workloads/mailbox/snapshots/7/items?parent=inbox", nil)
 	})
 	r := h.want(200, "GET", base+"/audit?limit=1", nil)
-	if r.text("items.0.action") != "browse-items" || !strings.HasPrefix(r.text("items.0.actor"), "restore-operator-") ||
+	if r.text("items.0.action") != "browse-items" || !strings.HasPrefix(r.text("items.0.actor"), "restore-operator-") || r.text("items.0.actor_tenant") != string(id) ||
 		r.text("items.0.source") != "127.0.0.1" || !strings.Contains(r.text("items.0.detail"), `"snapshot":7,"item":"inbox"`) {
 		t.Errorf("audit: %s", r.body)
 	}

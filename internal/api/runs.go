@@ -188,11 +188,15 @@ func (s *service) runRoutes() {
 
 func (s *service) startRun(ctx context.Context, in *startRunInput) (*created[Run], error) {
 	n := in.Body
+	var wrong complaints
 	if (n.Policy == "") == (len(n.Resources) == 0) {
-		return nil, invalid("body.policy", n.Policy, "name either a policy or resources")
+		wrong.add(invalid("body.policy", n.Policy, "name either a policy or resources"))
 	}
 	if n.Policy != "" && len(n.Workloads) > 0 {
-		return nil, invalid("body.workloads", n.Workloads, "a policy has its own workloads; name them with resources only")
+		wrong.add(invalid("body.workloads", n.Workloads, "a policy has its own workloads; name them with resources only"))
+	}
+	if err := wrong.err(); err != nil {
+		return nil, err
 	}
 	t, err := s.connected(ctx, in.Tenant)
 	if err != nil {
@@ -225,44 +229,52 @@ func resourceTargets(ctx context.Context, t *catalog.Tenant, ids []tenantry.Reso
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range want {
+	var wrong complaints
+	for i, w := range want {
 		if !enabled(w) {
-			return nil, notEnabled("body.workloads", w)
+			wrong.add(notEnabled(fmt.Sprintf("body.workloads[%d]", i), w))
 		}
 	}
 	var tasks []catalog.NewTask
 	for i, id := range ids {
-		field := fmt.Sprintf("body.resources[%d]", i)
 		r, err := resourceIn(ctx, t, id)
-		if tenantry.KindOf(err) == tenantry.NotFound {
-			return nil, invalid(field, id, "the tenant has no such resource")
-		}
-		if err != nil {
+		if err != nil && tenantry.KindOf(err) != tenantry.NotFound {
 			return nil, err
 		}
-		if r.State != tenantry.Active {
-			return nil, invalid(field, id, "%q is %s in Microsoft 365 and cannot be backed up", r.Name, r.State)
+		field := fmt.Sprintf("body.resources[%d]", i)
+		if err != nil {
+			wrong.add(invalid(field, id, "the tenant has no such resource"))
+			continue
 		}
-		workloads := want
-		if len(workloads) == 0 {
-			workloads = r.Workloads
-		}
-		if len(workloads) == 0 {
-			return nil, invalid(field, id, "%q has nothing that can be backed up", r.Name)
-		}
-		if len(want) == 0 {
-			if workloads = slices.DeleteFunc(slices.Clone(workloads), func(w tenantry.Workload) bool { return !enabled(w) }); len(workloads) == 0 {
-				return nil, notEnabled(field, r.Workloads...)
-			}
-		}
+		workloads, err := toBackUp(r, field, want, enabled)
+		wrong.add(err)
 		for _, w := range workloads {
-			if !slices.Contains(r.Workloads, w) {
-				return nil, invalid(field, id, "%q has no %s", r.Name, w)
-			}
 			tasks = append(tasks, catalog.NewTask{Resource: id, Workload: w, Action: tenantry.Backup})
 		}
 	}
-	return tasks, nil
+	return tasks, wrong.err()
+}
+
+// toBackUp is what is to be backed up of a resource, of what is wanted, or of all that is enabled.
+func toBackUp(r catalog.Resource, field string, want []tenantry.Workload, enabled func(tenantry.Workload) bool) ([]tenantry.Workload, error) {
+	switch {
+	case r.State != tenantry.Active:
+		return nil, invalid(field, r.ID, "%q is %s in Microsoft 365 and cannot be backed up", r.Name, r.State)
+	case len(want) == 0 && len(r.Workloads) == 0:
+		return nil, invalid(field, r.ID, "%q has nothing that can be backed up", r.Name)
+	case len(want) == 0:
+		all := slices.DeleteFunc(slices.Clone(r.Workloads), func(w tenantry.Workload) bool { return !enabled(w) })
+		if len(all) == 0 {
+			return nil, notEnabled(field, r.Workloads...)
+		}
+		return all, nil
+	}
+	for _, w := range want {
+		if !slices.Contains(r.Workloads, w) {
+			return nil, invalid(field, r.ID, "%q has no %s", r.Name, w)
+		}
+	}
+	return want, nil
 }
 
 // notEnabled refuses what the tenant has not enabled.

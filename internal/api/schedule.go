@@ -66,31 +66,34 @@ func (n Schedule) apply(p *catalog.Policy, tenant string) error {
 	p.Schedule = catalog.ScheduleKind(n.Kind)
 	p.At, p.Window, p.Hours, p.Blackouts = 0, 0, 0, nil
 	var err error
-	if p.TimeZone, err = n.zone(p.TimeZone, tenant); err != nil {
-		return err
-	}
+	var wrong complaints
+	p.TimeZone, err = n.zone(p.TimeZone, tenant)
+	wrong.add(err)
 	timed := n.Kind == "window" || n.Kind == "fixed"
 	switch {
 	case timed && n.At == "":
-		return invalid("body.schedule.at", n.At, "must be given with the kind %s", n.Kind)
+		wrong.add(invalid("body.schedule.at", n.At, "must be given with the kind %s", n.Kind))
 	case !timed && n.Kind != "off-peak" && n.At != "":
-		return invalid("body.schedule.at", n.At, "goes with the kinds window and fixed")
-	case n.WindowMinutes > 0 && n.Kind != "window" && n.Kind != "off-peak":
-		return invalid("body.schedule.window_minutes", n.WindowMinutes, "goes with the kind window")
-	case n.Kind == "every" && n.EveryHours == 0:
-		return invalid("body.schedule.every_hours", n.EveryHours, "must be given with the kind every")
-	case n.Kind != "every" && n.EveryHours > 0:
-		return invalid("body.schedule.every_hours", n.EveryHours, "goes with the kind every")
+		wrong.add(invalid("body.schedule.at", n.At, "goes with the kinds window and fixed"))
 	case timed:
-		if p.At, err = minuteOf("body.schedule.at", n.At); err != nil {
-			return err
-		}
+		p.At, err = minuteOf("body.schedule.at", n.At)
+		wrong.add(err)
+	}
+	if n.WindowMinutes > 0 && n.Kind != "window" && n.Kind != "off-peak" {
+		wrong.add(invalid("body.schedule.window_minutes", n.WindowMinutes, "goes with the kind window"))
+	}
+	switch {
+	case n.Kind == "every" && n.EveryHours == 0:
+		wrong.add(invalid("body.schedule.every_hours", n.EveryHours, "must be given with the kind every"))
+	case n.Kind != "every" && n.EveryHours > 0:
+		wrong.add(invalid("body.schedule.every_hours", n.EveryHours, "goes with the kind every"))
 	}
 	p.Window, p.Hours = n.WindowMinutes, n.EveryHours
 	if n.Kind == "window" && p.Window == 0 {
 		p.Window = usualWindow
 	}
-	return n.blackouts(p)
+	wrong.add(n.blackouts(p))
+	return wrong.err()
 }
 
 // usualWindow is the length of a window that is not given, in minutes.
@@ -118,21 +121,21 @@ func zoneName(location, name string) (string, error) {
 }
 
 func (n Schedule) blackouts(p *catalog.Policy) error {
+	var wrong complaints
 	for i, b := range n.Blackouts {
 		at := fmt.Sprintf("body.schedule.blackouts[%d]", i)
 		from, err := minuteOf(at+".from", b.From)
-		if err != nil {
-			return err
-		}
+		wrong.add(err)
 		to, err := minuteOf(at+".to", b.To)
-		if err != nil {
-			return err
-		}
+		wrong.add(err)
 		one := catalog.Blackout{From: from, To: to}
 		for _, day := range b.Days {
 			one.Days = append(one.Days, time.Weekday(slices.Index(weekdays, day)))
 		}
 		p.Blackouts = append(p.Blackouts, one)
+	}
+	if err := wrong.err(); err != nil {
+		return err
 	}
 	if !p.LeavesRoom() {
 		return invalid("body.schedule.blackouts", n.Blackouts, "leave no time to start anything")

@@ -237,7 +237,7 @@ func parsePosition(after string) (position, error) {
 	text, err := base64.RawURLEncoding.DecodeString(after)
 	parts := strings.SplitN(string(text), "\x00", 3)
 	if err != nil || len(parts) != 3 {
-		return position{}, tenantry.Errorf(tenantry.Invalid, "read 'after': it is not a 'next' of this search")
+		return position{}, noCursor(after)
 	}
 	return position{tenantry.ResourceID(parts[0]), tenantry.Workload(parts[1]), parts[2]}, nil
 }

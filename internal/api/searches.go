@@ -145,7 +145,7 @@ func (s *service) listFound(ctx context.Context, in *listFoundInput) (*body[Page
 	if in.After != "" {
 		var err error
 		if at, err = strconv.ParseInt(in.After, 10, 64); err != nil || at < 1 {
-			return nil, invalid("query.after", in.After, "must be 'next' of the page before")
+			return nil, noCursor(in.After)
 		}
 	}
 	content, a, err := s.found(ctx, in.RunPath)
@@ -154,7 +154,7 @@ func (s *service) listFound(ctx context.Context, in *listFoundInput) (*body[Page
 	}
 	page, err := foundPage(content, at, a.Size, in.Limit)
 	if errors.Is(err, errNoLine) {
-		return nil, invalid("query.after", in.After, "must be 'next' of the page before")
+		return nil, noCursor(in.After)
 	}
 	if err != nil {
 		return nil, err

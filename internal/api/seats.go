@@ -163,7 +163,7 @@ func (s *service) setLicensing(ctx context.Context, in *licensingInput) (*versio
 
 func (s *service) assignSeats(ctx context.Context, in *seatsInput) (*versioned[Licensing], error) {
 	return s.handSeats(ctx, in, func(t *catalog.Tenant) error {
-		return t.AssignSeats(ctx, in.Body.Resources, callerOf(ctx).name, s.Now())
+		return t.AssignSeats(ctx, in.Body.Resources, callerOf(ctx).key(), s.Now())
 	})
 }
 
@@ -176,12 +176,8 @@ func (s *service) handSeats(ctx context.Context, in *seatsInput, change func(*ca
 	if err != nil {
 		return nil, err
 	}
-	missing, err := t.Missing(ctx, in.Body.Resources)
-	if err != nil {
+	if err := present(ctx, t, "body.resources", in.Body.Resources); err != nil {
 		return nil, err
-	}
-	if len(missing) > 0 {
-		return nil, invalid("body.resources", missing[0], "the tenant has no such resource")
 	}
 	if err := change(t); err != nil {
 		return nil, err

@@ -70,8 +70,8 @@ type RunPath struct {
 
 // PageQuery asks for a page.
 type PageQuery struct {
-	After string `query:"after" maxLength:"2000" doc:"'next' of the page before"`
-	Limit int    `query:"limit" minimum:"1" maximum:"500" default:"100" doc:"Entries on a page"`
+	CursorQuery
+	Limit int `query:"limit" minimum:"1" maximum:"500" default:"100" doc:"Entries on a page"`
 }
 
 // below reads the cursor of a listing by falling numbers; 0 starts at the newest.
@@ -81,7 +81,7 @@ func below(after string) (int64, error) {
 	}
 	n, err := strconv.ParseInt(after, 10, 64)
 	if err != nil || n < 1 {
-		return 0, invalid("query.after", after, "must be 'next' of the page before")
+		return 0, noCursor(after)
 	}
 	return n, nil
 }

@@ -100,38 +100,25 @@ type TenantChange struct {
 // change is the catalog's words for it.
 func (c TenantChange) change(places Places) (catalog.TenantChange, error) {
 	out := catalog.TenantChange{Weight: c.Weight, Pool: c.Pool, Seats: c.Seats}
-	if c.Name != nil {
-		name, err := givenName(*c.Name)
-		if err != nil {
-			return out, err
+	var wrong complaints
+	for _, field := range []struct {
+		from  *string
+		to    **string
+		check func(string) (string, error)
+	}{
+		{c.Name, &out.Name, givenName}, {c.ApplicationName, &out.ApplicationName, nameOfApplication},
+		{c.Region, &out.Region, places.region}, {c.Cloud, &out.Cloud, places.cloud},
+	} {
+		if field.from != nil {
+			checked, err := field.check(*field.from)
+			wrong.add(err)
+			*field.to = &checked
 		}
-		out.Name = &name
-	}
-	if c.ApplicationName != nil {
-		name, err := nameOfApplication(*c.ApplicationName)
-		if err != nil {
-			return out, err
-		}
-		out.ApplicationName = &name
-	}
-	if c.Region != nil {
-		name, err := places.region(*c.Region)
-		if err != nil {
-			return out, err
-		}
-		out.Region = &name
-	}
-	if c.Cloud != nil {
-		name, err := places.cloud(*c.Cloud)
-		if err != nil {
-			return out, err
-		}
-		out.Cloud = &name
 	}
 	if c.SyncHours != nil {
 		out.SyncEvery = new(hours(*c.SyncHours))
 	}
-	return out, nil
+	return out, wrong.err()
 }
 
 // value is what a pointer points at, "" for none.
@@ -177,6 +164,7 @@ func (in *addTenantInput) audit() (tenantry.TenantID, any) { return "", in.Body 
 type AuditEntry struct {
 	At     *time.Time        `json:"at,omitempty"`
 	Actor  string            `json:"actor" doc:"Name of the token, or who else it was"`
+	Of     tenantry.TenantID `json:"actor_tenant,omitempty" doc:"Whose token it was: a tenant's; absent: the provider's"`
 	Tenant tenantry.TenantID `json:"tenant,omitempty"`
 	Source string            `json:"source,omitempty" doc:"Address that the request came from; behind a proxy the proxy's"`
 	Action string            `json:"action" doc:"The operation; with .failed behind it when it failed" example:"start-run"`
@@ -184,7 +172,8 @@ type AuditEntry struct {
 }
 
 func auditOf(e catalog.AuditEntry) AuditEntry {
-	return AuditEntry{At: when(e.At), Actor: e.Actor, Tenant: e.Tenant, Source: e.Source, Action: e.Action, Detail: e.Detail}
+	of, actor := catalog.SplitKey(e.Actor)
+	return AuditEntry{At: when(e.At), Actor: actor, Of: of, Tenant: e.Tenant, Source: e.Source, Action: e.Action, Detail: e.Detail}
 }
 
 type listAuditInput struct {
@@ -234,24 +223,20 @@ func (s *service) addTenant(ctx context.Context, in *addTenantInput) (*created[T
 
 func (s *service) newTenantRow(n NewTenant) (catalog.TenantRow, error) {
 	now := s.Now()
+	var wrong complaints
 	name, err := givenName(n.Name)
-	if err != nil {
-		return catalog.TenantRow{}, err
-	}
+	wrong.add(err)
 	application, err := nameOfApplication(n.ApplicationName)
-	if err != nil {
-		return catalog.TenantRow{}, err
-	}
+	wrong.add(err)
 	directory := strings.ToLower(strings.TrimSpace(n.Directory))
 	if !guidPattern.MatchString(directory) && !domainPattern.MatchString(directory) {
-		return catalog.TenantRow{}, invalid("body.directory", n.Directory, "must be the GUID or a domain of a Microsoft tenant")
+		wrong.add(invalid("body.directory", n.Directory, "must be the GUID or a domain of a Microsoft tenant"))
 	}
 	region, err := s.Places.region(n.Region)
-	if err != nil {
-		return catalog.TenantRow{}, err
-	}
+	wrong.add(err)
 	cloud, err := s.Places.cloud(n.Cloud)
-	if err != nil {
+	wrong.add(err)
+	if err := wrong.err(); err != nil {
 		return catalog.TenantRow{}, err
 	}
 	return catalog.TenantRow{
@@ -280,6 +265,14 @@ func (s *service) listTenants(ctx context.Context, in *PageQuery) (*body[Page[Te
 // tenantSettings are what people can change of a tenant; the rest the fleet finds out.
 func tenantSettings(r catalog.TenantRow) any {
 	return []any{r.Name, r.Weight, r.Cloud, r.Region, r.Pool, r.ApplicationName, r.SyncEvery, r.Seats}
+}
+
+// settingsOf reads tenantSettings.
+func settingsOf(t *catalog.Tenant) func(context.Context) (any, error) {
+	return func(ctx context.Context) (any, error) {
+		row, err := t.Get(ctx)
+		return tenantSettings(row), err
+	}
 }
 
 func (s *service) getTenant(ctx context.Context, in *tenantInput) (*versioned[Tenant], error) {
@@ -314,7 +307,7 @@ func (s *service) changeTenant(ctx context.Context, in *changeTenantInput) (*ver
 		change.Cloud = nil
 	}
 	s.Places.setPlace(&change, row)
-	err = s.change(ctx, t, in.IfMatch, func(ctx context.Context) (any, error) { row, err := t.Get(ctx); return tenantSettings(row), err },
+	err = s.change(ctx, t, in.IfMatch, settingsOf(t),
 		func(ctx context.Context) error {
 			if err := s.Catalog.Fleet().ChangeTenant(ctx, in.Tenant, change, s.Now()); err != nil || change.Region == nil {
 				return err

@@ -7,46 +7,39 @@ import (
 )
 
 // checkText refuses strings that no database keeps: with NUL, or not UTF-8. in points to
-// an operation's input, whose tags name the field.
+// an operation's input, whose tags name the fields.
 func checkText(in any) error {
-	return checkValue(reflect.ValueOf(in).Elem(), "")
+	var wrong complaints
+	wrong.checkValue(reflect.ValueOf(in).Elem(), "")
+	return wrong.err()
 }
 
-func checkValue(v reflect.Value, at string) error {
+func (c *complaints) checkValue(v reflect.Value, at string) {
 	switch v.Kind() {
 	case reflect.String:
 		if s := v.String(); strings.ContainsRune(s, 0) || !utf8.ValidString(s) {
-			return invalid(at, strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD"), "must be text in UTF-8 without NUL")
+			c.add(invalid(at, strings.ToValidUTF8(strings.ReplaceAll(s, "\x00", "\uFFFD"), "\uFFFD"), "must be text in UTF-8 without NUL"))
 		}
 	case reflect.Pointer:
 		if !v.IsNil() {
-			return checkValue(v.Elem(), at)
+			c.checkValue(v.Elem(), at)
 		}
 	case reflect.Slice:
 		for i := range v.Len() {
-			if err := checkValue(v.Index(i), at); err != nil {
-				return err
-			}
+			c.checkValue(v.Index(i), at)
 		}
 	case reflect.Map:
 		for name, value := range v.Seq2() {
-			if err := checkValue(name, at); err != nil {
-				return err
-			}
-			if err := checkValue(value, at); err != nil {
-				return err
-			}
+			c.checkValue(name, at)
+			c.checkValue(value, at)
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			if field := v.Type().Field(i); field.IsExported() {
-				if err := checkValue(v.Field(i), place(at, field)); err != nil {
-					return err
-				}
+				c.checkValue(v.Field(i), place(at, field))
 			}
 		}
 	}
-	return nil
 }
 
 // place names a field as problems do: path.tenant, query.after, body.name.

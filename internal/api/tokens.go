@@ -1,10 +1,13 @@
 package api
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -16,7 +19,7 @@ type Token struct {
 	Name      string            `json:"name" example:"ada@contoso"`
 	Role      Role              `json:"role" enum:"provider-admin,operator,tenant-admin,restore-operator,auditor,read-only"`
 	Tenant    tenantry.TenantID `json:"tenant,omitempty" doc:"The only tenant it is good for; absent: all of the fleet"`
-	CreatedBy string            `json:"created_by,omitempty" doc:"Name of the token that made it"`
+	CreatedBy string            `json:"created_by,omitempty" doc:"Name of the token that made it, TENANT/NAME if it is a tenant's"`
 	Created   *time.Time        `json:"created,omitempty"`
 	Expires   *time.Time        `json:"expires,omitempty" doc:"Absent: never"`
 }
@@ -33,7 +36,7 @@ type FreshToken struct {
 
 // NewTokenBody asks for a token.
 type NewTokenBody struct {
-	Name   string            `json:"name" minLength:"1" maxLength:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9@._-]*$" doc:"Unique in the fleet; the audit log names it" example:"ada@contoso"`
+	Name   string            `json:"name" minLength:"1" maxLength:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9@._-]*$" doc:"Unique in its tenant, or among those of the whole fleet; the audit log names it, TENANT/NAME if it is a tenant's" example:"ada@contoso"`
 	Role   Role              `json:"role" enum:"provider-admin,operator,tenant-admin,restore-operator,auditor,read-only"`
 	Tenant tenantry.TenantID `json:"tenant,omitempty" maxLength:"64" doc:"The only tenant it shall be good for; tenant-admin needs one, provider-admin and operator must have none"`
 	Days   int               `json:"days,omitempty" minimum:"1" maximum:"3650" doc:"How long it is valid; absent: until it is revoked"`
@@ -44,7 +47,8 @@ type addTokenInput struct{ Body NewTokenBody }
 func (in *addTokenInput) audit() (tenantry.TenantID, any) { return in.Body.Tenant, in.Body }
 
 type revokeTokenInput struct {
-	Name string `path:"name" maxLength:"100" doc:"Name of the token"`
+	Name   string            `path:"name" maxLength:"200" doc:"Name of the token"`
+	Tenant tenantry.TenantID `query:"tenant" maxLength:"64" doc:"Whose token: a tenant's, or 'fleet'; without it the only one of the name" example:"fleet"`
 }
 
 func (in *revokeTokenInput) audit() (tenantry.TenantID, any) { return "", in }
@@ -86,7 +90,7 @@ func (s *service) addToken(ctx context.Context, in *addTokenInput) (*created[Fre
 		}
 	}
 	now := s.Now()
-	t := catalog.Token{Name: ask.Name, Role: string(ask.Role), Tenant: ask.Tenant, CreatedBy: by.name, CreatedAt: now}
+	t := catalog.Token{Name: ask.Name, Role: string(ask.Role), Tenant: ask.Tenant, CreatedBy: by.key(), CreatedAt: now}
 	if ask.Days > 0 {
 		t.ExpiresAt = now.Add(time.Duration(ask.Days) * 24 * time.Hour)
 	}
@@ -102,12 +106,50 @@ func (s *service) listTokens(ctx context.Context, in *PageQuery) (*body[Page[Tok
 	if err != nil {
 		return nil, err
 	}
-	return paged(rows, in.Limit, tokenOf, func(t catalog.Token) string { return t.Name }), nil
+	return paged(rows, in.Limit, tokenOf, catalog.Token.Key), nil
 }
 
 func (s *service) revokeToken(ctx context.Context, in *revokeTokenInput) (*struct{}, error) {
+	owner, err := s.ownerOf(ctx, in)
+	if err != nil {
+		return nil, err
+	}
 	defer s.known.forget()
-	return nil, s.Catalog.Fleet().RevokeToken(ctx, callerOf(ctx).tenant, in.Name)
+	return nil, s.Catalog.Fleet().RevokeToken(ctx, owner, in.Name)
+}
+
+// theFleet stands for no tenant where one may be named.
+const theFleet = "fleet"
+
+// ownerOf finds whose token is to be revoked, "" is the fleet.
+func (s *service) ownerOf(ctx context.Context, in *revokeTokenInput) (tenantry.TenantID, error) {
+	if own := callerOf(ctx).tenant; own != "" {
+		if in.Tenant != "" && in.Tenant != own {
+			return "", unknownTenant(in.Tenant)
+		}
+		return own, nil
+	}
+	switch in.Tenant {
+	case theFleet:
+		return "", nil
+	case "":
+	default:
+		return in.Tenant, nil
+	}
+	named, err := s.Catalog.Fleet().TokensNamed(ctx, in.Name)
+	switch {
+	case err != nil:
+		return "", err
+	case len(named) == 0:
+		return "", tenantry.Errorf(tenantry.NotFound, "there is no token %q", in.Name)
+	case len(named) == 1:
+		return named[0].Tenant, nil
+	}
+	var owners []string
+	for _, t := range named {
+		owners = append(owners, cmp.Or(string(t.Tenant), theFleet))
+	}
+	return "", newProblem(tenantry.Conflict, fmt.Sprintf("several tokens are named %q: name one of them by 'tenant', which is %s", in.Name, strings.Join(owners, ", "))).because(codeSeveral)
 }
 
 // Identity is who a token makes its holder.

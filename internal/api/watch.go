@@ -53,7 +53,7 @@ func (s *service) watchRun(ctx context.Context, in *watchRunInput) (*huma.Stream
 	if err != nil {
 		return nil, err
 	}
-	w, leave, err := s.watchers.enter(callerOf(ctx).name, in.RunPath, t)
+	w, leave, err := s.watchers.enter(callerOf(ctx).key(), in.RunPath, t)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (w *watchers) enter(caller string, key RunPath, t *catalog.Tenant) (*watche
 	defer w.mu.Unlock()
 	if w.streams >= watchMax || w.by[caller] >= watchTokens {
 		p := tooMany(watchRetry)
-		p.Code, p.Detail = "too_many_watched", fmt.Sprintf("too many runs are watched at once: %d by one token, %d in all", watchTokens, watchMax)
+		p.Code, p.Detail = codeWatched, fmt.Sprintf("too many runs are watched at once: %d by one token, %d in all", watchTokens, watchMax)
 		return nil, nil, p
 	}
 	if w.of == nil {

@@ -197,7 +197,7 @@ func refusal(action string, answer *http.Response, now time.Time) error {
 		p = Problem{Kind: string(foreignKind(answer.StatusCode)), Detail: fmt.Sprintf("%s: the server answered %s without a reason of ours", action, answer.Status)}
 	}
 	refused := tenantry.E(tenantry.Kind(p.Kind), describe(p), nil)
-	refused.Code = p.Code
+	refused.Code = string(p.Code)
 	if s, err := strconv.Atoi(answer.Header.Get("Retry-After")); err == nil {
 		refused.Until = now.Add(time.Duration(s) * time.Second)
 	}

@@ -373,13 +373,13 @@ func (e MailState) Valid() bool {
 
 // Defines values for NeedCode.
 const (
-	NeedsOwnApplication NeedCode = "needs_own_application"
+	NeedCodeNeedsOwnApplication NeedCode = "needs_own_application"
 )
 
 // Valid indicates whether the value is a known member of the NeedCode enum.
 func (e NeedCode) Valid() bool {
 	switch e {
-	case NeedsOwnApplication:
+	case NeedCodeNeedsOwnApplication:
 		return true
 	default:
 		return false
@@ -1118,6 +1118,138 @@ func (e PolicyChangeWorkloads) Valid() bool {
 	case PolicyChangeWorkloadsSite:
 		return true
 	case PolicyChangeWorkloadsTeam:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ProblemCode.
+const (
+	ProblemCodeAbsent               ProblemCode = "absent"
+	ProblemCodeAmbiguous            ProblemCode = "ambiguous"
+	ProblemCodeAnswerShownOnce      ProblemCode = "answer_shown_once"
+	ProblemCodeCanceled             ProblemCode = "canceled"
+	ProblemCodeCapacity             ProblemCode = "capacity"
+	ProblemCodeChangedMeanwhile     ProblemCode = "changed_meanwhile"
+	ProblemCodeConflict             ProblemCode = "conflict"
+	ProblemCodeConsentLost          ProblemCode = "consent_lost"
+	ProblemCodeCorrupt              ProblemCode = "corrupt"
+	ProblemCodeCursorInvalid        ProblemCode = "cursor_invalid"
+	ProblemCodeDenied               ProblemCode = "denied"
+	ProblemCodeFenced               ProblemCode = "fenced"
+	ProblemCodeForbidden            ProblemCode = "forbidden"
+	ProblemCodeForeignOrigin        ProblemCode = "foreign_origin"
+	ProblemCodeHeadersTooLarge      ProblemCode = "headers_too_large"
+	ProblemCodeInternal             ProblemCode = "internal"
+	ProblemCodeInvalid              ProblemCode = "invalid"
+	ProblemCodeKeyBusy              ProblemCode = "key_busy"
+	ProblemCodeKeyReused            ProblemCode = "key_reused"
+	ProblemCodeMalformedBody        ProblemCode = "malformed_body"
+	ProblemCodeMethodNotAllowed     ProblemCode = "method_not_allowed"
+	ProblemCodeNeedsOwnApplication  ProblemCode = "needs_own_application"
+	ProblemCodeNeedsPostgres        ProblemCode = "needs_postgres"
+	ProblemCodeNeverConsented       ProblemCode = "never_consented"
+	ProblemCodeNotFound             ProblemCode = "not_found"
+	ProblemCodePoison               ProblemCode = "poison"
+	ProblemCodeRateLimited          ProblemCode = "rate_limited"
+	ProblemCodeReconnect            ProblemCode = "reconnect"
+	ProblemCodeRequestTimeout       ProblemCode = "request_timeout"
+	ProblemCodeResync               ProblemCode = "resync"
+	ProblemCodeShared               ProblemCode = "shared"
+	ProblemCodeTaken                ProblemCode = "taken"
+	ProblemCodeThrottled            ProblemCode = "throttled"
+	ProblemCodeTooLarge             ProblemCode = "too_large"
+	ProblemCodeTooManyWatched       ProblemCode = "too_many_watched"
+	ProblemCodeTransient            ProblemCode = "transient"
+	ProblemCodeUnauthorized         ProblemCode = "unauthorized"
+	ProblemCodeUnknownPath          ProblemCode = "unknown_path"
+	ProblemCodeUnsupportedMediaType ProblemCode = "unsupported_media_type"
+	ProblemCodeWrongKey             ProblemCode = "wrong_key"
+)
+
+// Valid indicates whether the value is a known member of the ProblemCode enum.
+func (e ProblemCode) Valid() bool {
+	switch e {
+	case ProblemCodeAbsent:
+		return true
+	case ProblemCodeAmbiguous:
+		return true
+	case ProblemCodeAnswerShownOnce:
+		return true
+	case ProblemCodeCanceled:
+		return true
+	case ProblemCodeCapacity:
+		return true
+	case ProblemCodeChangedMeanwhile:
+		return true
+	case ProblemCodeConflict:
+		return true
+	case ProblemCodeConsentLost:
+		return true
+	case ProblemCodeCorrupt:
+		return true
+	case ProblemCodeCursorInvalid:
+		return true
+	case ProblemCodeDenied:
+		return true
+	case ProblemCodeFenced:
+		return true
+	case ProblemCodeForbidden:
+		return true
+	case ProblemCodeForeignOrigin:
+		return true
+	case ProblemCodeHeadersTooLarge:
+		return true
+	case ProblemCodeInternal:
+		return true
+	case ProblemCodeInvalid:
+		return true
+	case ProblemCodeKeyBusy:
+		return true
+	case ProblemCodeKeyReused:
+		return true
+	case ProblemCodeMalformedBody:
+		return true
+	case ProblemCodeMethodNotAllowed:
+		return true
+	case ProblemCodeNeedsOwnApplication:
+		return true
+	case ProblemCodeNeedsPostgres:
+		return true
+	case ProblemCodeNeverConsented:
+		return true
+	case ProblemCodeNotFound:
+		return true
+	case ProblemCodePoison:
+		return true
+	case ProblemCodeRateLimited:
+		return true
+	case ProblemCodeReconnect:
+		return true
+	case ProblemCodeRequestTimeout:
+		return true
+	case ProblemCodeResync:
+		return true
+	case ProblemCodeShared:
+		return true
+	case ProblemCodeTaken:
+		return true
+	case ProblemCodeThrottled:
+		return true
+	case ProblemCodeTooLarge:
+		return true
+	case ProblemCodeTooManyWatched:
+		return true
+	case ProblemCodeTransient:
+		return true
+	case ProblemCodeUnauthorized:
+		return true
+	case ProblemCodeUnknownPath:
+		return true
+	case ProblemCodeUnsupportedMediaType:
+		return true
+	case ProblemCodeWrongKey:
 		return true
 	default:
 		return false
@@ -2253,8 +2385,11 @@ type AuditEntry struct {
 	Action string `json:"action"`
 
 	// Actor Name of the token, or who else it was
-	Actor string    `json:"actor"`
-	At    time.Time `json:"at,omitempty,omitzero"`
+	Actor string `json:"actor"`
+
+	// ActorTenant Whose token it was: a tenant's; absent: the provider's
+	ActorTenant string    `json:"actor_tenant,omitempty,omitzero"`
+	At          time.Time `json:"at,omitempty,omitzero"`
 
 	// Detail What was asked for, as JSON; cut at 2000 bytes
 	Detail string `json:"detail,omitempty,omitzero"`
@@ -2769,7 +2904,7 @@ type FreshEnrolmentState string
 type FreshToken struct {
 	Created time.Time `json:"created,omitempty,omitzero"`
 
-	// CreatedBy Name of the token that made it
+	// CreatedBy Name of the token that made it, TENANT/NAME if it is a tenant's
 	CreatedBy string `json:"created_by,omitempty,omitzero"`
 
 	// Expires Absent: never
@@ -3327,7 +3462,7 @@ type NewTokenBody struct {
 	// Days How long it is valid; absent: until it is revoked
 	Days int64 `json:"days,omitempty,omitzero"`
 
-	// Name Unique in the fleet; the audit log names it
+	// Name Unique in its tenant, or among those of the whole fleet; the audit log names it, TENANT/NAME if it is a tenant's
 	//
 	// Example: ada@contoso
 	Name string           `json:"name"`
@@ -3893,8 +4028,15 @@ type PoolChoice struct {
 
 // Problem defines model for Problem.
 type Problem struct {
-	// Code Stable reason for machines where the cause gave one: a Graph error code, an AADSTS number
-	Code string `json:"code,omitempty,omitzero"`
+	// Cause What the service behind it gave as its reason, if it did: a Graph error code, an AADSTS number
+	//
+	// Example: AADSTS700016
+	Cause string `json:"cause,omitempty,omitzero"`
+
+	// Code Why, for programs: a code is never renamed, and new ones come
+	//
+	// Example: taken
+	Code ProblemCode `json:"code"`
 
 	// Detail What went wrong this time
 	//
@@ -3924,6 +4066,11 @@ type Problem struct {
 	// Example: urn:tenantry:problem:not_found
 	Type string `json:"type"`
 }
+
+// ProblemCode Why, for programs: a code is never renamed, and new ones come
+//
+// Example: taken
+type ProblemCode string
 
 // Process defines model for Process.
 type Process struct {
@@ -4570,7 +4717,7 @@ type TenantOverview struct {
 type Token struct {
 	Created time.Time `json:"created,omitempty,omitzero"`
 
-	// CreatedBy Name of the token that made it
+	// CreatedBy Name of the token that made it, TENANT/NAME if it is a tenant's
 	CreatedBy string `json:"created_by,omitempty,omitzero"`
 
 	// Expires Absent: never
@@ -4684,7 +4831,7 @@ type WorkloadStatusState string
 
 // ListFleetAuditParams defines parameters for ListFleetAudit.
 type ListFleetAuditParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4699,7 +4846,7 @@ type ListBacklogsParams struct {
 
 // GetFleetCoverageParams defines parameters for GetFleetCoverage.
 type GetFleetCoverageParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4708,7 +4855,7 @@ type GetFleetCoverageParams struct {
 
 // ListFleetMailsParams defines parameters for ListFleetMails.
 type ListFleetMailsParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4717,7 +4864,7 @@ type ListFleetMailsParams struct {
 
 // SetFleetNoticesParams defines parameters for SetFleetNotices.
 type SetFleetNoticesParams struct {
-	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
@@ -4732,7 +4879,7 @@ type CountSeatsParams struct {
 	// Month Of UTC; without it the present one
 	Month *string `form:"month,omitempty" json:"month,omitempty"`
 
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4750,7 +4897,7 @@ type ListTenantAlarmsParams struct {
 	// Cause Only those of one cause
 	Cause *ListTenantAlarmsParamsCause `form:"cause,omitempty" json:"cause,omitempty"`
 
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4762,7 +4909,7 @@ type ListTenantAlarmsParamsCause string
 
 // ListTenantsParams defines parameters for ListTenants.
 type ListTenantsParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4771,13 +4918,13 @@ type ListTenantsParams struct {
 
 // ChangeTenantParams defines parameters for ChangeTenant.
 type ChangeTenantParams struct {
-	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
 // ListAuditParams defines parameters for ListAudit.
 type ListAuditParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4798,13 +4945,13 @@ type GetLedgerParams struct {
 
 // SetLicensingParams defines parameters for SetLicensing.
 type SetLicensingParams struct {
-	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
 // ListMailsParams defines parameters for ListMails.
 type ListMailsParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4819,7 +4966,7 @@ type RemoveNoticesParams struct {
 
 // SetNoticesParams defines parameters for SetNotices.
 type SetNoticesParams struct {
-	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
@@ -4831,61 +4978,67 @@ type SendReportParams struct {
 
 // SetPlanningParams defines parameters for SetPlanning.
 type SetPlanningParams struct {
-	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
 // DeletePolicyParams defines parameters for DeletePolicy.
 type DeletePolicyParams struct {
-	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
 // ChangePolicyParams defines parameters for ChangePolicy.
 type ChangePolicyParams struct {
-	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
 // ActivatePolicyParams defines parameters for ActivatePolicy.
 type ActivatePolicyParams struct {
-	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
 // SetPolicyNoticesParams defines parameters for SetPolicyNotices.
 type SetPolicyNoticesParams struct {
-	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
 // PausePolicyParams defines parameters for PausePolicy.
 type PausePolicyParams struct {
-	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
 // SetRetentionParams defines parameters for SetRetention.
 type SetRetentionParams struct {
-	// IfMatch ETag of what was read; the change is refused with 412 when the settings are others by now
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
 	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
 // PreviewRetentionParams defines parameters for PreviewRetention.
 type PreviewRetentionParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 }
 
 // ProposeRetentionParams defines parameters for ProposeRetention.
 type ProposeRetentionParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
+}
+
+// SetPoolParams defines parameters for SetPool.
+type SetPoolParams struct {
+	// IfMatch ETag of what was read; the change is refused with 412 and the code changed_meanwhile when the settings are others by now; without it the change is made whatever they are
+	IfMatch string `json:"If-Match,omitempty,omitzero"`
 }
 
 // ListResourcesParams defines parameters for ListResources.
 type ListResourcesParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4924,7 +5077,7 @@ type StartRepairParamsWorkload string
 
 // ListSnapshotsParams defines parameters for ListSnapshots.
 type ListSnapshotsParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4936,7 +5089,7 @@ type ListSnapshotsParamsWorkload string
 
 // CompareSnapshotsParams defines parameters for CompareSnapshots.
 type CompareSnapshotsParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4951,7 +5104,7 @@ type CompareSnapshotsParamsWorkload string
 
 // BrowseItemsParams defines parameters for BrowseItems.
 type BrowseItemsParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -4969,7 +5122,7 @@ type GetItemParamsWorkload string
 
 // SearchSnapshotParams defines parameters for SearchSnapshot.
 type SearchSnapshotParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -5005,7 +5158,7 @@ type SearchSnapshotParamsWorkload string
 
 // ListRunsParams defines parameters for ListRuns.
 type ListRunsParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -5035,7 +5188,7 @@ type WatchRunParams struct {
 
 // ListFailuresParams defines parameters for ListFailures.
 type ListFailuresParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -5044,7 +5197,7 @@ type ListFailuresParams struct {
 
 // ListTasksParams defines parameters for ListTasks.
 type ListTasksParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -5053,7 +5206,7 @@ type ListTasksParams struct {
 
 // SearchTenantParams defines parameters for SearchTenant.
 type SearchTenantParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -5089,7 +5242,7 @@ type SearchTenantParamsWorkload string
 
 // ListFoundParams defines parameters for ListFound.
 type ListFoundParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -5101,7 +5254,7 @@ type ListSeatsParams struct {
 	// Month Of UTC; without it the present one
 	Month *string `form:"month,omitempty" json:"month,omitempty"`
 
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
@@ -5122,11 +5275,17 @@ type EnableWorkloadParamsWorkload string
 
 // ListTokensParams defines parameters for ListTokens.
 type ListTokensParams struct {
-	// After 'next' of the page before
+	// After 'next' of the page before, with the same filters
 	After *string `form:"after,omitempty" json:"after,omitempty"`
 
 	// Limit Entries on a page
 	Limit *int64 `form:"limit,omitempty" json:"limit,omitempty"`
+}
+
+// RevokeTokenParams defines parameters for RevokeToken.
+type RevokeTokenParams struct {
+	// Tenant Whose token: a tenant's, or 'fleet'; without it the only one of the name
+	Tenant *string `form:"tenant,omitempty" json:"tenant,omitempty"`
 }
 
 // AddFleetCredentialJSONRequestBody defines body for AddFleetCredential for application/json ContentType.
@@ -5784,6 +5943,11 @@ type ClientInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/forecast (the `ForecastPolicy` operationId).
 	ForecastPolicy(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// GetPolicyNotices Show who is told what about a policy in place of what is set for the tenant
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/notices (the `GetPolicyNotices` operationId).
+	GetPolicyNotices(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// SetPolicyNoticesWithBody Say who is told what about a policy, in place of what is set for the tenant
 	//
 	// Takes any type of body and a specified content type.
@@ -5841,14 +6005,14 @@ type ClientInterface interface {
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
-	SetPoolWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetPoolWithBody(ctx context.Context, tenant string, params *SetPoolParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// SetPool Have the tenant's work done by the workers of a pool
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
-	SetPool(ctx context.Context, tenant string, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	SetPool(ctx context.Context, tenant string, params *SetPoolParams, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ProbeTenant Prove anew what the tenant's consent permits; connects a tenant whose consent is there already
 	//
@@ -6148,7 +6312,7 @@ type ClientInterface interface {
 	// RevokeToken Revoke a token: it is refused within a second
 	//
 	// Corresponds with DELETE /v1/tokens/{name} (the `RevokeToken` operationId).
-	RevokeToken(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error)
+	RevokeToken(ctx context.Context, name string, params *RevokeTokenParams, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// Whoami Show what the token of this request may do
 	//
@@ -7494,6 +7658,21 @@ func (c *Client) ForecastPolicy(ctx context.Context, tenant string, policy strin
 	return c.Client.Do(req)
 }
 
+// GetPolicyNotices Show who is told what about a policy in place of what is set for the tenant
+//
+// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/notices (the `GetPolicyNotices` operationId).
+func (c *Client) GetPolicyNotices(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewGetPolicyNoticesRequest(c.Server, tenant, policy)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
 // SetPolicyNoticesWithBody Say who is told what about a policy, in place of what is set for the tenant
 //
 // Takes any type of body and a specified content type.
@@ -7631,8 +7810,8 @@ func (c *Client) ProposeRetention(ctx context.Context, tenant string, policy str
 // Takes any type of body and a specified content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
-func (c *Client) SetPoolWithBody(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetPoolRequestWithBody(c.Server, tenant, contentType, body)
+func (c *Client) SetPoolWithBody(ctx context.Context, tenant string, params *SetPoolParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPoolRequestWithBody(c.Server, tenant, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -7648,8 +7827,8 @@ func (c *Client) SetPoolWithBody(ctx context.Context, tenant string, contentType
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
-func (c *Client) SetPool(ctx context.Context, tenant string, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewSetPoolRequest(c.Server, tenant, body)
+func (c *Client) SetPool(ctx context.Context, tenant string, params *SetPoolParams, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewSetPoolRequest(c.Server, tenant, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -8468,8 +8647,8 @@ func (c *Client) AddToken(ctx context.Context, body AddTokenJSONRequestBody, req
 // RevokeToken Revoke a token: it is refused within a second
 //
 // Corresponds with DELETE /v1/tokens/{name} (the `RevokeToken` operationId).
-func (c *Client) RevokeToken(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewRevokeTokenRequest(c.Server, name)
+func (c *Client) RevokeToken(ctx context.Context, name string, params *RevokeTokenParams, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRevokeTokenRequest(c.Server, name, params)
 	if err != nil {
 		return nil, err
 	}
@@ -11544,6 +11723,47 @@ func NewForecastPolicyRequest(server string, tenant string, policy string) (*htt
 	return req, nil
 }
 
+// NewGetPolicyNoticesRequest constructs an http.Request for the GetPolicyNotices method
+func NewGetPolicyNoticesRequest(server string, tenant string, policy string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	var pathParam1 string
+
+	pathParam1, err = runtime.StyleParamWithOptions("simple", false, "policy", policy, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/policies/%s/notices", pathParam0, pathParam1)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodGet, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+
+	return req, nil
+}
+
 // NewSetPolicyNoticesRequest calls the generic SetPolicyNotices builder with application/json body
 func NewSetPolicyNoticesRequest(server string, tenant string, policy string, params *SetPolicyNoticesParams, body SetPolicyNoticesJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
@@ -11882,18 +12102,18 @@ func NewProposeRetentionRequestWithBody(server string, tenant string, policy str
 }
 
 // NewSetPoolRequest calls the generic SetPool builder with application/json body
-func NewSetPoolRequest(server string, tenant string, body SetPoolJSONRequestBody) (*http.Request, error) {
+func NewSetPoolRequest(server string, tenant string, params *SetPoolParams, body SetPoolJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewSetPoolRequestWithBody(server, tenant, "application/json", bodyReader)
+	return NewSetPoolRequestWithBody(server, tenant, params, "application/json", bodyReader)
 }
 
 // NewSetPoolRequestWithBody constructs an http.Request for the SetPool method, with any body, and a specified content type
-func NewSetPoolRequestWithBody(server string, tenant string, contentType string, body io.Reader) (*http.Request, error) {
+func NewSetPoolRequestWithBody(server string, tenant string, params *SetPoolParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -11924,6 +12144,19 @@ func NewSetPoolRequestWithBody(server string, tenant string, contentType string,
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "If-Match", params.IfMatch, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("If-Match", headerParam0)
+
+	}
 
 	return req, nil
 }
@@ -14504,7 +14737,7 @@ func NewAddTokenRequestWithBody(server string, contentType string, body io.Reade
 }
 
 // NewRevokeTokenRequest constructs an http.Request for the RevokeToken method
-func NewRevokeTokenRequest(server string, name string) (*http.Request, error) {
+func NewRevokeTokenRequest(server string, name string, params *RevokeTokenParams) (*http.Request, error) {
 	var err error
 
 	var pathParam0 string
@@ -14527,6 +14760,33 @@ func NewRevokeTokenRequest(server string, name string) (*http.Request, error) {
 	queryURL, err := serverURL.Parse(operationPath)
 	if err != nil {
 		return nil, err
+	}
+
+	if params != nil {
+		// queryValues collects non-styled parameters (passthrough, JSON)
+		// that are safe to round-trip through url.Values.Encode().
+		queryValues := queryURL.Query()
+		// rawQueryFragments collects pre-encoded query fragments from
+		// styled parameters, preserving literal commas as delimiters
+		// per the OpenAPI spec (e.g. "color=blue,black,brown").
+		var rawQueryFragments []string
+
+		if params.Tenant != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "tenant", *params.Tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if encoded := queryValues.Encode(); encoded != "" {
+			rawQueryFragments = append(rawQueryFragments, encoded)
+		}
+		queryURL.RawQuery = strings.Join(rawQueryFragments, "&")
 	}
 
 	req, err := http.NewRequest(http.MethodDelete, queryURL.String(), nil)
@@ -15257,6 +15517,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/forecast (the `ForecastPolicy` operationId).
 	ForecastPolicyWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*ForecastPolicyResponse, error)
 
+	// GetPolicyNoticesWithResponse Show who is told what about a policy in place of what is set for the tenant
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/notices (the `GetPolicyNotices` operationId).
+	GetPolicyNoticesWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*GetPolicyNoticesResponse, error)
+
 	// SetPolicyNoticesWithBodyWithResponse Say who is told what about a policy, in place of what is set for the tenant
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -15318,14 +15585,14 @@ type ClientWithResponsesInterface interface {
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
-	SetPoolWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPoolResponse, error)
+	SetPoolWithBodyWithResponse(ctx context.Context, tenant string, params *SetPoolParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPoolResponse, error)
 
 	// SetPoolWithResponse Have the tenant's work done by the workers of a pool
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
-	SetPoolWithResponse(ctx context.Context, tenant string, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPoolResponse, error)
+	SetPoolWithResponse(ctx context.Context, tenant string, params *SetPoolParams, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPoolResponse, error)
 
 	// ProbeTenantWithResponse Prove anew what the tenant's consent permits; connects a tenant whose consent is there already
 	//
@@ -15689,7 +15956,7 @@ type ClientWithResponsesInterface interface {
 	// Returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with DELETE /v1/tokens/{name} (the `RevokeToken` operationId).
-	RevokeTokenWithResponse(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error)
+	RevokeTokenWithResponse(ctx context.Context, name string, params *RevokeTokenParams, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error)
 
 	// WhoamiWithResponse Show what the token of this request may do
 	//
@@ -16044,7 +16311,8 @@ func (r ListFleetCredentialsResponse) ContentType() string {
 
 // AddFleetCredentialResponse201Headers the declared response headers of an HTTP 201 response for AddFleetCredential
 type AddFleetCredentialResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type AddFleetCredentialResponse struct {
@@ -16344,11 +16612,18 @@ func (r SetFleetNoticesResponse) ContentType() string {
 	return ""
 }
 
+// SendFleetReportResponse202Headers the declared response headers of an HTTP 202 response for SendFleetReport
+type SendFleetReportResponse202Headers struct {
+	IdempotencyReplayed string
+}
+
 type SendFleetReportResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *SendFleetReportResponse202Headers
 }
 
 // GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -16385,11 +16660,18 @@ func (r SendFleetReportResponse) ContentType() string {
 	return ""
 }
 
+// TestFleetNoticesResponse202Headers the declared response headers of an HTTP 202 response for TestFleetNotices
+type TestFleetNoticesResponse202Headers struct {
+	IdempotencyReplayed string
+}
+
 type TestFleetNoticesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *TestFleetNoticesResponse202Headers
 }
 
 // GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -16476,7 +16758,8 @@ func (r ListPoolsResponse) ContentType() string {
 
 // AddPoolResponse201Headers the declared response headers of an HTTP 201 response for AddPool
 type AddPoolResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type AddPoolResponse struct {
@@ -17045,7 +17328,8 @@ func (r ListTenantsResponse) ContentType() string {
 
 // AddTenantResponse201Headers the declared response headers of an HTTP 201 response for AddTenant
 type AddTenantResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type AddTenantResponse struct {
@@ -17354,7 +17638,8 @@ func (r GetBudgetResponse) ContentType() string {
 
 // StartCollectionResponse201Headers the declared response headers of an HTTP 201 response for StartCollection
 type StartCollectionResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type StartCollectionResponse struct {
@@ -17594,7 +17879,8 @@ func (r ListCredentialsResponse) ContentType() string {
 
 // AddCredentialResponse201Headers the declared response headers of an HTTP 201 response for AddCredential
 type AddCredentialResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type AddCredentialResponse struct {
@@ -17690,7 +17976,8 @@ func (r RemoveCredentialResponse) ContentType() string {
 
 // StartExportResponse201Headers the declared response headers of an HTTP 201 response for StartExport
 type StartExportResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type StartExportResponse struct {
@@ -17921,6 +18208,11 @@ func (r ListHoldsResponse) ContentType() string {
 	return ""
 }
 
+// SetHoldResponse201Headers the declared response headers of an HTTP 201 response for SetHold
+type SetHoldResponse201Headers struct {
+	IdempotencyReplayed string
+}
+
 type SetHoldResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -17928,6 +18220,8 @@ type SetHoldResponse struct {
 	JSON201 *Hold
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers201 the parsed response headers for an HTTP 201 response
+	Headers201 *SetHoldResponse201Headers
 }
 
 // GetJSON201 returns the response for an HTTP 201 `application/json` response
@@ -18216,6 +18510,11 @@ func (r RemoveNoticesResponse) ContentType() string {
 	return ""
 }
 
+// ListNoticesResponse200Headers the declared response headers of an HTTP 200 response for ListNotices
+type ListNoticesResponse200Headers struct {
+	ETag string
+}
+
 type ListNoticesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18223,6 +18522,8 @@ type ListNoticesResponse struct {
 	JSON200 *PageNotices
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ListNoticesResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18319,11 +18620,18 @@ func (r SetNoticesResponse) ContentType() string {
 	return ""
 }
 
+// SendReportResponse202Headers the declared response headers of an HTTP 202 response for SendReport
+type SendReportResponse202Headers struct {
+	IdempotencyReplayed string
+}
+
 type SendReportResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *SendReportResponse202Headers
 }
 
 // GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -18360,11 +18668,18 @@ func (r SendReportResponse) ContentType() string {
 	return ""
 }
 
+// TestNoticesResponse202Headers the declared response headers of an HTTP 202 response for TestNotices
+type TestNoticesResponse202Headers struct {
+	IdempotencyReplayed string
+}
+
 type TestNoticesResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers202 the parsed response headers for an HTTP 202 response
+	Headers202 *TestNoticesResponse202Headers
 }
 
 // GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -18609,7 +18924,8 @@ func (r ListPoliciesResponse) ContentType() string {
 
 // AddPolicyResponse201Headers the declared response headers of an HTTP 201 response for AddPolicy
 type AddPolicyResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type AddPolicyResponse struct {
@@ -18662,6 +18978,11 @@ func (r AddPolicyResponse) ContentType() string {
 	return ""
 }
 
+// PreviewPolicyResponse200Headers the declared response headers of an HTTP 200 response for PreviewPolicy
+type PreviewPolicyResponse200Headers struct {
+	IdempotencyReplayed string
+}
+
 type PreviewPolicyResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -18669,6 +18990,8 @@ type PreviewPolicyResponse struct {
 	JSON200 *PolicyPreview
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PreviewPolicyResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -18863,7 +19186,8 @@ func (r ChangePolicyResponse) ContentType() string {
 
 // ActivatePolicyResponse200Headers the declared response headers of an HTTP 200 response for ActivatePolicy
 type ActivatePolicyResponse200Headers struct {
-	ETag string
+	ETag                string
+	IdempotencyReplayed string
 }
 
 type ActivatePolicyResponse struct {
@@ -18964,6 +19288,61 @@ func (r ForecastPolicyResponse) ContentType() string {
 	return ""
 }
 
+// GetPolicyNoticesResponse200Headers the declared response headers of an HTTP 200 response for GetPolicyNotices
+type GetPolicyNoticesResponse200Headers struct {
+	ETag string
+}
+
+type GetPolicyNoticesResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Notices
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *GetPolicyNoticesResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r GetPolicyNoticesResponse) GetJSON200() *Notices {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r GetPolicyNoticesResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r GetPolicyNoticesResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r GetPolicyNoticesResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r GetPolicyNoticesResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r GetPolicyNoticesResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
 // SetPolicyNoticesResponse200Headers the declared response headers of an HTTP 200 response for SetPolicyNotices
 type SetPolicyNoticesResponse200Headers struct {
 	ETag string
@@ -19021,7 +19400,8 @@ func (r SetPolicyNoticesResponse) ContentType() string {
 
 // PausePolicyResponse200Headers the declared response headers of an HTTP 200 response for PausePolicy
 type PausePolicyResponse200Headers struct {
-	ETag string
+	ETag                string
+	IdempotencyReplayed string
 }
 
 type PausePolicyResponse struct {
@@ -19177,6 +19557,11 @@ func (r PreviewRetentionResponse) ContentType() string {
 	return ""
 }
 
+// ProposeRetentionResponse200Headers the declared response headers of an HTTP 200 response for ProposeRetention
+type ProposeRetentionResponse200Headers struct {
+	IdempotencyReplayed string
+}
+
 type ProposeRetentionResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19184,6 +19569,8 @@ type ProposeRetentionResponse struct {
 	JSON200 *PageRetained
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *ProposeRetentionResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -19282,7 +19669,8 @@ func (r SetPoolResponse) ContentType() string {
 
 // ProbeTenantResponse201Headers the declared response headers of an HTTP 201 response for ProbeTenant
 type ProbeTenantResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type ProbeTenantResponse struct {
@@ -19337,7 +19725,8 @@ func (r ProbeTenantResponse) ContentType() string {
 
 // RefreshTenantResponse201Headers the declared response headers of an HTTP 201 response for RefreshTenant
 type RefreshTenantResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type RefreshTenantResponse struct {
@@ -19440,7 +19829,8 @@ func (r GetRegistrationResponse) ContentType() string {
 
 // StartRegistrationResponse201Headers the declared response headers of an HTTP 201 response for StartRegistration
 type StartRegistrationResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type StartRegistrationResponse struct {
@@ -19493,6 +19883,11 @@ func (r StartRegistrationResponse) ContentType() string {
 	return ""
 }
 
+// CancelRegistrationResponse200Headers the declared response headers of an HTTP 200 response for CancelRegistration
+type CancelRegistrationResponse200Headers struct {
+	IdempotencyReplayed string
+}
+
 type CancelRegistrationResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -19500,6 +19895,8 @@ type CancelRegistrationResponse struct {
 	JSON200 *Registration
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CancelRegistrationResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -19685,11 +20082,18 @@ func (r GetProtectionResponse) ContentType() string {
 	return ""
 }
 
+// AcknowledgeMassChangeResponse204Headers the declared response headers of an HTTP 204 response for AcknowledgeMassChange
+type AcknowledgeMassChangeResponse204Headers struct {
+	IdempotencyReplayed string
+}
+
 type AcknowledgeMassChangeResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers204 the parsed response headers for an HTTP 204 response
+	Headers204 *AcknowledgeMassChangeResponse204Headers
 }
 
 // GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
@@ -19728,7 +20132,8 @@ func (r AcknowledgeMassChangeResponse) ContentType() string {
 
 // StartPruneResponse201Headers the declared response headers of an HTTP 201 response for StartPrune
 type StartPruneResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type StartPruneResponse struct {
@@ -19783,7 +20188,8 @@ func (r StartPruneResponse) ContentType() string {
 
 // StartRepairResponse201Headers the declared response headers of an HTTP 201 response for StartRepair
 type StartRepairResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type StartRepairResponse struct {
@@ -20078,7 +20484,8 @@ func (r SearchSnapshotResponse) ContentType() string {
 
 // StartRestoreResponse201Headers the declared response headers of an HTTP 201 response for StartRestore
 type StartRestoreResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type StartRestoreResponse struct {
@@ -20131,6 +20538,11 @@ func (r StartRestoreResponse) ContentType() string {
 	return ""
 }
 
+// PreviewRestoreResponse200Headers the declared response headers of an HTTP 200 response for PreviewRestore
+type PreviewRestoreResponse200Headers struct {
+	IdempotencyReplayed string
+}
+
 type PreviewRestoreResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20138,6 +20550,8 @@ type PreviewRestoreResponse struct {
 	JSON200 *RestorePreview
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *PreviewRestoreResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20229,7 +20643,8 @@ func (r ListRunsResponse) ContentType() string {
 
 // StartRunResponse201Headers the declared response headers of an HTTP 201 response for StartRun
 type StartRunResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type StartRunResponse struct {
@@ -20330,6 +20745,11 @@ func (r GetRunResponse) ContentType() string {
 	return ""
 }
 
+// CancelRunResponse200Headers the declared response headers of an HTTP 200 response for CancelRun
+type CancelRunResponse200Headers struct {
+	IdempotencyReplayed string
+}
+
 type CancelRunResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -20337,6 +20757,8 @@ type CancelRunResponse struct {
 	JSON200 *Run
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *CancelRunResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -20462,7 +20884,8 @@ func (r ListFailuresResponse) ContentType() string {
 
 // RetryRunResponse201Headers the declared response headers of an HTTP 201 response for RetryRun
 type RetryRunResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type RetryRunResponse struct {
@@ -20661,7 +21084,8 @@ func (r SearchTenantResponse) ContentType() string {
 
 // StartSearchResponse201Headers the declared response headers of an HTTP 201 response for StartSearch
 type StartSearchResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type StartSearchResponse struct {
@@ -20901,7 +21325,8 @@ func (r FetchSeatsResponse) ContentType() string {
 
 // AssignSeatsResponse200Headers the declared response headers of an HTTP 200 response for AssignSeats
 type AssignSeatsResponse200Headers struct {
-	ETag string
+	ETag                string
+	IdempotencyReplayed string
 }
 
 type AssignSeatsResponse struct {
@@ -20956,7 +21381,8 @@ func (r AssignSeatsResponse) ContentType() string {
 
 // RevokeSeatsResponse200Headers the declared response headers of an HTTP 200 response for RevokeSeats
 type RevokeSeatsResponse200Headers struct {
-	ETag string
+	ETag                string
+	IdempotencyReplayed string
 }
 
 type RevokeSeatsResponse struct {
@@ -21011,7 +21437,8 @@ func (r RevokeSeatsResponse) ContentType() string {
 
 // StartVerificationResponse201Headers the declared response headers of an HTTP 201 response for StartVerification
 type StartVerificationResponse201Headers struct {
-	Location string
+	IdempotencyReplayed string
+	Location            string
 }
 
 type StartVerificationResponse struct {
@@ -21112,6 +21539,11 @@ func (r ListWorkloadsResponse) ContentType() string {
 	return ""
 }
 
+// DisableWorkloadResponse200Headers the declared response headers of an HTTP 200 response for DisableWorkload
+type DisableWorkloadResponse200Headers struct {
+	IdempotencyReplayed string
+}
+
 type DisableWorkloadResponse struct {
 	Body         []byte
 	HTTPResponse *http.Response
@@ -21119,6 +21551,8 @@ type DisableWorkloadResponse struct {
 	JSON200 *WorkloadStatus
 	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
 	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *DisableWorkloadResponse200Headers
 }
 
 // GetJSON200 returns the response for an HTTP 200 `application/json` response
@@ -22581,6 +23015,19 @@ func (c *ClientWithResponses) ForecastPolicyWithResponse(ctx context.Context, te
 	return ParseForecastPolicyResponse(rsp)
 }
 
+// GetPolicyNoticesWithResponse Show who is told what about a policy in place of what is set for the tenant
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with GET /v1/tenants/{tenant}/policies/{policy}/notices (the `GetPolicyNotices` operationId).
+func (c *ClientWithResponses) GetPolicyNoticesWithResponse(ctx context.Context, tenant string, policy string, reqEditors ...RequestEditorFn) (*GetPolicyNoticesResponse, error) {
+	rsp, err := c.GetPolicyNotices(ctx, tenant, policy, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseGetPolicyNoticesResponse(rsp)
+}
+
 // SetPolicyNoticesWithBodyWithResponse Say who is told what about a policy, in place of what is set for the tenant
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
@@ -22690,8 +23137,8 @@ func (c *ClientWithResponses) ProposeRetentionWithResponse(ctx context.Context, 
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
-func (c *ClientWithResponses) SetPoolWithBodyWithResponse(ctx context.Context, tenant string, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPoolResponse, error) {
-	rsp, err := c.SetPoolWithBody(ctx, tenant, contentType, body, reqEditors...)
+func (c *ClientWithResponses) SetPoolWithBodyWithResponse(ctx context.Context, tenant string, params *SetPoolParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*SetPoolResponse, error) {
+	rsp, err := c.SetPoolWithBody(ctx, tenant, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -22703,8 +23150,8 @@ func (c *ClientWithResponses) SetPoolWithBodyWithResponse(ctx context.Context, t
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with PUT /v1/tenants/{tenant}/pool (the `SetPool` operationId).
-func (c *ClientWithResponses) SetPoolWithResponse(ctx context.Context, tenant string, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPoolResponse, error) {
-	rsp, err := c.SetPool(ctx, tenant, body, reqEditors...)
+func (c *ClientWithResponses) SetPoolWithResponse(ctx context.Context, tenant string, params *SetPoolParams, body SetPoolJSONRequestBody, reqEditors ...RequestEditorFn) (*SetPoolResponse, error) {
+	rsp, err := c.SetPool(ctx, tenant, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -23379,8 +23826,8 @@ func (c *ClientWithResponses) AddTokenWithResponse(ctx context.Context, body Add
 // Returns a wrapper object for the known response body format(s).
 //
 // Corresponds with DELETE /v1/tokens/{name} (the `RevokeToken` operationId).
-func (c *ClientWithResponses) RevokeTokenWithResponse(ctx context.Context, name string, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error) {
-	rsp, err := c.RevokeToken(ctx, name, reqEditors...)
+func (c *ClientWithResponses) RevokeTokenWithResponse(ctx context.Context, name string, params *RevokeTokenParams, reqEditors ...RequestEditorFn) (*RevokeTokenResponse, error) {
+	rsp, err := c.RevokeToken(ctx, name, params, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -23683,6 +24130,13 @@ func ParseAddFleetCredentialResponse(rsp *http.Response) (*AddFleetCredentialRes
 	switch {
 	case rsp.StatusCode == 201:
 		var headers AddFleetCredentialResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -23909,6 +24363,19 @@ func ParseSendFleetReportResponse(rsp *http.Response) (*SendFleetReportResponse,
 
 	}
 
+	switch {
+	case rsp.StatusCode == 202:
+		var headers SendFleetReportResponse202Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers202 = &headers
+	}
+
 	return response, nil
 }
 
@@ -23936,6 +24403,19 @@ func ParseTestFleetNoticesResponse(rsp *http.Response) (*TestFleetNoticesRespons
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers TestFleetNoticesResponse202Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers202 = &headers
 	}
 
 	return response, nil
@@ -24007,6 +24487,13 @@ func ParseAddPoolResponse(rsp *http.Response) (*AddPoolResponse, error) {
 	switch {
 	case rsp.StatusCode == 201:
 		var headers AddPoolResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24414,6 +24901,13 @@ func ParseAddTenantResponse(rsp *http.Response) (*AddTenantResponse, error) {
 	switch {
 	case rsp.StatusCode == 201:
 		var headers AddTenantResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24651,6 +25145,13 @@ func ParseStartCollectionResponse(rsp *http.Response) (*StartCollectionResponse,
 	switch {
 	case rsp.StatusCode == 201:
 		var headers StartCollectionResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24822,6 +25323,13 @@ func ParseAddCredentialResponse(rsp *http.Response) (*AddCredentialResponse, err
 	switch {
 	case rsp.StatusCode == 201:
 		var headers AddCredentialResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -24897,6 +25405,13 @@ func ParseStartExportResponse(rsp *http.Response) (*StartExportResponse, error) 
 	switch {
 	case rsp.StatusCode == 201:
 		var headers StartExportResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -25059,6 +25574,19 @@ func ParseSetHoldResponse(rsp *http.Response) (*SetHoldResponse, error) {
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 201:
+		var headers SetHoldResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers201 = &headers
 	}
 
 	return response, nil
@@ -25281,6 +25809,19 @@ func ParseListNoticesResponse(rsp *http.Response) (*ListNoticesResponse, error) 
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ListNoticesResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -25356,6 +25897,19 @@ func ParseSendReportResponse(rsp *http.Response) (*SendReportResponse, error) {
 
 	}
 
+	switch {
+	case rsp.StatusCode == 202:
+		var headers SendReportResponse202Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers202 = &headers
+	}
+
 	return response, nil
 }
 
@@ -25383,6 +25937,19 @@ func ParseTestNoticesResponse(rsp *http.Response) (*TestNoticesResponse, error) 
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 202:
+		var headers TestNoticesResponse202Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers202 = &headers
 	}
 
 	return response, nil
@@ -25579,6 +26146,13 @@ func ParseAddPolicyResponse(rsp *http.Response) (*AddPolicyResponse, error) {
 	switch {
 	case rsp.StatusCode == 201:
 		var headers AddPolicyResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -25620,6 +26194,19 @@ func ParsePreviewPolicyResponse(rsp *http.Response) (*PreviewPolicyResponse, err
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PreviewPolicyResponse200Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -25786,6 +26373,13 @@ func ParseActivatePolicyResponse(rsp *http.Response) (*ActivatePolicyResponse, e
 			}
 			headers.ETag = value
 		}
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		response.Headers200 = &headers
 	}
 
@@ -25820,6 +26414,52 @@ func ParseForecastPolicyResponse(rsp *http.Response) (*ForecastPolicyResponse, e
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	return response, nil
+}
+
+// ParseGetPolicyNoticesResponse parses an HTTP response from a GetPolicyNoticesWithResponse call
+func ParseGetPolicyNoticesResponse(rsp *http.Response) (*GetPolicyNoticesResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &GetPolicyNoticesResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Notices
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers GetPolicyNoticesResponse200Headers
+		if values := rsp.Header.Values("ETag"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "ETag", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.ETag = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -25910,6 +26550,13 @@ func ParsePausePolicyResponse(rsp *http.Response) (*PausePolicyResponse, error) 
 				return nil, err
 			}
 			headers.ETag = value
+		}
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
 		}
 		response.Headers200 = &headers
 	}
@@ -26026,6 +26673,19 @@ func ParseProposeRetentionResponse(rsp *http.Response) (*ProposeRetentionRespons
 
 	}
 
+	switch {
+	case rsp.StatusCode == 200:
+		var headers ProposeRetentionResponse200Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers200 = &headers
+	}
+
 	return response, nil
 }
 
@@ -26108,6 +26768,13 @@ func ParseProbeTenantResponse(rsp *http.Response) (*ProbeTenantResponse, error) 
 	switch {
 	case rsp.StatusCode == 201:
 		var headers ProbeTenantResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26154,6 +26821,13 @@ func ParseRefreshTenantResponse(rsp *http.Response) (*RefreshTenantResponse, err
 	switch {
 	case rsp.StatusCode == 201:
 		var headers RefreshTenantResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26233,6 +26907,13 @@ func ParseStartRegistrationResponse(rsp *http.Response) (*StartRegistrationRespo
 	switch {
 	case rsp.StatusCode == 201:
 		var headers StartRegistrationResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26274,6 +26955,19 @@ func ParseCancelRegistrationResponse(rsp *http.Response) (*CancelRegistrationRes
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CancelRegistrationResponse200Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -26404,6 +27098,19 @@ func ParseAcknowledgeMassChangeResponse(rsp *http.Response) (*AcknowledgeMassCha
 
 	}
 
+	switch {
+	case rsp.StatusCode == 204:
+		var headers AcknowledgeMassChangeResponse204Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers204 = &headers
+	}
+
 	return response, nil
 }
 
@@ -26440,6 +27147,13 @@ func ParseStartPruneResponse(rsp *http.Response) (*StartPruneResponse, error) {
 	switch {
 	case rsp.StatusCode == 201:
 		var headers StartPruneResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26486,6 +27200,13 @@ func ParseStartRepairResponse(rsp *http.Response) (*StartRepairResponse, error) 
 	switch {
 	case rsp.StatusCode == 201:
 		var headers StartRepairResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26697,6 +27418,13 @@ func ParseStartRestoreResponse(rsp *http.Response) (*StartRestoreResponse, error
 	switch {
 	case rsp.StatusCode == 201:
 		var headers StartRestoreResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26738,6 +27466,19 @@ func ParsePreviewRestoreResponse(rsp *http.Response) (*PreviewRestoreResponse, e
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers PreviewRestoreResponse200Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -26809,6 +27550,13 @@ func ParseStartRunResponse(rsp *http.Response) (*StartRunResponse, error) {
 	switch {
 	case rsp.StatusCode == 201:
 		var headers StartRunResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -26883,6 +27631,19 @@ func ParseCancelRunResponse(rsp *http.Response) (*CancelRunResponse, error) {
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers CancelRunResponse200Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil
@@ -26970,6 +27731,13 @@ func ParseRetryRunResponse(rsp *http.Response) (*RetryRunResponse, error) {
 	switch {
 	case rsp.StatusCode == 201:
 		var headers RetryRunResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -27115,6 +27883,13 @@ func ParseStartSearchResponse(rsp *http.Response) (*StartSearchResponse, error) 
 	switch {
 	case rsp.StatusCode == 201:
 		var headers StartSearchResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -27293,6 +28068,13 @@ func ParseAssignSeatsResponse(rsp *http.Response) (*AssignSeatsResponse, error) 
 			}
 			headers.ETag = value
 		}
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		response.Headers200 = &headers
 	}
 
@@ -27339,6 +28121,13 @@ func ParseRevokeSeatsResponse(rsp *http.Response) (*RevokeSeatsResponse, error) 
 			}
 			headers.ETag = value
 		}
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		response.Headers200 = &headers
 	}
 
@@ -27378,6 +28167,13 @@ func ParseStartVerificationResponse(rsp *http.Response) (*StartVerificationRespo
 	switch {
 	case rsp.StatusCode == 201:
 		var headers StartVerificationResponse201Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
 		if values := rsp.Header.Values("Location"); len(values) > 0 {
 			var value string
 			if err := runtime.BindStyledParameterWithOptions("simple", "Location", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
@@ -27452,6 +28248,19 @@ func ParseDisableWorkloadResponse(rsp *http.Response) (*DisableWorkloadResponse,
 		}
 		response.ApplicationproblemJSONDefault = &dest
 
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers DisableWorkloadResponse200Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

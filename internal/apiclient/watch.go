@@ -118,7 +118,7 @@ func (w *watch) take(e event) error {
 			return tenantry.E(tenantry.Internal, "watch run "+w.run+": read a problem", err)
 		}
 		refused := tenantry.E(tenantry.Kind(p.Kind), describe(p), nil)
-		refused.Code = p.Code
+		refused.Code = string(p.Code)
 		return refused
 	}
 	return nil

@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -24,7 +25,7 @@ const KeepRequests = 24 * time.Hour
 
 // Request is one that came with an idempotency key.
 type Request struct {
-	Actor   string // name of the token
+	Actor   string // key of the token
 	Key     string // as the caller chose it
 	Content string // fingerprint of what was asked for
 }
@@ -52,10 +53,10 @@ func (f *Fleet) BeginRequest(ctx context.Context, r Request, now time.Time) ([]b
 	case err != nil || fresh:
 		return nil, err
 	case len(found) == 0 || found[0].Content == r.Content && found[0].Answer == nil:
-		return nil, tenantry.Errorf(tenantry.Conflict, "%s: the first one with this idempotency key has not answered yet: "+
-			"look whether it took effect before you ask again with another key", op)
+		return nil, &tenantry.Error{Kind: tenantry.Conflict, Op: op, Code: "key_busy", Err: errors.New(
+			"the first one with this idempotency key has not answered yet: look whether it took effect before you ask again with another key")}
 	case found[0].Content != r.Content:
-		return nil, tenantry.Errorf(tenantry.Invalid, "%s: this idempotency key was used for another request", op)
+		return nil, &tenantry.Error{Kind: tenantry.Invalid, Op: op, Code: "key_reused", Err: errors.New("this idempotency key was used for another request")}
 	}
 	return found[0].Answer, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"strings"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -13,14 +14,33 @@ import (
 
 // Token is what is known of an API token; the token itself is known to its holder alone.
 type Token struct {
-	Name      string            // unique in the fleet
+	Name      string            // unique in its tenant, or among those of the whole fleet
 	Role      string            // what it may do; the API knows the roles
 	Tenant    tenantry.TenantID // the only tenant it is good for; "" is the whole fleet
-	CreatedBy string            // name of a token or process
+	CreatedBy string            // key of a token, or a process
 	CreatedAt time.Time
 	ExpiresAt time.Time // zero: never
 }
 
+// Key names a token in the whole fleet: NAME, or TENANT/NAME of a tenant's. It is who the audit log names.
+func (t Token) Key() string { return tokenKey(t.Tenant, t.Name) }
+
+func tokenKey(tenant tenantry.TenantID, name string) string {
+	if tenant == "" {
+		return name
+	}
+	return string(tenant) + "/" + name
+}
+
+// SplitKey says whose token a key names, "" is the fleet's, and its name.
+func SplitKey(key string) (tenantry.TenantID, string) {
+	if tenant, name, found := strings.Cut(key, "/"); found && strings.HasPrefix(tenant, "t-") {
+		return tenantry.TenantID(tenant), name
+	}
+	return "", key
+}
+
+// tokenRow has the key of a token as its name.
 type tokenRow struct {
 	Name      string
 	Role      string
@@ -32,16 +52,16 @@ type tokenRow struct {
 
 func (r tokenRow) token() Token {
 	return Token{
-		Name: r.Name, Role: r.Role, Tenant: r.Tenant, CreatedBy: r.CreatedBy,
+		Name: strings.TrimPrefix(r.Name, tokenKey(r.Tenant, "")), Role: r.Role, Tenant: r.Tenant, CreatedBy: r.CreatedBy,
 		CreatedAt: fromMicros(r.CreatedAt), ExpiresAt: fromMicros(r.ExpiresAt),
 	}
 }
 
-// AddToken stores a token by its hash. Conflict: the name is taken.
+// AddToken stores a token by its hash. Conflict: the name is taken by another one of its tenant.
 func (f *Fleet) AddToken(ctx context.Context, t Token, hash string) error {
 	return f.c.one(ctx, "add token "+t.Name, nil,
 		"INSERT INTO tokens (hash, name, role, tenant, created_by, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-		hash, t.Name, t.Role, t.Tenant, t.CreatedBy, micros(t.CreatedAt), micros(t.ExpiresAt))
+		hash, t.Key(), t.Role, t.Tenant, t.CreatedBy, micros(t.CreatedAt), micros(t.ExpiresAt))
 }
 
 // sessions are the tokens that AddSession made: no token can have this name.
@@ -55,7 +75,7 @@ func (f *Fleet) AddSession(ctx context.Context, t Token, hash string) error {
 			return err
 		}
 		_, err := exec(ctx, tx, "INSERT INTO tokens (hash, name, role, tenant, created_by, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			hash, t.Name, t.Role, t.Tenant, sessions, micros(t.CreatedAt), micros(t.ExpiresAt))
+			hash, t.Key(), t.Role, t.Tenant, sessions, micros(t.CreatedAt), micros(t.ExpiresAt))
 		return err
 	})
 }
@@ -79,7 +99,7 @@ func (f *Fleet) Token(ctx context.Context, hash string, now time.Time) (Token, e
 	return t, nil
 }
 
-// Tokens lists tokens by name, after the given one, expired ones too: those of one tenant,
+// Tokens lists tokens by key, after the given one, expired ones too: those of one tenant,
 // or all if it is ""; limit 0 is 100, at most 1000.
 func (f *Fleet) Tokens(ctx context.Context, tenant tenantry.TenantID, after string, limit int) ([]Token, error) {
 	var found []tokenRow
@@ -89,19 +109,32 @@ func (f *Fleet) Tokens(ctx context.Context, tenant tenantry.TenantID, after stri
 	if err != nil {
 		return nil, err
 	}
-	out := make([]Token, len(found))
-	for i, row := range found {
-		out[i] = row.token()
-	}
-	return out, nil
+	return tokensIn(found), nil
 }
 
-// RevokeToken deletes a token by its name: of one tenant alone, or any if it is "".
+func tokensIn(rows []tokenRow) []Token {
+	out := make([]Token, len(rows))
+	for i, row := range rows {
+		out[i] = row.token()
+	}
+	return out
+}
+
+// TokensNamed lists the tokens that have a name, whosever they are, at most 100.
+func (f *Fleet) TokensNamed(ctx context.Context, name string) ([]Token, error) {
+	var found []tokenRow
+	err := f.c.read(ctx, "look up tokens by name", &found, `
+		SELECT name, role, tenant, created_by, created_at, expires_at FROM tokens
+		WHERE (tenant = '' AND name = ?0) OR (tenant <> '' AND name = tenant || '/' || ?0) ORDER BY name LIMIT 100`, name)
+	return tokensIn(found), err
+}
+
+// RevokeToken deletes the token of a name of one tenant, or of the fleet if it is "".
 // NotFound when there is none.
 func (f *Fleet) RevokeToken(ctx context.Context, tenant tenantry.TenantID, name string) error {
 	op := "revoke token " + name
 	return f.c.one(ctx, op, tenantry.Errorf(tenantry.NotFound, "%s: it is not known", op),
-		"DELETE FROM tokens WHERE name = ?1 AND (?0 = '' OR tenant = ?0)", tenant, name)
+		"DELETE FROM tokens WHERE tenant = ? AND name = ?", tenant, tokenKey(tenant, name))
 }
 
 // CountTokens returns how many tokens there are.
@@ -116,13 +149,10 @@ func (f *Fleet) CountTokens(ctx context.Context) (int, error) {
 // in dumps of the database: whoever can read that can read the hashes beside it, too.
 func (f *Fleet) Secret(ctx context.Context, name string) (tenantry.Secret, error) {
 	op := "read secret " + name
+	if known, err := f.KnownSecret(ctx, name); err != nil || !known.IsZero() {
+		return known, err
+	}
 	var found []string
-	if err := f.c.read(ctx, op, &found, "SELECT value FROM secrets WHERE name = ?", name); err != nil {
-		return tenantry.Secret{}, err
-	}
-	if len(found) > 0 {
-		return tenantry.NewSecret(found[0]), nil
-	}
 	fresh := make([]byte, 32)
 	_, _ = rand.Read(fresh) // never fails since Go 1.24
 	err := f.c.write(ctx, op, func(ctx context.Context, tx bun.Tx) error {
@@ -143,11 +173,21 @@ func (f *Fleet) Secret(ctx context.Context, name string) (tenantry.Secret, error
 	return tenantry.NewSecret(found[0]), nil
 }
 
+// KnownSecret is Secret, but zero where nobody has asked for it yet.
+func (f *Fleet) KnownSecret(ctx context.Context, name string) (tenantry.Secret, error) {
+	var found []string
+	err := f.c.read(ctx, "read secret "+name, &found, "SELECT value FROM secrets WHERE name = ?", name)
+	if err != nil || len(found) == 0 {
+		return tenantry.Secret{}, err
+	}
+	return tenantry.NewSecret(found[0]), nil
+}
+
 // AuditEntry is one thing that somebody did.
 type AuditEntry struct {
 	ID     int64 // rises
 	At     time.Time
-	Actor  string            // name of a token or process
+	Actor  string            // key of a token, or a process
 	Tenant tenantry.TenantID // may be empty
 	Action string
 	Detail string

@@ -3,6 +3,7 @@ package directory
 import (
 	"cmp"
 	"context"
+	"errors"
 	"regexp"
 	"slices"
 	"strings"
@@ -71,14 +72,14 @@ func (d *Directory) Connect(ctx context.Context, t tenantry.TenantID, req tenant
 	g := d.cfg.Open(t, id)
 	grant, err := g.Grant(ctx)
 	if err != nil {
-		return settling(err)
+		return settling(row, err)
 	}
 	if len(grant.Roles) == 0 {
 		return tenantry.Errorf(tenantry.Transient, "the consent of %s gives no permission yet", id)
 	}
 	org, err := g.Organization(ctx)
 	if err != nil {
-		return settling(err)
+		return settling(row, err)
 	}
 	if err := expected(row, grant, org); err != nil {
 		return err
@@ -89,7 +90,7 @@ func (d *Directory) Connect(ctx context.Context, t tenantry.TenantID, req tenant
 	}
 	licences, err := g.Licences(ctx)
 	if err != nil {
-		return settling(err)
+		return settling(row, err)
 	}
 	return d.connected(ctx, scope, row, grant, licences)
 }
@@ -197,15 +198,24 @@ func named(org graph.Organization) string {
 }
 
 // settling turns the errors of a consent that has not taken effect everywhere into
-// Transient (AADSTS700016, AADSTS65001 or 403 for a while).
-func settling(err error) error {
+// Transient (AADSTS700016, AADSTS65001 or 403 for a while). Who never consented is not told to
+// consent again.
+func settling(row catalog.TenantRow, err error) error {
 	if tenantry.KindOf(err) != tenantry.Reconnect {
 		return err
 	}
 	code := tenantry.CodeOf(err)
+	wait := &tenantry.Error{Kind: tenantry.Transient, Op: "wait for the consent to take effect", Code: code, Err: err}
 	switch strings.TrimPrefix(strings.ToUpper(code), "AADSTS") {
-	case "700016", "65001", "AUTHORIZATION_REQUESTDENIED":
-		return &tenantry.Error{Kind: tenantry.Transient, Op: "wait for the consent to take effect", Code: code, Err: err}
+	case "AUTHORIZATION_REQUESTDENIED":
+		return wait
+	case "700016", "65001":
+		var refused *tenantry.Error
+		if row.DirectoryID == "" && errors.As(err, &refused) {
+			wait.Op += ": there is none yet: send the consent link to the tenant's administrator"
+			wait.Err = refused.Err // Microsoft's own words
+		}
+		return wait
 	}
 	return err
 }

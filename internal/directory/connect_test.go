@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -45,9 +46,9 @@ func TestConnect(t *testing.T) {
 		{
 			name: "consent not known everywhere yet", expected: contosoID, consented: contosoID,
 			change: func(s *script) {
-				s.grantErr = &tenantry.Error{Kind: tenantry.Reconnect, Op: "token", Code: "AADSTS700016"}
+				s.grantErr = &tenantry.Error{Kind: tenantry.Reconnect, Op: "token: consent again", Code: "AADSTS700016", Err: errors.New("sign-in answered 400")}
 			},
-			kind: tenantry.Transient,
+			kind: tenantry.Transient, says: []string{"wait for the consent", "there is none yet: send the consent link", "sign-in answered 400"},
 		},
 		{
 			name: "no such tenant", expected: contosoID, consented: contosoID,
@@ -96,6 +97,29 @@ func TestConnect(t *testing.T) {
 				t.Errorf("runs after connect: %+v", runs)
 			}
 		})
+	}
+}
+
+// Who never consented is not told to do so again; who did is.
+func TestConsentThatIsMissing(t *testing.T) {
+	f := newFixture(t, contosoID)
+	refused := &tenantry.Error{Kind: tenantry.Reconnect, Op: "token: consent again", Code: "AADSTS65001"}
+	f.script.grantErr = refused
+	connect := func() string {
+		err := f.dir.Connect(t.Context(), f.id, tenantry.ConnectRequest{Directory: contosoID})
+		if tenantry.KindOf(err) != tenantry.Transient {
+			t.Fatalf("got %v", err)
+		}
+		return err.Error()
+	}
+	if says := connect(); strings.Contains(says, "again") || !strings.Contains(says, "send the consent link") {
+		t.Errorf("before the first consent: %s", says)
+	}
+	f.script.grantErr = nil
+	f.must(f.dir.Connect(t.Context(), f.id, tenantry.ConnectRequest{Directory: contosoID}))
+	f.script.grantErr = refused
+	if says := connect(); !strings.Contains(says, "consent again") || strings.Contains(says, "none yet") {
+		t.Errorf("after a lost consent: %s", says)
 	}
 }
 

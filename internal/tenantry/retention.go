@@ -12,17 +12,17 @@ import (
 // periods that have one (grandfather, father, son), and some whatever their age. A snapshot that
 // any rule keeps is kept. The zero value keeps everything.
 type Retention struct {
-	Last    int `json:"last,omitempty"`               // the newest so many
-	Hourly  int `json:"hourly,omitempty"`             // the newest of each of so many hours
-	Daily   int `json:"daily,omitempty" example:"30"` // days
-	Weekly  int `json:"weekly,omitempty"`             // ISO weeks
-	Monthly int `json:"monthly,omitempty"`            // months
-	Yearly  int `json:"yearly,omitempty"`             // years
+	Last    int `json:"last,omitempty" minimum:"0" maximum:"100000"`               // the newest so many
+	Hourly  int `json:"hourly,omitempty" minimum:"0" maximum:"100000"`             // the newest of each of so many hours
+	Daily   int `json:"daily,omitempty" minimum:"0" maximum:"100000" example:"30"` // days
+	Weekly  int `json:"weekly,omitempty" minimum:"0" maximum:"100000"`             // ISO weeks
+	Monthly int `json:"monthly,omitempty" minimum:"0" maximum:"100000"`            // months
+	Yearly  int `json:"yearly,omitempty" minimum:"0" maximum:"100000"`             // years
 	// Until keeps everything before that time comes.
 	Until time.Time `json:"until,omitzero"`
 	// DepartedDays is how many days after a resource left Microsoft 365 its last snapshots go too;
 	// 0: never. It says nothing of a resource that is there.
-	DepartedDays int `json:"departed_days,omitempty"`
+	DepartedDays int `json:"departed_days,omitempty" minimum:"0" maximum:"100000"`
 	// Zone is the IANA name of the time zone whose hours and days count, the policy's; UTC where it
 	// is empty or unknown.
 	Zone string `json:"-"`

@@ -124,11 +124,30 @@ func testTokens(_ *testing.T, w *world) {
 	w.ok(err)
 	expect(w, "tokens", n, 2)
 
+	// Names of other tenants, and of the fleet, are free.
+	other := catalog.Token{Name: "ada", Role: "tenant-admin", Tenant: "t-b", CreatedBy: "t-b/eve", CreatedAt: now}
+	w.kind(w.f.AddToken(w.ctx, ada, "h4"), tenantry.Conflict)
+	w.ok(w.f.AddToken(w.ctx, other, "h4"))
+	fleets := catalog.Token{Name: "ada", Role: "operator", CreatedBy: "admin", CreatedAt: now}
+	w.ok(w.f.AddToken(w.ctx, fleets, "h5"))
+	named, err := w.f.TokensNamed(w.ctx, "ada")
+	w.ok(err)
+	expect(w, "tokens of one name", len(named), 3)
+	if named, err = w.f.TokensNamed(w.ctx, "t-b/ada"); err != nil || len(named) != 0 {
+		w.t.Errorf("a key is no name: %v %v", named, err)
+	}
+	w.kind(w.f.RevokeToken(w.ctx, "", "t-b/ada"), tenantry.NotFound)
+	w.ok(w.f.RevokeToken(w.ctx, "", "ada"))
+	w.ok(w.f.RevokeToken(w.ctx, "t-b", "ada"))
+	if got, err := w.f.Token(w.ctx, "h3", now); err != nil || got.Key() != "t-a/ada" {
+		w.t.Errorf("another's token of the same name was revoked: %v", err)
+	}
+
 	for _, list := range []struct {
 		tenant tenantry.TenantID
 		after  string
 		want   []catalog.Token
-	}{{"", "", []catalog.Token{ada, admin}}, {"", "ada", []catalog.Token{admin}}, {"t-a", "", []catalog.Token{ada}}, {"t-b", "", []catalog.Token{}}} {
+	}{{"", "", []catalog.Token{admin, ada}}, {"", "admin", []catalog.Token{ada}}, {"t-a", "", []catalog.Token{ada}}, {"t-b", "", []catalog.Token{}}} {
 		all, err := w.f.Tokens(w.ctx, list.tenant, list.after, 0)
 		w.ok(err)
 		if diff := cmp.Diff(list.want, all); diff != "" {
