@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -49,10 +50,13 @@ func TestTwoClouds(t *testing.T) {
 	here.refused("POST", "/tenants", map[string]any{"name": "A", "directory": "a.example", "cloud": "china"}, 422, "invalid", "body.cloud")
 	there := here.cloud("china", append(world, "--seed", "7", "--tenants", "2")...)
 	here.scheduler("scheduler")
-	here.worker("worker", "TENANTRY_CLOUD_CHINA_CLIENT_SECRET="+cloudSecret)
+	// Each pool's workers have the credential of the cloud that they serve, and no other.
+	here.worker("worker", "TENANTRY_SERVES_CLOUDS=global")
+	here.must("POST", "/pools", map[string]any{"name": "beijing"}, nil)
+	here.worker("beijing", "TENANTRY_POOL=beijing", "TENANTRY_SERVES_CLOUDS=china", "TENANTRY_CLIENT_SECRET=", "TENANTRY_CLOUD_CHINA_CLIENT_SECRET="+cloudSecret)
 
 	home, away := here.add(here.simTenants()[0]), tenant{sim: there.simTenants()[1]}
-	here.must("POST", "/tenants", map[string]any{"name": away.sim.Name, "directory": away.sim.Domain, "cloud": "china"}, &away)
+	here.must("POST", "/tenants", map[string]any{"name": away.sim.Name, "directory": away.sim.Domain, "cloud": "china", "pool": "beijing"}, &away)
 	for _, in := range []struct {
 		*fleet
 		*tenant
@@ -72,12 +76,32 @@ func TestTwoClouds(t *testing.T) {
 		}
 		in.restoresToAnother(*in.tenant)
 	}
+	here.unserved(away)
 	says(t, "clouds", here.run("tenantry", "regions", "clouds"), "global", "china", "login.partner.microsoftonline.cn")
 	here.refused("PATCH", "/tenants/"+away.ID, map[string]any{"cloud": "global"}, 409, "conflict", "china")
 	here.ownBooks(map[string]tenant{clientID: home, cloudClientID: away})
 	here.ownTokens(home)
 	there.ownTokens(away)
 	there.meets(here, home) // what the counters count
+}
+
+// unserved holds that workers leave a tenant alone in whose cloud they do not serve, and that an alarm of it says so.
+func (f *fleet) unserved(tn tenant) {
+	f.t.Helper()
+	f.must("PUT", "/tenants/"+tn.ID+"/pool", map[string]any{"pool": "main"}, nil)
+	f.must("POST", "/tenants/"+tn.ID+"/refresh", nil, nil)
+	eventually(f.t, "an alarm says that nobody serves the tenant", func() (bool, string) {
+		var raised page[struct {
+			Detail string `json:"detail"`
+		}]
+		f.must("GET", "/tenants/"+tn.ID+"/alarms", nil, &raised)
+		for _, a := range raised.Items {
+			if strings.Contains(a.Detail, "serves-clouds") {
+				return true, ""
+			}
+		}
+		return false, fmt.Sprint(raised.Items)
+	})
 }
 
 // ownBooks holds that a tenant's accounts stand in the book of its cloud's application, and in no other.

@@ -91,8 +91,8 @@ func TestUsersLiveAndDie(t *testing.T) {
 	}
 }
 
-// TestGroupsLiveAndDie follows Microsoft 365 groups; groups of other types hold nothing
-// and are no resources.
+// TestGroupsLiveAndDie follows Microsoft 365 groups, what kind they are, and their sites; groups of other types are
+// listed with theirs, and hold nothing.
 func TestGroupsLiveAndDie(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t, "--users", "2", "--mails", "2", "--files-per-user", "1", "--groups", "4", "--sites", "0")
@@ -102,16 +102,26 @@ func TestGroupsLiveAndDie(t *testing.T) {
 	f.syncsDaily(tn)
 	groups := f.simObjects(tn, "groups")
 	for _, g := range groups {
-		if g.Unified {
-			f.shown(tn, "g-"+g.ID, "active")
-		} else if p := f.call("GET", "/tenants/"+tn.ID+"/resources/g-"+g.ID, nil, nil); p == nil || p.Status != http.StatusNotFound {
-			t.Errorf("group %s without content is a resource: %+v", g.Name, p)
+		f.shown(tn, "g-"+g.ID, "active")
+		if !g.Unified {
+			f.refusesBackup(tn, "g-"+g.ID)
 		}
 	}
+	expectKinds := func(query string, want ...string) {
+		t.Helper()
+		var got []string
+		for _, r := range f.resources(tn, query) {
+			got = append(got, r.Subkind)
+		}
+		sameLines(t, "kinds of "+query, want, got)
+	}
+	expectKinds("kind=group", "distribution", "microsoft365", "security", "team")
+	expectKinds("kind=site", "root", "group_site") // the older group's site is the simulator's root
 	groups = slices.DeleteFunc(groups, func(g simObject) bool { return !g.Unified })
 	back, dies := "g-"+groups[0].ID, "g-"+groups[1].ID
 
 	fresh := f.mutate(tn, "newGroup", map[string]any{"name": "Neu gegründet"})
+	f.mutate(tn, "makeTeam", map[string]any{"id": fresh})
 	f.mutate(tn, "deleteGroup", map[string]any{"id": groups[0].ID})
 	f.mutate(tn, "deleteGroup", map[string]any{"id": groups[1].ID})
 	f.syncNow(tn)
@@ -126,6 +136,7 @@ func TestGroupsLiveAndDie(t *testing.T) {
 	f.syncNow(tn)
 	f.shown(tn, back, "active")
 	f.shown(tn, dies, "gone")
+	expectKinds("kind=group&subkind=team", "team", "team")
 
 	// Purged at once, and nothing tells so: the deltas have expired.
 	f.mutate(tn, "purgeGroup", map[string]any{"id": fresh})

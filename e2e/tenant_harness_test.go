@@ -49,6 +49,7 @@ type tenant struct {
 type resource struct {
 	ID        string   `json:"id"`
 	Kind      string   `json:"kind"`
+	Subkind   string   `json:"subkind"`
 	Name      string   `json:"name"`
 	State     string   `json:"state"`
 	ObjectID  string   `json:"object_id"`

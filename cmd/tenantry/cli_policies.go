@@ -80,7 +80,7 @@ func showPolicy(cmd *cobra.Command, p apiclient.Policy) error {
 		"objective", (time.Duration(p.ObjectiveMinutes) * time.Minute).String(), "added", when(p.CreatedAt), "activated", when(p.ActivatedAt),
 		"feasible", feasible(p.Feasibility), "warning", p.Feasibility.Warning,
 		"resources", strings.Join(p.Targets.Resources, " "), "excluded", strings.Join(p.Targets.ExcludeResources, " "),
-		"excluded groups", strings.Join(p.Targets.ExcludeGroups, " "),
+		"excluded groups", strings.Join(p.Targets.ExcludeGroups, " "), "excluded kinds", wordsOf(p.Targets.ExcludeSubkinds, " "),
 	}
 	for _, g := range p.Groups {
 		state := fmt.Sprintf("%d users, listed %s", g.Members, when(g.ListedAt))
@@ -113,11 +113,11 @@ func wordsOf[T ~string](list []T, between string) string {
 
 // policyFlags describe a policy.
 type policyFlags struct {
-	kinds, workloads, resources, groups, exclude, excludeGroups, blackouts []string
-	enrol, enrolAt, at, zone                                               string
-	window, every, versions                                                int64
-	fixed, offPeak, daily, mime, recoverable, archives                     bool
-	objective                                                              time.Duration
+	kinds, workloads, resources, groups, exclude, excludeGroups, excludeSubkinds, blackouts []string
+	enrol, enrolAt, at, zone                                                                string
+	window, every, versions                                                                 int64
+	fixed, offPeak, daily, mime, recoverable, archives                                      bool
+	objective                                                                               time.Duration
 }
 
 func (f *policyFlags) add(flags *pflag.FlagSet) {
@@ -126,6 +126,7 @@ func (f *policyFlags) add(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&f.groups, "group", nil, "also the users in this group (Entra object ID)")
 	flags.StringSliceVar(&f.exclude, "exclude", nil, "but not this resource")
 	flags.StringSliceVar(&f.excludeGroups, "exclude-group", nil, "nor the users in this group")
+	flags.StringSliceVar(&f.excludeSubkinds, "exclude-subkind", nil, "nor this kind of user, group or site: shared, room, equipment, team, subsite, ... (see resources list)")
 	flags.StringSliceVar(&f.workloads, "workload", nil, "mailbox, drive, site, group, team (default what the kinds have)")
 	flags.StringVar(&f.enrol, "enrol", "", "when newcomers are taken in: automatic (with the sync that finds them, the default), daily (at --enrol-at), present (never)")
 	flags.StringVar(&f.enrolAt, "enrol-at", "", "local time of day at which newcomers are taken in, HH:MM")
@@ -208,7 +209,10 @@ func blackout(text string) (apiclient.Blackout, error) {
 }
 
 func (f *policyFlags) targets() apiclient.Targets {
-	return apiclient.Targets{Resources: f.resources, Groups: f.groups, ExcludeResources: f.exclude, ExcludeGroups: f.excludeGroups}
+	return apiclient.Targets{
+		Resources: f.resources, Groups: f.groups, ExcludeResources: f.exclude, ExcludeGroups: f.excludeGroups,
+		ExcludeSubkinds: words[apiclient.TargetsExcludeSubkinds](f.excludeSubkinds),
+	}
 }
 
 func (c *connection) policiesAdd() *cobra.Command {
@@ -295,7 +299,7 @@ func (f *policyFlags) change(flags *pflag.FlagSet) (apiclient.PolicyChange, erro
 	if schedule != nil {
 		change.Schedule = schedule
 	}
-	if flags.Changed("resource") || flags.Changed("group") || flags.Changed("exclude") || flags.Changed("exclude-group") {
+	if flags.Changed("resource") || flags.Changed("group") || flags.Changed("exclude") || flags.Changed("exclude-group") || flags.Changed("exclude-subkind") {
 		targets := f.targets()
 		change.Targets = &targets
 	}

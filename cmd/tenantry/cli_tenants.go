@@ -231,13 +231,13 @@ func resourcesCommand(c *connection) *cobra.Command {
 }
 
 func (c *connection) resourcesList() *cobra.Command {
-	var kind, state, standing string
-	command := listing(c, "list TENANT", "List resources; those that are gone only with --state gone", "ID KIND NAME ADDRESS STATE MAILBOX WORKLOADS STANDING",
+	var kind, subkind, state, standing string
+	command := listing(c, "list TENANT", "List resources; those that are gone only with --state gone", "ID KIND SUBKIND NAME ADDRESS STATE WORKLOADS STANDING",
 		func(a asking) ([]apiclient.Resource, string, error) {
 			answer, err := a.client.ListResourcesWithResponse(a.ctx, a.args[0], &apiclient.ListResourcesParams{
 				After: a.after, Limit: a.limit,
 				Kind: given[apiclient.ListResourcesParamsKind](kind), State: given[apiclient.ListResourcesParamsState](state),
-				Standing: given[apiclient.ListResourcesParamsStanding](standing),
+				Standing: given[apiclient.ListResourcesParamsStanding](standing), Subkind: given[apiclient.ListResourcesParamsSubkind](subkind),
 			})
 			if err != nil {
 				return nil, "", err
@@ -245,9 +245,10 @@ func (c *connection) resourcesList() *cobra.Command {
 			return answer.JSON200.Items, answer.JSON200.Next, nil
 		},
 		func(r apiclient.Resource) []string {
-			return []string{r.Id, string(r.Kind), r.Name, r.Address, string(r.State), r.MailboxKind, strings.Join(r.Workloads, ","), r.Standing}
+			return []string{r.Id, string(r.Kind), r.Subkind, r.Name, r.Address, string(r.State), strings.Join(r.Workloads, ","), r.Standing}
 		})
 	command.Flags().StringVar(&kind, "kind", "", "only user, group or site")
+	command.Flags().StringVar(&subkind, "subkind", "", "only these: users whose mailbox is user, shared, room, equipment, ...; groups that are microsoft365, team, security, mail_security, distribution; sites that are root, group_site, team_site, subsite, site")
 	command.Flags().StringVar(&state, "state", "", "only active, inactive or gone")
 	command.Flags().StringVar(&standing, "standing", "", "only covered ones, or those not protected for a reason: quota, no_seat, excluded, no_policy, draft, ...")
 	return command
@@ -265,8 +266,12 @@ func (c *connection) resourcesShow() *cobra.Command {
 			if r.Licensed {
 				licensed = "yes"
 			}
-			return fields(cmd, "id", r.Id, "kind", string(r.Kind), "name", r.Name, "address", r.Address, "object", r.ObjectId,
-				"state", string(r.State), "since", when(r.StateAt), "mailbox", r.MailboxKind, "licensed", licensed,
+			members := ""
+			if r.DynamicMembers {
+				members = "by a rule"
+			}
+			return fields(cmd, "id", r.Id, "kind", string(r.Kind), "subkind", r.Subkind, "members", members, "site", r.Site, "name", r.Name, "address", r.Address, "object", r.ObjectId,
+				"state", string(r.State), "since", when(r.StateAt), "licensed", licensed,
 				"workloads", strings.Join(r.Workloads, ", "))
 		})
 }

@@ -269,6 +269,7 @@ func TestPlanCommands(t *testing.T) {
 	o.shows([]string{"off-peak"}, "policies", "set", tenant, draft, "--off-peak")
 	o.shows([]string{"off-peak", "not wed 08:00-18:00"}, "policies", "set", tenant, draft, "--blackout", "wed 08:00-18:00")
 	o.shows([]string{"Renamed", "daily", "user", user}, "policies", "set", tenant, draft, "--name", "Renamed", "--daily", "--resource", user)
+	o.shows([]string{"excluded kinds", "room equipment"}, "policies", "set", tenant, draft, "--exclude-subkind", "room,equipment", "--resource", user)
 	o.shows([]string{"paused"}, "policies", "pause", tenant, draft)
 	o.shows([]string{"Renamed", "paused", "36h0m0s"}, "policies", "show", tenant, draft)
 	o.shows([]string{"covered", "chosen", "never backed up", "before one of its whole kind"}, "resources", "why", tenant, user)

@@ -223,3 +223,27 @@ func TestCoverageFileHasEveryReason(t *testing.T) {
 		}
 	}
 }
+
+// Resources are listed by what kind of user, group or site they are, and a policy leaves such kinds out.
+func TestSubkinds(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	base := "/v1/tenants/" + string(h.addConnected("Contoso", contosoGUID))
+	shared := h.want(200, "GET", base+"/resources?subkind=shared", nil)
+	if shared.text("items.0.id") != string(bob) || shared.text("items.0.subkind") != "shared" || shared.field("items.1") != nil {
+		t.Errorf("shared mailboxes: %s", shared.body)
+	}
+	h.problemWith(h.call("GET", base+"/resources?subkind=planet", nil), 422, tenantry.Invalid, "query.subkind")
+	policy := h.want(201, "POST", base+"/policies", map[string]any{
+		"name": "People", "activate": true, "targets": map[string]any{"exclude_subkinds": []string{"shared", "room"}},
+	})
+	if policy.text("kinds.0") != "user" || policy.field("named") != 2.0 || policy.text("targets.exclude_subkinds.0") != "room" {
+		t.Errorf("the policy: %s", policy.body)
+	}
+	left := h.want(200, "GET", base+"/resources?standing=excluded", nil)
+	if left.text("items.0.id") != string(bob) || left.field("items.1") != nil {
+		t.Errorf("left out: %s", left.body)
+	}
+	h.problemWith(h.call("POST", base+"/policies", map[string]any{"name": "P", "targets": map[string]any{"exclude_subkinds": []string{"planet"}}}),
+		422, tenantry.Invalid, "body.targets.exclude_subkinds[0]")
+}

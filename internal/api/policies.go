@@ -26,7 +26,7 @@ type Policy struct {
 	ActivatedAt      *time.Time              `json:"activated_at,omitempty"`
 	Options          tenantry.BackupOptions  `json:"options" doc:"What its backups save besides the usual"`
 	Retention        tenantry.Retention      `json:"retention" doc:"Which snapshots are kept; without rules all"`
-	Named            int                     `json:"named" doc:"How many resources and groups it names, as targets or exclusions"`
+	Named            int                     `json:"named" doc:"How many resources, groups and kinds it names, as targets or exclusions"`
 	// Telling reads more than a row, so listings go without.
 	Targets     *Targets     `json:"targets,omitempty" doc:"On a single policy: whom it names"`
 	Groups      []MemberList `json:"groups,omitempty" nullable:"false" doc:"On a single policy: what is known of the groups it names"`
@@ -39,6 +39,7 @@ type Targets struct {
 	Groups           []string              `json:"groups,omitempty" nullable:"false" maxItems:"100" uniqueItems:"true" doc:"The users in these groups, and in groups of theirs: Entra object IDs. They are listed with the next sync"`
 	ExcludeResources []tenantry.ResourceID `json:"exclude_resources,omitempty" nullable:"false" maxItems:"10000" uniqueItems:"true" doc:"But not these resources"`
 	ExcludeGroups    []string              `json:"exclude_groups,omitempty" nullable:"false" maxItems:"100" uniqueItems:"true" doc:"Nor the users in these groups"`
+	ExcludeSubkinds  []tenantry.Subkind    `json:"exclude_subkinds,omitempty" nullable:"false" maxItems:"17" enum:"user,linked,shared,room,equipment,others,microsoft365,team,security,mail_security,distribution,root,group_site,team_site,subsite,site,unknown" uniqueItems:"true" doc:"Nor these kinds of users (by their mailbox), groups and sites, whoever names them" example:"[\"room\",\"subsite\"]"`
 }
 
 // MemberList is what is known of a group that policies name.
@@ -55,7 +56,7 @@ func policyOf(p catalog.Policy) Policy {
 		Workloads: append([]tenantry.Workload{}, p.Workloads...), Enrol: p.Enrol, Schedule: scheduleOf(p),
 		ObjectiveMinutes: int64(p.Objective / time.Minute), CreatedAt: when(p.CreatedAt), ActivatedAt: when(p.ActivatedAt),
 		Options: p.Options, Retention: p.Retention,
-		Named: len(p.Targets.Chosen) + len(p.Targets.Groups) + len(p.Targets.Exclude) + len(p.Targets.ExcludeGroups),
+		Named: len(p.Targets.Chosen) + len(p.Targets.Groups) + len(p.Targets.Exclude) + len(p.Targets.ExcludeGroups) + len(p.Targets.ExcludeSubkinds),
 	}
 	if p.Enrol == catalog.EnrolDaily {
 		out.EnrolAt = clockTime(p.EnrolAt)
@@ -72,6 +73,7 @@ func wholePolicy(ctx context.Context, t *catalog.Tenant, p catalog.Policy, f *Fe
 	}
 	out.Targets = &Targets{
 		Resources: p.Targets.Chosen, Groups: p.Targets.Groups, ExcludeResources: p.Targets.Exclude, ExcludeGroups: p.Targets.ExcludeGroups,
+		ExcludeSubkinds: p.Targets.ExcludeSubkinds,
 	}
 	lists, err := t.MemberLists(ctx)
 	for _, l := range lists {
@@ -272,7 +274,9 @@ func setTargets(ctx context.Context, t *catalog.Tenant, p *catalog.Policy, n *Ta
 			}
 		}
 	}
-	p.Targets = catalog.Targets{Chosen: n.Resources, Groups: n.Groups, Exclude: n.ExcludeResources, ExcludeGroups: n.ExcludeGroups}
+	p.Targets = catalog.Targets{
+		Chosen: n.Resources, Groups: n.Groups, Exclude: n.ExcludeResources, ExcludeGroups: n.ExcludeGroups, ExcludeSubkinds: n.ExcludeSubkinds,
+	}
 	return wrong.err()
 }
 

@@ -19,6 +19,9 @@ type Resource struct {
 	Name        string                `json:"name"`
 	Address     string                `json:"address" doc:"User principal name, mail address or web address"`
 	MailboxKind string                `json:"mailbox_kind,omitempty" doc:"user, shared, room, equipment; absent while unknown"`
+	Subkind     tenantry.Subkind      `json:"subkind,omitempty" doc:"What kind of user, group or site, as far as Microsoft tells. Users by their mailbox: user, linked, shared, room, equipment, others; groups: microsoft365, team, security, mail_security, distribution; sites: root, group_site, team_site, subsite, and site for all others (v1.0 of Graph does not tell communication sites, hubs and those of channels apart); unknown"`
+	Dynamic     bool                  `json:"dynamic_members,omitempty" doc:"Of a group: a rule says who is in it"`
+	Site        tenantry.ResourceID   `json:"site,omitempty" doc:"Of a Microsoft 365 group: its site"`
 	Licensed    bool                  `json:"licensed"`
 	State       tenantry.LifeState    `json:"state" enum:"active,inactive,gone" doc:"inactive: deleted in Microsoft 365, not backed up; gone: no longer readable there, its backups stay"`
 	StateAt     *time.Time            `json:"state_at,omitempty"`
@@ -29,7 +32,7 @@ type Resource struct {
 func resourceOf(r catalog.Resource) Resource {
 	return Resource{
 		ID: r.ID, Kind: r.Kind, ObjectID: r.ObjectID, Name: r.Name, Address: r.Address,
-		MailboxKind: r.MailboxKind, Licensed: r.Licensed, State: r.State, StateAt: when(r.StateAt),
+		MailboxKind: r.MailboxKind, Subkind: r.Subkind, Dynamic: r.Dynamic, Site: r.Site, Licensed: r.Licensed, State: r.State, StateAt: when(r.StateAt),
 		Workloads: append([]tenantry.Workload{}, r.Workloads...), Standing: r.Standing,
 	}
 }
@@ -45,6 +48,7 @@ type listResourcesInput struct {
 	TenantPath
 	PageQuery
 	Kind     tenantry.ResourceKind `query:"kind" enum:"user,group,site" doc:"Only this kind"`
+	Subkind  tenantry.Subkind      `query:"subkind" enum:"user,linked,shared,room,equipment,others,microsoft365,team,security,mail_security,distribution,root,group_site,team_site,subsite,site,unknown" doc:"Only this kind of user, group or site"`
 	State    tenantry.LifeState    `query:"state" enum:"active,inactive,gone" doc:"Only this state; without it all but the gone ones"`
 	Named    string                `query:"named" maxLength:"512" doc:"Only those with this address or name, whatever its case"`
 	Standing catalog.Standing      `query:"standing" enum:"covered,no_seat,quota,awaits_hour,came_later,draft,other_workloads,excluded,no_policy,not_enabled,nothing" doc:"Only those that stand so"`
@@ -59,7 +63,7 @@ func (s *service) resourceRoutes() {
 }
 
 func (s *service) listResources(ctx context.Context, in *listResourcesInput) (*body[Page[Resource]], error) {
-	filter := catalog.ResourceFilter{Kind: in.Kind, State: in.State, Standing: in.Standing, Named: in.Named, After: tenantry.ResourceID(in.After), Limit: in.Limit + 1}
+	filter := catalog.ResourceFilter{Kind: in.Kind, State: in.State, Standing: in.Standing, Subkind: in.Subkind, Named: in.Named, After: tenantry.ResourceID(in.After), Limit: in.Limit + 1}
 	rows, next, err := listed(ctx, s.Catalog.Tenant(in.Tenant), filter, in.Limit)
 	if err == nil && len(rows) == 0 { // none has none, too: is there such a tenant?
 		_, _, err = s.tenant(ctx, in.Tenant)

@@ -1460,6 +1460,69 @@ func (e ScheduleKind) Valid() bool {
 	}
 }
 
+// Defines values for TargetsExcludeSubkinds.
+const (
+	TargetsExcludeSubkindsDistribution TargetsExcludeSubkinds = "distribution"
+	TargetsExcludeSubkindsEquipment    TargetsExcludeSubkinds = "equipment"
+	TargetsExcludeSubkindsGroupSite    TargetsExcludeSubkinds = "group_site"
+	TargetsExcludeSubkindsLinked       TargetsExcludeSubkinds = "linked"
+	TargetsExcludeSubkindsMailSecurity TargetsExcludeSubkinds = "mail_security"
+	TargetsExcludeSubkindsMicrosoft365 TargetsExcludeSubkinds = "microsoft365"
+	TargetsExcludeSubkindsOthers       TargetsExcludeSubkinds = "others"
+	TargetsExcludeSubkindsRoom         TargetsExcludeSubkinds = "room"
+	TargetsExcludeSubkindsRoot         TargetsExcludeSubkinds = "root"
+	TargetsExcludeSubkindsSecurity     TargetsExcludeSubkinds = "security"
+	TargetsExcludeSubkindsShared       TargetsExcludeSubkinds = "shared"
+	TargetsExcludeSubkindsSite         TargetsExcludeSubkinds = "site"
+	TargetsExcludeSubkindsSubsite      TargetsExcludeSubkinds = "subsite"
+	TargetsExcludeSubkindsTeam         TargetsExcludeSubkinds = "team"
+	TargetsExcludeSubkindsTeamSite     TargetsExcludeSubkinds = "team_site"
+	TargetsExcludeSubkindsUnknown      TargetsExcludeSubkinds = "unknown"
+	TargetsExcludeSubkindsUser         TargetsExcludeSubkinds = "user"
+)
+
+// Valid indicates whether the value is a known member of the TargetsExcludeSubkinds enum.
+func (e TargetsExcludeSubkinds) Valid() bool {
+	switch e {
+	case TargetsExcludeSubkindsDistribution:
+		return true
+	case TargetsExcludeSubkindsEquipment:
+		return true
+	case TargetsExcludeSubkindsGroupSite:
+		return true
+	case TargetsExcludeSubkindsLinked:
+		return true
+	case TargetsExcludeSubkindsMailSecurity:
+		return true
+	case TargetsExcludeSubkindsMicrosoft365:
+		return true
+	case TargetsExcludeSubkindsOthers:
+		return true
+	case TargetsExcludeSubkindsRoom:
+		return true
+	case TargetsExcludeSubkindsRoot:
+		return true
+	case TargetsExcludeSubkindsSecurity:
+		return true
+	case TargetsExcludeSubkindsShared:
+		return true
+	case TargetsExcludeSubkindsSite:
+		return true
+	case TargetsExcludeSubkindsSubsite:
+		return true
+	case TargetsExcludeSubkindsTeam:
+		return true
+	case TargetsExcludeSubkindsTeamSite:
+		return true
+	case TargetsExcludeSubkindsUnknown:
+		return true
+	case TargetsExcludeSubkindsUser:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for TaskAction.
 const (
 	TaskActionBackup  TaskAction = "backup"
@@ -1835,6 +1898,69 @@ func (e ListResourcesParamsKind) Valid() bool {
 	case ListResourcesParamsKindSite:
 		return true
 	case ListResourcesParamsKindUser:
+		return true
+	default:
+		return false
+	}
+}
+
+// Defines values for ListResourcesParamsSubkind.
+const (
+	ListResourcesParamsSubkindDistribution ListResourcesParamsSubkind = "distribution"
+	ListResourcesParamsSubkindEquipment    ListResourcesParamsSubkind = "equipment"
+	ListResourcesParamsSubkindGroupSite    ListResourcesParamsSubkind = "group_site"
+	ListResourcesParamsSubkindLinked       ListResourcesParamsSubkind = "linked"
+	ListResourcesParamsSubkindMailSecurity ListResourcesParamsSubkind = "mail_security"
+	ListResourcesParamsSubkindMicrosoft365 ListResourcesParamsSubkind = "microsoft365"
+	ListResourcesParamsSubkindOthers       ListResourcesParamsSubkind = "others"
+	ListResourcesParamsSubkindRoom         ListResourcesParamsSubkind = "room"
+	ListResourcesParamsSubkindRoot         ListResourcesParamsSubkind = "root"
+	ListResourcesParamsSubkindSecurity     ListResourcesParamsSubkind = "security"
+	ListResourcesParamsSubkindShared       ListResourcesParamsSubkind = "shared"
+	ListResourcesParamsSubkindSite         ListResourcesParamsSubkind = "site"
+	ListResourcesParamsSubkindSubsite      ListResourcesParamsSubkind = "subsite"
+	ListResourcesParamsSubkindTeam         ListResourcesParamsSubkind = "team"
+	ListResourcesParamsSubkindTeamSite     ListResourcesParamsSubkind = "team_site"
+	ListResourcesParamsSubkindUnknown      ListResourcesParamsSubkind = "unknown"
+	ListResourcesParamsSubkindUser         ListResourcesParamsSubkind = "user"
+)
+
+// Valid indicates whether the value is a known member of the ListResourcesParamsSubkind enum.
+func (e ListResourcesParamsSubkind) Valid() bool {
+	switch e {
+	case ListResourcesParamsSubkindDistribution:
+		return true
+	case ListResourcesParamsSubkindEquipment:
+		return true
+	case ListResourcesParamsSubkindGroupSite:
+		return true
+	case ListResourcesParamsSubkindLinked:
+		return true
+	case ListResourcesParamsSubkindMailSecurity:
+		return true
+	case ListResourcesParamsSubkindMicrosoft365:
+		return true
+	case ListResourcesParamsSubkindOthers:
+		return true
+	case ListResourcesParamsSubkindRoom:
+		return true
+	case ListResourcesParamsSubkindRoot:
+		return true
+	case ListResourcesParamsSubkindSecurity:
+		return true
+	case ListResourcesParamsSubkindShared:
+		return true
+	case ListResourcesParamsSubkindSite:
+		return true
+	case ListResourcesParamsSubkindSubsite:
+		return true
+	case ListResourcesParamsSubkindTeam:
+		return true
+	case ListResourcesParamsSubkindTeamSite:
+		return true
+	case ListResourcesParamsSubkindUnknown:
+		return true
+	case ListResourcesParamsSubkindUser:
 		return true
 	default:
 		return false
@@ -3871,7 +3997,7 @@ type Policy struct {
 	Kinds []string `json:"kinds"`
 	Name  string   `json:"name"`
 
-	// Named How many resources and groups it names, as targets or exclusions
+	// Named How many resources, groups and kinds it names, as targets or exclusions
 	Named int64 `json:"named"`
 
 	// ObjectiveMinutes Up to this age the newest backup of a workload counts as fresh
@@ -4197,10 +4323,13 @@ type RegistrationState string
 // Resource defines model for Resource.
 type Resource struct {
 	// Address User principal name, mail address or web address
-	Address  string       `json:"address"`
-	Id       string       `json:"id"`
-	Kind     ResourceKind `json:"kind"`
-	Licensed bool         `json:"licensed"`
+	Address string `json:"address"`
+
+	// DynamicMembers Of a group: a rule says who is in it
+	DynamicMembers bool         `json:"dynamic_members,omitempty,omitzero"`
+	Id             string       `json:"id"`
+	Kind           ResourceKind `json:"kind"`
+	Licensed       bool         `json:"licensed"`
 
 	// MailboxKind user, shared, room, equipment; absent while unknown
 	MailboxKind string `json:"mailbox_kind,omitempty,omitzero"`
@@ -4209,12 +4338,18 @@ type Resource struct {
 	// ObjectId Microsoft's ID of it
 	ObjectId string `json:"object_id"`
 
+	// Site Of a Microsoft 365 group: its site
+	Site string `json:"site,omitempty,omitzero"`
+
 	// Standing covered, or the reason why it is not protected: see its protection; absent unless it is active
 	Standing string `json:"standing,omitempty,omitzero"`
 
 	// State inactive: deleted in Microsoft 365, not backed up; gone: no longer readable there, its backups stay
 	State   ResourceState `json:"state"`
 	StateAt time.Time     `json:"state_at,omitempty,omitzero"`
+
+	// Subkind What kind of user, group or site, as far as Microsoft tells. Users by their mailbox: user, linked, shared, room, equipment, others; groups: microsoft365, team, security, mail_security, distribution; sites: root, group_site, team_site, subsite, and site for all others (v1.0 of Graph does not tell communication sites, hubs and those of channels apart); unknown
+	Subkind string `json:"subkind,omitempty,omitzero"`
 
 	// Workloads What it can have
 	Workloads []string `json:"workloads"`
@@ -4511,12 +4646,20 @@ type Targets struct {
 	// ExcludeResources But not these resources
 	ExcludeResources []string `json:"exclude_resources,omitempty,omitzero"`
 
+	// ExcludeSubkinds Nor these kinds of users (by their mailbox), groups and sites, whoever names them
+	//
+	// Example: ["room","subsite"]
+	ExcludeSubkinds []TargetsExcludeSubkinds `json:"exclude_subkinds,omitempty,omitzero"`
+
 	// Groups The users in these groups, and in groups of theirs: Entra object IDs. They are listed with the next sync
 	Groups []string `json:"groups,omitempty,omitzero"`
 
 	// Resources These resources
 	Resources []string `json:"resources,omitempty,omitzero"`
 }
+
+// TargetsExcludeSubkinds defines model for Targets.ExcludeSubkinds.
+type TargetsExcludeSubkinds string
 
 // Task defines model for Task.
 type Task struct {
@@ -5047,6 +5190,9 @@ type ListResourcesParams struct {
 	// Kind Only this kind
 	Kind *ListResourcesParamsKind `form:"kind,omitempty" json:"kind,omitempty"`
 
+	// Subkind Only this kind of user, group or site
+	Subkind *ListResourcesParamsSubkind `form:"subkind,omitempty" json:"subkind,omitempty"`
+
 	// State Only this state; without it all but the gone ones
 	State *ListResourcesParamsState `form:"state,omitempty" json:"state,omitempty"`
 
@@ -5059,6 +5205,9 @@ type ListResourcesParams struct {
 
 // ListResourcesParamsKind defines parameters for ListResources.
 type ListResourcesParamsKind string
+
+// ListResourcesParamsSubkind defines parameters for ListResources.
+type ListResourcesParamsSubkind string
 
 // ListResourcesParamsState defines parameters for ListResources.
 type ListResourcesParamsState string
@@ -12406,6 +12555,18 @@ func NewListResourcesRequest(server string, tenant string, params *ListResources
 		if params.Kind != nil {
 
 			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "kind", *params.Kind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			} else {
+				for _, qp := range strings.Split(queryFrag, "&") {
+					rawQueryFragments = append(rawQueryFragments, qp)
+				}
+			}
+
+		}
+
+		if params.Subkind != nil {
+
+			if queryFrag, err := runtime.StyleParamWithOptions("form", false, "subkind", *params.Subkind, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationQuery, Type: "string", Format: ""}); err != nil {
 				return nil, err
 			} else {
 				for _, qp := range strings.Split(queryFrag, "&") {

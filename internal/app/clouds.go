@@ -84,9 +84,10 @@ func notInCloud(cloud string) error {
 // clouds are what a worker speaks to Microsoft with: an application in each cloud. It never speaks to a tenant in
 // another cloud than its own.
 type clouds struct {
-	cat *catalog.Catalog
-	own string
-	all map[string]*inCloud
+	cat   *catalog.Catalog
+	own   string // the fleet's own
+	known int    // how many the fleet has
+	all   map[string]*inCloud
 }
 
 type inCloud struct {
@@ -107,8 +108,11 @@ func (p *Program) openClouds(ctx context.Context, g ground, rdb redis.UniversalC
 	}
 	books := p.openBooks(cfg, rdb, limits, cat)
 	observer := newBookMetrics(metrics, books)
-	c := &clouds{cat: cat, own: cfg.Cloud, all: map[string]*inCloud{}}
+	c := &clouds{cat: cat, own: cfg.Cloud, known: len(cfg.cloudNames()), all: map[string]*inCloud{}}
 	for _, cloud := range cfg.cloudNames() {
+		if !cfg.serves(cloud) {
+			continue
+		}
 		in, _ := cfg.at(cloud)
 		book := books.all[cloud]
 		book.Observe(observer)
@@ -156,7 +160,7 @@ func (c *clouds) in(cloud string) (*inCloud, error) {
 }
 
 func (c *clouds) of(ctx context.Context, t tenantry.TenantID) (*inCloud, error) {
-	cloud, err := cloudOf(ctx, c.cat, t, c.own, len(c.all))
+	cloud, err := cloudOf(ctx, c.cat, t, c.own, c.known)
 	if err != nil {
 		return nil, err
 	}
@@ -170,7 +174,7 @@ func (c *clouds) unserved(region string) func(catalog.TenantRow) string {
 			return fmt.Sprintf("the tenant's data belongs in the region %q, and the workers of pool %q are in %q: move it to a pool of its region", t.Region, t.Pool, region)
 		}
 		if _, err := c.in(t.Cloud); err != nil {
-			return fmt.Sprintf("the tenant is in the cloud %q, and the workers of pool %q have no application there: name one in their clouds-file", t.Cloud, t.Pool)
+			return fmt.Sprintf("the tenant is in the cloud %q, and the workers of pool %q have no application there: name one in their clouds-file, and the cloud in their serves-clouds, or move the tenant to a pool that serves it", cmp.Or(t.Cloud, c.own), t.Pool)
 		}
 		return ""
 	}

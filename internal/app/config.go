@@ -75,6 +75,7 @@ type Config struct {
 	DefaultRegion string
 	TimeZone      string // of the region, "" UTC
 	CloudsFile    string
+	ServesClouds  string
 	regions       map[string]Config // that RegionsFile names, by name
 	clouds        map[string]Config // that CloudsFile names, by name
 
@@ -183,6 +184,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	c.cloudFlags(fs)
 	fs.StringVar(&c.Identity, "identity", "", "`FILE` that worker enrol has written: this worker stands outside of the provider's network, and takes catalog, redis, bucket, keys, pool, client-id and cloud from the API that enrolled it (worker)")
 	fs.StringVar(&c.CloudsFile, "clouds-file", "", "YAML `FILE` with further Microsoft clouds, each with the application that is registered there (api, worker, scheduler)")
+	fs.StringVar(&c.ServesClouds, "serves-clouds", "", "`NAMES` of the Microsoft clouds whose tenants this worker serves, with commas between, empty: all that the fleet knows; it needs the credentials of those alone (worker)")
 	fs.StringVar(&c.LimitsFile, "limits-file", "", "YAML or JSON `FILE` that overrides Graph's documented limits (api, worker, scheduler)")
 
 	fs.StringVar(&c.PublicURL, "public-url", "http://127.0.0.1:8080", "`URL` under which browsers reach the API: consent comes back to it (api)")
@@ -376,7 +378,9 @@ func (c Config) validateWorker(bad complain) {
 	if !(c.TracesRatio > 0 && c.TracesRatio <= 1) {
 		bad("traces-ratio", fmt.Sprint(c.TracesRatio), "a share above 0 and at most 1")
 	}
-	c.validateCredential(bad)
+	if c.serves(c.Cloud) {
+		c.validateCredential(bad)
+	}
 	if c.Pool != "" && !poolName.MatchString(c.Pool) {
 		bad("pool", c.Pool, "main, or a name of lower-case letters, digits and dashes, at most 40")
 	}

@@ -155,8 +155,14 @@ func (c Config) validatePlaces(role Role, bad complain) {
 			bad("client-id", "", "the application (client) ID that Entra shows in that cloud")
 		}
 		at.validateGraph(bad)
-		if role == RoleWorker {
+		if role == RoleWorker && c.serves(name) {
 			at.validateCredential(bad)
+		}
+	}
+	for name := range strings.SplitSeq(c.ServesClouds, ",") {
+		if _, known := c.at(strings.TrimSpace(name)); c.ServesClouds != "" && (!known || strings.TrimSpace(name) == "") {
+			bad("serves-clouds", c.ServesClouds, "empty, or some of "+strings.Join(c.cloudNames(), ", "))
+			break
 		}
 	}
 	if _, err := c.In(c.DefaultRegion); err != nil {
@@ -245,6 +251,14 @@ func (c Config) pool() string { return cmp.Or(c.Pool, catalog.MainPool) }
 // cloudNames lists the clouds in which the fleet has an application, its own first.
 func (c Config) cloudNames() []string {
 	return append([]string{c.Cloud}, slices.Sorted(maps.Keys(c.clouds))...)
+}
+
+// serves reports whether a worker serves the tenants in a cloud of cloudNames.
+func (c Config) serves(cloud string) bool {
+	if c.ServesClouds == "" {
+		return true
+	}
+	return slices.ContainsFunc(strings.Split(c.ServesClouds, ","), func(name string) bool { return strings.TrimSpace(name) == cloud })
 }
 
 // at returns the configuration as it is in a cloud; "" is the fleet's own.

@@ -91,6 +91,32 @@ func TestPlacesNameTheKey(t *testing.T) {
 	}
 }
 
+// A worker needs the credentials of the clouds that it serves, and of no other.
+func TestServedClouds(t *testing.T) {
+	clouds := placeFile(t, "china:\n  client-id: a\n")
+	t.Setenv("TENANTRY_CLOUD_CHINA_CLIENT_SECRET", "")
+	for _, test := range []struct {
+		serves, secret, china string
+		want                  string // "": it is taken
+	}{
+		{"", "s", "c", ""},
+		{"", "s", "", "clouds-file: china: client-secret"},
+		{"", "", "c", "client-secret"},
+		{"global", "s", "", ""},
+		{"china", "", "c", ""},
+		{"china", "s", "", "clouds-file: china: client-secret"},
+		{"global, china", "s", "c", ""},
+		{"gcchigh", "s", "c", "serves-clouds"},
+		{"global,", "s", "c", "serves-clouds"},
+	} {
+		t.Setenv("TENANTRY_CLOUD_CHINA_CLIENT_SECRET", test.china)
+		_, err := Load(RoleWorker, []string{"-client-id", "id", "-bucket", "file:home", "-client-secret", test.secret, "-clouds-file", clouds, "-serves-clouds", test.serves}, &bytes.Buffer{})
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("%+v: %v", test, err)
+		}
+	}
+}
+
 // A region whose bucket does not open tells workers outside so, keeps its keys, and harms no other.
 func TestRegionsBehindTheDoor(t *testing.T) {
 	dir := t.TempDir()

@@ -18,11 +18,15 @@ type Resource struct {
 	ObjectID      string // Entra object ID or full SharePoint site ID
 	Name, Address string // display name; user principal name, mail or web URL
 	MailboxKind   string // user, shared, room, equipment; "" unknown
-	Licensed      bool
-	State         tenantry.LifeState
-	StateAt       time.Time
-	Workloads     []tenantry.Workload // what it can have
-	Standing      Standing            // why it is protected or not; "" unless it is active
+	// Subkind is the kind of a group or site. Of a user it is MailboxKind, and set by nobody.
+	Subkind   tenantry.Subkind
+	Dynamic   bool                // of a group: a rule says who is in it
+	Site      tenantry.ResourceID // of a group: its site, "" if it is not known
+	Licensed  bool
+	State     tenantry.LifeState
+	StateAt   time.Time
+	Workloads []tenantry.Workload // what it can have
+	Standing  Standing            // why it is protected or not; "" unless it is active
 }
 
 type resourceRow struct {
@@ -35,6 +39,9 @@ type resourceRow struct {
 	Name        string
 	Address     string
 	MailboxKind string
+	Subkind     tenantry.Subkind
+	Dynamic     bool
+	Site        tenantry.ResourceID
 	Licensed    bool
 	State       tenantry.LifeState
 	StateAt     int64
@@ -42,14 +49,22 @@ type resourceRow struct {
 	Standing    Standing
 }
 
-const resourceColumns bun.Safe = "tenant, id, kind, object_id, name, address, mailbox_kind, licensed, state, state_at, workloads, standing"
+const resourceColumns bun.Safe = "tenant, id, kind, object_id, name, address, mailbox_kind, subkind, dynamic, site, licensed, state, state_at, workloads, standing"
 
 func (r *resourceRow) resource(workloads []tenantry.Workload) Resource {
 	return Resource{
 		ID: r.ID, Kind: r.Kind, ObjectID: r.ObjectID, Name: r.Name, Address: r.Address, MailboxKind: r.MailboxKind,
 		Licensed: r.Licensed, State: r.State, StateAt: fromMicros(r.StateAt), Workloads: workloads,
-		Standing: r.Standing,
+		Standing: r.Standing, Subkind: r.subkind(), Dynamic: r.Dynamic, Site: r.Site,
 	}
+}
+
+// subkind is what filters and policies go by: of a user the kind of the mailbox.
+func (r resourceRow) subkind() tenantry.Subkind {
+	if r.Kind == tenantry.User {
+		return tenantry.Subkind(r.MailboxKind)
+	}
+	return r.Subkind
 }
 
 // ResourceFilter narrows a listing. Zero fields do not narrow. Paged by ascending ID.
@@ -57,6 +72,8 @@ type ResourceFilter struct {
 	Kind     tenantry.ResourceKind
 	State    tenantry.LifeState
 	Standing Standing
+	Subkind  tenantry.Subkind
+	Unsorted bool   // of groups and sites: those of which nobody has said what kind they are
 	Named    string // by its address or its name, whatever its case; "": any
 	After    tenantry.ResourceID
 	Limit    int // default 100, at most 1000
@@ -64,14 +81,7 @@ type ResourceFilter struct {
 
 // Resources lists resources of the tenant.
 func (t *Tenant) Resources(ctx context.Context, f ResourceFilter) ([]Resource, error) {
-	list := step{
-		query: listResources + " ORDER BY id LIMIT ?6",
-		args:  []any{resourceColumns, t.id, f.After, f.Kind, f.State, f.Standing, page(f.Limit)},
-	}
-	if f.Named != "" { // the list is asked for often, names are not
-		list.query = listResources + " AND (lower(address) = lower(?7) OR lower(name) = lower(?7)) ORDER BY id LIMIT ?6"
-		list.args = append(list.args, f.Named)
-	}
+	list := f.list(t.id)
 	found := make([]Resource, 0, min(page(f.Limit), batch))
 	reader := resourceReader{known: words{}, workloads: map[string][]tenantry.Workload{}}
 	list.row = func(scan scanRow) error {
@@ -83,6 +93,25 @@ func (t *Tenant) Resources(ctx context.Context, f ResourceFilter) ([]Resource, e
 		return nil, err
 	}
 	return found, nil
+}
+
+// list is the statement of a listing. It is asked for often, most filters are not: those stand in it only where they
+// narrow.
+func (f ResourceFilter) list(t tenantry.TenantID) step {
+	s := step{query: listResources, args: []any{resourceColumns, t, f.After, f.Kind, f.State, f.Standing, page(f.Limit)}}
+	if f.Named != "" {
+		s.query += fmt.Sprintf(" AND (lower(address) = lower(?%[1]d) OR lower(name) = lower(?%[1]d))", len(s.args))
+		s.args = append(s.args, f.Named)
+	}
+	if f.Unsorted {
+		s.query += " AND kind <> 'user' AND subkind = ''"
+	}
+	if f.Subkind != "" {
+		s.query += fmt.Sprintf(" AND (CASE WHEN kind = 'user' THEN mailbox_kind ELSE subkind END) = ?%d", len(s.args))
+		s.args = append(s.args, f.Subkind)
+	}
+	s.query += " ORDER BY id LIMIT ?6"
+	return s
 }
 
 const listResources = `
@@ -101,7 +130,7 @@ func (r *resourceReader) read(scan scanRow) (Resource, error) {
 	row := &r.row
 	// Plain types behind the named ones: drivers take a way without reflection to them.
 	err := scan(r.known.to((*string)(&row.Tenant)), (*string)(&row.ID), r.known.to((*string)(&row.Kind)), &row.ObjectID, &row.Name, &row.Address,
-		r.known.to(&row.MailboxKind), &row.Licensed, r.known.to((*string)(&row.State)), &row.StateAt, r.known.to(&row.Workloads), r.known.to((*string)(&row.Standing)))
+		r.known.to(&row.MailboxKind), r.known.to((*string)(&row.Subkind)), &row.Dynamic, (*string)(&row.Site), &row.Licensed, r.known.to((*string)(&row.State)), &row.StateAt, r.known.to(&row.Workloads), r.known.to((*string)(&row.Standing)))
 	if err != nil {
 		return Resource{}, err
 	}
@@ -251,7 +280,11 @@ func (t *Tenant) resourceRows(op string, kind tenantry.ResourceKind, changed []R
 		}
 		row := resourceRow{
 			Tenant: t.id, ID: r.ID, Kind: kind, ObjectID: r.ObjectID, Name: r.Name, Address: r.Address,
-			MailboxKind: r.MailboxKind, Licensed: r.Licensed, State: r.State, StateAt: micros(r.StateAt), Workloads: join(r.Workloads),
+			MailboxKind: r.MailboxKind, Subkind: r.Subkind, Dynamic: r.Dynamic, Site: r.Site,
+			Licensed: r.Licensed, State: r.State, StateAt: micros(r.StateAt), Workloads: join(r.Workloads),
+		}
+		if kind == tenantry.User {
+			row.Subkind = "" // it has a column of its own
 		}
 		if i, seen := at[r.ID]; seen {
 			out[i] = row
@@ -268,6 +301,7 @@ func upsertResources(ctx context.Context, tx bun.Tx, chunk []resourceRow) error 
 	_, err := tx.NewInsert().Model(&chunk).ModelTableExpr("resources AS old").On("CONFLICT (tenant, id) DO UPDATE").
 		Set("kind = excluded.kind, object_id = excluded.object_id, name = excluded.name, address = excluded.address").
 		Set("mailbox_kind = excluded.mailbox_kind, licensed = excluded.licensed, workloads = excluded.workloads").
+		Set("subkind = excluded.subkind, dynamic = excluded.dynamic, site = excluded.site").
 		Set("state_at = CASE WHEN old.state = excluded.state THEN old.state_at ELSE excluded.state_at END").
 		Set("state = excluded.state").
 		Exec(ctx)

@@ -93,7 +93,7 @@ func (p plan) reach(r resourceRow, groups []string) (reach Reach, excluded bool)
 	case slices.Contains(p.Kinds, r.Kind):
 		reach = ReachKind
 	}
-	return reach, p.excluded[r.ID] || slices.ContainsFunc(groups, func(g string) bool { return p.excludedGroups[g] })
+	return reach, p.excluded[r.ID] || slices.Contains(p.Targets.ExcludeSubkinds, r.subkind()) || slices.ContainsFunc(groups, func(g string) bool { return p.excludedGroups[g] })
 }
 
 // covers is whether the plan means the resource.

@@ -44,7 +44,7 @@ type WorkloadProtection struct {
 // factsOf reads the tenant's policies, and of a resource what the rules ask of it.
 func (t *Tenant) factsOf(ctx context.Context, db bun.IDB, r Resource) ([]Policy, facts, error) {
 	f := facts{
-		resourceRow: resourceRow{ID: r.ID, Kind: r.Kind, State: r.State, Workloads: join(r.Workloads), MailboxKind: r.MailboxKind, Licensed: r.Licensed},
+		resourceRow: resourceRow{ID: r.ID, Kind: r.Kind, State: r.State, Workloads: join(r.Workloads), MailboxKind: r.MailboxKind, Subkind: r.Subkind, Licensed: r.Licensed},
 		enrolled:    map[tenantry.PolicyID]bool{},
 	}
 	op := fmt.Sprintf("read the standing of %s of tenant %s", r.ID, t.id)

@@ -19,6 +19,8 @@ type Targets struct {
 	Groups        []string              // the users in these groups, and in groups of theirs; Entra object IDs
 	Exclude       []tenantry.ResourceID // but not these
 	ExcludeGroups []string              // nor the users in these groups
+	// ExcludeSubkinds leaves out these kinds of mailboxes, groups and sites.
+	ExcludeSubkinds []tenantry.Subkind
 }
 
 // MaxTargets bounds each list of Targets.
@@ -30,6 +32,7 @@ const (
 	roleGroup         = "group"
 	roleExcluded      = "excluded"
 	roleExcludedGroup = "excluded_group"
+	roleExcludedKind  = "excluded_subkind"
 )
 
 func (s Targets) empty() bool { return len(s.Chosen) == 0 && len(s.Groups) == 0 }
@@ -63,6 +66,9 @@ func (s Targets) validate() error {
 			if (role == roleGroup || role == roleExcludedGroup) && !groupID.MatchString(subject) {
 				return tenantry.Errorf(tenantry.Invalid, "policy: %s %q is no Entra object ID in small letters", role, subject)
 			}
+			if role == roleExcludedKind && !tenantry.Subkind(subject).Known() {
+				return tenantry.Errorf(tenantry.Invalid, "policy: there is no kind %q of mailbox, group or site", subject)
+			}
 		}
 	}
 	return nil
@@ -70,16 +76,18 @@ func (s Targets) validate() error {
 
 // roles are the lists as they are stored.
 func (s Targets) roles() map[string][]string {
-	text := func(list []tenantry.ResourceID) []string {
-		out := make([]string, len(list))
-		for i, id := range list {
-			out[i] = string(id)
-		}
-		return out
-	}
 	return map[string][]string{
-		roleChosen: text(s.Chosen), roleExcluded: text(s.Exclude), roleGroup: s.Groups, roleExcludedGroup: s.ExcludeGroups,
+		roleChosen: texts(s.Chosen), roleExcluded: texts(s.Exclude), roleGroup: s.Groups, roleExcludedGroup: s.ExcludeGroups,
+		roleExcludedKind: texts(s.ExcludeSubkinds),
 	}
+}
+
+func texts[T ~string](list []T) []string {
+	out := make([]string, len(list))
+	for i, word := range list {
+		out[i] = string(word)
+	}
+	return out
 }
 
 // readTargets reads what all policies of the tenant name.
@@ -102,6 +110,8 @@ func (t *Tenant) readTargets(ctx context.Context, db bun.IDB) (map[tenantry.Poli
 			s.Groups = append(s.Groups, row.Subject)
 		case roleExcludedGroup:
 			s.ExcludeGroups = append(s.ExcludeGroups, row.Subject)
+		case roleExcludedKind:
+			s.ExcludeSubkinds = append(s.ExcludeSubkinds, tenantry.Subkind(row.Subject))
 		}
 		out[row.Policy] = s
 	}

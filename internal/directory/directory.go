@@ -24,6 +24,10 @@
 // 7 days for users and groups), keeps no position before its end: only a complete round
 // tells what it did not show, and that is looked up object by object before it is
 // believed gone ("Delta query overview").
+//
+// What kind a group is stands in the group. Of sites v1.0 tells less: which one is a group's only the group says, and
+// which one is the root, or below another, has to be asked. That is done at the end of a sync, once for each, and what
+// nobody tells is said to be so: a "site" may be a communication site, a hub or a channel's as well.
 package directory
 
 import (
@@ -67,6 +71,11 @@ type Lookups interface {
 	UserState(ctx context.Context, objectID string) (tenantry.LifeState, error)
 	GroupState(ctx context.Context, objectID string) (tenantry.LifeState, error)
 	SiteReadable(ctx context.Context, siteID string) (bool, error)
+	// SiteOfGroup is the ID of a group's site (NotFound: it has none), RootSite that of the tenant's root site; TopSite
+	// tells whether a site is the top of its collection.
+	SiteOfGroup(ctx context.Context, groupID string) (siteID string, err error)
+	RootSite(ctx context.Context) (siteID string, err error)
+	TopSite(ctx context.Context, siteID string) (bool, error)
 	// MailboxKind is the purpose of a user's mailbox. Absent: there is none.
 	MailboxKind(ctx context.Context, objectID string) (string, error)
 	// GroupMembers is a page of the users in a group; link "" is the first one. NotFound.

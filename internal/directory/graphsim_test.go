@@ -38,7 +38,12 @@ type world struct {
 
 func newWorld(t *testing.T, spec graphsim.TenantSpec) *world {
 	t.Helper()
-	server, err := graphsim.Start(graphsim.Options{Seed: 7, PageSize: 5})
+	return newWorldOf(t, graphsim.Options{Seed: 7, PageSize: 5}, spec)
+}
+
+func newWorldOf(t *testing.T, o graphsim.Options, spec graphsim.TenantSpec) *world {
+	t.Helper()
+	server, err := graphsim.Start(o)
 	w := &world{t: t, id: tenantry.NewTenantID()}
 	w.must(err)
 	t.Cleanup(func() { _ = server.Close() })
@@ -104,9 +109,7 @@ func (w *world) likeTheTruth() {
 	}
 	groups := map[tenantry.ResourceID]tenantry.LifeState{}
 	for _, g := range w.sim.Groups() {
-		if g.Unified {
-			groups[tenantry.GroupResource(g.ID)] = life[g.State]
-		}
+		groups[tenantry.GroupResource(g.ID)] = life[g.State]
 	}
 	if diff := cmp.Diff(groups, w.resources(tenantry.Group)); diff != "" {
 		w.t.Errorf("groups (-truth +catalog):\n%s", diff)

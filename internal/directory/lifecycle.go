@@ -36,8 +36,17 @@ func apply(known *catalog.Resource, r report, now time.Time) (catalog.Resource, 
 	}
 	next := r.resource
 	next.State, next.StateAt = known.State, known.StateAt
+	next.Site, next.Subkind = known.Site, sorted(*known, next)
 	next, woken := moved(next, tenantry.Active, now)
 	return next, woken || !same(next, *known)
+}
+
+// sorted is the kind of a resource after a report: what was found out about a site is more than its report says.
+func sorted(known, reported catalog.Resource) tenantry.Subkind {
+	if reported.Kind == tenantry.Site && known.Subkind != "" && (known.Subkind != tenantry.SubkindUnknown || reported.Subkind == "") {
+		return known.Subkind
+	}
+	return reported.Subkind
 }
 
 // moved returns the resource in the state it was found in. What is gone does not become
@@ -53,6 +62,7 @@ func moved(r catalog.Resource, found tenantry.LifeState, now time.Time) (catalog
 func same(a, b catalog.Resource) bool {
 	return a.ID == b.ID && a.Kind == b.Kind && a.ObjectID == b.ObjectID && a.Name == b.Name &&
 		a.Address == b.Address && a.MailboxKind == b.MailboxKind && a.Licensed == b.Licensed &&
+		(a.Kind == tenantry.User || a.Subkind == b.Subkind) && a.Dynamic == b.Dynamic && a.Site == b.Site &&
 		a.State == b.State && slices.Equal(a.Workloads, b.Workloads)
 }
 
@@ -88,11 +98,12 @@ func ofUser(u graph.User) report {
 	}
 }
 
-// ofGroup reports a group. Only Microsoft 365 groups hold content ("Groups overview").
+// ofGroup reports a group. Only Microsoft 365 groups hold content ("Groups overview"); the others are listed because
+// policies can go by who is in them.
 func ofGroup(g graph.Group) report {
 	r := catalog.Resource{
 		ID: tenantry.GroupResource(g.ID), Kind: tenantry.Group, ObjectID: g.ID,
-		Name: g.Name, Address: g.Mail,
+		Name: g.Name, Address: g.Mail, Subkind: subkindOfGroup(g), Dynamic: g.Dynamic,
 	}
 	if g.Unified {
 		r.Workloads = append(r.Workloads, tenantry.GroupContent)
@@ -100,7 +111,24 @@ func ofGroup(g graph.Group) report {
 	if g.Team {
 		r.Workloads = append(r.Workloads, tenantry.TeamContent)
 	}
-	return report{resource: r, state: removed(g.Removed), protectable: g.Unified}
+	return report{resource: r, state: removed(g.Removed), protectable: true}
+}
+
+// subkindOfGroup goes by the table of "Overview of groups in Microsoft Graph".
+func subkindOfGroup(g graph.Group) tenantry.Subkind {
+	switch {
+	case g.Team:
+		return tenantry.GroupTeam
+	case g.Unified:
+		return tenantry.GroupMicrosoft365
+	case g.MailEnabled && g.Security:
+		return tenantry.GroupMailSecurity
+	case g.Security:
+		return tenantry.GroupSecurity
+	case g.MailEnabled:
+		return tenantry.GroupDistribution
+	}
+	return tenantry.SubkindUnknown
 }
 
 // ofSite reports a site. A personal site is its owner's drive and no resource of its own.
@@ -109,6 +137,10 @@ func ofSite(s graph.Site) report {
 	r := catalog.Resource{
 		ID: tenantry.SiteResource(s.ID), Kind: tenantry.Site, ObjectID: s.ID,
 		Name: s.Name, Address: s.WebURL, Workloads: []tenantry.Workload{tenantry.SiteContent},
+		Subkind: tenantry.SubkindUnknown,
+	}
+	if s.Top {
+		r.Subkind = tenantry.SiteOther
 	}
 	state := tenantry.Active
 	if s.Deleted {

@@ -96,7 +96,7 @@ func TestWhatBecomesAResource(t *testing.T) {
 		{"unlicensed user", ofUser(graph.User{ID: "1"}), true, nil},
 		{"guest", ofUser(graph.User{ID: "1", Guest: true, Mail: "x@fabrikam.example"}), false, nil},
 		{"licensed guest", ofUser(graph.User{ID: "1", Guest: true, Licensed: true, HasDrivePlan: true}), true, []tenantry.Workload{tenantry.Drive}},
-		{"security group", ofGroup(graph.Group{ID: "1"}), false, nil},
+		{"security group", ofGroup(graph.Group{ID: "1"}), true, nil},
 		{"team", ofGroup(graph.Group{ID: "1", Unified: true, Team: true}), true, []tenantry.Workload{tenantry.GroupContent, tenantry.TeamContent}},
 		{"site", ofSite(graph.Site{ID: "h,1,2"}), true, []tenantry.Workload{tenantry.SiteContent}},
 		{"personal site", ofSite(graph.Site{ID: "h,1,2", Personal: true}), false, []tenantry.Workload{tenantry.SiteContent}},
@@ -125,5 +125,44 @@ func TestMissingRoles(t *testing.T) {
 		if diff := cmp.Diff(test.want, MissingRoles(required, test.granted)); diff != "" {
 			t.Errorf("granted %v: missing (-want +got):\n%s", test.granted, diff)
 		}
+	}
+}
+
+func TestKindsOfGroups(t *testing.T) {
+	for want, g := range map[tenantry.Subkind]graph.Group{
+		tenantry.GroupTeam:         {Unified: true, Team: true, MailEnabled: true},
+		tenantry.GroupMicrosoft365: {Unified: true, MailEnabled: true, Security: true},
+		tenantry.GroupMailSecurity: {MailEnabled: true, Security: true},
+		tenantry.GroupSecurity:     {Security: true},
+		tenantry.GroupDistribution: {MailEnabled: true},
+		tenantry.SubkindUnknown:    {},
+	} {
+		if got := ofGroup(g).resource.Subkind; got != want {
+			t.Errorf("%+v is %s, want %s", g, got, want)
+		}
+	}
+}
+
+// What was found out about a site stays when its delta reports it again; what a group says of itself counts.
+func TestReportsKeepWhatWasFoundOut(t *testing.T) {
+	site := func(kind tenantry.Subkind) catalog.Resource {
+		return catalog.Resource{Kind: tenantry.Site, Subkind: kind}
+	}
+	for _, test := range []struct{ known, reported, want catalog.Resource }{
+		{site(tenantry.SiteOfTeam), site(tenantry.SiteOther), site(tenantry.SiteOfTeam)},
+		{site(tenantry.SiteSub), site(tenantry.SubkindUnknown), site(tenantry.SiteSub)},
+		{site(tenantry.SubkindUnknown), site(tenantry.SiteOther), site(tenantry.SiteOther)},
+		{site(""), site(tenantry.SubkindUnknown), site(tenantry.SubkindUnknown)},
+		{catalog.Resource{Kind: tenantry.Group, Subkind: tenantry.GroupMicrosoft365}, catalog.Resource{Kind: tenantry.Group, Subkind: tenantry.GroupTeam}, catalog.Resource{Subkind: tenantry.GroupTeam}},
+	} {
+		if got := sorted(test.known, test.reported); got != test.want.Subkind {
+			t.Errorf("%s reported as %s is %s, want %s", test.known.Subkind, test.reported.Subkind, got, test.want.Subkind)
+		}
+	}
+	group := catalog.Resource{ID: "g-1", Kind: tenantry.Group, Site: "s-1", Subkind: tenantry.GroupTeam, State: tenantry.Active}
+	r := report{resource: group, state: tenantry.Active}
+	r.resource.Site = ""
+	if got, changed := apply(&group, r, today); changed || got.Site != "s-1" {
+		t.Errorf("a report of the same group changed it to %+v", got)
 	}
 }

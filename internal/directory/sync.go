@@ -54,6 +54,9 @@ func (d *Directory) Sync(ctx context.Context, t tenantry.TenantID) (tenantry.Cou
 			return s.counts, err
 		}
 	}
+	if err := s.sortSites(ctx, roles); err != nil {
+		return s.counts, err
+	}
 	if err := s.members(ctx); err != nil {
 		return s.counts, err
 	}
@@ -161,6 +164,15 @@ func (s *syncing) rounds(ctx context.Context, c collection) error {
 	link, _, err := s.scope.SyncLink(ctx, c.kind)
 	if err != nil {
 		return err
+	}
+	if link != "" {
+		unsorted, err := s.unsorted(ctx, c.kind)
+		if err != nil {
+			return err
+		}
+		if unsorted {
+			link = "" // a release that knew no kinds of groups and sites listed them
+		}
 	}
 	for restarts := 0; ; restarts++ {
 		err := s.round(ctx, c, link)
@@ -354,7 +366,11 @@ func (s *syncing) look(ctx context.Context, c collection, resources []catalog.Re
 			if err != nil {
 				return err
 			}
-			if next, differs := moved(r, state, now); differs {
+			next, differs := moved(r, state, now)
+			if next.Subkind == "" && c.kind != tenantry.User {
+				next.Subkind, differs = tenantry.SubkindUnknown, true // no listing shows it, and none will say
+			}
+			if differs {
 				mu.Lock()
 				defer mu.Unlock()
 				changed = append(changed, next)

@@ -36,6 +36,8 @@ type script struct {
 	states map[string]tenantry.LifeState
 	kinds  map[string]string // of mailboxes
 	asked  []string          // lookups, in order
+	root   string            // the ID of the root site
+	below  map[string]bool   // sites that are below others
 
 	grant    graph.Grant
 	grantErr error
@@ -116,6 +118,19 @@ func (s *script) MailboxKind(_ context.Context, id string) (string, error) {
 	}
 	return kind, nil
 }
+
+func (s *script) SiteOfGroup(_ context.Context, id string) (string, error) {
+	return "", tenantry.Errorf(tenantry.NotFound, "group %s has no site", id)
+}
+
+func (s *script) RootSite(context.Context) (string, error) {
+	if s.root == "" {
+		return "", tenantry.Errorf(tenantry.NotFound, "there is no root site")
+	}
+	return s.root, nil
+}
+
+func (s *script) TopSite(_ context.Context, id string) (bool, error) { return !s.below[id], nil }
 
 // fixture is a catalog with one tenant, and its script.
 type fixture struct {

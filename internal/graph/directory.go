@@ -37,6 +37,9 @@ type Group struct {
 	ID, Name, Mail string
 	Unified        bool   // a Microsoft 365 group: mailbox, site, planner
 	Team           bool   // Teams-enabled
+	MailEnabled    bool   // has an address
+	Security       bool   // may be given permissions
+	Dynamic        bool   // a rule says who is in it
 	Removed        string // as in User
 }
 
@@ -44,6 +47,7 @@ type Group struct {
 type Site struct {
 	ID, Name, WebURL string
 	Personal         bool // somebody's OneDrive
+	Top              bool // it says that it is the top of its collection; one that does not say so may be all the same
 	Deleted          bool // then only ID is sure to be set
 }
 
@@ -194,6 +198,46 @@ func (t *Tenant) site(ctx context.Context, id string) (Site, error) {
 	s, err := typed[models.Siteable](ctx, t, c, models.CreateSiteFromDiscriminatorValue)
 	if err != nil {
 		return Site{}, err
+	}
+	return newSite(s), nil
+}
+
+// SiteOfGroup returns the ID of a group's site. NotFound: it has none.
+func (t *Tenant) SiteOfGroup(ctx context.Context, group string) (siteID string, err error) {
+	const op = "find the site of a group"
+	if err := given(op, group); err != nil {
+		return "", err
+	}
+	s, err := t.someSite(ctx, op, OfGroup, group, "sites", "root")
+	return s.ID, err
+}
+
+// RootSite returns the ID of the tenant's root site.
+func (t *Tenant) RootSite(ctx context.Context) (siteID string, err error) {
+	s, err := t.someSite(ctx, "find the root site", OfSite, "root")
+	return s.ID, err
+}
+
+// TopSite reports whether a site is the top of its collection: one read by itself says so where it is ("site resource
+// type", root).
+func (t *Tenant) TopSite(ctx context.Context, siteID string) (bool, error) {
+	const op = "ask a site whether it is below another"
+	if err := given(op, siteID); err != nil {
+		return false, err
+	}
+	s, err := t.someSite(ctx, op, OfSite, siteID)
+	return s.Top, err
+}
+
+// someSite reads what tells sites apart.
+func (t *Tenant) someSite(ctx context.Context, op string, path ...string) (Site, error) {
+	c := t.client.build.plain(op, http.MethodGet, t.sharePoint(oneItem, false), url.Values{"$select": {"id,root,siteCollection"}}, path...)
+	s, err := typed[models.Siteable](ctx, t, c, models.CreateSiteFromDiscriminatorValue)
+	if err != nil {
+		return Site{}, err
+	}
+	if value(s.GetId()) == "" {
+		return Site{}, wrong(tenantry.Transient, codeIncomplete, op, "the site has no ID")
 	}
 	return newSite(s), nil
 }
@@ -349,7 +393,9 @@ func newGroup(g models.Groupable) Group {
 	return Group{
 		ID: value(g.GetId()), Name: value(g.GetDisplayName()), Mail: value(g.GetMail()),
 		Unified: containsFold(g.GetGroupTypes(), "Unified"), Removed: removed(g),
-		Team: containsFold(provisioned(g), "Team"),
+		Team:        containsFold(provisioned(g), "Team"),
+		MailEnabled: value(g.GetMailEnabled()), Security: value(g.GetSecurityEnabled()),
+		Dynamic: containsFold(g.GetGroupTypes(), "DynamicMembership"),
 	}
 }
 
@@ -371,6 +417,7 @@ func newSite(s models.Siteable) Site {
 	site := Site{
 		ID: value(s.GetId()), Name: value(s.GetDisplayName()), WebURL: value(s.GetWebUrl()),
 		Personal: personal(s), Deleted: s.GetAdditionalData()["deleted"] != nil,
+		Top: s.GetRoot() != nil || s.GetSiteCollection() != nil && s.GetSiteCollection().GetRoot() != nil,
 	}
 	if site.Name == "" {
 		site.Name = value(s.GetName())

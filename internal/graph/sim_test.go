@@ -217,7 +217,7 @@ func testGroupsAndSites(t *testing.T, sim *graphsim.Tenant, tenant *Tenant) {
 		byID[g.ID] = g
 	}
 	for _, g := range sim.Groups() {
-		if got := byID[g.ID]; got.Unified != g.Unified || got.Team != g.Team || got.Name != g.Name {
+		if got := byID[g.ID]; got.Unified != g.Unified || got.Team != g.Team || got.Name != g.Name || got.MailEnabled != g.Mail || got.Security != g.Secures || got.Dynamic != g.Dynamic {
 			t.Errorf("%+v, want %+v", got, g)
 		}
 	}

@@ -283,13 +283,22 @@ func TestConformanceDirectoryObjects(t *testing.T) {
 			}
 		}),
 		held("a group's kind is in groupTypes, mailEnabled and securityEnabled", func(t *testing.T, c *client) {
+			kinds := map[[3]bool]bool{}
 			for _, g := range c.tenant.Groups() {
 				got := c.get("groups/" + g.ID)
 				unified := slices.Contains(got["groupTypes"].([]any), any("Unified"))
 				team := slices.Contains(got["resourceProvisioningOptions"].([]any), any("Team"))
-				if unified != g.Unified || got["mailEnabled"] != g.Unified || got["securityEnabled"] == g.Unified || team != g.Team {
+				dynamic := slices.Contains(got["groupTypes"].([]any), any("DynamicMembership"))
+				if unified != g.Unified || got["mailEnabled"] != g.Mail || got["securityEnabled"] != g.Secures || team != g.Team || dynamic != g.Dynamic {
 					t.Errorf("%+v: %v", g, got)
 				}
+				if (got["mail"] != nil) != g.Mail || (got["membershipRule"] != nil) != g.Dynamic || (unified && !g.Mail) {
+					t.Errorf("%+v: %v", g, got)
+				}
+				kinds[[3]bool{g.Unified, g.Mail, g.Secures}] = true
+			}
+			if len(kinds) != 4 {
+				t.Errorf("of the four kinds of group there are %d: %v", len(kinds), kinds)
 			}
 		}),
 		held("userPurpose tells the kind of mailbox", func(t *testing.T, c *client) {

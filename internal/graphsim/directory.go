@@ -32,6 +32,8 @@ type entry struct {
 	left    *departure // of a deleted one
 
 	isGroup, unified, team bool
+	mailed, secures        bool // of a group: mailEnabled, securityEnabled
+	dynamic                bool // of a group: a rule says who is in it
 	// Users.
 	licensed bool
 	shared   bool

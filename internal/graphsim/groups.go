@@ -45,10 +45,13 @@ func (c *call) renderGroup(e *entry) []byte {
 	if e.team {
 		options = append(options, "Team")
 	}
+	if e.dynamic {
+		types = append(types, "DynamicMembership")
+	}
 	o.strings("groupTypes", types)
-	o.boolean("mailEnabled", e.unified)
-	o.boolean("securityEnabled", !e.unified)
-	if e.unified {
+	o.boolean("mailEnabled", e.mailed)
+	o.boolean("securityEnabled", e.secures)
+	if e.mailed {
 		o.str("mail", e.alias+"@"+c.t.spec.Domain)
 		o.strings("proxyAddresses", []string{"SMTP:" + e.alias + "@" + c.t.spec.Domain})
 	} else {
@@ -61,8 +64,13 @@ func (c *call) renderGroup(e *entry) []byte {
 	o.instant("renewedDateTime", e.created())
 	o.raw("visibility", `"Private"`)
 	for _, name := range []string{"description", "classification", "expirationDateTime", "deletedDateTime", "onPremisesSyncEnabled",
-		"preferredDataLocation", "membershipRule"} {
+		"preferredDataLocation"} {
 		o.raw(name, "null")
+	}
+	if e.dynamic {
+		o.str("membershipRule", `user.accountEnabled -eq true`)
+	} else {
+		o.raw("membershipRule", "null")
 	}
 	o.raw("resourceBehaviorOptions", "[]")
 	c.renderGroupMore(o, e)
@@ -249,3 +257,23 @@ func (t *Tenant) setMember(group, member string, in bool) error {
 
 // EditGroup renames a group.
 func (t *Tenant) EditGroup(id, name string) error { return t.rename(&t.groups, id, name) }
+
+// MakeTeam makes a team of a Microsoft 365 group.
+func (t *Tenant) MakeTeam(id string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	e := t.groups.active(id)
+	if e == nil || !e.unified {
+		return fmt.Errorf("graphsim: there is no Microsoft 365 group %s", id)
+	}
+	if e.team {
+		return nil
+	}
+	e.team = true
+	t.addChannelSites(e)
+	for _, site := range e.channelSites {
+		t.sites.log.note(site)
+	}
+	t.groups.log.note(propertyChange(e.id, "resourceProvisioningOptions"))
+	return nil
+}

@@ -323,6 +323,8 @@ func (t *Tenant) applyDirectory(m Mutation) (string, error) {
 		return "", t.EditUser(m.ID, m.Name)
 	case "editgroup":
 		return "", t.EditGroup(m.ID, m.Name)
+	case "maketeam":
+		return "", t.MakeTeam(m.ID)
 	case "addmember":
 		return "", t.AddMember(m.ID, m.User)
 	case "removemember":

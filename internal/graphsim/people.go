@@ -24,6 +24,8 @@ type GroupInfo struct {
 	Team    bool   `json:"team"`
 	Site    string `json:"site,omitempty"`
 	Drive   string `json:"drive,omitempty"`
+	// What kind of group it is, as Graph shows it: mailEnabled, securityEnabled, and that a rule says who is in it.
+	Mail, Secures, Dynamic bool `json:"-"`
 }
 
 // SiteInfo is a site; Owner is the user of a personal one, Group the group of a
@@ -34,7 +36,9 @@ type SiteInfo struct {
 	State State  `json:"state"`
 	Owner string `json:"owner,omitempty"`
 	Group string `json:"group,omitempty"`
-	Drive string `json:"drive"`
+	// Parent is the site that a subsite is below.
+	Parent string `json:"-"`
+	Drive  string `json:"drive"`
 }
 
 // Users returns all users by age, the removed ones too.
@@ -61,7 +65,7 @@ func (t *Tenant) Groups() []GroupInfo {
 	defer t.mu.RUnlock()
 	list := make([]GroupInfo, 0, t.groups.size())
 	for e := range t.groups.all() {
-		list = append(list, GroupInfo{ID: e.id, Name: e.name, State: e.state, Unified: e.unified, Team: e.team,
+		list = append(list, GroupInfo{ID: e.id, Name: e.name, State: e.state, Unified: e.unified, Team: e.team, Mail: e.mailed, Secures: e.secures, Dynamic: e.dynamic,
 			Site: e.site, Drive: driveIDOf(e.site)})
 	}
 	return list
@@ -91,7 +95,7 @@ func (t *Tenant) addedSites() (list []SiteInfo) {
 }
 
 func siteInfo(e *entry) SiteInfo {
-	return SiteInfo{ID: e.id, Name: e.name, State: e.state, Owner: e.owner, Group: e.group, Drive: driveIDOf(e.id)}
+	return SiteInfo{ID: e.id, Name: e.name, State: e.state, Owner: e.owner, Group: e.group, Parent: e.parent, Drive: driveIDOf(e.id)}
 }
 
 // NewUser adds a licensed user with an empty mailbox and an empty drive. "" makes a name.

@@ -161,7 +161,11 @@ func (t *Tenant) addUser() *entry {
 func (t *Tenant) addGroup(name string, unified bool) *entry {
 	n := uint64(t.groups.size())
 	e := &entry{id: guid(mix(t.seed, 'g', n)), name: name, alias: fmt.Sprintf("group%d", n+1), isGroup: true, unified: unified,
-		team: unified && n%4 == 0, made: epoch.AddDate(-1, 0, 0).Unix()}
+		team: unified && n%4 == 0, dynamic: n%6 == 4, made: epoch.AddDate(-1, 0, 0).Unix()}
+	// Of those that are no Microsoft 365 groups the first is a security group, the next one a distribution group, and the
+	// third one a mail-enabled security group.
+	other := n / 2 % 3
+	e.mailed, e.secures = unified || other > 0, !unified && other != 1
 	t.groups.add(e)
 	if unified {
 		t.addSite(name, nil, e)

@@ -136,13 +136,18 @@ func getSite(c *call) error {
 	})
 }
 
-func (t *Tenant) rootSite() *entry {
+// rootSite is the oldest site that is nobody's, or where there is none, the oldest of a group.
+func (t *Tenant) rootSite() (root *entry) {
 	for _, e := range t.sites.added {
-		if e.state == Active && e.owner == "" {
+		switch {
+		case e.state != Active || e.owner != "" || e.parent != "":
+		case e.group == "":
 			return e
+		case root == nil:
+			root = e
 		}
 	}
-	return nil
+	return root
 }
 
 func getSiteByPath(c *call) error {

@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"PolicyRules", testPolicyRules},
 		{"PolicyLife", testPolicyLife},
 		{"Targets", testTargets},
+		{"Subkinds", testSubkinds},
 		{"EnrolModes", testEnrolModes},
 		{"Seats", testSeats},
 		{"DepartedSeats", testDepartedSeats},
@@ -203,7 +204,7 @@ func users(n int) []catalog.Resource {
 	for i := range out {
 		out[i] = catalog.Resource{
 			ID: user(i), Kind: tenantry.User, ObjectID: fmt.Sprintf("%04d", i), Name: fmt.Sprintf("User %d", i),
-			Address: fmt.Sprintf("user%d@example", i), MailboxKind: "user", Licensed: true, State: tenantry.Active, StateAt: now,
+			Address: fmt.Sprintf("user%d@example", i), MailboxKind: "user", Subkind: tenantry.MailboxOfUser, Licensed: true, State: tenantry.Active, StateAt: now,
 			Workloads: []tenantry.Workload{tenantry.Mailbox, tenantry.Drive},
 		}
 	}

@@ -44,7 +44,7 @@ var bothWorkloads = []tenantry.Workload{tenantry.Mailbox, tenantry.Drive}
 func (m *planModel) reach(p catalog.Policy, id tenantry.ResourceID) int {
 	in := m.listed && m.group[id]
 	switch {
-	case slices.Contains(p.Targets.Exclude, id), len(p.Targets.ExcludeGroups) > 0 && in:
+	case slices.Contains(p.Targets.Exclude, id), slices.Contains(p.Targets.ExcludeSubkinds, tenantry.Subkind(m.users[id].MailboxKind)), len(p.Targets.ExcludeGroups) > 0 && in:
 		return 3
 	case slices.Contains(p.Targets.Chosen, id):
 		return 0
@@ -188,6 +188,9 @@ func drawTargets(t *rapid.T) catalog.Targets {
 	}
 	if rapid.IntRange(0, 4).Draw(t, "excludes the group") == 0 {
 		targets.ExcludeGroups = []string{someGroup}
+	}
+	if rapid.IntRange(0, 3).Draw(t, "excludes shared mailboxes") == 0 {
+		targets.ExcludeSubkinds = []tenantry.Subkind{tenantry.MailboxShared}
 	}
 	return targets
 }
