@@ -23,7 +23,8 @@ regions:
 clouds:
   china: {config: {client-id: there}, graphSecretName: tenantry-graph-china}
   gcchigh: {config: {client-id: high}, graphSecretName: tenantry-graph-high, certificate: true}
-workers: {pools: {main: {replicas: 1}, au: {region: au, replicas: 1}, paris: {region: eu-1, replicas: 1}, ca: {region: ca, replicas: 1}}}`
+workers: {pools: {main: {replicas: 1}, au: {region: au, replicas: 1}, paris: {region: eu-1, replicas: 1}, ca: {region: ca, replicas: 1},
+  home: {clouds: [global], replicas: 1}, beijing: {clouds: [china], replicas: 1}, us: {clouds: [gcchigh, global], replicas: 1}}}`
 
 // pod is what a rendered Deployment gives its program.
 type pod struct {
@@ -97,6 +98,44 @@ func pods(t *testing.T, files map[string]string) map[string]pod {
 		}
 	}
 	return out
+}
+
+// A pool that names the clouds that it works for is given the credentials of these, and of no other; one that names none
+// has those of all.
+func TestChartClouds(t *testing.T) {
+	all := pods(t, render(t, values(t, placed)))
+	const own, china, high = "TENANTRY_CLIENT_SECRET", "TENANTRY_CLOUD_CHINA_CLIENT_SECRET", "TENANTRY_CLOUD_GCCHIGH_CERTIFICATE"
+	for name, want := range map[string]struct {
+		serves      string
+		credentials []string
+	}{
+		"worker-main":    {"", []string{own, china, high}},
+		"worker-home":    {"global", []string{own}},
+		"worker-beijing": {"china", []string{china}},
+		"worker-us":      {"gcchigh,global", []string{own, high}},
+		"api":            {"", nil},
+		"scheduler":      {"", nil},
+	} {
+		p, ok := all[name]
+		if !ok {
+			t.Fatalf("no %s among %v", name, all)
+		}
+		if got := p.env["TENANTRY_SERVES_CLOUDS"]; got != want.serves {
+			t.Errorf("%s serves %q, want %q", name, got, want.serves)
+		}
+		var got []string
+		for _, key := range []string{own, china, high} {
+			if p.env[key] != "" {
+				got = append(got, key)
+			}
+		}
+		if !slices.Equal(got, want.credentials) {
+			t.Errorf("%s has the credentials %v, want %v", name, got, want.credentials)
+		}
+		if mounted := p.mounts["/graph-gcchigh"] != ""; mounted != slices.Contains(want.credentials, high) {
+			t.Errorf("%s has mounted %v", name, p.mounts)
+		}
+	}
 }
 
 // Each region's bucket and keys are given to the api and to that region's workers, and to nobody else; credentials of
@@ -184,9 +223,14 @@ func TestChartRegions(t *testing.T) {
 }
 
 func TestChartRefusesPlaces(t *testing.T) {
-	const good = `config: {bucket: "s3://b/p", client-id: id, public-url: "https://backup.example", escrow: none, kms-fleet: main}`
+	const good = `config: {bucket: "s3://b/p", client-id: id, public-url: "https://backup.example", escrow: none, kms-fleet: main}
+bucketSecretName: tenantry-bucket`
 	for want, text := range map[string]string{
+		"bucketSecretName":        `{bucketSecretName: "", regions: {au: {config: {bucket: "s3://a/p"}}}}`,
 		"there is no region mars": `workers: {pools: {au: {region: mars}}}`,
+		"there is no cloud china": `workers: {pools: {au: {clouds: [china]}}}`,
+		"clouds":                  `workers: {pools: {au: {clouds: [mars]}}}`,
+		"serves-clouds":           `workers: {pools: {au: {config: {serves-clouds: china}}}}`,
 		"not both":                `regions: {au: {config: {bucket: "s3://a/p", kms-fleet: au}, keysClaim: k}}`,
 		"s3-secret-key":           `regions: {au: {config: {bucket: "s3://a/p", s3-secret-key: hush}}}`,
 		"client-secret":           `clouds: {china: {config: {client-id: a, client-secret: hush}, graphSecretName: g}}`,
@@ -245,9 +289,10 @@ func TestComposeRegions(t *testing.T) {
 			}
 			return ""
 		}
-		keys := slices.ContainsFunc(s.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == "/keys" })
+		keys := slices.ContainsFunc(s.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Source == "keys" })
+		keysAU := slices.ContainsFunc(s.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Source == "keys-au" })
 		if value("TENANTRY_REGION_AU_S3_SECRET_KEY") == "as" != want.region || value("TENANTRY_CLOUD_CHINA_CLIENT_SECRET") == "ccs" != want.cloud ||
-			value("AWS_SECRET_ACCESS_KEY") == "s" != want.home || keys != (want.home && name != "scheduler") || value("TENANTRY_CLOUDS_FILE") == "" {
+			value("AWS_SECRET_ACCESS_KEY") == "s" != want.home || keys != (want.home && name != "scheduler") || keysAU != want.region || value("TENANTRY_CLOUDS_FILE") == "" {
 			t.Errorf("%s: %v, with the keys of the other region: %v", name, s.Environment, keys)
 		}
 		for _, config := range s.Configs {
@@ -280,8 +325,11 @@ func TestManualsValues(t *testing.T) {
 		}
 		n++
 		all := pods(t, render(t, merged(values(t, charts["all"]), values(t, text))))
-		if p := all["worker-au"]; p.env["TENANTRY_REGION"] != "au" || !slices.Contains(p.secrets, "tenantry-au") || p.env["TENANTRY_CLOUD_CHINA_CLIENT_SECRET"] == "" {
+		if p := all["worker-au"]; p.env["TENANTRY_REGION"] != "au" || !slices.Contains(p.secrets, "tenantry-au") || p.env["TENANTRY_CLOUD_CHINA_CLIENT_SECRET"] != "" {
 			t.Errorf("the region's worker is given %+v", p)
+		}
+		if p := all["worker-china"]; p.env["TENANTRY_CLOUD_CHINA_CLIENT_SECRET"] == "" || p.env["TENANTRY_CERTIFICATE"] != "" {
+			t.Errorf("the cloud's worker is given %+v", p)
 		}
 	}
 	if n == 0 {

@@ -56,11 +56,16 @@ readinessProbe:
 {{- end }}
 
 {{/* A pod of one program: dict root, program, component, storage (it opens buckets and uses their keys: all regions', or
-     those of region alone, "" being the default one), region, graph (it holds the credentials of Graph), overrides (keys
-     of configuration), resources, grace. */}}
+     those of region alone, "" being the default one), region, graph (it holds the credentials of Graph), clouds (of these
+     alone; empty: of all), overrides (keys of configuration), resources, grace. */}}
 {{- define "tenantry.pod" -}}
 {{- $root := .root -}}
-{{- $graph := .graph -}}
+{{- $served := .clouds | default list -}}
+{{- $graph := and .graph (or (not $served) (has ($root.Values.config.cloud | default "global") $served)) -}}
+{{- $clouds := dict -}}
+{{- range $name, $cloud := $root.Values.clouds -}}
+{{- if and $.graph (or (not $served) (has $name $served)) }}{{- $_ := set $clouds $name $cloud }}{{- end -}}
+{{- end -}}
 {{- $all := and .storage (not (hasKey . "region")) -}}
 {{- $region := .region | default "" -}}
 {{- $regions := include "tenantry.regions" (dict "root" $root "all" $all "region" $region) | fromJson -}}
@@ -124,7 +129,10 @@ spec:
         {{- if $root.Values.clouds }}
         - {name: TENANTRY_CLOUDS_FILE, value: /etc/tenantry/clouds.yaml}
         {{- end }}
-        {{- if .graph }}
+        {{- if $served }}
+        - {name: TENANTRY_SERVES_CLOUDS, value: {{ $served | join "," | quote }}}
+        {{- end }}
+        {{- if $graph }}
         {{- if $root.Values.certificate }}
         - {name: TENANTRY_CERTIFICATE, value: /graph/certificate.pem}
         {{- else }}
@@ -132,7 +140,8 @@ spec:
           valueFrom:
             secretKeyRef: {name: {{ $root.Values.graphSecretName }}, key: TENANTRY_CLIENT_SECRET}
         {{- end }}
-        {{- range $name, $cloud := $root.Values.clouds }}
+        {{- end }}
+        {{- range $name, $cloud := $clouds }}
         {{- $var := printf "TENANTRY_CLOUD_%s_" ($name | upper | replace "-" "_") }}
         {{- if $cloud.certificate }}
         - {name: {{ $var }}CERTIFICATE, value: /graph-{{ $name }}/certificate.pem}
@@ -140,7 +149,6 @@ spec:
         - name: {{ $var }}CLIENT_SECRET
           valueFrom:
             secretKeyRef: {name: {{ $cloud.graphSecretName }}, key: {{ $var }}CLIENT_SECRET}
-        {{- end }}
         {{- end }}
         {{- end }}
         {{- range $key, $value := .overrides }}
@@ -175,11 +183,11 @@ spec:
         - {name: keys-{{ $name }}, mountPath: /keys-{{ $name }}}
         {{- end }}
         {{- end }}
-        {{- if and .graph $root.Values.certificate }}
+        {{- if and $graph $root.Values.certificate }}
         - {name: graph, mountPath: /graph, readOnly: true}
         {{- end }}
-        {{- range $name, $cloud := $root.Values.clouds }}
-        {{- if and $graph $cloud.certificate }}
+        {{- range $name, $cloud := $clouds }}
+        {{- if $cloud.certificate }}
         - {name: graph-{{ $name }}, mountPath: /graph-{{ $name }}, readOnly: true}
         {{- end }}
         {{- end }}
@@ -202,12 +210,12 @@ spec:
       persistentVolumeClaim: {claimName: {{ . }}}
     {{- end }}
     {{- end }}
-    {{- if and .graph $root.Values.certificate }}
+    {{- if and $graph $root.Values.certificate }}
     - name: graph
       secret: {secretName: {{ $root.Values.graphSecretName }}}
     {{- end }}
-    {{- range $name, $cloud := $root.Values.clouds }}
-    {{- if and $graph $cloud.certificate }}
+    {{- range $name, $cloud := $clouds }}
+    {{- if $cloud.certificate }}
     - name: graph-{{ $name }}
       secret: {secretName: {{ $cloud.graphSecretName }}}
     {{- end }}
