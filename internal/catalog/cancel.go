@@ -98,7 +98,31 @@ func (c *Catalog) endCanceled(ctx context.Context, tx bun.Tx, lost []taskRow, no
 	if err != nil || len(ended) == 0 {
 		return err
 	}
-	return c.endTasks(ctx, tx, canceledRows(ended, now))
+	if err := c.endTasks(ctx, tx, canceledRows(ended, now)); err != nil {
+		return err
+	}
+	return c.pruneSoon(ctx, tx, ended, now)
+}
+
+// pruneSoon has the series of backups pruned next whose workers were lost and that nobody goes on with: one may have
+// been sealed and not settled. The prune lists it, and looks whether it is a mass change, which people must hear of
+// before tomorrow. A first backup is none.
+func (c *Catalog) pruneSoon(ctx context.Context, tx bun.Tx, ended []taskRow, now time.Time) error {
+	var series rows
+	for _, row := range ended {
+		if row.Action == tenantry.Backup {
+			series = append(series, []any{row.Tenant, row.Resource, row.Workload})
+		}
+	}
+	if len(series) == 0 {
+		return nil
+	}
+	if err := (literal{tx}).run(ctx, c.lockSeries(series)...); err != nil {
+		return err
+	}
+	_, err := exec(ctx, tx, `UPDATE series SET next_prune_at = ?0
+		WHERE (tenant, resource, workload) IN (VALUES ?1) AND saved_at > 0 AND next_prune_at > ?0`, micros(now), series)
+	return err
 }
 
 // canceledOf are the settlements that giveBack left alone, as they stand if their tasks are to

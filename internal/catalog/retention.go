@@ -240,16 +240,48 @@ func (t *Tenant) Suspensions(ctx context.Context) ([]Suspension, error) {
 	return found, err
 }
 
-// RetainSnapshots makes the mirror of a series, up to a snapshot, those that are live.
-func (t *Tenant) RetainSnapshots(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload, upTo int64, live []int64) error {
+// RetainSnapshots makes the mirror of a series, up to a snapshot, those that are live. Those that it lacks are added: a
+// backup that was sealed and never settled has one.
+func (t *Tenant) RetainSnapshots(ctx context.Context, resource tenantry.ResourceID, w tenantry.Workload, upTo int64, live []SnapshotRow) error {
+	seqs := []int64{0}
+	for _, s := range live {
+		seqs = append(seqs, s.Seq)
+	}
 	return t.c.write(ctx, "mirror what was pruned", func(ctx context.Context, tx bun.Tx) error {
 		_, err := exec(ctx, tx, `DELETE FROM snapshots
-			WHERE tenant = ? AND resource = ? AND workload = ? AND seq <= ? AND seq NOT IN (?)`, t.id, resource, w, upTo, bun.List(append([]int64{0}, live...)))
-		if err != nil || len(live) > 0 {
+			WHERE tenant = ? AND resource = ? AND workload = ? AND seq <= ? AND seq NOT IN (?)`, t.id, resource, w, upTo, bun.List(seqs))
+		if err != nil {
 			return err
 		}
-		return t.nothingSaved(ctx, tx, resource, w)
+		if len(live) == 0 {
+			return t.nothingSaved(ctx, tx, resource, w)
+		}
+		return t.addSnapshots(ctx, tx, resource, w, live)
 	})
+}
+
+// addSnapshots mirrors those of the given snapshots that SQL does not know.
+func (t *Tenant) addSnapshots(ctx context.Context, tx bun.Tx, resource tenantry.ResourceID, w tenantry.Workload, live []SnapshotRow) error {
+	var known []int64
+	if err := scan(ctx, tx, &known, "SELECT seq FROM snapshots WHERE tenant = ? AND resource = ? AND workload = ?", t.id, resource, w); err != nil {
+		return err
+	}
+	mirrored := setOf(known)
+	var steps []step
+	var latest time.Time
+	for _, s := range live {
+		if !mirrored[s.Seq] {
+			steps, latest = append(steps, putSnapshot(Task{Tenant: t.id, Resource: resource, Workload: w}, s)), later(latest, s.Time)
+		}
+	}
+	if len(steps) == 0 {
+		return nil
+	}
+	if err := (literal{tx}).run(ctx, steps...); err != nil {
+		return err
+	}
+	_, err := exec(ctx, tx, "UPDATE series SET saved_at = ?0 WHERE tenant = ?1 AND resource = ?2 AND workload = ?3 AND saved_at < ?0", micros(latest), t.id, resource, w)
+	return err
 }
 
 // pruneEvery is how often series are pruned and tenants collected.

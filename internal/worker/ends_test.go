@@ -143,6 +143,38 @@ func TestMassChangeIsSeenBehindADeath(t *testing.T) {
 	}
 }
 
+// A backup that was canceled when it was sealed, and whose worker died before it settled, has a snapshot that nobody goes
+// on with: it is listed at once, and a mass change in it is an alarm at once.
+func TestMassChangeOfACanceledBackup(t *testing.T) {
+	h := newHouse(t)
+	cfg := h.config()
+	cfg.MassChange = 0.5
+	_, stop := h.worker(cfg)
+	h.done(h.backup().ID)
+	stop(time.Minute)
+	h.source.gone.Store(240)
+	task := h.backup()
+	out := h.sealAndDie(task, func(claim catalog.Claim, _ *repository.Writer) {
+		h.must(h.scope().CancelRun(t.Context(), claim.Run, time.Now()))
+	})
+	if got := h.task(task.ID); got.State != catalog.TaskCanceled {
+		t.Fatalf("the task is %s", got.State)
+	}
+	if rows := h.snapshots(); len(rows) != 1 {
+		t.Fatalf("snapshots before anybody looked: %+v", rows)
+	}
+	h.worker(cfg)
+	h.until("the mass change is an alarm", func() bool {
+		list, err := h.scope().Alarms(t.Context())
+		h.must(err)
+		return len(list) == 1 && list[0].Cause == catalog.AlarmMassChange && strings.Contains(list[0].Detail, "240 were removed")
+	})
+	h.until("its snapshot is listed", func() bool {
+		rows := h.snapshots()
+		return len(rows) == 2 && rows[0].Seq == out.Snapshot.Seq && rows[0].Task == task.ID && rows[0].Counts.Items == out.Snapshot.Counts.Items
+	})
+}
+
 // SQL was restored from an older copy: the bucket has seen a higher epoch.
 func TestEpochRisesAboveTheBucket(t *testing.T) {
 	h := newHouse(t)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -33,10 +34,16 @@ func (j *job) prune(ctx context.Context) (end, error) {
 	for i, s := range live {
 		points[i] = tenantry.RestorePoint{Seq: s.Seq, Time: s.Time}
 	}
-	var drop, kept []int64
+	var drop []int64
+	var kept []catalog.SnapshotRow
+	bySeq := make(map[int64]repository.Snapshot, len(live))
+	for _, s := range live {
+		bySeq[s.Seq] = s
+	}
 	for _, verdict := range standing.Keep(points, j.cfg.Now()) {
 		if verdict.Keep() {
-			kept = append(kept, verdict.Seq)
+			s := bySeq[verdict.Seq]
+			kept = append(kept, catalog.SnapshotRow{Series: j.claim.Series(), Seq: s.Seq, Time: s.Time, Task: s.Task, Counts: s.Counts})
 		} else {
 			drop = append(drop, verdict.Seq)
 		}

@@ -1,6 +1,7 @@
 package catalogtest
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +11,43 @@ import (
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
+
+// testCanceledIsPrunedSoon holds that the series of a canceled backup whose worker was lost is pruned next: its snapshot
+// may be sealed and not settled. One whose worker settled it, a first one, and other actions are left as they were.
+func testCanceledIsPrunedSoon(_ *testing.T, w *world) {
+	fence := w.lead()
+	lost := map[string]func(p tenantry.ProcessID){
+		"leaves": func(p tenantry.ProcessID) { w.ok(w.f.Leave(w.ctx, p)) },
+		"dies": func(p tenantry.ProcessID) {
+			w.die(p)
+			_, err := w.f.Reap(w.ctx, now)
+			w.ok(err)
+		},
+	}
+	for i, test := range []struct {
+		end   string
+		saved bool // a backup ended well before
+		want  int  // prunes that are due
+	}{{"leaves", true, 1}, {"dies", true, 1}, {"dies", false, 0}, {"settles", true, 0}} {
+		name := string(rune('a' + i))
+		a, p := w.tenant(name), w.worker(name)
+		if test.saved {
+			_, claims := w.claimed(a, p, 1)
+			w.ok(a.Settle(w.ctx, claims[0], catalog.Settlement{State: catalog.TaskDone, Snapshot: &catalog.SnapshotRow{Seq: 1, Time: now}}, now))
+		}
+		run, claims := w.claimed(a, p, 1)
+		w.ok(a.CancelRun(w.ctx, run.ID, now))
+		if test.end == "settles" {
+			w.ok(a.Settle(w.ctx, claims[0], catalog.Settlement{State: catalog.TaskReady}, now))
+		} else {
+			lost[test.end](p)
+		}
+		// Pruned by now in real time: leaving has no clock of the caller's.
+		n, err := w.f.StartPrunes(w.ctx, fence, 10, time.Now().Add(time.Minute))
+		w.ok(err)
+		expect(w, fmt.Sprintf("prunes that are due when its worker %s, with a backup before: %v", test.end, test.saved), n, test.want)
+	}
+}
 
 // later is some time after now.
 var later = now.Add(time.Hour)

@@ -63,6 +63,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"RunStates", testRunStates},
 		{"CancelRun", testCancelRun},
 		{"CancelRunning", testCancelRunning},
+		{"CanceledIsPrunedSoon", testCanceledIsPrunedSoon},
 		{"CancelRace", testCancelRace},
 		{"RetryRun", testRetryRun},
 		{"References", testReferences},
