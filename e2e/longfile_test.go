@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"fmt"
 	"testing"
 	"time"
 )
@@ -22,19 +21,7 @@ func TestALongFileGoesOnAfterAKill(t *testing.T) {
 	rest := f.fault(map[string]any{"path": "^/download/", "kind": "slow", "delay": int64(5 * time.Minute), "nth": 1}) // of those that are not cut
 	owner := f.users(tn, "drive")[0]
 	r := f.backupOf(tn, []string{"drive"}, owner)
-	eventually(t, "the worker asks for the rest of the file", func() (bool, string) {
-		var faults []struct {
-			ID     string
-			Struck int
-		}
-		f.simulate("GET", "/faults", nil, &faults)
-		for _, fault := range faults {
-			if fault.ID == rest && fault.Struck > 0 {
-				return true, ""
-			}
-		}
-		return false, fmt.Sprint(faults)
-	})
+	f.awaitStruck(rest)
 	f.started["first"].kill()
 	before := f.sentTo(sim) // the simulator counts all of the answer that it cut
 	f.worker("second")

@@ -91,8 +91,8 @@ type clouds struct {
 }
 
 type inCloud struct {
-	client *graph.Client
-	dir    *directory.Directory
+	workloads workloads
+	dir       *directory.Directory
 }
 
 // openClouds opens an account book and a Graph client for each cloud. fleetKeys says that ring opens the provider's
@@ -147,7 +147,7 @@ func openCloud(cfg graph.Config, book *throttle.Book, cat *catalog.Catalog, ring
 			return client.Tenant(t, name).As(tenantry.ToRestore)
 		},
 	})
-	return &inCloud{client, dir}, err
+	return &inCloud{workloads{client, cat, ring}, dir}, err
 }
 
 // in is what speaks to a cloud; "" is the fleet's own.
@@ -180,21 +180,29 @@ func (c *clouds) unserved(region string) func(catalog.TenantRow) string {
 	}
 }
 
-// Source implements worker.Workloads, as does Target.
+// Source implements worker.Workloads, as do Target and EndUploads.
 func (c *clouds) Source(ctx context.Context, t catalog.TenantRow, r catalog.Resource, load tenantry.Workload, o tenantry.BackupOptions) (engine.Source, error) {
 	in, err := c.in(t.Cloud)
 	if err != nil {
 		return nil, err
 	}
-	return workloads{in.client}.Source(ctx, t, r, load, o)
+	return in.workloads.Source(ctx, t, r, load, o)
 }
 
-func (c *clouds) Target(ctx context.Context, t catalog.TenantRow, r catalog.Resource, load tenantry.Workload, req tenantry.RestoreRequest) (engine.Target, error) {
+func (c *clouds) Target(ctx context.Context, t catalog.TenantRow, task tenantry.TaskID, r catalog.Resource, load tenantry.Workload, req tenantry.RestoreRequest) (engine.Target, error) {
 	in, err := c.in(t.Cloud)
 	if err != nil {
 		return nil, err
 	}
-	return workloads{in.client}.Target(ctx, t, r, load, req)
+	return in.workloads.Target(ctx, t, task, r, load, req)
+}
+
+func (c *clouds) EndUploads(ctx context.Context, t catalog.TenantRow) error {
+	in, err := c.in(t.Cloud)
+	if err != nil {
+		return err
+	}
+	return in.workloads.EndUploads(ctx, t)
 }
 
 // Connect implements worker.Directory, as do Register and Sync.

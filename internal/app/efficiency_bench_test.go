@@ -204,7 +204,9 @@ func (d *idle) Source(context.Context, catalog.TenantRow, catalog.Resource, tena
 	return nil, tenantry.Errorf(tenantry.Internal, "nothing is read")
 }
 
-func (d *idle) Target(context.Context, catalog.TenantRow, catalog.Resource, tenantry.Workload, tenantry.RestoreRequest) (engine.Target, error) {
+func (d *idle) EndUploads(context.Context, catalog.TenantRow) error { return nil }
+
+func (d *idle) Target(context.Context, catalog.TenantRow, tenantry.TaskID, catalog.Resource, tenantry.Workload, tenantry.RestoreRequest) (engine.Target, error) {
 	return nil, tenantry.Errorf(tenantry.Internal, "nothing is written")
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/graph"
+	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
 	"github.com/tenantry/tenantry/internal/throttle"
 	"github.com/tenantry/tenantry/internal/worker"
@@ -24,7 +25,11 @@ func graphConfig(cfg Config) graph.Config {
 }
 
 // workloads opens sources and targets on Graph for the worker.
-type workloads struct{ client *graph.Client }
+type workloads struct {
+	client *graph.Client
+	cat    *catalog.Catalog
+	ring   repository.Keyring
+}
 
 // Source returns what reads one workload of a resource.
 func (w workloads) Source(_ context.Context, t catalog.TenantRow, r catalog.Resource, load tenantry.Workload, o tenantry.BackupOptions) (engine.Source, error) {
@@ -45,9 +50,9 @@ func (w workloads) Source(_ context.Context, t catalog.TenantRow, r catalog.Reso
 }
 
 // Target returns what writes one workload back to a resource. Its calls may use the
-// reserve that is kept for restores.
-func (w workloads) Target(_ context.Context, t catalog.TenantRow, r catalog.Resource, load tenantry.Workload, req tenantry.RestoreRequest) (engine.Target, error) {
-	g := w.client.Tenant(t.ID, t.DirectoryID).Reserve()
+// reserve that is kept for restores, and its long uploads outlive the slice.
+func (w workloads) Target(_ context.Context, t catalog.TenantRow, task tenantry.TaskID, r catalog.Resource, load tenantry.Workload, req tenantry.RestoreRequest) (engine.Target, error) {
+	g := w.client.Tenant(t.ID, t.DirectoryID).Reserve().KeepSessions(uploads{w.cat.Tenant(t.ID), w.ring, t.ID, task})
 	if len(t.RestoreRoles) > 0 { // else the application for restores, if there is one, has no consent here
 		g = g.As(tenantry.ToRestore)
 	}
@@ -64,6 +69,11 @@ func (w workloads) Target(_ context.Context, t catalog.TenantRow, r catalog.Reso
 		return workload.NewTeamTarget(g, r.ObjectID, req), nil
 	}
 	return nil, unknown(load)
+}
+
+// EndUploads ends the uploads that a tenant's ended tasks have left.
+func (w workloads) EndUploads(ctx context.Context, t catalog.TenantRow) error {
+	return endUploads(ctx, w.client.Tenant(t.ID, t.DirectoryID), w.cat.Tenant(t.ID), w.ring, t.ID)
 }
 
 // unknown is a workload of another release: a worker that knows it may take the task.

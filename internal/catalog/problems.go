@@ -56,7 +56,7 @@ func (t *Tenant) Problems(ctx context.Context, id tenantry.TaskID) ([]Problem, e
 func countProblems(settled []*settleAsk, have map[tenantry.TaskID]int) []step {
 	var keys rows
 	for _, q := range settled {
-		if len(q.Problems) > 0 {
+		if len(q.Problems) > 0 || q.Anew {
 			keys = append(keys, []any{q.claim.Tenant, q.claim.ID})
 		}
 	}
@@ -76,13 +76,20 @@ func countProblems(settled []*settleAsk, have map[tenantry.TaskID]int) []step {
 	}}
 }
 
-// addProblems appends to the problems of tasks until there are maxProblems of each.
+// addProblems appends to the problems of tasks, or replaces them, until there are maxProblems of each.
 func addProblems(settled []*settleAsk, have map[tenantry.TaskID]int) (steps []step) {
 	for _, q := range settled {
-		task := q.claim.Task
+		task, kept := q.claim.Task, have[q.claim.ID]
+		if q.Anew && kept > 0 {
+			if q.State != TaskDone && len(q.Problems) < kept {
+				continue
+			}
+			kept = 0
+			steps = append(steps, step{query: "DELETE FROM problems WHERE tenant = ?0 AND task = ?1", args: []any{task.Tenant, task.ID}})
+		}
 		var fresh rows
-		for _, p := range q.Problems[:max(0, min(len(q.Problems), maxProblems-have[task.ID]))] {
-			fresh = append(fresh, p.row(task, have[task.ID]+len(fresh)))
+		for _, p := range q.Problems[:max(0, min(len(q.Problems), maxProblems-kept))] {
+			fresh = append(fresh, p.row(task, kept+len(fresh)))
 		}
 		if len(fresh) > 0 {
 			steps = append(steps, step{

@@ -23,6 +23,9 @@ type Settlement struct {
 	Counts    tenantry.Counts // of the task, over all its slices
 	Snapshot  *SnapshotRow    // recorded in the same transaction
 	Problems  []Problem       // appended to the task's report (at most 100 kept per task)
+	// Anew says that the slice began from the start again: its problems replace those of slices before, unless it is not
+	// the last and came less far.
+	Anew bool
 
 	// Delays are what the slice waited for, before it, in it, and, if it is parked, until
 	// NotBefore: added to those of the task, its run and the tenant's day. Spent is what

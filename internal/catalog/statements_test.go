@@ -218,6 +218,10 @@ func TestTenantStatements(t *testing.T) {
 				return a.MoveRegistration(ctx, tenantry.RegAsking, Registration{State: tenantry.RegFailed})
 			}},
 			{"RemoveCredential", func() error { return a.RemoveCredential(ctx, "c-1") }},
+			{"KeepUpload", func() error { return a.KeepUpload(ctx, KeptUpload{Task: "k-1", Name: "u-1", Wrapped: []byte{1}}) }},
+			{"KeptUpload", func() error { _, err := a.KeptUpload(ctx, "k-1", "u-1"); return err }},
+			{"LeftUploads", func() error { _, err := a.LeftUploads(ctx); return err }},
+			{"DropUpload", func() error { return a.DropUpload(ctx, "k-1", "u-1") }},
 			{"SetRestoreRoles", func() error { return a.SetRestoreRoles(ctx, []string{"Mail.ReadWrite"}) }},
 			{"ListingBegan", func() error { return a.ListingBegan(ctx, now) }},
 			{"ListingEnded", func() error { return a.ListingEnded(ctx, nil, now) }},

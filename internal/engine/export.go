@@ -198,7 +198,7 @@ func writeJSON(_ context.Context, w io.Writer, _ repository.Entry, raw []byte, _
 }
 
 func copyPart(ctx context.Context, w io.Writer, p repository.Part, open OpenPart) error {
-	body, err := open(ctx, p)
+	body, err := open(ctx, p, 0)
 	if err != nil {
 		return err
 	}
@@ -216,7 +216,7 @@ func readPart(ctx context.Context, e repository.Entry, name string, open OpenPar
 		if p.Size > maxExportPart {
 			return nil, false, tenantry.Errorf(tenantry.Invalid, "part %s has %d bytes, more than %d", name, p.Size, maxExportPart)
 		}
-		body, err := open(ctx, p)
+		body, err := open(ctx, p, 0)
 		if err != nil {
 			return nil, false, err
 		}

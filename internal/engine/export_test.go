@@ -34,7 +34,7 @@ func (p parts) entry(kind string) repository.Entry {
 	return e
 }
 
-func (p parts) open(_ context.Context, part repository.Part) (io.ReadCloser, error) {
+func (p parts) open(_ context.Context, part repository.Part, _ int64) (io.ReadCloser, error) {
 	content, ok := p[part.Name]
 	if !ok {
 		return nil, tenantry.Errorf(tenantry.Corrupt, "no part %s", part.Name)

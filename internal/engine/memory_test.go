@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -199,12 +198,16 @@ func (m *memory) Payload(_ context.Context, e repository.Entry) ([]byte, error) 
 	return []byte(m.now.payloads[e.ID]), nil
 }
 
-func (m *memory) Open(_ context.Context, _ repository.Entry, p repository.Part) (io.ReadCloser, error) {
+func (m *memory) Open(ctx context.Context, e repository.Entry, p repository.Part) (io.ReadCloser, error) {
+	return m.OpenFrom(ctx, e, p, 0)
+}
+
+func (m *memory) OpenFrom(_ context.Context, _ repository.Entry, p repository.Part, from int64) (io.ReadCloser, error) {
 	content, ok := m.contents[string(p.Digest)]
 	if !ok {
 		return nil, tenantry.Errorf(tenantry.Corrupt, "part %s is not stored", p.Name)
 	}
-	return io.NopCloser(bytes.NewReader([]byte(content))), nil
+	return io.NopCloser(strings.NewReader(content[from:])), nil
 }
 
 var (

@@ -272,7 +272,36 @@ func (r *restore) item(ctx context.Context, folder string, e repository.Entry) e
 }
 
 func (r *restore) opener(e repository.Entry) OpenPart {
-	return func(ctx context.Context, p repository.Part) (io.ReadCloser, error) { return r.snap.Open(ctx, e, p) }
+	return func(ctx context.Context, p repository.Part, from int64) (io.ReadCloser, error) {
+		body, err := r.snap.OpenFrom(ctx, e, p, from)
+		if err != nil || p.Size <= longPart {
+			return body, err
+		}
+		return &leaving{ReadCloser: body, of: r.slice}, nil
+	}
+}
+
+// longPart is the size from which on the end of a slice does not wait for a part to be read, in bytes: what is smaller
+// is written to its end in a moment.
+const longPart = 8 << 20
+
+// leaving is a long part that breaks off when its slice has to end. What was read of it counts as progress, so that a
+// slice that reads nothing else has an end, too.
+type leaving struct {
+	io.ReadCloser
+	of *slice
+	n  int64
+}
+
+func (l *leaving) Read(p []byte) (int, error) {
+	if l.of.over() {
+		return 0, errSliceOver
+	}
+	n, err := l.ReadCloser.Read(p)
+	if l.n += int64(n); l.n >= l.of.limits.ContentBytes {
+		l.of.progressed()
+	}
+	return n, err
 }
 
 // saved reports whether there is a good version of the entry.

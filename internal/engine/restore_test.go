@@ -51,7 +51,7 @@ func (p *place) Folder(_ context.Context, parent string, e repository.Entry, _ [
 }
 
 func (p *place) Item(ctx context.Context, folder string, e repository.Entry, _ []byte, open engine.OpenPart) (engine.Written, error) {
-	body, err := open(ctx, e.Parts[0])
+	body, err := open(ctx, e.Parts[0], 0)
 	if err != nil {
 		return engine.Written{}, err
 	}

@@ -75,6 +75,8 @@ type Lister interface {
 type Reading interface {
 	Payload(ctx context.Context, e repository.Entry) ([]byte, error)
 	Open(ctx context.Context, e repository.Entry, p repository.Part) (io.ReadCloser, error)
+	// OpenFrom is Open from a byte of the part on.
+	OpenFrom(ctx context.Context, e repository.Entry, p repository.Part, from int64) (io.ReadCloser, error)
 }
 
 var (

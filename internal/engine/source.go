@@ -151,8 +151,9 @@ type Ender interface {
 // Lacks names an entry that was restored, but not whole, and why. An error ends the slice.
 type Lacks = func(ctx context.Context, id string, why error) error
 
-// OpenPart streams the stored bytes of one part of the item at hand.
-type OpenPart = func(context.Context, repository.Part) (io.ReadCloser, error)
+// OpenPart streams the stored bytes of one part of the item at hand, from its byte from on. A part of more than 8 MiB
+// breaks off, with an error that the target passes on, when the slice has to end: the item is written again in the next.
+type OpenPart = func(ctx context.Context, p repository.Part, from int64) (io.ReadCloser, error)
 
 // Written says what became of a restored item.
 type Written struct {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 
@@ -176,32 +177,35 @@ func (t *Tenant) AddAttachment(ctx context.Context, user, of, item string, body 
 	return mailError(t.accepted(ctx, c))
 }
 
-// UploadAttachment adds a file of size bytes, read from r, to a message or an event: by one
+// UploadAttachment adds a file to a message or an event: by one
 // POST below 3 MiB, else by an upload session, in fragments that are tried again
-// without reading r again. After Transient it may exist all the same. Invalid: r
-// is not size bytes long.
-func (t *Tenant) UploadAttachment(ctx context.Context, user, of, item, name, contentType, contentID string, inline bool, size int64, r io.Reader) error {
+// without reading the content again. A session of more than 6.9 MiB that is interrupted is gone on with by the next call that
+// asks for the same, see KeepSessions. After Transient it may exist all the same. Invalid: the content
+// is not of its size.
+func (t *Tenant) UploadAttachment(ctx context.Context, user, of, item, name, contentType, contentID string, inline bool, f tenantry.Upload) error {
 	const op = "upload an attachment"
 	if err := given(op, user, of, item); err != nil {
 		return err
 	}
-	if size < attachmentSessionFrom {
+	if f.Size < attachmentSessionFrom {
 		return t.postAttachment(ctx, user, of, item, fileAttachment{
 			Type: "#microsoft.graph.fileAttachment", Name: name, ContentType: contentType, ContentID: contentID, IsInline: inline,
-		}, size, r)
+		}, f)
 	}
 	body, err := json.Marshal(map[string]any{"AttachmentItem": attachmentItem{
-		Type: "file", Name: name, Size: size, ContentType: contentType, IsInline: inline, ContentID: contentID,
+		Type: "file", Name: name, Size: f.Size, ContentType: contentType, IsInline: inline, ContentID: contentID,
 	}})
 	if err != nil {
 		return tenantry.E(tenantry.Invalid, op, err)
 	}
-	link, err := t.createSession(ctx, t.mailWrite(op, http.MethodPost, user, body, of, item, "attachments", "createUploadSession"))
-	if err != nil {
-		return mailError(err)
-	}
-	_, err = t.upload(ctx, session{op: op, link: link, size: size, fragment: attachmentFragment,
-		cost: t.outlookWrite(user, 0)}, r)
+	_, err = t.upload(ctx, session{
+		op: op, size: f.Size, fragment: attachmentFragment, cost: t.outlookWrite(user, 0), mailbox: user,
+		name: sessionName("attachment", user, of, item, name, contentID, f.Version),
+		create: func(ctx context.Context) (string, time.Time, error) {
+			link, ends, err := t.createSession(ctx, t.mailWrite(op, http.MethodPost, user, body, of, item, "attachments", "createUploadSession"))
+			return link, ends, mailError(err)
+		},
+	}, f)
 	return err
 }
 
@@ -223,9 +227,9 @@ type attachmentItem struct {
 	ContentID   string `json:"contentId,omitempty"`
 }
 
-func (t *Tenant) postAttachment(ctx context.Context, user, of, item string, a fileAttachment, size int64, r io.Reader) error {
+func (t *Tenant) postAttachment(ctx context.Context, user, of, item string, a fileAttachment, f tenantry.Upload) error {
 	const op = "add an attachment"
-	content, err := exactly(op, r, size)
+	content, err := whole(ctx, op, f)
 	if err != nil {
 		return err
 	}

@@ -114,8 +114,9 @@ type Tenant struct {
 	directory string
 	reserve   bool
 	purpose   tenantry.Purpose
-	app       *Application    // nil: as the purpose says
-	bearer    tenantry.Secret // of a person who signed in, instead of an application's token
+	app       *Application            // nil: as the purpose says
+	bearer    tenantry.Secret         // of a person who signed in, instead of an application's token
+	sessions  tenantry.UploadSessions // nil: none is kept
 }
 
 // holder says whose token this handle's calls carry.

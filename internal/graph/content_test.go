@@ -308,7 +308,7 @@ func TestUploads(t *testing.T) {
 				write(w, 200, `{"uploadUrl":"`+m.content.URL+`/up?tempauth=x"}`)
 			}, u.ServeHTTP)
 			modified := time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC)
-			got, err := tenant.Upload(t.Context(), "d", "p", "a b#%.bin", test.conflict, u.size, time.Time{}, modified, bytes.NewReader(content))
+			got, err := tenant.Upload(t.Context(), "d", "p", "a b#%.bin", test.conflict, time.Time{}, modified, stored(content))
 			wantKind(t, err, test.kind)
 			if err == nil && (!bytes.Equal(u.got, content) || string(got) != `{"id":"new","size":1}`) {
 				t.Errorf("%d bytes arrived, item %s", len(u.got), got)
@@ -336,7 +336,7 @@ func TestUploadSizes(t *testing.T) {
 			m, tenant := newMicrosoft(t, func(w http.ResponseWriter, r *http.Request) {
 				write(w, 200, `{"id":"new","uploadUrl":"`+m.content.URL+`/up"}`)
 			}, u.ServeHTTP)
-			_, err := tenant.Upload(t.Context(), "d", "p", "n", "replace", size, time.Time{}, time.Time{}, zeros(real))
+			_, err := tenant.Upload(t.Context(), "d", "p", "n", "replace", time.Time{}, time.Time{}, sized(size, zeros(real)))
 			wantKind(t, err, tenantry.Invalid)
 			if int64(len(u.got)) == size {
 				t.Errorf("a file of %d bytes was finished with %d", real, size)
@@ -358,7 +358,7 @@ func TestSmallUpload(t *testing.T) {
 		}
 	}, nil)
 	created := time.Date(2026, 1, 2, 3, 4, 5, 123e6, time.UTC)
-	item, err := tenant.Upload(t.Context(), "d", "p", "ä b.txt", "replace", 5, created, time.Time{}, strings.NewReader("hello"))
+	item, err := tenant.Upload(t.Context(), "d", "p", "ä b.txt", "replace", created, time.Time{}, stored([]byte("hello")))
 	if err != nil || string(item) != `{"id":"new","patched":true}` {
 		t.Errorf("%s, %v", item, err)
 	}
@@ -387,7 +387,7 @@ func TestAttachmentUpload(t *testing.T) {
 		}
 		u.ServeHTTP(w, r)
 	})
-	if err := tenant.UploadAttachment(t.Context(), "u1", OfMessage, "m1", "n", "", "", false, u.size, bytes.NewReader(content)); err != nil {
+	if err := tenant.UploadAttachment(t.Context(), "u1", OfMessage, "m1", "n", "", "", false, stored(content)); err != nil {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(u.got, content) {
@@ -402,7 +402,7 @@ func TestAttachmentUpload(t *testing.T) {
 	if bytesDrawn < u.size {
 		t.Errorf("%d bytes drawn on the mailbox, %d sent", bytesDrawn, u.size)
 	}
-	if err := tenant.UploadAttachment(t.Context(), "u1", OfMessage, "m1", "s", "", "", true, 2, zeros(2)); err != nil {
+	if err := tenant.UploadAttachment(t.Context(), "u1", OfMessage, "m1", "s", "", "", true, sized(2, zeros(2))); err != nil {
 		t.Error(err)
 	}
 }

@@ -286,7 +286,7 @@ func TestForeignHosts(t *testing.T) {
 	wantKind(t, err, tenantry.Resync)
 	_, err = tenant.Download(t.Context(), "d", "i", "", 0)
 	wantKind(t, err, tenantry.Internal)
-	_, err = tenant.Upload(t.Context(), "d", "p", "n", "fail", smallFile+1, time.Time{}, time.Time{}, zeros(smallFile+1))
+	_, err = tenant.Upload(t.Context(), "d", "p", "n", "fail", time.Time{}, time.Time{}, sized(smallFile+1, zeros(smallFile+1)))
 	wantKind(t, err, tenantry.Internal)
 	if tenantry.CodeOf(err) != codeForeign {
 		t.Errorf("code is %q", tenantry.CodeOf(err))

@@ -75,6 +75,16 @@ func exactly(op string, r io.Reader, size int64) ([]byte, error) {
 	return buf, ended(op, r)
 }
 
+// whole reads a content that fits into one request.
+func whole(ctx context.Context, op string, f tenantry.Upload) ([]byte, error) {
+	body, err := f.Open(ctx, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return exactly(op, body, f.Size)
+}
+
 // ended fails if r has more bytes than it should.
 func ended(op string, r io.Reader) error {
 	var one [1]byte

@@ -478,10 +478,10 @@ func TestSimulatedMailRestore(t *testing.T) {
 	}
 
 	big := random(4<<20 + 3)
-	if err := tenant.UploadAttachment(ctx, user, OfMessage, message, "big.bin", "application/octet-stream", "", false, int64(len(big)), bytes.NewReader(big)); err != nil {
+	if err := tenant.UploadAttachment(ctx, user, OfMessage, message, "big.bin", "application/octet-stream", "", false, stored(big)); err != nil {
 		t.Fatal(err)
 	}
-	if err := tenant.UploadAttachment(ctx, user, OfMessage, message, "pic.png", "image/png", "cid-1", true, 3, strings.NewReader("pic")); err != nil {
+	if err := tenant.UploadAttachment(ctx, user, OfMessage, message, "pic.png", "image/png", "cid-1", true, stored([]byte("pic"))); err != nil {
 		t.Fatal(err)
 	}
 	testAttachments(t, tenant, user, message, []graphsim.AttachmentTruth{
@@ -529,10 +529,10 @@ func TestSimulatedDrive(t *testing.T) {
 	}
 	for name, size := range map[string]int{"empty #1.txt": 0, "small 50%.bin": 1000, "large+big.bin": 2*driveFragment + 77} {
 		content := random(size)
-		if _, err := tenant.Upload(ctx, drive, parent, name, "fail", int64(size), created, modified, bytes.NewReader(content)); err != nil {
+		if _, err := tenant.Upload(ctx, drive, parent, name, "fail", created, modified, stored(content)); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		_, err := tenant.Upload(ctx, drive, parent, name, "fail", int64(size), created, modified, bytes.NewReader(content))
+		_, err := tenant.Upload(ctx, drive, parent, name, "fail", created, modified, stored(content))
 		wantKind(t, err, tenantry.Conflict)
 		if _, err := tenant.DriveChild(ctx, drive, parent, name); err != nil {
 			t.Errorf("%s: %v", name, err)

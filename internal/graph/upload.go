@@ -30,16 +30,19 @@ const (
 	cancelTimeout = 10 * time.Second
 )
 
-// Upload writes a file of size bytes, read from r, into a folder and returns its
+// Upload writes a file into a folder and returns its
 // item: one PUT up to 4 MiB, an upload session above. conflict says what happens
 // to a file of that name: fail (Conflict), replace or rename. The times become
 // those of the file system facet; zero times are left to Microsoft, who is also
 // the only one to set authors.
 //
+// A session of more than 20 MiB that is interrupted is gone on with by the next call that asks for the same, see
+// KeepSessions.
+//
 // After Transient the file may exist all the same: with rename, look for it
-// before asking again. Capacity: the drive is full. Invalid: r is not size bytes
-// long.
-func (t *Tenant) Upload(ctx context.Context, drive, parent, name, conflict string, size int64, created, modified time.Time, r io.Reader) (jsontext.Value, error) {
+// before asking again. Capacity: the drive is full. Invalid: the content is not of
+// its size.
+func (t *Tenant) Upload(ctx context.Context, drive, parent, name, conflict string, created, modified time.Time, f tenantry.Upload) (jsontext.Value, error) {
 	const op = "upload a file"
 	if err := named(op, drive, parent, name); err != nil {
 		return nil, err
@@ -49,23 +52,24 @@ func (t *Tenant) Upload(ctx context.Context, drive, parent, name, conflict strin
 	default:
 		return nil, tenantry.Errorf(tenantry.Invalid, "%s: conflict: %q is none of fail, replace, rename", op, conflict)
 	}
-	if size < 0 {
+	if f.Size < 0 {
 		return nil, tenantry.Errorf(tenantry.Invalid, "%s: the size is negative", op)
 	}
-	if size <= smallFile {
-		return t.putFile(ctx, drive, parent, name, conflict, size, newFileTimes(created, modified), r)
+	if f.Size <= smallFile {
+		return t.putFile(ctx, drive, parent, name, conflict, newFileTimes(created, modified), f)
 	}
 	body, err := json.Marshal(map[string]any{"item": uploadable{
-		Conflict: conflict, Name: name, Size: size, Times: newFileTimes(created, modified)}})
+		Conflict: conflict, Name: name, Size: f.Size, Times: newFileTimes(created, modified)}})
 	if err != nil {
 		return nil, tenantry.E(tenantry.Invalid, op, err)
 	}
-	link, err := t.createSession(ctx, t.driveWrite(op, http.MethodPost, body, nil, child(drive, parent, name, "createUploadSession")...))
-	if err != nil {
-		return nil, err
-	}
-	item, err := t.upload(ctx, session{op: op, link: link, size: size, fragment: driveFragment,
-		cost: t.sharePoint(oneWrite, true), once: conflict == "rename"}, r)
+	item, err := t.upload(ctx, session{
+		op: op, size: f.Size, fragment: driveFragment, cost: t.sharePoint(oneWrite, true), once: conflict == "rename",
+		name: sessionName("drive", drive, parent, name, conflict, f.Version),
+		create: func(ctx context.Context) (string, time.Time, error) {
+			return t.createSession(ctx, t.driveWrite(op, http.MethodPost, body, nil, child(drive, parent, name, "createUploadSession")...))
+		},
+	}, f)
 	if err != nil {
 		return nil, err
 	}
@@ -107,9 +111,9 @@ func newFileTimes(created, modified time.Time) *fileTimes {
 
 // putFile writes a small file at once, and its times by a second request: the
 // content request has no place for them.
-func (t *Tenant) putFile(ctx context.Context, drive, parent, name, conflict string, size int64, times *fileTimes, r io.Reader) (jsontext.Value, error) {
+func (t *Tenant) putFile(ctx context.Context, drive, parent, name, conflict string, times *fileTimes, f tenantry.Upload) (jsontext.Value, error) {
 	const op = "upload a file"
-	content, err := exactly(op, r, size)
+	content, err := whole(ctx, op, f)
 	if err != nil {
 		return nil, err
 	}
@@ -131,47 +135,73 @@ func (t *Tenant) putFile(ctx context.Context, drive, parent, name, conflict stri
 	return t.document(ctx, t.driveWrite("set a file's times", http.MethodPatch, body, nil, "drives", drive, "items", id))
 }
 
-// createSession returns the pre-authenticated address of a new upload session.
-func (t *Tenant) createSession(ctx context.Context, c call) (string, error) {
+// createSession returns the pre-authenticated address of a new upload session, and when it ends if nobody comes back to it.
+func (t *Tenant) createSession(ctx context.Context, c call) (link string, ends time.Time, err error) {
 	doc, err := t.document(ctx, c)
 	if err != nil {
-		return "", err
+		return "", ends, err
 	}
 	var s struct {
-		UploadURL string `json:"uploadUrl"`
+		UploadURL string    `json:"uploadUrl"`
+		Ends      time.Time `json:"expirationDateTime"`
 	}
 	if err := json.Unmarshal(doc, &s); err != nil {
-		return "", misread(c.op, err)
+		return "", ends, misread(c.op, err)
 	}
 	if !t.client.at.contentLink(s.UploadURL) {
-		return "", wrong(tenantry.Internal, codeForeign, c.op, "the upload address is not on a content host of this cloud: refused")
+		return "", ends, wrong(tenantry.Internal, codeForeign, c.op, "the upload address is not on a content host of this cloud: refused")
 	}
-	return s.UploadURL, nil
+	return s.UploadURL, s.Ends, nil
 }
 
 // session is an upload session under way.
 type session struct {
 	op       string
+	name     string // of what is uploaded where: under it the session is kept
+	create   func(context.Context) (link string, ends time.Time, err error)
 	link     string // pre-authenticated
+	mailbox  string // whose it is, "" is nobody's
 	size     int64
 	fragment int64
 	cost     throttle.Call // of one fragment
 	once     bool          // finishing twice would do harm: the last fragment is not repeated
+	kept     bool
 }
 
-// upload sends r in order, one fragment in memory at a time, and returns what the
-// last one answered. A session that fails is cancelled.
-func (t *Tenant) upload(ctx context.Context, s session, r io.Reader) (jsontext.Value, error) {
-	item, err := t.fragments(ctx, s, r)
+// upload enters a session, sends what it lacks, and returns what its last fragment answered. What interrupts a session
+// that is kept leaves it to whoever comes next; any other one that fails is canceled.
+func (t *Tenant) upload(ctx context.Context, s session, f tenantry.Upload) (jsontext.Value, error) {
+	s.kept = t.sessions != nil && s.size > keptFrom*s.fragment
+	from, err := t.enter(ctx, &s)
 	if err != nil {
-		t.cancelSession(ctx, s)
 		return nil, err
 	}
-	return item, nil
+	item, err := t.rest(ctx, s, from, f)
+	switch {
+	case err == nil:
+		t.forget(ctx, s)
+		return item, nil
+	case s.kept && interrupted(err):
+		return nil, err
+	}
+	t.cancelSession(ctx, s)
+	t.forget(ctx, s)
+	return nil, err
 }
 
-func (t *Tenant) fragments(ctx context.Context, s session, r io.Reader) (jsontext.Value, error) {
-	for at := int64(0); at < s.size; {
+// rest sends the content from a byte on.
+func (t *Tenant) rest(ctx context.Context, s session, from int64, f tenantry.Upload) (jsontext.Value, error) {
+	body, err := f.Open(ctx, from)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	return t.fragments(ctx, s, from, body)
+}
+
+// fragments sends r, the content from byte at on, in order, one fragment in memory at a time.
+func (t *Tenant) fragments(ctx context.Context, s session, at int64, r io.Reader) (jsontext.Value, error) {
+	for at < s.size {
 		// A buffer of its own for each: after an early answer net/http may still be sending
 		// the one before.
 		part := make([]byte, min(s.fragment, s.size-at))
@@ -314,9 +344,5 @@ func wanted(body []byte) []int64 {
 func (t *Tenant) cancelSession(ctx context.Context, s session) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cancelTimeout)
 	defer cancel()
-	cost := s.cost
-	cost.UploadBytes = 0
-	if a, err := t.attempt(ctx, call{op: s.op, method: http.MethodDelete, url: s.link, open: true, cost: cost}); err == nil {
-		a.end()
-	}
+	_ = t.deleteSession(ctx, s.op, s.link, s.cost)
 }

@@ -39,6 +39,11 @@ func (s *Server) serveControl(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusOK, s.limits.table)
 	case "accounts":
 		s.controlAccounts(w, r)
+	case "uploads":
+		if r.Method == http.MethodDelete {
+			s.EndUploads()
+		}
+		writeJSON(w, http.StatusOK, s.OpenUploads())
 	case "stats":
 		if r.Method == http.MethodDelete {
 			s.ResetStats()

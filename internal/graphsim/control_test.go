@@ -197,7 +197,7 @@ func TestDocumentNamesEveryControl(t *testing.T) {
 				if !requests[method+" /_sim/tenants/{t}/"+verb] {
 					t.Errorf("%s of a tenant has no row", name)
 				}
-			case slices.Contains([]string{"tenants", "moments", "faults", "device", "advance", "limits", "accounts", "stats"}, name):
+			case slices.Contains([]string{"tenants", "moments", "faults", "device", "advance", "limits", "accounts", "uploads", "stats"}, name):
 				if !requests["GET /_sim/"+name] && !requests["POST /_sim/"+name] {
 					t.Errorf("/_sim/%s has no row", name)
 				}

@@ -127,6 +127,7 @@
 //	DELETE /_sim/faults[/{id}]                  removes one or all
 //	GET    /_sim/limits                         Limits in force
 //	GET    /_sim/accounts?kind=&tenant=         []AccountUsage: usage against allowance, per window
+//	GET    /_sim/uploads                        []OpenUpload; DELETE ends them all, as their time does
 //	POST   /_sim/advance                        {"seconds": 600} puts the clock forward
 //	GET    /_sim/stats                          Stats; DELETE sets them to zero
 package graphsim

@@ -3,9 +3,11 @@ package graphsim
 import (
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -113,6 +115,41 @@ func (b *uploadBook) drop(id string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	delete(b.open, id)
+}
+
+// OpenUpload is an upload session as the control interface shows it: without its address.
+type OpenUpload struct {
+	Received int64     `json:"received"` // bytes
+	Total    int64     `json:"total"`    // bytes, -1 while unknown
+	Expires  time.Time `json:"expires"`
+}
+
+// OpenUploads lists the upload sessions that are open, in no order.
+func (s *Server) OpenUploads() []OpenUpload {
+	list := []OpenUpload{}
+	for _, u := range s.uploads.all() {
+		u.mu.Lock()
+		if !u.done && !u.expired() {
+			list = append(list, OpenUpload{u.received, u.total, u.expiry()})
+		}
+		u.mu.Unlock()
+	}
+	return list
+}
+
+// EndUploads ends all upload sessions, as their time does.
+func (s *Server) EndUploads() {
+	for _, u := range s.uploads.all() {
+		u.mu.Lock()
+		u.close(s)
+		u.mu.Unlock()
+	}
+}
+
+func (b *uploadBook) all() []*upload {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Collect(maps.Values(b.open))
 }
 
 var contentRange = regexp.MustCompile(`^bytes (\d+)-(\d+)/(\d+)$`)

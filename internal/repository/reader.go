@@ -140,11 +140,27 @@ func (rd *Reader) Payload(ctx context.Context, e Entry) ([]byte, error) {
 // reader that ends with io.EOF has delivered what was stored. Corrupt otherwise. Close the
 // stream; ctx must live as long.
 func (rd *Reader) Open(ctx context.Context, e Entry, p Part) (io.ReadCloser, error) {
-	pieces, err := rd.pieces(ctx, p.Ref)
+	pieces, _, err := rd.pieces(ctx, p.Ref, 0)
 	if err != nil {
 		return nil, rd.itemError(e, err)
 	}
 	return &partReader{rd: rd, entry: e, part: p, pieces: pieces, digest: rd.repo.keys.borrowHasher()}, nil
+}
+
+// OpenFrom is Open from byte from on. Chunks before it are not read, and those behind are checked each by itself; the
+// digest of the whole is checked only from 0 on. Invalid: the part has fewer bytes.
+func (rd *Reader) OpenFrom(ctx context.Context, e Entry, p Part, from int64) (io.ReadCloser, error) {
+	if from == 0 {
+		return rd.Open(ctx, e, p)
+	}
+	if from < 0 || from > p.Size {
+		return nil, rd.itemError(e, tenantry.Errorf(tenantry.Invalid, "part %q has %d bytes: it cannot be read from %d on", p.Name, p.Size, from))
+	}
+	pieces, skip, err := rd.pieces(ctx, p.Ref, from)
+	if err != nil {
+		return nil, rd.itemError(e, err)
+	}
+	return &partReader{rd: rd, entry: e, part: p, pieces: pieces, size: from - skip, skip: skip}, nil
 }
 
 // itemError says which item an error is about, keeping its kind.
@@ -253,19 +269,23 @@ func (rd *Reader) readAll(ctx context.Context, r Ref) ([]byte, error) {
 	}
 }
 
-// pieces opens what a Ref points at as a sequence of pieces.
-func (rd *Reader) pieces(ctx context.Context, r Ref) (*pieces, error) {
-	r, err := rd.resolve(ctx, r)
-	if err != nil {
-		return nil, err
+// pieces opens what a Ref points at as a sequence of pieces, without the chunks that end before byte from; the first
+// piece begins skip bytes before that.
+func (rd *Reader) pieces(ctx context.Context, r Ref, from int64) (p *pieces, skip int64, err error) {
+	if r, err = rd.resolve(ctx, r); err != nil {
+		return nil, 0, err
 	}
-	if len(r.chunks) > 0 {
-		return readAhead(ctx, rd.repo, r.chunks), nil
+	if chunks := r.chunks; len(chunks) > 0 {
+		for len(chunks) > 0 && from >= int64(chunks[0].size) {
+			from -= int64(chunks[0].size)
+			chunks = chunks[1:]
+		}
+		return readAhead(ctx, rd.repo, chunks), from, nil
 	}
 	buffer := borrow(int64(r.length))
 	data, err := rd.small(ctx, r, (*buffer)[:0])
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return &pieces{ready: piece{data: data, buffer: buffer}}, nil
+	return &pieces{ready: piece{data: data, buffer: buffer}}, from, nil
 }

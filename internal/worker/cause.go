@@ -163,8 +163,8 @@ func (t markedTarget) Item(ctx context.Context, folder string, e repository.Entr
 }
 
 func markedOpen(open engine.OpenPart) engine.OpenPart {
-	return func(ctx context.Context, p repository.Part) (io.ReadCloser, error) {
-		r, err := open(ctx, p)
+	return func(ctx context.Context, p repository.Part, from int64) (io.ReadCloser, error) {
+		r, err := open(ctx, p, from)
 		return r, fromBucket(err)
 	}
 }

@@ -32,7 +32,9 @@ func (w *Worker) handle(ctx context.Context, r queue.Ref) (string, error) {
 	ctx, j.span = j.traced(ctx)
 	defer j.span.End()
 	end, err := j.slice(ctx)
-	return j.settle(ctx, end, err)
+	line, err := j.settle(ctx, end, err)
+	j.endUploads(ctx)
+	return line, err
 }
 
 // unclaimed explains a delivery that this worker does not run. The task is not lost: it

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
 	"github.com/tenantry/tenantry/internal/engine"
@@ -35,12 +36,29 @@ func (j *job) restore(ctx context.Context, tenant catalog.TenantRow, progress fu
 		return end{}, err
 	}
 	defer reader.Close()
-	dst, err := j.cfg.Workloads.Target(ctx, tenant, to, j.claim.Workload, req)
+	dst, err := j.cfg.Workloads.Target(ctx, tenant, j.claim.ID, to, j.claim.Workload, req)
 	if err != nil {
 		return end{}, fromGraph(err)
 	}
 	out, err := engine.Restore(ctx, reader, markedTarget{dst}, req, j.cfg.Limits, j.drain, progress)
 	return end{done: out.Done, counts: out.Counts, problems: out.Problems}, fromBucket(err)
+}
+
+// endUploadsTime bounds how long a worker looks after uploads that ended tasks have left.
+const endUploadsTime = 30 * time.Second
+
+// endUploads drops what is left of uploads that nobody goes on with: those of this task, if it has ended with the
+// settlement, and of tasks that were canceled while nobody ran them.
+func (j *job) endUploads(ctx context.Context) {
+	a, tenant := j.claim.Action, j.claim.Of
+	if a != tenantry.Restore && a != tenantry.Sync || tenant.ID == "" || tenant.Pool != j.cfg.Pool || j.unserved(tenant) != "" {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), endUploadsTime)
+	defer cancel()
+	if err := j.cfg.Workloads.EndUploads(ctx, tenant); err != nil {
+		j.log.Infow("uploads that ended tasks have left could not be ended; the next restore or sync does, or Microsoft", "error", err)
+	}
 }
 
 func (j *job) reader(ctx context.Context, seq int64) (*repository.Reader, error) {

@@ -28,6 +28,7 @@ func (j *job) settle(ctx context.Context, e end, err error) (string, error) {
 	if err == nil || e.counts.Items > 0 {
 		s.Units = s.Spent[j.claim.Service]
 	}
+	s.Anew = j.claim.Action != tenantry.Backup // the others walk their way again from the start, as in total
 	for _, p := range e.problems {
 		s.Problems = append(s.Problems, catalog.Problem{
 			ItemID: p.ID, Name: p.Name, Reason: p.Reason, Kind: p.Kind, Since: p.Since, Snapshot: p.Snapshot, Again: p.Again,

@@ -51,15 +51,19 @@ type Repositories interface {
 	Open(ctx context.Context, t tenantry.TenantID) (*repository.Repository, error)
 }
 
-// Workloads opens the two ends of Microsoft 365. Called once per slice, concurrently; what
+// Workloads opens the two ends of Microsoft 365. Source or Target is called once per slice, concurrently; what
 // is returned is used by that slice alone. Errors carry kinds: Absent (no mailbox, no
 // drive), Denied, Reconnect, Throttled, Invalid with the code UnknownHere (a workload
 // that this release does not know).
 type Workloads interface {
 	// Source reads a workload of a resource, with what its policies want besides the usual.
 	Source(ctx context.Context, t catalog.TenantRow, r catalog.Resource, w tenantry.Workload, o tenantry.BackupOptions) (engine.Source, error)
-	// Target writes a workload of a resource, as req says where and how.
-	Target(ctx context.Context, t catalog.TenantRow, r catalog.Resource, w tenantry.Workload, req tenantry.RestoreRequest) (engine.Target, error)
+	// Target writes a workload of a resource, as req says where and how. Uploads that a slice of the task began and
+	// did not end are gone on with.
+	Target(ctx context.Context, t catalog.TenantRow, task tenantry.TaskID, r catalog.Resource, w tenantry.Workload, req tenantry.RestoreRequest) (engine.Target, error)
+	// EndUploads drops what ended tasks of the tenant have left at Microsoft of uploads that nobody goes on with. Called
+	// after each slice of a restore, and after each sync; may be called again after any failure.
+	EndUploads(ctx context.Context, t catalog.TenantRow) error
 }
 
 // Directory connects tenants and reads their users, groups and sites

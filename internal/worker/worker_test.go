@@ -43,6 +43,8 @@ type house struct {
 	openErr  atomic.Pointer[error] // what opening a repository fails with
 	news     chan struct{}
 	schedule *scheduler.Scheduler
+
+	uploadsEnded atomic.Int64 // calls of EndUploads
 }
 
 func newHouse(t *testing.T) *house {
@@ -151,7 +153,13 @@ func (h *house) Source(_ context.Context, t catalog.TenantRow, _ catalog.Resourc
 	return h.source, nil
 }
 
-func (h *house) Target(context.Context, catalog.TenantRow, catalog.Resource, tenantry.Workload, tenantry.RestoreRequest) (engine.Target, error) {
+// EndUploads implements worker.Workloads.
+func (h *house) EndUploads(context.Context, catalog.TenantRow) error {
+	h.uploadsEnded.Add(1)
+	return nil
+}
+
+func (h *house) Target(context.Context, catalog.TenantRow, tenantry.TaskID, catalog.Resource, tenantry.Workload, tenantry.RestoreRequest) (engine.Target, error) {
 	return h.target, nil
 }
 

@@ -183,7 +183,7 @@ type MailReader[P Pages] interface {
 type AttachmentWriter[P Pages] interface {
 	Attachments(ctx context.Context, user, of, item, link string) (P, error)
 	AddAttachment(ctx context.Context, user, of, item string, body []byte) error
-	UploadAttachment(ctx context.Context, user, of, item, name, contentType, contentID string, inline bool, size int64, r io.Reader) error
+	UploadAttachment(ctx context.Context, user, of, item, name, contentType, contentID string, inline bool, f tenantry.Upload) error
 }
 
 // MailWriter writes mail.
@@ -222,7 +222,7 @@ type DriveContent[P Pages] interface {
 type DriveWriter[P Pages] interface {
 	DriveFinder[P]
 	CreateDriveFolder(ctx context.Context, drive, parent, name string, created, modified time.Time) (jsontext.Value, error)
-	Upload(ctx context.Context, drive, parent, name, conflict string, size int64, created, modified time.Time, r io.Reader) (jsontext.Value, error)
+	Upload(ctx context.Context, drive, parent, name, conflict string, created, modified time.Time, f tenantry.Upload) (jsontext.Value, error)
 	SetItemTimes(ctx context.Context, drive, item string, created, modified time.Time) error
 	DriveSharer[P]
 }

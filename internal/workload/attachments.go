@@ -138,7 +138,7 @@ func array(list []jsontext.Value) []byte {
 func storedPart(ctx context.Context, e repository.Entry, name string, open engine.OpenPart) (data []byte, ok bool, err error) {
 	for _, p := range e.Parts {
 		if p.Name == name {
-			data, err = readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, p) }, maxList)
+			data, err = readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, p, 0) }, maxList)
 			return data, err == nil, err
 		}
 	}

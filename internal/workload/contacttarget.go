@@ -189,7 +189,7 @@ func (t *contactTarget[P]) photo(ctx context.Context, id string, e repository.En
 		if p.Name != photoPart {
 			continue
 		}
-		body, err := open(ctx, p)
+		body, err := open(ctx, p, 0)
 		if err != nil {
 			return err
 		}

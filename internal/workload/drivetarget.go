@@ -3,7 +3,9 @@ package workload
 import (
 	"cmp"
 	"context"
+	"encoding/hex"
 	"fmt"
+	"io"
 	"path"
 	"strings"
 	"sync"
@@ -360,22 +362,21 @@ func sameFile(there, d driveItem, content repository.Part) bool {
 	}
 	_, has := there.fileTimes()
 	_, want := d.fileTimes()
-	altered := there.hash() == "" || strings.Contains(officeFiles, strings.ToLower(path.Ext(d.Name))+".")
-	return altered && !want.IsZero() && has.Unix() == want.Unix()
+	return (there.hash() == "" || altered(d.Name)) && !want.IsZero() && has.Unix() == want.Unix()
+}
+
+// altered reports whether SharePoint writes into files of that name.
+func altered(name string) bool {
+	return strings.Contains(officeFiles, strings.ToLower(path.Ext(name))+".")
 }
 
 // officeFiles are the extensions of files that SharePoint writes properties into.
 const officeFiles = ".docx.docm.dotx.xlsx.xlsm.xltx.pptx.pptm.potx.doc.xls.ppt."
 
 func (t *driveTarget[P]) upload(ctx context.Context, folder, name, conflict string, d driveItem, content repository.Part, open engine.OpenPart) (engine.Written, error) {
-	body, err := open(ctx, content)
-	if err != nil {
-		return engine.Written{}, err
-	}
-	defer body.Close()
 	drive, parent, _ := strings.Cut(folder, "/")
 	created, modified := d.fileTimes()
-	raw, err := t.api.Upload(ctx, drive, parent, name, conflict, content.Size, created, modified, body)
+	raw, err := t.api.Upload(ctx, drive, parent, name, conflict, created, modified, uploadOf(content, open))
 	if err != nil {
 		return engine.Written{}, err
 	}
@@ -383,7 +384,18 @@ func (t *driveTarget[P]) upload(ctx context.Context, folder, name, conflict stri
 	if err := parse("a new file", raw, &made); err != nil {
 		return engine.Written{}, err
 	}
+	if made.hash() != "" && d.hash() != "" && made.hash() != d.hash() && !altered(d.Name) {
+		return engine.Written{}, tenantry.Errorf(tenantry.Internal, "restore file %s: the service says of what it was sent that it is another content", name)
+	}
 	return engine.Written{ID: made.ID}, nil
+}
+
+// uploadOf is a stored part as it is uploaded.
+func uploadOf(p repository.Part, open engine.OpenPart) tenantry.Upload {
+	return tenantry.Upload{
+		Size: p.Size, Version: hex.EncodeToString(p.Digest),
+		Open: func(ctx context.Context, from int64) (io.ReadCloser, error) { return open(ctx, p, from) },
+	}
 }
 
 // fileTimes returns the times to give a restored file or folder.

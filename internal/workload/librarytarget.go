@@ -78,7 +78,7 @@ func (t *siteTarget[P]) hasColumns() bool {
 }
 
 func readPart(ctx context.Context, open engine.OpenPart, p repository.Part) ([]byte, error) {
-	body, err := open(ctx, p)
+	body, err := open(ctx, p, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -272,8 +272,8 @@ func (u *uploads) Attachments(context.Context, string, string, string, string) (
 	return page{Items: []jsontext.Value{[]byte(`{"id":"9","name":"there.txt","size":7}`)}, Done: true}, nil
 }
 
-func (u *uploads) UploadAttachment(_ context.Context, _, _, _, name, contentType, contentID string, inline bool, size int64, _ io.Reader) error {
-	u.calls = append(u.calls, fmt.Sprint(name, " ", contentType, " ", contentID, " ", inline, " ", size))
+func (u *uploads) UploadAttachment(_ context.Context, _, _, _, name, contentType, contentID string, inline bool, f tenantry.Upload) error {
+	u.calls = append(u.calls, fmt.Sprint(name, " ", contentType, " ", contentID, " ", inline, " ", f.Size))
 	return nil
 }
 
@@ -287,7 +287,7 @@ func TestAttachmentsThatAreMissing(t *testing.T) {
 	e := repository.Entry{ID: "m1", Kind: kindMessage, Parts: []repository.Part{
 		{Name: attachmentsPart, Size: int64(len(list))}, {Name: "1", Size: 4}, {Name: "2", Size: 3},
 	}}
-	open := func(_ context.Context, p repository.Part) (io.ReadCloser, error) {
+	open := func(_ context.Context, p repository.Part, _ int64) (io.ReadCloser, error) {
 		if p.Name == attachmentsPart {
 			return io.NopCloser(strings.NewReader(list)), nil
 		}

@@ -116,7 +116,7 @@ func (t attachmentTarget[P]) attach(ctx context.Context, item string, fresh bool
 	if !ok {
 		return nil
 	}
-	raw, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, listed) }, maxList)
+	raw, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, listed, 0) }, maxList)
 	if err != nil {
 		return err
 	}
@@ -187,17 +187,12 @@ func (t attachmentTarget[P]) addAttachment(ctx context.Context, item string, a a
 		}
 		return t.api.AddAttachment(ctx, t.user, t.of, item, body)
 	}
-	content, err := open(ctx, part)
-	if err != nil {
-		return err
-	}
-	defer content.Close()
-	return t.api.UploadAttachment(ctx, t.user, t.of, item, a.Name, a.ContentType, a.ContentID, a.Inline, part.Size, content)
+	return t.api.UploadAttachment(ctx, t.user, t.of, item, a.Name, a.ContentType, a.ContentID, a.Inline, uploadOf(part, open))
 }
 
 // itemAttachment makes an item attachment of its expanded JSON, less what the service writes itself.
 func (t attachmentTarget[P]) itemAttachment(ctx context.Context, a attachment, expanded repository.Part, open engine.OpenPart) ([]byte, error) {
-	raw, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, expanded) }, maxList)
+	raw, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, expanded, 0) }, maxList)
 	if err != nil {
 		return nil, err
 	}

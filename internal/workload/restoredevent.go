@@ -235,7 +235,7 @@ func storedSeries(ctx context.Context, e repository.Entry, open engine.OpenPart)
 		if p.Name != seriesPart {
 			continue
 		}
-		raw, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, p) }, maxList)
+		raw, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, p, 0) }, maxList)
 		if err != nil {
 			return nil, err
 		}

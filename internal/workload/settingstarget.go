@@ -201,7 +201,7 @@ func (t *settingsTarget[P]) placeFolders(ctx context.Context, e repository.Entry
 		if p.Name != ruleFoldersPart {
 			continue
 		}
-		text, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, p) }, maxList)
+		text, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, p, 0) }, maxList)
 		if err != nil {
 			return err
 		}

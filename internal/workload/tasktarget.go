@@ -316,7 +316,7 @@ func (t *taskTarget[P]) attach(ctx context.Context, list, task string, want *res
 }
 
 func (t *taskTarget[P]) attachFile(ctx context.Context, list, task string, f taskFile, open engine.OpenPart) error {
-	content, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, f.part) }, maxTaskFile)
+	content, err := readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, f.part, 0) }, maxTaskFile)
 	if err != nil {
 		return err
 	}
@@ -385,7 +385,7 @@ func newRestoredTask(ctx context.Context, e repository.Entry, raw []byte, open e
 		list := have[name]
 		for _, p := range e.Parts {
 			if p.Name == name+jsonSuffix {
-				if list, err = readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, p) }, maxList); err != nil {
+				if list, err = readAll(ctx, func(ctx context.Context) (io.ReadCloser, error) { return open(ctx, p, 0) }, maxList); err != nil {
 					return nil, err
 				}
 			}

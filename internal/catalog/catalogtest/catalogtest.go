@@ -41,6 +41,7 @@ func Run(t *testing.T, open func(t *testing.T) *catalog.Catalog) {
 		{"Enrolment", testEnrolment},
 		{"Workloads", testWorkloads},
 		{"Credentials", testCredentials},
+		{"Uploads", testUploads},
 		{"NothingBeforeEnabled", testNothingBeforeEnabled},
 		{"PolicyRules", testPolicyRules},
 		{"PolicyLife", testPolicyLife},

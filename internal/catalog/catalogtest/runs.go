@@ -1,6 +1,7 @@
 package catalogtest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -289,6 +290,27 @@ func testProblems(_ *testing.T, w *world) {
 	w.ok(err)
 	expect(w, "kept problems", len(kept), 100)
 	expect(w, "order", kept[61].ItemID, string(user(1)))
+
+	// Who begins from the start in every slice tells all of it at the end, and is listed as far as it came until then.
+	b := w.tenant("b")
+	_, claims = w.claimed(b, p, 1)
+	for i, slice := range []struct {
+		state catalog.TaskState
+		from  int
+		to    int
+		kept  int
+	}{
+		{catalog.TaskReady, 0, 2, 2}, {catalog.TaskReady, 0, 1, 2}, {catalog.TaskReady, 0, 3, 3}, {catalog.TaskReady, 0, 0, 3}, {catalog.TaskDone, 2, 3, 1},
+	} {
+		if i > 0 {
+			claims = w.claimAll(b, p, w.admit("t-b", "backup", 1), 1)
+		}
+		w.ok(b.Settle(w.ctx, claims[0], catalog.Settlement{State: slice.state, Problems: many[slice.from:slice.to], Anew: true}, now))
+		kept, err := b.Problems(w.ctx, claims[0].ID)
+		w.ok(err)
+		expect(w, fmt.Sprint("kept after slice ", i), len(kept), slice.kept)
+		expect(w, "the first", kept[0].ItemID, string(user(slice.from*(i/4))))
+	}
 }
 
 // Of a run of tasks that ended in every way, those are listed that need an explanation.

@@ -36,6 +36,8 @@ func (w *world) fill(name string, p tenantry.ProcessID) filled {
 	w.ok(f.PutMail(w.ctx, catalog.Mail{Key: name, To: "ada@contoso.com"}, now))
 	w.ok(f.StartRegistration(w.ctx, catalog.Registration{State: tenantry.RegAsking, Name: name, StartedAt: now}))
 	w.ok(f.AddCredential(w.ctx, catalog.Credential{ID: "c-1", Label: name, AddedAt: now}))
+	w.ok(f.KeepUpload(w.ctx, catalog.KeptUpload{Task: f.running.ID, Name: "u-1", KeyID: name, Wrapped: []byte(name)}))
+	w.ok(f.KeepUpload(w.ctx, catalog.KeptUpload{Task: f.ended.ID, Name: "u-1", KeyID: name, Wrapped: []byte(name)}))
 	return f
 }
 
@@ -67,6 +69,8 @@ func (w *world) dump(f filled) map[string]any {
 		"workloads":    func() (any, error) { return f.Workloads(w.ctx) },
 		"registration": func() (any, error) { return f.Registration(w.ctx) },
 		"credentials":  func() (any, error) { return f.Credentials(w.ctx) },
+		"upload":       func() (any, error) { return f.KeptUpload(w.ctx, f.running.ID, "u-1") },
+		"left uploads": func() (any, error) { return f.LeftUploads(w.ctx) },
 		"due": func() (any, error) {
 			due, err := w.f.Due(w.ctx, now.Add(72*time.Hour), 10000)
 			var own []catalog.Due
@@ -125,8 +129,14 @@ func testScope(_ *testing.T, w *world) {
 		"CredentialKnownAs": func() any { return mine.CredentialKnownAs(w.ctx, "c-1", "mine") },
 		"CredentialStuck":   func() any { return mine.CredentialStuck(w.ctx, "c-1", "mine") },
 		"RemoveCredential":  func() any { return mine.RemoveCredential(w.ctx, "c-1") },
-		"SetRestoreRoles":   func() any { return mine.SetRestoreRoles(w.ctx, []string{"Mail.ReadWrite"}) },
-		"ListingBegan":      func() any { return mine.ListingBegan(w.ctx, after) },
+		"KeepUpload": func() any {
+			return mine.KeepUpload(w.ctx, catalog.KeptUpload{Task: other.running.ID, Name: "u-1", KeyID: "mine", Wrapped: []byte{1}})
+		},
+		"KeptUpload":      func() any { u, _ := mine.KeptUpload(w.ctx, other.running.ID, "u-1"); return u.KeyID },
+		"DropUpload":      func() any { return mine.DropUpload(w.ctx, other.running.ID, "u-1") },
+		"LeftUploads":     func() any { list, _ := mine.LeftUploads(w.ctx); return len(list) },
+		"SetRestoreRoles": func() any { return mine.SetRestoreRoles(w.ctx, []string{"Mail.ReadWrite"}) },
+		"ListingBegan":    func() any { return mine.ListingBegan(w.ctx, after) },
 		"ListingEnded": func() any {
 			return mine.ListingEnded(w.ctx, map[tenantry.ResourceKind]string{tenantry.Group: "x"}, after)
 		},
