@@ -18,7 +18,13 @@ func TestALongUploadGoesOnAfterAKill(t *testing.T) {
 	var sim simTenant
 	f.simulate("POST", "/tenants", map[string]any{"domain": "long.example", "users": 1, "filesPerUser": 1, "fileSize": size}, &sim)
 	f.scheduler("scheduler")
-	programs := []*process{f.worker("first", "TENANTRY_LOG_LEVEL=debug")}
+	var programs []*process
+	worker := func(name string) {
+		p := f.worker(name, "TENANTRY_LOG_LEVEL=debug", "TENANTRY_DRAIN_TIME=1s")
+		p.log.keepAll()
+		programs = append(programs, p)
+	}
+	worker("first")
 	tn := f.connect(sim)
 	owner := f.users(tn, "drive")[0]
 	f.awaitDone(tn, f.backupOf(tn, []string{"drive"}, owner))
@@ -43,7 +49,7 @@ func TestALongUploadGoesOnAfterAKill(t *testing.T) {
 		t.Errorf("%d uploads are kept", kept)
 	}
 	before := f.uploadedTo(sim)
-	programs = append(programs, f.worker("second", "TENANTRY_LOG_LEVEL=debug"))
+	worker("second")
 	f.awaitDone(tn, r)
 	if sent := f.uploadedTo(sim) - before; sent != size-4*fragment {
 		t.Errorf("%d bytes were sent to finish a file of %d of which %d were there", sent, size, 4*fragment)
@@ -58,23 +64,20 @@ func TestALongUploadGoesOnAfterAKill(t *testing.T) {
 		t.Errorf("the file and what came back of it: %q", files)
 	}
 
-	// The same again elsewhere, canceled in the middle.
+	// The same again elsewhere: its worker is told to stop and leaves it to others, and it is canceled before they come.
 	ask["folder"] = "Canceled"
-	hangs = f.fault(map[string]any{"method": "PUT", "path": "^/upload/", "kind": "status", "status": 503, "headers": map[string]string{"Retry-After": "600"}})
+	hangs = f.fault(map[string]any{"method": "PUT", "path": "^/upload/", "kind": "slow", "delay": int64(10 * time.Minute), "nth": 3})
 	r = f.restore(tn, ask)
 	f.awaitStruck(hangs)
-	eventually(t, "the restore is parked", func() (bool, string) {
-		x := f.tasks(tn, r)[0]
-		return x.State == "ready", fmt.Sprintf("%+v", x)
-	})
+	f.started["second"].stop()
 	if open := f.openUploads(); len(open) != 1 {
-		t.Errorf("the parked restore has the uploads %+v", open)
+		t.Errorf("the restore that was left has the uploads %+v", open)
 	}
 	f.must("POST", "/tenants/"+tn.ID+"/runs/"+r.ID+"/cancel", nil, nil)
 	if ended := f.awaitRun(tn, r); ended.State != "canceled" {
 		t.Errorf("the restore is %s", ended.State)
 	}
-	f.simulate("DELETE", "/faults", nil, nil)
+	worker("third")
 	f.syncNow(tn)
 	eventually(t, "the upload is ended", func() (bool, string) {
 		open := f.openUploads()
@@ -86,6 +89,9 @@ func TestALongUploadGoesOnAfterAKill(t *testing.T) {
 	})
 	for _, p := range programs {
 		p.stop()
+		if !strings.Contains(p.log.String(), "slice ended") && p != programs[0] {
+			t.Errorf("the log of %s is not at its most talkative", p.name)
+		}
 		spied.lacks("the log of "+filepath.Base(p.name), p.log.String())
 	}
 }

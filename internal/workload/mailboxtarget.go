@@ -96,14 +96,7 @@ type itemWriter struct {
 // decides.
 func settle(ctx context.Context, there *presence, m *restored, conflict string, w itemWriter) (engine.Written, error) {
 	if id, ok := there.made(m.mark); ok {
-		if err := w.complete(ctx, id, false); err != nil {
-			return engine.Written{ID: id, Existed: true}, err
-		}
-		// It may have been interrupted before what it replaces was removed.
-		if other, same := there.rival(m); conflict == conflictReplace && other != "" && other != id && !same {
-			return engine.Written{ID: id, Existed: true}, remove(ctx, w, other)
-		}
-		return engine.Written{ID: id, Existed: true}, nil
+		return engine.Written{ID: id, Existed: true}, w.complete(ctx, id, false)
 	}
 	other, same := there.rival(m)
 	if same || other != "" && conflict == conflictSkip {
@@ -118,17 +111,9 @@ func settle(ctx context.Context, there *presence, m *restored, conflict string, 
 		return engine.Written{}, err
 	}
 	if other != "" && conflict == conflictReplace {
-		if err := remove(ctx, w, other); err != nil {
+		if err := w.remove(ctx, other); err != nil && tenantry.KindOf(err) != tenantry.NotFound {
 			return engine.Written{}, err
 		}
 	}
 	return engine.Written{ID: id}, nil
-}
-
-// remove takes away what was replaced, unless it is gone.
-func remove(ctx context.Context, w itemWriter, id string) error {
-	if err := w.remove(ctx, id); err != nil && tenantry.KindOf(err) != tenantry.NotFound {
-		return err
-	}
-	return nil
 }
