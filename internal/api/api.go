@@ -69,6 +69,8 @@ const (
 	handlerTimeout = 30 * time.Second
 	// bodyLimit bounds what a caller can make us hold, in bytes.
 	bodyLimit = 1 << 20
+	// bodyTimeout is how long a body may take to come: 1 MiB over a line of half a megabit a second.
+	bodyTimeout = 20 * time.Second
 )
 
 // Consent tells where an administrator consents. It is called once per consent
@@ -164,7 +166,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.harden(s.recovered(s.gated(limited(unmatched(mux))))), nil
+	return s.harden(s.recovered(s.gated(limited(intake(unmatched(mux)))))), nil
 }
 
 // OpenAPI returns the document of the API as JSON in OpenAPI 3.0, the version

@@ -225,7 +225,9 @@ func newHouse(t *testing.T, options ...option) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.server = httptest.NewServer(handler)
+	h.server = httptest.NewUnstartedServer(handler)
+	h.server.Config.DisableGeneralOptionsHandler = true // as package app serves it
+	h.server.Start()
 	t.Cleanup(h.server.Close)
 	token, hash := api.NewToken()
 	must(t, cat.Fleet().AddToken(t.Context(), catalog.Token{Name: "operator", Role: string(api.ProviderAdmin), CreatedAt: h.clock.Now()}, hash))

@@ -36,6 +36,7 @@ const (
 	codeNeedsPostgres   Code = "needs_postgres"
 	codeOwnApplication  Code = "needs_own_application"
 	codeHeadersTooLarge Code = "headers_too_large"
+	codeRepeated        Code = "header_repeated"
 )
 
 // Reason is one code: what it means, and the status it comes with.
@@ -48,6 +49,7 @@ type Reason struct {
 // closer are the reasons that are closer than a kind, by status.
 var closer = []Reason{
 	{codeMalformed, http.StatusBadRequest, "The body is not JSON in UTF-8, says a name twice, or is nested too deep; or its length is not the one that was announced"},
+	{codeRepeated, http.StatusBadRequest, "A header that has one value stands twice"},
 	{codeUnknownPath, http.StatusNotFound, "The API has no such path"},
 	{codeMethod, http.StatusMethodNotAllowed, "The path is there, for other methods: `Allow` names them"},
 	{codeSlow, http.StatusRequestTimeout, "The body did not come in time"},

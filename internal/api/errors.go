@@ -144,6 +144,9 @@ func invalid(location string, value any, format string, args ...any) *Problem {
 // Problem. huma offers this hook as a package variable only.
 var installProblems = sync.OnceFunc(func() {
 	huma.NewError = func(status int, detail string, errs ...error) huma.StatusError {
+		if status == http.StatusInternalServerError && detail == unreadable {
+			status = http.StatusBadRequest
+		}
 		p := newProblem(kindOfStatus(status), detail)
 		p.Status = status
 		if code := codeOfStatus(status); code != "" {
@@ -162,6 +165,10 @@ var installProblems = sync.OnceFunc(func() {
 		return p
 	}
 })
+
+// unreadable is what huma says of a body that ends before its announced length, or is cut in other ways: with a 500,
+// though it is the caller who sent it so.
+const unreadable = "cannot read request body"
 
 func (p *Problem) add(err error) {
 	var detailer huma.ErrorDetailer

@@ -59,7 +59,15 @@ func TestQueuesServeAsynqmon(t *testing.T) {
 	if len(paused) != 1 || paused[0] != queue.Backup {
 		t.Errorf("paused %v", paused)
 	}
-	if n := h.audited("queues-post"); n != 1 {
+	for method, want := range map[string]int{"POST": http.StatusForbidden, "PUT": http.StatusMethodNotAllowed} { // no page sends these
+		r := h.request(method, pause, nil)
+		r.AddCookie(cookie)
+		got := h.send(r)
+		if got.status != want || got.header.Get("Content-Type") != "application/problem+json" || got.text("code") == "" {
+			t.Errorf("%s: %d %s", method, got.status, got.body)
+		}
+	}
+	if n := h.audited("queues-post"); n != 2 { // the refused one was asked for, too
 		t.Errorf("%d audit entries", n)
 	}
 }

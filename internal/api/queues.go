@@ -18,8 +18,9 @@ func (s *service) queueRoutes(mux *http.ServeMux) {
 	mux.Handle("POST /login", sameOrigin.Handler(s.bounded(http.HandlerFunc(s.login))))
 	mux.Handle("POST /logout", sameOrigin.Handler(http.HandlerFunc(s.logout)))
 	if s.Monitor != nil {
-		mux.Handle("/queues", sameOrigin.Handler(s.guarded(s.Monitor)))
-		mux.Handle("/queues/", sameOrigin.Handler(s.guarded(s.Monitor)))
+		monitor := sameOrigin.Handler(s.guarded(explained(s.Monitor)))
+		mux.Handle("/queues", monitor)
+		mux.Handle("/queues/", monitor)
 	}
 }
 
@@ -41,6 +42,46 @@ func (s *service) guarded(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// explained puts what the monitor refuses, because of where it comes from or of its method, into our words.
+func explained(monitor http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		monitor.ServeHTTP(&explaining{ResponseWriter: w, r: r}, r)
+	})
+}
+
+// explaining writes a problem in place of a refusal, and nothing after it.
+type explaining struct {
+	http.ResponseWriter
+	r    *http.Request
+	done bool
+}
+
+func (e *explaining) WriteHeader(status int) {
+	switch status {
+	case http.StatusForbidden:
+		e.refuse(newProblem(tenantry.Forbidden, "a write must come from the page of the queues itself").because(codeForeignOrigin))
+	case http.StatusMethodNotAllowed:
+		e.refuse(newProblem(tenantry.Invalid, short(e.r.Method)+" is not possible here, but "+e.Header().Get("Allow")).because(codeMethod))
+	default:
+		e.ResponseWriter.WriteHeader(status)
+	}
+}
+
+func (e *explaining) refuse(p *Problem) {
+	e.done = true
+	writeProblem(e.ResponseWriter, p)
+}
+
+func (e *explaining) Write(b []byte) (int, error) {
+	if e.done {
+		return len(b), nil
+	}
+	return e.ResponseWriter.Write(b)
+}
+
+// Unwrap is for http.ResponseController.
+func (e *explaining) Unwrap() http.ResponseWriter { return e.ResponseWriter }
 
 func (s *service) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	p := s.problem("queues", err)

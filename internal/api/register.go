@@ -133,6 +133,6 @@ func remove(id, tag, path, summary string) huma.Operation {
 func operation(method string, status int, id, tag, path, summary string) huma.Operation {
 	return huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary,
-		Tags: []string{tag}, DefaultStatus: status, MaxBodyBytes: bodyLimit,
+		Tags: []string{tag}, DefaultStatus: status, MaxBodyBytes: bodyLimit, BodyReadTimeout: bodyTimeout,
 	}
 }

@@ -1140,6 +1140,7 @@ const (
 	ProblemCodeFenced               ProblemCode = "fenced"
 	ProblemCodeForbidden            ProblemCode = "forbidden"
 	ProblemCodeForeignOrigin        ProblemCode = "foreign_origin"
+	ProblemCodeHeaderRepeated       ProblemCode = "header_repeated"
 	ProblemCodeHeadersTooLarge      ProblemCode = "headers_too_large"
 	ProblemCodeInternal             ProblemCode = "internal"
 	ProblemCodeInvalid              ProblemCode = "invalid"
@@ -1198,6 +1199,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeForbidden:
 		return true
 	case ProblemCodeForeignOrigin:
+		return true
+	case ProblemCodeHeaderRepeated:
 		return true
 	case ProblemCodeHeadersTooLarge:
 		return true

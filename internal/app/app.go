@@ -141,6 +141,8 @@ func (p *Program) serve(addr string, secure *tls.Config, h http.Handler) error {
 		WriteTimeout:      2 * time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		ErrorLog:          zap.NewStdLog(p.log),
+		// "OPTIONS *" is for the handler, too.
+		DisableGeneralOptionsHandler: true,
 	}
 	done := make(chan struct{})
 	go func() {

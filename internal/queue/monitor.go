@@ -26,8 +26,8 @@ type Describe func(ctx context.Context, r Ref) string
 
 // Monitor serves asynqmon under root ("/queues"), read and write, WITHOUT
 // authentication: mount it behind it. Writes must prove that they come from a page
-// of the same origin; the content security policy keeps the page to itself (asynqmon
-// asks for web fonts elsewhere; it works without). The second result closes its
+// of the same origin; the content security policy keeps the page to itself, and what
+// asynqmon's page would ask of other hosts (web fonts) is taken out of it. The second result closes its
 // connections. Invalid for a root without a leading slash or an unreadable o.
 func Monitor(o Options, root string, d Describe) (http.Handler, func() error, error) {
 	if !strings.HasPrefix(root, "/") || strings.Trim(root, "/") == "" {
@@ -43,12 +43,13 @@ func Monitor(o Options, root string, d Describe) (http.Handler, func() error, er
 		RedisConnOpt:     connector{opt},
 		PayloadFormatter: formatter(d),
 	})
-	policy, err := contentPolicy(mon, root)
+	pages := ownOnly(mon, root+"/api/")
+	policy, err := contentPolicy(pages, root)
 	if err != nil {
 		_ = mon.Close()
 		return nil, nil, err
 	}
-	return guard(mon, root+"/api/", policy), mon.Close, nil
+	return guard(pages, root+"/api/", policy), mon.Close, nil
 }
 
 func formatter(d Describe) asynqmon.PayloadFormatter {
@@ -116,6 +117,30 @@ func sameOrigin(r *http.Request) bool {
 	return proved
 }
 
+// foreignLink is an element that has a browser ask another host for a style sheet, a font or an icon.
+var foreignLink = regexp.MustCompile(`(?i)<link\b[^>]*\bhref="?(https?:)?//[^>]*>`)
+
+// ownOnly takes the links to other hosts out of pages.
+func ownOnly(next http.Handler, api string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, api) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		page := &pageBuffer{header: w.Header(), status: http.StatusOK} // files of the program, 2 MB at most
+		next.ServeHTTP(page, r)
+		body := page.Bytes()
+		if page.header.Get("Content-Type") == "" {
+			page.header.Set("Content-Type", http.DetectContentType(body))
+		}
+		if strings.HasPrefix(page.header.Get("Content-Type"), "text/html") {
+			body = foreignLink.ReplaceAll(body, nil)
+		}
+		w.WriteHeader(page.status)
+		_, _ = w.Write(body) // the caller is gone: nobody to tell
+	})
+}
+
 var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 
 // contentPolicy allows the page's own inline scripts by their hashes and nothing
@@ -125,7 +150,7 @@ func contentPolicy(page http.Handler, root string) (string, error) {
 	if err != nil {
 		return "", tenantry.E(tenantry.Internal, "read the page of the queue monitor", err)
 	}
-	body := &pageBuffer{header: make(http.Header)}
+	body := &pageBuffer{header: make(http.Header), status: http.StatusOK}
 	page.ServeHTTP(body, req)
 	scripts := inlineScript.FindAllSubmatch(body.Bytes(), -1)
 	if len(scripts) == 0 {
@@ -141,11 +166,12 @@ func contentPolicy(page http.Handler, root string) (string, error) {
 		"base-uri 'none'; form-action 'self'; frame-ancestors 'self'", nil
 }
 
-// pageBuffer is a ResponseWriter that keeps the body.
+// pageBuffer is a ResponseWriter that keeps the answer.
 type pageBuffer struct {
 	bytes.Buffer
 	header http.Header
+	status int
 }
 
-func (b *pageBuffer) Header() http.Header { return b.header }
-func (b *pageBuffer) WriteHeader(int)     {}
+func (b *pageBuffer) Header() http.Header    { return b.header }
+func (b *pageBuffer) WriteHeader(status int) { b.status = status }

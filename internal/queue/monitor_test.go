@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -77,6 +78,35 @@ func TestMonitorShowsThePage(t *testing.T) {
 		if resp.StatusCode != http.StatusOK || !strings.Contains(resp.Header.Get("Content-Type"), "javascript") {
 			t.Errorf("%s: %s %s", asset, resp.Status, resp.Header.Get("Content-Type"))
 		}
+	}
+}
+
+// A browser asks no other host for anything that the page names: nothing leaves, and nothing is refused in its console.
+func TestMonitorAsksNobodyElse(t *testing.T) {
+	srv, _ := startMonitor(t)
+	asked := regexp.MustCompile(`(?i)(?:href|src|srcset|action)\s*=\s*"?([^"\s>]+)|url\(["']?([^"')]+)|@import\s+["']([^"']+)`)
+	for _, path := range []string{"/queues", "/queues/", "/queues/index.html", "/queues/queues/backup", "/queues/nothing"} {
+		resp, page := call(t, "GET", srv.URL+path, nil)
+		if !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") || !strings.Contains(page, "<title>Asynq - Monitoring</title>") {
+			t.Fatalf("%s: %s %.200s", path, resp.Header.Get("Content-Type"), page)
+		}
+		own := 0
+		for _, found := range asked.FindAllStringSubmatch(page, -1) {
+			for _, address := range found[1:] {
+				if strings.Contains(address, "//") {
+					t.Errorf("%s asks for %s", path, address)
+				} else if address != "" {
+					own++
+				}
+			}
+		}
+		if own < 5 {
+			t.Errorf("%s names %d files of its own", path, own)
+		}
+	}
+	page := `<link rel="a" href="https://x.example/f.css"/><LINK href=//y.example/g><link rel="icon" href="/queues/i.png"/>`
+	if left := string(foreignLink.ReplaceAll([]byte(page), nil)); left != `<link rel="icon" href="/queues/i.png"/>` {
+		t.Errorf("left of the links: %s", left)
 	}
 }
 
