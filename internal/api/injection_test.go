@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"go.uber.org/zap"
@@ -216,130 +218,176 @@ func describedOperations(t *testing.T) []described {
 	return all
 }
 
+// walkers are how many houses the walk is shared out to: what is refused must change nothing, so that each asks one thing
+// at a time.
+const walkers = 4
+
 // The walk: every parameter and every field of every operation gets everything evil. A
 // refusal has a stable kind and changes nothing, nothing fails on our side, and nothing
 // secret is logged.
 func TestInjectionWalk(t *testing.T) {
 	t.Parallel()
+	var shares [walkers][]described
+	nested := map[string]bool{} // walked already: operations share what they nest
+	for i, op := range describedOperations(t) {
+		op.places = slices.DeleteFunc(op.places, func(p place) bool {
+			at := strings.Join(p.at, ".") + " " + p.kind
+			walked := len(p.at) > 1 && nested[at]
+			nested[at] = true
+			return walked
+		})
+		shares[i%walkers] = append(shares[i%walkers], op)
+	}
+	var calls, refused atomic.Int64
+	t.Run("operations", func(t *testing.T) {
+		for i, share := range shares {
+			t.Run(strconv.Itoa(i), func(t *testing.T) {
+				t.Parallel()
+				w := newInjector(t)
+				for _, op := range share {
+					w.walk(op)
+				}
+				w.silent()
+				calls.Add(w.calls)
+				refused.Add(w.refused)
+			})
+		}
+	})
+	if calls.Load() < 1200 || refused.Load() < 800 {
+		t.Errorf("%d calls, %d refused: the walk is shorter than it should be", calls.Load(), refused.Load())
+	}
+}
+
+// injector sends what is evil to a house of its own.
+type injector struct {
+	*house
+	id             tenantry.TenantID
+	watched        *watch
+	calls, refused int64
+}
+
+func newInjector(t *testing.T) *injector {
+	t.Helper()
 	h := newHouse(t, func(c *api.Config) { c.Gateway = &door{} })
 	h.browser.items = []api.BrowseItem{{ID: "i1", Kind: "message", Name: "Hello"}}
 	id := h.addConnected("Contoso", contosoGUID)
 	h.seal(id, catalog.Problem{ItemID: "m1", Name: "A mail", Reason: "ErrorItemCorrupt"})
-	w := h.watch()
-	calls, refused := 0, 0
-	ask := func(op described, where, path string, body any, headers ...http.Header) {
-		t.Helper()
-		if s, ok := body.(string); !ok || s == "" {
-			text, err := json.Marshal(body)
-			must(t, err)
-			body = string(text)
-		}
-		if body == "null" {
-			body = nil
-		}
-		before := w.contents()
-		r := h.request(op.method, path, body)
-		for _, header := range headers {
-			maps.Copy(r.Header, header)
-		}
-		r.Header.Set("Authorization", "Bearer "+h.token)
-		got := h.send(r)
-		calls++
-		if len(got.body) > 64<<10 && got.status >= 400 {
-			t.Errorf("%s: %s: a refusal of %d bytes", op.id, where, len(got.body))
-		}
-		told := fmt.Sprintf("%s: %s: %d %.200s", op.id, where, got.status, got.body)
-		if got.status >= 500 || got.header.Get("X-Evil") != "" {
-			t.Errorf("%s", told)
-		}
-		if got.status < 400 {
-			return
-		}
-		refused++
-		// net/http itself answers a path that is no path.
-		if got.header.Get("Content-Type") != "application/problem+json" || got.text("kind") == "" || got.text("code") == "" {
-			t.Errorf("%s: not a problem with a kind and a code", told)
-		}
-		for _, inside := range []string{"sqlite", "sql:", "syntax error", "goroutine", "/internal/"} {
-			if strings.Contains(strings.ToLower(string(got.body)), inside) {
-				t.Errorf("%s: shows %q", told, inside)
-			}
-		}
-		if after := w.contents(); after != before {
-			t.Errorf("%s: refused, and yet something changed", told)
+	return &injector{house: h, id: id, watched: h.watch()}
+}
+
+// ask sends one request, and holds what comes back.
+func (w *injector) ask(op described, where, path string, body any, headers ...http.Header) {
+	t, h := w.t, w.house
+	t.Helper()
+	if s, ok := body.(string); !ok || s == "" {
+		text, err := json.Marshal(body)
+		must(t, err)
+		body = string(text)
+	}
+	if body == "null" {
+		body = nil
+	}
+	before := w.watched.contents()
+	r := h.request(op.method, path, body)
+	for _, header := range headers {
+		maps.Copy(r.Header, header)
+	}
+	r.Header.Set("Authorization", "Bearer "+h.token)
+	got := h.send(r)
+	w.calls++
+	if len(got.body) > 64<<10 && got.status >= 400 {
+		t.Errorf("%s: %s: a refusal of %d bytes", op.id, where, len(got.body))
+	}
+	told := fmt.Sprintf("%s: %s: %d %.200s", op.id, where, got.status, got.body)
+	if got.status >= 500 || got.header.Get("X-Evil") != "" {
+		t.Errorf("%s", told)
+	}
+	if got.status < 400 {
+		return
+	}
+	w.refused++
+	// net/http itself answers a path that is no path.
+	if got.header.Get("Content-Type") != "application/problem+json" || got.text("kind") == "" || got.text("code") == "" {
+		t.Errorf("%s: not a problem with a kind and a code", told)
+	}
+	for _, inside := range []string{"sqlite", "sql:", "syntax error", "goroutine", "/internal/"} {
+		if strings.Contains(strings.ToLower(string(got.body)), inside) {
+			t.Errorf("%s: shows %q", told, inside)
 		}
 	}
-	nested := map[string]bool{} // walked already
-	for _, op := range describedOperations(t) {
-		valid := bodies()[op.id]
-		for _, e := range evil {
-			text, isText := e.(string)
-			if !isText {
-				text = fmt.Sprint(e)
-			}
-			for _, p := range op.params {
-				if len(text) > 10_000 {
-					continue // longer than a request line may be: net/http refuses it
-				}
-				where := fmt.Sprintf("%s %s = %.40q", p.In, p.Name, text)
-				switch p.In {
-				case "path":
-					if escaped := url.PathEscape(text); escaped != "" && text != "../../../etc/passwd" {
-						ask(op, where, op.filledBut(p.Name, escaped, id), valid)
-					}
-				case "query":
-					ask(op, where, op.filled(id)+"?"+url.Values{p.Name: {text}}.Encode(), valid)
-				}
-			}
-			for _, field := range op.fields {
-				body := maps.Clone(valid)
-				if body == nil {
-					body = map[string]any{}
-				}
-				body[field] = e
-				ask(op, fmt.Sprintf("body %s = %.40q", field, text), op.filled(id), body)
-			}
+	if after := w.watched.contents(); after != before {
+		t.Errorf("%s: refused, and yet something changed", told)
+	}
+}
+
+// walk sends everything evil to one operation.
+func (w *injector) walk(op described) {
+	w.t.Helper()
+	valid := bodies()[op.id]
+	for _, e := range evil {
+		text, isText := e.(string)
+		if !isText {
+			text = fmt.Sprint(e)
 		}
 		for _, p := range op.params {
-			for _, text := range texts {
-				where := fmt.Sprintf("%s %s = %.40q", p.In, p.Name, text)
-				switch p.In {
-				case "path":
-					if p.Name != "tenant" && text != "." && text != ".." { // one gate for all of them; net/http itself goes elsewhere
-						ask(op, where, op.filledBut(p.Name, url.PathEscape(text), id), valid)
-					}
-				case "query":
-					ask(op, where, op.filled(id)+"?"+url.Values{p.Name: {text}}.Encode(), valid)
-				case "header":
-					ask(op, where, op.filled(id), valid, http.Header{p.Name: {text}})
+			if len(text) > 10_000 {
+				continue // longer than a request line may be: net/http refuses it
+			}
+			where := fmt.Sprintf("%s %s = %.40q", p.In, p.Name, text)
+			switch p.In {
+			case "path":
+				if escaped := url.PathEscape(text); escaped != "" && text != "../../../etc/passwd" {
+					w.ask(op, where, op.filledBut(p.Name, escaped, w.id), valid)
 				}
+			case "query":
+				w.ask(op, where, op.filled(w.id)+"?"+url.Values{p.Name: {text}}.Encode(), valid)
 			}
 		}
-		for _, p := range op.places {
-			at := strings.Join(p.at, ".") + " " + p.kind
-			if len(p.at) > 1 && nested[at] { // operations share what they nest
-				continue
+		for _, field := range op.fields {
+			body := maps.Clone(valid)
+			if body == nil {
+				body = map[string]any{}
 			}
-			nested[at] = true
-			for _, value := range extremes[p.kind] {
-				ask(op, fmt.Sprintf("body %s = %.40q", strings.Join(p.at, "."), fmt.Sprint(value)), op.filled(id), with(valid, p.at, value))
-			}
+			body[field] = e
+			w.ask(op, fmt.Sprintf("body %s = %.40q", field, text), op.filled(w.id), body)
 		}
-		if op.fields != nil {
-			for _, body := range broken {
-				ask(op, fmt.Sprintf("body %.20q", body), op.filled(id), body)
+	}
+	for _, p := range op.params {
+		for _, text := range texts {
+			where := fmt.Sprintf("%s %s = %.40q", p.In, p.Name, text)
+			switch p.In {
+			case "path":
+				if p.Name != "tenant" && text != "." && text != ".." { // one gate for all of them; net/http itself goes elsewhere
+					w.ask(op, where, op.filledBut(p.Name, url.PathEscape(text), w.id), valid)
+				}
+			case "query":
+				w.ask(op, where, op.filled(w.id)+"?"+url.Values{p.Name: {text}}.Encode(), valid)
+			case "header":
+				w.ask(op, where, op.filled(w.id), valid, http.Header{p.Name: {text}})
 			}
 		}
 	}
-	if calls < 1200 || refused < 800 {
-		t.Errorf("%d calls, %d refused: the walk is shorter than it should be", calls, refused)
+	for _, p := range op.places {
+		for _, value := range extremes[p.kind] {
+			w.ask(op, fmt.Sprintf("body %s = %.40q", strings.Join(p.at, "."), fmt.Sprint(value)), op.filled(w.id), with(valid, p.at, value))
+		}
 	}
-	for _, e := range h.logs.All() {
+	if op.fields != nil {
+		for _, body := range broken {
+			w.ask(op, fmt.Sprintf("body %.20q", body), op.filled(w.id), body)
+		}
+	}
+}
+
+// silent checks that the log has neither our mistakes nor secrets.
+func (w *injector) silent() {
+	w.t.Helper()
+	for _, e := range w.logs.All() {
 		if e.Level >= zap.ErrorLevel {
-			t.Errorf("logged: %s %v", e.Message, e.ContextMap())
+			w.t.Errorf("logged: %s %v", e.Message, e.ContextMap())
 		}
-		if text := fmt.Sprint(e.Message, e.ContextMap()); strings.Contains(text, h.token) || strings.Contains(text, "tenantry_") {
-			t.Errorf("a token in the log: %s", text)
+		if text := fmt.Sprint(e.Message, e.ContextMap()); strings.Contains(text, w.token) || strings.Contains(text, "tenantry_") {
+			w.t.Errorf("a token in the log: %s", text)
 		}
 	}
 }
@@ -369,31 +417,56 @@ func TestContentTypes(t *testing.T) {
 type watch struct {
 	h       *house
 	version *sql.Stmt
-	tables  []*sql.Stmt
+	writes  *sql.Stmt
+	tables  []watchedTable
 	last    int64
 	digest  uint64
 }
 
+// watchedTable is a table, how often it was written to, and what was in it then.
+type watchedTable struct {
+	name   string
+	rows   *sql.Stmt
+	writes int64
+	digest uint64
+}
+
+// watch has triggers count the writes to every table, so that only those are read again that were written to.
 func (h *house) watch() *watch {
 	h.t.Helper()
-	db, err := sql.Open("sqlite", "file:"+h.file)
+	db, err := sql.Open("sqlite", "file:"+h.file+"?_pragma=busy_timeout(60000)")
 	must(h.t, err)
 	db.SetMaxOpenConns(1) // data_version is of one connection
 	h.t.Cleanup(func() { _ = db.Close() })
 	w := &watch{h: h, last: -1}
+	do := func(statement string) {
+		_, err := db.ExecContext(h.t.Context(), statement)
+		must(h.t, err)
+	}
 	prepare := func(query string) *sql.Stmt {
 		statement, err := db.PrepareContext(h.t.Context(), query)
 		must(h.t, err)
 		return statement
 	}
-	w.version = prepare("PRAGMA data_version")
-	for _, name := range w.list(prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('audit', 'sqlite_sequence') ORDER BY name")) {
-		w.tables = append(w.tables, prepare("SELECT * FROM "+name[0].(string)))
+	names := w.list(prepare("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT IN ('audit', 'sqlite_sequence', 'watched') ORDER BY name"))
+	do("CREATE TABLE IF NOT EXISTS watched (name text PRIMARY KEY, writes integer NOT NULL)")
+	for _, row := range names {
+		name := row[0].(string)
+		do("INSERT INTO watched VALUES ('" + name + "', 0) ON CONFLICT DO NOTHING")
+		for _, event := range []string{"INSERT", "UPDATE", "DELETE"} {
+			do("CREATE TRIGGER IF NOT EXISTS watched_" + event + "_" + name + " AFTER " + event + " ON " + name +
+				" BEGIN UPDATE watched SET writes = writes + 1 WHERE name = '" + name + "'; END")
+		}
+		w.tables = append(w.tables, watchedTable{name: name, writes: -1})
+	}
+	w.version, w.writes = prepare("PRAGMA data_version"), prepare("SELECT writes FROM watched ORDER BY name")
+	for i := range w.tables {
+		w.tables[i].rows = prepare("SELECT * FROM " + w.tables[i].name)
 	}
 	return w
 }
 
-// contents is a digest of the tables; it is computed anew when somebody has written.
+// contents is a digest of the tables; what somebody has written to is read anew.
 func (w *watch) contents() uint64 {
 	w.h.t.Helper()
 	var version int64
@@ -401,14 +474,52 @@ func (w *watch) contents() uint64 {
 	if version == w.last {
 		return w.digest
 	}
-	digest := fnv.New64a()
-	for i, table := range w.tables {
-		for _, row := range w.list(table) {
-			fmt.Fprintln(digest, i, row)
+	writes := w.list(w.writes)
+	if len(writes) != len(w.tables) {
+		w.h.t.Fatalf("%d tables are counted, of %d", len(writes), len(w.tables))
+	}
+	whole := fnv.New64a()
+	for i := range w.tables {
+		table := &w.tables[i]
+		if n := writes[i][0].(int64); n != table.writes {
+			digest := fnv.New64a()
+			for _, row := range w.list(table.rows) {
+				fmt.Fprintln(digest, row)
+			}
+			table.writes, table.digest = n, digest.Sum64()
+		}
+		fmt.Fprintln(whole, i, table.digest)
+	}
+	w.last, w.digest = version, whole.Sum64()
+	return w.digest
+}
+
+// The walk would see any change: of each table, by each statement, made by another connection.
+func TestWatchSeesChanges(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	w := h.watch()
+	last := w.contents()
+	if w.contents() != last {
+		t.Error("contents differ without a change")
+	}
+	id := h.addTenant("Contoso", contosoGUID)
+	for _, change := range []func(){
+		func() { h.want(http.StatusOK, "PATCH", "/v1/tenants/"+string(id), map[string]any{"weight": 20}) },
+		func() { h.want(http.StatusCreated, "POST", "/v1/pools", map[string]any{"name": "perth"}) },
+		func() { h.want(http.StatusNoContent, "DELETE", "/v1/pools/perth", nil) },
+	} {
+		change()
+		if now := w.contents(); now == last {
+			t.Error("a change is not seen")
+		} else {
+			last = now
 		}
 	}
-	w.last, w.digest = version, digest.Sum64()
-	return w.digest
+	h.want(http.StatusNotFound, "DELETE", "/v1/pools/perth", nil) // which the audit log alone keeps
+	if w.contents() != last {
+		t.Error("the audit log counts as a change")
+	}
 }
 
 func (w *watch) list(query *sql.Stmt) (all [][]any) {

@@ -60,7 +60,9 @@ func TestStrangeRequests(t *testing.T) {
 	must(t, z.Close())
 	length := fmt.Sprintf("Content-Length: %d", len(aTenant))
 	const asJSON = "Content-Type: application/json"
-	post := func(headers ...string) string { return h.head("POST", "/v1/tenants", append(headers, length)...) + aTenant }
+	post := func(headers ...string) string {
+		return h.head("POST", "/v1/tenants", append(headers, length)...) + aTenant
+	}
 	for name, c := range map[string]struct {
 		method, text string
 		status       int
