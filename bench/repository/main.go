@@ -8,7 +8,9 @@
 // Ours is bench/repository/ours, which uses the repository as the engine does; kopia is built from
 // bench/peers; restic is the distribution's. All three compress with zstd at its default level (ours what files
 // hold at the fastest), encrypt, and write into a folder. Then 50 mails change: kopia and restic have to find out, and
-// so has ours ("walked"); as Microsoft's delta names what has changed, ours is also told.
+// so has ours ("walked"); as Microsoft's delta names what has changed, ours is also told. All three have made the full
+// backup on the same machine and have what their caches kept of it; "cold" is ours told with an empty one, as a machine that
+// has never seen the series.
 //
 // It prints "name value unit" lines, and PASS or MISS below for what the table of the project asks.
 package main
@@ -103,6 +105,8 @@ func (b *bench) print(rounds int) {
 		fmt.Printf("%s %.4g %s\n", f.name, b.figures.median(f.name), f.unit)
 	}
 	fmt.Printf("# Medians of %d rounds; ratios are those within a round.\n", rounds)
+	fmt.Println("# incr: after the full backup on the same machine, with what its cache has, as restic and kopia; cold: the cache is empty,")
+	fmt.Println("# as on a machine that has never seen the series. A folder's listing does not tell what is in a file: in S3 incr_get is one less.")
 	for _, f := range printed {
 		if verdict := f.verdict(b.figures.median(f.name)); verdict != "" {
 			fmt.Println("#", verdict)

@@ -95,13 +95,18 @@ func (b *bench) noteFull(dir string, full map[string]measured) error {
 }
 
 // incremental changes some mails and lets every tool find them out; ours is told of them too, in a
-// copy of its repository.
+// copy of its repository, and in another one as a machine that has never seen the series: whose cache has nothing.
 func (b *bench) incremental(ctx context.Context, dir string, number int, tools []tool) error {
-	home, told := filepath.Join(dir, "ours"), filepath.Join(dir, "told")
-	if err := os.CopyFS(told, os.DirFS(home)); err != nil {
-		return err
+	home, told, cold := filepath.Join(dir, "ours"), filepath.Join(dir, "told"), filepath.Join(dir, "cold")
+	for _, copied := range []string{told, cold} {
+		if err := os.CopyFS(copied, os.DirFS(home)); err != nil {
+			return err
+		}
+		if err := os.Chmod(filepath.Join(copied, "keys.json"), 0o600); err != nil { // CopyFS leaves that to umask
+			return err
+		}
 	}
-	if err := os.Chmod(filepath.Join(told, "keys.json"), 0o600); err != nil { // CopyFS leaves that to umask
+	if err := os.RemoveAll(filepath.Join(cold, oursCache)); err != nil {
 		return err
 	}
 	paths, err := b.tree.change(number + 1)
@@ -124,6 +129,13 @@ func (b *bench) incremental(ctx context.Context, dir string, number int, tools [
 	if err != nil {
 		return err
 	}
+	cached, err := sizeOf(filepath.Join(told, oursCache))
+	if err != nil {
+		return err
+	}
+	if cost["cold"], err = b.ours.run(ctx, cold, 2, "told", b.tree.root, list); err != nil {
+		return err
+	}
 	for _, t := range tools {
 		if t.name() == "ours" {
 			cost["walked"], err = b.ours.run(ctx, home, 2, "walked", b.tree.root)
@@ -143,13 +155,17 @@ func (b *bench) incremental(ctx context.Context, dir string, number int, tools [
 	b.figures.add("repo.incr_walked_cpu_vs_kopia", cost["walked"].cpu/cost["kopia"].cpu)
 	b.figures.add("repo.incr_put", max(cost["told"].values["put"], cost["walked"].values["put"]))
 	b.figures.add("repo.incr_get", cost["told"].values["get"])
+	b.figures.add("repo.incr_cold_get", cost["cold"].values["get"])
+	b.figures.add("repo.incr_rss_mb", cost["told"].values["rss_kb"]*1024/1e6)
+	b.figures.add("repo.incr_cold_rss_mb", cost["cold"].values["rss_kb"]*1024/1e6)
+	b.figures.add("repo.cache_mb", cached/1e6)
 	b.figures.add("repo.incr_list", cost["told"].values["list"])
 	return nil
 }
 
 // restore reads the full backup back.
 func (b *bench) restore(ctx context.Context, dir string) error {
-	m, err := b.ours.run(ctx, filepath.Join(dir, "ours"), 0, "restore", b.tree.sums)
+	m, err := b.ours.cold(ctx, filepath.Join(dir, "ours"), 0, "restore", b.tree.sums)
 	if err != nil {
 		return err
 	}
@@ -165,11 +181,11 @@ func (b *bench) large(ctx context.Context, rounds int) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if _, err := b.ours.run(ctx, dir, 1, "fill", fmt.Sprint(b.million)); err != nil {
+	if _, err := b.ours.cold(ctx, dir, 1, "fill", fmt.Sprint(b.million)); err != nil {
 		return err
 	}
 	for range rounds {
-		m, err := b.ours.run(ctx, dir, 2, "open", fmt.Sprint(b.million))
+		m, err := b.ours.cold(ctx, dir, 2, "open", fmt.Sprint(b.million))
 		if err != nil {
 			return err
 		}

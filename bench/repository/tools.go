@@ -36,7 +36,19 @@ func (o ours) backup(ctx context.Context, dir, tree string) (measured, error) {
 }
 
 func (o ours) run(ctx context.Context, dir string, epoch int, command ...string) (measured, error) {
-	args := []string{"-dir", dir, "-epoch", strconv.Itoa(epoch)}
+	args := []string{"-dir", dir, "-epoch", strconv.Itoa(epoch), "-cache", filepath.Join(dir, oursCache)}
+	return o.measure(ctx, args, command)
+}
+
+// cold is run without the cache that a worker has beside it.
+func (o ours) cold(ctx context.Context, dir string, epoch int, command ...string) (measured, error) {
+	return o.measure(ctx, []string{"-dir", dir, "-epoch", strconv.Itoa(epoch)}, command)
+}
+
+// oursCache is where in its folder ours has its cache, as restic and kopia have theirs beside their repositories.
+const oursCache = "cache"
+
+func (o ours) measure(ctx context.Context, args, command []string) (measured, error) {
 	if o.profile != "" {
 		args = append(args, "-cpuprofile", filepath.Join(o.profile, command[0]+".prof"))
 	}

@@ -8,6 +8,8 @@
 //	ours -dir DIR -epoch 1 fill N               write a series of N items
 //	ours -dir DIR -epoch 2 open N               open it for an incremental
 //
+// With -cache DIR it keeps index objects there, as a worker does with cache-dir.
+//
 // It prints lines of "name value".
 package main
 
@@ -33,11 +35,12 @@ var series = tenantry.Series{Tenant: "bench", Resource: "u-1", Workload: tenantr
 func main() {
 	dir := flag.String("dir", "", "folder with the store and its key file")
 	epoch := flag.Int64("epoch", 1, "of the fence: one more for each run")
+	cache := flag.String("cache", "", "folder of the cache of index objects; empty: none")
 	profile := flag.String("cpuprofile", "", "write a profile into this file")
 	flag.Parse()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Minute)
 	defer cancel()
-	if err := profiled(*profile, func() error { return run(ctx, *dir, *epoch, flag.Args(), os.Stdout) }); err != nil {
+	if err := profiled(*profile, func() error { return run(ctx, *dir, *cache, *epoch, flag.Args(), os.Stdout) }); err != nil {
 		fmt.Fprintln(os.Stderr, "ours:", err)
 		os.Exit(1)
 	}
@@ -60,7 +63,10 @@ func profiled(file string, work func() error) error {
 	return work()
 }
 
-func run(ctx context.Context, dir string, epoch int64, args []string, out io.Writer) error {
+// cacheLimit is what cache-mb is without more.
+const cacheLimit = 512 << 20
+
+func run(ctx context.Context, dir, cache string, epoch int64, args []string, out io.Writer) error {
 	if dir == "" || len(args) < 2 {
 		return fmt.Errorf("-dir, a command and what it works on are needed, got %q", args)
 	}
@@ -77,6 +83,9 @@ func run(ctx context.Context, dir string, epoch int64, args []string, out io.Wri
 	r, err := repository.Open(ctx, store, ring, series.Tenant)
 	if err != nil {
 		return err
+	}
+	if cache != "" {
+		r.UseCache(repository.NewCache(cache, cacheLimit, func(err error) { fmt.Fprintln(os.Stderr, "ours:", err) }), "bench")
 	}
 	p := program{Repository: r, store: store, epoch: epoch, out: out}
 	defer p.memory()

@@ -18,6 +18,7 @@ import (
 type files struct {
 	t                *testing.T
 	root, sums, home string
+	cache            string // "": none
 	content          map[string][]byte
 }
 
@@ -59,7 +60,7 @@ func (f *files) run(epoch int64, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	var out bytes.Buffer
-	err := run(ctx, f.home, epoch, args, &out)
+	err := run(ctx, f.home, f.cache, epoch, args, &out)
 	return out.String(), err
 }
 
@@ -101,6 +102,41 @@ func TestBackupsComeBack(t *testing.T) {
 	if _, err := f.run(0, "restore", f.sums); err == nil {
 		t.Error("the sink did not miss a file")
 	}
+}
+
+// With a cache the index is not read from the bucket again: of two backups of changed files the second, on the same machine,
+// asks for the manifest alone; on another one for the index too.
+func TestCacheSparesReads(t *testing.T) {
+	f := newFiles(t)
+	for i := range 2000 {
+		f.content[fmt.Sprint("many/", i, ".json")] = fmt.Appendf(nil, `{"subject":"%x"}`, blake3.Sum256([]byte{byte(i), byte(i >> 8)}))
+	}
+	for name, data := range f.content {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(f.root, name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(f.root, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	warm, list := filepath.Join(t.TempDir(), "cache"), filepath.Join(t.TempDir(), "changed")
+	if err := os.WriteFile(list, []byte("a.json\nmany/7.json\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f.cache = warm
+	f.must(1, "full", f.root)
+	f.write("a.json", []byte(`{"subject":"changed"}`))
+	if out := f.must(2, "told", f.root, list); !strings.Contains(out, "get 1\n") {
+		t.Errorf("with what its cache has: %q", out)
+	}
+	f.cache = filepath.Join(t.TempDir(), "cache")
+	if err := os.WriteFile(list, []byte("many/8.json\n"), 0o600); err != nil { // the others are among the latest changes, which stand in the manifest
+		t.Fatal(err)
+	}
+	if out := f.must(3, "told", f.root, list); strings.Contains(out, "get 1\n") {
+		t.Errorf("with an empty cache: %q", out)
+	}
+	f.must(0, "restore", f.sums)
 }
 
 func TestLargeSeriesOpens(t *testing.T) {
