@@ -172,10 +172,11 @@ func TestHarmedCacheIsNotBelieved(t *testing.T) {
 		if a.gets() < 2 {
 			t.Errorf("it was read with %d GET", a.gets())
 		}
+		diff(t, "what is read then", versions(t, a.repo, sealed.Seq), want) // what stood beside the harm went with it
 		a.start()
-		diff(t, "what is read then", versions(t, a.repo, sealed.Seq), want)
+		diff(t, "what is read at last", versions(t, a.repo, sealed.Seq), want)
 		if a.gets() != 1 {
-			t.Errorf("and then with %d GET", a.gets())
+			t.Errorf("and at last with %d GET", a.gets())
 		}
 		if paths = a.files(); len(paths) < 2 {
 			t.Fatalf("the cache has %q", paths)

@@ -124,3 +124,9 @@ func PacksWithChanges(ctx context.Context, r *Repository, s tenantry.Series, new
 	})
 	return names
 }
+
+// IsList reports whether what a part refers to is a list of chunks.
+func IsList(p Part) bool { return p.Ref.depth > 0 }
+
+// ChunksOf is how many chunks a part has, if it is no list of them.
+func ChunksOf(p Part) int { return len(p.Ref.chunks) }
