@@ -217,7 +217,7 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.IntVar(&c.Concurrency, "concurrency", 3, "`REQUESTS` to one mailbox or drive at once; Graph allows 4 per mailbox (worker)")
 	fs.Float64Var(&c.MassChange, "mass-change", 0.5, "`SHARE` of a snapshot's items, removed or changed since the one before, above which an alarm is raised with the backup and pruning is suspended; 0: never (worker)")
 	fs.DurationVar(&c.KeepArchives, "keep-archives", 7*24*time.Hour, "`TIME` for which what an export made, or a search found, can be fetched (worker; the api tells it)")
-	fs.IntVar(&c.Memory, "memory", 280, "`MEGABYTES` above which the worker trades CPU for memory, unless GOMEMLIMIT says another number; 0: never (worker)")
+	fs.IntVar(&c.Memory, "memory", 240, "`MEGABYTES` above which the worker trades CPU for memory, unless GOMEMLIMIT says another number; 0: never (worker)")
 	fs.StringVar(&c.CacheDir, "cache-dir", "", "`DIR` in which index objects of the bucket are kept, encrypted as they are there, so that they are not read from it again; it may be deleted at any time; empty: none (api, worker)")
 	fs.IntVar(&c.CacheMB, "cache-mb", 512, "`MEGABYTES` that cache-dir may take, 72 or more; each further process that shares it may take an eighth more (api, worker)")
 	fs.DurationVar(&c.LeaseTime, "lease-time", 20*time.Second, "`TIME` after which a worker that was not heard of counts as dead, and its tasks go on elsewhere (worker)")

@@ -17,7 +17,8 @@ import (
 
 // apply brings one page into the index: removals first, then items, whose separate content is
 // fetched a batch at a time. Items become visible one by one, the cursor moves only behind the whole
-// page, so that a checkpoint between batches is safe: the page is read again and finds them stored.
+// page, so that a checkpoint between batches is safe: the page is read again and finds them stored. What was
+// applied is cleared from the page: fifty tasks hold megabytes of payloads each.
 func (b *backup) apply(ctx context.Context, collection string, generation int64, page Page) error {
 	for _, id := range page.Removed {
 		if err := b.removed(ctx, collection, id); err != nil {
@@ -41,6 +42,7 @@ func (b *backup) apply(ctx context.Context, collection string, generation int64,
 		if fetched, err = b.applyItems(ctx, collection, generation, items); err != nil {
 			return err
 		}
+		clear(items)
 	}
 	delete(b.plan.cut, collection)
 	b.ahead.clear()

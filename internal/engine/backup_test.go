@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -35,7 +36,9 @@ func (s *script) Page(_ context.Context, collection, link string) (engine.Page, 
 	key := collection + "|" + link
 	s.asked = append(s.asked, key)
 	if p := s.pages[key]; p != nil {
-		return p()
+		page, err := p()
+		page.Items = slices.Clone(page.Items) // they are the reader's
+		return page, err
 	}
 	return engine.Page{Next: link, Done: true}, nil
 }
@@ -65,6 +68,42 @@ func backup(t *testing.T, src engine.Source, m *memory) engine.Outcome {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// keeping remembers the page that it gave out last.
+type keeping struct {
+	*script
+	items []engine.Item
+}
+
+func (k *keeping) Page(ctx context.Context, collection, link string) (engine.Page, error) {
+	page, err := k.script.Page(ctx, collection, link)
+	k.items = page.Items
+	return page, err
+}
+
+// While the end of a page is applied, nothing holds what its beginning brought: pages are megabytes, and many are read side
+// by side.
+func TestWhatWasAppliedIsLetGo(t *testing.T) {
+	k := &keeping{}
+	var items []engine.Item
+	for i := range 100 {
+		items = append(items, file(fmt.Sprintf("x%02d", i), "1", "good", nil))
+	}
+	looked := false
+	last := &items[len(items)-1]
+	parts := last.Parts
+	last.Parts = func(ctx context.Context) ([]engine.ItemPart, error) {
+		if looked = true; k.items[0].Raw != nil || k.items[0].Parts != nil || k.items[len(items)-1].Raw == nil {
+			t.Error("the first item of the page is still held, or the last is not")
+		}
+		return parts(ctx)
+	}
+	k.script = &script{pages: map[string]func() (engine.Page, error){"|": once(engine.Page{Items: items, Next: "d1", Done: true})}}
+	m := newMemory()
+	if out := backup(t, k, m); !out.Done || len(m.committed.entries) < len(items) || !looked {
+		t.Errorf("%+v", out)
+	}
 }
 
 func TestOneBadPartKeepsTheItemAndItsLastGoodVersion(t *testing.T) {

@@ -44,7 +44,7 @@ type Rereader interface {
 }
 
 // Page is one page of changes, in the state in which the source last showed each item: an ID
-// stands at most once, in Items or in Removed.
+// stands at most once, in Items or in Removed. Items are the reader's, who clears what is done with.
 type Page struct {
 	Items   []Item
 	Removed []string // IDs

@@ -23,6 +23,8 @@ const (
 	minChunk       = 128 << 10
 	averageChunk   = 512 << 10
 	maxChunk       = 4 << 20
+	// wholeContent is above averageChunk, as every buffer of the chunker has to be, and a size of bufferSizes.
+	wholeContent = frameSize
 )
 
 const (
@@ -131,7 +133,7 @@ func (w *Writer) putChunks(ctx context.Context, within bounds, r io.Reader, dige
 		return nil, err
 	}
 	defer c.end()
-	if err := c.begin(r); err != nil {
+	if err := c.beginAny(r); err != nil {
 		return nil, err
 	}
 	_, err = c.store(ctx, nil)
@@ -144,7 +146,8 @@ type cutting struct {
 	chunks  *chunkList
 	digest  *blake3.Hasher // of the chunks; nil: nobody asks
 	cutter  *chunkers.Chunker
-	buffer  *[]byte
+	buffer  *[]byte // of the cutter
+	whole   *[]byte // of a content that was read before it is cut, or its beginning
 	release func()
 }
 
@@ -154,13 +157,50 @@ func (w *Writer) newCutting(ctx context.Context, within bounds, chunks *chunkLis
 	if err != nil {
 		return nil, err
 	}
-	return &cutting{w: w, chunks: chunks, digest: digest, buffer: borrow(maxChunk), release: release}, nil
+	return &cutting{w: w, chunks: chunks, digest: digest, release: release}, nil
 }
 
 // begin says where what follows the chunks comes from.
-func (c *cutting) begin(r io.Reader) (err error) {
+func (c *cutting) begin(r io.Reader) error { return c.beginIn(maxChunk, r) }
+
+// beginAny is begin where r is often short, as attachments are: one that ends within wholeContent is read first and cut in a
+// buffer that holds it, and not in one of maxChunk.
+func (c *cutting) beginAny(r io.Reader) error {
+	c.whole = borrow(wholeContent)
+	n, err := readUpTo(r, (*c.whole)[:wholeContent])
+	if err != nil {
+		return fmt.Errorf("read content: %w", err)
+	}
+	if n < wholeContent {
+		return c.beginIn(wholeContent, bytes.NewReader((*c.whole)[:n]))
+	}
+	return c.begin(io.MultiReader(&beginning{cutting: c, rest: *c.whole}, r))
+}
+
+// beginning reads what was read ahead of a longer content, and gives its buffer back behind the last byte.
+type beginning struct {
+	*cutting
+	rest []byte
+}
+
+// Read implements io.Reader.
+func (b *beginning) Read(p []byte) (int, error) {
+	if len(b.rest) == 0 {
+		giveBack(b.whole)
+		b.whole = nil
+		return 0, io.EOF
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
+}
+
+// beginIn is begin with a buffer of so many bytes. A content that is no longer is cut as it is in any larger one: the
+// chunker looks at the end of its buffer only where that comes before the content's.
+func (c *cutting) beginIn(size int, r io.Reader) (err error) {
+	c.buffer = borrow(int64(size))
 	c.cutter, err = chunkers.NewChunkerBuffer(chunkAlgorithm, r,
-		&chunkers.ChunkerOpts{MinSize: minChunk, NormalSize: averageChunk, MaxSize: maxChunk, Key: c.w.repo.keys.gear}, (*c.buffer)[:maxChunk])
+		&chunkers.ChunkerOpts{MinSize: minChunk, NormalSize: averageChunk, MaxSize: size, Key: c.w.repo.keys.gear}, (*c.buffer)[:size])
 	if err != nil {
 		return tenantry.E(tenantry.Internal, "make a chunker", err)
 	}
@@ -168,10 +208,12 @@ func (c *cutting) begin(r io.Reader) (err error) {
 }
 
 func (c *cutting) end() {
-	if c.buffer != nil {
+	if c.release != nil {
 		giveBack(c.buffer)
-		c.buffer = nil
+		giveBack(c.whole)
+		c.buffer, c.whole = nil, nil
 		c.release()
+		c.release = nil
 	}
 }
 

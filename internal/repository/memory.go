@@ -12,10 +12,10 @@ import (
 const (
 	// processPacks is how many bytes of packs may be filled and on their way at once. Above it packs are cut
 	// before they are full, from earlyPack on: more and smaller objects instead of more memory.
-	processPacks = 40 << 20
+	processPacks = 32 << 20
 	earlyPack    = 1 << 20
 	// processFrames is how many bytes of frames may be filled at once before those that are begun are smaller.
-	processFrames = 24 << 20
+	processFrames = 16 << 20
 	// processStreams, processChunks and processUploads are contentStreams, chunkUploads and packUploads of all
 	// writers.
 	// processLists is how many lists of chunks are stored at once.

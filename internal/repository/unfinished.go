@@ -73,7 +73,9 @@ func (s *Stream) Stored() io.Reader { return &piecesReader{pieces: s.stored} }
 // Begin takes all of the content, from its first byte on. Those that are stored already are not stored
 // again; Corrupt: they are not what was stored. An error of r is returned wrapped, with its own kind.
 func (s *Stream) Begin(r io.Reader) error {
-	n, err := io.CopyBuffer(onlyWriter{s.c.digest}, onlyReader{io.LimitReader(r, s.from.Size)}, *s.c.buffer)
+	buffer := borrow(frameSize)
+	defer giveBack(buffer)
+	n, err := io.CopyBuffer(onlyWriter{s.c.digest}, onlyReader{io.LimitReader(r, s.from.Size)}, *buffer)
 	switch {
 	case err != nil:
 		return fmt.Errorf("read content: %w", err)
