@@ -312,15 +312,10 @@ func fullestDriveFolder(t *graphsim.Tenant) (user graphsim.UserInfo, best graphs
 	return user, best, err
 }
 
-// simulatedDirectory counts what the sync has to find: users, the groups that have
-// content (Microsoft 365 groups), and sites that are not personal.
+// simulatedDirectory counts what the sync has to find: users, groups of every kind, and sites that
+// are not personal.
 func simulatedDirectory(t *graphsim.Tenant) (users, groups, sites int) {
-	users = len(t.Users())
-	for _, g := range t.Groups() {
-		if g.Unified {
-			groups++
-		}
-	}
+	users, groups = len(t.Users()), len(t.Groups())
 	for _, s := range t.Sites() {
 		if s.Owner == "" {
 			sites++
