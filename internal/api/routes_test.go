@@ -131,7 +131,7 @@ func TestEveryOperation(t *testing.T) {
 	for _, item := range runs.field("items").([]any) {
 		if sealed := item.(map[string]any); sealed["state"] == "done" && sealed["action"] == "backup" {
 			call("get-run", 200, "GET", base+"/runs/"+sealed["id"].(string), nil, map[string]any{
-				"progress.items": 40, "progress.total": 42, "progress.skipped": 1, "tasks_done": 1, "problems.0.skipped": 1,
+				"progress.items": 40, "progress.total": 42, "progress.skipped": 1, "tasks_done": 1, "problems.0.skipped": 1, "problems.0.reason": "A mail: ErrorItemCorrupt",
 			})
 			call("list-failures", 200, "GET", base+"/runs/"+sealed["id"].(string)+"/failures?limit=1", nil, map[string]any{
 				"items.0.item": "m1", "items.0.resource": ada, "items.0.workload": "mailbox", "items.0.reason": "ErrorItemCorrupt", "next": nil,

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -352,6 +353,9 @@ func (s *service) wholeRun(ctx context.Context, t *catalog.Tenant, row catalog.R
 	if run.MoreProblems = len(tasks) > problemTasks; run.MoreProblems {
 		tasks = tasks[:problemTasks]
 	}
+	if err := explainSkipped(ctx, t, tasks); err != nil {
+		return Run{}, err
+	}
 	for _, task := range tasks {
 		problem := TaskProblem{
 			Task: task.ID, Resource: task.Resource, Workload: task.Workload, State: task.State,
@@ -363,6 +367,31 @@ func (s *service) wholeRun(ctx context.Context, t *catalog.Tenant, row catalog.R
 		run.Problems = append(run.Problems, problem)
 	}
 	return run, nil
+}
+
+// explainSkipped gives tasks that ended well, but for items that they skipped, the reason of the first of those.
+func explainSkipped(ctx context.Context, t *catalog.Tenant, tasks []catalog.Task) error {
+	var silent []tenantry.TaskID
+	for _, task := range tasks {
+		if task.Reason == "" && task.Counts.Skipped > 0 {
+			silent = append(silent, task.ID)
+		}
+	}
+	first, err := t.FirstProblems(ctx, silent)
+	if err != nil {
+		return err
+	}
+	for i := range tasks {
+		p, ok := first[tasks[i].ID]
+		if !ok || tasks[i].Reason != "" {
+			continue
+		}
+		tasks[i].Kind, tasks[i].Reason = cmp.Or(tasks[i].Kind, p.Kind), cmp.Or(p.Name, p.ItemID)+": "+p.Reason
+		if more := tasks[i].Counts.Skipped - 1; more > 0 {
+			tasks[i].Reason += fmt.Sprintf(" (and %d more)", more)
+		}
+	}
+	return nil
 }
 
 // estimate looks ahead for a run that is under way; nil for any other.
@@ -440,6 +469,9 @@ func (s *service) listTasks(ctx context.Context, in *listTasksInput) (*body[Page
 		return nil, err
 	}
 	rows, err := t.Tasks(ctx, row.ID, tenantry.TaskID(in.After), in.Limit+1)
+	if err == nil {
+		err = explainSkipped(ctx, t, rows)
+	}
 	if err != nil {
 		return nil, err
 	}

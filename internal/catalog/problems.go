@@ -52,6 +52,24 @@ func (t *Tenant) Problems(ctx context.Context, id tenantry.TaskID) ([]Problem, e
 	return out, err
 }
 
+// FirstProblems returns the problem that each of the named tasks met first, of those that have any.
+func (t *Tenant) FirstProblems(ctx context.Context, tasks []tenantry.TaskID) (map[tenantry.TaskID]Problem, error) {
+	out := map[tenantry.TaskID]Problem{}
+	if len(tasks) == 0 {
+		return out, nil
+	}
+	var found []struct {
+		problemRow
+		Task tenantry.TaskID
+	}
+	err := t.c.read(ctx, fmt.Sprintf("list first problems of tasks of tenant %s", t.id), &found,
+		"SELECT task, item_id, name, reason, kind, since, snapshot, again FROM problems WHERE tenant = ? AND task IN (?) AND n = 0", t.id, bun.List(tasks))
+	for _, row := range found {
+		out[row.Task] = row.problem()
+	}
+	return out, err
+}
+
 // countProblems tells how many problems are kept of tasks, where there are any.
 func countProblems(settled []*settleAsk, have map[tenantry.TaskID]int) []step {
 	var keys rows

@@ -312,6 +312,7 @@ func TestTenantStatements(t *testing.T) {
 			{"RunProblems", func() error { _, err := a.RunProblems(ctx, run.ID, 1); return err }},
 			{"NextBackup", func() error { _, err := a.NextBackup(ctx, "u-1", tenantry.Mailbox); return err }},
 			{"Hasten", func() error { return a.Hasten(ctx, "u-1", tenantry.Mailbox, now) }},
+			{"FirstProblems", func() error { _, err := a.FirstProblems(ctx, []tenantry.TaskID{claim.ID}); return err }},
 			{"Problems", func() error { _, err := a.Problems(ctx, claim.ID); return err }},
 			{"Snapshots", func() error { _, err := a.Snapshots(ctx, "u-1", tenantry.Mailbox, 0, 1); return err }},
 			{"NewestSnapshots", func() error { _, err := a.NewestSnapshots(ctx, "u-1", tenantry.Mailbox, 1); return err }},

@@ -291,6 +291,14 @@ func testProblems(_ *testing.T, w *world) {
 	expect(w, "kept problems", len(kept), 100)
 	expect(w, "order", kept[61].ItemID, string(user(1)))
 
+	first, err := a.FirstProblems(w.ctx, []tenantry.TaskID{claims[0].ID, "k-none"})
+	w.ok(err)
+	expect(w, "tasks with a first problem", len(first), 1)
+	expect(w, "the first problem", first[claims[0].ID].ItemID, string(user(0)))
+	none, err := a.FirstProblems(w.ctx, nil)
+	w.ok(err)
+	expect(w, "of no task", len(none), 0)
+
 	// Who begins from the start in every slice tells all of it at the end, and is listed as far as it came until then.
 	b := w.tenant("b")
 	_, claims = w.claimed(b, p, 1)

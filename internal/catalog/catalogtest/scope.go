@@ -198,11 +198,15 @@ func testScope(_ *testing.T, w *world) {
 			list, _ := mine.RunsOf(w.ctx, catalog.RunFilter{Action: tenantry.Backup}, "", 0)
 			return list
 		},
-		"Runs":            func() any { list, _ := mine.Runs(w.ctx, "", 0); return list },
-		"Tasks":           func() any { list, _ := mine.Tasks(w.ctx, other.run.ID, "", 0); return list },
-		"Task":            func() any { task, _ := mine.Task(w.ctx, other.running.ID); return task },
-		"NextBackup":      func() any { at, _ := mine.NextBackup(w.ctx, user(0), tenantry.Mailbox); return at },
-		"Hasten":          func() any { return mine.Hasten(w.ctx, user(0), tenantry.Mailbox, now.Add(time.Second)) },
+		"Runs":       func() any { list, _ := mine.Runs(w.ctx, "", 0); return list },
+		"Tasks":      func() any { list, _ := mine.Tasks(w.ctx, other.run.ID, "", 0); return list },
+		"Task":       func() any { task, _ := mine.Task(w.ctx, other.running.ID); return task },
+		"NextBackup": func() any { at, _ := mine.NextBackup(w.ctx, user(0), tenantry.Mailbox); return at },
+		"Hasten":     func() any { return mine.Hasten(w.ctx, user(0), tenantry.Mailbox, now.Add(time.Second)) },
+		"FirstProblems": func() any {
+			all, _ := mine.FirstProblems(w.ctx, []tenantry.TaskID{other.ended.ID})
+			return len(all)
+		},
 		"Problems":        func() any { list, _ := mine.Problems(w.ctx, other.ended.ID); return list },
 		"Snapshots":       func() any { list, _ := mine.Snapshots(w.ctx, user(0), tenantry.Mailbox, 0, 0); return list },
 		"NewestSnapshots": func() any { list, _ := mine.NewestSnapshots(w.ctx, "", "", 0); return list },
