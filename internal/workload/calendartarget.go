@@ -141,7 +141,7 @@ func (t *calendarTarget[P]) Item(ctx context.Context, folder string, e repositor
 	}
 	err = there.load(func(visit func(jsontext.Value) error) error {
 		return walk(func(link string) (P, error) {
-			return t.api.Events(ctx, t.user, calendar, presentSelect, markProperty, link, versionPage)
+			return t.api.Events(ctx, t.user, calendar, presentSelect+",type", markProperty, link, versionPage)
 		}, visit)
 	})
 	if err != nil {

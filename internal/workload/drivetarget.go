@@ -36,6 +36,7 @@ type driveTarget[P Pages] struct {
 	drives []ownDrive        // of the owner
 	tops   map[string]string // by drive: where restored files begin
 	made   map[string]bool   // folders that this target made
+	beside map[string]string // folders that have another name than they had, by ID: why
 }
 
 type ownDrive struct {
@@ -60,7 +61,7 @@ func NewDriveTarget[P Pages](api DriveWriter[P], user string, req tenantry.Resto
 func newDriveTarget[P Pages](api DriveWriter[P], of, owner string, req tenantry.RestoreRequest) *driveTarget[P] {
 	return &driveTarget[P]{
 		api: api, of: of, owner: owner, folder: req.Folder, conflict: req.Conflict, permissions: req.Permissions,
-		find: api.DriveChild, tops: map[string]string{}, made: map[string]bool{},
+		find: api.DriveChild, tops: map[string]string{}, made: map[string]bool{}, beside: map[string]string{},
 	}
 }
 
@@ -80,9 +81,26 @@ func (t *driveTarget[P]) Folder(ctx context.Context, parent string, e repository
 	}
 	id, err := t.findOrMake(ctx, parent, d.Name, d)
 	if tenantry.KindOf(err) == tenantry.Conflict { // a file has the name
-		id, err = t.findOrMake(ctx, parent, d.Name+" (restored)", d)
+		other := d.Name + " (restored)"
+		if id, err = t.findOrMake(ctx, parent, other, d); err == nil {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			if len(t.beside) < maxMade {
+				t.beside[id] = other
+			}
+		}
 	}
 	return id, err
+}
+
+// Begin names a folder that is restored under another name, since a file has its own.
+func (t *driveTarget[P]) Begin(_ context.Context, id string, e repository.Entry, _ engine.OpenPart) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if other, ok := t.beside[id]; ok {
+		return tenantry.Errorf(tenantry.Conflict, "restored as %q: a file has the name of folder %s now", other, e.Name)
+	}
+	return nil
 }
 
 // drive returns where a drive is restored.
@@ -275,16 +293,17 @@ func (t *driveTarget[P]) Item(ctx context.Context, folder string, e repository.E
 	if folder, err = t.place(ctx, folder); err != nil {
 		return engine.Written{}, err
 	}
-	written, there, err := t.file(ctx, folder, d, content, open)
+	written, there, lost, err := t.file(ctx, folder, d, content, open)
 	if err != nil {
 		return engine.Written{}, err
 	}
 	drive, _, _ := strings.Cut(folder, "/")
-	var lost error
 	if t.describe != nil && (!written.Existed || sameFile(there, d, content)) {
-		if lost = t.values(ctx, drive, e, d, there, written); lost != nil && !isLost(lost) {
-			return written, lost
+		unset := t.values(ctx, drive, e, d, there, written)
+		if unset != nil && !isLost(unset) {
+			return written, unset
 		}
+		lost = cmp.Or(lost, unset)
 	}
 	return written, cmp.Or(t.share(ctx, drive, written.ID, e, open), lost)
 }
@@ -304,24 +323,27 @@ func (t *driveTarget[P]) values(ctx context.Context, drive string, e repository.
 	return lost
 }
 
-// file returns what it found, too, where it left that.
-func (t *driveTarget[P]) file(ctx context.Context, folder string, d driveItem, content repository.Part, open engine.OpenPart) (w engine.Written, there driveItem, err error) {
+// file returns what it found, too, where it left that, and as lost why the file is not where it was, though what has its
+// place should have been replaced.
+func (t *driveTarget[P]) file(ctx context.Context, folder string, d driveItem, content repository.Part, open engine.OpenPart) (w engine.Written, there driveItem, lost, err error) {
 	for i, name := range names(d.Name, content) {
 		there, ok, err := t.child(ctx, folder, name)
 		switch {
 		case err != nil:
-			return w, there, err
+			return w, there, lost, err
 		case !ok:
 			w, err = t.upload(ctx, folder, name, "fail", d, content, open)
-			return w, there, err
+			return w, there, lost, err
 		case sameFile(there, d, content) || i == 0 && t.conflict == conflictSkip:
-			return engine.Written{ID: there.ID, Existed: true}, there, nil
+			return engine.Written{ID: there.ID, Existed: true}, there, lost, nil
 		case i == 0 && t.conflict == conflictReplace && there.kind() == kindFile:
 			w, err = t.upload(ctx, folder, name, "replace", d, content, open)
-			return w, there, err
+			return w, there, lost, err
+		case i == 0 && t.conflict == conflictReplace:
+			lost = tenantry.Errorf(tenantry.Conflict, "restored beside what has its place, under another name: there is a %s now", there.kind())
 		}
 	}
-	return w, there, tenantry.Errorf(tenantry.Conflict, "restore file %s: its name and those of its copies are taken", d.Name)
+	return w, there, lost, tenantry.Errorf(tenantry.Conflict, "restore file %s: its name and those of its copies are taken", d.Name)
 }
 
 func fileContent(e repository.Entry) (repository.Part, error) {

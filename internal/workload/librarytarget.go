@@ -25,6 +25,9 @@ func (t *siteTarget[P]) Begin(ctx context.Context, id string, e repository.Entry
 		return t.lostTypes(ctx, e, open)
 	}
 	at := slices.IndexFunc(e.Parts, func(p repository.Part) bool { return p.Name == libraryPart })
+	if within(e.ID) != "" && strings.HasPrefix(e.ID, driveID) {
+		return t.drive(t.site, e.ID).Begin(ctx, id, e, open)
+	}
 	if !strings.HasPrefix(e.ID, driveID) || at < 0 {
 		return nil
 	}

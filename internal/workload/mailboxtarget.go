@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/tenantry/tenantry/internal/engine"
@@ -95,10 +96,15 @@ type itemWriter struct {
 // before the item was complete, or the original itself. Where another version has the place, conflict
 // decides.
 func settle(ctx context.Context, there *presence, m *restored, conflict string, w itemWriter) (engine.Written, error) {
-	if id, ok := there.made(m.mark); ok {
-		return engine.Written{ID: id, Existed: true}, w.complete(ctx, id, false)
-	}
 	other, same := there.rival(m)
+	// What it replaces may be more than it was: all of a series, where there was one event.
+	var kept error
+	if now := there.became(m); now != "" && conflict == conflictReplace {
+		other, kept = "", tenantry.Errorf(tenantry.Conflict, "restored beside what has its place, which is left: it was of type %s, and is of type %s now", m.kind, now)
+	}
+	if id, ok := there.made(m.mark); ok {
+		return engine.Written{ID: id, Existed: true}, cmp.Or(w.complete(ctx, id, false), kept)
+	}
 	if same || other != "" && conflict == conflictSkip {
 		return engine.Written{ID: other, Existed: true}, nil
 	}
@@ -115,5 +121,5 @@ func settle(ctx context.Context, there *presence, m *restored, conflict string, 
 			return engine.Written{}, err
 		}
 	}
-	return engine.Written{ID: id}, nil
+	return engine.Written{ID: id}, kept
 }

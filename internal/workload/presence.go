@@ -39,6 +39,7 @@ type identity struct {
 	MessageID   string `json:"internetMessageId"`
 	Draft       bool   `json:"isDraft"`
 	Attachments bool   `json:"hasAttachments"`
+	Type        string `json:"type"` // of an event: a single one, a series
 	Properties  []struct {
 		ID    string `json:"id"`
 		Value string `json:"value"`
@@ -66,6 +67,7 @@ type presence struct {
 	marks     map[string]string // by mark: the ID of the message that was made
 	items     map[string]string // by marked item: any version of it
 	originals map[string]string // by hash of the ID: fingerprint
+	types     map[string]string // by the same: the type of an event
 }
 
 // load lists the folder, once.
@@ -75,7 +77,7 @@ func (p *presence) load(list func(visit func(jsontext.Value) error) error) error
 	if p.loaded {
 		return nil
 	}
-	p.marks, p.items, p.originals = map[string]string{}, map[string]string{}, map[string]string{}
+	p.marks, p.items, p.originals, p.types = map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}
 	if err := list(p.add); err != nil {
 		return err
 	}
@@ -94,7 +96,11 @@ func (p *presence) add(raw jsontext.Value) error {
 			p.items[property.Value[:hashLength]] = m.ID
 		}
 	}
-	p.originals[shortHash([]byte(m.ID))] = m.fingerprint()
+	at := shortHash([]byte(m.ID))
+	p.originals[at] = m.fingerprint()
+	if m.Type != "" {
+		p.types[at] = m.Type
+	}
 	return nil
 }
 
@@ -127,6 +133,16 @@ func (p *presence) rival(m *restored) (id string, same bool) {
 		return m.id, print == m.fingerprint
 	}
 	return p.items[m.mark.item], false
+}
+
+// became says what the original of m is now, if that is another type of event than it was; "" if it is not, or is gone.
+func (p *presence) became(m *restored) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now := p.types[shortHash([]byte(m.id))]; now != m.kind && m.kind != "" {
+		return now
+	}
+	return ""
 }
 
 // maxPresences is how many folders are remembered: those on the way down the tree, and a few. A folder

@@ -35,6 +35,7 @@ const (
 // restored is an item to be created.
 type restored struct {
 	id          string // of the original
+	kind        string // the type of an event, which it keeps for life as far as its owner knows
 	mark        mark
 	fingerprint string
 	body        []byte

@@ -121,7 +121,7 @@ func newRestoredEvent(e repository.Entry, raw []byte) (*restoredEvent, error) {
 		return nil, err
 	}
 	fields := keep(event.have, writableEvent) + event.times()
-	m := &restoredEvent{restored: restored{id: e.ID, fingerprint: who.fingerprint(), mark: markOf(e, fields)}, event: event}
+	m := &restoredEvent{restored: restored{id: e.ID, kind: who.Type, fingerprint: who.fingerprint(), mark: markOf(e, fields)}, event: event}
 	properties := []string{property(markProperty, m.mark.String())}
 	if len(event.Attendees) > 0 {
 		properties = append(properties, property(attendeesProperty, string(event.have["attendees"])))

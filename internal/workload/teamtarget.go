@@ -70,6 +70,9 @@ func (t *teamTarget[P]) siteOf(ctx context.Context, _, drive string) (string, er
 
 // Begin makes a library ready for the files of a stored one: it gets the columns that it has not.
 func (t *teamTarget[P]) Begin(ctx context.Context, id string, e repository.Entry, open engine.OpenPart) error {
+	if within(e.ID) != "" && strings.HasPrefix(e.ID, driveID) {
+		return t.drive(e.ID).Begin(ctx, id, e, open)
+	}
 	return t.values.Begin(ctx, id, e, open)
 }
 
