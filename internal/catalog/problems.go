@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/uptrace/bun"
@@ -70,11 +71,14 @@ func (t *Tenant) FirstProblems(ctx context.Context, tasks []tenantry.TaskID) (ma
 	return out, err
 }
 
-// countProblems tells how many problems are kept of tasks, where there are any.
-func countProblems(settled []*settleAsk, have map[tenantry.TaskID]int) []step {
+// toldProblem is what makes a problem of a task the same.
+type toldProblem struct{ item, reason string }
+
+// countProblems tells which problems are kept of tasks, at most 100 of each, where there are any to add.
+func countProblems(settled []*settleAsk, have map[tenantry.TaskID][]toldProblem) []step {
 	var keys rows
 	for _, q := range settled {
-		if len(q.Problems) > 0 || q.Anew {
+		if len(q.Problems) > 0 {
 			keys = append(keys, []any{q.claim.Tenant, q.claim.ID})
 		}
 	}
@@ -82,32 +86,32 @@ func countProblems(settled []*settleAsk, have map[tenantry.TaskID]int) []step {
 		return nil
 	}
 	return []step{{
-		query: "SELECT task, count(*) FROM problems WHERE (tenant, task) IN (VALUES ?0) GROUP BY task",
+		query: "SELECT task, item_id, reason FROM problems WHERE (tenant, task) IN (VALUES ?0)",
 		args:  []any{keys},
 		row: func(scan scanRow) error {
 			var id tenantry.TaskID
-			var n int
-			err := scan(&id, &n)
-			have[id] = n
+			var p toldProblem
+			err := scan(&id, &p.item, &p.reason)
+			have[id] = append(have[id], p)
 			return err
 		},
 	}}
 }
 
-// addProblems appends to the problems of tasks, or replaces them, until there are maxProblems of each.
-func addProblems(settled []*settleAsk, have map[tenantry.TaskID]int) (steps []step) {
+// addProblems appends to the problems of tasks until there are maxProblems of each.
+func addProblems(settled []*settleAsk, have map[tenantry.TaskID][]toldProblem) (steps []step) {
 	for _, q := range settled {
 		task, kept := q.claim.Task, have[q.claim.ID]
-		if q.Anew && kept > 0 {
-			if q.State != TaskDone && len(q.Problems) < kept {
+		var fresh rows
+		for _, p := range q.Problems {
+			n := len(kept) + len(fresh)
+			if n >= maxProblems {
+				break
+			}
+			if q.Anew && slices.Contains(kept, toldProblem{p.ItemID, p.Reason}) {
 				continue
 			}
-			kept = 0
-			steps = append(steps, step{query: "DELETE FROM problems WHERE tenant = ?0 AND task = ?1", args: []any{task.Tenant, task.ID}})
-		}
-		var fresh rows
-		for _, p := range q.Problems[:max(0, min(len(q.Problems), maxProblems-kept))] {
-			fresh = append(fresh, p.row(task, kept+len(fresh)))
+			fresh = append(fresh, p.row(task, n))
 		}
 		if len(fresh) > 0 {
 			steps = append(steps, step{

@@ -23,8 +23,8 @@ type Settlement struct {
 	Counts    tenantry.Counts // of the task, over all its slices
 	Snapshot  *SnapshotRow    // recorded in the same transaction
 	Problems  []Problem       // appended to the task's report (at most 100 kept per task)
-	// Anew says that the slice began from the start again: its problems replace those of slices before, unless it is not
-	// the last and came less far.
+	// Anew says that the slice began from the start again: what it tells of an item that a slice before told is not
+	// appended a second time.
 	Anew bool
 
 	// Delays are what the slice waited for, before it, in it, and, if it is parked, until
@@ -99,14 +99,14 @@ type settling struct {
 	asked      []*settleAsk
 	back, over []*settleAsk  // what goes back to ready, and what ends
 	at         map[guard]int // the first who asked; a second has lost by then
-	problems   map[tenantry.TaskID]int
+	problems   map[tenantry.TaskID][]toldProblem
 
 	given, ended []*settleAsk // those that were held
 	tallied      bool         // what they waited for is left to the tally
 }
 
 func newSettling(asked []*settleAsk) *settling {
-	l := &settling{asked: asked, at: make(map[guard]int, len(asked)), problems: map[tenantry.TaskID]int{}}
+	l := &settling{asked: asked, at: make(map[guard]int, len(asked)), problems: map[tenantry.TaskID][]toldProblem{}}
 	for i, q := range asked {
 		if _, twice := l.at[q.guard()]; twice {
 			continue
