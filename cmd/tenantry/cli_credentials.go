@@ -15,7 +15,7 @@ import (
 
 func credentialsCommand(c *connection) *cobra.Command {
 	return group("credentials", "Applications of Entra and what proves them: a tenant's own, or (TENANT is fleet) the provider's",
-		c.credentialsList(), c.credentialsAdd(), c.credentialsRemove())
+		c.credentialsList(), c.credentialsAdd(), c.credentialsRotate(), c.credentialsRemove())
 }
 
 // fleetOwner is what stands for the provider in place of a tenant.
@@ -49,7 +49,27 @@ func (c *connection) credentialsList() *cobra.Command {
 const credentialHeader = "ID PURPOSE KIND APPLICATION LABEL ADDED EXPIRES ACCEPTED WARNING"
 
 func credentialRow(c apiclient.Credential) []string {
-	return []string{c.Id, string(c.Purpose), string(c.Kind), c.ClientId, c.Label, when(c.Added), when(c.Expires), when(c.Accepted), c.Warning}
+	var say []string
+	if !c.Rotating.IsZero() {
+		say = append(say, "to be rotated since "+when(c.Rotating))
+	}
+	for _, text := range []string{c.Warning, c.Stuck} {
+		if text != "" {
+			say = append(say, text)
+		}
+	}
+	return []string{c.Id, string(c.Purpose), string(c.Kind), c.ClientId, c.Label, when(c.Added), when(c.Expires), when(c.Accepted), strings.Join(say, "; ")}
+}
+
+func (c *connection) credentialsRotate() *cobra.Command {
+	return c.action("rotate TENANT", "Rotate the certificate of the application that was registered in the tenant now; it takes some minutes, and the old one goes a week later", 1,
+		func(cmd *cobra.Command, client *apiclient.ClientWithResponses, args []string) error {
+			answer, err := client.RotateCredentialWithResponse(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return table(cmd, credentialHeader, [][]string{credentialRow(*answer.JSON200)}, false)
+		})
 }
 
 // credentialFlags is what a credential is made of on the command line; secrets come from files.

@@ -35,6 +35,7 @@ const (
 	codeConsentLost     Code = "consent_lost"
 	codeNeedsPostgres   Code = "needs_postgres"
 	codeOwnApplication  Code = "needs_own_application"
+	codeNotRotated      Code = "not_rotated_here"
 	codeHeadersTooLarge Code = "headers_too_large"
 	codeRepeated        Code = "header_repeated"
 )
@@ -61,6 +62,7 @@ var closer = []Reason{
 	{codeConsentLost, http.StatusConflict, "The tenant had consented, and no longer does: its administrator has to consent again"},
 	{codeNeedsPostgres, http.StatusConflict, "The fleet's catalog is SQLite, and this takes Postgres"},
 	{codeOwnApplication, http.StatusBadGateway, "The worker has no credential of the provider's application: the tenant needs one of its own"},
+	{codeNotRotated, http.StatusConflict, "The tenant goes by no certificate that the fleet registered: who gave the credential renews it"},
 	{codeChanged, http.StatusPreconditionFailed, "`If-Match` names settings that are others by now: read them again"},
 	{codeTooLarge, http.StatusRequestEntityTooLarge, "The body is larger than 1 MiB"},
 	{codeMediaType, http.StatusUnsupportedMediaType, "The body is no JSON, is compressed, or is in another character set than UTF-8"},

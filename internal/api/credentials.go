@@ -36,13 +36,15 @@ type Credential struct {
 	Refusal     string                 `json:"refusal,omitempty" doc:"Why: an AADSTS number"`
 	Warning     string                 `json:"warning,omitempty" doc:"What a person should see to"`
 	Rotates     bool                   `json:"rotates,omitempty" doc:"A registration made it: it is rotated by itself two months before it ends"`
+	Rotating    *time.Time             `json:"rotating,omitempty" doc:"When somebody asked for it to be rotated now; it is used until the new one has been proved"`
+	Stuck       string                 `json:"stuck,omitempty" doc:"Why it could not be rotated the last time that was tried"`
 }
 
 func credentialOf(c catalog.Credential, now time.Time) Credential {
 	return Credential{
 		ID: c.ID, Purpose: c.Purpose, Kind: c.Kind, ClientID: c.ClientID, Label: c.Label, Fingerprint: c.Fingerprint, Expires: when(c.ExpiresAt),
 		Added: when(c.AddedAt), AddedBy: c.AddedBy, Accepted: when(c.AcceptedAt), Refused: when(c.RefusedAt), Refusal: c.Refusal,
-		Warning: c.Warning(now), Rotates: c.ObjectID != "",
+		Warning: c.Warning(now), Rotates: c.ObjectID != "", Rotating: when(c.RotateAt), Stuck: c.Stuck,
 	}
 }
 
@@ -85,6 +87,10 @@ type removeCredentialInput struct{ CredentialPath }
 
 func (in *removeCredentialInput) audit() (tenantry.TenantID, any) { return in.Tenant, in.Credential }
 
+type rotateCredentialInput struct{ TenantPath }
+
+func (in *rotateCredentialInput) audit() (tenantry.TenantID, any) { return in.Tenant, nil }
+
 type removeFleetCredentialInput struct {
 	Credential string `path:"credential" maxLength:"64" doc:"ID of the credential"`
 }
@@ -98,6 +104,8 @@ func (s *service) credentialRoutes() {
 	write(s, post(http.StatusCreated, "add-credential", tag, all, "Give the tenant an application of its own, or a new credential of it"), s.addCredential)
 	read(s, get("list-credentials", tag, all, "List the tenant's own credentials, and what is wrong with them"), s.listCredentials)
 	write(s, remove("remove-credential", tag, all+"/{credential}", "Remove a credential; without any the provider's application is used"), s.removeCredential)
+	write(s, post(http.StatusOK, "rotate-credential", tag, all+"/rotate",
+		"Rotate the certificate of the application that was registered in the tenant now; asked again while that goes on it changes nothing"), s.rotateCredential)
 	write(s, post(http.StatusCreated, "add-fleet-credential", "fleet", fleet, "Change the provider's credential without a restart"), s.addFleetCredential)
 	read(s, get("list-fleet-credentials", "fleet", fleet, "List the provider's credentials that were given by the API"), s.listFleetCredentials)
 	write(s, remove("remove-fleet-credential", "fleet", fleet+"/{credential}", "Remove a credential; without any the configured one is used"), s.removeFleetCredential)
@@ -265,4 +273,54 @@ func (s *service) clientOf(ctx context.Context, t *catalog.Tenant, row catalog.T
 		return "", tenantry.Errorf(tenantry.Conflict, "there is no application for restores: add its credential first, with the purpose restore")
 	}
 	return "", nil
+}
+
+// rotateCredential has the tenant's syncs rotate the certificate that it goes by, from now on.
+func (s *service) rotateCredential(ctx context.Context, in *rotateCredentialInput) (*body[Credential], error) {
+	t, err := s.connected(ctx, in.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.used(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	if err := rotatable(c, s.Now()); err != nil {
+		return nil, err
+	}
+	if err := t.AskRotation(ctx, c.ID, s.Now()); err != nil {
+		return nil, err
+	}
+	_, err = s.start(ctx, t, tenantry.Sync, "", []catalog.NewTask{{Action: tenantry.Sync}})
+	if err != nil && tenantry.KindOf(err) != tenantry.Conflict { // Conflict: one is under way, and sees to it that another follows
+		return nil, err
+	}
+	if c, err = s.used(ctx, t); err != nil {
+		return nil, err
+	}
+	return &body[Credential]{credentialOf(c, s.Now())}, nil
+}
+
+// used is the tenant's own credential that its backups go by; without one it is zero.
+func (s *service) used(ctx context.Context, t *catalog.Tenant) (catalog.Credential, error) {
+	list, err := t.Credentials(ctx)
+	for _, c := range list {
+		if c.Purpose == tenantry.ToBackup {
+			return c, nil
+		}
+	}
+	return catalog.Credential{}, err
+}
+
+// rotatable says why a credential cannot be rotated by us; nil: it can.
+func rotatable(c catalog.Credential, now time.Time) error {
+	switch {
+	case c.ID == "":
+		return newProblem(tenantry.Conflict, "the tenant goes by the provider's application: change its credential with tenantry credentials add fleet").because(codeNotRotated)
+	case c.ObjectID == "":
+		return newProblem(tenantry.Conflict, fmt.Sprintf("credential %s is the customer's own: whoever gave it adds the next one beside it (tenantry credentials add), and removes it then", c.ID)).because(codeNotRotated)
+	case !c.ExpiresAt.IsZero() && !now.Before(c.ExpiresAt):
+		return newProblem(tenantry.Conflict, fmt.Sprintf("certificate %s has ended, and can sign for no other: register the application again by device code, which finds it", c.ID)).because(codeNotRotated)
+	}
+	return nil
 }

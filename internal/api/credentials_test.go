@@ -124,3 +124,49 @@ func TestCredentialLife(t *testing.T) {
 		t.Errorf("a changed credential is not proved: %+v", runs)
 	}
 }
+
+// A certificate that a registration made is rotated on demand, once; credentials that somebody gave us are theirs.
+func TestRotateNow(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	id := h.addConnected("Contoso", contosoGUID)
+	base, scope := "/v1/tenants/"+string(id)+"/credentials", h.catalog.Tenant(id)
+	refused := func(word string) {
+		t.Helper()
+		r := h.call("POST", base+"/rotate", nil)
+		h.problemWith(r, 409, tenantry.Conflict, word)
+		if r.text("code") != "not_rotated_here" {
+			t.Errorf("code: %s", r.body)
+		}
+	}
+	refused("the provider's application")
+	own := h.want(201, "POST", base, map[string]any{"kind": "federated", "client_id": contosoGUID}).text("id")
+	refused("customer's own")
+	must(t, scope.RemoveCredential(t.Context(), own))
+	registered := catalog.Credential{
+		ID: "c-registered", Purpose: tenantry.ToBackup, Kind: catalog.Certificate, ClientID: contosoGUID, ObjectID: fabrikamGUID,
+		AddedAt: h.clock.Now(), ExpiresAt: h.clock.Now().Add(300 * 24 * time.Hour),
+	}
+	must(t, scope.AddCredential(t.Context(), registered))
+	first := h.want(200, "POST", base+"/rotate", nil)
+	if first.text("id") != registered.ID || first.field("rotating") == nil || first.field("rotates") != true {
+		t.Errorf("asked once: %s", first.body)
+	}
+	h.clock.Add(time.Minute)
+	if again := h.want(200, "POST", base+"/rotate", nil); again.text("rotating") != first.text("rotating") {
+		t.Errorf("asked again: %s, first %s", again.body, first.body)
+	}
+	runs, err := scope.Runs(t.Context(), "", 10)
+	must(t, err)
+	syncs := 0
+	for _, r := range runs {
+		if r.Action == tenantry.Sync {
+			syncs++
+		}
+	}
+	if syncs != 1 {
+		t.Errorf("%d syncs for two requests", syncs)
+	}
+	h.clock.Add(301 * 24 * time.Hour)
+	refused("has ended")
+}

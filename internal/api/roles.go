@@ -62,7 +62,7 @@ var needs = map[string]permission{
 	"add-tenant": toManage, "change-tenant": toManage, "list-tenants": toLook, "get-tenant": toLook, "get-tenant-overview": toLook,
 	"start-consent": toProtect, "refresh-tenant": toRun, "get-budget": toLook, "get-ledger": toLook,
 	"list-workloads": toLook, "enable-workload": toProtect, "disable-workload": toProtect, "probe-tenant": toProtect,
-	"add-credential": toProtect, "list-credentials": toProtect, "remove-credential": toProtect,
+	"add-credential": toProtect, "list-credentials": toProtect, "remove-credential": toProtect, "rotate-credential": toProtect,
 	"start-registration": toProtect, "get-registration": toLook, "cancel-registration": toProtect,
 	"add-pool": toManage, "remove-pool": toManage, "set-pool": toManage, "list-pools": toWatch, "list-regions": toWatch, "list-clouds": toWatch,
 	"add-enrolment": toManage, "list-enrolments": toWatch, "revoke-enrolment": toManage, "list-workers": toWatch, "revoke-worker": toManage,

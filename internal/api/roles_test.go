@@ -22,7 +22,7 @@ var (
 	opens    = strings.Fields("compare-snapshots browse-items get-item search-snapshot search-tenant start-search get-search list-found start-restore preview-restore start-export get-export fetch-export")
 	steers   = strings.Fields("cancel-run retry-run")
 	operates = strings.Fields("start-run start-verification start-repair refresh-tenant start-consent add-policy change-policy activate-policy pause-policy delete-policy assign-seats revoke-seats")
-	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices send-report add-credential list-credentials remove-credential start-registration cancel-registration")
+	onboards = strings.Fields("enable-workload disable-workload probe-tenant set-notices set-policy-notices remove-notices test-notices send-report add-credential list-credentials remove-credential rotate-credential start-registration cancel-registration")
 	watches  = strings.Fields("get-fleet list-backlogs list-alarms list-tenant-alarms list-processes list-pools list-regions list-clouds list-enrolments list-workers count-seats fetch-seat-counts get-fleet-coverage fetch-fleet-coverage get-fleet-notices list-fleet-mails")
 	audits   = strings.Fields("list-audit list-fleet-audit")
 	grants   = strings.Fields("add-token list-tokens revoke-token")

@@ -81,6 +81,11 @@ func TestEveryOperation(t *testing.T) {
 	credential := call("add-credential", 201, "POST", base+"/credentials", map[string]any{"kind": "secret", "client_id": contosoGUID, "secret": "hush", "purpose": "restore"},
 		map[string]any{"kind": "secret", "purpose": "restore", "added_by": "operator", "secret": nil})
 	call("list-credentials", 200, "GET", base+"/credentials", nil, map[string]any{"items.0.client_id": contosoGUID})
+	must(h.t, h.catalog.Tenant(id).AddCredential(h.t.Context(), catalog.Credential{
+		ID: "c-registered", Purpose: tenantry.ToBackup, Kind: catalog.Certificate, ClientID: contosoGUID, ObjectID: fabrikamGUID, AddedAt: h.clock.Now(),
+	}))
+	call("rotate-credential", 200, "POST", base+"/credentials/rotate", nil, map[string]any{"id": "c-registered", "rotates": true})
+	call("remove-credential", 204, "DELETE", base+"/credentials/c-registered", nil, nil)
 	call("remove-credential", 204, "DELETE", base+"/credentials/"+credential.text("id"), nil, nil)
 	credential = call("add-fleet-credential", 201, "POST", "/v1/credentials", map[string]any{"kind": "federated", "client_id": contosoGUID}, map[string]any{"purpose": "backup"})
 	call("list-fleet-credentials", 200, "GET", "/v1/credentials", nil, map[string]any{"items.0.kind": "federated"})
@@ -213,7 +218,7 @@ func TestEveryOperation(t *testing.T) {
 	must(t, h.catalog.Fleet().Pause(t.Context(), "bucket", "no such bucket", h.clock.Now().Add(1e12), h.clock.Now()))
 	call("list-alarms", 200, "GET", "/v1/alarms", nil, map[string]any{"items.0.cause": "bucket", "items.0.detail": "no such bucket"})
 	call("get-fleet", 200, "GET", "/v1/fleet", nil, map[string]any{"tenants.connected": 1, "tenants.pending": 1, "resources.active": 2, "resources.gone": 1,
-		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 4, "ready.interactive": 6, "backups.canceled": 1})
+		"protected": 0, "backups.done": 1, "alarms.0.cause": "bucket", "processes.worker": 4, "ready.interactive": 7, "backups.canceled": 1})
 	call("list-backlogs", 200, "GET", "/v1/backlogs?limit=1", nil, map[string]any{"items.0.tenant": string(id), "items.0.name": "Contoso", "items.0.in_flight": 0,
 		"items.0.tightest.share": 1, "items.1": nil})
 	call("list-processes", 200, "GET", "/v1/processes", nil, map[string]any{"items.0.role": "worker", "items.0.slots.interactive": 2})

@@ -1152,6 +1152,7 @@ const (
 	ProblemCodeNeedsPostgres        ProblemCode = "needs_postgres"
 	ProblemCodeNeverConsented       ProblemCode = "never_consented"
 	ProblemCodeNotFound             ProblemCode = "not_found"
+	ProblemCodeNotRotatedHere       ProblemCode = "not_rotated_here"
 	ProblemCodePoison               ProblemCode = "poison"
 	ProblemCodeRateLimited          ProblemCode = "rate_limited"
 	ProblemCodeReconnect            ProblemCode = "reconnect"
@@ -1223,6 +1224,8 @@ func (e ProblemCode) Valid() bool {
 	case ProblemCodeNeverConsented:
 		return true
 	case ProblemCodeNotFound:
+		return true
+	case ProblemCodeNotRotatedHere:
 		return true
 	case ProblemCodePoison:
 		return true
@@ -2778,6 +2781,12 @@ type Credential struct {
 
 	// Rotates A registration made it: it is rotated by itself two months before it ends
 	Rotates bool `json:"rotates,omitempty,omitzero"`
+
+	// Rotating When somebody asked for it to be rotated now; it is used until the new one has been proved
+	Rotating time.Time `json:"rotating,omitempty,omitzero"`
+
+	// Stuck Why it could not be rotated the last time that was tried
+	Stuck string `json:"stuck,omitempty,omitzero"`
 
 	// Warning What a person should see to
 	Warning string `json:"warning,omitempty,omitzero"`
@@ -5879,6 +5888,11 @@ type ClientInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/credentials (the `AddCredential` operationId).
 	AddCredential(ctx context.Context, tenant string, body AddCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
+	// RotateCredential Rotate the certificate of the application that was registered in the tenant now; asked again while that goes on it changes nothing
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/credentials/rotate (the `RotateCredential` operationId).
+	RotateCredential(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error)
+
 	// RemoveCredential Remove a credential; without any the provider's application is used
 	//
 	// Corresponds with DELETE /v1/tenants/{tenant}/credentials/{credential} (the `RemoveCredential` operationId).
@@ -7224,6 +7238,21 @@ func (c *Client) AddCredentialWithBody(ctx context.Context, tenant string, conte
 // Corresponds with POST /v1/tenants/{tenant}/credentials (the `AddCredential` operationId).
 func (c *Client) AddCredential(ctx context.Context, tenant string, body AddCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewAddCredentialRequest(c.Server, tenant, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// RotateCredential Rotate the certificate of the application that was registered in the tenant now; asked again while that goes on it changes nothing
+//
+// Corresponds with POST /v1/tenants/{tenant}/credentials/rotate (the `RotateCredential` operationId).
+func (c *Client) RotateCredential(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewRotateCredentialRequest(c.Server, tenant)
 	if err != nil {
 		return nil, err
 	}
@@ -10555,6 +10584,40 @@ func NewAddCredentialRequestWithBody(server string, tenant string, contentType s
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	return req, nil
+}
+
+// NewRotateCredentialRequest constructs an http.Request for the RotateCredential method
+func NewRotateCredentialRequest(server string, tenant string) (*http.Request, error) {
+	var err error
+
+	var pathParam0 string
+
+	pathParam0, err = runtime.StyleParamWithOptions("simple", false, "tenant", tenant, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationPath, Type: "string", Format: ""})
+	if err != nil {
+		return nil, err
+	}
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/tenants/%s/credentials/rotate", pathParam0)
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), nil)
+	if err != nil {
+		return nil, err
+	}
 
 	return req, nil
 }
@@ -15429,6 +15492,13 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with POST /v1/tenants/{tenant}/credentials (the `AddCredential` operationId).
 	AddCredentialWithResponse(ctx context.Context, tenant string, body AddCredentialJSONRequestBody, reqEditors ...RequestEditorFn) (*AddCredentialResponse, error)
 
+	// RotateCredentialWithResponse Rotate the certificate of the application that was registered in the tenant now; asked again while that goes on it changes nothing
+	//
+	// Returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/tenants/{tenant}/credentials/rotate (the `RotateCredential` operationId).
+	RotateCredentialWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*RotateCredentialResponse, error)
+
 	// RemoveCredentialWithResponse Remove a credential; without any the provider's application is used
 	//
 	// Returns a wrapper object for the known response body format(s).
@@ -18091,6 +18161,61 @@ func (r AddCredentialResponse) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r AddCredentialResponse) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+// RotateCredentialResponse200Headers the declared response headers of an HTTP 200 response for RotateCredential
+type RotateCredentialResponse200Headers struct {
+	IdempotencyReplayed string
+}
+
+type RotateCredentialResponse struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *Credential
+	// ApplicationproblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationproblemJSONDefault *Problem
+	// Headers200 the parsed response headers for an HTTP 200 response
+	Headers200 *RotateCredentialResponse200Headers
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r RotateCredentialResponse) GetJSON200() *Credential {
+	return r.JSON200
+}
+
+// GetApplicationproblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r RotateCredentialResponse) GetApplicationproblemJSONDefault() *Problem {
+	return r.ApplicationproblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r RotateCredentialResponse) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r RotateCredentialResponse) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r RotateCredentialResponse) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r RotateCredentialResponse) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -22711,6 +22836,19 @@ func (c *ClientWithResponses) AddCredentialWithResponse(ctx context.Context, ten
 	return ParseAddCredentialResponse(rsp)
 }
 
+// RotateCredentialWithResponse Rotate the certificate of the application that was registered in the tenant now; asked again while that goes on it changes nothing
+//
+// Returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/tenants/{tenant}/credentials/rotate (the `RotateCredential` operationId).
+func (c *ClientWithResponses) RotateCredentialWithResponse(ctx context.Context, tenant string, reqEditors ...RequestEditorFn) (*RotateCredentialResponse, error) {
+	rsp, err := c.RotateCredential(ctx, tenant, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseRotateCredentialResponse(rsp)
+}
+
 // RemoveCredentialWithResponse Remove a credential; without any the provider's application is used
 //
 // Returns a wrapper object for the known response body format(s).
@@ -25502,6 +25640,52 @@ func ParseAddCredentialResponse(rsp *http.Response) (*AddCredentialResponse, err
 			headers.Location = value
 		}
 		response.Headers201 = &headers
+	}
+
+	return response, nil
+}
+
+// ParseRotateCredentialResponse parses an HTTP response from a RotateCredentialWithResponse call
+func ParseRotateCredentialResponse(rsp *http.Response) (*RotateCredentialResponse, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &RotateCredentialResponse{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest Credential
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationproblemJSONDefault = &dest
+
+	}
+
+	switch {
+	case rsp.StatusCode == 200:
+		var headers RotateCredentialResponse200Headers
+		if values := rsp.Header.Values("Idempotency-Replayed"); len(values) > 0 {
+			var value string
+			if err := runtime.BindStyledParameterWithOptions("simple", "Idempotency-Replayed", values[0], &value, runtime.BindStyledParameterOptions{ParamLocation: runtime.ParamLocationHeader, Explode: false, Required: false, Type: "string", Format: ""}); err != nil {
+				return nil, err
+			}
+			headers.IdempotencyReplayed = value
+		}
+		response.Headers200 = &headers
 	}
 
 	return response, nil

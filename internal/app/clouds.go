@@ -127,14 +127,14 @@ func (p *Program) openClouds(ctx context.Context, g ground, rdb redis.UniversalC
 		apps := newApplications(cat, ring, in.FederatedTokenFile, fleetKeys && cloud == cfg.Cloud, p.log)
 		apps.ownOnly = g.outside && !in.credential()
 		graphCfg.Applications = apps
-		if c.all[cloud], err = openCloud(graphCfg, book, cat, ring, p.log); err != nil {
+		if c.all[cloud], err = openCloud(cfg, graphCfg, book, cat, ring, p.log); err != nil {
 			return nil, err
 		}
 	}
 	return c, nil
 }
 
-func openCloud(cfg graph.Config, book *throttle.Book, cat *catalog.Catalog, ring repository.Keyring, log *zap.Logger) (*inCloud, error) {
+func openCloud(fleet Config, cfg graph.Config, book *throttle.Book, cat *catalog.Catalog, ring repository.Keyring, log *zap.Logger) (*inCloud, error) {
 	client, err := graph.New(cfg, book)
 	if err != nil {
 		return nil, err
@@ -143,6 +143,7 @@ func openCloud(cfg graph.Config, book *throttle.Book, cat *catalog.Catalog, ring
 		Catalog: cat, Log: log.Sugar(),
 		Open:    func(t tenantry.TenantID, name string) directory.Graph { return client.Tenant(t, name) },
 		SignIns: signIns{client}, Keys: ring,
+		RotateBefore: fleet.RotateBefore, RotateOverlap: fleet.RotateOverlap, RotateSettle: fleet.RotateSettle,
 		ForRestores: func(t tenantry.TenantID, name string) directory.Granter {
 			return client.Tenant(t, name).As(tenantry.ToRestore)
 		},

@@ -108,6 +108,9 @@ type Config struct {
 	LeaseTime        time.Duration
 	MassChange       float64
 	KeepArchives     time.Duration
+	RotateBefore     time.Duration
+	RotateOverlap    time.Duration
+	RotateSettle     time.Duration
 	Memory           int // megabytes
 	CacheDir         string
 	CacheMB          int
@@ -216,6 +219,9 @@ func (c *Config) flagSet(role Role) *flag.FlagSet {
 	fs.DurationVar(&c.CheckpointTime, "checkpoint-time", 5*time.Minute, "`TIME` after which a checkpoint is committed (worker)")
 	fs.IntVar(&c.Concurrency, "concurrency", 3, "`REQUESTS` to one mailbox or drive at once; Graph allows 4 per mailbox (worker)")
 	fs.Float64Var(&c.MassChange, "mass-change", 0.5, "`SHARE` of a snapshot's items, removed or changed since the one before, above which an alarm is raised with the backup and pruning is suspended; 0: never (worker)")
+	fs.DurationVar(&c.RotateBefore, "rotate-before", 60*24*time.Hour, "`TIME` before its end at which a certificate that a registration made is rotated (worker)")
+	fs.DurationVar(&c.RotateOverlap, "rotate-overlap", 7*24*time.Hour, "`TIME` for which the old certificate stays beside the new one (worker)")
+	fs.DurationVar(&c.RotateSettle, "rotate-settle", 5*time.Minute, "`TIME` between the two times that Microsoft has to have taken a new certificate before it is used (worker)")
 	fs.DurationVar(&c.KeepArchives, "keep-archives", 7*24*time.Hour, "`TIME` for which what an export made, or a search found, can be fetched (worker; the api tells it)")
 	fs.IntVar(&c.Memory, "memory", 240, "`MEGABYTES` above which the worker trades CPU for memory, unless GOMEMLIMIT says another number; 0: never (worker)")
 	fs.StringVar(&c.CacheDir, "cache-dir", "", "`DIR` in which index objects of the bucket are kept, encrypted as they are there, so that they are not read from it again; it may be deleted at any time; empty: none (api, worker)")
@@ -405,6 +411,15 @@ func (c Config) validateWorker(bad complain) {
 	}
 	if c.CheckpointTime < time.Second || c.CheckpointTime > time.Hour {
 		bad("checkpoint-time", c.CheckpointTime.String(), "1s to 1h")
+	}
+	if c.RotateBefore < 24*time.Hour || c.RotateBefore > 180*24*time.Hour {
+		bad("rotate-before", c.RotateBefore.String(), "24h to 4320h (180 days): a certificate is good for a year")
+	}
+	if c.RotateOverlap < time.Second || c.RotateOverlap > 30*24*time.Hour {
+		bad("rotate-overlap", c.RotateOverlap.String(), "1s to 720h (30 days)")
+	}
+	if c.RotateSettle < time.Second || c.RotateSettle > time.Hour {
+		bad("rotate-settle", c.RotateSettle.String(), "1s to 1h")
 	}
 	if c.DrainTime < time.Second {
 		bad("drain-time", c.DrainTime.String(), "1s or more")

@@ -33,6 +33,7 @@ type Credential struct {
 	RemoteKey string    // the certificate's ID at Microsoft, "" is not known
 	OfferedAt time.Time // when Microsoft was asked last to take it; zero: never
 	Stuck     string    // why it could not be rotated
+	RotateAt  time.Time // when somebody asked for it to be rotated now; zero: nobody did
 }
 
 // CredentialKind is what proves an application.
@@ -67,10 +68,11 @@ type credentialRow struct {
 	RemoteKey   string
 	OfferedAt   int64
 	Stuck       string
+	RotateAt    int64
 }
 
 const credentialColumns bun.Safe = `tenant, id, purpose, kind, client_id, label, fingerprint, key_id, wrapped, expires_at,
-	added_at, added_by, refused_at, refusal, accepted_at, object_id, remote_key, offered_at, stuck`
+	added_at, added_by, refused_at, refusal, accepted_at, object_id, remote_key, offered_at, stuck, rotate_at`
 
 // maxCredentials is how many credentials an owner has at most: two of each purpose overlap while they are rotated.
 const maxCredentials = 10
@@ -80,7 +82,7 @@ func (r credentialRow) credential() Credential {
 		ID: r.ID, Tenant: r.Tenant, Purpose: r.Purpose, Kind: r.Kind, ClientID: r.ClientID, Label: r.Label, Fingerprint: r.Fingerprint,
 		KeyID: r.KeyID, Wrapped: r.Wrapped, ExpiresAt: fromMicros(r.ExpiresAt), AddedAt: fromMicros(r.AddedAt), AddedBy: r.AddedBy,
 		AcceptedAt: fromMicros(r.AcceptedAt), RefusedAt: fromMicros(r.RefusedAt), Refusal: r.Refusal,
-		ObjectID: r.ObjectID, RemoteKey: r.RemoteKey, OfferedAt: fromMicros(r.OfferedAt), Stuck: r.Stuck,
+		ObjectID: r.ObjectID, RemoteKey: r.RemoteKey, OfferedAt: fromMicros(r.OfferedAt), Stuck: r.Stuck, RotateAt: fromMicros(r.RotateAt),
 	}
 }
 
@@ -197,6 +199,14 @@ func (t *Tenant) CredentialKnownAs(ctx context.Context, id, remoteKey string) er
 func (t *Tenant) CredentialStuck(ctx context.Context, id, reason string) error {
 	return t.c.one(ctx, "note what keeps credential "+id+" from being rotated", nil,
 		"UPDATE credentials SET stuck = ? WHERE tenant = ? AND id = ?", reason, t.id, id)
+}
+
+// AskRotation notes that somebody wants a certificate that the fleet registered to be rotated now. Asked again it
+// changes nothing. Conflict: it is none of those, or gone.
+func (t *Tenant) AskRotation(ctx context.Context, id string, now time.Time) error {
+	op := "ask for the rotation of credential " + id
+	return t.c.one(ctx, op, tenantry.Errorf(tenantry.Conflict, "%s: there is none that the fleet registered", op),
+		"UPDATE credentials SET rotate_at = CASE WHEN rotate_at = 0 THEN ? ELSE rotate_at END WHERE tenant = ? AND id = ? AND object_id <> ''", micros(now), t.id, id)
 }
 
 // SetRestoreRoles records what the tenant's application for restores may do. NotFound.

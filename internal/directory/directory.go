@@ -31,6 +31,7 @@
 package directory
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -97,6 +98,11 @@ type Config struct {
 	// be made.
 	SignIns SignIns
 	Keys    Keyring
+	// RotateBefore is how long before its end a certificate that a registration made is rotated (default 60 days),
+	// RotateOverlap how long the old one stays beside the new one (default a week), and RotateSettle how much time lies
+	// between the two times that Microsoft has to have taken the new one before it is used (default 5 minutes: some of its
+	// nodes know it later than others).
+	RotateBefore, RotateOverlap, RotateSettle time.Duration
 	// ForRestores returns what restores of a Microsoft tenant speak as; nil: as everything else.
 	ForRestores func(t tenantry.TenantID, directory string) Granter
 	Log         Logger
@@ -124,5 +130,7 @@ func New(cfg Config) (*Directory, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
+	cfg.RotateBefore, cfg.RotateOverlap = cmp.Or(cfg.RotateBefore, rotateBefore), cmp.Or(cfg.RotateOverlap, rotateOverlap)
+	cfg.RotateSettle = cmp.Or(cfg.RotateSettle, replication)
 	return &Directory{cfg: cfg}, nil
 }

@@ -3,6 +3,7 @@ package directory
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tenantry/tenantry/internal/catalog"
@@ -13,10 +14,12 @@ import (
 // The certificates that registrations made are rotated by the syncs of their tenant, each of which goes as far as it
 // can. No step is lost with a worker, and each may be repeated:
 //
-//	used --[it ends within 60 days]--> another is made, wrapped in SQL with the purpose rotate: one of an application
+//	used --[it ends within Config.RotateBefore, or somebody asked]--> another is made, wrapped in SQL with the purpose rotate: one of an application
 //	rotate --[Microsoft takes it, since the one in use signed for it]--> offered
-//	offered --[a token by it alone, and again 5 minutes later]--> used: it is tried first, and both work
-//	the older one --[a week later, with a token by the new one alone]--> removed at Microsoft, and here
+//	offered --[a token by it alone, and again RotateSettle later]--> used: it is tried first, and both work
+//	the older one --[RotateOverlap later, with a token by the new one alone]--> removed at Microsoft, and here
+//
+// A sync that leaves a rotation half done has the next one come when that can go on, not a day later.
 //
 // What is in the way is kept with the credential, and told with the alarm of its end a month before. One that has
 // ended cannot sign for another: a person registers the application again, which is found.
@@ -27,11 +30,14 @@ type KeyRoller interface {
 	RemoveKey(ctx context.Context, objectID, remoteKey string, holder tenantry.Certificate) error
 }
 
+// The usual Config of rotations.
 const (
 	// rotateBefore is how long before its end a certificate is rotated: a month before the first warning.
 	rotateBefore = 2 * catalog.CredentialSoon
 	// rotateOverlap is how long the old one stays beside the new one.
 	rotateOverlap = 7 * 24 * time.Hour
+	// rotateRetry is when a rotation that somebody asked for is tried again after it failed.
+	rotateRetry = time.Hour
 )
 
 // rotation is the rotation of the certificates of the application that a tenant is spoken to by.
@@ -60,6 +66,7 @@ func (s *syncing) rotate(ctx context.Context, directory string) {
 	r := rotation{Directory: s.Directory, tenant: s.tenant, scope: s.scope, directory: directory}
 	r.sort(list)
 	err = r.step(ctx)
+	s.again = r.again(err)
 	if tenantry.KindOf(err) == tenantry.Conflict {
 		return // another worker is at it
 	}
@@ -74,6 +81,43 @@ func (s *syncing) rotate(ctx context.Context, directory string) {
 	if err := s.scope.CredentialStuck(ctx, r.current.ID, stuck); err != nil {
 		s.cfg.Log.Warnw("why a certificate cannot be rotated could not be noted", "tenant", s.tenant, "error", err)
 	}
+}
+
+// rotationAsked reports whether somebody has asked for a rotation since this sync looked for that.
+func (s *syncing) rotationAsked(ctx context.Context, began time.Time) bool {
+	list, err := s.scope.Credentials(ctx)
+	if err != nil {
+		s.cfg.Log.Warnw("the tenant's certificates cannot be looked at; the next sync does", "tenant", s.tenant, "error", err)
+	}
+	return slices.ContainsFunc(list, func(c catalog.Credential) bool { return c.Purpose == tenantry.ToBackup && c.RotateAt.After(began) })
+}
+
+// again is when the rotation can go on; zero: nothing waits for it but time.
+func (r *rotation) again(failed error) time.Time {
+	now := r.cfg.Now()
+	switch {
+	case r.current.ObjectID == "":
+		return time.Time{}
+	case failed != nil && tenantry.KindOf(failed) != tenantry.Conflict:
+		if r.current.RotateAt.IsZero() {
+			return time.Time{} // the day's sync tries again
+		}
+		return now.Add(rotateRetry)
+	case r.next != nil && r.next.AcceptedAt.IsZero() && now.Sub(r.next.AddedAt) > rotateRetry:
+		return time.Time{} // not taken for an hour: it is offered again day by day
+	case r.next != nil:
+		return now.Add(r.cfg.RotateSettle)
+	case len(r.older) > 0 && !r.current.AcceptedAt.IsZero():
+		return later(now.Add(r.cfg.RotateSettle), r.current.AcceptedAt.Add(r.cfg.RotateOverlap))
+	}
+	return time.Time{}
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }
 
 // sort finds what there is to rotate in the tenant's credentials, the newest of which come first. The fleet rotates
@@ -113,7 +157,7 @@ func (r *rotation) step(ctx context.Context) error {
 		if err := r.retire(ctx, now); err != nil {
 			return err
 		}
-		if !now.Before(r.current.ExpiresAt) || r.current.ExpiresAt.Sub(now) > rotateBefore {
+		if !now.Before(r.current.ExpiresAt) || (r.current.RotateAt.IsZero() && r.current.ExpiresAt.Sub(now) > r.cfg.RotateBefore) {
 			return nil
 		}
 		if err := r.prepare(ctx); err != nil {
@@ -125,7 +169,7 @@ func (r *rotation) step(ctx context.Context) error {
 		switch {
 		case err == nil:
 			return r.accepted(ctx, now)
-		case !refusedYet(err) || now.Sub(r.next.OfferedAt) < replication:
+		case !refusedYet(err) || now.Sub(r.next.OfferedAt) < r.cfg.RotateSettle:
 			return err
 		}
 	}
@@ -191,20 +235,25 @@ func (r *rotation) accepted(ctx context.Context, now time.Time) error {
 	if err := r.scope.CredentialTold(ctx, r.next.ID, "", now); err != nil {
 		return err
 	}
-	if first.IsZero() || now.Sub(first) < replication {
+	if first.IsZero() {
+		r.next.AcceptedAt = now
+	}
+	if first.IsZero() || now.Sub(first) < r.cfg.RotateSettle {
 		return nil
 	}
 	if err := r.scope.UseCredential(ctx, r.next.ID, tenantry.ToBackup); err != nil {
 		return err
 	}
-	r.audit(ctx, "credential-rotated", fmt.Sprintf("certificate %s, which ends on %s, is used; %s stays beside it for a week",
-		r.next.ID, r.next.ExpiresAt.UTC().Format(time.DateOnly), r.current.ID))
+	r.audit(ctx, "credential-rotated", fmt.Sprintf("certificate %s, which ends on %s, is used; %s stays beside it for %s",
+		r.next.ID, r.next.ExpiresAt.UTC().Format(time.DateOnly), r.current.ID, r.cfg.RotateOverlap))
+	r.older = append(r.older, r.current)
+	r.current, r.next = *r.next, nil
 	return nil
 }
 
 // retire removes what the one in use has replaced. That has to be good by itself: without any, none could be added.
 func (r *rotation) retire(ctx context.Context, now time.Time) error {
-	if len(r.older) == 0 || r.current.AcceptedAt.IsZero() || r.current.Refusal != "" || now.Sub(r.current.AcceptedAt) < rotateOverlap {
+	if len(r.older) == 0 || r.current.AcceptedAt.IsZero() || r.current.Refusal != "" || now.Sub(r.current.AcceptedAt) < r.cfg.RotateOverlap {
 		return nil
 	}
 	if err := r.prove(ctx, r.current); err != nil {
@@ -228,6 +277,7 @@ func (r *rotation) retire(ctx context.Context, now time.Time) error {
 		}
 		r.audit(ctx, "credential-retired", "certificate "+old.ID+" was replaced by "+r.current.ID+", and its key is destroyed"+left)
 	}
+	r.older = nil
 	return nil
 }
 

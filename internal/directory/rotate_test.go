@@ -201,3 +201,46 @@ func TestOnlyOurOwnIsRotated(t *testing.T) {
 		t.Errorf("credentials: %+v", list)
 	}
 }
+
+// Whoever asks has a certificate rotated at once, whatever its age: the sync that begins it has the next ones come when
+// it can go on, and none comes for it any more when it is over.
+func TestRotationNow(t *testing.T) {
+	o := registered(t)
+	scope, first := o.cat.Tenant(o.id), o.credentials()[0]
+	due := func() time.Duration {
+		t.Helper()
+		row, err := scope.Get(t.Context())
+		o.must(err)
+		return row.NextSyncAt.Sub(row.LastSyncAt)
+	}
+	o.sync()
+	if list := o.credentials(); len(list) != 1 || due() < time.Hour {
+		t.Fatalf("rotated though nobody asked: %d certificates, the next sync comes in %s", len(list), due())
+	}
+	o.must(scope.AskRotation(t.Context(), first.ID, time.Now().Add(o.later)))
+	o.sync()
+	if list := o.credentials(); len(list) != 2 || list[0].Purpose != tenantry.ToRotate || due() > 5*time.Minute {
+		t.Fatalf("after the first sync: %d certificates, the newest to %s, the next sync comes in %s", len(list), list[0].Purpose, due())
+	}
+	o.later += 5 * time.Minute
+	o.sync()
+	second := o.credentials()[0]
+	if second.Purpose != tenantry.ToBackup || second.ID == first.ID || !second.RotateAt.IsZero() {
+		t.Fatalf("after the second sync: %s %s, asked for at %s", second.ID, second.Purpose, second.RotateAt)
+	}
+	if left := due(); left <= 0 || left > aDay {
+		t.Errorf("in the overlap the next sync comes in %s", left)
+	}
+	o.later += 8 * aDay
+	o.sync()
+	if list := o.credentials(); len(list) != 1 || list[0].ID != second.ID {
+		t.Fatalf("after the overlap: %d certificates", len(list))
+	}
+	if got := o.sim.ApplicationKeys(first.ClientID); len(got) != 1 || got[0] != second.ID {
+		t.Errorf("at Microsoft there is %v", got)
+	}
+	o.sync()
+	if list := o.credentials(); len(list) != 1 || due() < time.Minute {
+		t.Errorf("it goes on: %d certificates, the next sync comes in %s", len(list), due())
+	}
+}

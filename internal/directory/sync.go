@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -42,6 +43,7 @@ func (d *Directory) Sync(ctx context.Context, t tenantry.TenantID) (tenantry.Cou
 		Directory: d, tenant: t, scope: scope, graph: d.cfg.Open(t, id), looked: map[tenantry.ResourceID]bool{},
 		unlisted: map[tenantry.ResourceKind]string{},
 	}
+	began := d.cfg.Now()
 	roles, err := s.begin(ctx)
 	if err != nil {
 		return s.counts, err
@@ -67,7 +69,14 @@ func (d *Directory) Sync(ctx context.Context, t tenantry.TenantID) (tenantry.Cou
 	if err := scope.ListingEnded(ctx, s.unlisted, now); err != nil {
 		return s.counts, err
 	}
-	return s.counts, scope.SyncDone(ctx, now, catalog.NextSync(row.AddedAt, now, row.SyncEvery))
+	next := catalog.NextSync(row.AddedAt, now, row.SyncEvery)
+	if s.again.IsZero() && s.rotationAsked(ctx, began) {
+		s.again = now
+	}
+	if !s.again.IsZero() && s.again.Before(next) {
+		next = s.again
+	}
+	return s.counts, scope.SyncDone(ctx, now, next)
 }
 
 // begin looks at what the consent permits today, and tells the enabled workloads that they are being listed.
@@ -92,6 +101,7 @@ type syncing struct {
 	graph  Graph
 	counts tenantry.Counts
 	looked map[tenantry.ResourceID]bool // asked about in this sync: once is enough
+	again  time.Time                    // when the rotation of a certificate can go on; zero: with the next sync
 	// unlisted says why a kind of object could not be listed.
 	unlisted map[tenantry.ResourceKind]string
 }

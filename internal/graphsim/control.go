@@ -142,6 +142,8 @@ func (t *Tenant) control(r *http.Request, verb string) (any, error) {
 		return t.Users(), nil
 	case "GET groups":
 		return t.Groups(), nil
+	case "GET applications":
+		return t.Applications(), nil
 	case "GET sites":
 		return t.Sites(), nil
 	case "POST consent":

@@ -108,6 +108,24 @@ func (t *Tenant) ApplicationKeys(appID string) (names []string) {
 	return names
 }
 
+// Applications returns the names of the certificates of each application that is registered in the tenant, by its
+// application ID.
+func (t *Tenant) Applications() map[string][]string {
+	t.consent.mu.RLock()
+	defer t.consent.mu.RUnlock()
+	all := map[string][]string{}
+	for _, r := range t.consent.registrations.all {
+		if r.kind != "application" || r.state != Active {
+			continue
+		}
+		all[r.appID] = []string{}
+		for _, k := range r.keys {
+			all[r.appID] = append(all[r.appID], k.DisplayName)
+		}
+	}
+	return all
+}
+
 func (r *registry) deleted(kind string) (list []*registration) {
 	for _, one := range r.all {
 		if one.kind == kind && one.state == Deleted {

@@ -91,6 +91,18 @@ func testRotating(w *world, a *catalog.Tenant, like catalog.Credential) {
 	w.kind(a.OfferCredential(w.ctx, "c-none", time.Time{}, now), tenantry.Conflict)
 	w.ok(a.CredentialKnownAs(w.ctx, "c-next", "remote"))
 	w.ok(a.CredentialKnownAs(w.ctx, "c-none", "remote"))
+	w.ok(a.AskRotation(w.ctx, "c-next", now))
+	w.ok(a.AskRotation(w.ctx, "c-next", now.Add(time.Hour))) // again: the first counts
+	w.kind(a.AskRotation(w.ctx, "c-none", now), tenantry.Conflict)
+	asked, err := a.Credentials(w.ctx)
+	w.ok(err)
+	for _, c := range asked {
+		if c.ID == "c-next" {
+			expect(w, "since when its rotation is wanted", c.RotateAt, now)
+		} else if c.ObjectID == "" {
+			w.kind(a.AskRotation(w.ctx, c.ID, now), tenantry.Conflict)
+		}
+	}
 	w.ok(a.CredentialStuck(w.ctx, "c-next", "a policy"))
 	w.ok(a.CredentialStuck(w.ctx, "c-none", "a policy"))
 	list, err := a.Credentials(w.ctx)
@@ -98,6 +110,7 @@ func testRotating(w *world, a *catalog.Tenant, like catalog.Credential) {
 	for _, c := range list {
 		if c.ID == "c-next" {
 			next.RemoteKey, next.OfferedAt, next.Stuck = "remote", now.Add(time.Hour), "a policy"
+			next.RotateAt = now
 			expect(w, "what is rotated", cmp.Diff(next, c), "")
 		} else {
 			expect(w, "the others", c.RemoteKey+c.Stuck, "")

@@ -127,6 +127,7 @@ func testScope(_ *testing.T, w *world) {
 		"CredentialTold":    func() any { return mine.CredentialTold(w.ctx, "c-1", "AADSTS1", after) },
 		"OfferCredential":   func() any { return mine.OfferCredential(w.ctx, "c-1", time.Time{}, after) },
 		"CredentialKnownAs": func() any { return mine.CredentialKnownAs(w.ctx, "c-1", "mine") },
+		"AskRotation":       func() any { return mine.AskRotation(w.ctx, "c-1", after) },
 		"CredentialStuck":   func() any { return mine.CredentialStuck(w.ctx, "c-1", "mine") },
 		"RemoveCredential":  func() any { return mine.RemoveCredential(w.ctx, "c-1") },
 		"KeepUpload": func() any {
