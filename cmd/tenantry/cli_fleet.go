@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -32,7 +33,7 @@ func alarmsCommand(c *connection) *cobra.Command {
 			}
 			conclude(cmd, map[string]any{"all": answer.JSON200.Items, "items": of.JSON200.Items, "next": of.JSON200.Next})
 			for _, a := range of.JSON200.Items {
-				rows = append(rows, []string{a.Tenant, a.Cause, a.Subject, when(a.Since), a.Detail})
+				rows = append(rows, []string{cmp.Or(a.TenantName, a.Tenant), a.Cause, a.Subject, when(a.Since), a.Detail})
 			}
 			return table(cmd, "TENANT CAUSE SUBJECT SINCE DETAIL", rows, of.JSON200.Next != "")
 		})

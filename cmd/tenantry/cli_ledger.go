@@ -26,7 +26,7 @@ func (c *connection) runsWhy() *cobra.Command {
 			var rows [][]string
 			for _, p := range run.Problems {
 				if p.State == apiclient.TaskProblemStateReady {
-					rows = append(rows, []string{p.Task, p.Resource, p.Workload, p.Kind, p.Reason})
+					rows = append(rows, []string{p.Task, cmp.Or(p.ResourceName, p.Resource), p.Workload, p.Kind, p.Reason})
 				}
 			}
 			if len(rows) == 0 {

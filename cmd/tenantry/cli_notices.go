@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 
@@ -91,7 +92,7 @@ func noticeRow(n apiclient.Notices) []string {
 	if n.TimeZone != "" && report != string(n.Report) {
 		report += " " + n.TimeZone
 	}
-	return []string{n.Policy, strings.Join(n.To, ","), strings.Join(texts(n.Events), ","), report, yes(n.Problems), yes(n.Stopped), when(n.NextReport)}
+	return []string{cmp.Or(n.PolicyName, n.Policy, "(all)"), strings.Join(n.To, ","), strings.Join(texts(n.Events), ","), report, yes(n.Problems), yes(n.Stopped), when(n.NextReport)}
 }
 
 func (c *connection) noticesList() *cobra.Command {

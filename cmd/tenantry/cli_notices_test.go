@@ -21,8 +21,8 @@ func TestNoticesCommands(t *testing.T) {
 			id = word
 		}
 	}
-	o.shows([]string{id, "eve@contoso.com", "none", "off"}, "notices", "set", tenant, "--policy", id, "--address", "eve@contoso.com", "--events", "none")
-	o.shows([]string{id, "eve@contoso.com", "bob@contoso.com"}, "notices", "list", tenant)
+	o.shows([]string{"Nightly", "eve@contoso.com", "none", "off"}, "notices", "set", tenant, "--policy", id, "--address", "eve@contoso.com", "--events", "none")
+	o.shows([]string{"Nightly", "(all)", "eve@contoso.com", "bob@contoso.com"}, "notices", "list", tenant)
 	o.shows(nil, "notices", "test", tenant)
 	o.shows(nil, "notices", "report", tenant)
 	if !strings.Contains(o.said, "tenantry notices mails "+tenant) {

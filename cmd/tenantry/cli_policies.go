@@ -73,10 +73,15 @@ func (c *connection) policiesShow() *cobra.Command {
 		})
 }
 
+// zoneOwners say whose time zone a policy has.
+var zoneOwners = map[apiclient.PolicyTimeZoneOf]string{
+	apiclient.PolicyTimeZoneOfPolicy: "its own", apiclient.PolicyTimeZoneOfTenant: "the tenant's", apiclient.PolicyTimeZoneOfRegion: "the region's",
+}
+
 func showPolicy(cmd *cobra.Command, p apiclient.Policy) error {
 	pairs := []string{
 		"id", p.Id, "name", p.Name, "state", string(p.State), "kinds", strings.Join(p.Kinds, ", "), "workloads", strings.Join(p.Workloads, ", "),
-		"schedule", scheduleText(p.Schedule), "enrolment", strings.TrimSpace(string(p.Enrol) + " " + p.EnrolAt),
+		"schedule", scheduleText(p.Schedule), "time zone", p.Schedule.TimeZone + " (" + zoneOwners[p.TimeZoneOf] + ")", "enrolment", strings.TrimSpace(string(p.Enrol) + " " + p.EnrolAt),
 		"objective", (time.Duration(p.ObjectiveMinutes) * time.Minute).String(), "added", when(p.CreatedAt), "activated", when(p.ActivatedAt),
 		"feasible", feasible(p.Feasibility), "warning", p.Feasibility.Warning,
 		"resources", strings.Join(p.Targets.Resources, " "), "excluded", strings.Join(p.Targets.ExcludeResources, " "),

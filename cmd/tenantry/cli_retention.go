@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -96,7 +97,7 @@ func verdicts(series []apiclient.Retained) (rows [][]string) {
 			if snapshot.Keep {
 				verdict = "stays"
 			}
-			rows = append(rows, []string{s.Resource, s.Workload, count(snapshot.Seq), when(snapshot.Time), verdict, strings.Join(snapshot.Rules, ", ")})
+			rows = append(rows, []string{cmp.Or(s.ResourceName, s.Resource), s.Workload, count(snapshot.Seq), when(snapshot.Time), verdict, strings.Join(snapshot.Rules, ", ")})
 		}
 	}
 	return rows
@@ -115,7 +116,7 @@ func (c *connection) holdsList() *cobra.Command {
 			}
 			var rows [][]string
 			for _, h := range answer.JSON200.Items {
-				rows = append(rows, []string{h.Resource, h.Reason, h.Actor, when(h.At)})
+				rows = append(rows, []string{cmp.Or(h.ResourceName, h.Resource, "(whole tenant)"), h.Reason, h.Actor, when(h.At)})
 			}
 			return table(cmd, "RESOURCE REASON BY SINCE", rows, false)
 		})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -21,7 +22,7 @@ func watchFlag(command *cobra.Command, watch *bool) {
 
 func (c *connection) runsList() *cobra.Command {
 	var action, state, policy string
-	command := listing(c, "list TENANT", "List the runs of a tenant, newest first", "ID REFERENCE ACTION TRIGGER STATE TASKS ITEMS STARTED ENDED",
+	command := listing(c, "list TENANT", "List the runs of a tenant, newest first", "ID REFERENCE ACTION POLICY TRIGGER STATE TASKS ITEMS STARTED ENDED",
 		func(a asking) ([]apiclient.Run, string, error) {
 			answer, err := a.client.ListRunsWithResponse(a.ctx, a.args[0], &apiclient.ListRunsParams{
 				After: a.after, Limit: a.limit, Action: given[apiclient.ListRunsParamsAction](action),
@@ -34,7 +35,7 @@ func (c *connection) runsList() *cobra.Command {
 		},
 		func(r apiclient.Run) []string {
 			return []string{
-				r.Id, r.Reference, string(r.Action), string(r.Trigger), string(r.State),
+				r.Id, r.Reference, string(r.Action), cmp.Or(r.PolicyName, r.Policy), string(r.Trigger), string(r.State),
 				fmt.Sprintf("%d/%d", tasksEnded(&r), r.Tasks), progress(r.Progress), when(r.CreatedAt), when(r.EndedAt),
 			}
 		})
@@ -93,7 +94,7 @@ func (c *connection) runsTasks() *cobra.Command {
 			return answer.JSON200.Items, answer.JSON200.Next, nil
 		},
 		func(t apiclient.Task) []string {
-			return []string{t.Id, t.Resource, t.Workload, string(t.State), progress(t.Progress), when(t.NotBefore), t.Reason}
+			return []string{t.Id, cmp.Or(t.ResourceName, t.Resource), t.Workload, string(t.State), progress(t.Progress), when(t.NotBefore), t.Reason}
 		})
 }
 
@@ -144,7 +145,7 @@ func (c *connection) runsFind() *cobra.Command {
 			}
 			var rows [][]string
 			for _, r := range answer.JSON200.Items {
-				rows = append(rows, []string{r.Reference, r.Tenant, r.Id, string(r.Action), string(r.State), when(r.CreatedAt), when(r.EndedAt)})
+				rows = append(rows, []string{r.Reference, cmp.Or(r.TenantName, r.Tenant), r.Id, string(r.Action), string(r.State), when(r.CreatedAt), when(r.EndedAt)})
 			}
 			return table(cmd, "REFERENCE TENANT ID ACTION STATE STARTED ENDED", rows, false)
 		})
@@ -209,7 +210,7 @@ func mayEnd(e apiclient.Estimate) string {
 
 func showRun(cmd *cobra.Command, r *apiclient.Run) error {
 	about := []string{
-		"id", r.Id, "reference", r.Reference, "tenant", r.Tenant, "policy", r.Policy, "action", string(r.Action), "trigger", string(r.Trigger),
+		"id", r.Id, "reference", r.Reference, "tenant", cmp.Or(r.TenantName, r.Tenant), "policy", cmp.Or(r.PolicyName, r.Policy), "action", string(r.Action), "trigger", string(r.Trigger),
 		"retry of", r.RetryOf, "state", string(r.State), "canceled", when(r.CanceledAt),
 		"tasks", fmt.Sprintf("%d, %d done, %d failed, %d canceled", r.Tasks, r.TasksDone, r.TasksFailed, r.TasksCanceled),
 	}
@@ -229,7 +230,7 @@ func showRun(cmd *cobra.Command, r *apiclient.Run) error {
 	}
 	var rows [][]string
 	for _, p := range r.Problems {
-		rows = append(rows, []string{p.Task, p.Resource, p.Workload, string(p.State), p.Kind, count(p.Skipped), p.Reason})
+		rows = append(rows, []string{p.Task, cmp.Or(p.ResourceName, p.Resource), p.Workload, string(p.State), p.Kind, count(p.Skipped), p.Reason})
 	}
 	if err := table(cmd, "TASK RESOURCE WORKLOAD STATE KIND SKIPPED REASON", rows, false); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -123,14 +124,14 @@ func (c *connection) foundBy(cmd *cobra.Command, client *apiclient.ClientWithRes
 
 func notSearched(cmd *cobra.Command, list []apiclient.UnreadableSeries) {
 	for _, u := range list {
-		cmd.PrintErrf("Not searched (%s): %s %s, snapshot %d\n", u.Kind, u.Resource, u.Workload, u.Snapshot)
+		cmd.PrintErrf("Not searched (%s): %s %s, snapshot %d\n", u.Kind, cmp.Or(u.ResourceName, u.Resource), u.Workload, u.Snapshot)
 	}
 }
 
 func foundTable(cmd *cobra.Command, items []apiclient.FoundItem, more bool) error {
 	var rows [][]string
 	for _, i := range items {
-		rows = append(rows, []string{i.Resource, i.Workload, count(i.Snapshot), i.Kind, i.Name, i.From, when(i.Date), i.Id})
+		rows = append(rows, []string{cmp.Or(i.ResourceName, i.Resource), i.Workload, count(i.Snapshot), i.Kind, i.Name, i.From, when(i.Date), i.Id})
 	}
 	return table(cmd, "RESOURCE WORKLOAD SNAPSHOT KIND NAME FROM DATE ID", rows, more)
 }

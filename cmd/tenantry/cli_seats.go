@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -276,13 +277,17 @@ func (c *connection) resourcesWhy() *cobra.Command {
 			if err := fields(cmd, "name", p.Name, "state", p.State, "standing", p.Standing, "seat", seat, "rule", p.Rule); err != nil {
 				return err
 			}
+			called := map[string]string{}
+			for _, part := range p.Policies {
+				called[part.Policy] = part.Name
+			}
 			var rows [][]string
 			for _, w := range p.Workloads {
 				fresh := map[bool]string{true: "stale", false: "fresh"}[w.Stale]
 				if w.SavedAt.IsZero() {
 					fresh = "never backed up"
 				}
-				rows = append(rows, []string{w.Workload, w.Policy, when(w.NextDue), when(w.SavedAt), fresh})
+				rows = append(rows, []string{w.Workload, cmp.Or(called[w.Policy], w.Policy), when(w.NextDue), when(w.SavedAt), fresh})
 			}
 			if err := table(cmd, "WORKLOAD POLICY NEXT SAVED AGE", rows, false); err != nil {
 				return err

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -18,7 +19,7 @@ func (c *connection) runsTask() *cobra.Command {
 				return err
 			}
 			t := answer.JSON200
-			err = fields(cmd, "id", t.Id, "resource", t.Resource, "workload", t.Workload, "action", string(t.Action), "state", string(t.State),
+			err = fields(cmd, "id", t.Id, "resource", cmp.Or(t.ResourceName, t.Resource), "workload", t.Workload, "action", string(t.Action), "state", string(t.State),
 				"items", progress(t.Progress), "found", found(t.Progress), "read", read(t.Progress, t.Estimate), "stored", byteSize(t.Progress.Stored),
 				"kind", t.Kind, "reason", t.Reason, "not before", when(t.NotBefore), "started", when(t.StartedAt), "ended", when(t.EndedAt),
 				"rate", rate(t.Estimate), "may end", mayEnd(t.Estimate))
@@ -48,7 +49,7 @@ func (c *connection) runsFailures() *cobra.Command {
 			return answer.JSON200.Items, answer.JSON200.Next, nil
 		},
 		func(f apiclient.ItemFailure) []string {
-			return []string{f.Resource, f.Workload, f.Item, f.Name, f.Kind, lastGood(f.LastGood), nextTry(string(f.Retry), f.NextTry), f.Reason}
+			return []string{cmp.Or(f.ResourceName, f.Resource), f.Workload, f.Item, f.Name, f.Kind, lastGood(f.LastGood), nextTry(string(f.Retry), f.NextTry), f.Reason}
 		})
 }
 

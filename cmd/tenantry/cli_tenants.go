@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -217,13 +218,16 @@ func whose(e apiclient.AuditEntry) string {
 	if e.ActorTenant == "" {
 		return e.Actor
 	}
+	if e.ActorTenant == e.Tenant {
+		return e.Actor + " of " + cmp.Or(e.TenantName, e.Tenant)
+	}
 	return e.Actor + " of " + e.ActorTenant
 }
 
 const auditHeader = "TIME ACTOR FROM TENANT ACTION DETAIL"
 
 func auditRow(e apiclient.AuditEntry) []string {
-	return []string{when(e.At), whose(e), e.Source, e.Tenant, e.Action, e.Detail}
+	return []string{when(e.At), whose(e), e.Source, cmp.Or(e.TenantName, e.Tenant), e.Action, e.Detail}
 }
 
 func resourcesCommand(c *connection) *cobra.Command {

@@ -174,7 +174,7 @@ func TestCommands(t *testing.T) {
 	o.shows([]string{"VERDICT"}, "policies", "retention-preview", tenant, policy)
 	o.shows([]string{"VERDICT"}, "policies", "retention-preview", tenant, policy, "--yearly", "2")
 	o.shows(nil, "holds", "set", tenant, "case 7", "--resource", user)
-	o.shows([]string{"case 7", user}, "holds", "list", tenant)
+	o.shows([]string{"case 7", "Ada"}, "holds", "list", tenant)
 	o.shows(nil, "holds", "lift", tenant, "--resource", user)
 	o.shows([]string{"prune", "running"}, "prune", "series", tenant, user, "mailbox")
 	o.shows([]string{"collect", "running"}, "prune", "collect", tenant)
@@ -187,7 +187,7 @@ func TestCommands(t *testing.T) {
 	o.shows([]string{"connected=1", "1 active, 0 inactive, 0 gone", "directory=1"}, "fleet")
 	o.shows([]string{"provider-admin", "grant"}, "whoami")
 	token := strings.TrimSpace(o.shows([]string{"tenantry_"}, "tokens", "add", "ada@contoso", "tenant-admin", "--tenant", tenant, "--days", "30"))
-	o.shows([]string{"ada@contoso", "tenant-admin", tenant, "test"}, "tokens", "list")
+	o.shows([]string{"ada@contoso", "tenant-admin", "Contoso", "(all)", "never", "test"}, "tokens", "list")
 	o.shows([]string{"ada@contoso", "tenant-admin", tenant}, "whoami", "--token", token)
 	if _, err := o.run("processes", "--token", token); tenantry.KindOf(err) != tenantry.Forbidden {
 		t.Errorf("a tenant's administrator sees the fleet: %v", err)
@@ -246,7 +246,7 @@ func TestSearchCommand(t *testing.T) {
 		row := catalog.SnapshotRow{Seq: 3, Time: time.Now()}
 		must(t, o.catalog.Tenant(tenantry.TenantID(tenant)).MirrorSnapshots(t.Context(), tenantry.ResourceID(user), w, []catalog.SnapshotRow{row}))
 	}
-	o.shows([]string{"Re: invoice", "ada@contoso.com", "message", "2026-11-2", user, "m1"},
+	o.shows([]string{"Re: invoice", "ada@contoso.com", "message", "2026-11-2", "Ada", "m1"},
 		"search", tenant, "invoice", "--from", "ada@contoso.com", "--kind", "message", "--since", "2026-11-20T12:00:00Z", "--before", "2026-11-30")
 }
 

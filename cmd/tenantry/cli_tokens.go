@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -25,10 +26,13 @@ func (c *connection) tokensList() *cobra.Command {
 		},
 		func(t apiclient.Token) []string {
 			expires := when(t.Expires)
+			if t.Expires.IsZero() {
+				expires = "never"
+			}
 			if !t.Expires.IsZero() && t.Expires.Before(time.Now()) {
 				expires += " (expired)"
 			}
-			return []string{t.Name, string(t.Role), t.Tenant, when(t.Created), t.CreatedBy, expires}
+			return []string{t.Name, string(t.Role), cmp.Or(t.TenantName, t.Tenant, "(all)"), when(t.Created), t.CreatedBy, expires}
 		})
 }
 

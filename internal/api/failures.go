@@ -12,9 +12,10 @@ import (
 
 // ItemFailure is an item that a task of a run could not save or write.
 type ItemFailure struct {
-	Task     tenantry.TaskID     `json:"task"`
-	Resource tenantry.ResourceID `json:"resource,omitempty"`
-	Workload tenantry.Workload   `json:"workload,omitempty"`
+	Task         tenantry.TaskID     `json:"task"`
+	Resource     tenantry.ResourceID `json:"resource,omitempty"`
+	ResourceName string              `json:"resource_name,omitempty" doc:"What people call it"`
+	Workload     tenantry.Workload   `json:"workload,omitempty"`
 	ItemProblem
 }
 

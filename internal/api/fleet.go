@@ -30,12 +30,13 @@ func warningOf(w catalog.ProviderWarning) Alarm {
 
 // TenantAlarm is what is wrong with one tenant; others go on.
 type TenantAlarm struct {
-	Tenant  tenantry.TenantID `json:"tenant"`
-	Cause   string            `json:"cause" doc:"key: its key does not open; damage: what is stored of a series is damaged; place: no worker of its pool can reach its data region or its cloud; credential: one of its own ends within 30 days; credential_last: within a week, has ended, or is refused; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short" example:"key"`
-	Subject string            `json:"subject,omitempty" doc:"The series, as resource/workload; absent: the whole tenant"`
-	Detail  string            `json:"detail" doc:"What was seen last"`
-	Since   *time.Time        `json:"since,omitempty"`
-	Seen    *time.Time        `json:"seen,omitempty" doc:"When it was seen last"`
+	Tenant     tenantry.TenantID `json:"tenant"`
+	TenantName string            `json:"tenant_name,omitempty" doc:"What people call the tenant"`
+	Cause      string            `json:"cause" doc:"key: its key does not open; damage: what is stored of a series is damaged; place: no worker of its pool can reach its data region or its cloud; credential: one of its own ends within 30 days; credential_last: within a week, has ended, or is refused; mass_change: pruning is suspended; quota_soft, quota_hard: seats are short" example:"key"`
+	Subject    string            `json:"subject,omitempty" doc:"The series, as resource/workload; absent: the whole tenant"`
+	Detail     string            `json:"detail" doc:"What was seen last"`
+	Since      *time.Time        `json:"since,omitempty"`
+	Seen       *time.Time        `json:"seen,omitempty" doc:"When it was seen last"`
 }
 
 func tenantAlarmOf(a catalog.TenantAlarm) TenantAlarm {

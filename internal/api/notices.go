@@ -26,7 +26,8 @@ type NewNotices struct {
 
 // Notices are who is told what by mail, as it is set.
 type Notices struct {
-	Policy tenantry.PolicyID `json:"policy,omitempty" doc:"Of one policy; absent: of the tenant, or the fleet"`
+	Policy     tenantry.PolicyID `json:"policy,omitempty" doc:"Of one policy; absent: of the tenant, or the fleet"`
+	PolicyName string            `json:"policy_name,omitempty" doc:"What people call the policy"`
 	NewNotices
 	ChangedAt  *time.Time `json:"changed_at,omitempty"`
 	NextReport *time.Time `json:"next_report,omitempty"`

@@ -21,6 +21,7 @@ type Policy struct {
 	Enrol            catalog.EnrolMode       `json:"enrol" enum:"automatic,daily,present" doc:"automatic: takes in later resources with the sync that finds them; daily: at a local time; present: takes in those who are there when it is activated, once"`
 	EnrolAt          string                  `json:"enrol_at,omitempty" doc:"daily: local time of day at which it takes in newcomers" example:"20:00"`
 	Schedule         Schedule                `json:"schedule"`
+	TimeZoneOf       string                  `json:"time_zone_of,omitempty" enum:"region,tenant,policy" doc:"Whose time zone its schedule has: with off-peak that of the tenant or, if that follows it, of its data region, whatever it becomes; else its own, given or taken from the tenant when it was added"`
 	ObjectiveMinutes int64                   `json:"objective_minutes" doc:"Up to this age the newest backup of a workload counts as fresh"`
 	CreatedAt        *time.Time              `json:"created_at,omitempty"`
 	ActivatedAt      *time.Time              `json:"activated_at,omitempty"`

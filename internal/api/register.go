@@ -56,6 +56,9 @@ func answered[I, O any](ctx context.Context, s *service, operation string, in *I
 	if err == nil && pages != nil {
 		err = pages.seal(ctx, out)
 	}
+	if err == nil {
+		s.fill(ctx, in, out)
+	}
 	return out, err
 }
 

@@ -15,10 +15,11 @@ const previewResources = 50
 
 // Hold is a legal hold: no snapshot is dropped.
 type Hold struct {
-	Resource tenantry.ResourceID `json:"resource,omitempty" doc:"What is held; absent: the whole tenant"`
-	Reason   string              `json:"reason"`
-	Actor    string              `json:"actor" doc:"Who set it"`
-	At       *time.Time          `json:"at,omitempty"`
+	Resource     tenantry.ResourceID `json:"resource,omitempty" doc:"What is held; absent: the whole tenant"`
+	ResourceName string              `json:"resource_name,omitempty" doc:"What people call it"`
+	Reason       string              `json:"reason"`
+	Actor        string              `json:"actor" doc:"Who set it"`
+	At           *time.Time          `json:"at,omitempty"`
 }
 
 // NewHold sets a hold.
@@ -29,12 +30,13 @@ type NewHold struct {
 
 // Retained says what retention makes of the snapshots of one series.
 type Retained struct {
-	Resource  tenantry.ResourceID `json:"resource"`
-	Workload  tenantry.Workload   `json:"workload"`
-	Suspended string              `json:"suspended,omitempty" doc:"The mass change that suspends pruning until it is acknowledged"`
-	Kept      int                 `json:"kept" doc:"How many snapshots stay"`
-	Dropped   int                 `json:"dropped" doc:"How many go with the next prune"`
-	Snapshots []RetainedSnapshot  `json:"snapshots" nullable:"false" doc:"Newest first"`
+	Resource     tenantry.ResourceID `json:"resource"`
+	ResourceName string              `json:"resource_name,omitempty" doc:"What people call it"`
+	Workload     tenantry.Workload   `json:"workload"`
+	Suspended    string              `json:"suspended,omitempty" doc:"The mass change that suspends pruning until it is acknowledged"`
+	Kept         int                 `json:"kept" doc:"How many snapshots stay"`
+	Dropped      int                 `json:"dropped" doc:"How many go with the next prune"`
+	Snapshots    []RetainedSnapshot  `json:"snapshots" nullable:"false" doc:"Newest first"`
 }
 
 // RetainedSnapshot is the verdict on one snapshot.

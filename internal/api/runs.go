@@ -33,6 +33,7 @@ type Run struct {
 	ID            tenantry.RunID    `json:"id"`
 	Reference     string            `json:"reference,omitempty" doc:"By which people name it, on the phone: find-runs takes it" example:"4827-730-196"`
 	Tenant        tenantry.TenantID `json:"tenant"`
+	TenantName    string            `json:"tenant_name,omitempty" doc:"What people call the tenant"`
 	Policy        tenantry.PolicyID `json:"policy,omitempty"`
 	PolicyName    string            `json:"policy_name,omitempty" doc:"As it is called now, also when it was deleted"`
 	Action        tenantry.Action   `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair,search"`
@@ -65,38 +66,40 @@ func runOf(r catalog.Run) Run {
 
 // TaskProblem says why a task failed, waits, or could not take everything.
 type TaskProblem struct {
-	Task     tenantry.TaskID     `json:"task"`
-	Resource tenantry.ResourceID `json:"resource,omitempty"`
-	Workload tenantry.Workload   `json:"workload,omitempty"`
-	State    catalog.TaskState   `json:"state" enum:"ready,admitted,running,done,failed,canceled"`
-	Kind     tenantry.Kind       `json:"kind,omitempty" doc:"Kind of error: what to do next"`
-	Reason   string              `json:"reason,omitempty"`
-	Skipped  int64               `json:"skipped" doc:"Items it could not take: the task names up to 100"`
-	NextTry  *time.Time          `json:"next_try,omitempty" doc:"When it is tried again, if it waits"`
+	Task         tenantry.TaskID     `json:"task"`
+	Resource     tenantry.ResourceID `json:"resource,omitempty"`
+	ResourceName string              `json:"resource_name,omitempty" doc:"What people call it"`
+	Workload     tenantry.Workload   `json:"workload,omitempty"`
+	State        catalog.TaskState   `json:"state" enum:"ready,admitted,running,done,failed,canceled"`
+	Kind         tenantry.Kind       `json:"kind,omitempty" doc:"Kind of error: what to do next"`
+	Reason       string              `json:"reason,omitempty"`
+	Skipped      int64               `json:"skipped" doc:"Items it could not take: the task names up to 100"`
+	NextTry      *time.Time          `json:"next_try,omitempty" doc:"When it is tried again, if it waits"`
 }
 
 // Task is one workload to back up, restore or verify, or one step for a tenant.
 type Task struct {
-	ID        tenantry.TaskID     `json:"id"`
-	Run       tenantry.RunID      `json:"run"`
-	Resource  tenantry.ResourceID `json:"resource,omitempty"`
-	Workload  tenantry.Workload   `json:"workload,omitempty"`
-	Action    tenantry.Action     `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair,search"`
-	Queue     string              `json:"queue"`
-	State     catalog.TaskState   `json:"state" enum:"ready,admitted,running,done,failed,canceled"`
-	Attempt   int                 `json:"attempt" doc:"Failures since the last progress"`
-	NotBefore *time.Time          `json:"not_before,omitempty" doc:"Waits until then"`
-	Kind      tenantry.Kind       `json:"kind,omitempty" doc:"Kind of the last error"`
-	Reason    string              `json:"reason,omitempty" doc:"Why it waits, failed, or ended without data"`
-	Progress  Counts              `json:"progress"`
-	Delays    *Delays             `json:"delays,omitempty" doc:"What it waited for, as of its last slice"`
-	Snapshot  int64               `json:"snapshot,omitempty" doc:"Sequence number of the snapshot it sealed"`
-	Process   tenantry.ProcessID  `json:"process,omitempty" doc:"The worker that has it"`
-	CreatedAt *time.Time          `json:"created_at,omitempty"`
-	StartedAt *time.Time          `json:"started_at,omitempty"`
-	EndedAt   *time.Time          `json:"ended_at,omitempty"`
-	Estimate  *Estimate           `json:"estimate,omitempty" doc:"On a single task that is under way: its rate, and when it may end"`
-	Problems  []ItemProblem       `json:"problems,omitempty" nullable:"false" doc:"On a single task: items it could not take, at most 100; progress.skipped counts them all"`
+	ID           tenantry.TaskID     `json:"id"`
+	Run          tenantry.RunID      `json:"run"`
+	Resource     tenantry.ResourceID `json:"resource,omitempty"`
+	ResourceName string              `json:"resource_name,omitempty" doc:"What people call it"`
+	Workload     tenantry.Workload   `json:"workload,omitempty"`
+	Action       tenantry.Action     `json:"action" enum:"connect,sync,backup,restore,verify,prune,collect,export,patrol,repair,search"`
+	Queue        string              `json:"queue"`
+	State        catalog.TaskState   `json:"state" enum:"ready,admitted,running,done,failed,canceled"`
+	Attempt      int                 `json:"attempt" doc:"Failures since the last progress"`
+	NotBefore    *time.Time          `json:"not_before,omitempty" doc:"Waits until then"`
+	Kind         tenantry.Kind       `json:"kind,omitempty" doc:"Kind of the last error"`
+	Reason       string              `json:"reason,omitempty" doc:"Why it waits, failed, or ended without data"`
+	Progress     Counts              `json:"progress"`
+	Delays       *Delays             `json:"delays,omitempty" doc:"What it waited for, as of its last slice"`
+	Snapshot     int64               `json:"snapshot,omitempty" doc:"Sequence number of the snapshot it sealed"`
+	Process      tenantry.ProcessID  `json:"process,omitempty" doc:"The worker that has it"`
+	CreatedAt    *time.Time          `json:"created_at,omitempty"`
+	StartedAt    *time.Time          `json:"started_at,omitempty"`
+	EndedAt      *time.Time          `json:"ended_at,omitempty"`
+	Estimate     *Estimate           `json:"estimate,omitempty" doc:"On a single task that is under way: its rate, and when it may end"`
+	Problems     []ItemProblem       `json:"problems,omitempty" nullable:"false" doc:"On a single task: items it could not take, at most 100; progress.skipped counts them all"`
 }
 
 func taskOf(t catalog.Task) Task {

@@ -69,18 +69,20 @@ func (in *searchTenantInput) audit() (tenantry.TenantID, any) {
 
 // FoundItem is an item of a snapshot, and where it is.
 type FoundItem struct {
-	Resource tenantry.ResourceID `json:"resource"`
-	Workload tenantry.Workload   `json:"workload"`
-	Snapshot int64               `json:"snapshot"`
+	Resource     tenantry.ResourceID `json:"resource"`
+	ResourceName string              `json:"resource_name,omitempty" doc:"What people call it"`
+	Workload     tenantry.Workload   `json:"workload"`
+	Snapshot     int64               `json:"snapshot"`
 	BrowseItem
 }
 
 // UnreadableSeries is one that a search could not look into.
 type UnreadableSeries struct {
-	Resource tenantry.ResourceID `json:"resource"`
-	Workload tenantry.Workload   `json:"workload"`
-	Snapshot int64               `json:"snapshot"`
-	Kind     tenantry.Kind       `json:"kind" doc:"What is the matter"`
+	Resource     tenantry.ResourceID `json:"resource"`
+	ResourceName string              `json:"resource_name,omitempty" doc:"What people call it"`
+	Workload     tenantry.Workload   `json:"workload"`
+	Snapshot     int64               `json:"snapshot"`
+	Kind         tenantry.Kind       `json:"kind" doc:"What is the matter"`
 }
 
 // SearchPage is one page of what was found in a tenant.
@@ -193,10 +195,10 @@ func (p *SearchPage) take(found []searched, limit int, at *position) bool {
 		}
 		series := f.row.Series
 		for _, item := range f.items {
-			p.Items = append(p.Items, FoundItem{series.Resource, series.Workload, f.row.Seq, item})
+			p.Items = append(p.Items, FoundItem{Resource: series.Resource, Workload: series.Workload, Snapshot: f.row.Seq, BrowseItem: item})
 		}
 		if f.bad != "" {
-			p.Unreadable = append(p.Unreadable, UnreadableSeries{series.Resource, series.Workload, f.row.Seq, f.bad})
+			p.Unreadable = append(p.Unreadable, UnreadableSeries{Resource: series.Resource, Workload: series.Workload, Snapshot: f.row.Seq, Kind: f.bad})
 		}
 		*at = position{series.Resource, series.Workload, f.next}
 		if f.next != "" {

@@ -114,7 +114,7 @@ func (s *service) getSearch(ctx context.Context, in *getSearchInput) (*body[Sear
 		MadeAt: a.Made, RemovedAt: s.Archives.RemovedAt(a.Made),
 	}
 	for _, u := range sum.Unreadable {
-		r.Unreadable = append(r.Unreadable, UnreadableSeries(u))
+		r.Unreadable = append(r.Unreadable, UnreadableSeries{Resource: u.Resource, Workload: u.Workload, Snapshot: u.Snapshot, Kind: u.Kind})
 	}
 	return &body[SearchResult]{r}, nil
 }
@@ -196,7 +196,7 @@ func foundPage(content io.ReadSeeker, at, size int64, limit int) (Page[FoundItem
 		if err := json.Unmarshal(line, &f); err != nil {
 			return page, tenantry.E(tenantry.Corrupt, "read the result of a search", err)
 		}
-		page.Items = append(page.Items, FoundItem{f.Resource, f.Workload, f.Snapshot, BrowseItem{
+		page.Items = append(page.Items, FoundItem{Resource: f.Resource, Workload: f.Workload, Snapshot: f.Snapshot, BrowseItem: BrowseItem{
 			ID: f.ID, Parent: f.Parent, Kind: f.Kind, Name: f.Name, Size: f.Size, Parts: f.Parts, Problem: f.Problem,
 			From: f.From, To: f.To, Modified: when(f.Modified), Date: when(f.Date),
 		}})

@@ -162,13 +162,14 @@ func (in *addTenantInput) audit() (tenantry.TenantID, any) { return "", in.Body 
 
 // AuditEntry is one thing that somebody asked for.
 type AuditEntry struct {
-	At     *time.Time        `json:"at,omitempty"`
-	Actor  string            `json:"actor" doc:"Name of the token, or who else it was"`
-	Of     tenantry.TenantID `json:"actor_tenant,omitempty" doc:"Whose token it was: a tenant's; absent: the provider's"`
-	Tenant tenantry.TenantID `json:"tenant,omitempty"`
-	Source string            `json:"source,omitempty" doc:"Address that the request came from; behind a proxy the proxy's"`
-	Action string            `json:"action" doc:"The operation; with .failed behind it when it failed" example:"start-run"`
-	Detail string            `json:"detail,omitempty" doc:"What was asked for, as JSON; cut at 2000 bytes"`
+	At         *time.Time        `json:"at,omitempty"`
+	Actor      string            `json:"actor" doc:"Name of the token, or who else it was"`
+	Of         tenantry.TenantID `json:"actor_tenant,omitempty" doc:"Whose token it was: a tenant's; absent: the provider's"`
+	Tenant     tenantry.TenantID `json:"tenant,omitempty"`
+	TenantName string            `json:"tenant_name,omitempty" doc:"What people call the tenant"`
+	Source     string            `json:"source,omitempty" doc:"Address that the request came from; behind a proxy the proxy's"`
+	Action     string            `json:"action" doc:"The operation; with .failed behind it when it failed" example:"start-run"`
+	Detail     string            `json:"detail,omitempty" doc:"What was asked for, as JSON; cut at 2000 bytes"`
 }
 
 func auditOf(e catalog.AuditEntry) AuditEntry {

@@ -16,12 +16,13 @@ import (
 
 // Token is what is known of an API token. The token itself is shown once.
 type Token struct {
-	Name      string            `json:"name" example:"ada@contoso"`
-	Role      Role              `json:"role" enum:"provider-admin,operator,tenant-admin,restore-operator,auditor,read-only"`
-	Tenant    tenantry.TenantID `json:"tenant,omitempty" doc:"The only tenant it is good for; absent: all of the fleet"`
-	CreatedBy string            `json:"created_by,omitempty" doc:"Name of the token that made it, TENANT/NAME if it is a tenant's"`
-	Created   *time.Time        `json:"created,omitempty"`
-	Expires   *time.Time        `json:"expires,omitempty" doc:"Absent: never"`
+	Name       string            `json:"name" example:"ada@contoso"`
+	Role       Role              `json:"role" enum:"provider-admin,operator,tenant-admin,restore-operator,auditor,read-only"`
+	Tenant     tenantry.TenantID `json:"tenant,omitempty" doc:"The only tenant it is good for; absent: all of the fleet"`
+	TenantName string            `json:"tenant_name,omitempty" doc:"What people call the tenant"`
+	CreatedBy  string            `json:"created_by,omitempty" doc:"Name of the token that made it, TENANT/NAME if it is a tenant's"`
+	Created    *time.Time        `json:"created,omitempty"`
+	Expires    *time.Time        `json:"expires,omitempty" doc:"Absent: never"`
 }
 
 func tokenOf(t catalog.Token) Token {

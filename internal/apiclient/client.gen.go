@@ -1055,6 +1055,27 @@ func (e PolicyState) Valid() bool {
 	}
 }
 
+// Defines values for PolicyTimeZoneOf.
+const (
+	PolicyTimeZoneOfPolicy PolicyTimeZoneOf = "policy"
+	PolicyTimeZoneOfRegion PolicyTimeZoneOf = "region"
+	PolicyTimeZoneOfTenant PolicyTimeZoneOf = "tenant"
+)
+
+// Valid indicates whether the value is a known member of the PolicyTimeZoneOf enum.
+func (e PolicyTimeZoneOf) Valid() bool {
+	switch e {
+	case PolicyTimeZoneOfPolicy:
+		return true
+	case PolicyTimeZoneOfRegion:
+		return true
+	case PolicyTimeZoneOfTenant:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for PolicyChangeEnrol.
 const (
 	PolicyChangeEnrolAutomatic PolicyChangeEnrol = "automatic"
@@ -2529,6 +2550,9 @@ type AuditEntry struct {
 	// Source Address that the request came from; behind a proxy the proxy's
 	Source string `json:"source,omitempty,omitzero"`
 	Tenant string `json:"tenant,omitempty,omitzero"`
+
+	// TenantName What people call the tenant
+	TenantName string `json:"tenant_name,omitempty,omitzero"`
 }
 
 // Backlog defines model for Backlog.
@@ -3000,6 +3024,9 @@ type FoundItem struct {
 	Problem  string `json:"problem,omitempty,omitzero"`
 	Resource string `json:"resource"`
 
+	// ResourceName What people call it
+	ResourceName string `json:"resource_name,omitempty,omitzero"`
+
 	// Size Bytes at the source
 	Size     int64 `json:"size"`
 	Snapshot int64 `json:"snapshot"`
@@ -3055,6 +3082,9 @@ type FreshToken struct {
 	// Tenant The only tenant it is good for; absent: all of the fleet
 	Tenant string `json:"tenant,omitempty,omitzero"`
 
+	// TenantName What people call the tenant
+	TenantName string `json:"tenant_name,omitempty,omitzero"`
+
 	// Token The token: it is shown this once
 	//
 	// Example: tenantry_...
@@ -3073,6 +3103,9 @@ type Hold struct {
 
 	// Resource What is held; absent: the whole tenant
 	Resource string `json:"resource,omitempty,omitzero"`
+
+	// ResourceName What people call it
+	ResourceName string `json:"resource_name,omitempty,omitzero"`
 }
 
 // Identity defines model for Identity.
@@ -3102,6 +3135,9 @@ type ItemFailure struct {
 	NextTry  time.Time `json:"next_try,omitempty,omitzero"`
 	Reason   string    `json:"reason"`
 	Resource string    `json:"resource,omitempty,omitzero"`
+
+	// ResourceName What people call it
+	ResourceName string `json:"resource_name,omitempty,omitzero"`
 
 	// Retry Of a backup: what asks for it again
 	Retry ItemFailureRetry `json:"retry,omitempty,omitzero"`
@@ -3649,6 +3685,9 @@ type Notices struct {
 	// Policy Of one policy; absent: of the tenant, or the fleet
 	Policy string `json:"policy,omitempty,omitzero"`
 
+	// PolicyName What people call the policy
+	PolicyName string `json:"policy_name,omitempty,omitzero"`
+
 	// Problems Tell of failures, stale backups and alarms at once: once a day for each cause, then in a digest
 	Problems bool `json:"problems,omitempty,omitzero"`
 
@@ -4019,9 +4058,12 @@ type Policy struct {
 	Schedule         Schedule      `json:"schedule"`
 
 	// State draft: protects only whom it was activated for by name; paused: starts nothing, and goes on holding whom it protects
-	State     PolicyState `json:"state"`
-	Targets   Targets     `json:"targets,omitempty,omitzero"`
-	Workloads []string    `json:"workloads"`
+	State   PolicyState `json:"state"`
+	Targets Targets     `json:"targets,omitempty,omitzero"`
+
+	// TimeZoneOf Whose time zone its schedule has: with off-peak that of the tenant or, if that follows it, of its data region, whatever it becomes; else its own, given or taken from the tenant when it was added
+	TimeZoneOf PolicyTimeZoneOf `json:"time_zone_of,omitempty,omitzero"`
+	Workloads  []string         `json:"workloads"`
 }
 
 // PolicyEnrol automatic: takes in later resources with the sync that finds them; daily: at a local time; present: takes in those who are there when it is activated, once
@@ -4029,6 +4071,9 @@ type PolicyEnrol string
 
 // PolicyState draft: protects only whom it was activated for by name; paused: starts nothing, and goes on holding whom it protects
 type PolicyState string
+
+// PolicyTimeZoneOf Whose time zone its schedule has: with off-peak that of the tenant or, if that follows it, of its data region, whatever it becomes; else its own, given or taken from the tenant when it was added
+type PolicyTimeZoneOf string
 
 // PolicyChange defines model for PolicyChange.
 type PolicyChange struct {
@@ -4430,6 +4475,9 @@ type Retained struct {
 	Kept     int64  `json:"kept"`
 	Resource string `json:"resource"`
 
+	// ResourceName What people call it
+	ResourceName string `json:"resource_name,omitempty,omitzero"`
+
 	// Snapshots Newest first
 	Snapshots []RetainedSnapshot `json:"snapshots"`
 
@@ -4499,11 +4547,14 @@ type Run struct {
 	Tasks int64 `json:"tasks"`
 
 	// TasksCanceled Tasks that ended because it was canceled
-	TasksCanceled int64      `json:"tasks_canceled"`
-	TasksDone     int64      `json:"tasks_done"`
-	TasksFailed   int64      `json:"tasks_failed"`
-	Tenant        string     `json:"tenant"`
-	Trigger       RunTrigger `json:"trigger"`
+	TasksCanceled int64  `json:"tasks_canceled"`
+	TasksDone     int64  `json:"tasks_done"`
+	TasksFailed   int64  `json:"tasks_failed"`
+	Tenant        string `json:"tenant"`
+
+	// TenantName What people call the tenant
+	TenantName string     `json:"tenant_name,omitempty,omitzero"`
+	Trigger    RunTrigger `json:"trigger"`
 
 	// Units On a single run: what its requests to Microsoft cost
 	Units []Units `json:"units,omitempty,omitzero"`
@@ -4702,7 +4753,10 @@ type Task struct {
 	// Reason Why it waits, failed, or ended without data
 	Reason   string `json:"reason,omitempty,omitzero"`
 	Resource string `json:"resource,omitempty,omitzero"`
-	Run      string `json:"run"`
+
+	// ResourceName What people call it
+	ResourceName string `json:"resource_name,omitempty,omitzero"`
+	Run          string `json:"run"`
 
 	// Snapshot Sequence number of the snapshot it sealed
 	Snapshot  int64     `json:"snapshot,omitempty,omitzero"`
@@ -4726,6 +4780,9 @@ type TaskProblem struct {
 	NextTry  time.Time `json:"next_try,omitempty,omitzero"`
 	Reason   string    `json:"reason,omitempty,omitzero"`
 	Resource string    `json:"resource,omitempty,omitzero"`
+
+	// ResourceName What people call it
+	ResourceName string `json:"resource_name,omitempty,omitzero"`
 
 	// Skipped Items it could not take: the task names up to 100
 	Skipped  int64            `json:"skipped"`
@@ -4815,6 +4872,9 @@ type TenantAlarm struct {
 	// Subject The series, as resource/workload; absent: the whole tenant
 	Subject string `json:"subject,omitempty,omitzero"`
 	Tenant  string `json:"tenant"`
+
+	// TenantName What people call the tenant
+	TenantName string `json:"tenant_name,omitempty,omitzero"`
 }
 
 // TenantChange defines model for TenantChange.
@@ -4884,6 +4944,9 @@ type Token struct {
 
 	// Tenant The only tenant it is good for; absent: all of the fleet
 	Tenant string `json:"tenant,omitempty,omitzero"`
+
+	// TenantName What people call the tenant
+	TenantName string `json:"tenant_name,omitempty,omitzero"`
 }
 
 // TokenRole defines model for Token.Role.
@@ -4905,8 +4968,11 @@ type UnreadableSeries struct {
 	// Kind What is the matter
 	Kind     string `json:"kind"`
 	Resource string `json:"resource"`
-	Snapshot int64  `json:"snapshot"`
-	Workload string `json:"workload"`
+
+	// ResourceName What people call it
+	ResourceName string `json:"resource_name,omitempty,omitzero"`
+	Snapshot     int64  `json:"snapshot"`
+	Workload     string `json:"workload"`
 }
 
 // Worker defines model for Worker.

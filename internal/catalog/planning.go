@@ -2,6 +2,7 @@ package catalog
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"time"
 
@@ -129,6 +130,25 @@ func (t *Tenant) alignNights(ctx context.Context, zone string, now time.Time) er
 		}, now)
 		if err != nil && tenantry.KindOf(err) != tenantry.NotFound { // NotFound: it was deleted meanwhile
 			return err
+		}
+	}
+	return nil
+}
+
+// ResourceNames puts what people call resources beside their IDs; those that the tenant does not have stay as they are.
+func (t *Tenant) ResourceNames(ctx context.Context, names map[tenantry.ResourceID]string) error {
+	for chunk := range slices.Chunk(slices.Collect(maps.Keys(names)), batch) {
+		var found []struct {
+			ID   tenantry.ResourceID
+			Name string
+		}
+		err := t.c.read(ctx, "name resources of tenant "+string(t.id), &found,
+			"SELECT id, CASE WHEN name = '' THEN address ELSE name END AS name FROM resources WHERE tenant = ? AND id IN (?)", t.id, bun.List(chunk))
+		if err != nil {
+			return err
+		}
+		for _, row := range found {
+			names[row.ID] = row.Name
 		}
 	}
 	return nil

@@ -273,6 +273,7 @@ func TestTenantStatements(t *testing.T) {
 			{"SetPlanning", func() error { return a.SetPlanning(ctx, Planning{TimeZone: "Europe/Vienna"}, now) }},
 			{"SetPlanning", func() error { return a.SetPlanning(ctx, Planning{TimeZone: "Europe/Vienna", OfRegion: true}, now) }},
 			{"FollowZone", func() error { return a.FollowZone(ctx, "Asia/Tokyo", now) }},
+			{"ResourceNames", func() error { return a.ResourceNames(ctx, map[tenantry.ResourceID]string{"u-1": ""}) }},
 			{"Missing", func() error { _, err := a.Missing(ctx, []tenantry.ResourceID{"u-1"}); return err }},
 			{"Licensing", func() error { _, _, err := a.Licensing(ctx); return err }},
 			{"PausePolicy", func() error { _, err := a.PausePolicy(ctx, "p-1", now); return err }},

@@ -3,6 +3,8 @@ package catalog
 import (
 	"cmp"
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -139,6 +141,23 @@ func (f *Fleet) AddTenant(ctx context.Context, t TenantRow) error {
 		}
 		return writeWorkloads(ctx, tx, workloads)
 	})
+}
+
+// TenantNames puts what people call tenants beside their IDs; those that are not there stay as they are.
+func (f *Fleet) TenantNames(ctx context.Context, names map[tenantry.TenantID]string) error {
+	for chunk := range slices.Chunk(slices.Collect(maps.Keys(names)), batch) {
+		var found []struct {
+			ID   tenantry.TenantID
+			Name string
+		}
+		if err := f.c.read(ctx, "name tenants", &found, "SELECT id, name FROM tenants WHERE id IN (?)", bun.List(chunk)); err != nil {
+			return err
+		}
+		for _, row := range found {
+			names[row.ID] = row.Name
+		}
+	}
+	return nil
 }
 
 // Tenants lists tenants by ascending ID from after on; limit 0 is 100, at most 1000.

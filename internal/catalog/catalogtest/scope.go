@@ -186,7 +186,12 @@ func testScope(_ *testing.T, w *world) {
 		"SetPlanning":      func() any { return mine.SetPlanning(w.ctx, catalog.Planning{TimeZone: "Europe/Vienna"}, after) },
 		"FollowZone":       func() any { return mine.FollowZone(w.ctx, "Asia/Tokyo", after) },
 		"Missing":          func() any { list, _ := mine.Missing(w.ctx, []tenantry.ResourceID{user(0)}); return list },
-		"Licensing":        func() any { l, _, _ := mine.Licensing(w.ctx); return l },
+		"ResourceNames": func() any {
+			names := map[tenantry.ResourceID]string{user(0): ""}
+			_ = mine.ResourceNames(w.ctx, names)
+			return names
+		},
+		"Licensing": func() any { l, _, _ := mine.Licensing(w.ctx); return l },
 		"SetLicensing": func() any {
 			return mine.SetLicensing(w.ctx, catalog.Licensing{Mode: catalog.SeatsManual, Take: []catalog.SeatClass{catalog.SeatUser}}, after)
 		},
