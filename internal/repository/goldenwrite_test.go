@@ -62,16 +62,16 @@ func long(times int) []byte {
 	return bytes.Repeat(goldenText("long, "+strings.Repeat("and longer, ", 8), 300_000), times)
 }
 
-// choose makes a tenant whose secret cuts the long content often: that of every second does.
+// choose makes a tenant whose secret cuts the long content often.
 func (g *goldenWriter) choose() {
-	for range 64 {
+	for range 500 {
 		g.bucket = blobtest.NewMemory()
 		g.open()
 		w := g.begin(goldenAlice)
 		part, err := w.PutContent(context.Background(), bytes.NewReader(long(12)))
 		must(g.t, err)
 		w.Close()
-		if repository.ChunksOf(part) < 6 {
+		if repository.ChunksOf(part) < 10 {
 			continue
 		}
 		key := g.bucket.Bodies(string(tenant) + "/key")[string(tenant)+"/key"]
@@ -105,7 +105,7 @@ func (g *goldenWriter) live() {
 		}
 		must(g.t, repository.FlushIndex(ctx, w))
 		must(g.t, w.Checkpoint(ctx))
-		putGolden(g.t, w, 12, 1, long(200)) // a list of its chunks is stored as content
+		putGolden(g.t, w, 12, 1, long(90)) // a list of its chunks is stored as content
 		for i := range 4 {
 			putGolden(g.t, w, 20+i, 1, goldenText("shared", 200<<10))
 		}
@@ -160,6 +160,7 @@ func (g *goldenWriter) maintain(secret []byte) {
 	must(g.t, err)
 	g.open()
 	g.backup(goldenAlice, func(w *repository.Writer) { // what is condemned is stored once more
+		must(g.t, w.Remove(ctx, messageID(12)))
 		putGolden(g.t, w, 30, 1, secret)
 		must(g.t, repository.FlushIndex(ctx, w))
 		putGolden(g.t, w, 31, 1)

@@ -34,6 +34,9 @@
 // A lookup asks the memtable, then run after run from the newest on; filters spare most
 // reads. A listing merges them.
 //
+// Who backs up, browses, searches or restores may read the index through a Cache on a local disk (UseCache). The bucket
+// stays the only truth: cached.go says what may be kept, and why it cannot mislead.
+//
 // Concurrency: any number of processes may read. Of those that write one series, the
 // manifests decide: a writer that was overtaken gets Fenced at its next commit, and what
 // it wrote since its last one is garbage. Different series share only content (chunks),
