@@ -75,6 +75,10 @@ func (s *service) previewRestore(ctx context.Context, in *restoreInput) (*body[R
 	switch n.Workload {
 	case tenantry.TeamContent:
 		p.Warnings = append(p.Warnings, "only files are written: messages, members and settings, which are counted here, are exported")
+	case tenantry.SiteContent:
+		if err := s.warnOfRows(ctx, series, &p, n); err != nil {
+			return nil, err
+		}
 	case tenantry.GroupContent:
 		if err := s.addSite(ctx, series, &p, n); err != nil {
 			return nil, err

@@ -89,3 +89,42 @@ func TestPreviewOfAGroupCountsItsSite(t *testing.T) {
 	says(preview(2, "part:calendar"), map[string]any{"items": 102.0, "bytes": 1000.0, "site": nil})
 	says(preview(2, "groupSite:host,1,2"), map[string]any{"site.snapshot": 2.0})
 }
+
+// The preview of a site says what list items lose, where there are any in what was asked for, and once.
+func TestPreviewOfASiteTellsOfListItems(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	id := h.addConnected("Contoso", contosoGUID)
+	now := h.clock.Now()
+	site := catalog.Resource{ID: tenantry.SiteResource("host,1,2"), Kind: tenantry.Site, ObjectID: "host,1,2", Name: "Staff", State: tenantry.Active, StateAt: now, Workloads: []tenantry.Workload{tenantry.SiteContent}}
+	tenant := h.catalog.Tenant(id)
+	must(t, tenant.ApplySync(t.Context(), tenantry.Site, []catalog.Resource{site}, "https://graph.example/sites", now))
+	of := tenantry.Series{Tenant: id, Resource: site.ID, Workload: tenantry.SiteContent}
+	must(t, tenant.MirrorSnapshots(t.Context(), of.Resource, of.Workload, []catalog.SnapshotRow{{Series: of, Seq: 1, Time: now, Task: "t"}}))
+	h.browser.sizes = map[tenantry.Series]tenantry.Counts{of: {Items: 10}}
+	tells := func(items ...string) int {
+		t.Helper()
+		ask := map[string]any{"resource": site.ID, "workload": "site", "snapshot": 1}
+		if len(items) > 0 {
+			ask["items"] = items
+		}
+		r := h.want(http.StatusOK, "POST", "/v1/tenants/"+string(id)+"/restores/preview", ask)
+		return strings.Count(string(r.body), "the application as author")
+	}
+	h.browser.items = []api.BrowseItem{
+		{ID: "site:1", Kind: "site", Name: "Staff"}, {ID: "drive:d", Kind: "folder", Name: "Documents", Parent: "site:1"},
+	}
+	if n := tells(); n != 0 {
+		t.Errorf("a site without lists: told %d times", n)
+	}
+	h.browser.items = append(h.browser.items, api.BrowseItem{ID: "list:l", Kind: "list", Name: "Tasks", Parent: "site:1"},
+		api.BrowseItem{ID: "list:l/1", Kind: "listItem", Name: "One", Parent: "list:l"})
+	for _, test := range []struct {
+		items []string
+		want  int
+	}{{nil, 1}, {[]string{"site:1"}, 1}, {[]string{"drive:d"}, 0}, {[]string{"drive:d", "list:l"}, 1}, {[]string{"list:l/1"}, 1}, {[]string{"not there"}, 0}} {
+		if n := tells(test.items...); n != test.want {
+			t.Errorf("%q: told %d times, expected %d", test.items, n, test.want)
+		}
+	}
+}

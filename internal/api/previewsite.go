@@ -77,6 +77,63 @@ func (s *service) groupSite(ctx context.Context, group tenantry.Series, n NewRes
 	return nil, nil
 }
 
+// The kinds of entry that a site's snapshot has for a site, for a list and for an item of one.
+const (
+	kindSite = "site"
+	kindList = "list"
+	kindRow  = "listItem"
+)
+
+// rowsNote is what a restore tells of list items, too (package workload).
+const rowsNote = "list items that are written get the time of the restore and the application as author"
+
+// warnOfRows says what all items of lists lose, if the restore of a site has any, as far as one look shows.
+func (s *service) warnOfRows(ctx context.Context, site tenantry.Series, p *RestorePreview, n NewRestore) error {
+	has, err := s.hasRows(ctx, site, n)
+	if has {
+		p.Warnings = append(p.Warnings, rowsNote)
+	}
+	return err
+}
+
+func (s *service) hasRows(ctx context.Context, site tenantry.Series, n NewRestore) (bool, error) {
+	isRow := func(i BrowseItem) bool { return i.Kind == kindList || i.Kind == kindRow }
+	chosen, err := s.chosen(ctx, site, n)
+	if err != nil || slices.ContainsFunc(chosen, isRow) {
+		return err == nil, err
+	}
+	for _, item := range chosen {
+		if item.Kind != kindSite {
+			continue
+		}
+		list, _, err := s.Browser.Children(ctx, site, n.Snapshot, item.ID, "", rootEntries)
+		if err != nil || slices.ContainsFunc(list, isRow) {
+			return err == nil, err
+		}
+	}
+	return false, nil
+}
+
+// chosen are the first of what was asked for, or of what lies at the root.
+func (s *service) chosen(ctx context.Context, series tenantry.Series, n NewRestore) ([]BrowseItem, error) {
+	if len(n.Items) == 0 {
+		list, _, err := s.Browser.Children(ctx, series, n.Snapshot, "", "", rootEntries)
+		return list, err
+	}
+	var list []BrowseItem
+	for _, id := range n.Items[:min(len(n.Items), rootEntries)] {
+		item, err := s.Browser.Item(ctx, series, n.Snapshot, id)
+		if tenantry.KindOf(err) == tenantry.NotFound {
+			continue // which is counted as unsaved
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, item)
+	}
+	return list, nil
+}
+
 func (n *NewRestore) selects(item string) bool {
 	return len(n.Items) == 0 || slices.Contains(n.Items, item)
 }

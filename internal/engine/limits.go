@@ -51,6 +51,8 @@ type Outcome struct {
 	Problems []Problem // at most 100 kept, Counts.Skipped says how many
 	Damage   Damage    // of a verification
 	Healed   Healed    // of a backup that is done
+	// Notes is what holds for all that a restore has written, see Noter.
+	Notes string
 	// Unsettled: the source changed in every round of a backup, and what moved meanwhile may be missing. One of the
 	// problems says where; the next run should come soon.
 	Unsettled bool

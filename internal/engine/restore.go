@@ -60,6 +60,9 @@ func (r *restore) run(ctx context.Context, chosen []string) (Outcome, error) {
 	r.progress()
 	out := r.outcome(err == nil)
 	out.Snapshot = r.snap.Snapshot()
+	if noter, ok := r.dst.(Noter); ok && out.Done {
+		out.Notes = noter.Notes()
+	}
 	if errors.Is(err, errSliceOver) {
 		err = nil
 	}

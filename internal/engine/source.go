@@ -148,6 +148,13 @@ type Ender interface {
 	End(ctx context.Context, lacks Lacks) error
 }
 
+// Noter is a Target that says what holds for much of what it was given, and is no fault of single entries: asked once, at the
+// end of a slice that has come to the end of the restore.
+type Noter interface {
+	// Notes are sentences for people; "" is none.
+	Notes() string
+}
+
 // Lacks names an entry that was restored, but not whole, and why. An error ends the slice.
 type Lacks = func(ctx context.Context, id string, why error) error
 

@@ -148,6 +148,15 @@ func (t markedTarget) End(ctx context.Context, lacks engine.Lacks) error {
 	return fromGraph(ender.End(ctx, lacks))
 }
 
+// Notes passes on what holds for all that was written, if anybody says so.
+func (t markedTarget) Notes() string {
+	noter, ok := t.Target.(engine.Noter)
+	if !ok {
+		return ""
+	}
+	return noter.Notes()
+}
+
 // Finish passes on what is to be done with a folder when it is full, if there is anything.
 func (t markedTarget) Finish(ctx context.Context, id string, e repository.Entry, raw []byte, open engine.OpenPart) error {
 	finisher, ok := t.Target.(engine.Finisher)

@@ -41,7 +41,7 @@ func (j *job) restore(ctx context.Context, tenant catalog.TenantRow, progress fu
 		return end{}, fromGraph(err)
 	}
 	out, err := engine.Restore(ctx, reader, markedTarget{dst}, req, j.cfg.Limits, j.drain, progress)
-	return end{done: out.Done, counts: out.Counts, problems: out.Problems}, fromBucket(err)
+	return end{done: out.Done, counts: out.Counts, problems: out.Problems, reason: out.Notes}, fromBucket(err)
 }
 
 // endUploadsTime bounds how long a worker looks after uploads that ended tasks have left.

@@ -359,6 +359,7 @@ func (t *siteTarget[P]) row(ctx context.Context, e repository.Entry, raw []byte)
 		linked = nil
 	}
 	t.mu.Lock()
+	t.rows = true
 	t.links.note(l, e.ID, w.ID, linked)
 	t.mu.Unlock()
 	lost = append(lost, lostTypeOf(r.Type, w.kind)...)

@@ -30,6 +30,7 @@ type siteTarget[P Pages] struct {
 	lists     map[string]*listTarget     // by the ID of a stored list
 	existing  map[string][]named         // lists and pages that are there, by site
 	links     lookups
+	rows      bool // there were items of lists
 }
 
 // NewSiteTarget returns the target that writes into a site; site is Microsoft's ID of it. Libraries are
@@ -147,6 +148,19 @@ func (t *siteTarget[P]) Finish(ctx context.Context, id string, e repository.Entr
 func (t *siteTarget[P]) End(ctx context.Context, lacks engine.Lacks) error {
 	return t.connect(ctx, lacks)
 }
+
+// Notes says what all items of lists lose: Graph sets neither who wrote them nor when ("Create item", "Update item").
+func (t *siteTarget[P]) Notes() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.rows {
+		return ""
+	}
+	return rowsNote
+}
+
+// rowsNote is told before a restore, too (package api).
+const rowsNote = "list items that are written get the time of the restore and the application as author"
 
 // Item writes a file, a list item or a page, unless it is there.
 func (t *siteTarget[P]) Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open engine.OpenPart) (engine.Written, error) {

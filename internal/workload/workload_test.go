@@ -362,8 +362,8 @@ func TestDriveThereAndBack(t *testing.T) {
 			out := c.restore(t, s, want.seq, func() engine.Target {
 				return workload.NewDriveTarget(c.graph, c.users[1].ID, tenantry.RestoreRequest{Folder: folder, Conflict: ""})
 			}, tenantry.RestoreRequest{})
-			if len(out.Problems) > 0 {
-				t.Errorf("%+v", out.Problems)
+			if len(out.Problems) > 0 || out.Notes != "" {
+				t.Errorf("%q %+v", out.Notes, out.Problems)
 			}
 			equal(t, want.files, c.files(t, 1, folder+"/"))
 		}
