@@ -28,7 +28,7 @@ const (
 // of one name, which may be another one than whoever looked at the request before us took, and turns bytes that are no
 // text into U+FFFD.
 var strictJSON = huma.Format{
-	Marshal: huma.DefaultJSONFormat.Marshal,
+	Marshal: marshal,
 	Unmarshal: func(data []byte, v any) error {
 		if _, first := v.(*any); first { // huma reads a body to validate it, then again
 			if err := checkJSON(data); err != nil {
