@@ -25,7 +25,7 @@ type credential struct {
 func TestCertificateRotation(t *testing.T) {
 	f := newFleet(t, "--tenants", "1", "--users", "2", "--mails", "3", "--files-per-user", "0", "--groups", "0", "--sites", "0",
 		"--registration-delay", "0s")
-	f.env = append(f.env, "TENANTRY_ROTATE_SETTLE=1s", "TENANTRY_LEASE_TIME=5s")
+	f.env = append(f.env, "TENANTRY_ROTATE_SETTLE=1s", "TENANTRY_LEASE_TIME=8s")
 	f.scheduler("scheduler")
 	worker := f.worker("first")
 	tn := f.add(f.simTenants()[0])
