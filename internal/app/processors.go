@@ -18,9 +18,10 @@ const (
 	paceEvery = 250 * time.Millisecond
 	// filled is how much of its processors a process uses when it could use more.
 	filled = 0.9
-	// longWait is for how long goroutines wait in the mean when there are too few processors, whatever is used of them: one
-	// may be held up by the file system, or by other processes of the machine.
-	longWait = 2 * time.Millisecond
+	// longWait is for how long goroutines wait in the mean when there are too few processors, whatever is used of them: the
+	// file system holds one up, until the runtime notices within 10 ms. Where other processes take the machine's
+	// processors goroutines wait for some milliseconds, too, and more threads would only cost more.
+	longWait = 20 * time.Millisecond
 	// fewWaits tell nothing.
 	fewWaits = 16
 	// shortHold and longHold are for how many rounds more processors are kept that were asked for: the longer the more often
@@ -33,7 +34,7 @@ const (
 )
 
 // processors decides how many processors Go may use (GOMAXPROCS), round by round: twice as many as soon as they are filled
-// or goroutines wait for one, one fewer while the others could carry the load. Not safe for concurrent use.
+// or goroutines wait long for one, one fewer while the others could carry the load. Not safe for concurrent use.
 //
 //	        filled, or waited for: doubled
 //	fewer ────────────────────────────────▶ more, held for a while

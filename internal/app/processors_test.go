@@ -64,8 +64,8 @@ func TestProcessorsFollowTheLoad(t *testing.T) {
 		{"four are filled", 1, load{used: 4}, 8},
 		{"all are filled", 100, load{used: 8}, 8},
 		{"as many are wanted as five fill", 100, load{used: 4.4}, 5},
-		{"little to do, and what there is waits", 1, load{used: 0.1, waited: 3 * time.Millisecond}, 8},
-		{"little to do", 100, load{used: 0.1, waited: time.Millisecond}, 1},
+		{"little to do, and what there is waits", 1, load{used: 0.1, waited: longWait + time.Millisecond}, 8},
+		{"little to do", 100, load{used: 0.1, waited: longWait}, 1},
 	} {
 		if got := feed(step.rounds, step.load); got != step.want {
 			t.Fatalf("%s: %d processors, expected %d", step.what, got, step.want)

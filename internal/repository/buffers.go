@@ -6,8 +6,11 @@ import "sync"
 // cannot compress.
 const sealedChunk = maxChunk + maxChunk/64 + 1024
 
+// sealedDense is how many bytes a frame takes at most that does not compress.
+const sealedDense = denseFrame + denseFrame/64 + 1024
+
 // bufferSizes are those of the buffers that are used again: of small content, of frames and of chunks.
-var bufferSizes = [...]int{smallContent, denseFrame, contentFrame, frameSize, sealedChunk}
+var bufferSizes = [...]int{smallContent, sealedDense, contentFrame, frameSize, sealedChunk}
 
 var bufferPools [len(bufferSizes)]sync.Pool
 

@@ -62,13 +62,14 @@ func (w *Writer) PutContent(ctx context.Context, r io.Reader) (Part, error) {
 		part.Ref, err = w.putOnce(ctx, (*begin)[:n], digest)
 		return part, err
 	}
-	digest := w.repo.keys.hasher()
-	chunks, err := w.putChunks(ctx, streamBounds(w.streams), io.MultiReader(bytes.NewReader((*begin)[:n]), r), digest)
+	hasher := w.repo.keys.borrowHasher()
+	defer w.repo.keys.hashers.Put(hasher)
+	chunks, digest, err := w.putChunks(ctx, streamBounds(w.streams), io.MultiReader(bytes.NewReader((*begin)[:n]), r), hasher)
 	if err != nil {
 		return Part{}, err
 	}
 	ref, err := w.refTo(ctx, chunks, 0)
-	return Part{Size: chunks.size, Digest: digest.Sum(nil), Ref: ref}, err
+	return Part{Size: chunks.size, Digest: digest, Ref: ref}, err
 }
 
 // PutPayload stores a payload (an item's raw bytes) in the current pack; one of 128 KiB
@@ -86,7 +87,7 @@ func (w *Writer) putBytes(ctx context.Context, b []byte) (Ref, error) {
 	if len(b) < smallContent {
 		return w.putSmall(ctx, payloadLane, b)
 	}
-	chunks, err := w.putChunks(ctx, streamBounds(w.streams), bytes.NewReader(b), nil)
+	chunks, _, err := w.putChunks(ctx, streamBounds(w.streams), bytes.NewReader(b), nil)
 	if err != nil {
 		return Ref{}, err
 	}
@@ -110,7 +111,7 @@ func (w *Writer) refTo(ctx context.Context, chunks *chunkList, depth uint8) (Ref
 			ref.depth = depth
 			return ref, err
 		}
-		if chunks, err = w.putChunks(ctx, listBounds(w.lists), io.MultiReader(bytes.NewReader(begin), list), nil); err != nil {
+		if chunks, _, err = w.putChunks(ctx, listBounds(w.lists), io.MultiReader(bytes.NewReader(begin), list), nil); err != nil {
 			return Ref{}, err
 		}
 	}
@@ -125,26 +126,30 @@ func streamBounds(own chan struct{}) bounds { return bounds{own, streamSlots} }
 // listBounds are those of lists of chunks, which are stored while a content still holds its own.
 func listBounds(own chan struct{}) bounds { return bounds{own, listSlots} }
 
-// putChunks cuts r into chunks, stores those that the tenant does not have yet, and hashes all of them, if there is
-// a digest.
-func (w *Writer) putChunks(ctx context.Context, within bounds, r io.Reader, digest *blake3.Hasher) (*chunkList, error) {
-	c, err := w.newCutting(ctx, within, &chunkList{}, digest)
+// putChunks cuts r into chunks, stores those that the tenant does not have yet, and returns the digest of all of them, if
+// there is what makes one.
+func (w *Writer) putChunks(ctx context.Context, within bounds, r io.Reader, hasher *blake3.Hasher) (*chunkList, []byte, error) {
+	c, err := w.newCutting(ctx, within, &chunkList{}, hasher)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer c.end()
 	if err := c.beginAny(r); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	_, err = c.store(ctx, nil)
-	return c.chunks, err
+	if _, err := c.store(ctx, nil); err != nil {
+		return nil, nil, err
+	}
+	return c.chunks, c.digest(), nil
 }
 
 // cutting is one content that is being cut into chunks. Not safe for concurrent use.
 type cutting struct {
 	w       *Writer
 	chunks  *chunkList
-	digest  *blake3.Hasher // of the chunks; nil: nobody asks
+	hasher  *blake3.Hasher // of the chunks, but for one that is the whole content; nil: nobody asks
+	source  *endReader
+	read    int64 // bytes of the chunks that did not come from source
 	cutter  *chunkers.Chunker
 	buffer  *[]byte // of the cutter
 	whole   *[]byte // of a content that was read before it is cut, or its beginning
@@ -152,12 +157,12 @@ type cutting struct {
 }
 
 // newCutting waits for a slot; end gives it back.
-func (w *Writer) newCutting(ctx context.Context, within bounds, chunks *chunkList, digest *blake3.Hasher) (*cutting, error) {
+func (w *Writer) newCutting(ctx context.Context, within bounds, chunks *chunkList, hasher *blake3.Hasher) (*cutting, error) {
 	release, err := acquireBoth(ctx, within.own, within.process)
 	if err != nil {
 		return nil, err
 	}
-	return &cutting{w: w, chunks: chunks, digest: digest, release: release}, nil
+	return &cutting{w: w, chunks: chunks, hasher: hasher, read: chunks.size, release: release}, nil
 }
 
 // begin says where what follows the chunks comes from.
@@ -199,12 +204,27 @@ func (b *beginning) Read(p []byte) (int, error) {
 // chunker looks at the end of its buffer only where that comes before the content's.
 func (c *cutting) beginIn(size int, r io.Reader) (err error) {
 	c.buffer = borrow(int64(size))
-	c.cutter, err = chunkers.NewChunkerBuffer(chunkAlgorithm, r,
+	c.source = &endReader{r: r}
+	c.cutter, err = chunkers.NewChunkerBuffer(chunkAlgorithm, c.source,
 		&chunkers.ChunkerOpts{MinSize: minChunk, NormalSize: averageChunk, MaxSize: size, Key: c.w.repo.keys.gear}, (*c.buffer)[:size])
 	if err != nil {
 		return tenantry.E(tenantry.Internal, "make a chunker", err)
 	}
 	return nil
+}
+
+// digest is that of all chunks so far, nil if nobody asked for it. One chunk's is in its name: both are BLAKE3 keyed by
+// the tenant.
+func (c *cutting) digest() []byte {
+	if c.hasher == nil {
+		return nil
+	}
+	if c.chunks.n == 1 {
+		for only := range c.chunks.all() {
+			return bytes.Clone(only.hash[:])
+		}
+	}
+	return c.hasher.Sum(nil)
 }
 
 func (c *cutting) end() {
@@ -237,12 +257,18 @@ func (c *cutting) store(ctx context.Context, enough func(size int64) bool) (end 
 		if release, err = acquireBoth(ctx, w.chunks, chunkSlots); err != nil {
 			break
 		}
+		stored := c.chunks.add(chunk{size: uint32(len(piece))})
+		end = end || c.source.gave(c.chunks.size-c.read)
+		if c.hasher != nil && (!end || c.chunks.n > 1) {
+			_, _ = c.hasher.Write(piece)
+		}
+		if end { // nothing is read over it any more: it is stored from where it lies
+			err = w.storeChunk(ctx, stored, piece)
+			release()
+			break
+		}
 		plain := borrow(int64(len(piece)))
 		n := copy(*plain, piece)
-		stored := c.chunks.add(chunk{size: uint32(n)})
-		if c.digest != nil {
-			_, _ = c.digest.Write(piece)
-		}
 		group.Go(func() error {
 			defer release()
 			defer giveBack(plain)
@@ -266,6 +292,7 @@ func (w *Writer) storeChunk(ctx context.Context, c *chunk, plain []byte) error {
 		return err
 	}
 	var object []byte
+	var buffer *[]byte
 	var last error
 	for try := range chunkTries {
 		if err := pause(ctx, try); err != nil {
@@ -282,13 +309,14 @@ func (w *Writer) storeChunk(ctx context.Context, c *chunk, plain []byte) error {
 		}
 		if errors.Is(err, blob.ErrNotFound) {
 			if object == nil {
-				if object, err = w.repo.sealChunk(*c, plain); err != nil {
+				if object, buffer, err = w.repo.sealChunk(*c, plain); err != nil {
 					return err
 				}
 			}
 			err = w.repo.store.PutIfAbsent(ctx, w.repo.object(c.name()), object)
 			if err == nil {
 				w.stored.Add(int64(len(object)))
+				giveBack(buffer) // only now: what failed may still be on its way
 				return nil
 			}
 			if errors.Is(err, blob.ErrExists) {
@@ -334,12 +362,14 @@ func (w *Writer) putSmall(ctx context.Context, l lane, b []byte) (Ref, error) {
 	return ref, nil
 }
 
-func (r *Repository) sealChunk(c chunk, plain []byte) ([]byte, error) {
+// sealChunk returns the object of a chunk, in a borrowed buffer.
+func (r *Repository) sealChunk(c chunk, plain []byte) (object []byte, buffer *[]byte, err error) {
 	b, err := r.keys.newBox(c.name(), kindChunk)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return b.sealContent(append([]byte(nil), b.header[:]...), plain, 0), nil
+	object, buffer = b.sealBorrowed(contentEncoder(), b.header[:], plain, 0)
+	return object, buffer, nil
 }
 
 // readChunk reads one chunk into a borrowed buffer, and checks that it is what its name says.
@@ -428,6 +458,23 @@ func readUpTo(r io.Reader, p []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// endReader notes how much a reader gave, and whether that was all. For one goroutine.
+type endReader struct {
+	r   io.Reader
+	n   int64
+	end bool
+}
+
+func (r *endReader) Read(p []byte) (int, error) {
+	n, err := r.r.Read(p)
+	r.n += int64(n)
+	r.end = r.end || err == io.EOF
+	return n, err
+}
+
+// gave reports whether so many bytes were all there are.
+func (r *endReader) gave(n int64) bool { return r.end && r.n == n }
 
 // acquire takes a slot and returns how to give it back.
 func acquire(ctx context.Context, slots chan struct{}) (release func(), err error) {

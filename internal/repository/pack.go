@@ -81,10 +81,16 @@ type packer struct {
 	id      packID
 	box     *box
 	filling [lanes]filling
-	sealed  [][]byte // frames by number; nil while they are being filled
+	sealed  []sealedFrame // by number; of none while they are being filled
 	frames  []*pb.Frame
 	stored  int   // bytes of header and sealed frames
 	held    int64 // of packBytes
+}
+
+// sealedFrame is a frame in a borrowed buffer.
+type sealedFrame struct {
+	data   []byte
+	buffer *[]byte
 }
 
 // filling is the frame that is being filled in a lane.
@@ -112,7 +118,7 @@ func (p *packer) add(l lane, b []byte) Ref {
 	}
 	if len(f.plain) == 0 {
 		f.number = uint32(len(p.frames))
-		p.frames, p.sealed = append(p.frames, nil), append(p.sealed, nil)
+		p.frames, p.sealed = append(p.frames, nil), append(p.sealed, sealedFrame{})
 	}
 	if f.plain == nil {
 		f.plain = frameBuffer(l)
@@ -128,12 +134,12 @@ func (p *packer) seal(l lane) {
 	if len(f.plain) == 0 {
 		return
 	}
-	seal := p.box.sealContent
+	by := contentEncoder
 	if l == payloadLane {
-		seal = p.box.seal
+		by = encoder
 	}
-	stored := seal(nil, f.plain, f.number)
-	p.sealed[f.number] = stored
+	stored, buffer := p.box.sealBorrowed(by(), nil, f.plain, f.number)
+	p.sealed[f.number] = sealedFrame{stored, buffer}
 	p.frames[f.number] = &pb.Frame{Stored: uint32(len(stored)), Plain: uint32(len(f.plain))}
 	p.stored += len(stored)
 	p.held += int64(len(stored))
@@ -222,7 +228,8 @@ func (p *packer) cut(number uint64, delta []byte, changes int, at chained) ([]by
 	object := make([]byte, 0, p.stored+maxSealed(len(footer))+trailerSize)
 	object = append(object, p.box.header[:]...)
 	for _, frame := range p.sealed {
-		object = append(object, frame...)
+		object = append(object, frame.data...)
+		giveBack(frame.buffer)
 	}
 	p.sealed = nil
 	object, sealed := p.box.end(object, footer)

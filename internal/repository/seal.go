@@ -116,23 +116,19 @@ func (b *box) bound(frame uint32) []byte {
 
 // seal compresses plain and appends it, sealed, to dst.
 func (b *box) seal(dst, plain []byte, frame uint32) []byte {
-	return b.sealWith(encoder(), dst, plain, frame)
-}
-
-// sealContent is seal for separate content, of which there is more than of anything else.
-func (b *box) sealContent(dst, plain []byte, frame uint32) []byte {
-	return b.sealWith(contentEncoder(), dst, plain, frame)
-}
-
-func (b *box) sealWith(e *zstd.Encoder, dst, plain []byte, frame uint32) []byte {
-	scratch := scratches.Get().(*[]byte)
-	*scratch = e.EncodeAll(plain, (*scratch)[:0])
+	scratch := compressed(encoder(), plain)
+	defer putScratch(scratch)
 	dst = slices.Grow(dst, len(*scratch)+frameOverhead) // the cipher would make room for this frame alone, again and again
-	dst = b.aead.Seal(dst, nil, *scratch, b.bound(frame))
-	if cap(*scratch) <= maxScratch {
-		scratches.Put(scratch)
-	}
-	return dst
+	return b.aead.Seal(dst, nil, *scratch, b.bound(frame))
+}
+
+// sealBorrowed compresses plain by an encoder and returns it, sealed, behind what goes before it, in a borrowed buffer.
+func (b *box) sealBorrowed(e *zstd.Encoder, before, plain []byte, frame uint32) (sealed []byte, buffer *[]byte) {
+	scratch := compressed(e, plain)
+	defer putScratch(scratch)
+	buffer = borrow(int64(len(before) + len(*scratch) + frameOverhead))
+	sealed = append((*buffer)[:0], before...)
+	return b.aead.Seal(sealed, nil, *scratch, b.bound(frame)), buffer
 }
 
 // maxSealed is how many bytes a sealed frame of so many plain bytes has at most: what does not compress
@@ -141,20 +137,29 @@ func maxSealed(plain int) int { return plain + plain/(128<<10)*3 + 64 + frameOve
 
 // compressedSize is how many bytes a frame of plain takes, compressed.
 func compressedSize(plain []byte) int {
-	scratch := scratches.Get().(*[]byte)
-	defer scratches.Put(scratch)
-	*scratch = encoder().EncodeAll(plain, (*scratch)[:0])
+	scratch := compressed(encoder(), plain)
+	defer putScratch(scratch)
 	return len(*scratch)
+}
+
+// compressed compresses plain into a scratch, which putScratch takes back.
+func compressed(e *zstd.Encoder, plain []byte) *[]byte {
+	scratch := scratches.Get().(*[]byte)
+	*scratch = e.EncodeAll(plain, (*scratch)[:0])
+	return scratch
+}
+
+// putScratch keeps a scratch for the next one.
+func putScratch(scratch *[]byte) {
+	if cap(*scratch) <= maxScratch {
+		scratches.Put(scratch)
+	}
 }
 
 // authentic reports whether a stored frame is what was sealed.
 func (b *box) authentic(stored []byte, frame uint32) bool {
 	scratch := scratches.Get().(*[]byte)
-	defer func() {
-		if cap(*scratch) <= maxScratch {
-			scratches.Put(scratch)
-		}
-	}()
+	defer putScratch(scratch)
 	packed, err := b.aead.Open((*scratch)[:0], nil, stored, b.bound(frame))
 	if err == nil {
 		*scratch = packed[:0]
@@ -170,11 +175,7 @@ func (b *box) open(stored []byte, frame uint32, limit int) ([]byte, error) {
 // openInto is open into a buffer, whose content it overwrites, if that has room for the plain bytes.
 func (b *box) openInto(into, stored []byte, frame uint32, limit int) ([]byte, error) {
 	scratch := scratches.Get().(*[]byte)
-	defer func() {
-		if cap(*scratch) <= maxScratch {
-			scratches.Put(scratch)
-		}
-	}()
+	defer putScratch(scratch)
 	packed, err := b.aead.Open((*scratch)[:0], nil, stored, b.bound(frame))
 	if err != nil {
 		return nil, tenantry.Errorf(tenantry.Corrupt, "it does not authenticate: damaged, cut short or tampered with")

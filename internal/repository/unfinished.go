@@ -75,11 +75,11 @@ func (s *Stream) Stored() io.Reader { return &piecesReader{pieces: s.stored} }
 func (s *Stream) Begin(r io.Reader) error {
 	buffer := borrow(frameSize)
 	defer giveBack(buffer)
-	n, err := io.CopyBuffer(onlyWriter{s.c.digest}, onlyReader{io.LimitReader(r, s.from.Size)}, *buffer)
+	n, err := io.CopyBuffer(onlyWriter{s.c.hasher}, onlyReader{io.LimitReader(r, s.from.Size)}, *buffer)
 	switch {
 	case err != nil:
 		return fmt.Errorf("read content: %w", err)
-	case n < s.from.Size || n > 0 && !bytes.Equal(s.c.digest.Sum(nil), s.from.Digest):
+	case n < s.from.Size || n > 0 && !bytes.Equal(s.c.hasher.Sum(nil), s.from.Digest):
 		return tenantry.Errorf(tenantry.Corrupt, "read content: its first %d bytes are not those that were stored", s.from.Size)
 	}
 	return s.c.begin(r)
@@ -105,7 +105,7 @@ func (s *Stream) Part(ctx context.Context) (Part, error) {
 		return Part{}, err
 	}
 	ref, err := s.w.refTo(ctx, s.c.chunks, 0)
-	return Part{Size: s.c.chunks.size, Digest: s.c.digest.Sum(nil), Ref: ref}, err
+	return Part{Size: s.c.chunks.size, Digest: s.c.digest(), Ref: ref}, err
 }
 
 // Close gives back what the stream holds. It may be called twice.

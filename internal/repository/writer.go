@@ -17,6 +17,8 @@ const (
 	packUploads = 2
 	// maxMemtable is when changes of the index are written as a run before the next commit.
 	maxMemtable = 8 << 20
+	// maxAbsent is how many IDs are known to be nowhere at once: those of a page.
+	maxAbsent = 256
 )
 
 // Fence is the right to write a series: the epoch claimed in SQL and the task that claimed it.
@@ -64,6 +66,7 @@ type Writer struct {
 
 	state   sync.Mutex // guards what follows
 	mem     *memtable
+	absent  map[string]struct{} // IDs that neither mem nor the runs have: who looks one up often puts it next
 	cursors map[string]Cursor
 	counts  tenantry.Counts // of the state; Stored is that of the head
 	dirty   bool
@@ -127,7 +130,7 @@ func (r *Repository) newWriter(ctx context.Context, s tenantry.Series, f Fence, 
 	}
 	w := &Writer{
 		repo: r, series: s, fence: f, head: head,
-		index: r.newIndex(s, head.Segments), mem: mem, saved: mem.size, lastChanges: head.Changed, packNumber: head.PackNumber, runNumber: head.RunNumber, cursors: make(map[string]Cursor, len(head.Cursors)), counts: toCounts(head.Counts),
+		index: r.newIndex(s, head.Segments), absent: map[string]struct{}{}, mem: mem, saved: mem.size, lastChanges: head.Changed, packNumber: head.PackNumber, runNumber: head.RunNumber, cursors: make(map[string]Cursor, len(head.Cursors)), counts: toCounts(head.Counts),
 		hits: hits{repo: r}, streams: make(chan struct{}, contentStreams), lists: make(chan struct{}, 1), chunks: make(chan struct{}, chunkUploads),
 		uploads: make(chan struct{}, packUploads), uploading: &errgroup.Group{},
 	}
@@ -191,15 +194,33 @@ func (w *Writer) Lookup(ctx context.Context, id string) (Entry, bool, error) {
 func (w *Writer) lookup(ctx context.Context, id string) (Entry, bool, error) {
 	w.state.Lock()
 	c, changed := w.mem.changes[id]
+	_, absent := w.absent[id]
 	w.state.Unlock()
 	switch {
-	case !changed:
-		return w.index.entry(ctx, idKey(id))
-	case c.entry == nil:
+	case absent || changed && c.entry == nil:
 		return Entry{}, false, nil
+	case !changed:
+		e, ok, err := w.index.entry(ctx, idKey(id))
+		if err == nil && !ok {
+			w.missed(id)
+		}
+		return e, ok, err
 	}
 	e, err := decodeEntry(c.entry)
 	return e, err == nil, err
+}
+
+// missed notes that an ID is nowhere. The caller holds life, so that the runs are still those that were asked.
+func (w *Writer) missed(id string) {
+	w.state.Lock()
+	defer w.state.Unlock()
+	if _, changed := w.mem.changes[id]; changed {
+		return
+	}
+	if len(w.absent) >= maxAbsent {
+		clear(w.absent)
+	}
+	w.absent[id] = struct{}{}
 }
 
 // Entries yields the state of the moment it is called, in ascending order of IDs, reading as it
@@ -314,6 +335,7 @@ func (w *Writer) exchange(id string, c change, counts tenantry.Counts, old []byt
 		counts = minus(counts, e.counts())
 	}
 	w.mem.set(id, c)
+	delete(w.absent, id)
 	w.counts = w.counts.Add(counts)
 	w.dirty = true
 	return w.mem.size >= maxMemtable, nil
@@ -323,8 +345,9 @@ func (w *Writer) exchange(id string, c change, counts tenantry.Counts, old []byt
 func (w *Writer) below(ctx context.Context, id string) (place, value []byte, err error) {
 	w.state.Lock()
 	_, changed := w.mem.changes[id]
+	_, absent := w.absent[id]
 	w.state.Unlock()
-	if changed {
+	if changed || absent {
 		return nil, nil, nil
 	}
 	value, ok, err := w.index.get(ctx, idKey(id))
