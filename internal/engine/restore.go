@@ -40,6 +40,9 @@ func Restore(ctx context.Context, snap Snapshot, dst Target, req tenantry.Restor
 }
 
 func newRestore(snap Snapshot, dst Target, s *slice) *restore {
+	if _, ok := dst.(*FolderTarget); ok {
+		s.whole = true // a file that is cut begins again: no slot waits for this one
+	}
 	return &restore{slice: s, snap: snap, dst: dst, chosen: map[string]bool{}, folders: map[string]string{}}
 }
 

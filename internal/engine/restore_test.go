@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -193,6 +195,40 @@ func TestSliceTime(t *testing.T) {
 			t.Errorf("%d slices, %d writes", slices, dst.writes)
 		}
 	})
+}
+
+// TestLongPartsBreakOff: the end of a slice cuts a long part, and a short one is written to its end; a folder on this machine,
+// for which nobody waits, gets all in one slice however long it takes.
+func TestLongPartsBreakOff(t *testing.T) {
+	m := newMemory()
+	long := strings.Repeat("12345678", 9<<17) // 9 MiB
+	for id, content := range map[string]string{"a": "short", "b": long} {
+		m.contents[id] = content
+		m.now.entries[id] = repository.Entry{ID: id, Kind: "file", Name: id + ".txt", Modified: time.Unix(1, 0), Parts: []repository.Part{
+			{Name: "content", Digest: []byte(id), Size: int64(len(content))},
+		}}
+	}
+	drained := make(chan struct{})
+	close(drained)
+	limits := engine.Limits{SliceTime: time.Nanosecond, ContentBytes: 1}
+	for name, drain := range map[string]chan struct{}{"its time is over": nil, "the worker drains": drained} {
+		dst := newPlace()
+		out, err := engine.Restore(t.Context(), m, dst, tenantry.RestoreRequest{}, limits, drain, nil)
+		if err != nil || out.Done || len(out.Problems) > 0 || dst.items["/b"] != "" {
+			t.Errorf("%s: %+v, %v, %d bytes of the long one", name, out, err, len(dst.items["/b"]))
+		}
+	}
+	dir := t.TempDir()
+	folder, err := engine.NewFolderTarget(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = folder.Close() }()
+	out, err := engine.Restore(t.Context(), m, folder, tenantry.RestoreRequest{}, limits, nil, nil)
+	got, readErr := os.ReadFile(filepath.Join(dir, "b.txt"))
+	if err != nil || readErr != nil || !out.Done || out.Counts.Items != 2 || string(got) != long {
+		t.Errorf("%+v, %v, %v: %d bytes of the long one", out, err, readErr, len(got))
+	}
 }
 
 type slowTarget struct{ *place }
