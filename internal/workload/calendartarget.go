@@ -139,12 +139,12 @@ func (t *calendarTarget[P]) Item(ctx context.Context, folder string, e repositor
 	if err != nil {
 		return engine.Written{}, err
 	}
-	err = there.load(func(visit func(jsontext.Value) error) error {
+	list := func(property string, visit func(jsontext.Value) error) error {
 		return walk(func(link string) (P, error) {
-			return t.api.Events(ctx, t.user, calendar, presentSelect+",type", markProperty, link, versionPage)
+			return t.api.Events(ctx, t.user, calendar, presentSelect+",type", property, link, versionPage)
 		}, visit)
-	})
-	if err != nil {
+	}
+	if err := there.load(list); err != nil {
 		return engine.Written{}, err
 	}
 	return settle(ctx, there, &ev.restored, t.conflict, itemWriter{
@@ -158,6 +158,7 @@ func (t *calendarTarget[P]) Item(ctx context.Context, folder string, e repositor
 			return t.complete(ctx, id, fresh, e, ev, open)
 		},
 		remove: func(ctx context.Context, id string) error { return t.api.DeleteEvent(ctx, t.user, id) },
+		list:   list,
 	})
 }
 

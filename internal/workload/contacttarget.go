@@ -157,18 +157,19 @@ func (t *contactTarget[P]) Item(ctx context.Context, folder string, e repository
 		return engine.Written{}, err
 	}
 	folder = graphFolder(folder)
-	err = there.load(func(visit func(jsontext.Value) error) error {
+	list := func(property string, visit func(jsontext.Value) error) error {
 		return walk(func(link string) (P, error) {
-			return t.api.Contacts(ctx, t.user, folder, presentSelect, markProperty, link)
+			return t.api.Contacts(ctx, t.user, folder, presentSelect, property, link)
 		}, visit)
-	})
-	if err != nil {
+	}
+	if err := there.load(list); err != nil {
 		return engine.Written{}, err
 	}
 	return settle(ctx, there, m, t.conflict, itemWriter{
 		create:   func(ctx context.Context) (string, error) { return t.api.CreateContact(ctx, t.user, folder, m.body) },
 		complete: func(ctx context.Context, id string, _ bool) error { return t.photo(ctx, id, e, open) },
 		remove:   func(ctx context.Context, id string) error { return t.api.DeleteContact(ctx, t.user, id) },
+		list:     list,
 	})
 }
 

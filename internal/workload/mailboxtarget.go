@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"context"
 
+	"github.com/go-json-experiment/json/jsontext"
+
 	"github.com/tenantry/tenantry/internal/engine"
 	"github.com/tenantry/tenantry/internal/repository"
 	"github.com/tenantry/tenantry/internal/tenantry"
@@ -90,6 +92,7 @@ type itemWriter struct {
 	create   func(context.Context) (id string, err error)
 	complete func(ctx context.Context, id string, fresh bool) error
 	remove   func(ctx context.Context, id string) error
+	list     func(property string, visit func(jsontext.Value) error) error // its folder, with one of our properties
 }
 
 // settle writes an item unless its folder has it: made by an earlier restore, which may have been killed
@@ -103,10 +106,17 @@ func settle(ctx context.Context, there *presence, m *restored, conflict string, 
 		other, kept = "", tenantry.Errorf(tenantry.Conflict, "restored beside what has its place, which is left: it was of type %s, and is of type %s now", m.kind, now)
 	}
 	if id, ok := there.made(m.mark); ok {
-		return engine.Written{ID: id, Existed: true}, cmp.Or(w.complete(ctx, id, false), kept)
+		err := w.complete(ctx, id, false)
+		if err == nil && conflict == conflictReplace {
+			err = finishReplacing(ctx, there, m, id, w)
+		}
+		return engine.Written{ID: id, Existed: true}, cmp.Or(err, kept)
 	}
 	if same || other != "" && conflict == conflictSkip {
 		return engine.Written{ID: other, Existed: true}, nil
+	}
+	if other != "" && conflict == conflictReplace {
+		m.replaces(other)
 	}
 	id, err := w.create(ctx)
 	if err != nil {
@@ -117,9 +127,30 @@ func settle(ctx context.Context, there *presence, m *restored, conflict string, 
 		return engine.Written{}, err
 	}
 	if other != "" && conflict == conflictReplace {
-		if err := w.remove(ctx, other); err != nil && tenantry.KindOf(err) != tenantry.NotFound {
+		if err := removed(w.remove(ctx, other)); err != nil {
 			return engine.Written{}, err
 		}
 	}
 	return engine.Written{ID: id}, kept
+}
+
+// finishReplacing removes what m was made to replace, if the restore that made it ended in between. What an earlier
+// restore put beside it, as a copy, stays.
+func finishReplacing(ctx context.Context, there *presence, m *restored, id string, w itemWriter) error {
+	if !there.contested(m) {
+		return nil
+	}
+	other, err := there.replacedBy(id, w.list)
+	if err != nil || !there.replaceable(m, other) {
+		return err
+	}
+	return removed(w.remove(ctx, other))
+}
+
+// removed is the outcome of removing what may be gone already.
+func removed(err error) error {
+	if tenantry.KindOf(err) == tenantry.NotFound {
+		return nil
+	}
+	return err
 }

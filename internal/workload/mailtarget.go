@@ -199,7 +199,17 @@ func (t *mailTarget[P]) Item(ctx context.Context, folder string, e repository.En
 			return t.attachments.attach(ctx, id, fresh, e, attachmentsPart, open)
 		},
 		remove: func(ctx context.Context, id string) error { return t.api.DeleteMessage(ctx, t.user, id) },
+		list:   t.lister(ctx, folder),
 	})
+}
+
+// lister lists the messages of a folder as far as presence reads them, with one of our properties.
+func (t *mailTarget[P]) lister(ctx context.Context, folder string) func(property string, visit func(jsontext.Value) error) error {
+	return func(property string, visit func(jsontext.Value) error) error {
+		return walk(func(link string) (P, error) {
+			return t.api.Messages(ctx, t.user, folder, presenceSelect, property, link)
+		}, visit)
+	}
 }
 
 // folderContent returns the ID of a folder that the engine names, and what is known to be in it.
@@ -211,9 +221,5 @@ func (t *mailTarget[P]) folderContent(ctx context.Context, folder string) (strin
 	if err != nil {
 		return "", nil, err
 	}
-	return id, there, there.load(func(visit func(jsontext.Value) error) error {
-		return walk(func(link string) (P, error) {
-			return t.api.Messages(ctx, t.user, id, presenceSelect, markProperty, link)
-		}, visit)
-	})
+	return id, there, there.load(t.lister(ctx, id))
 }

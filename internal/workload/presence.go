@@ -12,6 +12,10 @@ import (
 // it makes the name a property set of its own.
 const markProperty = "String {5d0e2ac5-2f0e-4a07-9f2b-6f2c7a3e9b14} Name TenantryItem"
 
+// replacesProperty names the item that a restored one is written to replace, by its ID: who finds both knows that the
+// restore did not come to remove the one.
+const replacesProperty = "String {5d0e2ac5-2f0e-4a07-9f2b-6f2c7a3e9b14} Name TenantryReplaces"
+
 // presenceSelect is what tells whether a message is the one that was backed up.
 const presenceSelect = "id,changeKey,subject,sentDateTime,internetMessageId,isDraft,hasAttachments"
 
@@ -68,17 +72,20 @@ type presence struct {
 	items     map[string]string // by marked item: any version of it
 	originals map[string]string // by hash of the ID: fingerprint
 	types     map[string]string // by the same: the type of an event
+	several   map[string]bool   // marked items of which there are several versions
+	replaced  map[string]string // by ID of the message that was made: of what it replaces; nil: not asked for
 }
 
-// load lists the folder, once.
-func (p *presence) load(list func(visit func(jsontext.Value) error) error) error {
+// load lists the folder, once. list shows its items with one of our properties.
+func (p *presence) load(list func(property string, visit func(jsontext.Value) error) error) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.loaded {
 		return nil
 	}
 	p.marks, p.items, p.originals, p.types = map[string]string{}, map[string]string{}, map[string]string{}, map[string]string{}
-	if err := list(p.add); err != nil {
+	p.several = map[string]bool{}
+	if err := list(markProperty, p.add); err != nil {
 		return err
 	}
 	p.loaded = true
@@ -92,8 +99,11 @@ func (p *presence) add(raw jsontext.Value) error {
 	}
 	for _, property := range m.Properties {
 		if len(property.Value) == markLength {
-			p.marks[property.Value] = m.ID
-			p.items[property.Value[:hashLength]] = m.ID
+			item := property.Value[:hashLength]
+			if _, known := p.items[item]; known {
+				p.several[item] = true
+			}
+			p.marks[property.Value], p.items[item] = m.ID, m.ID
 		}
 	}
 	at := shortHash([]byte(m.ID))
@@ -133,6 +143,45 @@ func (p *presence) rival(m *restored) (id string, same bool) {
 		return m.id, print == m.fingerprint
 	}
 	return p.items[m.mark.item], false
+}
+
+// contested reports whether the folder has another version of m besides the one that was made of it.
+func (p *presence) contested(m *restored) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	print, ok := p.originals[shortHash([]byte(m.id))]
+	return ok && print != m.fingerprint || p.several[m.mark.item]
+}
+
+// replacedBy returns what the message id was made to replace, "" if nothing. It lists the folder once more, once.
+func (p *presence) replacedBy(id string, list func(property string, visit func(jsontext.Value) error) error) (string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.replaced == nil {
+		replaced := map[string]string{}
+		err := list(replacesProperty, func(raw jsontext.Value) error {
+			var m identity
+			err := parse("a message", raw, &m)
+			for _, property := range m.Properties {
+				replaced[m.ID] = property.Value
+			}
+			return err
+		})
+		if err != nil {
+			return "", err
+		}
+		p.replaced = replaced
+	}
+	return p.replaced[id], nil
+}
+
+// replaceable reports whether other is in the folder still, and in no place that m could have had itself: not the
+// original, in the version that m is.
+func (p *presence) replaceable(m *restored, other string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	print, ok := p.originals[shortHash([]byte(other))]
+	return ok && (other != m.id || print != m.fingerprint)
 }
 
 // became says what the original of m is now, if that is another type of event than it was; "" if it is not, or is gone.

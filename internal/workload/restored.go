@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -39,6 +40,11 @@ type restored struct {
 	mark        mark
 	fingerprint string
 	body        []byte
+}
+
+// replaces has the item say, from its creation on, what it is written to replace.
+func (m *restored) replaces(id string) {
+	m.body = slices.Concat(bytes.TrimSuffix(m.body, []byte(propertiesEnd)), []byte(","+property(replacesProperty, id)+propertiesEnd))
 }
 
 func newRestored(e repository.Entry, raw []byte) (*restored, error) {

@@ -145,8 +145,11 @@ func readStored(what string, raw []byte) (map[string]jsontext.Value, *identity, 
 
 // withProperties closes an object whose members end in a comma.
 func withProperties(fields string, properties ...string) []byte {
-	return []byte("{" + fields + `"singleValueExtendedProperties":[` + strings.Join(properties, ",") + "]}")
+	return []byte("{" + fields + `"singleValueExtendedProperties":[` + strings.Join(properties, ",") + propertiesEnd)
 }
+
+// propertiesEnd is how an object ends whose last member are its properties, of which there is one at least.
+const propertiesEnd = "]}"
 
 // occurrence is one of a series, as it is now.
 type occurrence struct {
