@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/flate"
 
@@ -18,7 +19,7 @@ import (
 
 // The forms of an export: what its archive is.
 const (
-	FormZip  = "zip"  // every item as a file, in its folders: .eml, .ics, .vcf, files as they are
+	FormZip  = "zip"  // every item as a file, in its folders: .eml, .ics, .vcf, files as they are, with their old versions
 	FormMbox = "mbox" // all messages in one mailbox file (mboxrd); nothing else
 	FormICS  = "ics"  // all events in one calendar; nothing else
 	FormVCF  = "vcf"  // all contacts in one address book; nothing else
@@ -155,16 +156,34 @@ func (a *archive) Item(ctx context.Context, folder string, e repository.Entry, r
 	form := formOf(e)
 	name := path.Join(folder, safeName(form.title(e), e.ID, form.suffix, e.Kind != kindExportFile))
 	if a.zip != nil && a.json && form.suffix != exportExpanded {
-		err := a.put(e, name+exportExpanded, func(w io.Writer) error { _, err := w.Write(raw); return err })
+		err := a.put(e, name+exportExpanded, e.Modified, func(w io.Writer) error { _, err := w.Write(raw); return err })
 		if err != nil {
 			return Written{}, err
 		}
 	}
-	return Written{ID: name}, a.put(e, name, func(w io.Writer) error { return form.write(ctx, w, e, raw, open) })
+	err := a.put(e, name, e.Modified, func(w io.Writer) error { return form.write(ctx, w, e, raw, open) })
+	if err != nil || a.zip == nil {
+		return Written{ID: name}, err
+	}
+	return Written{ID: name}, a.beside(ctx, folder, e, open)
 }
 
-// put lets an item go in whole, as far as it is small.
-func (a *archive) put(e repository.Entry, name string, write func(io.Writer) error) error {
+// beside lets the companions of an item go in.
+func (a *archive) beside(ctx context.Context, folder string, e repository.Entry, open OpenPart) error {
+	all, err := companions(ctx, e, open)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if err := a.put(e, path.Join(folder, c.name), c.modified, c.write(ctx, open)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put lets an item go in whole, as far as it is small, or what belongs to it.
+func (a *archive) put(e repository.Entry, name string, modified time.Time, write func(io.Writer) error) error {
 	s := &staged{enter: func() (io.WriteCloser, error) {
 		a.mu.Lock()
 		if a.zip == nil {
@@ -174,7 +193,7 @@ func (a *archive) put(e repository.Entry, name string, write func(io.Writer) err
 		if e.Kind == kindExportFile && slices.Contains(packed, strings.ToLower(path.Ext(name))) {
 			method = zip.Store
 		}
-		w, err := a.zip.CreateHeader(&zip.FileHeader{Name: name, Method: method, Modified: e.Modified})
+		w, err := a.zip.CreateHeader(&zip.FileHeader{Name: name, Method: method, Modified: modified})
 		return nopCloser{w}, err
 	}}
 	err := write(s)

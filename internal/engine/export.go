@@ -41,7 +41,7 @@ const (
 
 // FolderTarget is a Target that writes items as files that other programs open: mail as
 // .eml, events as .ics, contacts as .vcf, files as they are, and what has no such form as
-// the .json that Microsoft sent. A form is a reading of that JSON: with JSON set it is
+// the .json that Microsoft sent; old versions of a file, and the files of a task, as files beside it. A form is a reading of that JSON: with JSON set it is
 // written beside every item, so that nothing is lost.
 //
 // Names are made safe for every common file system; a name that had to change, and that of
@@ -88,10 +88,28 @@ func (t *FolderTarget) Item(ctx context.Context, folder string, e repository.Ent
 		}
 	}
 	err := t.place(name, e.Modified, func(w io.Writer) error { return form.write(ctx, w, e, raw, open) })
-	if errors.Is(err, fs.ErrExist) {
-		return Written{ID: name, Existed: true}, nil
+	existed := errors.Is(err, fs.ErrExist)
+	if existed {
+		err = nil
 	}
-	return Written{ID: name}, err
+	if err == nil {
+		err = t.beside(ctx, folder, e, open)
+	}
+	return Written{ID: name, Existed: existed && err == nil}, err
+}
+
+// beside writes the companions of an item, as far as they are not there.
+func (t *FolderTarget) beside(ctx context.Context, folder string, e repository.Entry, open OpenPart) error {
+	all, err := companions(ctx, e, open)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if err := t.place(path.Join(folder, c.name), c.modified, c.write(ctx, open)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // kindExportFile is a file of a drive, the only item whose name is unique in its folder.
