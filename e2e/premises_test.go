@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -43,7 +45,7 @@ func (f *fleet) execute(cmd *exec.Cmd) string {
 }
 
 // A worker on a customer's premises: unpacked from the package, enrolled by a one-time token, it does the work of its pool's
-// tenant with nothing but the address of the API, and sees no other tenant. Revoked, it does nothing more.
+// tenant, which goes by the provider's application, with nothing but the address of the API, and sees no other tenant. Revoked, it does nothing more.
 func TestWorkerOnPremises(t *testing.T) {
 	f := newFleet(t, "--tenants", "2", "--users", "2", "--mails", "3", "--files-per-user", "1", "--groups", "0", "--sites", "1")
 	f.scheduler("scheduler")
@@ -52,7 +54,6 @@ func TestWorkerOnPremises(t *testing.T) {
 	f.must("POST", "/pools", map[string]any{"name": "munich"}, nil)
 	here, elsewhere := f.add(sims[0]), f.connect(sims[1])
 	f.must("PUT", "/tenants/"+here.ID+"/pool", map[string]any{"pool": "munich"}, nil)
-	f.must("POST", "/tenants/"+here.ID+"/credentials", map[string]any{"kind": "secret", "client_id": clientID, "secret": clientSecret, "purpose": "backup"}, nil)
 
 	root := f.installed()
 	identity, program := filepath.Join(root, "var/lib/tenantry/identity.json"), filepath.Join(root, "usr/bin/tenantry-worker")
@@ -76,6 +77,8 @@ func TestWorkerOnPremises(t *testing.T) {
 	premises := spawn(t, "premises", addr, "http://"+addr+"/readyz", nil, program,
 		"-config", filepath.Join(root, "etc/tenantry/worker.yaml"), "-identity", identity, "-listen", addr)
 	f.started["premises"] = premises
+	premises.log.keepAll()
+	f.handsTokens(here)
 	f.enable(here)
 	f.consentAs(here, sims[0].ID, "accept")
 	f.awaitState(&here, "connected")
@@ -96,7 +99,67 @@ func TestWorkerOnPremises(t *testing.T) {
 	user := f.resources(here, "kind=user&limit=100")[0]
 	f.complete(here, user, "mailbox", f.latest(here, user, "mailbox").Seq)
 	f.behindTheDoor(identity, here, elsewhere)
+	f.goesByTokens(premises, root, here)
 	f.revoked(premises, program, identity, here)
+	nothingSecret(t, "the log", premises.log.String())
+}
+
+// handsTokens gives the API the provider's credential: from then on workers outside need no application of their tenants' own.
+func (f *fleet) handsTokens(here tenant) {
+	f.t.Helper()
+	var shown struct {
+		Needs []struct{ Code string }
+	}
+	f.must("GET", "/tenants/"+here.ID, nil, &shown)
+	if len(shown.Needs) != 1 || shown.Needs[0].Code != "needs_own_application" {
+		f.t.Errorf("before the API has a credential the tenant needs %v", shown.Needs)
+	}
+	f.must("POST", "/credentials", map[string]any{"kind": "secret", "client_id": clientID, "secret": clientSecret, "purpose": "backup"}, nil)
+	eventually(f.t, "the API hands out tokens", func() (bool, string) {
+		shown.Needs = nil
+		f.must("GET", "/tenants/"+here.ID, nil, &shown)
+		return len(shown.Needs) == 0, ""
+	})
+}
+
+// goesByTokens shows that the worker had tokens, which the audit log tells, and nothing that opens more than they do.
+func (f *fleet) goesByTokens(premises *process, root string, here tenant) {
+	f.t.Helper()
+	says(f.t, "audit", f.run("tenantry", "tenants", "audit", here.ID), "hand-token")
+	environ, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", premises.cmd.Process.Pid))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	nothingSecret(f.t, "the environment", string(environ))
+	files := 0
+	err = filepath.WalkDir(root, func(path string, entry os.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		files++
+		if !strings.HasPrefix(path, filepath.Join(root, "usr/bin")) {
+			nothingSecret(f.t, path, string(text))
+		}
+		return nil
+	})
+	if err != nil || files < 3 {
+		f.t.Errorf("looked at %d files below %s: %v", files, root, err)
+	}
+}
+
+// jwt is what an access token looks like: a random key, which may hold its beginning, has no dot.
+var jwt = regexp.MustCompile(`eyJ[A-Za-z0-9_-]{8,}\.eyJ`)
+
+// nothingSecret looks for the provider's credential, and for tokens.
+func nothingSecret(t *testing.T, where, text string) {
+	t.Helper()
+	if strings.Contains(text, clientSecret) || jwt.MatchString(text) {
+		t.Errorf("%s of the worker shows the provider's secret, or a token", where)
+	}
 }
 
 // behindTheDoor asks for what is of both tenants with the worker's own credential.
@@ -132,6 +195,7 @@ func (f *fleet) behindTheDoor(identity string, here, elsewhere tenant) {
 		"its tenant's objects":    {own, "/gateway/v1/list?prefix=" + url.QueryEscape(here.ID+"/"), http.StatusOK},
 		"another's objects":       {own, "/gateway/v1/list?prefix=" + url.QueryEscape(elsewhere.ID+"/"), http.StatusForbidden},
 		"everybody's objects":     {own, "/gateway/v1/list?prefix=", http.StatusForbidden},
+		"a token by GET":          {own, "/gateway/v1/token?tenant=" + here.ID, http.StatusNotFound},
 		"the API":                 {own, "/v1/tenants", http.StatusUnauthorized},
 		"the door with a token":   {f.token, "/gateway/v1/folders", http.StatusUnauthorized},
 		"the door with a guess":   {id.Worker + ".guess", "/gateway/v1/folders", http.StatusUnauthorized},

@@ -61,7 +61,7 @@ var closer = []Reason{
 	{codeNeverConsented, http.StatusConflict, "The tenant's administrator has not consented yet: send the consent link"},
 	{codeConsentLost, http.StatusConflict, "The tenant had consented, and no longer does: its administrator has to consent again"},
 	{codeNeedsPostgres, http.StatusConflict, "The fleet's catalog is SQLite, and this takes Postgres"},
-	{codeOwnApplication, http.StatusBadGateway, "The worker has no credential of the provider's application: the tenant needs one of its own"},
+	{codeOwnApplication, http.StatusBadGateway, "The worker is outside, and the API has no credential of the provider's application to get it tokens with: give it one, or the tenant an application of its own"},
 	{codeNotRotated, http.StatusConflict, "The tenant goes by no certificate that the fleet registered: who gave the credential renews it"},
 	{codeChanged, http.StatusPreconditionFailed, "`If-Match` names settings that are others by now: read them again"},
 	{codeTooLarge, http.StatusRequestEntityTooLarge, "The body is larger than 1 MiB"},

@@ -18,6 +18,9 @@ type Gateway interface {
 	// Revoked takes from a worker, which the catalog knows to be revoked, what it has elsewhere: its accounts at Postgres
 	// and Redis, and its open connections. Those through other api processes end within two seconds.
 	Revoked(ctx context.Context, w catalog.RemoteWorker) error
+	// HandsTokens reports whether it has the provider's credential for a cloud ("": the fleet's own), and so hands tokens to
+	// workers outside. Asked with every look at a single tenant whose pool has such workers.
+	HandsTokens(ctx context.Context, cloud string) (bool, error)
 }
 
 // enrolmentPrefix lets secret scanners recognise a leaked token.

@@ -13,7 +13,10 @@ import (
 )
 
 // door is a gateway that says whom it was told of.
-type door struct{ told []string }
+type door struct {
+	told  []string
+	hands bool // tokens
+}
 
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Door", r.URL.Path)
@@ -25,6 +28,8 @@ func (d *door) Revoked(_ context.Context, w catalog.RemoteWorker) error {
 	d.told = append(d.told, w.ID)
 	return nil
 }
+
+func (d *door) HandsTokens(context.Context, string) (bool, error) { return d.hands, nil }
 
 // enrolmentRoutes calls the operations about workers outside. The pool is munich; no worker stays enrolled in it.
 func enrolmentRoutes(h *house, call caller) {
@@ -82,11 +87,12 @@ func TestEnrolmentsOfAPI(t *testing.T) {
 	}
 }
 
-// Whoever chooses a pool with workers outside for a tenant without an application of its own is told at once what those
-// workers lack, and what to do; and no longer, once it is done.
+// Whoever chooses a pool with workers outside for a tenant without an application of its own, while the door has no
+// credential of the provider's, is told at once what is missing, and what to do; and no longer, once it is done.
 func TestPoolOutsideNeedsAnApplication(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t, func(c *api.Config) { c.Gateway = &door{} })
+	gateway := &door{}
+	h := newHouse(t, func(c *api.Config) { c.Gateway = gateway })
 	id := h.addConnected("Contoso", contosoGUID)
 	base := "/v1/tenants/" + string(id)
 	h.want(201, "POST", "/v1/pools", map[string]any{"name": "munich"})
@@ -115,6 +121,11 @@ func TestPoolOutsideNeedsAnApplication(t *testing.T) {
 		t.Errorf("moved away: %s", got.body)
 	}
 	move("munich")
+	gateway.hands = true
+	if got := h.want(200, "GET", base, nil); got.field("needs") != nil {
+		t.Errorf("though the door hands out tokens: %s", got.body)
+	}
+	gateway.hands = false
 	h.want(204, "DELETE", "/v1/workers/"+worker, nil)
 	if got := h.want(200, "GET", base, nil); got.field("needs") != nil {
 		t.Errorf("with its worker revoked: %s", got.body)

@@ -43,7 +43,7 @@ type Tenant struct {
 
 // Need is something that a tenant lacks.
 type Need struct {
-	Code   string `json:"code" enum:"needs_own_application" doc:"needs_own_application: its pool has workers outside of the provider's network, which have no credential of the provider's application"`
+	Code   string `json:"code" enum:"needs_own_application" doc:"needs_own_application: its pool has workers outside of the provider's network, which get tokens of the provider's application from the API, and the API has no credential of it"`
 	Remedy string `json:"remedy" doc:"What to do about it, for a person"`
 }
 
@@ -57,9 +57,14 @@ func (s *service) needs(ctx context.Context, t *catalog.Tenant, row catalog.Tena
 	if err != nil || slices.ContainsFunc(credentials, func(c catalog.Credential) bool { return c.Purpose == tenantry.ToBackup }) {
 		return nil, err
 	}
-	return []Need{{"needs_own_application", fmt.Sprintf("workers of the pool %s stand outside of the provider's network and have no credential of its application: "+
-		"give the tenant an application of its own (tenantry tenants register %s, or tenantry credentials add %s), or move it to another pool (tenantry pools assign)",
-		row.Pool, row.ID, row.ID)}}, nil
+	if s.Gateway != nil {
+		if hands, err := s.Gateway.HandsTokens(ctx, row.Cloud); err != nil || hands {
+			return nil, err
+		}
+	}
+	return []Need{{"needs_own_application", fmt.Sprintf("workers of the pool %s stand outside of the provider's network and get tokens of its application from the API, which has no credential of it: "+
+		"give the API one (tenantry credentials add fleet), or the tenant an application of its own (tenantry tenants register %s, or tenantry credentials add %s), "+
+		"or move it to another pool (tenantry pools assign)", row.Pool, row.ID, row.ID)}}, nil
 }
 
 func (s *service) tenantOf(r catalog.TenantRow) Tenant {

@@ -3260,14 +3260,14 @@ type MemberList struct {
 
 // Need defines model for Need.
 type Need struct {
-	// Code needs_own_application: its pool has workers outside of the provider's network, which have no credential of the provider's application
+	// Code needs_own_application: its pool has workers outside of the provider's network, which get tokens of the provider's application from the API, and the API has no credential of it
 	Code NeedCode `json:"code"`
 
 	// Remedy What to do about it, for a person
 	Remedy string `json:"remedy"`
 }
 
-// NeedCode needs_own_application: its pool has workers outside of the provider's network, which have no credential of the provider's application
+// NeedCode needs_own_application: its pool has workers outside of the provider's network, which get tokens of the provider's application from the API, and the API has no credential of it
 type NeedCode string
 
 // NewCredential defines model for NewCredential.

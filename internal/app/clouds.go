@@ -125,7 +125,9 @@ func (p *Program) openClouds(ctx context.Context, g ground, rdb redis.UniversalC
 		}
 		graphCfg := graphConfig(in)
 		apps := newApplications(cat, ring, in.FederatedTokenFile, fleetKeys && cloud == cfg.Cloud, p.log)
-		apps.ownOnly = g.outside && !in.credential()
+		if g.outside && !in.credential() {
+			apps.door, apps.clientID = g.door, in.ClientID
+		}
 		graphCfg.Applications = apps
 		if c.all[cloud], err = openCloud(cfg, graphCfg, book, cat, ring, p.log); err != nil {
 			return nil, err

@@ -25,13 +25,16 @@ const (
 )
 
 // applications finds the applications of tenants, and the provider's that were changed without a restart, in the
-// catalog. It opens what is wrapped there; nothing secret leaves the process's memory. Safe for concurrent use.
+// catalog. It opens what is wrapped there; nothing secret leaves the process's memory. On a worker outside the
+// provider's is known by its tokens alone. Safe for concurrent use.
 type applications struct {
 	cat       *catalog.Catalog
 	ring      repository.Keyring
-	tokenFile string // of federated credentials
-	fleet     bool   // those of the provider are for this cloud, and the ring opens them
-	ownOnly   bool   // this worker has no credential of the provider: each tenant has to have an application of its own
+	tokenFile string    // of federated credentials
+	fleet     bool      // those of the provider are for this cloud, and the ring opens them
+	fleetOnly bool      // tenants' own are not looked at
+	door      tokenDoor // hands out tokens to a worker outside, which has no credential of the provider; nil: it has
+	clientID  string    // of the provider's application
 	log       *zap.Logger
 
 	mu    sync.Mutex
@@ -81,9 +84,12 @@ func (a *applications) Application(ctx context.Context, tenant tenantry.TenantID
 }
 
 func (a *applications) find(ctx context.Context, tenant tenantry.TenantID, purpose tenantry.Purpose) (*graph.Application, error) {
-	own, err := a.cat.Tenant(tenant).Credentials(ctx)
-	if err != nil {
-		return nil, err
+	var own []catalog.Credential
+	var err error
+	if !a.fleetOnly {
+		if own, err = a.cat.Tenant(tenant).Credentials(ctx); err != nil {
+			return nil, err
+		}
 	}
 	var fleet []catalog.Credential
 	if a.fleet {
@@ -106,9 +112,8 @@ func (a *applications) find(ctx context.Context, tenant tenantry.TenantID, purpo
 			}
 		}
 	}
-	if a.ownOnly {
-		return nil, &tenantry.Error{Kind: tenantry.Denied, Code: "needs_own_application",
-			Op: "tenant " + string(tenant) + " goes by the provider's application, whose credential no worker outside has: give it one of its own (tenantry tenants register, or tenantry credentials add), or move it to a pool inside (tenantry pools assign)"}
+	if a.door != nil {
+		return a.given(tenant, purpose), nil
 	}
 	return nil, nil
 }

@@ -22,7 +22,8 @@ type ground struct {
 	repos *repositories
 	// outside says that the worker reaches its pool's tenants alone: what concerns the whole fleet is others' work.
 	outside bool
-	limits  []byte // Graph's limits as the door told them; nil: those of the configuration
+	door    *gateway.Client // if it is outside
+	limits  []byte          // Graph's limits as the door told them; nil: those of the configuration
 }
 
 // openGround opens catalog, Redis, storage and keys.
@@ -54,7 +55,7 @@ func (p *Program) openOutside(ctx context.Context, cfg Config) (ground, error) {
 	cfg.Pool = session.Pool
 	cfg.follow(session.Welcome)
 	cfg.Region = cmp.Or(session.Region, catalog.DefaultRegion) // none: a door of the release before, which serves the default one alone
-	g := ground{cfg: cfg, outside: true, limits: session.Limits}
+	g := ground{cfg: cfg, outside: true, door: door, limits: session.Limits}
 	g.queue = queue.Options{URL: behindDoor("redis", session.Redis), Dial: door.DialRedis}
 	if g.cat, err = catalog.OpenConfined(ctx, behindDoor("postgres", session.Catalog), door.DialCatalog); err != nil {
 		return g, err
@@ -79,7 +80,7 @@ func welcomeOf(cfg Config) gateway.Welcome {
 	return w
 }
 
-// follow gives a worker outside the clouds that the door tells of, and no other. Each has no credential of the fleet's.
+// follow gives a worker outside the clouds that the door tells of, and no other. Each has no credential of the fleet's, but tokens that the door hands out.
 func (c *Config) follow(w gateway.Welcome) {
 	c.Cloud, c.ClientID, c.GraphURL, c.LoginURL = w.Name, w.ClientID, w.GraphURL, w.LoginURL
 	c.clouds = map[string]Config{}
@@ -126,8 +127,12 @@ func (p *Program) newGateway(cfg Config, cat *catalog.Catalog, all *regions, opt
 			return nil, tenantry.Errorf(tenantry.Invalid, "configuration: limits-file: %w", err)
 		}
 	}
+	tokens, err := newIssuers(cfg, cat, all.home, p.log)
+	if err != nil {
+		return nil, err
+	}
 	door, err := gateway.New(gateway.Config{
-		Catalog: cat, Regions: all, Redis: rdb, Queue: options, Welcome: welcome, Log: p.log,
+		Catalog: cat, Regions: all, Redis: rdb, Queue: options, Welcome: welcome, Tokens: tokens, Log: p.log,
 		Room: int64(cfg.GatewayMemory) << 20, Places: len(cfg.RegionNames()),
 	})
 	if tenantry.CodeOf(err) == "needs_postgres" {

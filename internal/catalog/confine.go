@@ -23,7 +23,7 @@ import (
 // An enrolled worker speaks SQL under a role of its own. What that may do is decided here and nowhere else:
 //
 //	tables with a column tenant   rows of its pool's tenants (row-level security), whatever the statement says
-//	tenants                       read, and change but for ID, pool and region
+//	tenants                       read, and change but for ID, pool and region, directory and cloud (migration 00061)
 //	processes                     its own leases
 //	audit                         add entries of its tenants
 //	what tells the schema's age   read

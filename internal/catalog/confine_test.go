@@ -127,6 +127,8 @@ func confinedToTenants(t *testing.T, server *servertest.PostgresServer) {
 		}
 	}
 	refused := map[string]string{
+		"is of another directory":  "UPDATE tenants SET directory = 'other.example' WHERE id = 't-here'",
+		"is in another cloud":      "UPDATE tenants SET cloud = 'china', reason = 'x' WHERE id = 't-here'",
 		"moves its tenant":         "UPDATE tenants SET pool = 'main' WHERE id = 't-here'",
 		"takes a tenant":           "UPDATE tenants SET pool = 'munich' WHERE id = 't-elsewhere'",
 		"makes a tenant":           "INSERT INTO tenants (id) VALUES ('t-new')",

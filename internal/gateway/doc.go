@@ -7,9 +7,12 @@
 //	asynq, account book ─── tunnel ──────▶ worker's credential ── bytes ──────────▶ Redis: a user of its own, keys of its tenants
 //	Store ───────────────── PUT, GET ────▶ key under a tenant of its pool? ───────▶ bucket of the pool's data region
 //	Keyring ─────────────── unwrap ──────▶ a tenant of its pool? ─────────────────▶ that region's key file or KMS
+//	graph.Giver ─────────── token ───────▶ a tenant of its pool? ─────────────────▶ Microsoft: the tenant's directory alone
 //
-// The outside world reaches HTTPS and nothing else. The bucket's credentials and the wrapping keys stay where they are; what a
-// worker gets is data keys of its tenants, one at a time, and what is sealed. A pool works for one data region, and has that region's tenants
+// The outside world reaches HTTPS and nothing else. The bucket's credentials, the wrapping keys and the provider's credential at
+// Microsoft stay where they are; what a worker gets is data keys and access tokens of its tenants, one at a time, and what is sealed. A token is good
+// for one tenant's directory and as long as that says (60 to 90 minutes), which no revocation shortens. It is for the directory that the
+// tenant's row was made with, which no worker can change. A pool works for one data region, and has that region's tenants
 // alone (package catalog); a region whose bucket is away harms its own workers, whose requests share neither memory nor waits with others.
 //
 // Life of a worker. Its secret is made on its machine and written there before anything is sent; here its SHA-256 is kept.
@@ -91,8 +94,8 @@ type Welcome struct {
 	Limits []byte  `json:"limits,omitempty"` // the file of Graph's limits, if the fleet has one
 }
 
-// Cloud is one of Microsoft's, as workers outside reach it: with applications of its tenants' own. The fleet's there has no
-// more part in it than its account book.
+// Cloud is one of Microsoft's, as workers outside reach it: with applications of its tenants' own, or with tokens of the
+// fleet's there, whose account book it is in either case.
 type Cloud struct {
 	ClientID string `json:"client_id"` // by which the account book is known
 	Name     string `json:"cloud"`

@@ -44,8 +44,10 @@ type house struct {
 	keys  repository.KeyManager
 	all   twoRegions
 	door  *Server
-	url   string
-	cut   atomic.Pointer[func(*http.Request) bool] // whether to cut the answer to a request; nil: never
+
+	authority *authority
+	url       string
+	cut       atomic.Pointer[func(*http.Request) bool] // whether to cut the answer to a request; nil: never
 }
 
 // twoRegions are the default region and another one, whose buckets may be away.
@@ -81,7 +83,7 @@ func newRegion(t *testing.T) *oneRegion {
 
 func newHouse(t *testing.T, postgres *servertest.PostgresServer) *house {
 	t.Helper()
-	h := &house{t: t, redis: servertest.StartRedis(t)}
+	h := &house{t: t, redis: servertest.StartRedis(t), authority: &authority{has: true}}
 	dsn := postgres.Database(t)
 	var err error
 	h.cat, err = catalog.Open(t.Context(), dsn)
@@ -93,11 +95,11 @@ func newHouse(t *testing.T, postgres *servertest.PostgresServer) *house {
 	h.store, h.keys = h.all[catalog.DefaultRegion].store, h.all[catalog.DefaultRegion].keys
 	fleet := h.cat.Fleet()
 	h.ok(fleet.AddPool(t.Context(), catalog.Pool{Name: "munich", AddedAt: time.Now()}))
-	h.ok(fleet.AddTenant(t.Context(), catalog.TenantRow{ID: "t-here", Name: "here", Pool: "munich", AddedAt: time.Now()}))
+	h.ok(fleet.AddTenant(t.Context(), catalog.TenantRow{ID: "t-here", Name: "here", Directory: "here.example", Pool: "munich", AddedAt: time.Now()}))
 	h.ok(fleet.AddTenant(t.Context(), catalog.TenantRow{ID: "t-elsewhere", Name: "elsewhere", AddedAt: time.Now()}))
 	h.door, err = New(Config{
 		Catalog: h.cat, Regions: h.all, Redis: h.rdb, Queue: queue.Options{URL: h.redis.Addr},
-		Welcome: Welcome{Cloud: Cloud{ClientID: "app", Name: "global"}, Others: []Cloud{{ClientID: "there", Name: "china"}}, Limits: []byte("{}")}, Log: zap.NewNop(),
+		Welcome: Welcome{Cloud: Cloud{ClientID: "app", Name: "global"}, Others: []Cloud{{ClientID: "there", Name: "china"}}, Limits: []byte("{}")}, Tokens: h.authority, Log: zap.NewNop(),
 	})
 	h.ok(err)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -170,6 +172,7 @@ func TestDoor(t *testing.T) {
 	for name, test := range map[string]func(*testing.T, *servertest.PostgresServer){
 		"store": testStore, "others": testOthers, "regions": testRegions, "region away": testRegionAway, "redis": testRedis, "revoked": testRevoked, "revoked elsewhere": testRevokedElsewhere,
 		"enrol interrupted": testEnrolInterrupted, "enrol refused": testEnrolRefused, "rotation": testRotation, "knocking": testKnocking,
+		"tokens": testTokens, "tokens given late": testTokensGivenLate, "tokens refused": testTokensRefused,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, postgres) })
 	}

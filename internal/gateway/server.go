@@ -26,13 +26,14 @@ import (
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
 
-// Config is what a server is built from. All but Now is required.
+// Config is what a server is built from. All but Tokens and Now is required.
 type Config struct {
 	Catalog *catalog.Catalog // on Postgres
 	Regions Regions
 	Redis   redis.UniversalClient // under an account that may manage accounts (ACL)
 	Queue   queue.Options         // where that Redis is
 	Welcome Welcome
+	Tokens  Tokens           // nil: this process has no credential of the provider's applications
 	Room    int64            // bytes of objects that requests hold at once, in equal shares of so many regions; 0: 128 MiB
 	Places  int              // how many regions there are; 0: one
 	Now     func() time.Time // nil: time.Now
@@ -57,6 +58,7 @@ type Server struct {
 	redis   queue.Upstream
 	tunnels tunnels
 	users   users
+	buckets buckets
 
 	room *room
 
@@ -90,7 +92,7 @@ func New(cfg Config) (*Server, error) {
 	s.mux = http.NewServeMux()
 	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request, access) error{
 		"POST session": s.session, "POST rotate": s.rotate, "POST confirm": s.confirm,
-		"POST wrap": s.wrap, "POST unwrap": s.unwrap,
+		"POST wrap": s.wrap, "POST unwrap": s.unwrap, "POST token": s.token,
 		"GET catalog": s.tunnelTo(s.dialCatalog), "GET redis": s.tunnelTo(s.dialRedis),
 		"PUT object": s.putObject, "GET object": s.getObject, "GET stat": s.statObject, "DELETE object": s.deleteObject,
 		"POST retain": s.retainObject, "GET list": s.listObjects, "GET folders": s.listFolders,
@@ -149,12 +151,11 @@ var errUnknown = tenantry.Errorf(tenantry.Unauthorized, "this worker is not know
 
 // access finds the worker whose credential a request brings: its ID, a dot, its secret.
 func (s *Server) access(r *http.Request) (access, error) {
-	scheme, credential, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	id, secret, _ := strings.Cut(credential, ".")
-	if !strings.EqualFold(scheme, "Bearer") || len(credential) > 256 || !strings.HasPrefix(id, "w-") || secret == "" {
+	id, secret, ok := credentialOf(r)
+	if !ok {
 		return access{}, errUnknown
 	}
-	digest := sha256.Sum256([]byte(credential))
+	digest := sha256.Sum256([]byte(id + "." + secret))
 	s.mu.Lock()
 	a, ok := s.known[digest]
 	s.mu.Unlock()
@@ -173,6 +174,12 @@ func (s *Server) access(r *http.Request) (access, error) {
 	}
 	s.known[digest] = a
 	return a, nil
+}
+
+func credentialOf(r *http.Request) (id, secret string, ok bool) {
+	scheme, credential, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	id, secret, _ = strings.Cut(credential, ".")
+	return id, secret, strings.EqualFold(scheme, "Bearer") && len(credential) <= 256 && strings.HasPrefix(id, "w-") && secret != ""
 }
 
 // look asks the catalog. The first use of a worker's next secret makes it the only one.
@@ -258,21 +265,20 @@ func (s *Server) enrol(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.audit(r, joined, "enrol-worker"); err != nil {
+	if err := s.audit(r, joined, "enrol-worker", "", nil); err != nil {
 		return err
 	}
 	s.cfg.Log.Info("a worker outside joined", zap.String("worker", joined.ID), zap.String("pool", joined.Pool))
 	return answer(w, enrolAnswer{Worker: joined.ID, Pool: joined.Pool})
 }
 
-func (s *Server) audit(r *http.Request, w catalog.RemoteWorker, action string) error {
-	detail, _ := json.Marshal(map[string]string{"pool": w.Pool, "machine": w.Name}) // strings cannot fail
+func (s *Server) audit(r *http.Request, w catalog.RemoteWorker, action string, tenant tenantry.TenantID, more map[string]string) error {
 	source, _, _ := strings.Cut(r.RemoteAddr, "]")
 	if i := strings.LastIndexByte(r.RemoteAddr, ':'); i > 0 && source == r.RemoteAddr {
 		source = r.RemoteAddr[:i]
 	}
 	return s.cfg.Catalog.Fleet().Audit(r.Context(), catalog.AuditEntry{
-		At: s.cfg.Now(), Actor: w.ID, Action: action, Detail: string(detail), Source: strings.TrimPrefix(source, "["),
+		At: s.cfg.Now(), Actor: w.ID, Tenant: tenant, Action: action, Detail: detailOf(w.Pool, w.Name, more), Source: strings.TrimPrefix(source, "["),
 	})
 }
 
@@ -302,7 +308,7 @@ func (s *Server) session(w http.ResponseWriter, r *http.Request, a access) error
 	if err := s.admitToRedis(r.Context(), fresh); err != nil {
 		return err
 	}
-	if err := s.audit(r, a.RemoteWorker, "begin-worker-session"); err != nil {
+	if err := s.audit(r, a.RemoteWorker, "begin-worker-session", "", nil); err != nil {
 		return err
 	}
 	out := Session{
@@ -398,7 +404,8 @@ func answer(w http.ResponseWriter, v any) error {
 // statuses are those of the kinds that workers are told; any other is 500 or, of what passes, 503.
 var statuses = map[tenantry.Kind]int{
 	tenantry.Invalid: http.StatusUnprocessableEntity, tenantry.Unauthorized: http.StatusUnauthorized, tenantry.Forbidden: http.StatusForbidden,
-	tenantry.NotFound: http.StatusNotFound, tenantry.Conflict: http.StatusConflict,
+	tenantry.NotFound: http.StatusNotFound, tenantry.Conflict: http.StatusConflict, tenantry.Throttled: http.StatusTooManyRequests,
+	tenantry.Denied: http.StatusConflict, tenantry.Reconnect: http.StatusConflict,
 	tenantry.Shared: http.StatusServiceUnavailable, tenantry.Transient: http.StatusServiceUnavailable, tenantry.Canceled: http.StatusServiceUnavailable,
 }
 

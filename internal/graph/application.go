@@ -35,12 +35,25 @@ func (a *Application) mark() string {
 	return a.ClientID + " " + hex.EncodeToString(h.Sum(nil))
 }
 
-// Proof is one way to prove to be an application: exactly one of secret, certificate and token file.
+// Proof is one way to prove to be an application: exactly one of secret, certificate, token file and giver.
 type Proof struct {
 	ID          string          // for Told
 	Secret      tenantry.Secret // client secret
 	Certificate tenantry.Secret // PEM of a certificate and its RSA key
 	TokenFile   string          // holds a JWT of an issuer that the registration trusts; read for every token
+	Giver       Giver           // has the credential in our place
+}
+
+// Giver gives the tokens of an application whose credential this process has not got. Each is asked for when the one
+// before ends or was refused: a giver gives a new one every time. Asked at most once at a time for a tenant and a purpose.
+type Giver interface {
+	Give(ctx context.Context) (Token, error)
+}
+
+// Token is an access token for Graph.
+type Token struct {
+	Value   tenantry.Secret
+	Expires time.Time // zero: not known
 }
 
 // Applications finds the application by which a tenant is spoken to. Called before each token is asked for and
@@ -113,6 +126,10 @@ func (t *tokens) prove(ctx context.Context, w holder, app *Application) (token, 
 
 func (t *tokens) ask(ctx context.Context, cfg clientcredentials.Config, proof Proof) (token, error) {
 	const op = "get a token"
+	if proof.Giver != nil {
+		given, err := proof.Giver.Give(ctx)
+		return newToken(given.Value.Reveal(), given.Expires, time.Now()), err
+	}
 	if err := proof.credentials(&cfg, time.Now()); err != nil {
 		return token{}, err
 	}
@@ -132,6 +149,9 @@ func credentialRefused(err error) bool {
 	}
 	return tenantry.KindOf(err) == tenantry.Invalid
 }
+
+// given reports whether tokens of the application come from a giver, and so for one tenant and purpose each.
+func (a *Application) given() bool { return len(a.Proofs) > 0 && a.Proofs[0].Giver != nil }
 
 // ofTenant turns what is wrong with a tenant's own application into that tenant's affair: it must not stop the
 // fleet.

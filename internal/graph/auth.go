@@ -5,6 +5,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -72,6 +73,9 @@ func (t *tokens) application(ctx context.Context, w holder) (*Application, strin
 	}
 	if app == t.own {
 		return app, w.directory, nil
+	}
+	if app.given() {
+		return app, fmt.Sprintf("given for %s to %s %s", w.tenant, w.purpose, w.directory), nil
 	}
 	return app, app.ClientID + " " + w.directory, nil
 }
