@@ -36,6 +36,11 @@ type attachment struct {
 	Modified    string `json:"lastModifiedDateTime"`
 }
 
+// sealed reports whether it is what Exchange makes of a signed or encrypted mail.
+func (a attachment) sealed() bool {
+	return slices.Contains(sealedTypes, a.ContentType) || strings.EqualFold(a.Name, "smime.p7m")
+}
+
 // attachmentSource reads the attachments of a user's messages or events.
 type attachmentSource[P Pages] struct {
 	api  AttachmentReader[P]
@@ -66,7 +71,7 @@ func (s attachmentSource[P]) sealedParts(ctx context.Context, item, name string)
 		if err := parse("an attachment", raw, &a); err != nil {
 			return nil, false, err
 		}
-		sealed = sealed || slices.Contains(sealedTypes, a.ContentType) || strings.EqualFold(a.Name, "smime.p7m")
+		sealed = sealed || a.sealed()
 		parts = append(parts, s.part(item, a, raw, contents)...)
 	}
 	return parts, sealed, nil

@@ -21,6 +21,7 @@ type calendarTarget[P Pages] struct {
 	folder      string
 	conflict    string
 	attachments attachmentTarget[P]
+	said        *notes
 
 	mu        sync.Mutex // guards what follows
 	calendars map[string]string
@@ -28,10 +29,10 @@ type calendarTarget[P Pages] struct {
 	present   presences
 }
 
-func newCalendarTarget[P Pages](api CalendarWriter[P], user, folder, conflict string) *calendarTarget[P] {
+func newCalendarTarget[P Pages](api CalendarWriter[P], user, folder, conflict string, said *notes) *calendarTarget[P] {
 	return &calendarTarget[P]{
-		api: api, user: user, folder: folder, conflict: conflict,
-		attachments: attachmentTarget[P]{api: api, user: user, of: ofEvent},
+		api: api, user: user, folder: folder, conflict: conflict, said: said,
+		attachments: attachmentTarget[P]{api: api, user: user, of: ofEvent, said: said},
 	}
 }
 
@@ -164,6 +165,9 @@ func (t *calendarTarget[P]) Item(ctx context.Context, folder string, e repositor
 
 // complete adds attachments, and what is special in a series.
 func (t *calendarTarget[P]) complete(ctx context.Context, id string, fresh bool, e repository.Entry, ev *restoredEvent, open engine.OpenPart) error {
+	if len(ev.event.Attendees) > 0 {
+		t.said.say(attendeesNote)
+	}
 	lost := t.attachments.attach(ctx, id, fresh, e, attachmentsPart, open)
 	if lost != nil && tenantry.KindOf(lost) != tenantry.Poison {
 		return lost

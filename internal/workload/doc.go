@@ -80,5 +80,7 @@
 // clocks change. A restored file
 // is found by its name, its size and its hash. Its values in the columns of a library are written behind it, and then
 // its times, which that changes; what it looks up in lists comes last. Its content type is kept, and not written:
-// where it is not the one that new files get, a problem of the file names it.
+// where it is not the one that new files get, a problem of the file names it. What a restore cannot bring back whole is named
+// with its item: links, files of tasks of 3 MB and more, notebooks, which come back as folders of their sections, pages beside
+// those that should be replaced. What holds for many items is said once, at its end (notes.go).
 package workload

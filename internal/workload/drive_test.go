@@ -178,8 +178,14 @@ func TestOddThingsOfADrive(t *testing.T) {
 	restored := c.restore(t, s, out.Snapshot.Seq, func() engine.Target {
 		return workload.NewDriveTarget(c.graph, c.users[1].ID, tenantry.RestoreRequest{Folder: "Back"})
 	}, tenantry.RestoreRequest{})
+	named := func(p engine.Problem) bool {
+		return p.ID == inDrive(drive, notebook) && strings.Contains(p.Reason, "restored as a folder")
+	}
+	if !slices.ContainsFunc(restored.Problems, named) {
+		t.Errorf("a notebook came back as a folder, which nobody is told: %+v", restored.Problems)
+	}
 	for _, p := range restored.Problems {
-		if p.ID != inDrive(drive, shortcut) && p.ID != inDrive(drive, bad) && !strings.HasSuffix(p.Name, ".one") && !strings.HasSuffix(p.Name, ".onetoc2") {
+		if !named(p) && p.ID != inDrive(drive, shortcut) && p.ID != inDrive(drive, bad) && !strings.HasSuffix(p.Name, ".one") && !strings.HasSuffix(p.Name, ".onetoc2") {
 			t.Errorf("%+v", p)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,12 +32,14 @@ type driveTarget[P Pages] struct {
 	// describe gives an item its values in the columns of a library; nil where there is none. It returns whether it
 	// changed the item, with an error when that lacks some of them.
 	describe func(ctx context.Context, w described) (changed bool, err error)
+	said     *notes
 
 	mu     sync.Mutex        // guards what follows
 	drives []ownDrive        // of the owner
 	tops   map[string]string // by drive: where restored files begin
 	made   map[string]bool   // folders that this target made
 	beside map[string]string // folders that have another name than they had, by ID: why
+	plain  map[string]bool   // folders that were packages
 }
 
 type ownDrive struct {
@@ -61,7 +64,8 @@ func NewDriveTarget[P Pages](api DriveWriter[P], user string, req tenantry.Resto
 func newDriveTarget[P Pages](api DriveWriter[P], of, owner string, req tenantry.RestoreRequest) *driveTarget[P] {
 	return &driveTarget[P]{
 		api: api, of: of, owner: owner, folder: req.Folder, conflict: req.Conflict, permissions: req.Permissions,
-		find: api.DriveChild, tops: map[string]string{}, made: map[string]bool{}, beside: map[string]string{},
+		find: api.DriveChild, said: &notes{},
+		tops: map[string]string{}, made: map[string]bool{}, beside: map[string]string{}, plain: map[string]bool{},
 	}
 }
 
@@ -93,12 +97,19 @@ func (t *driveTarget[P]) Folder(ctx context.Context, parent string, e repository
 	return id, err
 }
 
-// Begin names a folder that is restored under another name, since a file has its own.
+// Notes says what became of much of what was written, and is no fault of single files.
+func (t *driveTarget[P]) Notes() string { return t.said.text() }
+
+// Begin names a folder that is restored under another name, since a file has its own, or that was no folder, but a notebook:
+// no request of v1.0 makes a package (package resource type).
 func (t *driveTarget[P]) Begin(_ context.Context, id string, e repository.Entry, _ engine.OpenPart) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if other, ok := t.beside[id]; ok {
 		return tenantry.Errorf(tenantry.Conflict, "restored as %q: a file has the name of folder %s now", other, e.Name)
+	}
+	if t.plain[id] && e.Kind == engine.KindPackage {
+		return tenantry.Errorf(tenantry.Poison, "restored as a folder with the files of its sections: Graph makes no notebook of them")
 	}
 	return nil
 }
@@ -231,6 +242,9 @@ func (t *driveTarget[P]) findOrMakeLocked(ctx context.Context, parent, name stri
 	if made && len(t.made) < maxMade {
 		t.made[id] = true
 	}
+	if like.kind() == engine.KindPackage && d.kind() != engine.KindPackage && len(t.plain) < maxMade {
+		t.plain[id] = true
+	}
 	return id, nil
 }
 
@@ -292,6 +306,9 @@ func (t *driveTarget[P]) Item(ctx context.Context, folder string, e repository.E
 	}
 	if folder, err = t.place(ctx, folder); err != nil {
 		return engine.Written{}, err
+	}
+	if slices.ContainsFunc(e.Parts, func(p repository.Part) bool { return strings.HasPrefix(p.Name, versionPart) }) {
+		t.said.say(versionsNote)
 	}
 	written, there, lost, err := t.file(ctx, folder, d, content, open)
 	if err != nil {

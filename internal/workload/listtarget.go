@@ -358,8 +358,8 @@ func (t *siteTarget[P]) row(ctx context.Context, e repository.Entry, raw []byte)
 	if w.kept {
 		linked = nil
 	}
+	t.said.say(rowsNote)
 	t.mu.Lock()
-	t.rows = true
 	t.links.note(l, e.ID, w.ID, linked)
 	t.mu.Unlock()
 	lost = append(lost, lostTypeOf(r.Type, w.kind)...)

@@ -19,6 +19,7 @@ type mailboxTarget[P Pages] struct {
 	calendars *calendarTarget[P]
 	tasks     *taskTarget[P]
 	settings  *settingsTarget[P]
+	said      *notes
 }
 
 // NewMailboxTarget returns the target that writes into a user's mailbox: into folders and calendars of
@@ -27,15 +28,19 @@ type mailboxTarget[P Pages] struct {
 // what becomes of an item that is there in a different version. Invalid names a conflict that is none of
 // these at the first write. Nothing is ever sent: rules that forward, and automatic replies, are switched off.
 func NewMailboxTarget[P Pages](api MailboxWriter[P], user, folder, conflict string) engine.Target {
-	mail := newMailTarget(api, user, folder, conflict)
+	said := &notes{}
+	mail := newMailTarget(api, user, folder, conflict, said)
 	return &mailboxTarget[P]{
-		conflict: conflict, mail: mail,
+		conflict: conflict, mail: mail, said: said,
 		contacts:  newContactTarget(api, user, folder, conflict),
-		calendars: newCalendarTarget(api, user, folder, conflict),
-		tasks:     newTaskTarget(api, user, folder, conflict),
+		calendars: newCalendarTarget(api, user, folder, conflict, said),
+		tasks:     newTaskTarget(api, user, folder, conflict, said),
 		settings:  newSettingsTarget(api, user, folder, conflict, mail),
 	}
 }
+
+// Notes says what became of much of what was written, and is no fault of single items.
+func (t *mailboxTarget[P]) Notes() string { return t.said.text() }
 
 func (t *mailboxTarget[P]) check() error {
 	return knownConflict(t.conflict)

@@ -26,6 +26,7 @@ type mailTarget[P Pages] struct {
 	folder      string
 	conflict    string
 	attachments attachmentTarget[P]
+	said        *notes
 
 	mu      sync.Mutex // guards what follows
 	root    string
@@ -33,10 +34,10 @@ type mailTarget[P Pages] struct {
 	present presences
 }
 
-func newMailTarget[P Pages](api MailWriter[P], user, folder, conflict string) *mailTarget[P] {
+func newMailTarget[P Pages](api MailWriter[P], user, folder, conflict string, said *notes) *mailTarget[P] {
 	return &mailTarget[P]{
-		api: api, user: user, folder: folder, conflict: conflict, folders: map[string]map[string]string{},
-		attachments: attachmentTarget[P]{api: api, user: user, of: ofMessage},
+		api: api, user: user, folder: folder, conflict: conflict, folders: map[string]map[string]string{}, said: said,
+		attachments: attachmentTarget[P]{api: api, user: user, of: ofMessage, said: said},
 	}
 }
 

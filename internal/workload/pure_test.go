@@ -303,6 +303,33 @@ func TestAttachmentsThatAreMissing(t *testing.T) {
 	}
 }
 
+// fileless is a mailbox whose tasks have no files.
+type fileless struct{ TaskWriter[page] }
+
+func (fileless) TaskParts(context.Context, string, string, string, string, string) (page, error) {
+	return page{Done: true}, nil
+}
+
+// TestFilesOfTasksThatWereNotSaved are named, each time.
+func TestFilesOfTasksThatWereNotSaved(t *testing.T) {
+	const list = `[{"id":"1","name":"lost.png","size":5},{"id":"2","name":"also.png","size":5}]`
+	e := repository.Entry{ID: "t1", Kind: kindTask, Parts: []repository.Part{{Name: attachmentsPart, Size: int64(len(list))}}}
+	open := func(context.Context, repository.Part, int64) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader(list)), nil
+	}
+	want, err := newRestoredTask(t.Context(), e, []byte(`{"id":"t1","title":"paint"}`), open)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target := newTaskTarget(fileless{}, "u", "", "", &notes{})
+	for range 2 {
+		err := target.attach(t.Context(), "l", "t1", want, open)
+		if tenantry.KindOf(err) != tenantry.Poison || !strings.Contains(err.Error(), "lost.png") || !strings.Contains(err.Error(), "also.png") {
+			t.Error(err)
+		}
+	}
+}
+
 func TestNamesOfCopies(t *testing.T) {
 	part := repository.Part{Digest: []byte{1, 2, 3}}
 	for name, want := range map[string]string{"a.txt": "a (restored).txt", "a.tar.gz": "a.tar (restored).gz", ".profile": ".profile (restored)", "noext": "noext (restored)"} {

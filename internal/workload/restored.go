@@ -110,6 +110,7 @@ type attachmentTarget[P Pages] struct {
 	api  AttachmentWriter[P]
 	user string
 	of   string
+	said *notes
 }
 
 // attach adds the attachments that the item does not have yet, of those in the list that is e's part of
@@ -130,6 +131,9 @@ func (t attachmentTarget[P]) attach(ctx context.Context, item string, fresh bool
 	var list []attachment
 	if err := parse("a stored list of attachments", raw, &list); err != nil {
 		return err
+	}
+	if t.of == ofMessage && slices.ContainsFunc(list, attachment.sealed) {
+		t.said.say(sealedNote)
 	}
 	if !fresh {
 		if list, err = t.missing(ctx, item, list); err != nil {

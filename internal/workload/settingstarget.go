@@ -54,6 +54,7 @@ func newSettingsTarget[P Pages](api SettingsWriter[P], user, folder, conflict st
 func (t *settingsTarget[P]) settings(ctx context.Context, raw []byte) (engine.Written, error) {
 	there := engine.Written{ID: settingsItem, Existed: true}
 	if t.conflict != conflictReplace || t.folder != "" {
+		t.mail.said.say(settingsNote)
 		return there, nil
 	}
 	have, err := members("stored settings of a mailbox", raw)
@@ -72,24 +73,32 @@ func (t *settingsTarget[P]) settings(ctx context.Context, raw []byte) (engine.Wr
 	if len(changed) == 0 {
 		return there, nil
 	}
-	if err := silence(have); err != nil {
+	silenced, err := silence(have)
+	if err != nil {
 		return engine.Written{}, err
 	}
 	body := keep(have, changed)
-	return engine.Written{ID: settingsItem}, t.api.UpdateMailboxSettings(ctx, t.user, []byte("{"+strings.TrimSuffix(body, ",")+"}"))
+	err = t.api.UpdateMailboxSettings(ctx, t.user, []byte("{"+strings.TrimSuffix(body, ",")+"}"))
+	if err == nil && silenced {
+		err = tenantry.Errorf(tenantry.Poison, "restored with automatic replies switched off: they send mail")
+	}
+	return engine.Written{ID: settingsItem}, err
 }
 
-// silence switches automatic replies off.
-func silence(settings map[string]jsontext.Value) error {
-	const replies = "automaticRepliesSetting"
+// silence switches automatic replies off, and tells whether they were on.
+func silence(settings map[string]jsontext.Value) (silenced bool, err error) {
+	const replies, off = "automaticRepliesSetting", `"disabled"`
 	if settings[replies].Kind() != '{' {
-		return nil
+		return false, nil
 	}
 	var setting map[string]jsontext.Value
-	return rewrite(settings, replies, &setting, func() (jsontext.Value, error) {
-		setting["status"] = jsontext.Value(`"disabled"`)
+	err = rewrite(settings, replies, &setting, func() (jsontext.Value, error) {
+		status := setting["status"]
+		silenced = len(status) > 0 && string(status) != off
+		setting["status"] = jsontext.Value(off)
 		return object(setting)
 	})
+	return silenced, err
 }
 
 // category adds a category. One of the same name that has another colour is replaced, or stays.
@@ -154,6 +163,9 @@ func (t *settingsTarget[P]) rule(ctx context.Context, e repository.Entry, raw []
 		return engine.Written{}, err
 	}
 	off := r.sends() && t.folder == "" && string(have["isEnabled"]) != "false"
+	if t.folder != "" {
+		t.mail.said.say(rulesNote)
+	}
 	if r.sends() || t.folder != "" {
 		have["isEnabled"] = jsontext.Value("false")
 	}

@@ -211,6 +211,9 @@ func TestSiteInPlace(t *testing.T) {
 				if len(out.Problems) > 0 {
 					t.Errorf("%+v", out.Problems)
 				}
+				if strings.Contains(out.Notes, "pages") { // they are the ones that were saved
+					t.Error(out.Notes)
+				}
 				got := c.held(t, site, "")
 				if len(got) != len(before)+want || conflict == "replace" && !slices.Equal(before, got) || conflict == "skip" && len(got) != len(changed)+1 {
 					t.Errorf("%d things, of %d before and %d after the change", len(got), len(before), len(changed))

@@ -1,6 +1,7 @@
 package workload
 
 import (
+	"cmp"
 	"context"
 	"path"
 	"strings"
@@ -30,7 +31,8 @@ type siteTarget[P Pages] struct {
 	lists     map[string]*listTarget     // by the ID of a stored list
 	existing  map[string][]named         // lists and pages that are there, by site
 	links     lookups
-	rows      bool // there were items of lists
+
+	said *notes
 }
 
 // NewSiteTarget returns the target that writes into a site; site is Microsoft's ID of it. Libraries are
@@ -49,7 +51,7 @@ func newSiteTarget[P Pages](api SiteWriter[P], site string, req tenantry.Restore
 	return &siteTarget[P]{
 		api: api, site: site, req: req, drives: map[string]*driveTarget[P]{}, driveOf: map[string]*driveTarget[P]{},
 		pageFiles: map[string]bool{}, lists: map[string]*listTarget{}, existing: map[string][]named{},
-		links: lookups{items: map[string]string{}},
+		links: lookups{items: map[string]string{}}, said: &notes{},
 	}
 }
 
@@ -95,7 +97,7 @@ func (t *siteTarget[P]) drive(site, id string) *driveTarget[P] {
 	}
 	if t.drives[site] == nil {
 		d := newDriveTarget(t.api, ofSite, site, t.req)
-		d.find, d.describe = t.api.LibraryChild, t.describe
+		d.find, d.describe, d.said = t.api.LibraryChild, t.describe, t.said
 		t.drives[site] = d
 	}
 	return t.drives[site]
@@ -149,18 +151,9 @@ func (t *siteTarget[P]) End(ctx context.Context, lacks engine.Lacks) error {
 	return t.connect(ctx, lacks)
 }
 
-// Notes says what all items of lists lose: Graph sets neither who wrote them nor when ("Create item", "Update item").
-func (t *siteTarget[P]) Notes() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.rows {
-		return ""
-	}
-	return rowsNote
-}
-
-// rowsNote is told before a restore, too (package api).
-const rowsNote = "list items that are written get the time of the restore and the application as author"
+// Notes says what became of much of what was written. All items of lists lose who wrote them and when: Graph sets neither
+// ("Create item", "Update item").
+func (t *siteTarget[P]) Notes() string { return t.said.text() }
 
 // Item writes a file, a list item or a page, unless it is there.
 func (t *siteTarget[P]) Item(ctx context.Context, folder string, e repository.Entry, raw []byte, open engine.OpenPart) (engine.Written, error) {
@@ -228,22 +221,29 @@ func (t *siteTarget[P]) page(ctx context.Context, site string, e repository.Entr
 		return engine.Written{}, err
 	}
 	print := fingerprint(body)
+	var beside error
 	for i, name := range t.pageNames(p.Name, print) {
 		there, ok, err := t.pageNamed(ctx, site, name)
 		if err != nil {
 			return engine.Written{}, err
 		}
+		if !ok || !strings.HasSuffix(e.ID, "|"+there.ID) {
+			t.said.say(pagesNote)
+		}
 		if !ok {
-			return t.newPage(ctx, site, name, body, p.published())
+			w, err := t.newPage(ctx, site, name, body, p.published())
+			return w, cmp.Or(err, beside)
 		}
 		same, published, err := t.samePage(ctx, site, there.ID, print)
 		switch {
 		case err != nil:
 			return engine.Written{}, err
 		case same && !published && p.published(): // killed in between
-			return engine.Written{ID: there.ID}, t.api.PublishPage(ctx, site, there.ID)
+			return engine.Written{ID: there.ID}, cmp.Or(t.api.PublishPage(ctx, site, there.ID), beside)
 		case same || i == 0 && t.req.Conflict == conflictSkip:
-			return engine.Written{ID: there.ID, Existed: true}, nil
+			return engine.Written{ID: there.ID, Existed: true}, beside
+		case i == 0 && t.req.Conflict == conflictReplace:
+			beside = tenantry.Errorf(tenantry.Conflict, "restored beside the page of its name, which is left: Graph replaces no page")
 		}
 	}
 	return engine.Written{}, tenantry.Errorf(tenantry.Conflict, "restore page %s: its name and those of its copies are taken", e.Name)

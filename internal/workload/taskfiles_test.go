@@ -13,7 +13,7 @@ import (
 )
 
 // TestFilesOfTasks takes files that are attached to tasks there and back, one that is added later too; none is there twice,
-// and one that is too large for a POST is named.
+// and those that are too large for a POST are named.
 func TestFilesOfTasks(t *testing.T) {
 	for name, plain := range map[string]bool{"expanded": false, "one by one": true} {
 		t.Run(name, func(t *testing.T) {
@@ -50,10 +50,12 @@ func TestFilesOfTasks(t *testing.T) {
 				equal(t, after, c.tasksOf(t, 1, "Second - "))
 			}
 			attach("large", make([]byte, 3_000_001))
+			attach("larger", make([]byte, 3_000_002))
 			third := c.backup(t, s, src, engine.Limits{})
 			out := c.restore(t, s, third.Snapshot.Seq, c.into(1, "Third", ""), tenantry.RestoreRequest{})
-			if len(out.Problems) != 1 || !strings.Contains(out.Problems[0].Reason, `"large"`) {
-				t.Errorf("%+v", out.Problems)
+			if len(out.Problems) != 1 || !strings.Contains(out.Problems[0].Reason, `"large"`) || !strings.Contains(out.Problems[0].Reason, `"larger"`) ||
+				!strings.Contains(out.Notes, "creation") {
+				t.Errorf("%q %+v", out.Notes, out.Problems)
 			}
 			equal(t, len(after), len(c.tasksOf(t, 1, "Third - ")))
 		})

@@ -185,9 +185,15 @@ func TestSettingsThereAndBack(t *testing.T) {
 	must(t, err)
 	out = c.backup(t, s, c.mailbox(0), engine.Limits{})
 	problems := c.restore(t, s, out.Snapshot.Seq, c.into(1, "", "replace"), tenantry.RestoreRequest{}).Problems
-	if len(problems) != 1 || !strings.Contains(problems[0].Reason, "switched off") {
-		t.Errorf("%+v", problems)
+	var off []string
+	for _, p := range problems {
+		if !strings.Contains(p.Reason, "switched off") {
+			t.Errorf("%+v", p)
+		}
+		off = append(off, p.Name)
 	}
+	slices.Sort(off)
+	equal(t, []string{"Mailbox settings", "forward"}, off)
 	rules, err := c.graph.MessageRules(t.Context(), c.users[1].ID, "")
 	must(t, err)
 	if len(rules.Items) != 3 || !slices.ContainsFunc(rules.Items, func(raw jsontext.Value) bool {
@@ -202,7 +208,14 @@ func TestSettingsThereAndBack(t *testing.T) {
 		t.Errorf("settings that replace others: %s", text)
 	}
 	c.bare(t, 2)
-	c.restoreWell(t, s, out.Snapshot.Seq, c.into(2, "Back", ""))
+	for range 2 {
+		notes := c.restore(t, s, out.Snapshot.Seq, c.into(2, "Back", ""), tenantry.RestoreRequest{}).Notes
+		for _, said := range []string{"rules are switched off", "settings of the mailbox were left"} {
+			if strings.Count(notes, said) != 1 {
+				t.Errorf("%q is not told once: %s", said, notes)
+			}
+		}
+	}
 	rules, err = c.graph.MessageRules(t.Context(), c.users[2].ID, "")
 	must(t, err)
 	if len(rules.Items) != 3 || slices.ContainsFunc(rules.Items, func(raw jsontext.Value) bool { return strings.Contains(string(raw), `"isEnabled":true`) }) {

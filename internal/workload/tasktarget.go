@@ -36,6 +36,7 @@ type taskTarget[P Pages] struct {
 	user     string
 	folder   string
 	conflict string
+	said     *notes
 
 	mu    sync.Mutex // guards what follows
 	lists map[string]string
@@ -59,8 +60,8 @@ type listedTask struct {
 	parts map[string][]string // as taskPart writes them; nil: not read
 }
 
-func newTaskTarget[P Pages](api TaskWriter[P], user, folder, conflict string) *taskTarget[P] {
-	return &taskTarget[P]{api: api, user: user, folder: folder, conflict: conflict, tasks: map[string]*listedTasks{}}
+func newTaskTarget[P Pages](api TaskWriter[P], user, folder, conflict string, said *notes) *taskTarget[P] {
+	return &taskTarget[P]{api: api, user: user, folder: folder, conflict: conflict, said: said, tasks: map[string]*listedTasks{}}
 }
 
 // Folder finds or makes the list that stands for e. Lists are not nested: those of a restore into a folder
@@ -154,6 +155,7 @@ type restoredTask struct {
 	body     []byte
 	parts    map[string][]string
 	files    []taskFile
+	unsaved  []string // files that were not saved
 }
 
 // Item writes a task, unless it is there.
@@ -167,9 +169,13 @@ func (t *taskTarget[P]) Item(ctx context.Context, folder string, e repository.En
 		return engine.Written{}, err
 	}
 	found, rival, err := t.choose(ctx, list, there, want)
-	switch {
-	case err != nil:
+	if err != nil {
 		return engine.Written{}, err
+	}
+	if found == nil && (rival == nil || t.conflict != conflictSkip) || found != nil && found.id != want.id {
+		t.said.say(tasksNote)
+	}
+	switch {
 	case found != nil:
 		return engine.Written{ID: found.id, Existed: true}, t.complete(ctx, list, found, want, open)
 	case rival != nil && t.conflict == conflictSkip:
@@ -285,7 +291,7 @@ const maxTaskFile = 3_000_000
 
 // attach adds the files of a task that it does not have, told by name and size.
 func (t *taskTarget[P]) attach(ctx context.Context, list, task string, want *restoredTask, open engine.OpenPart) error {
-	if len(want.files) == 0 {
+	if len(want.files)+len(want.unsaved) == 0 {
 		return nil
 	}
 	there := map[string]int{}
@@ -298,21 +304,27 @@ func (t *taskTarget[P]) attach(ctx context.Context, list, task string, want *res
 	if err != nil {
 		return err
 	}
-	var large error
+	var lost []string
+	for _, name := range want.unsaved {
+		lost = append(lost, fmt.Sprintf("%q (its content was not saved)", name))
+	}
 	for _, f := range want.files {
 		switch {
 		case there[f.taskFile()] > 0:
 			there[f.taskFile()]--
 			continue
 		case f.part.Size >= maxTaskFile:
-			large = tenantry.Errorf(tenantry.Poison, "its file %q was not attached: it has %d bytes, and only those below %d can be", f.Name, f.part.Size, maxTaskFile)
+			lost = append(lost, fmt.Sprintf("%q (it has %d bytes, and only those below %d can be attached)", f.Name, f.part.Size, maxTaskFile))
 			continue
 		}
 		if err := t.attachFile(ctx, list, task, f, open); err != nil {
 			return err
 		}
 	}
-	return large
+	if len(lost) > 0 {
+		return tenantry.Errorf(tenantry.Poison, "restored without its files %s", strings.Join(lost, ", "))
+	}
+	return nil
 }
 
 func (t *taskTarget[P]) attachFile(ctx context.Context, list, task string, f taskFile, open engine.OpenPart) error {
@@ -405,27 +417,28 @@ func newRestoredTask(ctx context.Context, e repository.Entry, raw []byte, open e
 			w.parts[name] = append(w.parts[name], text)
 		}
 	}
-	w.files, err = storedFiles(ctx, e, open)
-	return w, err
+	return w, w.readFiles(ctx, e, open)
 }
 
-// storedFiles are the files of a stored task whose bytes are stored, too.
-func storedFiles(ctx context.Context, e repository.Entry, open engine.OpenPart) ([]taskFile, error) {
+// readFiles reads which files a stored task has, and tells those apart whose bytes are not stored.
+func (w *restoredTask) readFiles(ctx context.Context, e repository.Entry, open engine.OpenPart) error {
 	list, ok, err := storedPart(ctx, e, attachmentsPart, open)
 	if err != nil || !ok {
-		return nil, err
+		return err
 	}
 	var all []attachment
 	if err := parse("the stored files of a task", list, &all); err != nil {
-		return nil, err
+		return err
 	}
-	var files []taskFile
 	for _, a := range all {
-		if at := slices.IndexFunc(e.Parts, func(p repository.Part) bool { return p.Name == a.ID }); at >= 0 {
-			files = append(files, taskFile{a, e.Parts[at]})
+		at := slices.IndexFunc(e.Parts, func(p repository.Part) bool { return p.Name == a.ID })
+		if at < 0 {
+			w.unsaved = append(w.unsaved, a.Name)
+			continue
 		}
+		w.files = append(w.files, taskFile{a, e.Parts[at]})
 	}
-	return files, nil
+	return nil
 }
 
 // taskPart is what can be given of a thing that belongs to a task, as a JSON object.

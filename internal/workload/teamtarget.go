@@ -45,7 +45,7 @@ func NewTeamTarget[P Pages](api TeamWriter[P], team string, req tenantry.Restore
 // for lists.
 func (t *teamTarget[P]) newDrive() *driveTarget[P] {
 	d := newDriveTarget(t.api, ofGroup, t.team, t.req)
-	d.describe = t.values.describe
+	d.describe, d.said = t.values.describe, t.values.said
 	d.find = func(ctx context.Context, drive, folder, name string) (jsontext.Value, error) {
 		if t.values.hasColumns() {
 			return t.api.LibraryChild(ctx, drive, folder, name)
@@ -80,6 +80,9 @@ func (t *teamTarget[P]) Begin(ctx context.Context, id string, e repository.Entry
 func (t *teamTarget[P]) End(ctx context.Context, lacks engine.Lacks) error {
 	return t.values.connect(ctx, lacks)
 }
+
+// Notes says what became of much of what was written, and is no fault of single files.
+func (t *teamTarget[P]) Notes() string { return t.values.said.text() }
 
 // Folder finds the channel that stands for e, or finds or makes a folder of files.
 func (t *teamTarget[P]) Folder(ctx context.Context, parent string, e repository.Entry, raw []byte) (string, error) {
