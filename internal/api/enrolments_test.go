@@ -16,6 +16,7 @@ import (
 type door struct {
 	told  []string
 	hands bool // tokens
+	fails error
 }
 
 func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -29,7 +30,7 @@ func (d *door) Revoked(_ context.Context, w catalog.RemoteWorker) error {
 	return nil
 }
 
-func (d *door) HandsTokens(context.Context, string) (bool, error) { return d.hands, nil }
+func (d *door) HandsTokens(context.Context, string) (bool, error) { return d.hands, d.fails }
 
 // enrolmentRoutes calls the operations about workers outside. The pool is munich; no worker stays enrolled in it.
 func enrolmentRoutes(h *house, call caller) {
@@ -125,7 +126,11 @@ func TestPoolOutsideNeedsAnApplication(t *testing.T) {
 	if got := h.want(200, "GET", base, nil); got.field("needs") != nil {
 		t.Errorf("though the door hands out tokens: %s", got.body)
 	}
-	gateway.hands = false
+	gateway.fails = tenantry.Errorf(tenantry.Shared, "no federated-token-file")
+	if got := h.want(200, "GET", base, nil); got.text("needs.0.code") != "needs_own_application" {
+		t.Errorf("with a credential that the door cannot open: %s", got.body)
+	}
+	gateway.hands, gateway.fails = false, nil
 	h.want(204, "DELETE", "/v1/workers/"+worker, nil)
 	if got := h.want(200, "GET", base, nil); got.field("needs") != nil {
 		t.Errorf("with its worker revoked: %s", got.body)

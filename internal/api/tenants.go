@@ -58,11 +58,12 @@ func (s *service) needs(ctx context.Context, t *catalog.Tenant, row catalog.Tena
 		return nil, err
 	}
 	if s.Gateway != nil {
-		if hands, err := s.Gateway.HandsTokens(ctx, row.Cloud); err != nil || hands {
-			return nil, err
+		// One that cannot be opened here is as good as none, and must not keep anybody from looking at the tenant.
+		if hands, err := s.Gateway.HandsTokens(ctx, row.Cloud); err == nil && hands {
+			return nil, nil
 		}
 	}
-	return []Need{{"needs_own_application", fmt.Sprintf("workers of the pool %s stand outside of the provider's network and get tokens of its application from the API, which has no credential of it: "+
+	return []Need{{"needs_own_application", fmt.Sprintf("workers of the pool %s stand outside of the provider's network and get tokens of its application from the API, which has no credential of it that it can open: "+
 		"give the API one (tenantry credentials add fleet), or the tenant an application of its own (tenantry tenants register %s, or tenantry credentials add %s), "+
 		"or move it to another pool (tenantry pools assign)", row.Pool, row.ID, row.ID)}}, nil
 }

@@ -19,7 +19,7 @@ type Tokens interface {
 	// Has reports whether there is a credential of the application in a cloud ("": the fleet's own).
 	Has(ctx context.Context, cloud string) (bool, error)
 	// Token gets a new one for a directory in a cloud, by the application that serves the purpose. Errors are those of Microsoft,
-	// with their kinds; Denied if there is no credential.
+	// with their kinds; Denied, with the code no_credential: there is none.
 	Token(ctx context.Context, t tenantry.TenantID, cloud, directory string, purpose tenantry.Purpose) (Token, error)
 }
 
@@ -146,15 +146,14 @@ func (s *Server) issue(ctx context.Context, tenant tenantry.TenantID, purpose te
 	if err != nil {
 		return Token{}, err
 	}
-	ready, err := s.HandsTokens(ctx, row.Cloud)
-	if err != nil {
-		return Token{}, err
-	}
-	if !ready || row.Directory == "" {
+	if s.cfg.Tokens == nil || row.Directory == "" {
 		return Token{}, errOwnApplication(tenant)
 	}
 	got, err := s.cfg.Tokens.Token(ctx, tenant, row.Cloud, row.Directory, purpose)
-	if err == nil && got.Value.IsZero() {
+	switch {
+	case tenantry.CodeOf(err) == "no_credential":
+		err = errOwnApplication(tenant)
+	case err == nil && got.Value.IsZero():
 		err = tenantry.Errorf(tenantry.Transient, "Microsoft gave no token for the tenant %s", tenant)
 	}
 	return got, err

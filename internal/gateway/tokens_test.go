@@ -189,7 +189,8 @@ func testTokensRefused(t *testing.T, postgres *servertest.PostgresServer) {
 		kind   tenantry.Kind
 		code   string
 	}{
-		"no credential":  {false, nil, tenantry.Denied, "needs_own_application"},
+		"no credential":  {false, says(tenantry.Denied, "no_credential"), tenantry.Denied, "needs_own_application"},
+		"no licence":     {true, says(tenantry.Denied, "AADSTS500014"), tenantry.Denied, "AADSTS500014"},
 		"no consent":     {true, says(tenantry.Reconnect, "AADSTS700016"), tenantry.Reconnect, "AADSTS700016"},
 		"bad credential": {true, says(tenantry.Shared, "AADSTS7000215"), tenantry.Shared, "AADSTS7000215"},
 		"too many":       {true, says(tenantry.Throttled, ""), tenantry.Transient, ""},

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/tenantry/tenantry/internal/tenantry"
 )
@@ -34,7 +35,7 @@ func (i *Issuer) Ready(ctx context.Context) (bool, error) {
 }
 
 // Issue asks for a new token for the Graph of one directory (its GUID, or one of its domains), which lives as long as its
-// organisation says. Errors are those of every token; Denied if there is no credential.
+// organisation says. Errors are those of every token; Denied, with the code no_credential, if there is none.
 func (i *Issuer) Issue(ctx context.Context, t tenantry.TenantID, directory string, purpose tenantry.Purpose) (Token, error) {
 	ctx, cancel := context.WithTimeout(ctx, tokenTimeout)
 	defer cancel()
@@ -44,7 +45,8 @@ func (i *Issuer) Issue(ctx context.Context, t tenantry.TenantID, directory strin
 		return Token{}, err
 	}
 	if len(app.Proofs) == 0 {
-		return Token{}, tenantry.Errorf(tenantry.Denied, "get a token: this process has no credential of the application %s", app.ClientID)
+		return Token{}, &tenantry.Error{Kind: tenantry.Denied, Code: "no_credential", Op: "get a token",
+			Err: fmt.Errorf("this process has no credential of the application %s", app.ClientID)}
 	}
 	k, err := i.tokens.request(ctx, w, app)
 	if err != nil {

@@ -44,7 +44,7 @@ func TestIssuer(t *testing.T) {
 	if ready, err := bare.Ready(t.Context()); ready || err != nil {
 		t.Errorf("without a credential: ready %v, %v", ready, err)
 	}
-	if _, err := bare.Issue(t.Context(), "t-1", "contoso.example", tenantry.ToBackup); tenantry.KindOf(err) != tenantry.Denied {
+	if _, err := bare.Issue(t.Context(), "t-1", "contoso.example", tenantry.ToBackup); tenantry.KindOf(err) != tenantry.Denied || tenantry.CodeOf(err) != "no_credential" {
 		t.Errorf("without a credential: %v", err)
 	}
 	if _, err := NewIssuer(Config{ClientID: testClientID}); tenantry.KindOf(err) != tenantry.Invalid {
