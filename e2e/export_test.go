@@ -137,11 +137,16 @@ func TestExports(t *testing.T) {
 				want++
 			}
 		}
-		out := f.within(t).run("tenantry", "search", "--kind", "message", "--all-snapshots", "--limit", "500", "--", tn.ID, all[0].Subject)
+		out := f.within(t).run("tenantry", "search", "-o", "json", "--kind", "message", "--all-snapshots", "--limit", "500", "--", tn.ID, all[0].Subject)
+		var found struct {
+			Items []struct{ Resource, Kind string }
+		}
+		if err := json.Unmarshal([]byte(out), &found); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
 		n := 0
-		for line := range strings.Lines(out) {
-			rest, of := strings.CutPrefix(line, r.Name+" ") // whom people know by a name of several words
-			if row := strings.Fields(rest); of && len(row) > 2 && row[2] == "message" {
+		for _, x := range found.Items {
+			if x.Resource == r.ID && x.Kind == "message" {
 				n++
 			}
 		}

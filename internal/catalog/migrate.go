@@ -23,6 +23,8 @@ const (
 	migrateLock = 0x74656e616e747279 // "tenantry"
 	// migrateWait bounds the wait for it, in tries one second apart.
 	migrateWait = 120
+	// migrateTries bounds how often a migration is done again after a deadlock; the pauses between take 19 s at most.
+	migrateTries = 20
 	// walTries bounds how often a SQLite file that another process opens is tried again.
 	walTries = 100
 )
@@ -74,7 +76,7 @@ func migrate(ctx context.Context, db *sql.DB, asIs bool, dialect goose.Dialect, 
 		}
 	}
 	if version < newest {
-		if _, err := provider.Up(ctx); err != nil {
+		if err := up(ctx, provider); err != nil {
 			return wrap(op, err)
 		}
 		if err := raiseFloor(ctx, db); err != nil {
@@ -82,6 +84,20 @@ func migrate(ctx context.Context, db *sql.DB, asIs bool, dialect goose.Dialect, 
 		}
 	}
 	return checkFloor(ctx, db, newest)
+}
+
+// up applies what is missing. A migration is a transaction, whose locks may meet those of a fleet that goes on working:
+// one that the database ended for that is done again.
+func up(ctx context.Context, provider *goose.Provider) error {
+	for try := 1; ; try++ {
+		_, err := provider.Up(ctx)
+		if err == nil || try == migrateTries || !collided(err) {
+			return err
+		}
+		if err := pause(ctx, time.Duration(try)*100*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // schemaVersion is the newest migration of the schema, read without any lock: mostly there is nothing to do. 0: there
