@@ -363,10 +363,20 @@ func (t *siteTarget[P]) row(ctx context.Context, e repository.Entry, raw []byte)
 	t.links.note(l, e.ID, w.ID, linked)
 	t.mu.Unlock()
 	lost = append(lost, lostTypeOf(r.Type, w.kind)...)
+	lost = append(lost, lostFiles(r.Fields)...)
 	if len(lost) > 0 && !w.Existed {
 		return w.Written, lostValues(lost)
 	}
 	return w.Written, nil
+}
+
+// lostFiles names the files that were attached to an item of a list: the backup did not get them, since v1.0 has no way to
+// them, and the item must not look whole without them.
+func lostFiles(fields map[string]jsontext.Value) []string {
+	if fields["Attachments"].Kind() == 't' {
+		return []string{"its attachments"}
+	}
+	return nil
 }
 
 // writtenRow says what became of an item of a list.

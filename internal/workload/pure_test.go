@@ -453,3 +453,21 @@ func TestWhereAttachmentsHide(t *testing.T) {
 		}
 	}
 }
+
+// TestLostFilesAreNamed: an item of a list that had files attached must not come back as if it were whole.
+func TestLostFilesAreNamed(t *testing.T) {
+	for raw, want := range map[string]int{
+		`{"fields":{"Title":"a","Attachments":true}}`:  1,
+		`{"fields":{"Title":"a","Attachments":false}}`: 0,
+		`{"fields":{"Title":"a"}}`:                     0,
+		`{"fields":null}`:                              0,
+	} {
+		var r fileRow
+		if err := parse("a list item", jsontext.Value(raw), &r); err != nil {
+			t.Fatal(err)
+		}
+		if got := lostFiles(r.Fields); len(got) != want {
+			t.Errorf("%s: %q", raw, got)
+		}
+	}
+}
